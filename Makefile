@@ -1,0 +1,110 @@
+# Everything Playhead needs is one of these commands. Each sets up what is missing first, and nothing twice.
+#
+#   make demo    a conversation that survives a killed worker, is rewound, and is billed once
+#   make dev     the whole stack on this machine, to stay (Ctrl-C ends it)
+#   make test    all tests           make test ARGS="tests/unit -k rewind" for some
+#   make check   format, lint, types, layers
+#   make fmt     format and repair what can be repaired
+#   make bench   latency and throughput against the floor
+#   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
+#   make clean   remove what these commands made, except conversations (.playhead/)
+#
+# Needs Python 3.11 or newer; PYTHON=/path/to/python chooses one.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo dev test check fmt bench lock clean
+
+READY := .venv/.ready
+SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+	@echo "setup: .venv is ready"
+
+demo: $(READY)
+	@.venv/bin/python -m playhead.demo $(ARGS)
+
+dev: $(READY)
+	@.venv/bin/playhead dev $(ARGS)
+
+test: $(READY)
+	@.venv/bin/python -m pytest -q $(ARGS)
+
+check: $(READY)
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+fmt: $(READY)
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: $(READY)
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+lock: $(READY)
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@if grep -nE '[a-z]+://' requirements.lock requirements-dev.lock; then \
+	  echo "lock: the lock files name a host; remove the index settings of this machine and lock again" >&2; exit 1; \
+	fi
+
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes $(LOCK_FLAGS) pyproject.toml
+
+clean:
+	@rm -rf .venv .setup.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up -------------------------------------------------------------------------------------------------
+#
+# Two commands at once must not install into one environment: the outer make takes a file lock and calls itself; the
+# inner one, alone, installs, or finds that the other has just done it. The lock goes with its process, so a setup
+# that was killed leaves nothing to clear.
+
+FIND_PYTHON = python=; \
+	for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "setup: no Python 3.11 or newer was found, and Playhead cannot run without it." >&2; \
+	  echo "setup: install one (for example the python3.13 package of your system), or name it: make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi
+
+WITH_LOCK := import fcntl, subprocess, sys; lock = open(".setup.lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); \
+	sys.exit(subprocess.call(sys.argv[1:], close_fds=False))
+
+ifndef PLAYHEAD_SETUP_LOCKED
+
+$(READY): $(SETUP_INPUTS)
+	@$(FIND_PYTHON); "$$python" -c '$(WITH_LOCK)' $(MAKE) --silent --no-print-directory PLAYHEAD_SETUP_LOCKED=1 $(READY)
+
+else
+
+$(READY): $(SETUP_INPUTS)
+	@$(FIND_PYTHON); started=$$(date +%s); \
+	if .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo "setup: the lock files changed; bringing .venv up to date"; \
+	else \
+	  echo "setup: making .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear .venv || { \
+	    echo "setup: this Python cannot make virtual environments. On Debian and Ubuntu its python3-venv package is" \
+	      "missing; install it, or name another Python: make PYTHON=/path/to/python" >&2; rm -rf .venv; exit 1; }; \
+	fi; \
+	echo "setup: installing $$(grep -c '^[a-zA-Z].*==' requirements-dev.lock) locked packages (about a minute the first time)"; \
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock || { \
+	  echo "setup: a package could not be installed (see above). Is the package index within reach? Nothing is lost:" \
+	    "the same command goes on from here." >&2; exit 1; }; \
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable . || { \
+	  echo "setup: playhead itself could not be installed from this folder (see above)." >&2; exit 1; }; \
+	touch $(READY); \
+	echo "setup: ready after $$(($$(date +%s) - started)) s"
+
+endif

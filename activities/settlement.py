@@ -1,0 +1,25 @@
+"""Settling: billing and recording what a session did, at most once each, behind the reply."""
+
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from domain.contracts import SettleTurnsInput, SettleTurnsResult
+
+if TYPE_CHECKING:
+    from store.settlement import SettlementStore
+
+
+class SettlementActivities:
+    """Bills and records turns, at most once each, however often Temporal retries."""
+
+    def __init__(self, store: "SettlementStore") -> None:
+        self._store = store
+
+    @activity.defn
+    async def settle_turns(self, input: SettleTurnsInput) -> SettleTurnsResult:
+        """Write ledger rows, totals, turns, events and the session's head in one transaction.
+
+        Keyed by session and turn, never by run: continue-as-new and resets change run ids.
+        """
+        return SettleTurnsResult(billed=await self._store.settle(input))

@@ -1,0 +1,1 @@
+"""The HTTP API: the contract of the product, and the gateway from requests to workflows."""

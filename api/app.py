@@ -1,0 +1,55 @@
+"""The application: settings, a Temporal client and a database in, an ASGI application out. Composition only."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from temporalio.client import Client
+
+from api import agents, framework_errors, health, openapi, sessions, usage
+from api.body_limit import BodyLimit
+from api.observing import Observing
+from api.services import build_services
+from playhead.settings import Settings, is_loopback
+from store.database import Database
+
+
+def create_app(settings: Settings, *, client: Client, database: Database) -> FastAPI:
+    """The API. Client and database stay the caller's to close; neither needs to be reachable yet.
+
+    Raises ValueError when calls without a key would be accepted from other machines.
+    """
+    if settings.keyless and not is_loopback(settings.api_host):
+        raise ValueError(f"calls without a key are accepted from this machine only, not at {settings.api_host}")
+    services = build_services(settings, client, database)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with services.availability.watched():
+            yield
+
+    app = FastAPI(
+        title="Playhead",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Routes of the application itself: a router that is included is searched and resolved again at each request.
+        routes=[route for part in (sessions, agents, usage, health) for route in part.router.routes],
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Observing, metrics=services.metrics)
+    framework_errors.install(app)
+    openapi.install(app)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("playhead")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0.0.0"

@@ -1,0 +1,152 @@
+"""What can be asked of the API: the form of every request body, checked strictly."""
+
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+from fastapi import Header
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError, to_json
+
+from api.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND
+from api.problems import invalid
+from domain.agent import Limits
+from domain.agent_faults import ReadableCopy
+from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+
+MAX_CONTEXT_BYTES: Final = 65_536
+"""64 KiB of JSON for each of the values a session is created with: they travel in every view of it."""
+MESSAGE_ID_PATTERN: Final = r"^[!-~]{1,200}$"
+"""Printable ASCII without spaces: it is part of an id in Temporal, and a header's value."""
+
+
+def _storable(value: str) -> str:
+    """Refuse what PostgreSQL and UTF-8 cannot hold."""
+    fault = next(iter(ReadableCopy(value).faults), None)
+    if fault is not None:
+        raise PydanticCustomError("not_storable", "has a character that cannot be stored (NUL or a lone surrogate)")
+    return value
+
+
+def _storable_json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what JSON cannot hold, such as NaN, and what is too large or too deep."""
+    fault = next(iter(ReadableCopy(values).faults), None)
+    if fault is not None:
+        raise PydanticCustomError(
+            "not_storable", "at {place}: {message}", {"place": fault.place, "message": fault.message}
+        )
+    size = len(to_json(values))
+    if size > MAX_CONTEXT_BYTES:
+        figures = {"limit": MAX_CONTEXT_BYTES, "actual": size}
+        raise PydanticCustomError("too_large", "has {actual} bytes as JSON; at most {limit} are taken", figures)
+    return values
+
+
+def _as_version(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(_storable)]
+Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
+MessageId = Annotated[str, StringConstraints(pattern=MESSAGE_ID_PATTERN)]
+IdempotencyKey = Annotated[
+    str | None, Header(pattern=MESSAGE_ID_PATTERN, description="The same as `message_id` in the body.")
+]
+ExpectedRevision = Annotated[
+    int | None, Field(ge=0, description="Refused with 409 unless the session is at this revision.")
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AgentVersion(_Body):
+    """An agent by its id or its name, and one of its versions; the latest when none is named."""
+
+    id: Phrase
+    version: Annotated[int, Field(ge=1)] | None = None
+
+
+class SessionLimits(Limits):
+    """Limits of one session; those that are not named stay the agent's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewSession(_Body):
+    """A session to open. `agent` is an id or a name, or an object that names a version too."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NEW_SESSION]})
+
+    agent: Annotated[AgentVersion, BeforeValidator(_as_version, json_schema_input_type=str | AgentVersion)]
+    name: Phrase | None = None
+    initial_context: Annotated[Values, Field(description="Values for the agent's templates; at most 64 KiB.")] = {}
+    annotations: Annotated[Values, Field(description="Kept and shown as given; at most 64 KiB.")] = {}
+    simulator: Annotated[Values | None, Field(description="Kept and shown as given; at most 64 KiB.")] = None
+    limits: Annotated[SessionLimits | None, Field(description="Replace the agent's limits, each that is named.")] = None
+
+    def limits_over(self, limits: Limits) -> Limits:
+        """The agent's limits with those of the request in their place."""
+        given = self.limits
+        return limits.model_copy(
+            update={name: getattr(given, name) for name in given.model_fields_set} if given else {}
+        )
+
+
+class NewMessage(_Body):
+    """Something to say. `on_busy` decides what happens while the agent still answers: refuse, or wait for its turn."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NEW_MESSAGE]})
+
+    text: Annotated[Text, Field(description="At most 32,000 characters, not blank.")]
+    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    expected_revision: ExpectedRevision = None
+    on_busy: OnBusy | None = None
+
+    def command(self, idempotency_key: str | None, *, wait: bool) -> SendMessage:
+        """The command of the domain, with a message id in any case.
+
+        Raises Problem("invalid_request") when header and body name different ids.
+        """
+        if idempotency_key and self.message_id and idempotency_key != self.message_id:
+            raise invalid(
+                "invalid_request",
+                "The header Idempotency-Key and message_id differ. Send one of them, or the same in both.",
+                [("header.idempotency-key", "differs from body.message_id")],
+            )
+        return SendMessage(
+            text=self.text,
+            message_id=self.message_id or idempotency_key or f"msg_{uuid4().hex}",
+            expected_revision=self.expected_revision,
+            on_busy=self.on_busy,
+            wait=wait,
+        )
+
+
+class RewindBody(_Body):
+    """Where to rewind to: a turn of the active branch, or before it. A null `turn_id` goes back to the newest turn."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [REWIND]})
+
+    turn_id: Text | None
+    before: bool = False
+    expected_revision: ExpectedRevision = None
+
+    def command(self) -> Rewind:
+        """The command of the domain."""
+        return Rewind(turn_id=self.turn_id, before=self.before, expected_revision=self.expected_revision)
+
+
+class EndBody(_Body):
+    """How the session ends. `reason` is shown as its completion reason."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [END]})
+
+    reason: Phrase | None = None
+    expected_revision: ExpectedRevision = None
+
+    def command(self) -> EndSession:
+        """The command of the domain."""
+        given: dict[str, Any] = {"reason": self.reason} if self.reason else {}
+        return EndSession(expected_revision=self.expected_revision, **given)

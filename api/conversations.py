@@ -1,0 +1,197 @@
+"""The way from the API to the workflows: every command and question a session takes, typed, timed and translated."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Final
+from weakref import WeakValueDictionary
+
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import (
+    QueryRejectCondition,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.temporal_errors import in_our_words
+from domain.commands import EndSession, Rewind, SendMessage
+from domain.contracts import (
+    SendMessageResult,
+    SessionResult,
+    StartSession,
+    message_update_id,
+    session_workflow_id,
+)
+from domain.views import SessionHead, TimelineView
+from workflows import search_attributes
+from workflows.session import SessionWorkflow
+
+QUERY_SECONDS: Final = 2.0
+"""How long a worker may take for a question before the store is asked instead."""
+MESSAGES_AT_ONCE: Final = 8
+"""Temporal takes 10 updates of a session at once: two places are left for rewinding and ending it."""
+SUMMARY_BYTES: Final = 200
+"""Temporal takes 400 for a summary; a list of sessions shows less."""
+
+Handle = WorkflowHandle[SessionWorkflow, SessionResult]
+
+
+class NoLiveAnswer(Exception):
+    """The workflow cannot say what it is just now. `status` is set when it is known to be closed."""
+
+    def __init__(self, status: WorkflowExecutionStatus | None = None) -> None:
+        super().__init__(status.name if status else "no worker answered")
+        self.status = status
+
+
+class Conversations:
+    """The workflows of sessions as the API sees them.
+
+    Every command raises `Problem` when it is refused or Temporal cannot be reached, `SessionClosed` when no workflow
+    of that id is running, and `WaitEnded` when the answer takes longer than `wait_seconds`.
+    """
+
+    def __init__(self, client: Client, *, task_queue: str, wait_seconds: float) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self.wait_seconds = wait_seconds
+
+    async def open(self, start: StartSession) -> SessionHead:
+        """Start a session and wait until the agent has greeted, or has failed to."""
+        operation = self._start_operation(start)
+        try:
+            async with self._the_wait():
+                return await self._client.execute_update_with_start_workflow(
+                    SessionWorkflow.await_greeting, start_workflow_operation=operation
+                )
+        except BaseException:
+            # The operation may carry the same error, which asyncio complains about unless somebody looks at it.
+            with suppress(BaseException):
+                async with asyncio.timeout(0):
+                    await operation.workflow_handle()
+            raise
+
+    async def start(self, start: StartSession) -> None:
+        """Start a session; its greeting comes when it comes."""
+        async with self._the_wait():
+            await self._client.start_workflow(
+                SessionWorkflow.run,
+                start,
+                id=session_workflow_id(start.session_id),
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=_search_attributes(start),
+                static_summary=_summary(start),
+                static_details=_details(start),
+            )
+
+    async def send_message(self, session_id: str, command: SendMessage) -> SendMessageResult:
+        """Say something, and wait as long as the command says. The same message id joins the first call."""
+        handle, update_id = self._handle(session_id), message_update_id(command)
+        if not command.wait:
+            async with self._the_wait():
+                return await handle.execute_update(SessionWorkflow.send_message, command, id=update_id)
+        async with self._the_wait(), self._place_in(session_id):
+            return await handle.execute_update(SessionWorkflow.send_message, command, id=update_id)
+
+    async def rewind(self, session_id: str, command: Rewind) -> SessionHead:
+        """Move the cursor."""
+        async with self._the_wait():
+            return await self._handle(session_id).execute_update(SessionWorkflow.rewind, command)
+
+    async def end(self, session_id: str, command: EndSession) -> SessionHead:
+        """End the session."""
+        async with self._the_wait():
+            return await self._handle(session_id).execute_update(SessionWorkflow.end, command)
+
+    async def timeline(self, session_id: str) -> TimelineView:
+        """The session as it is now. Raises NoLiveAnswer after two seconds, or when the workflow is closed."""
+        try:
+            async with asyncio.timeout(QUERY_SECONDS):
+                return await self._handle(session_id).query(
+                    SessionWorkflow.timeline, reject_condition=QueryRejectCondition.NOT_OPEN
+                )
+        except WorkflowQueryRejectedError as error:
+            raise NoLiveAnswer(error.status) from error
+        except (TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError) as error:
+            # RuntimeError: the client has not been able to connect yet.
+            raise NoLiveAnswer from error
+
+    async def was_started(self, session_id: str) -> bool | None:
+        """Whether Temporal knows the session; None when it cannot be asked."""
+        try:
+            async with asyncio.timeout(QUERY_SECONDS):
+                await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
+        except RPCError as error:
+            return False if error.status is RPCStatusCode.NOT_FOUND else None
+        except (TimeoutError, RuntimeError):
+            return None
+        return True
+
+    def _start_operation(self, start: StartSession) -> WithStartWorkflowOperation[SessionWorkflow, SessionResult]:
+        return WithStartWorkflowOperation(
+            SessionWorkflow.run,
+            start,
+            id=session_workflow_id(start.session_id),
+            task_queue=self._task_queue,
+            # The session's row in the store makes its id unique; an existing workflow is this call, repeated.
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            search_attributes=_search_attributes(start),
+            static_summary=_summary(start),
+            static_details=_details(start),
+        )
+
+    def _handle(self, session_id: str) -> Handle:
+        return self._client.get_workflow_handle_for(SessionWorkflow.run, session_workflow_id(session_id))
+
+    def _place_in(self, session_id: str) -> asyncio.Semaphore:
+        """A place among the messages of a session that wait for a reply; it is kept while somebody holds it."""
+        places = self._places.get(session_id)
+        if places is None:
+            places = self._places[session_id] = asyncio.Semaphore(MESSAGES_AT_ONCE)
+        return places
+
+    @asynccontextmanager
+    async def _the_wait(self) -> AsyncIterator[None]:
+        with in_our_words():
+            async with asyncio.timeout(self.wait_seconds):
+                yield
+
+
+def _search_attributes(start: StartSession) -> TypedSearchAttributes:
+    """Those the workflow keeps up to date begin with what they are after the greeting: a change costs an event."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(search_attributes.ORG, start.organization_id),
+            SearchAttributePair(search_attributes.AGENT, start.agent.id),
+            SearchAttributePair(search_attributes.STATUS, "idle"),
+            SearchAttributePair(search_attributes.NODE, start.definition.start),
+        ]
+    )
+
+
+def _summary(start: StartSession) -> str:
+    summary = f"{start.name} with {start.definition.name}, version {start.agent.version}"
+    return summary.encode()[:SUMMARY_BYTES].decode(errors="ignore")
+
+
+def _details(start: StartSession) -> str:
+    return (
+        f"A conversation with agent `{start.agent.id}` version {start.agent.version}, model `{start.model}`, "
+        f"of organization `{start.organization_id}`."
+    )

@@ -1,0 +1,195 @@
+"""The examples in the OpenAPI document: one conversation with the restaurant's booking line."""
+
+from typing import Any, Final
+
+_SESSION_ID: Final = "ses_5f0c2a9e41b71d20c3aa9e04"
+_USAGE_OF_GREETING: Final[dict[str, Any]] = {"llm": {}, "duration_seconds": 0.012}
+_NO_COST: Final[dict[str, Any]] = {"currency": "USD", "total": "0", "breakdown": {}, "unpriced_models": []}
+_MODEL_USAGE: Final[dict[str, Any]] = {
+    "prompt_tokens": 412,
+    "completion_tokens": 31,
+    "total_tokens": 443,
+    "cache_read_input_tokens": 0,
+    "cache_creation_input_tokens": 0,
+    "requests": 1,
+}
+_COST: Final[dict[str, Any]] = {
+    "currency": "USD",
+    "total": "0.000165",
+    "breakdown": {"openai:gpt-5-mini": "0.000165"},
+    "unpriced_models": [],
+}
+
+GREETING: Final[dict[str, Any]] = {
+    "id": "turn_0b1c2d3e4f50",
+    "parent_id": None,
+    "index": 0,
+    "status": "completed",
+    "created_at": "2026-11-23T18:00:00Z",
+    "user_message": None,
+    "assistant_message": {
+        "text": "Hello Ada, this is Osteria Fiorella. How can I help you?",
+        "created_at": "2026-11-23T18:00:00.012Z",
+    },
+    "events": [
+        {
+            "type": "node_transition",
+            "created_at": "2026-11-23T18:00:00Z",
+            "payload": {"from_node": None, "to_node": "greet"},
+        }
+    ],
+    "usage": _USAGE_OF_GREETING,
+    "cost": _NO_COST,
+    "node_id": "greet",
+    "error": None,
+}
+
+TURN: Final[dict[str, Any]] = {
+    "id": "turn_5f0c2a9e41b7",
+    "parent_id": GREETING["id"],
+    "index": 1,
+    "status": "completed",
+    "created_at": "2026-11-23T18:00:07Z",
+    "user_message": {
+        "text": "A table for four on Friday, please.",
+        "created_at": "2026-11-23T18:00:07Z",
+        "message_id": "m-1",
+    },
+    "assistant_message": {"text": "With pleasure. At what time?", "created_at": "2026-11-23T18:00:08.204Z"},
+    "events": [
+        {
+            "type": "node_transition",
+            "created_at": "2026-11-23T18:00:07.801Z",
+            "payload": {"from_node": "greet", "to_node": "booking", "transition": "to_booking"},
+        }
+    ],
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.204},
+    "cost": _COST,
+    "node_id": "booking",
+    "error": None,
+}
+
+BRANCH: Final[dict[str, Any]] = {
+    "id": "br_9a8b7c6d5e4f",
+    "rewound_from_turn_id": GREETING["id"],
+    "discarded_at": "2026-11-23T18:00:07Z",
+    "turns": [{**TURN, "id": "turn_9a8b7c6d5e4f"}],
+}
+
+SESSION_SUMMARY: Final[dict[str, Any]] = {
+    "id": _SESSION_ID,
+    "workflow_run_id": 17,
+    "agent_id": "agt_5f0c91d2a4b7",
+    "agent_version": 3,
+    "name": "WR-TEXT-7K2QDX",
+    "status": "idle",
+    "revision": 4,
+    "cursor_turn_id": None,
+    "current_node_id": "booking",
+    "is_completed": False,
+    "completion_reason": None,
+    "initial_context": {"first_name": "Ada"},
+    "gathered_context": {},
+    "annotations": {"ticket": "T-1042"},
+    "simulator": None,
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 8.204},
+    "cost": _COST,
+    "created_at": "2026-11-23T18:00:00Z",
+    "updated_at": "2026-11-23T18:00:08.204Z",
+    "as_of": "2026-11-23T18:00:08.204Z",
+    "temporal": {
+        "workflow_id": f"session-{_SESSION_ID}",
+        "run_id": "0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55",
+        "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/"
+        f"session-{_SESSION_ID}/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history",
+    },
+}
+
+SESSION: Final[dict[str, Any]] = {
+    **SESSION_SUMMARY,
+    "turns_before": 0,
+    "turns": [GREETING, TURN],
+    "discarded_branches": [],
+}
+
+DEFINITION: Final[dict[str, Any]] = {
+    "name": "booking-line",
+    "prompt": "You speak for Osteria Fiorella. Be brief and warm.",
+    "start": "greet",
+    "nodes": {
+        "greet": {
+            "prompt": "Find out what the caller wants.",
+            "greeting": "Hello {{first_name | and welcome}}, this is Osteria Fiorella. How can I help you?",
+            "transitions": [{"name": "to_booking", "when": "the caller wants a table", "to": "booking"}],
+        },
+        "booking": {
+            "prompt": "Ask for date, time, party size and a name.",
+            "transitions": [{"name": "finished", "when": "the booking is complete", "to": "goodbye"}],
+        },
+        "goodbye": {"prompt": "Say goodbye in one sentence.", "end": True},
+    },
+    "context": {"first_name": None},
+}
+
+DEFINITION_YAML: Final = """\
+name: booking-line
+prompt: You speak for Osteria Fiorella. Be brief and warm.
+start: greet
+nodes:
+  greet:
+    prompt: Find out what the caller wants.
+    greeting: "Hello {{first_name | and welcome}}, this is Osteria Fiorella. How can I help you?"
+    transitions:
+      - {name: to_booking, when: the caller wants a table, to: booking}
+  booking:
+    prompt: Ask for date, time, party size and a name.
+    transitions:
+      - {name: finished, when: the booking is complete, to: goodbye}
+  goodbye: {prompt: Say goodbye in one sentence., end: true}
+context: {first_name: null}
+"""
+
+AGENT: Final[dict[str, Any]] = {
+    "id": "agt_5f0c91d2a4b7",
+    "name": "booking-line",
+    "version": 3,
+    "workflow_id": 1,
+    "definition": DEFINITION,
+    "warnings": [],
+    "created_at": "2026-11-23T17:55:00Z",
+}
+
+LEDGER_ROW: Final[dict[str, Any]] = {
+    "id": "led_2b7d9f0a1c3e5f607182",
+    "session_id": _SESSION_ID,
+    "turn_id": TURN["id"],
+    "agent_id": "agt_5f0c91d2a4b7",
+    "suite_id": None,
+    "usage": TURN["usage"],
+    "cost": _COST,
+    "created_at": "2026-11-23T18:00:08.204Z",
+}
+
+USAGE: Final[dict[str, Any]] = {
+    "turns": 2,
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.216},
+    "cost": _COST,
+}
+
+NEW_SESSION: Final[dict[str, Any]] = {
+    "agent": "booking-line",
+    "initial_context": {"first_name": "Ada"},
+    "annotations": {"ticket": "T-1042"},
+}
+NEW_MESSAGE: Final[dict[str, Any]] = {
+    "text": "A table for four on Friday, please.",
+    "message_id": "m-1",
+    "expected_revision": 2,
+}
+REWIND: Final[dict[str, Any]] = {"turn_id": GREETING["id"], "expected_revision": 4}
+END: Final[dict[str, Any]] = {"reason": "user_hangup"}
+
+
+def page_of(*items: dict[str, Any], next_cursor: str | None = None) -> dict[str, Any]:
+    """A page of a list with these items."""
+    return {"items": list(items), "next_cursor": next_cursor}

@@ -1,0 +1,121 @@
+"""Saying something to a session, and what becomes of it: answered, failed, still pending, or said before."""
+
+from api import representations
+from api.conversations import Conversations, NoLiveAnswer
+from api.observing import Metrics
+from api.problems import Problem
+from api.representations import Accepted
+from api.snapshots import Snapshot
+from api.temporal_errors import SessionClosed, WaitEnded
+from api.timelines import Timelines
+from domain.commands import SendMessage
+from domain.contracts import SendMessageResult
+from domain.turns import Turn, UserMessage
+from store.sessions import SessionStore, StoredSession
+
+
+class Messages:
+    """The message path of the API. Every message has an id, so that none is ever said twice."""
+
+    def __init__(
+        self, conversations: Conversations, timelines: Timelines, sessions: SessionStore, metrics: Metrics
+    ) -> None:
+        self._conversations = conversations
+        self._timelines = timelines
+        self._sessions = sessions
+        self._metrics = metrics
+
+    async def answer(self, session: StoredSession, command: SendMessage) -> Snapshot:
+        """Say something and wait for the reply; the session after it.
+
+        Raises Problem when the message is refused, the turn fails at the model, or the wait ends first.
+        """
+        try:
+            result = await self._send(session, command)
+        except SessionClosed:
+            turn = await self._turn_of_closed(session, command)
+            return self._unless_failed(turn, await self._timelines.recorded(session))
+        except WaitEnded:
+            turn = await self._turn_after_the_wait(session, command)
+            return self._unless_failed(turn, await self._timelines.now(session))
+        turn = _with_words(result.turn, command)
+        return self._unless_failed(turn, await self._timelines.after(session, result, turn))
+
+    async def accept(self, session: StoredSession, command: SendMessage) -> Accepted:
+        """Say something and wait only until it is accepted."""
+        try:
+            result = await self._send(session, command)
+        except SessionClosed:
+            turn = await self._turn_of_closed(session, command)
+            ended = await self._timelines.recorded(session)
+            return Accepted(turn_id=turn.id, revision=ended.head.revision)
+        except WaitEnded as error:
+            raise self._not_taken_yet(command) from error
+        return Accepted(turn_id=result.turn.id, revision=result.head.revision)
+
+    async def _send(self, session: StoredSession, command: SendMessage) -> SendMessageResult:
+        try:
+            return await self._conversations.send_message(session.id, command)
+        except Problem as problem:
+            if problem.code in ("unavailable", "rate_limited"):
+                problem.figures.setdefault("message_id", command.message_id)
+            raise
+
+    async def _turn_of_closed(self, session: StoredSession, command: SendMessage) -> Turn:
+        """The first answer to a message of a session that has ended since; a new message is too late."""
+        turn = None
+        if command.message_id:
+            turn = await self._sessions.turn_of_message(session.id, command.message_id)
+        if turn is None or turn.user_message is None:
+            raise Problem("session_ended", "The session has ended and takes no more commands.")
+        if turn.user_message.text != command.text:
+            raise Problem(
+                "idempotency_mismatch",
+                f"The message id {command.message_id} was used for another text. Use a new id for a new message.",
+                turn_id=turn.id,
+            )
+        return turn
+
+    async def _turn_after_the_wait(self, session: StoredSession, command: SendMessage) -> Turn:
+        """The turn that was answered at the very end of the wait. Raises Problem("wait_timeout") otherwise."""
+        try:
+            view = await self._timelines.live(session)
+        except NoLiveAnswer as error:
+            raise self._not_taken_yet(command) from error
+        for turn in reversed(view.turns):
+            if turn.user_message and turn.user_message.message_id == command.message_id:
+                if turn.status != "pending":
+                    return turn
+                raise Problem(
+                    "wait_timeout",
+                    f"The agent has not answered within {self._conversations.wait_seconds:g} seconds. "
+                    "The turn goes on: read the session, or send the same message_id again to wait for it.",
+                    turn=representations.Turn.model_validate(turn),
+                    message_id=command.message_id,
+                )
+        raise self._not_taken_yet(command)
+
+    def _not_taken_yet(self, command: SendMessage) -> Problem:
+        return Problem(
+            "wait_timeout",
+            f"Within {self._conversations.wait_seconds:g} seconds the message got no turn of its own: it waits behind "
+            "others, or no worker is running. Send it again with the same message_id to go on waiting; that never "
+            "says it twice.",
+            message_id=command.message_id,
+        )
+
+    def _unless_failed(self, turn: Turn, snapshot: Snapshot) -> Snapshot:
+        self._metrics.count_turn(turn.status)
+        if turn.status == "failed":
+            raise Problem(
+                "model_failed",
+                f"{turn.error or 'The turn failed.'} The session goes on from the turn before: send the next message.",
+                turn=representations.Turn.model_validate(turn),
+            )
+        return snapshot
+
+
+def _with_words(turn: Turn, command: SendMessage) -> Turn:
+    """The turn with what the user said, which Temporal was spared to send back."""
+    said = UserMessage(text=command.text, created_at=turn.created_at, message_id=command.message_id)
+    return turn.model_copy(update={"user_message": said})

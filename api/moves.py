@@ -1,0 +1,46 @@
+"""Commands that move a session without saying anything: rewinding it and ending it."""
+
+from typing import NoReturn
+
+from api.conversations import Conversations
+from api.problems import Problem
+from api.snapshots import Snapshot
+from api.temporal_errors import SessionClosed, WaitEnded
+from api.timelines import Timelines
+from domain.commands import EndSession, Rewind
+from store.sessions import StoredSession
+
+
+class Moves:
+    """Rewinding and ending, as the API answers them: with the session afterwards."""
+
+    def __init__(self, conversations: Conversations, timelines: Timelines) -> None:
+        self._conversations = conversations
+        self._timelines = timelines
+
+    async def rewind(self, session: StoredSession, command: Rewind) -> Snapshot:
+        """Move the cursor. Raises Problem when that is refused."""
+        try:
+            await self._conversations.rewind(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended and cannot be rewound.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def end(self, session: StoredSession, command: EndSession) -> Snapshot:
+        """End the session, if it has not ended yet. Raises Problem when that is refused."""
+        try:
+            await self._conversations.end(session.id, command)
+        except SessionClosed:
+            return await self._timelines.now(session)
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    def _not_taken(self) -> NoReturn:
+        raise Problem(
+            "wait_timeout",
+            f"No worker took the command within {self._conversations.wait_seconds:g} seconds; is one running? It may "
+            "still be taken: read the session before you send it again.",
+        )

@@ -1,0 +1,127 @@
+"""Opening a session: its row in the store first, then its workflow, then the agent's greeting."""
+
+from datetime import UTC, datetime
+from secrets import choice, token_hex
+from typing import Final, NoReturn
+
+from api.bodies import NewSession
+from api.conversations import Conversations
+from api.problems import Problem, not_found, unavailable
+from api.snapshots import Snapshot
+from api.temporal_errors import SessionClosed, WaitEnded
+from api.timelines import Timelines
+from domain.contracts import AgentRef, StartSession, Timing
+from store.agents import AgentStore, StoredAgent
+from store.sessions import NewSession as SessionRow
+from store.sessions import SessionStore, StoredSession
+
+NAME_PREFIX: Final = "WR-TEXT-"
+_NAME_CHARACTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without 0 and O, 1 and I: names are read out aloud."""
+
+
+class Opening:
+    """Starts sessions. A session that Temporal did not take leaves nothing behind."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        timelines: Timelines,
+        sessions: SessionStore,
+        agents: AgentStore,
+        *,
+        model: str,
+        timing: Timing,
+    ) -> None:
+        self._conversations = conversations
+        self._timelines = timelines
+        self._sessions = sessions
+        self._agents = agents
+        self._model = model
+        self._timing = timing
+
+    async def open(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+        """Open a session and wait for the greeting. A greeting that failed at the model is shown, as any turn is.
+
+        Raises Problem("not_found") for an unknown agent, Problem("unavailable") when the session was not started,
+        Problem("wait_timeout") when it was but has not greeted in time.
+        """
+        session, start = await self._written_down(organization_id, wanted)
+        try:
+            await self._conversations.open(start)
+        except WaitEnded:
+            await self._greeting_is_late(session)
+        except (Problem, SessionClosed) as error:
+            raise await self._taken_back(session, error) from error
+        return session, await self._timelines.now(session)
+
+    async def begin(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+        """Open a session without waiting for its greeting."""
+        session, start = await self._written_down(organization_id, wanted)
+        try:
+            await self._conversations.start(start)
+        except WaitEnded:
+            await self._greeting_is_late(session)
+        except (Problem, SessionClosed) as error:
+            raise await self._taken_back(session, error) from error
+        return session, await self._timelines.recorded(session)
+
+    async def _written_down(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, StartSession]:
+        agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
+        if agent is None:
+            version = f", version {wanted.agent.version}" if wanted.agent.version else ""
+            raise not_found("agent", f"{wanted.agent.id}{version}")
+        row = self._row(organization_id, agent, wanted)
+        session = await self._sessions.create(row)
+        self._timelines.remember(session)
+        limits = wanted.limits_over(agent.definition.limits)
+        return session, StartSession(
+            session_id=row.id,
+            organization_id=organization_id,
+            agent=AgentRef(id=agent.id, version=agent.version),
+            definition=agent.definition.model_copy(update={"limits": limits}),
+            model=row.model,
+            name=row.name,
+            initial_context=row.initial_context,
+            timing=self._timing,
+        )
+
+    def _row(self, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
+        return SessionRow(
+            id=f"ses_{token_hex(12)}",
+            organization_id=organization_id,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            agent_name=agent.name,
+            agent_number=agent.number,
+            name=wanted.name or NAME_PREFIX + "".join(choice(_NAME_CHARACTERS) for _ in range(6)),
+            model=agent.definition.model or self._model,
+            created_at=datetime.now(UTC),
+            initial_context=wanted.initial_context,
+            annotations=wanted.annotations,
+            simulator=wanted.simulator,
+        )
+
+    async def _greeting_is_late(self, session: StoredSession) -> NoReturn:
+        """The wait is over: say whether the session was started, which may have happened without an answer."""
+        if await self._conversations.was_started(session.id):
+            raise Problem(
+                "wait_timeout",
+                f"The session was started, but the agent has not greeted within {self._conversations.wait_seconds:g} "
+                "seconds; is a worker running? It greets once one takes it.",
+                session_id=session.id,
+            )
+        late = unavailable("temporal", "Temporal did not start the session in time. Try again in a second.")
+        raise await self._taken_back(session, late)
+
+    async def _taken_back(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
+        """Remove the row of a session that was not started, and say why it was not.
+
+        When Temporal cannot tell, the row stays: a session that runs after all must find it. Nobody sees it unless
+        that happens.
+        """
+        if await self._conversations.was_started(session.id) is False:
+            await self._sessions.discard_unstarted(session.id)
+        if isinstance(error, Problem):
+            return error
+        return unavailable("temporal", "Temporal has no place for sessions: does its namespace exist?")

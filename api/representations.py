@@ -1,0 +1,187 @@
+"""What the API shows: the form of every answer, as the contract names it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+from api.examples import AGENT, BRANCH, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
+from domain.agent import AgentDefinition
+from domain.turns import AssistantMessage, EventType, SessionStatus, TurnStatus, UserMessage
+from domain.usage import ModelUsage
+
+Item = TypeVar("Item")
+
+
+def _plain(amount: Decimal) -> str:
+    """Without an exponent and without the zeros that come of exact rounding."""
+    return format(amount.normalize(), "f") if amount else "0"
+
+
+Money = Annotated[Decimal, PlainSerializer(_plain, return_type=str)]
+
+
+class Representation(BaseModel):
+    """A value as it is shown. It is read from the attributes of a domain value, and never changed."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Usage(Representation):
+    """Tokens used, by `<provider>:<model>`, and seconds of wall clock."""
+
+    llm: dict[str, ModelUsage]
+    duration_seconds: float
+
+
+class Cost(Representation):
+    """Money spent, as decimals in strings. Models without a known price are named, not counted as free."""
+
+    currency: Literal["USD"]
+    total: Money
+    breakdown: dict[str, Money]
+    unpriced_models: tuple[str, ...]
+
+
+class TurnEvent(Representation):
+    """Something that happened while a turn was answered."""
+
+    type: EventType
+    created_at: datetime
+    payload: dict[str, JsonValue]
+
+
+class Turn(Representation):
+    """One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [TURN]})
+
+    id: str
+    parent_id: str | None
+    index: int
+    status: TurnStatus
+    created_at: datetime
+    user_message: UserMessage | None
+    assistant_message: AssistantMessage | None
+    events: tuple[TurnEvent, ...]
+    usage: Usage
+    cost: Cost
+    node_id: str | None
+    error: str | None
+
+
+class Branch(Representation):
+    """A future that was given up by a rewind: its newest turns, at most 50, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [BRANCH]})
+
+    id: str
+    rewound_from_turn_id: str | None
+    discarded_at: datetime
+    turns: tuple[Turn, ...]
+
+
+class TemporalLink(Representation):
+    """Where the session is found in Temporal. `ui_url` is null when no UI address is set."""
+
+    workflow_id: str
+    run_id: str | None
+    ui_url: str | None
+
+
+class SessionSummary(Representation):
+    """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SESSION_SUMMARY]})
+
+    id: str
+    workflow_run_id: int
+    agent_id: str
+    agent_version: int
+    name: str
+    status: SessionStatus
+    revision: int
+    cursor_turn_id: str | None
+    current_node_id: str
+    is_completed: bool
+    completion_reason: str | None
+    initial_context: dict[str, JsonValue]
+    gathered_context: dict[str, JsonValue]
+    annotations: dict[str, JsonValue]
+    simulator: dict[str, JsonValue] | None
+    usage: Usage
+    cost: Cost
+    created_at: datetime
+    updated_at: datetime
+    as_of: datetime
+    temporal: TemporalLink
+
+
+class Session(SessionSummary):
+    """A session with its visible branch: the newest 200 turns, oldest first.
+
+    `turns_before` counts the older ones; `GET .../turns` pages back to them. `as_of` is when this was true:
+    now for a live session, the last time it was recorded when no worker answers.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SESSION]})
+
+    turns_before: int
+    turns: tuple[Turn, ...]
+    discarded_branches: tuple[Branch, ...]
+
+
+class Accepted(Representation):
+    """A message that was accepted and is being answered."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"turn_id": "turn_5f0c2a9e41b7", "revision": 4}]})
+
+    turn_id: str
+    revision: int
+
+
+class Agent(Representation):
+    """One version of an agent. `warnings` are things that work but deserve a look."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [AGENT]})
+
+    id: str
+    name: str
+    version: int
+    workflow_id: Annotated[int, Field(validation_alias=AliasChoices("workflow_id", "number"))]
+    definition: AgentDefinition
+    warnings: tuple[str, ...]
+    created_at: datetime
+
+
+class LedgerRow(Representation):
+    """What one turn used and cost, whatever became of the turn."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [LEDGER_ROW]})
+
+    id: str
+    session_id: str
+    turn_id: str
+    agent_id: str
+    suite_id: str | None
+    usage: Usage
+    cost: Cost
+    created_at: datetime
+
+
+class OrganizationUsage(Representation):
+    """What the organization has used and spent so far."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [USAGE]})
+
+    turns: int
+    usage: Usage
+    cost: Cost
+
+
+class PageOf(Representation, Generic[Item]):
+    """Some items of a list. `next_cursor` asks for the next page; it is null at the end."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None

@@ -1,0 +1,107 @@
+"""What the routes work with: put together once for each application, and handed to each request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from temporalio.client import Client
+
+from api.auth import Doorkeeper
+from api.availability import Availability
+from api.conversations import Conversations
+from api.messages import Messages
+from api.moves import Moves
+from api.observing import Metrics
+from api.opening import Opening
+from api.session_answers import SessionAnswers
+from api.timelines import Timelines
+from playhead.settings import Settings
+from store.agents import AgentStore
+from store.database import Database
+from store.keys import KeyStore
+from store.ledger import LedgerStore
+from store.sessions import SessionStore, StoredSession
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the routes of one application."""
+
+    agents: AgentStore
+    answers: SessionAnswers
+    availability: Availability
+    conversations: Conversations
+    doorkeeper: Doorkeeper
+    ledger: LedgerStore
+    messages: Messages
+    metrics: Metrics
+    moves: Moves
+    opening: Opening
+    sessions: SessionStore
+    timelines: Timelines
+
+
+def build_services(settings: Settings, client: Client, database: Database) -> Services:
+    """The composition of the API."""
+    agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
+    metrics = Metrics()
+    availability = Availability(client, database)
+    conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.wait_seconds)
+    timelines = Timelines(conversations, sessions, agents, ledger, availability)
+    opening = Opening(conversations, timelines, sessions, agents, model=settings.model, timing=settings.timing())
+    return Services(
+        agents=agents,
+        answers=SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url),
+        availability=availability,
+        conversations=conversations,
+        doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
+        ledger=ledger,
+        messages=Messages(conversations, timelines, sessions, metrics),
+        metrics=metrics,
+        moves=Moves(conversations, timelines),
+        opening=opening,
+        sessions=sessions,
+        timelines=timelines,
+    )
+
+
+def note_subject(request: Request, what: str, name: str) -> None:
+    """Write down what a request is about, for its log line."""
+    subjects: dict[str, str] = request.scope.setdefault("subjects", {})
+    subjects[what] = name
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+# These call each other plainly: a dependency of a dependency costs the framework as much as the rest of a message.
+async def _caller(request: Request) -> str:
+    organization_id = await (await _services(request)).doorkeeper.organization_of(request)
+    note_subject(request, "organization", organization_id)
+    return organization_id
+
+
+async def _own_session(request: Request, session_id: str) -> StoredSession:
+    organization_id = await _caller(request)
+    return await (await _services(request)).timelines.session(organization_id, session_id)
+
+
+async def _require_available(request: Request) -> None:
+    refusal = (await _services(request)).availability.refusal()
+    if refusal is not None:
+        raise refusal
+
+
+In = Annotated[Services, Depends(_services)]
+"""The services of the application."""
+Organization = Annotated[str, Depends(_caller)]
+"""The organization of the caller; without one the request goes no further."""
+OwnSession = Annotated[StoredSession, Depends(_own_session)]
+"""The session in the address, which must be the caller's."""
+Limit = Annotated[int, Query(ge=1, le=200, description="Items of a page.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
+
+accepting_commands = Depends(_require_available)
+"""For routes that change something: refused at once while the store or Temporal is down."""

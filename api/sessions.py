@@ -1,0 +1,159 @@
+"""The routes of sessions: open one, talk to it, rewind it, end it, and read what became of it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from api import examples
+from api.answers import COMMAND_ERRORS, READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
+from api.bodies import EndBody, IdempotencyKey, NewMessage, NewSession, RewindBody
+from api.representations import Accepted, Branch, PageOf, Session, SessionSummary, Turn
+from api.services import Cursor, In, Limit, Organization, OwnSession, accepting_commands, note_subject
+from domain.turns import SessionStatus
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is accepted.")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=described(
+        *COMMAND_ERRORS,
+        status=201,
+        says="The session, greeted. A greeting that failed at the model leaves it in status `error`.",
+        example={**examples.SESSION, "turns": [examples.GREETING], "status": "idle", "revision": 2},
+        also={202: {"model": Session, "description": "With wait=false: the session, not greeted yet."}},
+    ),
+)
+async def open_session(
+    request: Request, body: NewSession, organization: Organization, within: In, wait: Wait = True
+) -> Response:
+    """Open a session with an agent, and answer when the agent has greeted."""
+    open_or_begin = within.opening.open if wait else within.opening.begin
+    session, snapshot = await open_or_begin(organization, body)
+    note_subject(request, "session", session.id)
+    return within.answers.session(session, snapshot, status=201 if wait else 202)
+
+
+@router.get(
+    "",
+    response_model=PageOf[SessionSummary],
+    responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.SESSION_SUMMARY)),
+)
+async def list_sessions(
+    *,
+    organization: Organization,
+    within: In,
+    status: SessionStatus | None = None,
+    agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
+    suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
+    created_after: AwareDatetime | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Sessions of the organization, newest first, as they were last recorded (up to two seconds ago)."""
+    with cursor_from_outside():
+        page = await within.sessions.list(
+            organization,
+            status=status,
+            agent=agent,
+            suite=suite,
+            created_after=created_after,
+            limit=limit,
+            cursor=cursor,
+        )
+    return rendered_page(map(within.answers.recorded_summary, page.items), page.next_cursor)
+
+
+@router.get(
+    "/{session_id}", response_model=Session, responses=described("not_found", *READ_ERRORS, example=examples.SESSION)
+)
+async def get_session(session: OwnSession, within: In) -> Response:
+    """The session with its visible turns: live, or as last recorded when it is closed or no worker answers."""
+    return within.answers.session(session, await within.timelines.now(session))
+
+
+@router.get(
+    "/{session_id}/turns",
+    response_model=PageOf[Turn],
+    responses=described(
+        "invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.GREETING, examples.TURN)
+    ),
+)
+async def list_turns(session: OwnSession, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """The visible branch, newest page first: each page is oldest first, and `next_cursor` leads further back."""
+    page = await within.timelines.turns(session, limit, cursor)
+    return rendered_page(page.items, page.next_cursor)
+
+
+@router.get(
+    "/{session_id}/branches",
+    response_model=PageOf[Branch],
+    responses=described("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.BRANCH)),
+)
+async def list_branches(session: OwnSession, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """The branches that rewinds gave up, the newest first. Nothing that was said or spent on them is lost."""
+    page = await within.timelines.branches(session, limit, cursor)
+    return rendered_page(page.items, page.next_cursor)
+
+
+@router.post(
+    "/{session_id}/messages",
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=described(
+        *COMMAND_ERRORS,
+        "revision_conflict",
+        "turn_in_progress",
+        "idempotency_mismatch",
+        "superseded",
+        "session_ended",
+        "queue_full",
+        "model_failed",
+        example=examples.SESSION,
+        says="The session after the reply",
+        also={202: {"model": Accepted, "description": "With wait=false: the message was accepted."}},
+    ),
+)
+async def send_message(
+    session: OwnSession, body: NewMessage, within: In, wait: Wait = True, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Say something, and answer when the agent has replied.
+
+    The same `message_id` (or `Idempotency-Key`) with the same text joins the first call and gives its answer, however
+    often it is sent: after a timeout or a broken connection, send the message again.
+    """
+    command = body.command(idempotency_key, wait=wait)
+    if not wait:
+        return json_answer(await within.messages.accept(session, command), status=202)
+    return within.answers.session(session, await within.messages.answer(session, command))
+
+
+@router.post(
+    "/{session_id}/rewind",
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
+)
+async def rewind(session: OwnSession, body: RewindBody, within: In) -> Response:
+    """Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
+    from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent."""
+    return within.answers.session(session, await within.moves.rewind(session, body.command()))
+
+
+@router.post(
+    "/{session_id}/end",
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=described(*COMMAND_ERRORS, "revision_conflict", example=examples.SESSION),
+)
+async def end(session: OwnSession, within: In, body: EndBody | None = None) -> Response:
+    """End the session. Ending an ended session changes nothing."""
+    command = (body or EndBody()).command()
+    return within.answers.session(session, await within.moves.end(session, command))

@@ -1,0 +1,237 @@
+"""Reading sessions: from the workflow while it lives and a worker answers, otherwise as they were last recorded."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.client import WorkflowExecutionStatus
+
+from api.answers import unknown_cursor
+from api.availability import Availability
+from api.conversations import Conversations, NoLiveAnswer
+from api.problems import not_found
+from api.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
+from domain.contracts import SendMessageResult
+from domain.timeline import begin_timeline
+from domain.tree import DiscardedBranch
+from domain.turns import Turn
+from domain.views import (
+    MAX_BRANCH_TURNS,
+    MAX_BRANCHES,
+    MAX_VISIBLE_TURNS,
+    BranchView,
+    SessionHead,
+    TimelineView,
+    head_of,
+)
+from store.agents import AgentStore
+from store.ledger import LedgerStore
+from store.sessions import SessionStore, StoredSession
+
+MOST_REMEMBERED: Final = 2_000
+"""Sessions whose unchanging side (owner, agent, name, context) is kept in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPage:
+    """A page of a list whose items are in their JSON form already."""
+
+    items: list[bytes]
+    next_cursor: str | None
+
+
+class Timelines:
+    """Every way in which the state of a session is read."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        sessions: SessionStore,
+        agents: AgentStore,
+        ledger: LedgerStore,
+        availability: Availability,
+    ) -> None:
+        self._conversations = conversations
+        self._sessions = sessions
+        self._agents = agents
+        self._ledger = ledger
+        self._availability = availability
+        self._latest = LatestSnapshots()
+        self._remembered: OrderedDict[str, StoredSession] = OrderedDict()
+
+    async def session(self, organization_id: str, session_id: str) -> StoredSession:
+        """A session of this organization, as far as it never changes. Raises Problem("not_found")."""
+        known = self._remembered.get(session_id)
+        if known is None:
+            known = await self._sessions.find(organization_id, session_id)
+            if known is not None:
+                self.remember(known)
+        if known is None or known.organization_id != organization_id:
+            raise not_found("session", session_id)
+        return known
+
+    def remember(self, session: StoredSession) -> None:
+        """Keep what never changes about a session, so that its messages need not ask the store."""
+        self._remembered[session.id] = session
+        self._remembered.move_to_end(session.id)
+        if len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    async def now(self, session: StoredSession) -> Snapshot:
+        """The session as it is, or as it was last recorded when it is closed or nobody answers for it."""
+        try:
+            return self._kept(session, await self.live(session))
+        except NoLiveAnswer as error:
+            return await self.recorded(session, error.status)
+
+    async def live(self, session: StoredSession) -> TimelineView:
+        """The session as its workflow sees it. Raises NoLiveAnswer."""
+        if self._availability.outage_of("temporal"):
+            raise NoLiveAnswer
+        return await self._conversations.timeline(session.id)
+
+    async def after(self, session: StoredSession, result: SendMessageResult, turn: Turn) -> Snapshot:
+        """The session after a message was answered: what was known before and the turn, when nothing else changed."""
+        before = self._latest.get(session.id)
+        snapshot = before.after(result, turn) if before else None
+        if snapshot is None:
+            return await self.now(session)
+        self._latest.keep(session.id, snapshot)
+        return snapshot
+
+    async def recorded(self, session: StoredSession, closed_as: WorkflowExecutionStatus | None = None) -> Snapshot:
+        """The session as the store knows it. `closed_as` is how its workflow ended, when that is known."""
+        stored = await self._sessions.find(session.organization_id, session.id)
+        if stored is None:
+            raise not_found("session", session.id)
+        head = stored.head or await self._head_before_the_first_turn(stored)
+        if closed_as is not None and not head.is_completed:
+            head = _given_up(head, closed_as)
+        branches = await self._sessions.branches(session.id)
+        turns = await self._recorded_turns(stored, head, branches, MAX_VISIBLE_TURNS)
+        views = [await self._branch(session.id, branch) for branch in branches[-MAX_BRANCHES:]]
+        view = TimelineView(head=head, turns=tuple(turns), discarded_branches=tuple(views))
+        return Snapshot.of(view, as_of=stored.recorded_at or datetime.now(UTC))
+
+    async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
+        """A page of the visible branch, oldest first; the next page is the one before it in time.
+
+        A cursor names the turn its page ends with. The way from a turn up to the root never changes, so
+        pages stay true to each other whatever is said or rewound meanwhile.
+        """
+        leaf_id = None if cursor is None else _decoded(cursor)
+        turns = await self._newest_turns(session, leaf_id, limit)
+        if leaf_id is not None and not turns:
+            raise unknown_cursor()
+        older = turns[0].parent_id if turns else None
+        return RenderedPage(items=render_turns(turns), next_cursor=older and _encoded(older))
+
+    async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
+        """A page of the branches that were given up, newest first."""
+        live: dict[str, BranchView] = {}
+        with suppress(NoLiveAnswer):
+            live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
+        recorded = {branch.id: branch for branch in await self._sessions.branches(session.id)}
+        found: list[BranchView | DiscardedBranch] = [*live.values()]
+        found += [branch for branch_id, branch in recorded.items() if branch_id not in live]
+        found.sort(key=_newest_first)
+        ids = [branch.id for branch in found]
+        start = 0
+        if cursor is not None:
+            last = _decoded(cursor)
+            if last not in ids:
+                raise unknown_cursor()
+            start = ids.index(last) + 1
+        shown = found[start : start + limit]
+        views = [
+            branch if isinstance(branch, BranchView) else await self._branch(session.id, branch) for branch in shown
+        ]
+        more = start + limit < len(found)
+        return RenderedPage(
+            items=[render_branch(view) for view in views], next_cursor=_encoded(shown[-1].id) if more else None
+        )
+
+    def _kept(self, session: StoredSession, view: TimelineView) -> Snapshot:
+        snapshot = Snapshot.of(view, as_of=datetime.now(UTC))
+        self._latest.keep(session.id, snapshot)
+        return snapshot
+
+    async def _newest_turns(self, session: StoredSession, leaf_id: str | None, limit: int) -> list[Turn]:
+        """Up to `limit` turns, the newest of the visible branch or those that end with the given one, oldest first."""
+        try:
+            turns = list((await self.live(session)).turns)
+        except NoLiveAnswer:
+            turns = []
+        if leaf_id is None and turns:
+            return turns[-limit:]
+        if leaf_id is None:
+            stored = await self._sessions.find(session.organization_id, session.id)
+            if stored is None or stored.head is None:
+                return []
+            return await self._recorded_turns(stored, stored.head, await self._sessions.branches(session.id), limit)
+        place = next((place for place, turn in enumerate(turns) if turn.id == leaf_id), None)
+        if place is not None and (place + 1 >= limit or turns[0].parent_id is None):
+            return turns[max(place + 1 - limit, 0) : place + 1]
+        return await self._sessions.turns(session.id, leaf_turn_id=leaf_id, limit=limit)
+
+    async def _recorded_turns(
+        self, session: StoredSession, head: SessionHead, branches: list[DiscardedBranch], limit: int
+    ) -> list[Turn]:
+        """The newest recorded turns of the visible branch, oldest first.
+
+        A session may have been settled while its newest turn was pending; that turn is not recorded yet. It was
+        said after the turn that was settled last, or after the one a rewind went back to just before.
+        """
+        if head.head_turn_id is None:
+            return []
+        turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=limit)
+        if turns:
+            return turns
+        settled = await self._ledger.rows(session.organization_id, session_id=session.id, limit=1)
+        leaf_id = settled.items[0].turn_id if settled.items else None
+        if branches and branches[-1].leaf_turn_id == leaf_id:
+            leaf_id = branches[-1].rewound_from_turn_id
+        return await self._sessions.turns(session.id, leaf_turn_id=leaf_id, limit=limit) if leaf_id else []
+
+    async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
+        """What a session is between its start and the first time it is recorded."""
+        definition = await self._agents.definition(session.agent_id, session.agent_version)
+        nothing_said = head_of(begin_timeline(at=session.created_at), definition, run_id="")
+        return nothing_said.model_copy(update={"status": "pending_assistant_turn"})
+
+    async def _branch(self, session_id: str, branch: DiscardedBranch) -> BranchView:
+        newest = await self._sessions.turns(session_id, leaf_turn_id=branch.leaf_turn_id, limit=MAX_BRANCH_TURNS)
+        shared = next((place for place, turn in enumerate(newest) if turn.id == branch.rewound_from_turn_id), -1)
+        return BranchView(
+            id=branch.id,
+            rewound_from_turn_id=branch.rewound_from_turn_id,
+            leaf_turn_id=branch.leaf_turn_id,
+            discarded_at=branch.discarded_at,
+            turns=tuple(newest[shared + 1 :]),
+        )
+
+
+def _given_up(head: SessionHead, closed_as: WorkflowExecutionStatus) -> SessionHead:
+    """The head of a session whose workflow was closed from outside, by an operator or by a failure."""
+    reason = f"workflow_{closed_as.name.lower()}"
+    return head.model_copy(update={"status": "completed", "is_completed": True, "completion_reason": reason})
+
+
+def _newest_first(branch: BranchView | DiscardedBranch) -> tuple[float, str]:
+    return -branch.discarded_at.timestamp(), branch.id
+
+
+def _encoded(turn_id: str) -> str:
+    return urlsafe_b64encode(turn_id.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> str:
+    """The id in a cursor; one that cannot be read names nothing."""
+    try:
+        return urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
+    except (NotBase64, ValueError):
+        return ""

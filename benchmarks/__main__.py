@@ -1,0 +1,75 @@
+"""`make bench`: what a message costs over HTTP, next to the least that a durable reply can cost.
+
+Floor and measured sessions run on one Temporal server and take turns in short rounds, so that what else the
+machine does hits both. Medians over the rounds are compared.
+"""
+
+import argparse
+import asyncio
+import statistics
+
+from benchmarks.floor import Floor
+from benchmarks.load import Talk, latencies, throughput
+from benchmarks.report import Measure, show
+from benchmarks.sessions import Sessions
+from benchmarks.stack import Stack, running_stack
+
+PACED_SESSIONS = 10
+PACE = 5.0
+SATURATING_SESSIONS = 50
+
+
+async def measure(rounds: int, seconds: float) -> list[Measure]:
+    """Run both loads on both sides, round by round."""
+    async with running_stack() as stack:
+        print("latency at 5 messages a second ...", flush=True)
+        latency = await _paced(stack, rounds, seconds)
+        print("throughput of 50 sessions ...", flush=True)
+        turns = await _saturated(stack, rounds, seconds)
+    return [*latency, turns]
+
+
+async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:
+    floor = await Floor.open(stack.client, PACED_SESSIONS, "paced")
+    sessions = await Sessions.open(stack.api_url, stack.api_key, PACED_SESSIONS)
+    taken: dict[str, list[float]] = {"floor": [], "measured": []}
+    sides: list[tuple[str, Talk]] = [("floor", floor), ("measured", sessions)]
+    for number in range(rounds + 1):
+        for side, talk in sides:
+            found = await latencies(talk, sessions=PACED_SESSIONS, per_second=PACE, seconds=seconds)
+            if number > 0:  # the first round warms up
+                taken[side] += found
+    await floor.close()
+    await sessions.close()
+    p95 = {side: statistics.quantiles(found, n=20)[-1] for side, found in taken.items()}
+    p50 = {side: statistics.median(found) for side, found in taken.items()}
+    return [
+        Measure("message p50 at 5 turns/s", "ms", p50["floor"], p50["measured"], 1.3, "at_most"),
+        Measure("message p95 at 5 turns/s", "ms", p95["floor"], p95["measured"], None, "at_most"),
+    ]
+
+
+async def _saturated(stack: Stack, rounds: int, seconds: float) -> Measure:
+    found: dict[str, list[float]] = {"floor": [], "measured": []}
+    for number in range(rounds):
+        floor = await Floor.open(stack.client, SATURATING_SESSIONS, f"saturated-{number}")
+        found["floor"].append(await throughput(floor, sessions=SATURATING_SESSIONS, warm_up=3, seconds=seconds))
+        await floor.close()
+        sessions = await Sessions.open(stack.api_url, stack.api_key, SATURATING_SESSIONS)
+        found["measured"].append(await throughput(sessions, sessions=SATURATING_SESSIONS, warm_up=3, seconds=seconds))
+        await sessions.close()
+    floor_median, measured_median = statistics.median(found["floor"]), statistics.median(found["measured"])
+    return Measure("throughput of 50 sessions", "turns/s", floor_median, measured_median, 0.75, "at_least")
+
+
+def main() -> None:
+    """Measure, print, write build/bench.json. Exit status 0 whether or not the goals are met: figures are no tests."""
+    parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each load on each side")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds of one round")
+    arguments = parser.parse_args()
+    show(asyncio.run(measure(arguments.rounds, arguments.seconds)))
+
+
+if __name__ == "__main__":
+    main()

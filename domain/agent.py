@@ -1,0 +1,222 @@
+"""The agent: a graph of prompted nodes as people write it, its validation, its warnings and its picture."""
+
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+
+from domain import templates
+from domain.agent_faults import WHOLE, Fault, Location, ReadableCopy, form_faults
+from domain.agent_rules import meaning_faults, reachable, tool_name
+
+__all__ = [
+    "AgentDefinition",
+    "Extraction",
+    "Fault",
+    "HttpTool",
+    "InvalidAgent",
+    "Limits",
+    "Node",
+    "Transition",
+    "VariableType",
+    "mermaid",
+    "parse_definition",
+    "warnings_for",
+]
+
+VariableType = Literal["string", "number", "boolean"]
+
+LONGEST_PROMPT = 50_000
+LONGEST_SPOKEN = 10_000
+DAY_SECONDS = 86_400
+
+
+def _phrase(longest: int) -> StringConstraints:
+    """Text that says something: not blank, and at most this many characters."""
+    return StringConstraints(pattern=r"\S", max_length=longest)
+
+
+Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
+Spoken = Annotated[str, Field(max_length=LONGEST_SPOKEN)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Written(BaseModel):
+    """A part of an agent as a person writes it. Definitions are kept for good: new fields need a default."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Extraction(_Written):
+    """A variable the node is to learn from the conversation."""
+
+    name: Annotated[str, _phrase(64)]
+    type: VariableType = "string"
+    hint: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class Transition(_Written):
+    """A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`."""
+
+    name: Annotated[str, _phrase(64)]
+    when: Annotated[str, _phrase(2_000)]
+    to: str
+    say: Spoken | None = None
+
+    @property
+    def tool_name(self) -> str:
+        """The name under which the model is offered this transition."""
+        return tool_name(self.name)
+
+
+class Node(_Written):
+    """A place in the conversation.
+
+    `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
+    agent's prompt goes before the node's own unless `use_global_prompt` is false.
+    """
+
+    prompt: Prompt = ""
+    greeting: Spoken | None = None
+    end: Flag = False
+    tools: tuple[str, ...] = ()
+    extract: tuple[Extraction, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    use_global_prompt: Flag = True
+
+
+class HttpTool(_Written):
+    """A web service that nodes may offer to the model; `parameters` is a JSON schema of type object."""
+
+    kind: Literal["http"]
+    description: Annotated[str, _phrase(2_000)]
+    parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    url: Annotated[str, _phrase(2_000)]
+    headers: dict[str, str] = {}
+    timeout_seconds: Annotated[float, Field(strict=True, gt=0, le=300)] = 10.0
+
+
+class Limits(_Written):
+    """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn."""
+
+    inactivity_seconds: Annotated[int, Field(strict=True, ge=5, le=30 * DAY_SECONDS)] = 3600
+    max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
+    max_cost_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] | None = None
+    max_steps_per_turn: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
+
+
+class AgentDefinition(_Written):
+    """An agent: where it starts, its nodes, and what they share.
+
+    `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
+    `model` may be None to take the installation's default.
+    """
+
+    name: Annotated[str, _phrase(200)]
+    model: Annotated[str, _phrase(200)] | None = None
+    prompt: Prompt = ""
+    start: str
+    nodes: Annotated[dict[str, Node], Field(min_length=1)]
+    tools: dict[str, HttpTool] = {}
+    context: dict[str, JsonValue] = {}
+    limits: Limits = Limits()
+
+
+class InvalidAgent(ValueError):
+    """A definition that cannot be run, with every fault that was found (at least one)."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
+        lines = (f"  {fault.place}: {fault.message}" for fault in self.faults)
+        super().__init__("\n".join([f"the agent definition has {count}:", *lines]))
+
+
+def parse_definition(data: object) -> AgentDefinition:
+    """The definition in parsed YAML or JSON.
+
+    Raises InvalidAgent with every fault of form (types, lengths, unknown fields) and of meaning (names that
+    lead nowhere, unreachable nodes, templates that do not parse): a fault here hides none elsewhere.
+    """
+    copy = ReadableCopy(data)
+    faults = list(copy.faults)
+    if not isinstance(copy.value, dict):
+        not_a_mapping = Fault(place=WHOLE, message="must be a mapping with name, start and nodes")
+        raise InvalidAgent(faults or [not_a_mapping])
+    definition = None
+    try:
+        definition = AgentDefinition.model_validate(copy.value, extra="forbid")
+    except ValidationError as error:
+        known_places = {fault.place for fault in faults}
+        faults += [fault for fault in form_faults(error, _fields_at) if fault.place not in known_places]
+    faults += meaning_faults(copy.value)
+    if faults or definition is None:
+        raise InvalidAgent(dict.fromkeys(faults))
+    return definition
+
+
+def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
+    """What works in a valid definition but deserves a look, as sentences with their places."""
+    return (*_unset_variables(definition), *_missing_end(definition), *_stored_only(definition))
+
+
+def mermaid(definition: AgentDefinition) -> str:
+    """A Mermaid flowchart of a valid definition: a rounded start, and double circles where sessions end."""
+    ids = {name: f"n{number}" for number, name in enumerate(definition.nodes)}
+    lines = ["flowchart TD"]
+    for name, node in definition.nodes.items():
+        shape = "((({})))" if node.end else "([{}])" if name == definition.start else "[{}]"
+        lines.append(f"    {ids[name]}{shape.format(_label(name))}")
+    for name, node in definition.nodes.items():
+        for transition in node.transitions:
+            lines.append(f"    {ids[name]} -->|{_label(transition.name)}| {ids[transition.to]}")
+    return "\n".join(lines) + "\n"
+
+
+def _fields_at(location: Location) -> Collection[str]:
+    parts: dict[tuple[int | str, ...], type[_Written]] = {
+        (): AgentDefinition,
+        ("limits",): Limits,
+        ("nodes",): Node,
+        ("nodes", "transitions"): Transition,
+        ("nodes", "extract"): Extraction,
+        ("tools",): HttpTool,
+    }
+    part = parts.get(location[::2])  # the names of nodes and tools, and the list indices, left out
+    return part.model_fields if part else ()
+
+
+def _unset_variables(definition: AgentDefinition) -> Iterable[str]:
+    for name, node in definition.nodes.items():
+        for variable in templates.variables(node.greeting or ""):
+            default = templates.lookup(definition.context, tuple(variable.name.split(".")))
+            if not variable.has_fallback and default in (None, ""):
+                yield (
+                    f"nodes.{name}.greeting: {variable.name} has no default in context and no fallback, so "
+                    f"sessions that do not set it hear a gap; write {{{{{variable.name} | something else}}}}"
+                )
+
+
+def _missing_end(definition: AgentDefinition) -> Iterable[str]:
+    arrows = {name: [arrow.to for arrow in node.transitions] for name, node in definition.nodes.items()}
+    if not any(definition.nodes[name].end for name in reachable(definition.start, arrows)):
+        yield (
+            "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
+            "sessions go on until somebody ends them or a limit is reached"
+        )
+
+
+def _stored_only(definition: AgentDefinition) -> Iterable[str]:
+    if definition.tools:
+        yield "tools: tools are stored but not offered to the model yet"
+    for name, node in definition.nodes.items():
+        if node.extract:
+            yield f"nodes.{name}.extract: variables are stored but not extracted from the conversation yet"
+
+
+def _label(text: str) -> str:
+    """Text in quotes for Mermaid, with what would end or restyle a label as entity codes."""
+    codes = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "`": "#96;"}
+    return '"' + "".join(codes.get(character, character) for character in " ".join(text.split())) + '"'

@@ -1,0 +1,206 @@
+"""Faults of what a person wrote: where they are, in plain words, and all of them at once."""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+Location = tuple[int | str, ...]
+
+WHOLE = "definition"  # the place of a fault of the definition as a whole
+_DEEPEST = 40
+_MOST_VALUES = 100_000
+_LARGEST_INTEGER = 2**63 - 1
+_MOST_GUESSES = 50
+_MOST_CANDIDATES = 200
+_MOST_LISTED = 12
+_LONGEST_GUESS = 64
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+_KINDS = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "decimal_type": 'a number, best in quotes ("1.00")',
+    "decimal_parsing": 'a number, best in quotes ("1.00")',
+    "finite_number": "a finite number",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of fields",
+    "tuple_type": "a list",
+}
+_CONTAINERS: dict[type, str] = {type(None): "empty", list: "a list", dict: "a mapping"}
+_NOT_JSON = "invalid-json-value"  # pydantic's code; a readable copy has reported these values already
+_BOUNDS = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "is too long: at most {max_length} characters",
+    "too_short": "must have at least {min_length} entry",
+    "literal_error": "must be one of {expected}",
+    "missing": "is required",
+    "string_pattern_mismatch": "must not be empty",
+}
+
+
+class Fault(BaseModel):
+    """One thing wrong with a definition. `place` is a path such as `nodes.greet.transitions[1].to`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    place: str
+    message: str
+
+
+def place_of(location: Location) -> str:
+    """The path of a location in a definition, as a person would write it."""
+    path = ""
+    for part in location:
+        if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
+            path += f".{part}" if path else part
+        else:
+            path += f"[{shown(part)}]"
+    return path or WHOLE
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """A value for a message: short, on one line, and always encodable."""
+    if not isinstance(value, str):
+        return str(value) if _is_printable(value) else f"a {type(value).__name__}"
+    short = value if len(value) <= longest else value[:longest] + "..."
+    return json.dumps(short, ensure_ascii=bool(_UNSTORABLE.search(short)))
+
+
+class Hints:
+    """Guesses at what an unknown word was meant to be, for as many words as a person would read about.
+
+    Comparing words is slow: without limits, thousands of unknown words in one definition would stop a server.
+    """
+
+    def __init__(self) -> None:
+        self._guesses_left = _MOST_GUESSES
+
+    def about(self, word: str, known: Collection[str]) -> str:
+        """The end of a sentence about an unknown word: the nearest known one, else some of the known ones."""
+        if self._guesses_left == 0 or not known:
+            return ""
+        self._guesses_left -= 1
+        candidates = sorted(name for name in known if len(name) <= _LONGEST_GUESS)[:_MOST_CANDIDATES]
+        near = difflib.get_close_matches(word[:_LONGEST_GUESS], candidates, n=1)
+        if near:
+            return f"; did you mean {shown(near[0])}?"
+        more = ", ..." if len(known) > _MOST_LISTED else ""
+        return f"; known are: {', '.join(shown(name) for name in candidates[:_MOST_LISTED])}{more}"
+
+
+class ReadableCopy:
+    """A copy of parsed data that holds only what JSON can hold, and the faults of what could not be copied.
+
+    YAML can give mappings with keys that are no text, values that contain themselves, and a few lines that
+    unfold to millions of values: `value` is None when the data is too deep or too large to look at further.
+    """
+
+    def __init__(self, data: object) -> None:
+        self.faults: list[Fault] = []
+        self._values_left = _MOST_VALUES
+        try:
+            self.value: object = self._copied(data, ())
+        except _TooMuchError as error:
+            self.value = None
+            self.faults = [Fault(place=place_of(error.location), message=str(error))]
+
+    def _copied(self, value: object, location: Location) -> object:
+        self._values_left -= 1
+        if len(location) > _DEEPEST:
+            raise _TooMuchError(f"is nested more than {_DEEPEST} levels deep, or contains itself", location)
+        if self._values_left < 0:
+            raise _TooMuchError(f"has more than {_MOST_VALUES:,} values, aliases unfolded", ())
+        if isinstance(value, dict):
+            return {key: self._copied(item, (*location, key)) for key, item in self._entries(value, location)}
+        if isinstance(value, list | tuple):
+            return [self._copied(item, (*location, index)) for index, item in enumerate(value)]
+        self._look_at(value, location)
+        return value
+
+    def _entries(self, mapping: dict[Any, object], location: Location) -> Iterator[tuple[str, object]]:
+        for key, item in mapping.items():
+            if not isinstance(key, str):
+                self._report(location, f"the key {shown(key)} is not text; put it in quotes")
+            elif _UNSTORABLE.search(key):
+                self._report(location, f"the key {shown(key)} has a character that cannot be stored")
+            else:
+                yield key, item
+
+    def _look_at(self, value: object, location: Location) -> None:
+        match value:
+            case None | bool():
+                return
+            case str() if _UNSTORABLE.search(value):
+                self._report(location, "has a character that cannot be stored (NUL or a lone surrogate)")
+            case int() if abs(value) > _LARGEST_INTEGER:
+                self._report(location, "is too large a number: JSON readers agree on 64 bits only")
+            case float() if not math.isfinite(value):
+                self._report(location, f"must be a finite number, is {value}")
+            case str() | int() | float():
+                return
+            case _:
+                kind = type(value).__name__
+                self._report(location, f"is a {kind}, which JSON cannot hold; in quotes it would be text")
+
+    def _report(self, location: Location, message: str) -> None:
+        self.faults.append(Fault(place=place_of(location), message=message))
+
+
+class _TooMuchError(Exception):
+    def __init__(self, message: str, location: Location) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+def form_faults(error: ValidationError, fields_at: Callable[[Location], Collection[str]]) -> list[Fault]:
+    """What pydantic found in a readable copy, in plain words; `fields_at` names the fields of a location."""
+    hints = Hints()
+    faults = []
+    for detail in error.errors(include_url=False):
+        location = detail["loc"]
+        if detail["type"] == "extra_forbidden":
+            message = "unknown field" + hints.about(str(location[-1]), fields_at(location[:-1]))
+        elif detail["type"] == _NOT_JSON:
+            continue
+        else:
+            message = _in_words(detail)
+        faults.append(Fault(place=place_of(location), message=message))
+    return faults
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    kind, given = detail["type"], detail["input"]
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, is {_described(given)}"
+    if kind in _BOUNDS:
+        message = _BOUNDS[kind].format(**detail.get("ctx", {}))
+        return f"{message}, is {_described(given)}" if kind == "literal_error" else message
+    return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _described(value: object) -> str:
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (put it in quotes if text is meant)"
+    if isinstance(value, str):
+        return f"the text {shown(value)}"
+    if isinstance(value, int | float):
+        return f"the number {shown(value)}"
+    return _CONTAINERS.get(type(value), f"a {type(value).__name__}")
+
+
+def _is_printable(value: object) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_INTEGER  # Python refuses to print thousands of digits
+    return value is None or isinstance(value, float)

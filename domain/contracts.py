@@ -1,0 +1,142 @@
+"""Every durable input and result that crosses a Temporal boundary, and the ids under which they are found.
+
+Each of these is in running sessions' histories: give new fields defaults, never change or reuse one.
+"""
+
+from pydantic import JsonValue
+
+from domain.agent import AgentDefinition
+from domain.commands import SendMessage
+from domain.durable import Durable
+from domain.engine import ModelReply
+from domain.timeline import digest_of
+from domain.tree import DiscardedBranch, SessionFact, Timeline
+from domain.turns import Message, Turn
+from domain.views import SessionHead
+
+TASK_QUEUE = "playhead"
+"""The task queue of workflows and activities unless a setting names another."""
+
+
+class AgentRef(Durable):
+    """One version of an agent."""
+
+    id: str
+    version: int
+
+
+class Timing(Durable):
+    """How long things may take in one session, in seconds. Pinned at its start, so that replays agree.
+
+    `heartbeat` is how long a silent worker counts as alive while it generates a reply: shorter recovers
+    sooner from its death, longer is safer against buying a reply twice on an overloaded machine. `settle_within`
+    is how long a finished turn may wait for others to be settled with it.
+    """
+
+    model_timeout: float = 120.0
+    heartbeat: float = 10.0
+    retry_initial: float = 1.0
+    retry_maximum: float = 30.0
+    settle_within: float = 1.8
+
+
+class StartSession(Durable):
+    """Everything a session is made of. `timeline` is what an earlier run of it carries over."""
+
+    session_id: str
+    organization_id: str
+    agent: AgentRef
+    definition: AgentDefinition
+    model: str
+    name: str
+    initial_context: dict[str, JsonValue] = {}
+    timing: Timing = Timing()
+    timeline: Timeline | None = None
+
+
+class SessionResult(Durable):
+    """What a finished session leaves in Temporal: why it ended and what it was. The store has the rest."""
+
+    completion_reason: str
+    revision: int
+    turns: int
+
+
+class SendMessageResult(Durable):
+    """The turn a message opened, without the message's own text (the caller has it), and the session's head after it.
+
+    `previous_version` is the head's version just before the message was accepted: who holds that state can
+    extend it with the turn instead of asking for everything again.
+    """
+
+    turn: Turn
+    head: SessionHead
+    previous_version: int
+
+
+class GenerateStepInput(Durable):
+    """One model call. `messages` are only those that no earlier step has saved: it does not grow with the session.
+
+    The rest is read from the store along the chain of `anchor_turn_id`s. `context` are the values templates see.
+    """
+
+    session_id: str
+    organization_id: str
+    turn_id: str
+    step: int
+    anchor_turn_id: str | None
+    agent: AgentRef
+    model: str
+    node_id: str
+    messages: tuple[Message, ...] = ()
+    context: dict[str, JsonValue] = {}
+    timeout: float = 120.0
+
+
+class GenerateStepResult(Durable):
+    """What the model answered. `reused` says that the step had been bought before and was only looked up."""
+
+    reply: ModelReply
+    reused: bool = False
+
+
+class StepHeartbeat(Durable):
+    """What a model call leaves behind for its next attempt: how often the provider has failed it so far."""
+
+    provider_failures: int = 0
+
+
+class SettleTurnsInput(Durable):
+    """Turns to bill and record, with the session's head and what else happened since it was last settled."""
+
+    session_id: str
+    organization_id: str
+    agent: AgentRef
+    head: SessionHead
+    turns: tuple[Turn, ...] = ()
+    branches: tuple[DiscardedBranch, ...] = ()
+    facts: tuple[SessionFact, ...] = ()
+
+
+class SettleTurnsResult(Durable):
+    """How many ledger rows were new: turns that had been billed before count nothing."""
+
+    billed: int
+
+
+def session_workflow_id(session_id: str) -> str:
+    """The workflow that is this session."""
+    return f"session-{session_id}"
+
+
+def message_update_id(command: SendMessage) -> str:
+    """The update id of a message: the client's message id, told apart by text and by what the caller waits for.
+
+    Temporal answers a repeated update id with the first result and asks nobody. So a repeat of the same
+    message joins the first call, while the same id with another text reaches the validator and is refused.
+
+    Raises ValueError for a message without an id: every "yes" of a session would count as a repeat of the first.
+    """
+    if command.message_id is None:
+        raise ValueError("a message needs a message_id before it is sent as an update: make one up for it")
+    return f"{command.message_id}~{digest_of(command.text)}{'' if command.wait else '~accepted'}"

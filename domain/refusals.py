@@ -1,0 +1,33 @@
+"""Refusals: the stable codes with which Playhead says no, the same in the domain, in Temporal and over HTTP."""
+
+from typing import Literal
+
+from domain.durable import Durable
+
+RefusalCode = Literal[
+    "idempotency_mismatch",
+    "queue_full",
+    "revision_conflict",
+    "session_ended",
+    "superseded",
+    "too_large",
+    "turn_in_progress",
+    "turn_not_found",
+    "validation_error",
+]
+
+
+class Refusal(Durable):
+    """Why a command was not accepted: a code for programs, a sentence for people, figures for both."""
+
+    code: RefusalCode
+    detail: str
+    figures: dict[str, int | str | None] = {}
+
+
+class Refused(Exception):
+    """Raised by a rule when a command does not apply; the state it was given is untouched."""
+
+    def __init__(self, code: RefusalCode, detail: str, **figures: int | str | None) -> None:
+        super().__init__(detail)
+        self.refusal = Refusal(code=code, detail=detail, figures=figures)

@@ -1,0 +1,200 @@
+"""The value a session is: its turns as a tree, and the path through it that people see.
+
+What may be done to it stands in `domain/timeline.py`; here is what it holds and how it is read.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from domain.durable import Durable
+from domain.refusals import Refused
+from domain.turns import Checkpoint, SessionStatus, Turn, UserMessage
+from domain.usage import Cost, Usage
+
+FactType = Literal["rewound", "session_completed"]
+CompletionReason = Literal["end_node", "max_turns", "max_cost", "user_hangup", "user_idle_max_duration_exceeded"]
+"""Why sessions end of themselves or by default; `end` may give any other reason."""
+
+
+class Cursor(Durable):
+    """Where a rewind points: a turn, or the time before the first turn (`None`)."""
+
+    turn_id: str | None
+
+
+class DiscardedBranch(Durable):
+    """A future that a rewind gave up: the turns after `rewound_from_turn_id` down to `leaf_turn_id`."""
+
+    id: str
+    rewound_from_turn_id: str | None
+    leaf_turn_id: str
+    discarded_at: datetime
+
+
+class QueuedMessage(Durable):
+    """A message that was accepted while the agent was busy; it opens its turn when the reply is there."""
+
+    turn_id: str
+    message: UserMessage
+
+
+class RememberedMessage(Durable):
+    """A message id that was accepted: the turn it opened, and a digest of its text to tell a repeat from a misuse."""
+
+    turn_id: str
+    digest: str
+
+
+class SessionFact(Durable):
+    """Something that happened to a session outside of any turn. `key` is unique within the session."""
+
+    key: str
+    type: FactType
+    created_at: datetime
+    payload: dict[str, JsonValue] = {}
+
+
+class Unrecorded(Durable):
+    """What changed since the store was last told: ids of closed turns, new discarded branches, facts."""
+
+    turn_ids: tuple[str, ...] = ()
+    branches: tuple[DiscardedBranch, ...] = ()
+    facts: tuple[SessionFact, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.turn_ids or self.branches or self.facts)
+
+
+class Timeline(Durable):
+    """All turns of a session as a tree, and the path through it that the next message extends.
+
+    `leaf_id` ends the active branch. `cursor`, when set, is where a rewind points; the timeline is then
+    seen up to it. `revision` counts accepted changes, `version` every change of this value, also those that
+    nobody asked for (a late reply on a discarded branch, a refusal that was noted). `pending` are the turns
+    on any branch whose reply is still to come, `unrecorded` is what the store has not been told yet.
+    """
+
+    created_at: datetime
+    updated_at: datetime
+    turns: dict[str, Turn] = {}
+    pending: tuple[str, ...] = ()
+    unrecorded: Unrecorded = Unrecorded()
+    leaf_id: str | None = None
+    cursor: Cursor | None = None
+    discarded_branches: tuple[DiscardedBranch, ...] = ()
+    queue: tuple[QueuedMessage, ...] = ()
+    remembered: dict[str, RememberedMessage] = {}
+    revision: int = 0
+    version: int = 0
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    ended_at: datetime | None = None
+    completion_reason: str | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        return self.ended_at is not None
+
+    @property
+    def head(self) -> Turn | None:
+        """The newest turn that is seen: the cursor's, or the leaf of the active branch."""
+        turn_id = self.cursor.turn_id if self.cursor else self.leaf_id
+        return self.turns[turn_id] if turn_id else None
+
+    @property
+    def status(self) -> SessionStatus:
+        if self.is_completed:
+            return "completed"
+        if self.is_busy:
+            return "pending_assistant_turn"
+        if self.cursor:
+            return "rewound"
+        return "error" if self.head is not None and self.head.status == "failed" else "idle"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the visible conversation waits for a reply."""
+        return self.head is not None and self.head.status == "pending"
+
+    def path_to(self, turn_id: str | None) -> Iterator[Turn]:
+        """The turns from the given one up to its root, newest first."""
+        while turn_id is not None:
+            turn = self.turns[turn_id]
+            yield turn
+            turn_id = turn.parent_id
+
+    def visible_turns(self) -> Iterator[Turn]:
+        """The turns that are seen, newest first."""
+        return self.path_to(self.head.id if self.head else None)
+
+    def turns_of(self, branch: DiscardedBranch) -> list[Turn]:
+        """The turns of a discarded branch, oldest first, without those it shares with what came before."""
+        turns = []
+        for turn in self.path_to(branch.leaf_turn_id):
+            if turn.id == branch.rewound_from_turn_id:
+                break
+            turns.append(turn)
+        return turns[::-1]
+
+    def message_sent_before(self, message_id: str | None) -> RememberedMessage | None:
+        """The turn that a message id opened, or will open once the messages before it are answered."""
+        return self.remembered.get(message_id) if message_id is not None else None
+
+    def is_closed(self, turn_id: str) -> bool:
+        """Whether nothing more is to come of a turn: it was answered or given up, or never opened."""
+        waits = any(queued.turn_id == turn_id for queued in self.queue)
+        return not waits and turn_id not in self.pending
+
+    def checkpoint_before(self, turn_id: str | None) -> Checkpoint | None:
+        """What a turn after the given one continues from: the newest turn up to it that left a checkpoint."""
+        return next((turn.checkpoint for turn in self.path_to(turn_id) if turn.checkpoint), None)
+
+    def require_revision(self, expected: int | None) -> None:
+        if expected is not None and expected != self.revision:
+            raise Refused(
+                "revision_conflict",
+                f"The session is at revision {self.revision}, not {expected}: something changed it meanwhile. "
+                "Read it again and decide anew.",
+                expected_revision=expected,
+                actual_revision=self.revision,
+            )
+
+    def require_open(self) -> None:
+        if self.is_completed:
+            raise Refused("session_ended", "The session has ended and takes no more commands.")
+
+    def with_turn(self, turn: Turn) -> "Timeline":
+        """The same timeline with one turn added or replaced, and noted as unrecorded once it is settled."""
+        closed = turn.status != "pending"
+        others = tuple(turn_id for turn_id in self.pending if turn_id != turn.id)
+        waiting = self.unrecorded.turn_ids
+        if closed and turn.id not in waiting:
+            waiting = (*waiting, turn.id)
+        return self.model_copy(
+            update={
+                "turns": {**self.turns, turn.id: turn},
+                "pending": others if closed else (*others, turn.id),
+                "unrecorded": self.unrecorded.model_copy(update={"turn_ids": waiting}),
+            }
+        )
+
+    def with_fact(self, kind: FactType, at: datetime, **payload: JsonValue) -> "Timeline":
+        """The same timeline with a fact for the store to record."""
+        fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=payload)
+        facts = (*self.unrecorded.facts, fact)
+        return self.model_copy(update={"unrecorded": self.unrecorded.model_copy(update={"facts": facts})})
+
+    def changed(self, *, at: datetime, accepted: bool, **changes: object) -> "Timeline":
+        """The same timeline with other fields; `accepted` changes count in the revision."""
+        return self.model_copy(
+            update={
+                **changes,
+                "updated_at": at,
+                "version": self.version + 1,
+                "revision": self.revision + (1 if accepted else 0),
+            }
+        )

@@ -1,0 +1,123 @@
+"""What a model call used and what it cost: token counts per model, merged and priced in exact decimals."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainSerializer
+
+from domain.durable import Durable
+
+MILLION = Decimal(1_000_000)
+SMALLEST_AMOUNT = Decimal("0.000000000001")
+"""Amounts are rounded to this (a picodollar), half to even, once: where they are priced. Sums are exact."""
+
+Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json")]
+"""An amount whose JSON form is a plain decimal: never `1E-7`, which not every reader of decimals takes."""
+
+
+class ModelUsage(Durable):
+    """Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    requests: int = 0
+
+    def __add__(self, other: "ModelUsage") -> "ModelUsage":
+        return ModelUsage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            cache_read_input_tokens=self.cache_read_input_tokens + other.cache_read_input_tokens,
+            cache_creation_input_tokens=self.cache_creation_input_tokens + other.cache_creation_input_tokens,
+            requests=self.requests + other.requests,
+        )
+
+
+class Usage(Durable):
+    """Usage per `<provider>:<model>`, and the seconds of wall clock it took."""
+
+    llm: dict[str, ModelUsage] = {}
+    duration_seconds: float = 0.0
+
+    @property
+    def requests(self) -> int:
+        return sum(model.requests for model in self.llm.values())
+
+    @property
+    def total_tokens(self) -> int:
+        return sum(model.total_tokens for model in self.llm.values())
+
+
+class Cost(Durable):
+    """Money spent, in US dollars. Models without a known price are named, never counted as free."""
+
+    currency: Literal["USD"] = "USD"
+    total: Money = Decimal(0)
+    breakdown: dict[str, Money] = {}
+    unpriced_models: tuple[str, ...] = ()
+
+
+class TokenPrice(Durable):
+    """US dollars for a million tokens. Cached tokens cost as input does unless they have a price of their own."""
+
+    input: Money = Field(ge=0)
+    output: Money = Field(ge=0)
+    cache_read: Money | None = Field(default=None, ge=0)
+    cache_write: Money | None = Field(default=None, ge=0)
+
+
+def merge_usage(usages: Iterable[Usage]) -> Usage:
+    """Add usages model by model; durations add up."""
+    llm: dict[str, ModelUsage] = {}
+    seconds = 0.0
+    for usage in usages:
+        seconds += usage.duration_seconds
+        for model, used in usage.llm.items():
+            llm[model] = llm[model] + used if model in llm else used
+    return Usage(llm=llm, duration_seconds=round(seconds, 3))
+
+
+def merge_costs(costs: Iterable[Cost]) -> Cost:
+    """Add costs model by model; a model that was unpriced once stays named."""
+    breakdown: dict[str, Decimal] = {}
+    unpriced: dict[str, None] = {}
+    for cost in costs:
+        unpriced.update(dict.fromkeys(cost.unpriced_models))
+        for model, amount in cost.breakdown.items():
+            breakdown[model] = breakdown.get(model, Decimal(0)) + amount
+    return Cost(
+        total=sum(breakdown.values(), Decimal(0)),
+        breakdown=breakdown,
+        unpriced_models=tuple(sorted(unpriced)),
+    )
+
+
+def cost_of(model: str, used: ModelUsage, price: TokenPrice) -> Cost:
+    """Price one model's usage.
+
+    Cached tokens are part of `prompt_tokens`; they are taken out and charged at their own price.
+    """
+    cached = used.cache_read_input_tokens + used.cache_creation_input_tokens
+    fresh = max(used.prompt_tokens - cached, 0)
+    amount = (
+        fresh * price.input
+        + used.completion_tokens * price.output
+        + used.cache_read_input_tokens * (price.input if price.cache_read is None else price.cache_read)
+        + used.cache_creation_input_tokens * (price.input if price.cache_write is None else price.cache_write)
+    ) / MILLION
+    return priced(model, amount)
+
+
+def priced(model: str, amount: Decimal) -> Cost:
+    """A cost of one model, rounded to the smallest amount."""
+    exact = amount.quantize(SMALLEST_AMOUNT)
+    return Cost(total=exact, breakdown={model: exact})
+
+
+def unpriced(model: str) -> Cost:
+    """The cost of a model whose price nobody knows: named, not zero."""
+    return Cost(unpriced_models=(model,))

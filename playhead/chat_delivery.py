@@ -1,0 +1,194 @@
+"""Calls that survive a lost connection: each is repeated until it is answered, and none of them does a thing twice."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from playhead.chat_session import Agent, Session
+from playhead.client import ApiClient, ApiRefused
+from playhead.failures import UNREACHABLE, CommandFailed
+
+PASSING_CODES = frozenset({"unavailable", "rate_limited", "queue_full"})
+"""Problems after which the same call may succeed: nothing was accepted."""
+GATEWAY_STATUSES = frozenset({502, 503, 504})
+"""What a proxy before the API answers while it is away; the API's own answers are told apart by their code."""
+STILL_ANSWERING = "wait_timeout"
+MODEL_FAILED = "model_failed"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on trying, in seconds.
+
+    `unreachable` is how long nothing may answer at all, `answering` how long one reply may take. Pauses
+    between attempts double from `first_pause` to `longest_pause`; `glance` lies between two looks at a pending reply.
+    """
+
+    unreachable: float = 60.0
+    answering: float = 600.0
+    first_pause: float = 1.0
+    longest_pause: float = 8.0
+    glance: float = 0.25
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message with the id that is its own through every attempt to say it."""
+
+    text: str
+    message_id: str
+    expected_revision: int | None
+
+
+class GaveUp(Exception):
+    """No answer came for as long as patience lasts; whether the call was carried out is not known."""
+
+    def __init__(self, cause: CommandFailed) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class Courier:
+    """Carries the chat's calls to the API and repeats them when the way is lost.
+
+    `tell` is told whenever there is something to wait for. Raises ApiRefused for refusals that repeating
+    does not cure, GaveUp when patience ends, and CommandFailed at once when the API was never there.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        tell: Callable[[str], None],
+        *,
+        patience: Patience | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._tell = tell
+        self._patience = patience or Patience()
+        self._pause = pause
+        self._clock = clock
+        self._reached = False
+
+    def create(self, agent: str) -> Session:
+        """Open a session; its greeting may still be to come.
+
+        Repeated only after answers that say nothing was accepted, for opening has no message id.
+        """
+        try:
+            return self._persistently(
+                lambda: Session.model_validate(self._client.create_session(agent)), repeatable=False
+            )
+        except ApiRefused as refused:
+            opened = refused.problem.get("session_id")
+            if not _is_still_answering(refused) or opened is None:
+                raise
+            self._reached = True
+            self._tell(refused.message)
+            return self.session(opened)
+
+    def session(self, session_id: str) -> Session:
+        """The session as it is now."""
+        return self._persistently(lambda: Session.model_validate(self._client.session(session_id)))
+
+    def agent_of(self, session: Session) -> Agent:
+        """The version of the agent that a session is pinned to."""
+        stored = self._persistently(lambda: self._client.agent(session.agent_id, session.agent_version))
+        return Agent(name=stored["name"], version=stored["version"], model=stored["definition"].get("model"))
+
+    def send(self, session_id: str, message: Outgoing) -> Session:
+        """Say something, and return the session after the reply."""
+        return self._persistently(
+            lambda: Session.model_validate(
+                self._client.send_message(
+                    session_id,
+                    message.text,
+                    message_id=message.message_id,
+                    expected_revision=message.expected_revision,
+                )
+            ),
+            assurance=" with the same message id, so that nothing is said twice",
+        )
+
+    def rewind(self, session_id: str, turn_id: str | None, *, before: bool) -> Session:
+        """Rewind; doing so again changes nothing more."""
+        return self._persistently(
+            lambda: Session.model_validate(self._client.rewind(session_id, turn_id, before=before))
+        )
+
+    def end(self, session_id: str, reason: str | None) -> Session:
+        """End the session; ending an ended session changes nothing."""
+        return self._persistently(lambda: Session.model_validate(self._client.end(session_id, reason)))
+
+    def once_answered(self, session: Session) -> Session:
+        """The session once its newest turn is no longer pending, or as it is when patience ends."""
+        until = self._clock() + self._patience.answering
+        while session.is_answering and self._clock() < until:
+            self._pause(self._patience.glance)
+            session = self.session(session.id)
+        return session
+
+    def _persistently(self, call: Callable[[], Answer], *, assurance: str = "", repeatable: bool = True) -> Answer:
+        started = self._clock()
+        lost_since: float | None = None
+        pause = self._patience.first_pause
+        while True:
+            try:
+                answer = call()
+            except CommandFailed as failure:
+                if repeatable and _is_still_answering(failure):
+                    self._wait_on(failure, started)
+                    lost_since, pause = None, self._patience.first_pause
+                    continue
+                if not self._may_repeat(failure, repeatable):
+                    raise
+                if lost_since is None:
+                    lost_since = self._clock()
+                    self._tell(f"{_what_is_lost(failure)} Trying again in {pause:g} s{assurance}.")
+                elif self._clock() + pause - lost_since > self._patience.unreachable:
+                    raise GaveUp(failure) from failure
+                else:
+                    self._tell(f"Not yet. Trying again in {pause:g} s.")
+                self._pause(pause)
+                pause = min(pause * 2, self._patience.longest_pause)
+            else:
+                self._reached = True
+                if lost_since is not None:
+                    self._tell("Connected again.")
+                return answer
+
+    def _may_repeat(self, failure: CommandFailed, repeatable: bool) -> bool:
+        if _was_not_accepted(failure):
+            return True
+        return repeatable and self._reached and _is_lost(failure)
+
+    def _wait_on(self, failure: CommandFailed, started: float) -> None:
+        if self._clock() - started > self._patience.answering:
+            raise GaveUp(failure) from failure
+        begun = isinstance(failure, ApiRefused) and failure.problem.get("turn")
+        who = "The agent is still answering" if begun else "The agent has not begun to answer (is a worker running?)"
+        self._tell(f"{who}; waiting on.")
+        self._pause(self._patience.glance)
+
+
+def _what_is_lost(failure: CommandFailed) -> str:
+    return failure.message if _was_not_accepted(failure) else "The connection to the API is lost."
+
+
+def _is_still_answering(failure: CommandFailed) -> bool:
+    return isinstance(failure, ApiRefused) and failure.code == STILL_ANSWERING
+
+
+def _was_not_accepted(failure: CommandFailed) -> bool:
+    return isinstance(failure, ApiRefused) and failure.code in PASSING_CODES
+
+
+def _is_lost(failure: CommandFailed) -> bool:
+    """Whether no answer of the API itself came back."""
+    if isinstance(failure, ApiRefused):
+        return failure.http_status in GATEWAY_STATUSES and failure.code not in (MODEL_FAILED, STILL_ANSWERING)
+    return failure.status == UNREACHABLE

@@ -1,0 +1,135 @@
+"""`playhead sessions`: look at conversations, rewind them, end them, write them out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from playhead.cli_agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson, complete_agents
+from playhead.failures import USAGE, CommandFailed
+
+app = typer.Typer(help="Look at sessions, rewind and end them.", no_args_is_help=True)
+
+Status = Literal["idle", "pending_assistant_turn", "rewound", "error", "completed"]
+
+
+def complete_sessions(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest sessions that begin so, with their names; none when the API does not answer at once."""
+    from playhead.client import ApiClient
+
+    try:
+        with ApiClient.of_environment(seconds=COMPLETION_SECONDS) as api:
+            found = [(session["id"], session["name"]) for session in api.sessions(limit=MOST_COMPLETIONS)]
+    except CommandFailed:
+        return []
+    return [(session_id, name) for session_id, name in found if session_id.startswith(incomplete)]
+
+
+Session = Annotated[str, typer.Argument(help="Id of the session.", autocompletion=complete_sessions)]
+
+
+@app.command("ls")
+def list_sessions(
+    status: Annotated[Status | None, typer.Option(help="Only sessions of this status.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Only sessions with this agent.", autocompletion=complete_agents)
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most this many, newest first.", min=1)] = 20,
+    json: AsJson = False,
+) -> None:
+    """List sessions, newest first."""
+    from playhead.client import ApiClient
+    from playhead.rendering import print_json, session_rows, table
+
+    with ApiClient.of_environment() as api:
+        sessions = list(api.sessions(limit=limit, status=status, agent=agent))
+    if json:
+        print_json(sessions)
+    else:
+        columns = ("ID", "NAME", "STATUS", "NODE", "SPENT", "CHANGED (UTC)")
+        table(columns, session_rows(sessions), empty="No sessions. Begin one: playhead chat AGENT")
+
+
+@app.command()
+def show(session: Session, json: AsJson = False) -> None:
+    """Show a session: the visible conversation, what was discarded, what it cost."""
+    from playhead.client import ApiClient
+    from playhead.rendering import print_json, show_session
+
+    with ApiClient.of_environment() as api:
+        found = api.session(session)
+    if json:
+        print_json(found)
+    else:
+        show_session(found)
+
+
+@app.command()
+def rewind(
+    session: Session,
+    *,
+    turn: Annotated[str | None, typer.Argument(help="Id of the turn to go back to.")] = None,
+    before: Annotated[bool, typer.Option("--before", help="Go back to just before that turn.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Undo a rewind: see the whole branch again.")] = False,
+    expected_revision: Annotated[
+        int | None, typer.Option(help="Refuse when the session is at another revision.", min=0)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Go back to a turn: the next message takes another path from there. Nothing is deleted."""
+    from playhead.client import ApiClient
+    from playhead.rendering import print_json, show_session
+
+    if (turn is None) != clear or (clear and before):
+        raise CommandFailed(
+            "Name the turn to go back to, or give --clear alone to undo a rewind.",
+            status=USAGE,
+            hint=f"The turns and their ids: playhead sessions show {session}",
+        )
+    with ApiClient.of_environment() as api:
+        changed = api.rewind(session, turn, before=before, expected_revision=expected_revision)
+    if json:
+        print_json(changed)
+    else:
+        show_session(changed)
+
+
+@app.command()
+def end(
+    session: Session,
+    reason: Annotated[str | None, typer.Option(help="Kept as the reason why it ended.")] = None,
+    json: AsJson = False,
+) -> None:
+    """End a session; ending an ended one changes nothing."""
+    from playhead.client import ApiClient
+    from playhead.rendering import money, print_json
+
+    with ApiClient.of_environment() as api:
+        ended = api.end(session, reason)
+    if json:
+        print_json(ended)
+    else:
+        sys.stdout.write(f"{ended['id']} has ended ({ended['completion_reason']}); spent {money(ended['cost'])}\n")
+
+
+@app.command()
+def export(
+    session: Session,
+    form: Annotated[
+        Literal["text", "markdown", "json", "jsonl"], typer.Option("--format", help="How it is written.")
+    ] = "text",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="standard output", dir_okay=False, writable=True)
+    ] = None,
+) -> None:
+    """Write out the visible conversation, all of it."""
+    from playhead.client import ApiClient
+    from playhead.transcript import transcript
+
+    with ApiClient.of_environment() as api:
+        written = transcript(api.session(session), api.turns(session), form)
+    if output is None:
+        sys.stdout.write(written)
+    else:
+        output.write_text(written, encoding="utf-8")

@@ -1,0 +1,89 @@
+"""Logging: one stream of structured lines on standard error, for people or for machines."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+QUIETER = {
+    "aiosqlite": "warning",
+    "alembic": "warning",
+    "asyncio": "warning",
+    "httpcore": "warning",
+    "httpx": "warning",
+    "openai": "warning",
+    "sqlalchemy": "warning",
+    "uvicorn": "warning",
+}
+"""Loggers of libraries that talk too much at `info`, each with the level it is held to."""
+
+TEMPORAL_FIELDS = {
+    "temporal_activity": {"activity_type": "activity", "attempt": "attempt", "workflow_id": "workflow"},
+    "temporal_workflow": {"workflow_id": "workflow", "run_id": "run"},
+}
+"""What is kept of the dictionaries the Temporal SDK attaches to its log records, and under which name."""
+
+
+def configure_logging(form: Literal["console", "json"], level: str) -> None:
+    """Send structlog's lines and those of every library to standard error, in one form."""
+    minimum = getattr(logging, level.upper())
+    enriching: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    foreign: list[Processor] = [
+        *enriching,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(allow=list(TEMPORAL_FIELDS)),
+        _flatten_temporal_fields,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *enriching,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=foreign,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(minimum)
+    for name, least in QUIETER.items():
+        logging.getLogger(name).setLevel(max(minimum, getattr(logging, least.upper())))
+    logging.captureWarnings(True)
+
+
+def _rendering(form: Literal["console", "json"]) -> list[Processor]:
+    """How a line is written. Tracebacks never show local variables: they hold messages and keys."""
+    if form == "json":
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _flatten_temporal_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for attached, kept in TEMPORAL_FIELDS.items():
+        details = event.pop(attached, None)
+        if isinstance(details, dict):
+            event.update({name: details[field] for field, name in kept.items() if field in details})
+    return event

@@ -1,0 +1,162 @@
+"""How the command line shows things: tables and conversations for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from playhead.client import AgentBody, CostBody, EventBody, SessionBody, TurnBody
+
+PIPED_WIDTH = 200
+"""Characters in a line where no terminal says how many there are."""
+STATUS_COLOURS = {
+    "idle": "green",
+    "pending_assistant_turn": "cyan",
+    "rewound": "yellow",
+    "error": "red",
+    "completed": "dim",
+    "pending": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+}
+
+
+def console() -> Console:
+    """Standard output: fitted to the terminal, or plain and with long lines left whole where there is none."""
+    piped = not sys.stdout.isatty()
+    return Console(width=PIPED_WIDTH if piped else None, soft_wrap=piped, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """One value on standard output, for programs."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def note(message: str) -> None:
+    """A line for people that is not the command's result."""
+    sys.stderr.write(f"{message}\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """A plain table; `empty` is what to say when there are no rows."""
+    shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    if shown.row_count:
+        console().print(shown)
+    else:
+        note(empty)
+
+
+def agent_rows(agents: Iterable["AgentBody"]) -> Iterable[tuple[str, ...]]:
+    """Agents as rows: name, version, id, nodes, when."""
+    for agent in agents:
+        nodes = str(len(agent["definition"].get("nodes", {})))
+        yield escape(agent["name"]), str(agent["version"]), agent["id"], nodes, moment(agent["created_at"])
+
+
+def show_agent(agent: "AgentBody") -> None:
+    """One agent: its nodes with what they lead to, its settings and what deserves a look."""
+    definition = agent["definition"]
+    out = console()
+    out.print(f"[bold]{escape(agent['name'])}[/] version {agent['version']} ({agent['id']})")
+    out.print(
+        f"model {escape(definition.get('model') or 'of the installation')}, starts at {escape(definition['start'])}"
+    )
+    for name, node in definition["nodes"].items():
+        out.print(f"  {escape(name)}{' [dim](ends the session)[/]' if node.get('end') else ''}")
+        for arrow in node.get("transitions", ()):
+            out.print(f"    [dim]{escape(arrow['name'])}:[/] {escape(arrow['when'])} [dim]->[/] {escape(arrow['to'])}")
+    for warning in agent["warnings"]:
+        out.print(f"[yellow]warning:[/] {escape(warning)}")
+
+
+def session_rows(sessions: Iterable["SessionBody"]) -> Iterable[tuple[str, ...]]:
+    """Sessions as rows: id, name, status, node, cost, when."""
+    for session in sessions:
+        yield (
+            session["id"],
+            escape(session["name"]),
+            status(session["status"]),
+            escape(session["current_node_id"]),
+            money(session["cost"]),
+            moment(session["updated_at"]),
+        )
+
+
+def show_session(session: "SessionBody") -> None:
+    """A session: what it is, its visible conversation, what was discarded, what it cost."""
+    out = console()
+    ended = f" ({escape(session['completion_reason'])})" if session["completion_reason"] else ""
+    out.print(f"[bold]{escape(session['name'])}[/] {session['id']}")
+    out.print(
+        f"{status(session['status'])}{ended} at revision {session['revision']}, "
+        f"node {escape(session['current_node_id'])}, as of {moment(session['as_of'])}"
+    )
+    if session.get("turns_before"):
+        out.print(f"[dim]{session['turns_before']} older turns: playhead sessions export {session['id']}[/]")
+    for turn in session.get("turns", ()):
+        show_turn(turn, at_cursor=turn["id"] == session["cursor_turn_id"])
+    for branch in session.get("discarded_branches", ()):
+        after = branch["rewound_from_turn_id"] or "the beginning"
+        out.print(f"[dim]discarded {moment(branch['discarded_at'])}, {len(branch['turns'])} turn(s) after {after}[/]")
+    out.print(f"[dim]spent {money(session['cost'])}[/]")
+    link = session["temporal"].get("ui_url")
+    if link:
+        out.print(f"[dim]{escape(link)}[/]")
+
+
+def show_turn(turn: "TurnBody", *, at_cursor: bool = False) -> None:
+    """A turn: who said what, and what became of it where that is not plain."""
+    out = console()
+    remarks = [] if turn["status"] == "completed" else [status(turn["status"])]
+    remarks += ["[yellow]<- cursor[/]"] if at_cursor else []
+    out.print(
+        f"\n[dim]{turn['index'] + 1}. {turn['id']} {escape(turn['node_id'] or '')}[/] {' '.join(remarks)}".rstrip()
+    )
+    if turn["user_message"]:
+        out.print(f"  [bold cyan]you[/]    {escape(turn['user_message']['text'])}")
+    if turn["assistant_message"]:
+        out.print(f"  [bold green]agent[/]  {escape(turn['assistant_message']['text'])}")
+    if turn["error"]:
+        out.print(f"  [red]error[/]  {escape(turn['error'])}")
+    for event in turn["events"]:
+        out.print(f"  [dim]{escape(described(event))}[/]")
+
+
+def described(event: "EventBody") -> str:
+    """An event in a line: where the conversation went, or the type and what it carries."""
+    if event["type"] == "node_transition":
+        return f"{event['payload'].get('from_node') or 'start'} -> {event['payload'].get('to_node')}"
+    facts = ", ".join(f"{name} {_plain(value)}" for name, value in event["payload"].items())
+    return f"{event['type'].replace('_', ' ')}{f': {facts}' if facts else ''}"
+
+
+def status(word: str) -> str:
+    """A status with its colour."""
+    return f"[{STATUS_COLOURS.get(word, 'default')}]{escape(word.replace('_', ' '))}[/]"
+
+
+def money(cost: "CostBody") -> str:
+    """An amount, and what is not in it."""
+    amount = f"{Decimal(cost['total']).normalize():f} {cost['currency']}"
+    unpriced = cost["unpriced_models"]
+    return f"{amount} (price of {', '.join(unpriced)} unknown)" if unpriced else amount
+
+
+def moment(text: str) -> str:
+    """A time to the second, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

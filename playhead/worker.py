@@ -1,0 +1,95 @@
+"""The worker: what answers sessions and settles them, put together and kept running."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
+
+from activities.model import ModelActivities
+from activities.providers import ModelProviders
+from activities.settlement import SettlementActivities
+from playhead.settings import Settings
+from playhead.starting import opened, require_migrated, until_reached
+from playhead.temporal import TemporalUnavailable, ensure_reachable
+from store.agents import AgentStore
+from store.database import Database
+from store.errors import StoreUnavailable
+from store.settlement import SettlementStore
+from store.steps import StepStore
+from workflows.session import SessionWorkflow
+
+STICKY_TIMEOUT = timedelta(seconds=5)
+"""How long a session's next task waits for the worker that has the session in memory before any other may take it."""
+UNVERSIONED = "unversioned"
+"""The build id that workers without one show in Temporal."""
+
+log = structlog.get_logger(__name__)
+
+
+def build_worker(
+    settings: Settings, client: Client, database: Database, *, interceptors: Sequence[Interceptor] = ()
+) -> Worker:
+    """The worker with every workflow and activity, its dependencies handed in. It is not running yet."""
+    model = ModelActivities(
+        steps=StepStore(database),
+        agents=AgentStore(database),
+        caller=ModelProviders(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds),
+        context_characters=settings.context_characters,
+    )
+    settlement = SettlementActivities(store=SettlementStore(database))
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[SessionWorkflow],
+        activities=[model.generate_step, settlement.settle_turns],
+        interceptors=interceptors,
+        deployment_config=_deployment(settings),
+        graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+    )
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set, waiting at the start for the store and for Temporal.
+
+    Raises CommandFailed when the store is not migrated or search attributes may not be registered, and
+    whatever ends the worker for good.
+    """
+    async with opened(settings) as database:
+        await until_reached("the store", lambda: require_migrated(database), unreachable=(StoreUnavailable,), stop=stop)
+        client = await until_reached(
+            "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
+        )
+        worker = build_worker(settings, client, database)
+        log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
+        await work_until(worker, stop)
+    log.info("the worker has stopped")
+
+
+async def work_until(worker: Worker, stop: asyncio.Event) -> None:
+    """Run a worker until the event is set or it fails; what it is doing may finish within its grace time."""
+    working = asyncio.create_task(worker.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not working.done():
+            await worker.shutdown()
+        await working
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig:
+    """Pinned to a version when a build id is set. Without one a name is given too: the SDK would make one up by
+    hashing every loaded module, which takes a second and much longer where no bytecode is cached.
+    """
+    versioned = settings.build_id is not None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.deployment_name, settings.build_id or UNVERSIONED),
+        use_worker_versioning=versioned,
+        default_versioning_behavior=VersioningBehavior.PINNED if versioned else VersioningBehavior.UNSPECIFIED,
+    )

@@ -1,0 +1,1 @@
+"""The SQL side: what outlives a workflow's retention, the messages the model needs, and the money."""

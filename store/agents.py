@@ -1,0 +1,185 @@
+"""Agents and their versions: added, never changed."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, case, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.agent import AgentDefinition
+from store.database import Database
+from store.identifiers import new_id
+from store.pages import Page, number_after, page_of
+from store.tables import agent_versions, agents
+from store.upsert import insert_new
+
+KEPT_DEFINITIONS = 1_000
+"""Definitions kept in memory; each is immutable, so none ever grows stale."""
+
+
+@dataclass(frozen=True)
+class StoredAgent:
+    """One version of an agent. `number` is the agent's integer alias, `created_at` that of this version."""
+
+    id: str
+    number: int
+    organization_id: str
+    name: str
+    version: int
+    definition: AgentDefinition
+    warnings: tuple[str, ...]
+    created_at: datetime
+
+
+_AGENT = select(
+    agents.c.id,
+    agents.c.number,
+    agents.c.organization_id,
+    agents.c.name,
+    agent_versions.c.version,
+    agent_versions.c.definition,
+    agent_versions.c.warnings,
+    agent_versions.c.created_at,
+).select_from(agents.join(agent_versions, agent_versions.c.agent_id == agents.c.id))
+_IS_LATEST = agent_versions.c.version == agents.c.latest_version
+
+LARGEST_VERSION = 2**31 - 1
+
+
+class AgentStore:
+    """The agents of every organization; within one, an agent is known by its name or its id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._definitions: OrderedDict[tuple[str, int], AgentDefinition] = OrderedDict()
+        self._insert_agent = insert_new(database, agents, key=["organization_id", "name"])
+
+    async def add_version(
+        self, organization_id: str, definition: AgentDefinition, warnings: tuple[str, ...]
+    ) -> StoredAgent:
+        """Add a version to the agent of this name, or a new agent; a definition equal to the latest adds nothing.
+
+        Versions count from 1. Callers who push at the same time get versions of their own, one after another.
+        """
+        async with self._database.write() as connection:
+            agent = await self._locked(connection, organization_id, definition.name)
+            if agent is None:
+                await self._add_agent(connection, organization_id, definition.name)
+                agent = await self._locked(connection, organization_id, definition.name)
+            if agent is None:
+                raise LookupError(f"agent {definition.name!r} was deleted while a version was added")
+            latest = await _one(connection, _AGENT.where(agents.c.id == agent.id, _IS_LATEST))
+            if latest is not None and latest.definition == definition:
+                return latest
+            added = StoredAgent(
+                id=agent.id,
+                number=agent.number,
+                organization_id=organization_id,
+                name=definition.name,
+                version=agent.latest_version + 1,
+                definition=definition,
+                warnings=warnings,
+                created_at=datetime.now(UTC),
+            )
+            await _add_version(connection, added)
+            return added
+
+    async def find(self, organization_id: str, id_or_name: str, version: int | None = None) -> StoredAgent | None:
+        """A version of an agent, the latest unless one is named. An id goes before another agent's equal name."""
+        if version is not None and not 0 < version <= LARGEST_VERSION:
+            return None
+        wanted = _IS_LATEST if version is None else agent_versions.c.version == version
+        is_id = agents.c.id == id_or_name
+        statement = (
+            _AGENT.where(agents.c.organization_id == organization_id, wanted)
+            .where(is_id | (agents.c.name == id_or_name))
+            .order_by(case((is_id, 0), else_=1))
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            return await _one(connection, statement)
+
+    async def list(self, organization_id: str, limit: int, cursor: str | None = None) -> Page[StoredAgent]:
+        """The latest version of every agent, newest agent first. Raises ValueError for a forged cursor."""
+        statement = (
+            _AGENT.where(agents.c.organization_id == organization_id, _IS_LATEST)
+            .order_by(agents.c.number.desc())
+            .limit(limit + 1)
+        )
+        if cursor is not None:
+            statement = statement.where(agents.c.number < number_after(cursor))
+        async with self._database.read() as connection:
+            rows = [_agent(row) for row in await connection.execute(statement)]
+        return page_of(rows, limit, lambda agent: (agent.number,))
+
+    async def definition(self, agent_id: str, version: int) -> AgentDefinition:
+        """One version's definition, from memory when it was asked for before. Raises LookupError."""
+        key = (agent_id, version)
+        known = self._definitions.get(key)
+        if known is None:
+            known = self._definitions[key] = await self._read_definition(agent_id, version)
+            if len(self._definitions) > KEPT_DEFINITIONS:
+                self._definitions.popitem(last=False)
+        else:
+            self._definitions.move_to_end(key)
+        return known
+
+    async def _read_definition(self, agent_id: str, version: int) -> AgentDefinition:
+        statement = select(agent_versions.c.definition).where(
+            agent_versions.c.agent_id == agent_id, agent_versions.c.version == version
+        )
+        async with self._database.read() as connection:
+            text = (await connection.execute(statement)).scalar_one_or_none()
+        if text is None:
+            raise LookupError(f"there is no version {version} of agent {agent_id}")
+        return AgentDefinition.model_validate_json(text)
+
+    async def _locked(self, connection: AsyncConnection, organization_id: str, name: str) -> Row[str, int, int] | None:
+        """The agent's row, held until the transaction ends."""
+        statement = (
+            select(agents.c.id, agents.c.number, agents.c.latest_version)
+            .where(agents.c.organization_id == organization_id, agents.c.name == name)
+            .with_for_update()
+        )
+        return (await connection.execute(statement)).one_or_none()
+
+    async def _add_agent(self, connection: AsyncConnection, organization_id: str, name: str) -> None:
+        values = {
+            "id": new_id("agt"),
+            "organization_id": organization_id,
+            "name": name,
+            "latest_version": 0,
+        }
+        await connection.execute(self._insert_agent, values)
+
+
+async def _add_version(connection: AsyncConnection, agent: StoredAgent) -> None:
+    values = {
+        "agent_id": agent.id,
+        "version": agent.version,
+        "definition": agent.definition.model_dump_json(),
+        "warnings": list(agent.warnings),
+        "created_at": agent.created_at,
+    }
+    await connection.execute(insert(agent_versions), values)
+    await connection.execute(update(agents).where(agents.c.id == agent.id).values(latest_version=agent.version))
+
+
+async def _one(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> StoredAgent | None:
+    row = (await connection.execute(statement)).one_or_none()
+    return _agent(row) if row is not None else None
+
+
+def _agent(row: Row[*tuple[Any, ...]]) -> StoredAgent:
+    return StoredAgent(
+        id=row.id,
+        number=row.number,
+        organization_id=row.organization_id,
+        name=row.name,
+        version=row.version,
+        definition=AgentDefinition.model_validate_json(row.definition),
+        warnings=tuple(row.warnings),
+        created_at=row.created_at,
+    )

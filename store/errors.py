@@ -1,0 +1,58 @@
+"""Which errors of a driver mean that the database is out of reach, rather than that a statement was wrong."""
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+_SQLITE_CODES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+_SQLSTATES = (
+    "08",  # connection exceptions
+    "53",  # out of connections, memory or disk
+    "57P0",  # shutting down, starting up, crashed
+    "58",  # the server's own system failed
+    "25006",  # read-only: a standby, or a primary that was just demoted
+)
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be reached just now. Whoever calls may repeat what it did once it is back."""
+
+    def __init__(self, address: str, cause: BaseException) -> None:
+        reason = str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__
+        super().__init__(
+            f"The database {address} cannot be reached ({reason}). "
+            "It is tried again by itself; see that it runs and can be written to."
+        )
+
+
+def means_unavailable(error: BaseException) -> bool:
+    """Whether the database is down, refusing connections or locked for good."""
+    if isinstance(error, OSError | TimeoutError | PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _driver_says_unavailable(error.orig)
+    return _driver_says_unavailable(error)
+
+
+def _driver_says_unavailable(error: BaseException | None) -> bool:
+    """Read the driver's own code: SQLite's number, PostgreSQL's SQLSTATE."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _SQLITE_CODES
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_SQLSTATES)
+    return _connection_is_gone(error)
+
+
+def _connection_is_gone(error: BaseException | None) -> bool:
+    """Errors that a driver raises by itself when a connection ended under it have no code, only words."""
+    words = str(error).lower()
+    return type(error).__name__ == "InterfaceError" and "connection" in words and "clos" in words

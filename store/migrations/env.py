@@ -1,0 +1,13 @@
+"""What Alembic runs: the migrations over the connection that `store/schema.py` hands in, within its transaction."""
+
+from alembic import context
+
+from store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+    transaction_per_migration=False,
+)
+context.run_migrations()

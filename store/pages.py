@@ -1,0 +1,71 @@
+"""Pages of long lists, with cursors that only the store can read."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+Key = tuple[int] | tuple[datetime, int]
+"""What a list is sorted by: the number of a row, or a time and, for rows of the same time, the number."""
+
+_NUMBERS_END = 2**63
+_NOT_OURS = "the cursor is not one that this list gave; leave it out to begin at the start"
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some items of a list, and the cursor with which the next page is asked for; None at the end."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+
+
+def page_of(rows: Sequence[Item], limit: int, key: Callable[[Item], Key]) -> Page[Item]:
+    """A page from up to `limit + 1` items: the one too many only tells that there are more."""
+    items = tuple(rows[:limit])
+    more = len(rows) > limit
+    return Page(items=items, next_cursor=_encode(key(items[-1])) if more else None)
+
+
+def number_after(cursor: str) -> int:
+    """The row number in a cursor. Raises ValueError for a cursor that no page of such a list gave."""
+    match _decode(cursor):
+        case [int(number)] if 0 <= number < _NUMBERS_END:
+            return number
+    raise ValueError(_NOT_OURS)
+
+
+def moment_and_number_after(cursor: str) -> tuple[datetime, int]:
+    """The time and row number in a cursor. Raises ValueError for a cursor that no page of such a list gave."""
+    match _decode(cursor):
+        case [str(text), int(number)] if 0 <= number < _NUMBERS_END:
+            return _moment(text), number
+    raise ValueError(_NOT_OURS)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(_NOT_OURS) from error
+    if moment.tzinfo is None:
+        raise ValueError(_NOT_OURS)
+    return moment
+
+
+def _encode(key: Key) -> str:
+    parts = [part.isoformat() if isinstance(part, datetime) else part for part in key]
+    return urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> object:
+    """The JSON in a cursor; every way in which it can be broken is a ValueError."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return json.loads(urlsafe_b64decode(padded))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_NOT_OURS) from error

@@ -1,0 +1,244 @@
+"""Settling: one transaction that bills turns by their saved steps and records what happened, at most once each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.contracts import SettleTurnsInput
+from domain.engine import ModelReply
+from domain.tree import DiscardedBranch
+from domain.turns import Turn
+from store.database import Database
+from store.identifiers import derived_id
+from store.money import Bill, bill_of, picodollars, totals_of
+from store.session_events import LoggedEvent, events_of
+from store.tables import branches, events, ledger, sessions, steps, turns, usage_totals
+from store.upsert import insert_new, insert_or_add, insert_or_replace
+
+LONGEST_MESSAGE_KEY = 200
+"""Message ids longer than this are looked up by their digest: PostgreSQL's indexes take no long values."""
+
+_SESSION = (
+    select(sessions.c.suite_id, sessions.c.event_count, sessions.c.updated_at, sessions.c.head_version)
+    .where(sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id"))
+    .with_for_update()
+)
+_REPLIES = (
+    select(steps.c.turn_id, steps.c.reply)
+    .where(steps.c.session_id == bindparam("session_id"))
+    .where(steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)))
+    .order_by(steps.c.turn_id, steps.c.step)
+)
+_KNOWN_KEYS = (
+    select(events.c.key)
+    .where(events.c.session_id == bindparam("session_id"))
+    .where(events.c.key.in_(bindparam("keys", expanding=True)))
+)
+_UPDATE_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
+
+SessionRow = Row[str | None, int, datetime | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class BilledTurn:
+    """A turn with the usage and cost of its saved steps, and the bill they make."""
+
+    turn: Turn
+    bill: Bill
+
+
+class SettlementStore:
+    """Bills and records, idempotent by session and turn.
+
+    What a turn costs is the sum over its saved steps, whatever the turn itself says: that is what was
+    bought. The first settlement of a turn bills it; later ones only bring its record up to date. A turn
+    that is still pending is recorded and not billed. When a session was erased meanwhile, its turns are
+    billed and nothing else is recorded.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert_turns = insert_new(database, turns, key=["session_id", "id"])
+        self._replace_turns = insert_or_replace(database, turns, key=["session_id", "id"])
+        self._insert_branches = insert_new(database, branches, key=["session_id", "id"])
+        self._insert_ledger = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
+        self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
+
+    async def settle(self, input: SettleTurnsInput) -> int:
+        """Bill and record in one transaction. Returns how many turns were billed that had not been before.
+
+        Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
+        """
+        now = datetime.now(UTC)
+        async with self._database.write() as connection:
+            session = await _lock_session(connection, input)
+            settled = await _with_bills(connection, input)
+            if session is not None:
+                await self._record(connection, session, input, [each.turn for each in settled], now)
+            suite_id = session.suite_id if session is not None else None
+            closed = [each for each in settled if each.turn.status != "pending"]
+            # Last, because all sessions of an organization add to the same rows of totals.
+            return await self._bill(connection, input, suite_id, closed, now)
+
+    async def _record(
+        self,
+        connection: AsyncConnection,
+        session: SessionRow,
+        input: SettleTurnsInput,
+        settled: Sequence[Turn],
+        now: datetime,
+    ) -> None:
+        is_late = _is_late(session, input)
+        if settled:
+            write_turns = self._insert_turns if is_late else self._replace_turns
+            await connection.execute(write_turns, [_turn_values(input.session_id, turn) for turn in settled])
+        if input.branches:
+            values = [_branch_values(input.session_id, branch) for branch in input.branches]
+            await connection.execute(self._insert_branches, values)
+        logged = await _unknown(connection, input.session_id, events_of(settled, input.facts))
+        if logged:
+            await connection.execute(
+                insert(events),
+                [
+                    _event_values(input.session_id, sequence, event)
+                    for sequence, event in enumerate(logged, start=session.event_count + 1)
+                ],
+            )
+        head = {} if is_late else _head_values(input, now)
+        changes = {**head, "event_count": session.event_count + len(logged)}
+        await connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
+
+    async def _bill(
+        self,
+        connection: AsyncConnection,
+        input: SettleTurnsInput,
+        suite_id: str | None,
+        closed: Sequence[BilledTurn],
+        now: datetime,
+    ) -> int:
+        if not closed:
+            return 0
+        rows = [_ledger_values(input, suite_id, each, now) for each in closed]
+        billed = set((await connection.execute(self._insert_ledger, rows)).scalars())
+        totals = totals_of(each.bill for each in closed if each.turn.id in billed)
+        if totals:
+            key = {"organization_id": input.organization_id, "day": now.date()}
+            # Always in the same order, so that two settlements cannot wait for each other's rows.
+            sums = [{**key, "model": model, **totals[model]} for model in sorted(totals)]
+            await connection.execute(self._add_totals, sums)
+        return len(billed)
+
+
+async def _lock_session(connection: AsyncConnection, input: SettleTurnsInput) -> SessionRow | None:
+    """The session's row, held until the transaction ends: settlements of one session go one by one."""
+    key = {"session_id": input.session_id, "organization_id": input.organization_id}
+    return (await connection.execute(_SESSION, key)).one_or_none()
+
+
+async def _with_bills(connection: AsyncConnection, input: SettleTurnsInput) -> list[BilledTurn]:
+    if not input.turns:
+        return []
+    key = {"session_id": input.session_id, "turn_ids": [turn.id for turn in input.turns]}
+    bought: dict[str, list[ModelReply]] = {}
+    for turn_id, reply in await connection.execute(_REPLIES, key):
+        bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+    settled = []
+    for turn in input.turns:
+        bill = bill_of(bought.get(turn.id, ()), turn.usage.duration_seconds)
+        billed = turn.model_copy(update={"usage": bill.usage, "cost": bill.cost})
+        settled.append(BilledTurn(billed, bill))
+    return settled
+
+
+def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
+    """Whether the store knows a newer state: an attempt that was given up can still arrive after its successor.
+
+    Time goes before version, because a workflow that was reset counts its versions anew from an earlier one.
+    """
+    if session.updated_at is None or session.head_version is None:
+        return False
+    return (input.head.updated_at, input.head.version) < (session.updated_at, session.head_version)
+
+
+async def _unknown(connection: AsyncConnection, session_id: str, happened: list[LoggedEvent]) -> list[LoggedEvent]:
+    """The events that are not in the log yet."""
+    if not happened:
+        return []
+    key = {"session_id": session_id, "keys": [event.key for event in happened]}
+    known = set((await connection.execute(_KNOWN_KEYS, key)).scalars())
+    return [event for event in happened if event.key not in known]
+
+
+def message_key(message_id: str) -> str:
+    """What a message id is looked up by: itself, or its digest where it is too long for an index."""
+    if len(message_id) <= LONGEST_MESSAGE_KEY:
+        return message_id
+    return f"sha256:{sha256(message_id.encode()).hexdigest()}"
+
+
+def _turn_values(session_id: str, turn: Turn) -> dict[str, Any]:
+    message_id = turn.user_message.message_id if turn.user_message else None
+    return {
+        "session_id": session_id,
+        "id": turn.id,
+        "parent_id": turn.parent_id,
+        "idx": turn.index,
+        "status": turn.status,
+        "message_key": message_key(message_id) if message_id is not None else None,
+        "created_at": turn.created_at,
+        "document": turn.model_dump_json(),
+    }
+
+
+def _branch_values(session_id: str, branch: DiscardedBranch) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "id": branch.id,
+        "rewound_from_turn_id": branch.rewound_from_turn_id,
+        "leaf_turn_id": branch.leaf_turn_id,
+        "discarded_at": branch.discarded_at,
+    }
+
+
+def _event_values(session_id: str, sequence: int, event: LoggedEvent) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "sequence": sequence,
+        "id": derived_id("evt", session_id, event.key),
+        "key": event.key,
+        "type": event.type,
+        "turn_id": event.turn_id,
+        "created_at": event.created_at,
+        "payload": event.payload,
+    }
+
+
+def _head_values(input: SettleTurnsInput, now: datetime) -> dict[str, Any]:
+    return {
+        "status": input.head.status,
+        "head": input.head.model_dump_json(),
+        "head_version": input.head.version,
+        "updated_at": input.head.updated_at,
+        "recorded_at": now,
+    }
+
+
+def _ledger_values(input: SettleTurnsInput, suite_id: str | None, settled: BilledTurn, now: datetime) -> dict[str, Any]:
+    return {
+        "id": derived_id("led", input.session_id, settled.turn.id),
+        "organization_id": input.organization_id,
+        "session_id": input.session_id,
+        "turn_id": settled.turn.id,
+        "agent_id": input.agent.id,
+        "agent_version": input.agent.version,
+        "suite_id": suite_id,
+        "usage": settled.bill.usage.model_dump(mode="json"),
+        "cost": settled.bill.cost.model_dump(mode="json"),
+        "picodollars": picodollars(settled.bill.cost.total),
+        "created_at": now,
+    }

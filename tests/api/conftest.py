@@ -1,0 +1,95 @@
+"""The API on a real port, with a real worker and a real Temporal server behind it, on SQLite and on PostgreSQL."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from domain.usage import TokenPrice
+from playhead.settings import Settings
+from playhead.worker import build_worker
+from store.database import Database
+from store.schema import upgrade
+from tests.api.desk import Caller, Desk, serving
+from tests.postgres import Postgres, running_postgres
+from tests.provider import ModelProvider, Reply, ScriptedModel
+
+PRICED = "priced"
+"""The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""
+
+
+def quick_settings(database_url: str, task_queue: str, **changes: object) -> Settings:
+    """Settings with short pauses, so that tests do not wait."""
+    return Settings.model_validate(
+        {
+            "database_url": database_url,
+            "task_queue": task_queue,
+            "wait_seconds": 30.0,
+            "grace_seconds": 0.1,
+            "settle_within_seconds": 0.1,
+            "model_retry_initial_seconds": 0.05,
+            "model_retry_maximum_seconds": 0.2,
+            "temporal_ui_url": "http://127.0.0.1:8233/",
+            "prices": {f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
+            "model": "openai-chat:echo",
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Makes the URLs of empty databases of a kind."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            folder: Path = tmp_path_factory.mktemp("store")
+            return f"sqlite:///{folder}/playhead.db"
+        postgres: Postgres = request.getfixturevalue("postgres")
+        return postgres.new_database()
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session", params=["sqlite", "postgresql"])
+async def desk(
+    request: pytest.FixtureRequest, new_database: Callable[[str], str], client: Client, provider: ModelProvider
+) -> AsyncIterator[Desk]:
+    """An API with a worker, on each of the databases."""
+    kind = str(request.param)
+    url = new_database(kind)
+    database = Database.open(url)
+    await upgrade(database)
+    settings = quick_settings(url, f"desk-{kind}")
+    async with build_worker(settings, client, database), serving(settings, client, database) as running:
+        yield running
+    await database.aclose()
+
+
+@pytest_asyncio.fixture
+async def caller(desk: Desk) -> AsyncIterator[Caller]:
+    """Somebody with an organization of their own."""
+    async with desk.caller() as somebody:
+        yield somebody
+
+
+@pytest.fixture
+def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
+    """Makes models that nobody else talks to, with the replies given."""
+
+    def make(*replies: Reply, name: str | None = None) -> ScriptedModel:
+        model = provider.model(name or f"model-{uuid4().hex[:8]}")
+        model.script(*replies)
+        return model
+
+    return make

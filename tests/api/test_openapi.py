@@ -1,0 +1,148 @@
+"""The OpenAPI document: valid, complete, and its examples true to their models."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+from temporalio.client import Client
+
+from api import representations
+from api.app import create_app
+from api.bodies import EndBody, NewMessage, NewSession, RewindBody
+from api.problems import KINDS
+from domain.agent import parse_definition
+from store.database import Database
+from tests.api.conftest import quick_settings
+from tests.api.desk import Desk, Json, done
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+async def document(new_database: Callable[[str], str]) -> Json:
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True)
+    url = new_database("sqlite")
+    app = create_app(quick_settings(url, "none"), client=nowhere, database=Database.open(url))
+    return app.openapi()
+
+
+def operations(document: Json) -> Iterator[tuple[str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert method in METHODS
+            yield f"{method.upper()} {path}", operation
+
+
+def every_value(node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key, value
+            yield from every_value(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from every_value(value)
+
+
+async def test_the_document_is_served(desk: Desk) -> None:
+    async with desk.stranger() as reader:
+        served = done(await reader.get("/openapi.json"), 200)
+    assert served["openapi"].startswith("3.1")
+    OpenAPI.model_validate(served)
+
+
+def test_every_route_of_the_contract_is_described(document: Json) -> None:
+    assert {name for name, _ in operations(document)} == {
+        "POST /v1/agents",
+        "GET /v1/agents",
+        "GET /v1/agents/{agent_id}",
+        "GET /v1/agents/{agent_id}/versions/{version}",
+        "POST /v1/sessions",
+        "GET /v1/sessions",
+        "GET /v1/sessions/{session_id}",
+        "GET /v1/sessions/{session_id}/turns",
+        "GET /v1/sessions/{session_id}/branches",
+        "POST /v1/sessions/{session_id}/messages",
+        "POST /v1/sessions/{session_id}/rewind",
+        "POST /v1/sessions/{session_id}/end",
+        "GET /v1/usage",
+        "GET /v1/usage/ledger",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+    }
+
+
+def test_every_reference_leads_somewhere(document: Json) -> None:
+    for key, value in every_value(document):
+        if key == "$ref":
+            node = document
+            for part in value.removeprefix("#/").split("/"):
+                node = node[part]
+
+
+def test_every_answer_and_every_body_has_an_example(document: Json) -> None:
+    for name, operation in operations(document):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for described in bodies:
+            for content in described.get("content", {}).values():
+                schema = content.get("schema", {})
+                referred = document["components"]["schemas"].get(schema.get("$ref", "").rsplit("/", 1)[-1], {})
+                for option in schema.get("anyOf", []):
+                    referred = referred or document["components"]["schemas"].get(
+                        option.get("$ref", "").rsplit("/", 1)[-1], {}
+                    )
+                has = "example" in content or content.get("examples") or referred.get("examples")
+                assert has, f"{name}: {described.get('description', 'the request body')} has no example"
+
+
+def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json) -> None:
+    for name, operation in operations(document):
+        assert operation["description"], name
+        if " /v1/" in name:
+            assert {"401", "422", "500", "503"} <= set(operation["responses"]), name
+            assert operation["security"] == [{"key": []}]
+        for status, response in operation["responses"].items():
+            for content_type, content in response.get("content", {}).items():
+                if int(status) >= 400:
+                    assert content_type == "application/problem+json", (name, status)
+                    assert all(example["value"]["status"] == int(status) for example in content["examples"].values())
+
+
+def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
+    for name in ("Session", "SessionSummary", "Turn", "Branch", "Agent", "LedgerRow", "OrganizationUsage", "Accepted"):
+        model = getattr(representations, name)
+        (example,) = model.model_json_schema()["examples"]
+        shown = model.model_validate(example).model_dump(mode="json")
+        assert set(example) == set(shown), name
+        assert "checkpoint" not in document["components"]["schemas"].get("Turn", {}).get("properties", {})
+
+
+def test_examples_of_bodies_are_taken() -> None:
+    for model in (NewSession, NewMessage, RewindBody, EndBody):
+        (example,) = model.model_json_schema()["examples"]
+        model.model_validate(example)
+
+
+def test_the_example_of_an_agent_is_one(document: Json) -> None:
+    content = document["paths"]["/v1/agents"]["post"]["requestBody"]["content"]
+    parse_definition(content["application/json"]["example"])
+
+
+def test_the_error_table_has_the_codes_of_the_contract() -> None:
+    table = {
+        400: {"invalid_agent", "invalid_request"},
+        401: {"unauthenticated"},
+        402: {"quota_exceeded"},
+        404: {"not_found"},
+        409: {"revision_conflict", "turn_in_progress", "idempotency_mismatch", "superseded"},
+        410: {"session_ended"},
+        413: {"too_large"},
+        422: {"validation_error"},
+        429: {"rate_limited", "queue_full"},
+        502: {"model_failed"},
+        503: {"unavailable"},
+        504: {"wait_timeout"},
+    }
+    for status, codes in table.items():
+        assert {code for code, kind in KINDS.items() if kind.status == status} == codes

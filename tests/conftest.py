@@ -1,0 +1,56 @@
+"""What tests of several packages share: the real Temporal development server, started once for the whole run."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from playhead.temporal import PlayheadPlugin
+from playhead.temporal_server import server_program
+from tests.provider import ModelProvider, model_provider
+from tests.sandbox import sandboxed
+from workflows.search_attributes import ALL
+
+PROMPT_TIMERS = ("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"')
+"""The server looks for due timers once a second by default: a pause of 50 ms would take a second."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_temporal() -> None:
+    """Temporal warns about every failed attempt; tests that make attempts fail would drown the output."""
+    logging.getLogger("temporalio").setLevel(logging.ERROR)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
+    """The real server on a free port, in memory, with Playhead's search attributes."""
+    server = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server_program()),
+        search_attributes=list(ALL),
+        dev_server_log_level="error",
+        dev_server_extra_args=PROMPT_TIMERS,
+        plugins=[PlayheadPlugin(sandboxed())],
+    )
+    try:
+        yield server
+    finally:
+        await server.shutdown()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(temporal_server: WorkflowEnvironment) -> Client:
+    """A client of the server, as Playhead makes it."""
+    return temporal_server.client
+
+
+@pytest_asyncio.fixture(scope="session")
+async def provider() -> AsyncIterator[ModelProvider]:
+    """A model provider that speaks real HTTP: the model strings of its models begin with `openai-chat:`."""
+    with pytest.MonkeyPatch.context() as environment:
+        async with model_provider() as running:
+            environment.setenv("OPENAI_BASE_URL", running.base_url)
+            environment.setenv("OPENAI_API_KEY", "a key of the tests")
+            yield running

@@ -1,0 +1,138 @@
+"""`playhead dev` as a process that tests start, talk to and end, and what it leaves behind."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from playhead.temporal_server import free_port
+
+CHECKOUT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-c", "from playhead.cli import main; main()")
+READY_SECONDS = 90.0
+END_SECONDS = 60.0
+PAUSE = 0.05
+"""How long a stack may take to be ready and to end on a busy machine; it takes a few seconds."""
+OF_THE_PERSON = ("PLAYHEAD_", "TEMPORAL_", "OPENAI_", "ANTHROPIC_")
+MARK = "TESTED_STACK"
+"""An environment variable that everything a stack starts inherits; its value is the stack's folder."""
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of one stack, free when they were chosen."""
+
+    api: int
+    temporal: int
+    temporal_ui: int
+
+    @classmethod
+    def free(cls) -> "Ports":
+        return cls(free_port(), free_port(), free_port())
+
+    @property
+    def options(self) -> list[str]:
+        """The ports as the command takes them."""
+        return [
+            f"--api-port={self.api}",
+            f"--temporal-port={self.temporal}",
+            f"--temporal-ui-port={self.temporal_ui}",
+        ]
+
+
+class DevStack:
+    """A running `playhead dev`."""
+
+    def __init__(self, folder: Path, ports: Ports, process: "subprocess.Popen[str]") -> None:
+        self.folder = folder
+        self.ports = ports
+        self.process = process
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{ports.api}", timeout=60, trust_env=False)
+
+    def until_ready(self) -> dict[str, Any]:
+        """What it printed when it was ready. Raises AssertionError with its log when it never is."""
+        assert self.process.stdout
+        readable, _, _ = select.select([self.process.stdout], [], [], READY_SECONDS)
+        line = self.process.stdout.readline() if readable else ""
+        assert line, f"the stack was not ready within {READY_SECONDS:g} s; it wrote:\n{self.log}"
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def told(self, signal_number: signal.Signals) -> int:
+        """Its exit status after a signal."""
+        self.process.send_signal(signal_number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Its exit status once it ends by itself."""
+        return self.process.wait(timeout=END_SECONDS)
+
+    @property
+    def log(self) -> str:
+        """What it wrote on standard error so far."""
+        return (self.folder / "stderr.log").read_text()
+
+
+@contextmanager
+def dev_stack(folder: Path, ports: Ports | None = None) -> Iterator[DevStack]:
+    """`playhead dev` on free ports, with everything it keeps in a folder; killed when the block is left."""
+    ports = ports or Ports.free()
+    command = [*COMMAND, "dev", "--json", f"--data-dir={folder / 'data'}", *ports.options]
+    with (folder / "stderr.log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment_of(folder), stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    stack = DevStack(folder, ports, process)
+    try:
+        yield stack
+    finally:
+        stack.http.close()
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """This environment without the person's settings and provider keys."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_PERSON)}
+    return {**kept, "PYTHONPATH": str(CHECKOUT), MARK: str(folder)}
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """The live processes that the stacks in a folder started, themselves included, by pid."""
+    mark = f"{MARK}={folder}\0".encode()
+    found = {}
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and mark in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+    return found
+
+
+def until_gone(folder: Path) -> None:
+    """Wait until no process of a folder's stacks is left. Raises AssertionError with those that stay."""
+    until_seen(lambda: not processes_of(folder), lambda: f"these outlived their stack: {processes_of(folder)}")
+
+
+def until_seen(seen: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+    """Look again and again until it is so. Raises AssertionError with what is the case otherwise."""
+    deadline = time.monotonic() + END_SECONDS
+    while not seen():
+        assert time.monotonic() < deadline, otherwise()
+        select.select([], [], [], PAUSE)

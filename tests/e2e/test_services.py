@@ -1,0 +1,118 @@
+"""Worker and API as processes of their own: in which order they start does not matter, and they say what they lack."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from playhead.failures import USAGE
+from playhead.temporal_server import free_port
+from tests.e2e.processes import COMMAND, END_SECONDS, environment_of, needs_proc, until_gone, until_seen
+
+
+class Service:
+    """One `playhead` command as a process, with its log."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log_file: Path) -> None:
+        self.process = process
+        self._log_file = log_file
+
+    @property
+    def log(self) -> str:
+        return self._log_file.read_text()
+
+    def until_logged(self, words: str) -> None:
+        """Wait until it has written this."""
+        until_seen(lambda: words in self.log, lambda: f"{words!r} was never logged:\n{self.log}")
+
+    def told_to_end(self) -> int:
+        """Its exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=END_SECONDS)
+
+
+@contextmanager
+def service(folder: Path, *command: str, **variables: str) -> Iterator[Service]:
+    """A command that runs while the block does."""
+    log_file = folder / f"{command[0]}.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [*COMMAND, *command], cwd=folder, env={**environment_of(folder), **variables}, stdout=log, stderr=log
+        )
+    try:
+        yield Service(process, log_file)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def playhead(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """A command that ends by itself."""
+    return subprocess.run(
+        [*COMMAND, *command],
+        cwd=folder,
+        env={**environment_of(folder), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=END_SECONDS,
+    )
+
+
+@pytest.mark.parametrize("command", ["worker", "api"])
+def test_a_store_that_is_not_migrated_is_refused(tmp_path: Path, command: str) -> None:
+    ended = playhead(tmp_path, command, PLAYHEAD_API_PORT=str(free_port()))
+    assert ended.returncode == USAGE, ended.stderr
+    assert "playhead: The store's schema is not up to date" in ended.stderr
+    assert "Run `playhead db upgrade`" in ended.stderr
+
+
+def test_an_api_without_keys_does_not_serve(tmp_path: Path) -> None:
+    assert playhead(tmp_path, "db", "upgrade").returncode == 0
+    ended = playhead(tmp_path, "api", PLAYHEAD_API_PORT=str(free_port()), PLAYHEAD_KEYLESS="true")
+    assert ended.returncode == USAGE, ended.stderr
+    assert "playhead: There is no valid API key, so nobody could call this API." in ended.stderr
+    assert "PLAYHEAD_KEYLESS is not a setting and is ignored" in ended.stderr
+
+
+@needs_proc
+def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: Path) -> None:
+    temporal_port, api_port = free_port(), free_port()
+    address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{temporal_port}", "PLAYHEAD_API_PORT": str(api_port)}
+    assert playhead(tmp_path, "db", "upgrade").returncode == 0
+    key = playhead(tmp_path, "keys", "create", "tests").stdout.strip()
+    with (
+        service(tmp_path, "worker", **address) as worker,
+        service(tmp_path, "api", **address) as api,
+        httpx.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=60) as http,
+    ):
+        http.headers["Authorization"] = f"Bearer {key}"
+        worker.until_logged("Temporal cannot be reached yet")
+        api.until_logged("Temporal cannot be reached yet")
+        assert http.get("/healthz").status_code == 200
+        assert http.get("/readyz").status_code == 503
+
+        ports = [f"--temporal-port={temporal_port}", f"--temporal-ui-port={free_port()}"]
+        with service(tmp_path, "temporal", *ports) as temporal:
+            until_seen(lambda: http.get("/readyz").status_code == 200, lambda: api.log)
+            worker.until_logged("the worker takes tasks")
+            agent = {"name": "echo", "start": "only", "nodes": {"only": {"greeting": "Hello.", "prompt": "Talk."}}}
+            assert http.post("/v1/agents", json=agent).status_code == 201
+            session = http.post("/v1/sessions", json={"agent": "echo"})
+            assert session.status_code == 201, session.text
+
+            assert api.told_to_end() == 0, api.log
+            assert worker.told_to_end() == 0, worker.log
+            assert temporal.told_to_end() == 0, temporal.log
+            until_gone(tmp_path)
+
+
+def test_a_worker_that_still_waits_ends_when_it_is_told(tmp_path: Path) -> None:
+    assert playhead(tmp_path, "db", "upgrade").returncode == 0
+    with service(tmp_path, "worker", TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}") as worker:
+        worker.until_logged("Temporal cannot be reached yet")
+        assert worker.told_to_end() == 0, worker.log

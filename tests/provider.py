@@ -1,0 +1,313 @@
+"""A model provider for tests: OpenAI's chat protocol over real HTTP, with scripted replies, faults and a journal.
+
+    async with model_provider() as provider:
+        model = provider.model("clerk")
+        model.script(Refuses(429, retry_after=0.1), Says("Hello."))
+        ...  # the code under test talks to the model `model.string`, with OPENAI_BASE_URL = provider.base_url
+        assert len(model.journal) == 2
+
+Every model name has a script of its own, answered in order; after it the model repeats what the user said. The
+journal holds every request that came in: it is the independent witness for what was bought, and how often.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Literal
+from uuid import uuid4
+
+PATIENCE = 30.0
+"""Seconds that tests wait for a request, and a held reply for its release, before that counts as a failure."""
+
+
+class Gate:
+    """Holds a reply back: the test learns that the request has arrived, and says when it may be answered."""
+
+    def __init__(self) -> None:
+        self._arrived = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let the held reply go, and those that come later."""
+        self._opened.set()
+
+    async def reached(self) -> None:
+        """Wait until a request stands at the gate."""
+        async with asyncio.timeout(PATIENCE):
+            await self._arrived.wait()
+
+    async def passed(self) -> None:
+        """Stand at the gate until it opens."""
+        self._arrived.set()
+        async with asyncio.timeout(PATIENCE):
+            await self._opened.wait()
+
+
+@dataclass(frozen=True)
+class Says:
+    """An answer of text; empty text is a blank reply. The gate holds it back after its first half was sent."""
+
+    text: str
+    prompt_tokens: int = 11
+    completion_tokens: int = 7
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True)
+class Calls:
+    """An answer that calls a tool, with its arguments as the model wrote them: JSON or not."""
+
+    name: str
+    arguments: str = "{}"
+    text: str = ""
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True)
+class Refuses:
+    """An HTTP error instead of an answer; `retry_after` is in seconds."""
+
+    status: int
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class BreaksOff:
+    """The first half of an answer: then the connection is lost, or the stream ends as if it were complete."""
+
+    text: str = "An answer that is never heard in full."
+    cleanly: bool = False
+
+
+@dataclass(frozen=True)
+class Garbles:
+    """A stream of what is no JSON."""
+
+
+@dataclass(frozen=True)
+class NeverAnswers:
+    """Silence, until the client gives up."""
+
+
+Reply = Says | Calls | Refuses | BreaksOff | Garbles | NeverAnswers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: which model was asked, the body as it came, and when (in seconds of the event loop's clock)."""
+
+    model: str
+    body: dict[str, Any]  # Any: it is what another program wrote
+    at: float
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """The conversation as (role, text); a tool call reads as its name and arguments."""
+        return [(message["role"], _text_of(message)) for message in self.body["messages"]]
+
+    @property
+    def instructions(self) -> str:
+        """What the model was told about itself."""
+        return "\n".join(text for role, text in self.messages if role in ("system", "developer"))
+
+    @property
+    def conversation(self) -> list[tuple[str, str]]:
+        """The messages without the instructions."""
+        return [(role, text) for role, text in self.messages if role not in ("system", "developer")]
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools on offer."""
+        return [tool["function"]["name"] for tool in self.body.get("tools", [])]
+
+
+@dataclass
+class ScriptedModel:
+    """One model of the provider, with its script and its journal."""
+
+    name: str
+    journal: list[Asked] = field(default_factory=list)
+    _replies: deque[Reply] = field(default_factory=deque)
+
+    @property
+    def string(self) -> str:
+        """The model string under which Playhead calls it."""
+        return f"openai-chat:{self.name}"
+
+    @property
+    def unplayed(self) -> int:
+        """How many scripted replies nobody has asked for yet."""
+        return len(self._replies)
+
+    def script(self, *replies: Reply) -> None:
+        """Answer the next requests with these, in this order."""
+        self._replies.extend(replies)
+
+    def reply_to(self, asked: Asked) -> Reply:
+        """Write the request down, and choose its answer."""
+        self.journal.append(asked)
+        if self._replies:
+            return self._replies.popleft()
+        said = [text for role, text in asked.conversation if role == "user"]
+        return Says(f"You said: {said[-1] if said else 'nothing'}")
+
+
+class ModelProvider:
+    """The provider: its address, and its models by name."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self._models: dict[str, ScriptedModel] = {}
+
+    def model(self, name: str) -> ScriptedModel:
+        """The model of this name; it exists as soon as somebody speaks of it."""
+        return self._models.setdefault(name, ScriptedModel(name))
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection: one request, one answer."""
+        stream = _Stream(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            path, body = await _read_request(reader)
+            if not path.endswith("/chat/completions"):
+                await stream.fail(HTTPStatus.NOT_FOUND, f"There is nothing at {path}.")
+                return
+            asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
+            await self._give(self.model(asked.model).reply_to(asked), stream, reader)
+
+    async def _give(self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader) -> None:
+        match reply:
+            case Refuses():
+                await stream.fail(reply.status, f"Scripted to refuse with {reply.status}.", reply.retry_after)
+            case NeverAnswers():
+                await reader.read()
+            case Garbles():
+                await stream.begin()
+                await stream.send("{this is no JSON")
+                await stream.end()
+            case BreaksOff():
+                await stream.begin()
+                await stream.send(_delta(content=reply.text[: len(reply.text) // 2]))
+                await (stream.end() if reply.cleanly else stream.cut())
+            case Says():
+                await _speak(reply, stream)
+                await stream.finish("stop", reply.prompt_tokens, reply.completion_tokens)
+            case Calls():
+                await _speak(reply, stream)
+                await stream.send(_tool_call(reply))
+                await stream.finish("tool_calls", Says.prompt_tokens, Says.completion_tokens)
+
+
+@asynccontextmanager
+async def model_provider() -> AsyncIterator[ModelProvider]:
+    """Run a provider on a free port of this machine while the block runs."""
+    provider = ModelProvider()
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await provider.answer(reader, writer)
+        finally:
+            serving.discard(task)
+            writer.close()
+
+    async with AsyncExitStack() as stack:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        stack.callback(server.close)
+        provider.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        yield provider
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+class _Stream:
+    """A reply on the wire: an HTTP response whose body is a stream of events, in chunks."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def begin(self) -> None:
+        await self._write(_head(HTTPStatus.OK, "text/event-stream", "transfer-encoding: chunked"))
+
+    async def send(self, data: str) -> None:
+        event = f"data: {data}\n\n".encode()
+        await self._write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+
+    async def finish(self, reason: Literal["stop", "tool_calls"], prompt_tokens: int, completion_tokens: int) -> None:
+        await self.send(_chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
+        usage = {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        }
+        await self.send(_chunk([], usage))
+        await self.end()
+
+    async def end(self) -> None:
+        await self.send("[DONE]")
+        await self._write(b"0\r\n\r\n")
+
+    async def cut(self) -> None:
+        self._writer.transport.abort()
+
+    async def fail(self, status: int, message: str, retry_after: float | None = None) -> None:
+        body = json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
+        extra = [f"content-length: {len(body)}"]
+        if retry_after is not None:
+            extra.append(f"retry-after: {retry_after:g}")
+        await self._write(_head(status, "application/json", *extra) + body)
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+async def _speak(reply: Says | Calls, stream: _Stream) -> None:
+    """Send the text in two parts. A gate stands between them, so that a held reply has begun to be spoken."""
+    middle = len(reply.text) // 2
+    await stream.begin()
+    await stream.send(_delta(content=reply.text[:middle]))
+    if reply.gate is not None:
+        await reply.gate.passed()
+    await stream.send(_delta(content=reply.text[middle:]))
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines if line)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return first.split(" ")[1], json.loads(body) if body else {}
+
+
+def _head(status: int, content_type: str, *extra: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-type: {content_type}", *extra]
+    return "\r\n".join([*lines, "connection: close", "", ""]).encode()
+
+
+def _delta(**delta: object) -> str:
+    return _chunk([{"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": None}])
+
+
+def _tool_call(reply: Calls) -> str:
+    call = {"index": 0, "id": f"call_{uuid4().hex[:8]}", "type": "function"}
+    return _delta(tool_calls=[{**call, "function": {"name": reply.name, "arguments": reply.arguments}}])
+
+
+def _chunk(choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> str:
+    head = {"id": "reply", "object": "chat.completion.chunk", "created": 0, "model": "scripted"}
+    return json.dumps({**head, "choices": choices, "usage": usage})
+
+
+def _text_of(message: dict[str, Any]) -> str:
+    calls = [call["function"] for call in message.get("tool_calls") or []]
+    content = message.get("content")
+    spoken = content if isinstance(content, str) else " ".join(part["text"] for part in content or [])
+    return " ".join([spoken, *(f"{call['name']}({call['arguments']})" for call in calls)]).strip()

@@ -1,0 +1,183 @@
+"""Transactions are whole, an outage has one name, and what was lost is found again."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError, StatementError
+
+import store.database
+from store.database import Database
+from store.errors import StoreUnavailable
+from store.keys import KeyStore
+from store.steps import StepStore
+from store.tables import organizations
+from tests.postgres import Postgres
+from tests.store.conversations import SESSION, START, save_step
+
+
+async def names(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return list((await connection.execute(select(organizations.c.name))).scalars())
+
+
+def organization(name: str) -> dict[str, object]:
+    return {"id": f"org_{name}", "name": name, "created_at": START}
+
+
+async def test_transaction_that_fails_leaves_nothing(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        await write_twice(database, "a")
+    await write_and_give_up(database, "b")
+    assert await names(database) == []
+    async with database.write() as connection:
+        await connection.execute(insert(organizations), organization("c"))
+    assert await names(database) == ["c"]
+
+
+async def write_twice(database: Database, name: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(organizations), organization(name))
+        await connection.execute(insert(organizations), organization(name))
+
+
+async def write_and_give_up(database: Database, name: str) -> None:
+    """A write that is cancelled between two statements, as an activity that timed out is."""
+    written = asyncio.Event()
+
+    async def work() -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(organizations), organization(name))
+            written.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await written.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_reading_goes_on_while_somebody_writes(database: Database, other_process: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(organizations), organization("a"))
+        assert await names(other_process) == []
+    assert await names(other_process) == ["a"]
+
+
+async def test_writers_of_two_processes_wait_for_each_other(database: Database, other_process: Database) -> None:
+    async def write(writer: Database, name: str) -> None:
+        async with writer.write() as connection:
+            await connection.execute(insert(organizations), organization(name))
+            await connection.execute(select(organizations))
+
+    await asyncio.gather(
+        *(write(writer, f"{i}{j}") for i in range(10) for j, writer in enumerate([database, other_process]))
+    )
+    assert len(await names(database)) == 20
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
+async def test_times_come_back_as_the_same_moment_in_utc(database: Database, zone: timezone) -> None:
+    at = datetime(2026, 3, 29, 1, 59, 59, 999999, tzinfo=zone)
+    async with database.write() as connection:
+        await connection.execute(insert(organizations), {**organization("a"), "created_at": at})
+        stored = (await connection.execute(select(organizations.c.created_at))).scalar_one()
+    assert stored == at
+    assert stored.tzinfo is UTC
+
+
+async def test_time_without_a_zone_is_refused(database: Database) -> None:
+    naive = {**organization("a"), "created_at": START.replace(tzinfo=None)}
+    async with database.write() as connection:
+        with pytest.raises(StatementError, match="no time zone"):
+            await connection.execute(insert(organizations), naive)
+
+
+async def test_errors_do_not_repeat_what_was_to_be_stored(database: Database) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        await write_twice(database, "a secret of somebody")
+    assert "secret" not in str(caught.value).split("DETAIL")[0]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_server_that_stops_is_unavailable_and_found_again(database: Database, postgres: Postgres) -> None:
+    steps = StepStore(database)
+    await save_step(steps, "turn_0")
+    postgres.stop()
+    try:
+        for attempt in (steps.turn_steps(SESSION, "turn_0"), save_step(steps, "turn_1"), database.ping()):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                await attempt
+        with pytest.raises(StoreUnavailable):
+            await KeyStore(database).create("org_a", "laptop")
+    finally:
+        postgres.start()
+    await database.ping()
+    assert len(await steps.turn_steps(SESSION, "turn_0")) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_connection_that_is_cut_within_a_transaction_is_unavailable(
+    database: Database, postgres: Postgres
+) -> None:
+    async def write() -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(organizations), organization("a"))
+            postgres.stop()
+            postgres.start()
+            await connection.execute(insert(organizations), organization("b"))
+
+    with pytest.raises(StoreUnavailable):
+        await write()
+    assert await names(database) == []
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_server_that_was_never_there_is_unavailable(tmp_path: Path, kind: str) -> None:
+    for url in (f"postgresql://postgres@/test?host={tmp_path}", "postgresql://somebody:word@127.0.0.1:1/test"):
+        database = Database.open(url)
+        with pytest.raises(StoreUnavailable) as caught:
+            await database.ping()
+        assert "word@" not in str(caught.value), "a password must not reach a log"
+        await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_file_that_stays_locked_is_unavailable_and_found_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.database, "WAIT_SECONDS", 0.05)
+    database = Database.open(url)
+    holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await KeyStore(database).create("org_a", "laptop")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await save_step(StepStore(database), "turn_0")
+    await database.ping()
+    holder.close()
+    await save_step(StepStore(database), "turn_0")
+    await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_file_that_cannot_be_opened_is_unavailable(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "folder.db").mkdir()
+    database = Database.open(f"sqlite:///{tmp_path}/folder.db")
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        await database.ping()
+    await database.aclose()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        Database.open(f"sqlite:///{tmp_path}/file/playhead.db")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_file_is_set_up_for_many_readers_and_a_writer(database: Database, kind: str) -> None:
+    settings = {}
+    async with database.read() as connection:
+        for setting in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout"):
+            settings[setting] = (await connection.exec_driver_sql(f"PRAGMA {setting}")).scalar_one()
+    assert settings == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 10_000}

@@ -1,0 +1,156 @@
+"""One rich example of every contract: nothing in it is left at its default where something else is possible."""
+
+from decimal import Decimal
+
+from domain.agent import AgentDefinition, Extraction, HttpTool, Limits, Node, Transition
+from domain.commands import EndSession, Rewind, SendMessage
+from domain.contracts import (
+    AgentRef,
+    GenerateStepInput,
+    GenerateStepResult,
+    SendMessageResult,
+    SessionResult,
+    SettleTurnsInput,
+    SettleTurnsResult,
+    StartSession,
+    StepHeartbeat,
+    Timing,
+)
+from domain.durable import Durable
+from domain.engine import ModelReply, ToolCall
+from domain.refusals import Refusal
+from domain.timeline import complete
+from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
+from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
+from domain.views import head_of, view_of
+from tests.unit.conversation import Conversation, answered
+
+AGENT = AgentRef(id="agt_1", version=3)
+DEFINITION = AgentDefinition(
+    name="booking-line",
+    model="openai:gpt-5-mini",
+    prompt="You speak for Osteria Fiorella.",
+    start="greet",
+    nodes={
+        "greet": Node(
+            prompt="Find out what the caller wants.",
+            greeting="Good evening {{first_name | and welcome}}.",
+            tools=("find_table",),
+            extract=(Extraction(name="party_size", type="number", hint="how many guests"),),
+            transitions=(Transition(name="bye", when="the caller is done", to="goodbye", say="One moment."),),
+        ),
+        "goodbye": Node(prompt="Say goodbye.", end=True, use_global_prompt=False),
+    },
+    tools={
+        "find_table": HttpTool(
+            kind="http",
+            description="Finds a free table.",
+            parameters={"type": "object", "properties": {"guests": {"type": "integer"}}},
+            method="GET",
+            url="https://example.com/tables",
+            headers={"X-Tenant": "osteria"},
+            timeout_seconds=2.5,
+        )
+    },
+    context={"first_name": None, "guests": [1, {"vip": True}]},
+    limits=Limits(inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5),
+)
+MESSAGES: tuple[Message, ...] = (
+    AgentSaid(text="Good evening Ann."),
+    UserSaid(text="A table. ä 🙂"),
+    ToolReturned(call_id="c1", name="find_table", content="Table 7."),
+)
+REPLY = ModelReply(
+    text="Let me see.",
+    tool_calls=(ToolCall(id="c1", name="find_table", arguments={"guests": 2}),),
+    usage=Usage(
+        llm={
+            "openai:gpt-5-mini": ModelUsage(
+                prompt_tokens=100,
+                completion_tokens=20,
+                total_tokens=120,
+                cache_read_input_tokens=30,
+                cache_creation_input_tokens=10,
+                requests=1,
+            )
+        },
+        duration_seconds=1.25,
+    ),
+    cost=merge_costs([priced("openai:gpt-5-mini", Decimal("0.0000123")), unpriced("test:secret")]),
+)
+
+
+def example_records() -> dict[str, Durable]:
+    """The examples, by the name of their contract. The same at every call."""
+    talk = _eventful()
+    timeline = talk.timeline
+    head = head_of(timeline, DEFINITION, "run-1")
+    examples = (
+        SendMessage(text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False),
+        Rewind(turn_id="t1", before=True, expected_revision=4),
+        EndSession(reason="done", expected_revision=4),
+        AGENT,
+        Timing(model_timeout=60, heartbeat=5, retry_initial=0.5, retry_maximum=10, settle_within=1),
+        StartSession(
+            session_id="ses_1",
+            organization_id="org_1",
+            agent=AGENT,
+            definition=DEFINITION,
+            model="openai:gpt-5-mini",
+            name="WR-TEXT-ABCDEF",
+            initial_context={"first_name": "Ann"},
+            timing=Timing(heartbeat=5),
+            timeline=timeline,
+        ),
+        SessionResult(completion_reason="done", revision=9, turns=5),
+        SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
+        GenerateStepInput(
+            session_id="ses_1",
+            organization_id="org_1",
+            turn_id="t1",
+            step=2,
+            anchor_turn_id="t0",
+            agent=AGENT,
+            model="openai:gpt-5-mini",
+            node_id="greet",
+            messages=MESSAGES,
+            context={"first_name": "Ann"},
+            timeout=60,
+        ),
+        GenerateStepResult(reply=REPLY, reused=True),
+        StepHeartbeat(provider_failures=2),
+        SettleTurnsInput(
+            session_id="ses_1",
+            organization_id="org_1",
+            agent=AGENT,
+            head=head,
+            turns=tuple(timeline.turns.values()),
+            branches=timeline.discarded_branches,
+            facts=timeline.unrecorded.facts,
+        ),
+        SettleTurnsResult(billed=2),
+        head,
+        view_of(timeline, DEFINITION, "run-1"),
+        Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
+    )
+    return {type(example).__name__: example for example in examples}
+
+
+def _eventful() -> Conversation:
+    """A conversation with a discarded branch, a rewind, a failure, a queue, and everything else a timeline keeps."""
+    talk = Conversation().greeted()
+    first = talk.say("A table. ä 🙂", message_id="m1")
+    progress = answered(first, "Let me see.").model_copy(
+        update={"usage": REPLY.usage, "cost": REPLY.cost, "gathered_context": {"guests": 2}, "messages": MESSAGES}
+    )
+    talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
+    talk.exchange("Tonight.")
+    talk.rewind(first)
+    talk.say("Tomorrow.", message_id="m2")
+    talk.say("Hello?", on_busy="enqueue")
+    talk.fail()
+    talk.say("Are you there?", message_id="m3", on_busy="enqueue")
+    talk.rewind(first)
+    talk.say("Once more.", message_id="m4")
+    talk.say("And then?", message_id="m5", on_busy="enqueue")
+    return talk

@@ -1,0 +1,130 @@
+"""A conversation that tests tell line by line: a timeline, a clock that ticks, and turns that are numbered."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.agent import Limits
+from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.engine import Outcome, TurnProgress
+from domain.refusals import Refusal, Refused
+from domain.timeline import begin_timeline, complete, end, fail, interrupt, open_greeting, rewind, send
+from domain.tree import Timeline
+from domain.turns import Turn, TurnEvent
+from domain.usage import ModelUsage, Usage, priced
+
+MODEL = "test:model"
+BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def answered(
+    turn_id: str,
+    *said: str,
+    tokens: int = 10,
+    usd: str = "0.01",
+    outcome: Outcome | None = "answered",
+    node_id: str = "greet",
+    error: str | None = None,
+    events: tuple[TurnEvent, ...] = (),
+) -> TurnProgress:
+    """A turn as the engine leaves it after one model call that used so many tokens and cost so much."""
+    return TurnProgress(
+        turn_id=turn_id,
+        node_id=node_id,
+        said=said,
+        events=events,
+        usage=Usage(llm={MODEL: ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)}),
+        cost=priced(MODEL, Decimal(usd)),
+        steps=1,
+        outcome=outcome,
+        error=error,
+    )
+
+
+def refusal_of(refused: pytest.ExceptionInfo[Refused]) -> Refusal:
+    return refused.value.refusal
+
+
+def kinds(turn: Turn) -> list[str]:
+    """The types of a turn's events, in their order."""
+    return [event.type for event in turn.events]
+
+
+class Conversation:
+    """Applies commands to its timeline one second apart; turns are called t0, t1, t2 as they are asked for."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.now = BEGINNING
+        self.timeline: Timeline = begin_timeline(at=self.now)
+        self._turns = 0
+
+    def tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    def greeted(self, text: str = "Good evening.") -> "Conversation":
+        """The same conversation, opened by the agent."""
+        self.timeline = open_greeting(self.timeline, turn_id=self._new_turn(), at=self.tick())
+        self.answer(text)
+        return self
+
+    def say(
+        self,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> str:
+        """Send a message; the id of the turn that was offered for it."""
+        turn_id = self._new_turn()
+        command = SendMessage(text=text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy)
+        self.timeline = send(self.timeline, command, turn_id=turn_id, at=self.tick())
+        return turn_id
+
+    def answer(self, text: str = "Certainly.", *, turn_id: str | None = None, outcome: Outcome = "answered") -> str:
+        """Answer a pending turn, by default the one that is seen; its id."""
+        asked = turn_id or self.head.id
+        progress = answered(asked, *([text] if text else []), outcome=outcome)
+        self.timeline = complete(self.timeline, progress, self.limits, at=self.tick())
+        return asked
+
+    def exchange(self, text: str, reply: str = "Certainly.") -> str:
+        """A message and its reply; the id of their turn."""
+        turn_id = self.say(text)
+        return self.answer(reply, turn_id=turn_id)
+
+    def fail(self, error: str = "The model is away.", *, turn_id: str | None = None) -> None:
+        progress = answered(turn_id or self.head.id, outcome="failed", error=error)
+        self.timeline = fail(self.timeline, progress, self.limits, at=self.tick())
+
+    def interrupt(self, *said: str, turn_id: str | None = None) -> None:
+        progress = answered(turn_id or self.head.id, *said, outcome=None)
+        self.timeline = interrupt(self.timeline, progress, self.limits, at=self.tick())
+
+    def rewind(self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None) -> None:
+        command = Rewind(turn_id=turn_id, before=before, expected_revision=expected_revision)
+        self.timeline = rewind(self.timeline, command, at=self.tick())
+
+    def end(self, reason: str = "user_hangup", *, expected_revision: int | None = None) -> None:
+        command = EndSession(reason=reason, expected_revision=expected_revision)
+        self.timeline = end(self.timeline, command, at=self.tick())
+
+    @property
+    def head(self) -> Turn:
+        """The newest turn that is seen."""
+        head = self.timeline.head
+        assert head is not None, "nothing is seen of this conversation yet"
+        return head
+
+    @property
+    def visible(self) -> list[str]:
+        """The ids of the turns that are seen, oldest first."""
+        return [turn.id for turn in self.timeline.visible_turns()][::-1]
+
+    def _new_turn(self) -> str:
+        turn_id = f"t{self._turns}"
+        self._turns += 1
+        return turn_id

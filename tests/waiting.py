@@ -1,0 +1,24 @@
+"""Waiting for a condition, with a deadline: tests never sleep for a fixed time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+Seen = TypeVar("Seen")
+
+PATIENCE = 20.0
+"""Seconds after which what should have happened counts as never happening."""
+PAUSE = 0.02
+
+
+async def eventually(look: Callable[[], Awaitable[Seen]], *, within: float = PATIENCE) -> Seen:
+    """Look again and again until something true is seen, and return it.
+
+    Raises AssertionError with what was seen last after `within` seconds.
+    """
+    deadline = asyncio.get_running_loop().time() + within
+    while not (seen := await look()):
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"waited {within:g} s in vain; last seen: {seen!r}")
+        await asyncio.sleep(PAUSE)
+    return seen

@@ -1,0 +1,64 @@
+"""The stage: one worker, put together as `playhead worker` does, with a store of its own."""
+
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from domain.usage import TokenPrice
+from playhead.settings import Settings
+from playhead.worker import build_worker
+from store.database import Database
+from store.keys import KeyStore
+from store.schema import upgrade
+from tests.provider import ModelProvider, Reply, ScriptedModel
+from tests.workflows.stage import ORGANIZATION, Stage
+
+PRICED = "priced"
+"""The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """A store with an organization in it."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    database = Database.open(f"sqlite:///{folder / 'playhead.db'}")
+    await upgrade(database)
+    await KeyStore(database).ensure_organization(ORGANIZATION, "The tests")
+    yield database
+    await database.aclose()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stage(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[Stage]:
+    """A worker that runs as long as the tests do."""
+    settings = Settings(
+        database_url=database.address,
+        task_queue="stage",
+        prices={f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
+        grace_seconds=0.1,
+    )
+    async with build_worker(settings, client, database):
+        yield Stage(client, database, settings.task_queue)
+
+
+@pytest.fixture
+def empty_stage(client: Client, database: Database) -> Stage:
+    """A stage whose workers the test brings itself: nobody works on its task queue."""
+    return Stage(client, database, f"stage-{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
+    """Makes models that nobody else talks to, with the replies given."""
+
+    def make(*replies: Reply, name: str | None = None) -> ScriptedModel:
+        model = provider.model(name or f"model-{uuid4().hex[:8]}")
+        model.script(*replies)
+        return model
+
+    return make

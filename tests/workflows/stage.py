@@ -1,0 +1,313 @@
+"""The stage of the workflow tests: workers, a store, and sessions driven the way their clients drive them."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import JsonValue
+from sqlalchemy import select
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from activities.model import ModelActivities
+from activities.providers import ModelProviders
+from activities.settlement import SettlementActivities
+from domain.agent import AgentDefinition
+from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.contracts import (
+    AgentRef,
+    SendMessageResult,
+    SessionResult,
+    StartSession,
+    Timing,
+    message_update_id,
+    session_workflow_id,
+)
+from domain.refusals import Refusal
+from domain.turns import Turn
+from domain.usage import Cost, TokenPrice, Usage
+from domain.views import SessionHead, TimelineView
+from store.agents import AgentStore
+from store.database import Database
+from store.sessions import NewSession, SessionStore
+from store.settlement import SettlementStore
+from store.steps import StepStore
+from store.tables import ledger
+from tests.waiting import eventually
+from tests.workflows.agents import CLERK
+from workflows.search_attributes import AGENT, ORG, STATUS
+from workflows.session import SessionWorkflow
+
+ORGANIZATION = "org_tests"
+QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
+"""Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What one turn was billed."""
+
+    turn_id: str
+    usage: Usage
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where sessions are held: the workers of one task queue, and the store behind them."""
+
+    client: Client
+    database: Database
+    task_queue: str
+
+    async def prepare(
+        self,
+        definition: AgentDefinition = CLERK,
+        *,
+        model: str = "demo",
+        timing: Timing = QUICK,
+        initial_context: dict[str, JsonValue] | None = None,
+    ) -> "Session":
+        """A session as the API has it before its workflow is started."""
+        agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
+        start = StartSession(
+            session_id=f"ses_{uuid4().hex[:12]}",
+            organization_id=ORGANIZATION,
+            agent=AgentRef(id=agent.id, version=agent.version),
+            definition=definition,
+            model=model,
+            name="a test",
+            initial_context=initial_context or {},
+            timing=timing,
+        )
+        row = NewSession(
+            id=start.session_id,
+            organization_id=ORGANIZATION,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            agent_name=agent.name,
+            agent_number=agent.number,
+            name=start.name,
+            model=model,
+            created_at=datetime.now(UTC),
+            initial_context=start.initial_context,
+            annotations={},
+        )
+        await SessionStore(self.database).create(row)
+        return Session(self, start)
+
+    async def open(
+        self,
+        definition: AgentDefinition = CLERK,
+        *,
+        model: str = "demo",
+        timing: Timing = QUICK,
+        initial_context: dict[str, JsonValue] | None = None,
+    ) -> "Session":
+        """A session that has greeted."""
+        session = await self.prepare(definition, model=model, timing=timing, initial_context=initial_context)
+        await session.greet()
+        return session
+
+    async def ledger(self, session: "Session") -> list[LedgerEntry]:
+        """What the session was billed, in the order of billing."""
+        rows = select(ledger).where(ledger.c.session_id == session.id).order_by(ledger.c.number)
+        async with self.database.read() as connection:
+            return [
+                LedgerEntry(row.turn_id, Usage.model_validate(row.usage), Cost.model_validate(row.cost))
+                for row in await connection.execute(rows)
+            ]
+
+
+class Session:
+    """One session, and everything a client can do with it."""
+
+    def __init__(self, stage: Stage, start: StartSession) -> None:
+        self.stage = stage
+        self.start = start
+        self.id = start.session_id
+        self.workflow_id = session_workflow_id(start.session_id)
+        self.handle: WorkflowHandle[SessionWorkflow, SessionResult] = stage.client.get_workflow_handle_for(
+            SessionWorkflow.run, self.workflow_id
+        )
+
+    async def greet(self) -> SessionHead:
+        """Start the workflow and wait for the greeting."""
+        operation = WithStartWorkflowOperation(
+            SessionWorkflow.run,
+            self.start,
+            id=self.workflow_id,
+            task_queue=self.stage.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=self._search_attributes(),
+        )
+        return await self.stage.client.execute_update_with_start_workflow(
+            SessionWorkflow.await_greeting, start_workflow_operation=operation
+        )
+
+    async def begin(self, *, signal: str | None = None, argument: object = None) -> None:
+        """Start the workflow without waiting for it, with a signal if one is named."""
+        await self.stage.client.start_workflow(
+            SessionWorkflow.run,
+            self.start,
+            id=self.workflow_id,
+            task_queue=self.stage.task_queue,
+            search_attributes=self._search_attributes(),
+            start_signal=signal,
+            start_signal_args=[argument] if signal else [],
+        )
+
+    async def say(
+        self,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+        wait: bool = True,
+    ) -> SendMessageResult:
+        """Send a message under an id of its own, as the API does, and wait for the reply."""
+        command = SendMessage(
+            text=text,
+            message_id=message_id or f"msg_{uuid4().hex[:12]}",
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            wait=wait,
+        )
+        return await self.handle.execute_update(SessionWorkflow.send_message, command, id=message_update_id(command))
+
+    async def reply(self, text: str) -> str:
+        """Send a message and return what the agent says to it."""
+        return spoken((await self.say(text)).turn)
+
+    async def rewind(
+        self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None
+    ) -> SessionHead:
+        """Point the cursor at a turn."""
+        command = Rewind(turn_id=turn_id, before=before, expected_revision=expected_revision)
+        return await self.handle.execute_update(SessionWorkflow.rewind, command)
+
+    async def end(self, reason: str = "user_hangup", *, expected_revision: int | None = None) -> SessionHead:
+        """End the session."""
+        command = EndSession(reason=reason, expected_revision=expected_revision)
+        return await self.handle.execute_update(SessionWorkflow.end, command)
+
+    async def status(self) -> SessionHead:
+        """The head of the session."""
+        return await self.handle.query(SessionWorkflow.status)
+
+    async def timeline(self) -> TimelineView:
+        """The session as people see it."""
+        return await self.handle.query(SessionWorkflow.timeline)
+
+    async def texts(self) -> list[tuple[str | None, str | None]]:
+        """What is seen: for each turn what the user and what the agent said."""
+        return [
+            (
+                turn.user_message.text if turn.user_message else None,
+                turn.assistant_message.text if turn.assistant_message else None,
+            )
+            for turn in (await self.timeline()).turns
+        ]
+
+    async def events(self) -> list[HistoryEvent]:
+        """The history of the newest run."""
+        return list((await self.handle.fetch_history()).events)
+
+    async def happened(self) -> Counter[str]:
+        """How often each type of event stands in the history of the newest run."""
+        return Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events())
+
+    async def billed(self, turns: int) -> list[LedgerEntry]:
+        """The ledger of the session, as soon as it has this many rows. Fails when it has more."""
+
+        async def rows() -> list[LedgerEntry]:
+            found = await self.stage.ledger(self)
+            return found if len(found) >= turns else []
+
+        entries = await eventually(rows)
+        assert len(entries) == turns
+        return entries
+
+    async def at_rest(self) -> None:
+        """Wait until nothing is left to answer or to settle."""
+
+        async def rests() -> bool:
+            described = await self.handle.describe()
+            open_turns = [turn for turn in (await self.timeline()).turns if turn.status == "pending"]
+            scheduled = described.raw_description.pending_activities
+            heard = await self._recorded_version() == (await self.status()).version
+            return not open_turns and not scheduled and heard
+
+        await eventually(rests)
+
+    async def _recorded_version(self) -> int | None:
+        stored = await SessionStore(self.stage.database).find(ORGANIZATION, self.id)
+        return stored.head.version if stored and stored.head else None
+
+    def _search_attributes(self) -> TypedSearchAttributes:
+        return TypedSearchAttributes(
+            [
+                SearchAttributePair(ORG, self.start.organization_id),
+                SearchAttributePair(AGENT, self.start.agent.id),
+                SearchAttributePair(STATUS, "idle"),
+            ]
+        )
+
+
+@asynccontextmanager
+async def worker_on(
+    stage: Stage,
+    *,
+    steps: StepStore | None = None,
+    settlement: SettlementStore | None = None,
+    prices: dict[str, TokenPrice] | None = None,
+) -> AsyncIterator[Worker]:
+    """Run a worker of the test's own, with the parts it wants to be different."""
+    model = ModelActivities(
+        steps=steps or StepStore(stage.database),
+        agents=AgentStore(stage.database),
+        caller=ModelProviders(prices=prices or {}),
+        context_characters=100_000,
+    )
+    settling = SettlementActivities(settlement or SettlementStore(stage.database))
+    async with Worker(
+        stage.client,
+        task_queue=stage.task_queue,
+        workflows=[SessionWorkflow],
+        activities=[model.generate_step, settling.settle_turns],
+    ) as worker:
+        yield worker
+
+
+def spoken(turn: Turn) -> str:
+    """What the agent says in a turn."""
+    assert turn.assistant_message is not None, f"the turn {turn.id} is {turn.status}: {turn.error}"
+    return turn.assistant_message.text
+
+
+def types_of(turn: Turn) -> list[str]:
+    """What happened in a turn, by type of event."""
+    return [event.type for event in turn.events]
+
+
+async def refusal_of(command: Awaitable[object]) -> Refusal:
+    """The refusal with which a command is met. Fails when it is accepted."""
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await command
+    cause = caught.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.non_retryable
+    details: Sequence[Any] = cause.details
+    refusal = Refusal.model_validate(details[0])
+    assert cause.type == refusal.code
+    return refusal

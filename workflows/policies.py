@@ -1,0 +1,48 @@
+"""Named timeouts and retry policies of the activities that workflows schedule."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+
+from domain.contracts import Timing
+
+STEP_ATTEMPT = timedelta(hours=1)
+"""One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
+SETTLE_ATTEMPT = timedelta(seconds=30)
+"""One transaction takes milliseconds; half a minute means the store hangs."""
+
+
+class ActivityOptions(TypedDict, total=False):
+    """How an activity is timed out and retried, as `workflow.execute_activity_method` takes it."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+def generating(timing: Timing) -> ActivityOptions:
+    """For a model call: its worker's death is noticed by a missing heartbeat.
+
+    The activity itself decides when a provider has failed often enough (it counts only the provider's
+    failures); an outage of the store is waited out.
+    """
+    return ActivityOptions(
+        start_to_close_timeout=STEP_ATTEMPT,
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+    )
+
+
+def settling(timing: Timing) -> ActivityOptions:
+    """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten."""
+    return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))
+
+
+def _backoff(timing: Timing) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=timing.retry_initial),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=timing.retry_maximum),
+        maximum_attempts=0,
+    )

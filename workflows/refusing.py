@@ -1,0 +1,18 @@
+"""Refusals as Temporal errors: typed by their code, never retried, with the figures as details."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio.exceptions import ApplicationError
+
+from domain.refusals import Refused
+
+
+@contextmanager
+def refusals_as_errors() -> Iterator[None]:
+    """Turn a `Refused` into an `ApplicationError`: any other exception would make Temporal retry the task for ever."""
+    try:
+        yield
+    except Refused as refused:
+        refusal = refused.refusal
+        raise ApplicationError(refusal.detail, refusal, type=refusal.code, non_retryable=True) from None

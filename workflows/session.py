@@ -1,0 +1,392 @@
+"""A chat session as one long-lived workflow: it holds the turns, answers them, settles them and ends."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributePair
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.model import ModelActivities
+    from activities.settlement import SettlementActivities
+    from domain import timeline as rules
+    from domain.commands import EndSession, Rewind, SendMessage
+    from domain.contracts import (
+        GenerateStepInput,
+        SendMessageResult,
+        SessionResult,
+        SettleTurnsInput,
+        StartSession,
+    )
+    from domain.engine import ModelReply, TurnProgress, advance, begin, start_checkpoint, variables
+    from domain.refusals import Refused
+    from domain.tree import Timeline
+    from domain.turns import Turn
+    from domain.views import SessionHead, TimelineView, head_of, recorded_head_of, view_of
+    from workflows.details import conversation_tail
+    from workflows.policies import generating, settling
+    from workflows.refusing import refusals_as_errors
+    from workflows.search_attributes import NODE, STATUS
+    from workflows.signals import (
+        SignalledEnd,
+        SignalledMessage,
+        SignalledRewind,
+        message_id_of,
+        read_end,
+        read_message,
+        read_rewind,
+    )
+
+SETTLE_AT_ONCE = 8
+"""So many closed turns are settled without waiting for more."""
+SETTLE_WITH_NEXT_MESSAGE = 0.6
+"""The part of the settling time after which turns are settled along with the next message."""
+MOST_UPDATES_PER_RUN = 1_800
+"""Temporal takes 2,000 updates in one run."""
+MOST_SIGNALS_PER_RUN = 9_000
+"""Temporal takes 10,000 signals in one run."""
+CHECKED_TURN = "turn_unchecked"
+"""Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
+
+
+@workflow.defn(name="Session")
+class SessionWorkflow:
+    """One conversation with one pinned version of an agent."""
+
+    @workflow.init
+    def __init__(self, start: StartSession) -> None:
+        # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
+        self._start = start
+        self._agent = start.definition
+        self._timeline = start.timeline or rules.open_greeting(
+            rules.begin_timeline(at=workflow.now()), turn_id=self._new_turn_id(), at=workflow.now()
+        )
+        self._answering: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._settling = False
+        self._updates = 0
+        self._signals = 0
+
+    # --- the story of a session ------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, start: StartSession) -> SessionResult:
+        """Greet, answer what comes, settle behind the replies, and close once everything is settled."""
+        self._show()
+        self._start_task(self._settle_behind_the_replies())
+        self._start_task(self._end_when_idle())
+        while not (self._is_at_rest() and self._timeline.is_completed):
+            self._answer_pending_turns()
+            await workflow.wait_condition(self._needs_attention)
+            self._surface_errors()
+            if self._is_at_rest() and self._wants_to_continue_as_new():
+                workflow.continue_as_new(start.model_copy(update={"timeline": self._timeline}))
+        return SessionResult(
+            completion_reason=self._timeline.completion_reason or "",
+            revision=self._timeline.revision,
+            turns=len(self._timeline.turns),
+        )
+
+    def _answer_pending_turns(self) -> None:
+        for turn_id in self._timeline.pending:
+            if turn_id not in self._answering:
+                self._answering.add(turn_id)
+                self._start_task(self._answer(self._timeline.turns[turn_id]))
+
+    async def _answer(self, turn: Turn) -> None:
+        """Take a turn from its user message to its answer, step by step."""
+        progress = self._begin(turn)
+        try:
+            while progress.needs_reply and not self._timeline.is_completed:
+                progress = self._advance(progress, await self._generate(progress))
+        except ActivityError as error:
+            progress = progress.failed(_reason(error))
+        self._close(progress)
+        self._answering.discard(turn.id)
+
+    def _close(self, progress: TurnProgress) -> None:
+        close = rules.interrupt if progress.needs_reply else rules.complete
+        if progress.outcome == "failed":
+            close = rules.fail
+        self._change(close(self._timeline, progress, self._agent.limits, at=workflow.now()))
+
+    async def _settle_behind_the_replies(self) -> None:
+        """Bill and record what happened: several turns at once when they come fast, everything before the end."""
+        while True:
+            await workflow.wait_condition(self._has_unrecorded)
+            await self._wait_for_more_to_settle()
+            await self._settle_once()
+
+    async def _end_when_idle(self) -> None:
+        """End the session when nothing happened for as long as the agent allows."""
+        limit = timedelta(seconds=self._agent.limits.inactivity_seconds)
+        while not self._timeline.is_completed:
+            idle_until = self._timeline.updated_at + limit
+            if workflow.now() < idle_until:
+                await self._completed_within(idle_until - workflow.now())
+            elif self._timeline.pending:
+                await workflow.wait_condition(lambda: not self._timeline.pending)
+            else:
+                idle = EndSession(reason="user_idle_max_duration_exceeded")
+                self._change(rules.end(self._timeline, idle, at=workflow.now()))
+
+    # --- what can be asked for -------------------------------------------------------------------
+
+    @workflow.update
+    async def send_message(self, command: SendMessage) -> SendMessageResult:
+        """Open a turn for the message, and return it once it is answered (or only accepted)."""
+        self._updates += 1
+        previous_version = self._timeline.version
+        turn_id = self._new_turn_id()
+        with refusals_as_errors():
+            self._change(rules.send(self._timeline, command, turn_id=turn_id, at=workflow.now()))
+        sent_before = self._timeline.message_sent_before(command.message_id)
+        turn_id = sent_before.turn_id if sent_before else turn_id
+        if command.wait:
+            await workflow.wait_condition(lambda: self._timeline.is_closed(turn_id))
+        return self._message_result(turn_id, previous_version)
+
+    @send_message.validator
+    def check_send_message(self, command: SendMessage) -> None:
+        with refusals_as_errors():
+            rules.send(self._timeline, command, turn_id=CHECKED_TURN, at=workflow.now())
+
+    @workflow.update
+    async def rewind(self, command: Rewind) -> SessionHead:
+        """Point the cursor at a turn, or before it."""
+        self._updates += 1
+        with refusals_as_errors():
+            self._change(rules.rewind(self._timeline, command, at=workflow.now()))
+        return self.status()
+
+    @rewind.validator
+    def check_rewind(self, command: Rewind) -> None:
+        with refusals_as_errors():
+            rules.rewind(self._timeline, command, at=workflow.now())
+
+    @workflow.update
+    async def end(self, command: EndSession) -> SessionHead:
+        """End the session; what was spent is settled before it closes."""
+        self._updates += 1
+        with refusals_as_errors():
+            self._change(rules.end(self._timeline, command, at=workflow.now()))
+        return self.status()
+
+    @end.validator
+    def check_end(self, command: EndSession) -> None:
+        with refusals_as_errors():
+            rules.end(self._timeline, command, at=workflow.now())
+
+    @workflow.update
+    async def await_greeting(self) -> SessionHead:
+        """Wait until the agent has opened the conversation, or failed to."""
+        self._updates += 1
+        await workflow.wait_condition(lambda: bool(self._timeline.turns) and not self._timeline.pending)
+        return self.status()
+
+    @workflow.signal
+    def user_message(self, message: SignalledMessage) -> None:
+        """Say something; it waits its turn when the agent is busy. Plain text will do."""
+        self._obey("user_message", message, lambda: self._receive(read_message(message)))
+
+    @workflow.signal
+    def rewind_to(self, command: SignalledRewind) -> None:
+        """Rewind as the update does. The bare id of a turn will do."""
+        self._obey("rewind_to", command, lambda: rules.rewind(self._timeline, read_rewind(command), at=workflow.now()))
+
+    @workflow.signal
+    def end_session(self, command: SignalledEnd = None) -> None:
+        """End as the update does; needs no argument."""
+        self._obey("end_session", command, lambda: rules.end(self._timeline, read_end(command), at=workflow.now()))
+
+    @workflow.query
+    def timeline(self) -> TimelineView:
+        """The conversation as people see it, with the branches that were given up."""
+        return view_of(self._timeline, self._agent, workflow.info().run_id)
+
+    @workflow.query
+    def status(self) -> SessionHead:
+        """Everything that is small and changes."""
+        return head_of(self._timeline, self._agent, workflow.info().run_id)
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _begin(self, turn: Turn) -> TurnProgress:
+        checkpoint = self._timeline.checkpoint_before(turn.parent_id) or start_checkpoint(self._agent)
+        return begin(
+            self._agent,
+            checkpoint,
+            turn_id=turn.id,
+            user_text=turn.user_message.text if turn.user_message else None,
+            at=workflow.now(),
+            initial_context=self._start.initial_context,
+        )
+
+    def _advance(self, progress: TurnProgress, reply: ModelReply) -> TurnProgress:
+        return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._start.initial_context)
+
+    async def _generate(self, progress: TurnProgress) -> ModelReply:
+        start = self._start
+        step = GenerateStepInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            turn_id=progress.turn_id,
+            step=progress.steps,
+            anchor_turn_id=progress.anchor_turn_id,
+            agent=start.agent,
+            model=start.model,
+            node_id=progress.node_id,
+            messages=progress.messages,
+            context=variables(self._agent, start.initial_context, progress.gathered_context),
+            timeout=start.timing.model_timeout,
+        )
+        result = await workflow.execute_activity_method(
+            ModelActivities.generate_step,
+            step,
+            summary=f"{progress.node_id}, step {progress.steps + 1}",
+            **generating(start.timing),
+        )
+        return result.reply
+
+    async def _wait_for_more_to_settle(self) -> None:
+        """Wait for the time in which turns are settled together, or for a reason not to.
+
+        The next message is one, once a good part of that time is over: settling then shares its workflow task.
+        """
+        settle_within = timedelta(seconds=self._start.timing.settle_within)
+        soon = workflow.now() + settle_within * SETTLE_WITH_NEXT_MESSAGE
+        try:
+            await workflow.wait_condition(
+                lambda: self._must_settle_now() or (bool(self._timeline.pending) and workflow.now() >= soon),
+                timeout=settle_within,
+            )
+        except TimeoutError:
+            return
+
+    async def _settle_once(self) -> None:
+        self._settling = True
+        self._timeline, unrecorded = rules.take_unrecorded(self._timeline)
+        turns = tuple(self._timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
+        self._publish()
+        await workflow.execute_activity_method(
+            SettlementActivities.settle_turns,
+            SettleTurnsInput(
+                session_id=self._start.session_id,
+                organization_id=self._start.organization_id,
+                agent=self._start.agent,
+                head=recorded_head_of(self._timeline, self._agent, workflow.info().run_id),
+                turns=turns,
+                branches=unrecorded.branches,
+                facts=unrecorded.facts,
+            ),
+            summary=f"{len(turns)} turns",
+            **settling(self._start.timing),
+        )
+        self._settling = False
+
+    async def _completed_within(self, wait: timedelta) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: self._timeline.is_completed, timeout=wait, timeout_summary="inactivity"
+            )
+        except TimeoutError:
+            return
+
+    # --- predicates and small change -------------------------------------------------------------
+
+    def _needs_attention(self) -> bool:
+        unanswered = any(turn_id not in self._answering for turn_id in self._timeline.pending)
+        may_close = self._timeline.is_completed or self._wants_to_continue_as_new()
+        return unanswered or any(map(_is_broken, self._tasks)) or (may_close and self._is_at_rest())
+
+    def _is_at_rest(self) -> bool:
+        """Whether this run can close, or go on as a new one, without leaving anything behind."""
+        unsettled = self._settling or self._has_unrecorded()
+        return not self._timeline.pending and not unsettled and workflow.all_handlers_finished()
+
+    def _has_unrecorded(self) -> bool:
+        return not self._timeline.unrecorded.is_empty
+
+    def _must_settle_now(self) -> bool:
+        many = len(self._timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE
+        finished = self._timeline.is_completed and not self._timeline.pending
+        return many or finished or self._wants_to_continue_as_new()
+
+    def _wants_to_continue_as_new(self) -> bool:
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            or self._updates >= MOST_UPDATES_PER_RUN
+            or self._signals >= MOST_SIGNALS_PER_RUN
+        )
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [task for task in self._tasks if not task.done() or _is_broken(task)]
+        self._tasks.append(asyncio.create_task(work))
+
+    def _surface_errors(self) -> None:
+        """Let a broken task fail the workflow task: Temporal shows it and tries again, once it is mended."""
+        for task in filter(_is_broken, self._tasks):
+            task.result()
+
+    def _change(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._show()
+
+    def _show(self) -> None:
+        workflow.set_current_details(conversation_tail(self._timeline))
+
+    def _publish(self) -> None:
+        """Bring the search attributes up to date, where they differ: each change costs an event."""
+        head = self.status()
+        known = workflow.info().typed_search_attributes
+        wanted = [SearchAttributePair(NODE, head.current_node_id)]
+        if head.status != "pending_assistant_turn":
+            wanted.append(SearchAttributePair(STATUS, head.status))
+        changed = [pair.key.value_set(pair.value) for pair in wanted if known.get(pair.key) != pair.value]
+        if changed:
+            workflow.upsert_search_attributes(changed)
+
+    def _new_turn_id(self) -> str:
+        return f"turn_{workflow.uuid4().hex[:12]}"
+
+    def _message_result(self, turn_id: str, previous_version: int) -> SendMessageResult:
+        turn = self._timeline.turns.get(turn_id) or self._queued_turn(turn_id)
+        without_text = turn.model_copy(update={"user_message": None, "checkpoint": None})
+        return SendMessageResult(turn=without_text, head=self.status(), previous_version=previous_version)
+
+    def _queued_turn(self, turn_id: str) -> Turn:
+        """The turn that a waiting message will open; a message that lost its place was refused."""
+        for place, queued in enumerate(self._timeline.queue, start=1):
+            if queued.turn_id == turn_id:
+                head = self._timeline.head
+                index = (head.index if head else -1) + place
+                return Turn(id=turn_id, parent_id=None, index=index, created_at=queued.message.created_at)
+        raise ApplicationError(
+            "The message waited for its turn when the session was rewound or ended, and was not answered.",
+            type="session_ended" if self._timeline.is_completed else "superseded",
+            non_retryable=True,
+        )
+
+    def _receive(self, command: SendMessage) -> Timeline:
+        return rules.send(self._timeline, command, turn_id=self._new_turn_id(), at=workflow.now())
+
+    def _obey(self, name: str, written: object, rule: Callable[[], Timeline]) -> None:
+        """Apply a signal's command. Nobody hears a signal's refusal, so it is written to the timeline."""
+        self._signals += 1
+        try:
+            self._change(rule())
+        except Refused as refused:
+            noted = rules.note_refusal(self._timeline, name, refused.refusal, message_id_of(written), at=workflow.now())
+            self._change(noted)
+
+
+def _is_broken(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
+
+
+def _reason(error: ActivityError) -> str:
+    cause = error.cause
+    return getattr(cause, "message", None) or str(cause or error)
