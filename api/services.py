@@ -47,7 +47,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
     metrics = Metrics()
     availability = Availability(client, database)
     conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.wait_seconds)
-    timelines = Timelines(conversations, sessions, agents, ledger, availability)
+    timelines = Timelines(conversations, sessions, agents, availability)
     opening = Opening(conversations, timelines, sessions, agents, model=settings.model, timing=settings.timing())
     return Services(
         agents=agents,

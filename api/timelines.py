@@ -29,7 +29,6 @@ from domain.views import (
     head_of,
 )
 from store.agents import AgentStore
-from store.ledger import LedgerStore
 from store.sessions import SessionStore, StoredSession
 
 MOST_REMEMBERED: Final = 2_000
@@ -52,13 +51,11 @@ class Timelines:
         conversations: Conversations,
         sessions: SessionStore,
         agents: AgentStore,
-        ledger: LedgerStore,
         availability: Availability,
     ) -> None:
         self._conversations = conversations
         self._sessions = sessions
         self._agents = agents
-        self._ledger = ledger
         self._availability = availability
         self._latest = LatestSnapshots()
         self._remembered: OrderedDict[str, StoredSession] = OrderedDict()
@@ -112,7 +109,7 @@ class Timelines:
         if closed_as is not None and not head.is_completed:
             head = _given_up(head, closed_as)
         branches = await self._sessions.branches(session.id)
-        turns = await self._recorded_turns(stored, head, branches, MAX_VISIBLE_TURNS)
+        turns = await self._recorded_turns(session.id, head, MAX_VISIBLE_TURNS)
         views = [await self._branch(session.id, branch) for branch in branches[-MAX_BRANCHES:]]
         view = TimelineView(head=head, turns=tuple(turns), discarded_branches=tuple(views))
         return Snapshot.of(view, as_of=stored.recorded_at or datetime.now(UTC))
@@ -172,30 +169,17 @@ class Timelines:
             stored = await self._sessions.find(session.organization_id, session.id)
             if stored is None or stored.head is None:
                 return []
-            return await self._recorded_turns(stored, stored.head, await self._sessions.branches(session.id), limit)
+            return await self._recorded_turns(session.id, stored.head, limit)
         place = next((place for place, turn in enumerate(turns) if turn.id == leaf_id), None)
         if place is not None and (place + 1 >= limit or turns[0].parent_id is None):
             return turns[max(place + 1 - limit, 0) : place + 1]
         return await self._sessions.turns(session.id, leaf_turn_id=leaf_id, limit=limit)
 
-    async def _recorded_turns(
-        self, session: StoredSession, head: SessionHead, branches: list[DiscardedBranch], limit: int
-    ) -> list[Turn]:
-        """The newest recorded turns of the visible branch, oldest first.
-
-        A session may have been settled while its newest turn was pending; that turn is not recorded yet. It was
-        said after the turn that was settled last, or after the one a rewind went back to just before.
-        """
+    async def _recorded_turns(self, session_id: str, head: SessionHead, limit: int) -> list[Turn]:
+        """The newest recorded turns of the visible branch, oldest first; a pending one is not among them."""
         if head.head_turn_id is None:
             return []
-        turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=limit)
-        if turns:
-            return turns
-        settled = await self._ledger.rows(session.organization_id, session_id=session.id, limit=1)
-        leaf_id = settled.items[0].turn_id if settled.items else None
-        if branches and branches[-1].leaf_turn_id == leaf_id:
-            leaf_id = branches[-1].rewound_from_turn_id
-        return await self._sessions.turns(session.id, leaf_turn_id=leaf_id, limit=limit) if leaf_id else []
+        return await self._sessions.turns(session_id, leaf_turn_id=head.head_turn_id, limit=limit)
 
     async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
         """What a session is between its start and the first time it is recorded."""

@@ -4,20 +4,24 @@ from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from domain import templates
 from domain.agent_faults import WHOLE, Fault, Location, ReadableCopy, form_faults
 from domain.agent_rules import meaning_faults, reachable, tool_name
+from domain.agent_tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
 
 __all__ = [
     "AgentDefinition",
+    "Approval",
     "Extraction",
     "Fault",
     "HttpTool",
     "InvalidAgent",
     "Limits",
+    "McpTool",
     "Node",
+    "Tool",
     "Transition",
     "VariableType",
     "mermaid",
@@ -29,38 +33,26 @@ VariableType = Literal["string", "number", "boolean"]
 
 LONGEST_PROMPT = 50_000
 LONGEST_SPOKEN = 10_000
-DAY_SECONDS = 86_400
-
-
-def _phrase(longest: int) -> StringConstraints:
-    """Text that says something: not blank, and at most this many characters."""
-    return StringConstraints(pattern=r"\S", max_length=longest)
-
+TOOL_KINDS: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
 
 Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Spoken = Annotated[str, Field(max_length=LONGEST_SPOKEN)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
-class _Written(BaseModel):
-    """A part of an agent as a person writes it. Definitions are kept for good: new fields need a default."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Extraction(_Written):
+class Extraction(Written):
     """A variable the node is to learn from the conversation."""
 
-    name: Annotated[str, _phrase(64)]
+    name: Annotated[str, phrase(64)]
     type: VariableType = "string"
     hint: Annotated[str, Field(max_length=2_000)] = ""
 
 
-class Transition(_Written):
+class Transition(Written):
     """A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`."""
 
-    name: Annotated[str, _phrase(64)]
-    when: Annotated[str, _phrase(2_000)]
+    name: Annotated[str, phrase(64)]
+    when: Annotated[str, phrase(2_000)]
     to: str
     say: Spoken | None = None
 
@@ -70,7 +62,7 @@ class Transition(_Written):
         return tool_name(self.name)
 
 
-class Node(_Written):
+class Node(Written):
     """A place in the conversation.
 
     `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
@@ -86,19 +78,7 @@ class Node(_Written):
     use_global_prompt: Flag = True
 
 
-class HttpTool(_Written):
-    """A web service that nodes may offer to the model; `parameters` is a JSON schema of type object."""
-
-    kind: Literal["http"]
-    description: Annotated[str, _phrase(2_000)]
-    parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    url: Annotated[str, _phrase(2_000)]
-    headers: dict[str, str] = {}
-    timeout_seconds: Annotated[float, Field(strict=True, gt=0, le=300)] = 10.0
-
-
-class Limits(_Written):
+class Limits(Written):
     """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn."""
 
     inactivity_seconds: Annotated[int, Field(strict=True, ge=5, le=30 * DAY_SECONDS)] = 3600
@@ -107,19 +87,19 @@ class Limits(_Written):
     max_steps_per_turn: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
 
 
-class AgentDefinition(_Written):
+class AgentDefinition(Written):
     """An agent: where it starts, its nodes, and what they share.
 
     `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
     `model` may be None to take the installation's default.
     """
 
-    name: Annotated[str, _phrase(200)]
-    model: Annotated[str, _phrase(200)] | None = None
+    name: Annotated[str, phrase(200)]
+    model: Annotated[str, phrase(200)] | None = None
     prompt: Prompt = ""
     start: str
     nodes: Annotated[dict[str, Node], Field(min_length=1)]
-    tools: dict[str, HttpTool] = {}
+    tools: dict[str, Tool] = {}
     context: dict[str, JsonValue] = {}
     limits: Limits = Limits()
 
@@ -150,7 +130,8 @@ def parse_definition(data: object) -> AgentDefinition:
         definition = AgentDefinition.model_validate(copy.value, extra="forbid")
     except ValidationError as error:
         known_places = {fault.place for fault in faults}
-        faults += [fault for fault in form_faults(error, _fields_at) if fault.place not in known_places]
+        found = form_faults(error, _fields_at, _as_written)
+        faults += [fault for fault in found if fault.place not in known_places]
     faults += meaning_faults(copy.value)
     if faults or definition is None:
         raise InvalidAgent(dict.fromkeys(faults))
@@ -176,16 +157,26 @@ def mermaid(definition: AgentDefinition) -> str:
 
 
 def _fields_at(location: Location) -> Collection[str]:
-    parts: dict[tuple[int | str, ...], type[_Written]] = {
+    parts: dict[tuple[int | str, ...], type[Written]] = {
         (): AgentDefinition,
         ("limits",): Limits,
         ("nodes",): Node,
         ("nodes", "transitions"): Transition,
         ("nodes", "extract"): Extraction,
-        ("tools",): HttpTool,
+        **{("tools", kind): tool for kind, tool in TOOL_KINDS.items()},
+        **{("tools", kind, "approval"): Approval for kind in TOOL_KINDS},
     }
-    part = parts.get(location[::2])  # the names of nodes and tools, and the list indices, left out
+    within_tool = location[:1] == ("tools",)
+    # The names of nodes and tools, and the list indices, left out.
+    part = parts.get((*location[:1], *location[2:]) if within_tool else location[::2])
     return part.model_fields if part else ()
+
+
+def _as_written(location: Location) -> Location:
+    """A location without the kind of the tool, which pydantic puts behind the tool's name."""
+    if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_KINDS:
+        return (*location[:2], *location[3:])
+    return location
 
 
 def _unset_variables(definition: AgentDefinition) -> Iterable[str]:

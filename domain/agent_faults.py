@@ -34,9 +34,11 @@ _KINDS = {
     "finite_number": "a finite number",
     "dict_type": "a mapping of names to values",
     "model_type": "a mapping of fields",
+    "model_attributes_type": "a mapping of fields",
     "tuple_type": "a list",
 }
 _CONTAINERS: dict[type, str] = {type(None): "empty", list: "a list", dict: "a mapping"}
+_TAGS = ("union_tag_invalid", "union_tag_not_found")
 _NOT_JSON = "invalid-json-value"  # pydantic's code; a readable copy has reported these values already
 _BOUNDS = {
     "greater_than": "must be more than {gt}",
@@ -46,6 +48,7 @@ _BOUNDS = {
     "too_short": "must have at least {min_length} entry",
     "literal_error": "must be one of {expected}",
     "missing": "is required",
+    "union_tag_not_found": "is required",
     "string_pattern_mismatch": "must not be empty",
 }
 
@@ -164,24 +167,37 @@ class _TooMuchError(Exception):
         self.location = location
 
 
-def form_faults(error: ValidationError, fields_at: Callable[[Location], Collection[str]]) -> list[Fault]:
-    """What pydantic found in a readable copy, in plain words; `fields_at` names the fields of a location."""
+def form_faults(
+    error: ValidationError,
+    fields_at: Callable[[Location], Collection[str]],
+    as_written: Callable[[Location], Location],
+) -> list[Fault]:
+    """What pydantic found in a readable copy, in plain words.
+
+    `fields_at` names the fields of a location of pydantic's, `as_written` turns one into the writer's.
+    """
     hints = Hints()
     faults = []
     for detail in error.errors(include_url=False):
         location = detail["loc"]
+        if detail["type"] in _TAGS:
+            location = (*location, detail["ctx"]["discriminator"].strip("'"))
         if detail["type"] == "extra_forbidden":
             message = "unknown field" + hints.about(str(location[-1]), fields_at(location[:-1]))
         elif detail["type"] == _NOT_JSON:
             continue
         else:
             message = _in_words(detail)
-        faults.append(Fault(place=place_of(location), message=message))
+        faults.append(Fault(place=place_of(as_written(location)), message=message))
     return faults
 
 
 def _in_words(detail: ErrorDetails) -> str:
     kind, given = detail["type"], detail["input"]
+    if kind == "union_tag_invalid":
+        context = detail["ctx"]
+        known = " or ".join(context["expected_tags"].split(", "))
+        return f"must be one of {known}, is {_described(context['tag'])}"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, is {_described(given)}"
     if kind in _BOUNDS:

@@ -8,18 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from domain import templates
 from domain.agent_faults import Fault, Hints, Location, place_of, shown
+from domain.agent_names import SECRETS, name_faults
+from domain.agent_tool_rules import secret_uses, tool_faults
+from domain.agent_tools import MCP_SEPARATOR
 
 # Checked here and not by the form: pydantic looks no further into a collection that is too long.
 _MOST = {"nodes": 200, "tools": 100, "context": 500}
 _MOST_OF_A_NODE = {"tools": 50, "extract": 50, "transitions": 50}
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_NAME_RULE = "must start with a letter and have at most 64 letters, digits, _ or -"
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,14 @@ class _Sketch:
     tool_names: Collection[str]
     hints: Hints
 
+    @property
+    def servers(self) -> Collection[str]:
+        return [name for name, tool in self.tools.items() if tool.get("kind") == "mcp"]
+
+    @property
+    def unreadable_tools(self) -> Collection[str]:
+        return [name for name in self.tool_names if name not in self.tools]
+
     def unknown_node(self, name: str) -> str:
         return f"no node {shown(name)}" + self.hints.about(name, self.node_names)
 
@@ -90,20 +96,23 @@ def meaning_faults(data: Mapping[str, object]) -> list[Fault]:
     sketch = _sketch(data)
     faults = [*_start(sketch), *_template(sketch.prompt), *_sizes((), data, _MOST)]
     for name in sketch.unreadable_nodes:
-        faults += _name(("nodes", name), name)
+        faults += name_faults(("nodes", name), name)
     for stop in sketch.stops.values():
         faults += _sizes(stop.location, _mapping(_mapping(data["nodes"])[stop.name]), _MOST_OF_A_NODE)
         faults += _stop(stop, sketch)
     faults += _unreachable(sketch)
-    for name in sketch.tool_names:
-        faults += _name(("tools", name), name)
+    for name in sketch.unreadable_tools:
+        faults += name_faults(("tools", name), name)
     for name, tool in sketch.tools.items():
-        faults += _tool(("tools", name), tool)
+        faults += tool_faults(name, tool, sketch.servers, sketch.hints)
+    if SECRETS in _mapping(data.get("context")):
+        message = "is the name under which tools find credentials; give the variable another name"
+        faults.append(Fault(place=place_of(("context", SECRETS)), message=message))
     return faults
 
 
 def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
-    yield from _name(stop.location, stop.name)
+    yield from name_faults(stop.location, stop.name)
     yield from _silent(stop, sketch)
     yield from _template(stop.prompt)
     yield from _template(stop.greeting)
@@ -112,7 +121,7 @@ def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
     if stop.end and any(arrow.to.text is not None for arrow in stop.arrows):
         place = place_of((*stop.location, "transitions"))
         yield Fault(place=place, message="an end node has no transitions: remove them, or remove `end: true`")
-    yield from _arrow_names(stop)
+    yield from _arrow_names(stop, sketch)
     for arrow in stop.arrows:
         yield from _template(arrow.say)
         if arrow.to.text is not None and arrow.to.text not in sketch.node_names:
@@ -133,11 +142,6 @@ def _start(sketch: _Sketch) -> Iterator[Fault]:
         yield sketch.start.fault(sketch.unknown_node(start))
 
 
-def _name(location: Location, name: str) -> Iterator[Fault]:
-    if not _NAME.fullmatch(name):
-        yield Fault(place=place_of(location), message=f"the name {shown(name)} {_NAME_RULE}")
-
-
 def _silent(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
     """The model cannot speak for a node that gives it nothing to go by."""
     texts = [stop.prompt, stop.greeting, *([sketch.prompt] if stop.use_global_prompt else [])]
@@ -148,6 +152,8 @@ def _silent(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
 def _template(word: _Word) -> Iterator[Fault]:
     for message in templates.check(word.text or ""):
         yield word.fault(message)
+    for name in secret_uses(word.text or ""):
+        yield word.fault(f"only tools may use credentials, so {{{{{SECRETS}.{name or 'NAME'}}}}} says nothing here")
 
 
 def _node_tools(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
@@ -167,14 +173,14 @@ def _extractions(stop: _Stop) -> Iterator[Fault]:
     for variable in stop.extract:
         if variable.text is None or not variable.text.strip():
             continue
-        if not _NAME.fullmatch(variable.text):
-            yield variable.fault(f"the name {shown(variable.text)} {_NAME_RULE}")
+        if malformed := name_faults(variable.location, variable.text):
+            yield from malformed
         elif variable.text in seen:
             yield variable.fault(f"the node extracts {shown(variable.text)} twice")
         seen.add(variable.text)
 
 
-def _arrow_names(stop: _Stop) -> Iterator[Fault]:
+def _arrow_names(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
     """The model tells transitions and tools apart by their names alone."""
     tools = {tool.text for tool in stop.tools}
     names = [(arrow.name, tool_name(arrow.name.text)) for arrow in stop.arrows if arrow.name.text is not None]
@@ -185,6 +191,9 @@ def _arrow_names(stop: _Stop) -> Iterator[Fault]:
             yield word.fault(message)
         if called in tools:
             yield word.fault(f"the node has a tool called {shown(called)} as well; rename one of them")
+        server = called.partition(MCP_SEPARATOR)[0]
+        if called != server and server in tools and server in sketch.servers:
+            yield word.fault(f"reaches the model as {shown(called)}, as a tool of the MCP server {shown(server)} would")
 
 
 def _unreachable(sketch: _Sketch) -> Iterator[Fault]:
@@ -199,52 +208,6 @@ def _unreachable(sketch: _Sketch) -> Iterator[Fault]:
         if name not in reached:
             message = f"no path of transitions leads here from the start {shown(sketch.start.text)}"
             yield Fault(place=place_of(stop.location), message=message)
-
-
-def _tool(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
-    url = tool.get("url")
-    if isinstance(url, str) and url.strip() and not _is_web_address(url):
-        message = "must be an http:// or https:// address with a host"
-        yield Fault(place=place_of((*location, "url")), message=message)
-    for name, value in _mapping(tool.get("headers")).items():
-        if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
-            place = place_of((*location, "headers", name))
-            yield Fault(place=place, message="is no HTTP header: names have no spaces, values no line breaks")
-    schema = tool.get("parameters")
-    if isinstance(schema, dict):
-        yield from _parameters((*location, "parameters"), schema)
-
-
-def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[Fault]:
-    if schema.get("type") != "object":
-        message = 'must be "object": a tool takes named parameters'
-        yield Fault(place=place_of((*location, "type")), message=message)
-    properties = schema.get("properties", {})
-    if not isinstance(properties, dict):
-        message = "must be a mapping of parameter names to schemas"
-        yield Fault(place=place_of((*location, "properties")), message=message)
-        return
-    for name, parameter in properties.items():
-        if not isinstance(parameter, dict | bool):
-            yield Fault(place=place_of((*location, "properties", name)), message="must be a JSON schema")
-    required = schema.get("required", [])
-    if not isinstance(required, list):
-        yield Fault(place=place_of((*location, "required")), message="must be a list of parameter names")
-        return
-    for index, name in enumerate(required):
-        if not isinstance(name, str) or name not in properties:
-            place = place_of((*location, "required", index))
-            yield Fault(place=place, message=f"no parameter {shown(name)} in properties")
-
-
-def _is_web_address(url: str) -> bool:
-    if re.search(r"\s", url):
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a broken IPv6 address or port
-        return False
 
 
 def _sketch(data: Mapping[str, object]) -> _Sketch:

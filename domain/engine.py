@@ -43,7 +43,7 @@ class TurnProgress(Durable):
     """A turn that is being answered: where it stands and what was said, done and spent so far.
 
     `messages` are those the next step adds to the conversation; once the turn is over they are what
-    the turn after it has to carry.
+    the turn after it has to carry. `spoke` says that the model itself has said something, not only a transition.
     """
 
     turn_id: str
@@ -56,6 +56,7 @@ class TurnProgress(Durable):
     usage: Usage = Usage()
     cost: Cost = Cost()
     steps: int = 0
+    spoke: bool = False
     blank_replies: int = 0
     outcome: Outcome | None = None
     error: str | None = None
@@ -159,14 +160,15 @@ def advance(
         usage=merge_usage([progress.usage, reply.usage]),
         cost=merge_costs([progress.cost, reply.cost]),
         said=(*progress.said, reply.text) if reply.text.strip() else progress.said,
+        spoke=progress.spoke or bool(reply.text.strip()),
         messages=(),
     )
     if reply.tool_calls:
         progress = _take_tool_calls(agent, progress, reply.tool_calls, at, initial_context)
-    elif progress.said:
+    elif progress.spoke:
         progress = _answered(agent, progress)
     else:
-        progress = _take_blank_reply(progress)
+        progress = _take_blank_reply(agent, progress)
     limit = agent.limits.max_steps_per_turn
     if progress.needs_reply and progress.steps >= limit:
         return progress.failed(
@@ -240,10 +242,13 @@ def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapp
     return _answered(agent, greeted)
 
 
-def _take_blank_reply(progress: TurnProgress) -> TurnProgress:
+def _take_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
+    """Ask again, a few times; then be content with what a transition said, if it said anything."""
     blank = progress._with(blank_replies=progress.blank_replies + 1)
     if blank.blank_replies < MAX_BLANK_REPLIES:
         return blank
+    if blank.said:
+        return _answered(agent, blank)
     return blank.failed(f"The model answered {MAX_BLANK_REPLIES} times with neither text nor a tool call.")
 
 

@@ -144,6 +144,10 @@ class Timeline(Durable):
         """The turn that a message id opened, or will open once the messages before it are answered."""
         return self.remembered.get(message_id) if message_id is not None else None
 
+    def is_awaited(self, turn_id: str) -> bool:
+        """Whether more may be spent on a pending turn: the session is open, and no other branch has taken its place."""
+        return not self.is_completed and self.leaf_id == turn_id
+
     def is_closed(self, turn_id: str) -> bool:
         """Whether nothing more is to come of a turn: it was answered or given up, or never opened."""
         waits = any(queued.turn_id == turn_id for queued in self.queue)

@@ -104,7 +104,9 @@ class TerminalReader:
     Nothing is written to disk: the history holds what was said in this session.
     """
 
-    def __init__(self, note: Callable[[str], None], *, source: "Input | None" = None, sink: "Output | None" = None):
+    def __init__(
+        self, note: Callable[[str], None], *, source: "Input | None" = None, sink: "Output | None" = None
+    ) -> None:
         self._note = note
         self._history = InMemoryHistory()
         self._completer = ChatCompleter()

@@ -13,7 +13,8 @@ import temporalio.workflow
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import LoggingConfig, LoggingFormat, Runtime, TelemetryConfig, TelemetryFilter
@@ -50,6 +51,16 @@ class TemporalUnavailable(Exception):
     """The Temporal server does not answer just now."""
 
 
+_ENCODINGS = tuple(PydanticPayloadConverter().converters.values())
+
+
+class PayloadConverter(CompositePayloadConverter):
+    """The SDK's pydantic converter, with its parts made once: the SDK makes a new one for every workflow task."""
+
+    def __init__(self) -> None:
+        super().__init__(*_ENCODINGS)
+
+
 class PlayheadPlugin(SimplePlugin):
     """What every client, worker and replayer of Playhead has in common: converter, workflow runner, log context.
 
@@ -60,7 +71,7 @@ class PlayheadPlugin(SimplePlugin):
     def __init__(self, workflow_runner: WorkflowRunner | None = None) -> None:
         super().__init__(
             "playhead",
-            data_converter=pydantic_data_converter,
+            data_converter=DataConverter(payload_converter_class=PayloadConverter),
             interceptors=[LogContext()],
             workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
         )

@@ -30,15 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.policies import generating, settling
     from workflows.refusing import refusals_as_errors
     from workflows.search_attributes import NODE, STATUS
-    from workflows.signals import (
-        SignalledEnd,
-        SignalledMessage,
-        SignalledRewind,
-        message_id_of,
-        read_end,
-        read_message,
-        read_rewind,
-    )
+    from workflows.signals import message_id_of, read_end, read_message, read_rewind
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
@@ -78,12 +70,12 @@ class SessionWorkflow:
         self._show()
         self._start_task(self._settle_behind_the_replies())
         self._start_task(self._end_when_idle())
-        while not (self._is_at_rest() and self._timeline.is_completed):
+        while not (self._timeline.is_completed and self._is_settled()):
+            if self._may_continue_as_new():
+                workflow.continue_as_new(start.model_copy(update={"timeline": self._timeline}))
             self._answer_pending_turns()
             await workflow.wait_condition(self._needs_attention)
             self._surface_errors()
-            if self._is_at_rest() and self._wants_to_continue_as_new():
-                workflow.continue_as_new(start.model_copy(update={"timeline": self._timeline}))
         return SessionResult(
             completion_reason=self._timeline.completion_reason or "",
             revision=self._timeline.revision,
@@ -100,7 +92,7 @@ class SessionWorkflow:
         """Take a turn from its user message to its answer, step by step."""
         progress = self._begin(turn)
         try:
-            while progress.needs_reply and not self._timeline.is_completed:
+            while progress.needs_reply and self._timeline.is_awaited(turn.id):
                 progress = self._advance(progress, await self._generate(progress))
         except ActivityError as error:
             progress = progress.failed(_reason(error))
@@ -188,19 +180,19 @@ class SessionWorkflow:
         return self.status()
 
     @workflow.signal
-    def user_message(self, message: SignalledMessage) -> None:
+    def user_message(self, *written: object) -> None:
         """Say something; it waits its turn when the agent is busy. Plain text will do."""
-        self._obey("user_message", message, lambda: self._receive(read_message(message)))
+        self._obey("user_message", written, lambda: self._receive(read_message(written)))
 
     @workflow.signal
-    def rewind_to(self, command: SignalledRewind) -> None:
+    def rewind_to(self, *written: object) -> None:
         """Rewind as the update does. The bare id of a turn will do."""
-        self._obey("rewind_to", command, lambda: rules.rewind(self._timeline, read_rewind(command), at=workflow.now()))
+        self._obey("rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=workflow.now()))
 
     @workflow.signal
-    def end_session(self, command: SignalledEnd = None) -> None:
+    def end_session(self, *written: object) -> None:
         """End as the update does; needs no argument."""
-        self._obey("end_session", command, lambda: rules.end(self._timeline, read_end(command), at=workflow.now()))
+        self._obey("end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now()))
 
     @workflow.query
     def timeline(self) -> TimelineView:
@@ -299,13 +291,22 @@ class SessionWorkflow:
 
     def _needs_attention(self) -> bool:
         unanswered = any(turn_id not in self._answering for turn_id in self._timeline.pending)
-        may_close = self._timeline.is_completed or self._wants_to_continue_as_new()
-        return unanswered or any(map(_is_broken, self._tasks)) or (may_close and self._is_at_rest())
+        may_close = self._timeline.is_completed and self._is_settled()
+        return unanswered or any(map(_is_broken, self._tasks)) or may_close or self._may_continue_as_new()
 
-    def _is_at_rest(self) -> bool:
-        """Whether this run can close, or go on as a new one, without leaving anything behind."""
+    def _is_settled(self) -> bool:
+        """Whether everything is answered, billed and recorded, and everybody who asked has been told."""
         unsettled = self._settling or self._has_unrecorded()
         return not self._timeline.pending and not unsettled and workflow.all_handlers_finished()
+
+    def _may_continue_as_new(self) -> bool:
+        """Whether this run is long enough, and at a point where a new one can take over.
+
+        The timeline carries turns that nobody has begun to answer and what is still to be settled. Waiting for a
+        moment without either would never end while somebody talks without a pause.
+        """
+        is_busy = bool(self._answering) or self._settling or not workflow.all_handlers_finished()
+        return not is_busy and not self._timeline.is_completed and self._wants_to_continue_as_new()
 
     def _has_unrecorded(self) -> bool:
         return not self._timeline.unrecorded.is_empty
@@ -313,7 +314,7 @@ class SessionWorkflow:
     def _must_settle_now(self) -> bool:
         many = len(self._timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE
         finished = self._timeline.is_completed and not self._timeline.pending
-        return many or finished or self._wants_to_continue_as_new()
+        return many or finished
 
     def _wants_to_continue_as_new(self) -> bool:
         return (
@@ -373,7 +374,7 @@ class SessionWorkflow:
     def _receive(self, command: SendMessage) -> Timeline:
         return rules.send(self._timeline, command, turn_id=self._new_turn_id(), at=workflow.now())
 
-    def _obey(self, name: str, written: object, rule: Callable[[], Timeline]) -> None:
+    def _obey(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
         """Apply a signal's command. Nobody hears a signal's refusal, so it is written to the timeline."""
         self._signals += 1
         try:

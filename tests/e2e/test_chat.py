@@ -220,7 +220,7 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
             with dev_stack(tmp_path, stack.ports) as again:
                 again.until_ready()
                 terminal.see("Connected again.")
-                terminal.see("→ confirm")
+                terminal.see("agent [demo model]")
                 terminal.type("/rewind 2\r")
                 terminal.see("Rewound to turn 2.")
                 terminal.type("In fact it is a private event.\r")

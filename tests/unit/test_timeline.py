@@ -253,10 +253,10 @@ def test_queue_has_a_limit(talk: Conversation) -> None:
 
 
 def test_messages_that_waited_for_a_future_that_is_given_up_are_noted_as_refused(talk: Conversation) -> None:
-    pending = talk.say("One.")
+    talk.say("One.")
     talk.say("Two.", message_id="m2", on_busy="enqueue")
     talk.rewind("t0")
-    note = talk.timeline.turns[pending].events[-1]
+    note = talk.timeline.turns["t0"].events[-1]
     assert note.type == "command_refused"
     assert (note.payload["command"], note.payload["message_id"]) == ("send_message", "m2")
     assert note.payload["code"] == "superseded"

@@ -334,8 +334,8 @@ class SessionMachine(RuleBasedStateMachine):
         refusal = first or self.stale(command.expected_revision) or refusal
         if self.obeys(refusal, lambda: rewind(before, command, at=self.tick())):
             self.accepted()
-            self.paper.drop_queue()
             self.paper.shown = shown
+            self.paper.drop_queue()
             self.paper.untold_facts.append("rewound")
 
     def paper_close(self, turn_id: str, how: str, said: tuple[str, ...], tokens: int, ends: bool) -> None:

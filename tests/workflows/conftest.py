@@ -8,15 +8,19 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
+from temporalio.worker import Replayer
 
 from domain.usage import TokenPrice
 from playhead.settings import Settings
+from playhead.temporal import PlayheadPlugin
 from playhead.worker import build_worker
 from store.database import Database
 from store.keys import KeyStore
 from store.schema import upgrade
 from tests.provider import ModelProvider, Reply, ScriptedModel
+from tests.sandbox import sandboxed
 from tests.workflows.stage import ORGANIZATION, Stage
+from workflows.session import SessionWorkflow
 
 PRICED = "priced"
 """The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""
@@ -44,6 +48,15 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
     )
     async with build_worker(settings, client, database):
         yield Stage(client, database, settings.task_queue)
+    await replay_all(client)
+
+
+async def replay_all(client: Client) -> None:
+    """Replay every session of the tests: whatever happened to them, their code must have been deterministic."""
+    histories = client.list_workflows("WorkflowType = 'Session'").map_histories()
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin(sandboxed())])
+    results = await replayer.replay_workflows(histories, raise_on_replay_failure=False)
+    assert not results.replay_failures, f"not deterministic: {results.replay_failures}"
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The stage of the workflow tests: workers, a store, and sessions driven the way their clients drive them."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +9,8 @@ from uuid import uuid4
 
 import pytest
 from pydantic import JsonValue
-from sqlalchemy import select
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, HistoryEvent
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
@@ -27,21 +25,23 @@ from domain.contracts import (
     AgentRef,
     SendMessageResult,
     SessionResult,
+    SettleTurnsInput,
     StartSession,
     Timing,
     message_update_id,
     session_workflow_id,
 )
 from domain.refusals import Refusal
+from domain.tree import DiscardedBranch
 from domain.turns import Turn
-from domain.usage import Cost, TokenPrice, Usage
+from domain.usage import TokenPrice
 from domain.views import SessionHead, TimelineView
 from store.agents import AgentStore
 from store.database import Database
+from store.ledger import LedgerRow, LedgerStore
 from store.sessions import NewSession, SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
-from store.tables import ledger
 from tests.waiting import eventually
 from tests.workflows.agents import CLERK
 from workflows.search_attributes import AGENT, ORG, STATUS
@@ -50,15 +50,6 @@ from workflows.session import SessionWorkflow
 ORGANIZATION = "org_tests"
 QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What one turn was billed."""
-
-    turn_id: str
-    usage: Usage
-    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -118,14 +109,10 @@ class Stage:
         await session.greet()
         return session
 
-    async def ledger(self, session: "Session") -> list[LedgerEntry]:
+    async def ledger(self, session: "Session") -> list[LedgerRow]:
         """What the session was billed, in the order of billing."""
-        rows = select(ledger).where(ledger.c.session_id == session.id).order_by(ledger.c.number)
-        async with self.database.read() as connection:
-            return [
-                LedgerEntry(row.turn_id, Usage.model_validate(row.usage), Cost.model_validate(row.cost))
-                for row in await connection.execute(rows)
-            ]
+        page = await LedgerStore(self.database).rows(ORGANIZATION, session_id=session.id, limit=200)
+        return list(reversed(page.items))
 
 
 class Session:
@@ -223,14 +210,28 @@ class Session:
         """The history of the newest run."""
         return list((await self.handle.fetch_history()).events)
 
+    async def scheduled(self, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
+        """The activities of a type that the newest run has scheduled, oldest first."""
+        found = [event.activity_task_scheduled_event_attributes for event in await self.events()]
+        return [scheduled for scheduled in found if scheduled.activity_type.name == activity]
+
+    async def settlements(self) -> list[SettleTurnsInput]:
+        """What the newest run gave to be settled, oldest first."""
+        converter = self.stage.client.data_converter
+        inputs = [
+            await converter.decode(list(scheduled.input.payloads), [SettleTurnsInput])
+            for scheduled in await self.scheduled("settle_turns")
+        ]
+        return [each for (each,) in inputs]
+
     async def happened(self) -> Counter[str]:
         """How often each type of event stands in the history of the newest run."""
         return Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events())
 
-    async def billed(self, turns: int) -> list[LedgerEntry]:
+    async def billed(self, turns: int) -> list[LedgerRow]:
         """The ledger of the session, as soon as it has this many rows. Fails when it has more."""
 
-        async def rows() -> list[LedgerEntry]:
+        async def rows() -> list[LedgerRow]:
             found = await self.stage.ledger(self)
             return found if len(found) >= turns else []
 
@@ -250,6 +251,16 @@ class Session:
 
         await eventually(rests)
 
+    async def stored_turns(self, leaf_turn_id: str | None = None) -> list[Turn]:
+        """The branch down to a leaf (by default the visible one) as the store has it, oldest first."""
+        leaf = leaf_turn_id or (await self.status()).head_turn_id
+        assert leaf is not None
+        return await SessionStore(self.stage.database).turns(self.id, leaf_turn_id=leaf, limit=200)
+
+    async def stored_branches(self) -> list[DiscardedBranch]:
+        """The discarded branches that the store has."""
+        return await SessionStore(self.stage.database).branches(self.id)
+
     async def _recorded_version(self) -> int | None:
         stored = await SessionStore(self.stage.database).find(ORGANIZATION, self.id)
         return stored.head.version if stored and stored.head else None
@@ -264,29 +275,30 @@ class Session:
         )
 
 
-@asynccontextmanager
-async def worker_on(
-    stage: Stage,
+def activities_on(
+    database: Database,
     *,
-    steps: StepStore | None = None,
     settlement: SettlementStore | None = None,
     prices: dict[str, TokenPrice] | None = None,
-) -> AsyncIterator[Worker]:
-    """Run a worker of the test's own, with the parts it wants to be different."""
+) -> list[Callable[..., Any]]:
+    """The activities of a worker, on a store of the test's choice."""
     model = ModelActivities(
-        steps=steps or StepStore(stage.database),
-        agents=AgentStore(stage.database),
+        steps=StepStore(database),
+        agents=AgentStore(database),
         caller=ModelProviders(prices=prices or {}),
         context_characters=100_000,
     )
-    settling = SettlementActivities(settlement or SettlementStore(stage.database))
-    async with Worker(
+    return [model.generate_step, SettlementActivities(settlement or SettlementStore(database)).settle_turns]
+
+
+def worker_on(stage: Stage, activities: list[Callable[..., Any]] | None = None) -> Worker:
+    """A worker of the test's own, with the activities it wants to be different."""
+    return Worker(
         stage.client,
         task_queue=stage.task_queue,
         workflows=[SessionWorkflow],
-        activities=[model.generate_step, settling.settle_turns],
-    ) as worker:
-        yield worker
+        activities=activities_on(stage.database) if activities is None else activities,
+    )
 
 
 def spoken(turn: Turn) -> str:

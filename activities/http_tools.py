@@ -1,0 +1,175 @@
+"""HTTP tools: one request to a web service, guarded, limited in time and size, and without credentials in its trace."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx2
+from pydantic import JsonValue
+
+from activities.network_guard import NetworkGuard, RefusedAddress
+from activities.redaction import Redactor
+from activities.tool_answers import MOST_CHARACTERS, as_content, as_json, assigned, parsed
+from activities.tool_arguments import UnusableSchema, argument_faults
+from activities.tool_requests import ToolRequest, http_request, secrets_of
+from activities.tools import ToolCall, ToolFailed
+from domain.agent_tools import HttpTool
+from domain.tools import CallToolResult
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
+"""Statuses after which the same request may succeed. All attempts carry one idempotency key, so any method may retry."""
+MOST_CHARACTERS_OF_REFUSAL = 2_000
+"""What the model is told of an answer that is no success."""
+
+log = logging.getLogger(__name__)
+
+
+class HttpTools:
+    """Calls web services. `credentials` are found by name; none of their values leaves by any way but the request."""
+
+    def __init__(self, *, guard: NetworkGuard, credentials: Mapping[str, str]) -> None:
+        self._guard = guard
+        self._credentials = credentials
+        self._redactor = Redactor(credentials.values())
+
+    async def run(self, call: ToolCall, tool: HttpTool) -> CallToolResult:
+        """Make one attempt at a call. Raises ToolFailed."""
+        _check_arguments(tool, call.arguments)
+        request = http_request(call, tool, secrets_of(tool, self._credentials))
+        try:
+            async with asyncio.timeout(tool.timeout_seconds):
+                status, headers, text = await self._exchange(request, tool)
+        except (TimeoutError, httpx2.TimeoutException):
+            message = f"The service did not answer within {tool.timeout_seconds:g} seconds."
+            raise ToolFailed("timeout", message, retryable=True) from None
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            told = self._redactor.text(str(error)) or type(error).__name__
+            raise ToolFailed("connection_failed", f"The service was not reached: {told}", retryable=True) from None
+        except RefusedAddress as error:
+            log.warning("the tool %s was not called: %s", call.name, error)
+            raise ToolFailed(
+                "refused_address", "The call was not made: tools may not reach the address of this service."
+            ) from None
+        if not 200 <= status < 300:
+            raise self._refusal(status, headers, text)
+        return self._result(tool, status, headers, text)
+
+    async def _exchange(self, request: ToolRequest, tool: HttpTool) -> tuple[int, httpx2.Headers, str]:
+        """Send a request and read its answer, no more of it than allowed. Redirects are answers like others."""
+        sent = httpx2.Request(
+            request.method,
+            request.url,
+            headers=list(request.headers),
+            content=request.body or None,
+            extensions={"timeout": httpx2.Timeout(tool.timeout_seconds).as_dict()},
+        )
+        answer = await self._guard.transport.handle_async_request(sent)
+        try:
+            if not isinstance(answer.stream, httpx2.AsyncByteStream):
+                raise TypeError("an asynchronous transport gave a synchronous answer")
+            success = 200 <= answer.status_code < 300
+            if success:
+                _check_kind(answer)
+            content = bytearray()
+            async for part in answer.stream:
+                content += part
+                if len(content) > tool.max_response_bytes:
+                    if not success:
+                        break  # what went wrong is said first
+                    raise ToolFailed(
+                        "too_large",
+                        f"The service answered with more than the {tool.max_response_bytes:,} bytes this tool may read.",
+                        status=answer.status_code,
+                    )
+        finally:
+            await answer.aclose()
+        charset = answer.charset_encoding or "utf-8"
+        return answer.status_code, answer.headers, _decoded(bytes(content), charset)
+
+    def _refusal(self, status: int, headers: httpx2.Headers, text: str) -> ToolFailed:
+        reason = httpx2.codes.get_reason_phrase(status)
+        told = f"The service answered {status} {reason}".rstrip() + "."
+        if 300 <= status < 400:
+            told += " Redirects are not followed."
+        elif text.strip() and _is_text(headers):
+            shown = as_content(text, self._redactor)
+            cut = "..." if len(shown) > MOST_CHARACTERS_OF_REFUSAL else ""
+            told += f" Its words: {shown[:MOST_CHARACTERS_OF_REFUSAL]}{cut}"
+        return ToolFailed(
+            "http_error",
+            told,
+            status=status,
+            retryable=status in RETRYABLE_STATUSES,
+            retry_after=_retry_after(headers),
+        )
+
+    def _result(self, tool: HttpTool, status: int, headers: httpx2.Headers, text: str) -> CallToolResult:
+        value: JsonValue = text
+        if _is_json(headers) or any(tool.assign.values()):
+            try:
+                value = parsed(text) if text.strip() else None
+            except ValueError:
+                raise ToolFailed("not_json", "The service answered with what is no JSON.", status=status) from None
+            text = as_json(self._redactor.value(value)) if text.strip() else ""
+        return CallToolResult(
+            content=as_content(text, self._redactor) or f"Done: the service answered {status} without any words.",
+            status=status,
+            assigned=assigned(value, tool.assign, self._redactor),
+        )
+
+
+def _check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
+    try:
+        faults = argument_faults(tool.parameters, arguments)
+    except UnusableSchema as error:
+        message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
+        raise ToolFailed("invalid_tool", message) from None
+    if faults:
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
+
+
+def _check_kind(answer: httpx2.Response) -> None:
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        message = f"The service answered in the compressed form {encoding!r}, which it was asked not to use."
+        raise ToolFailed("not_text", message, status=answer.status_code)
+    if not _is_text(answer.headers) and answer.headers.get("content-length") != "0":
+        kind = answer.headers["content-type"].partition(";")[0][:80]
+        message = f"The service answered with {kind}; tools read JSON and text only."
+        raise ToolFailed("not_text", message, status=answer.status_code)
+
+
+def _kind(headers: httpx2.Headers) -> str:
+    return headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+
+
+def _is_json(headers: httpx2.Headers) -> bool:
+    kind = _kind(headers)
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _is_text(headers: httpx2.Headers) -> bool:
+    kind = _kind(headers)
+    return kind.startswith("text/") or _is_json(headers) or kind.endswith(("/xml", "+xml", "/yaml", "/x-ndjson"))
+
+
+def _decoded(content: bytes, charset: str) -> str:
+    try:
+        return content.decode(charset, errors="replace")
+    except LookupError:
+        return content.decode(errors="replace")
+
+
+def _retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds that the service asks to wait, given in seconds or as a date (RFC 9110, section 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    wait = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(wait, 0.0)

@@ -1,0 +1,49 @@
+"""Keeping credentials out of everything that is shown, logged or stored."""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from urllib.parse import quote, quote_plus
+
+from pydantic import JsonValue
+
+MASK = "[redacted]"
+
+
+class Redactor:
+    """Replaces credentials in texts, however they are written: plain, in a URL, or inside JSON."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._forms = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def text(self, text: str) -> str:
+        """The text with every credential masked; nothing of it where the mask itself would spell one."""
+        if self._forms is None:
+            return text
+        masked = self._forms.sub(MASK, text)
+        return "" if self._forms.search(masked) else masked
+
+    def value(self, value: JsonValue) -> JsonValue:
+        """A JSON value with every credential masked, in keys and numbers as well."""
+        if self._forms is None:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(part) for part in value]
+        if isinstance(value, dict):
+            return {self.text(key): self.value(part) for key, part in value.items()}
+        written = json.dumps(value)
+        return MASK if self.text(written) != written else value
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield quote(secret, safe="", errors="replace")
+    yield quote(secret, errors="replace")
+    yield quote_plus(secret, errors="replace")
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]

@@ -1,0 +1,34 @@
+"""Regular expressions that others write: matched in time that is linear in the text, or not accepted."""
+
+from functools import lru_cache
+
+from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
+
+
+class InvalidPattern(ValueError):
+    """A pattern that is malformed, too large, or needs look-around or back-references."""
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the pattern is found anywhere in the text. Raises InvalidPattern."""
+    validator = _compiled(pattern)
+    if validator is None:
+        raise InvalidPattern(pattern)
+    try:
+        validator.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def is_pattern(pattern: str) -> bool:
+    """Whether `matches` takes this pattern."""
+    return _compiled(pattern) is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> SchemaValidator | None:
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+    except SchemaError:
+        return None

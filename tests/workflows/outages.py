@@ -1,0 +1,60 @@
+"""Faults of the store: an outage that tests switch on and off, and a settlement whose answer is lost."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.contracts import SettleTurnsInput
+from store.database import Database
+from store.errors import StoreUnavailable
+from store.settlement import SettlementStore
+
+
+class BreakableDatabase(Database):
+    """A database that is out of reach while `down`; `refused` counts who has tried meanwhile."""
+
+    down = False
+    refused = 0
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        self._require_up()
+        async with super().read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write_once(self) -> AsyncIterator[AsyncConnection]:
+        self._require_up()
+        async with super().write_once() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        self._require_up()
+        async with super().write() as connection:
+            yield connection
+
+    async def has_refused(self) -> bool:
+        """Whether somebody has met the outage."""
+        return self.refused > 0
+
+    def _require_up(self) -> None:
+        if self.down:
+            self.refused += 1
+            raise StoreUnavailable(self.address, ConnectionRefusedError("scripted outage"))
+
+
+class ForgetfulSettlement(SettlementStore):
+    """Settles, and then fails as if it had not: the answer of a transaction can be lost after it was committed."""
+
+    def __init__(self, database: Database, *, failures: int) -> None:
+        super().__init__(database)
+        self._failures_left = failures
+
+    async def settle(self, input: SettleTurnsInput) -> int:
+        billed = await super().settle(input)
+        if self._failures_left:
+            self._failures_left -= 1
+            raise StoreUnavailable("the store", TimeoutError("the answer was lost"))
+        return billed

@@ -1,0 +1,108 @@
+"""How sessions end: asked to, at an end node, at a limit or for lack of company; and what is settled before."""
+
+from collections.abc import Callable
+
+from temporalio.api.enums.v1 import EventType
+
+from tests.provider import Gate, Refuses, Says, ScriptedModel
+from tests.waiting import eventually
+from tests.workflows.agents import limited
+from tests.workflows.conftest import PRICED
+from tests.workflows.stage import Session, Stage, spoken, types_of
+
+Scripted = Callable[..., ScriptedModel]
+
+TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
+TIMER_FIRED = EventType.EVENT_TYPE_TIMER_FIRED
+
+
+async def test_a_session_that_is_ended_closes_with_its_reason(stage: Stage) -> None:
+    session = await stage.open()
+    head = await session.end("the building burns", expected_revision=2)
+    assert (head.status, head.is_completed, head.revision) == ("completed", True, 3)
+    closed = await session.handle.result()
+    assert closed.model_dump() == {"completion_reason": "the building burns", "revision": 3, "turns": 1}
+
+
+async def test_a_reply_that_is_pending_at_the_end_is_settled_before_the_session_closes(
+    stage: Stage, scripted: Scripted
+) -> None:
+    gate = Gate()
+    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    pending = await session.say("When do you open?", wait=False)
+    await gate.reached()
+    ended = await session.end()
+    gate.open()
+    closed = await session.handle.result()
+    assert closed.revision == ended.revision, "a late reply moves no revision"
+    entries = await stage.ledger(session)
+    assert [entry.usage.requests for entry in entries] == [0, 1]
+    [_, stored] = await session.stored_turns(pending.turn.id)
+    assert spoken(stored) == "At nine."
+    assert "session_end" in types_of(stored)
+
+
+async def test_a_failing_reply_at_the_end_does_not_keep_the_session_open(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    session = await stage.open(model=scripted(Says("", gate=gate), Refuses(401)).string)
+    await session.say("When do you open?", wait=False)
+    await gate.reached()
+    await session.end()
+    gate.open()
+    assert (await session.handle.result()).completion_reason == "user_hangup"
+    assert [entry.usage.requests for entry in await stage.ledger(session)] == [0, 1]
+
+
+async def test_a_session_ends_at_its_turn_limit(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(limited(max_turns=2), model=scripted().string)
+    result = await session.say("Hello")
+    assert (result.head.status, result.head.completion_reason) == ("completed", "max_turns")
+    assert (await session.handle.result()).completion_reason == "max_turns"
+    assert len(await stage.ledger(session)) == 2
+
+
+async def test_a_session_ends_when_it_has_cost_what_it_may(stage: Stage, scripted: Scripted) -> None:
+    model = scripted(Says("One."), Says("Two."), name=PRICED)
+    session = await stage.open(limited(max_cost_usd="0.03"), model=model.string)
+    first = await session.say("1")
+    assert (str(first.turn.cost.total), first.head.status) == ("0.018000000000", "idle")
+    second = await session.say("2")
+    assert (second.head.completion_reason, second.head.cost.unpriced_models) == ("max_cost", ())
+    await session.handle.result()
+    entries = await stage.ledger(session)
+    assert sum(entry.cost.total for entry in entries) == second.head.cost.total
+
+
+async def test_a_model_without_a_price_is_named_and_never_counted_as_free(stage: Stage, scripted: Scripted) -> None:
+    model = scripted()
+    session = await stage.open(model=model.string)
+    result = await session.say("Hello")
+    assert result.turn.cost.unpriced_models == (f"openai:{model.name}",)
+    assert result.turn.cost.breakdown == {}
+
+
+async def test_a_session_without_company_ends_once_and_activity_puts_that_off(stage: Stage, scripted: Scripted) -> None:
+    left, busy = [await stage.open(limited(inactivity_seconds=5), model=scripted().string) for _ in range(2)]
+    opened = (await left.status()).updated_at
+
+    async def ended_meanwhile() -> bool:
+        await busy.say("I am still here.")
+        return (await left.status()).is_completed
+
+    await eventually(ended_meanwhile)
+    closed = await left.handle.result()
+    assert closed.completion_reason == "user_idle_max_duration_exceeded"
+    assert await fired_for(left, seconds=5) == 1
+    assert ((await left.status()).updated_at - opened).total_seconds() >= 5.0
+    assert not (await busy.status()).is_completed
+
+
+async def fired_for(session: Session, *, seconds: int) -> int:
+    """How many timers of about this length have fired."""
+    events = await session.events()
+    fired = {event.timer_fired_event_attributes.timer_id for event in events if event.event_type == TIMER_FIRED}
+    started = (event.timer_started_event_attributes for event in events if event.event_type == TIMER_STARTED)
+    return sum(
+        timer.timer_id in fired and abs(timer.start_to_fire_timeout.ToTimedelta().total_seconds() - seconds) < 0.5
+        for timer in started
+    )
