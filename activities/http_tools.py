@@ -11,15 +11,17 @@ from pydantic import JsonValue
 
 from activities.network_guard import NetworkGuard, RefusedAddress
 from activities.redaction import Redactor
-from activities.tool_answers import MOST_CHARACTERS, as_content, as_json, assigned, parsed
+from activities.tool_answers import MOST_CHARACTERS, as_content, as_json, assigned, parsed, storable
 from activities.tool_arguments import UnusableSchema, argument_faults
 from activities.tool_requests import ToolRequest, http_request, secrets_of
 from activities.tools import ToolCall, ToolFailed
 from domain.agent_tools import HttpTool
 from domain.tools import CallToolResult
 
-RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524})
-"""Statuses after which the same request may succeed. All attempts carry one idempotency key, so any method may retry."""
+RETRYABLE_REFUSALS = frozenset({408, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
+PERMANENT_FAILURES = frozenset({501, 505})
+"""Statuses from 500 up after which it will not."""
 MOST_CHARACTERS_OF_REFUSAL = 2_000
 """What the model is told of an answer that is no success."""
 
@@ -45,8 +47,8 @@ class HttpTools:
             message = f"The service did not answer within {tool.timeout_seconds:g} seconds."
             raise ToolFailed("timeout", message, retryable=True) from None
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            told = self._redactor.text(str(error)) or type(error).__name__
-            raise ToolFailed("connection_failed", f"The service was not reached: {told}", retryable=True) from None
+            log.warning("the tool %s was not answered: %s", call.name, self._redactor.text(repr(error)))
+            raise ToolFailed("connection_failed", "The connection to the service failed.", retryable=True) from None
         except RefusedAddress as error:
             log.warning("the tool %s was not called: %s", call.name, error)
             raise ToolFailed(
@@ -80,7 +82,7 @@ class HttpTools:
                         break  # what went wrong is said first
                     raise ToolFailed(
                         "too_large",
-                        f"The service answered with more than the {tool.max_response_bytes:,} bytes this tool may read.",
+                        f"The service answered with more than {tool.max_response_bytes:,} bytes, the limit of this tool.",
                         status=answer.status_code,
                     )
         finally:
@@ -101,12 +103,12 @@ class HttpTools:
             "http_error",
             told,
             status=status,
-            retryable=status in RETRYABLE_STATUSES,
-            retry_after=_retry_after(headers),
+            retryable=is_retryable(status),
+            retry_after=retry_after(headers),
         )
 
     def _result(self, tool: HttpTool, status: int, headers: httpx2.Headers, text: str) -> CallToolResult:
-        value: JsonValue = text
+        value: JsonValue = storable(text)
         if _is_json(headers) or any(tool.assign.values()):
             try:
                 value = parsed(text) if text.strip() else None
@@ -158,11 +160,16 @@ def _is_text(headers: httpx2.Headers) -> bool:
 def _decoded(content: bytes, charset: str) -> str:
     try:
         return content.decode(charset, errors="replace")
-    except LookupError:
+    except (LookupError, ValueError):  # no such encoding, or one that is none of text
         return content.decode(errors="replace")
 
 
-def _retry_after(headers: httpx2.Headers) -> float | None:
+def is_retryable(status: int) -> bool:
+    """Whether the same request may succeed later. One idempotency key goes with every attempt, so any method may."""
+    return status in RETRYABLE_REFUSALS or (status >= 500 and status not in PERMANENT_FAILURES)
+
+
+def retry_after(headers: httpx2.Headers) -> float | None:
     """Seconds that the service asks to wait, given in seconds or as a date (RFC 9110, section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

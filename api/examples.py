@@ -81,6 +81,7 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "workflow_run_id": 17,
     "agent_id": "agt_5f0c91d2a4b7",
     "agent_version": 3,
+    "model": "openai:gpt-5-mini",
     "name": "WR-TEXT-7K2QDX",
     "status": "idle",
     "revision": 4,

@@ -99,6 +99,7 @@ class SessionSummary(Representation):
     workflow_run_id: int
     agent_id: str
     agent_version: int
+    model: str
     name: str
     status: SessionStatus
     revision: int

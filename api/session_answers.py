@@ -42,6 +42,7 @@ class SessionAnswers:
                 "workflow_run_id": session.number,
                 "agent_id": session.agent_id,
                 "agent_version": session.agent_version,
+                "model": session.model,
                 "name": session.name,
                 "status": head.status,
                 "revision": head.revision,

@@ -83,6 +83,7 @@ class SessionBody(TypedDict):
     id: str
     agent_id: str
     agent_version: int
+    model: str
     name: str
     status: str
     revision: int
