@@ -23,11 +23,13 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
 
 from activities.demo_dialogue import Answer, Conversation, answer
 from activities.demo_memory import Line
 from activities.demo_script import Offer
+from activities.demo_variables import variables_in
 
 DEMO_MARK = "[demo model] "
 """Every text of the demo model begins with this, so that nobody takes it for a real model."""
@@ -155,11 +157,21 @@ def _reply_to(messages: Sequence[ModelMessage], instructions: str, parameters: M
         if not tool.parameters_json_schema.get("properties")
     )
     conversation = _conversation(tail)
+    if parameters.output_tools:
+        return _recorded(parameters.output_tools[0], conversation)
     part = _part(answer(instructions, offers, conversation), tail)
     read = len(instructions) + sum(len(line.text) for line in conversation.lines)
     read += sum(len(offer.tool) + len(offer.when) for offer in offers)
     written = part.content if isinstance(part, TextPart) else part.tool_name
     return _Reply(part, RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(written)))
+
+
+def _recorded(tool: ToolDefinition, conversation: Conversation) -> _Reply:
+    """The answer to a request for structured output: what the person told, in the form that is asked for."""
+    found = variables_in(tool.parameters_json_schema, conversation.lines)
+    read = sum(len(line.text) for line in conversation.lines)
+    usage = RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(str(found)))
+    return _Reply(ToolCallPart(tool.name, args=found, tool_call_id="demo_record"), usage)
 
 
 def _part(decided: Answer, tail: Sequence[ModelMessage]) -> TextPart | ToolCallPart:

@@ -82,7 +82,7 @@ class HttpTools:
                         break  # what went wrong is said first
                     raise ToolFailed(
                         "too_large",
-                        f"The service answered with more than {tool.max_response_bytes:,} bytes, the limit of this tool.",
+                        f"The service answered with more than the tool's limit of {tool.max_response_bytes:,} bytes.",
                         status=answer.status_code,
                     )
         finally:
@@ -132,11 +132,16 @@ def _check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None
         raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
 
 
-def _check_kind(answer: httpx2.Response) -> None:
+def check_encoding(answer: httpx2.Response) -> None:
+    """Refuse a compressed answer: it may be thousands of times larger than it looks. Raises ToolFailed."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        message = f"The service answered in the compressed form {encoding!r}, which it was asked not to use."
+        message = f"The service answered in the compressed form {encoding[:40]!r}, which it was asked not to use."
         raise ToolFailed("not_text", message, status=answer.status_code)
+
+
+def _check_kind(answer: httpx2.Response) -> None:
+    check_encoding(answer)
     if not _is_text(answer.headers) and answer.headers.get("content-length") != "0":
         kind = answer.headers["content-type"].partition(";")[0][:80]
         message = f"The service answered with {kind}; tools read JSON and text only."

@@ -1,24 +1,29 @@
 """One step of a turn: a model call that is bought once, however often the activity runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from domain.agent import AgentDefinition, Transition
+from domain.agent import AgentDefinition
+from domain.agent_tools import HttpTool, McpTool, OfferedTool
 from domain.contracts import GenerateStepInput, GenerateStepResult, StepHeartbeat
-from domain.engine import ModelReply, instructions_at
+from domain.engine import Extracted, ModelReply, instructions_at
+from domain.extraction import schema_of, values_of
 from domain.turns import Message
 
 if TYPE_CHECKING:
     from store.agents import AgentStore
     from store.steps import SavedStep, StepStore
 
+NO_ARGUMENTS: dict[str, JsonValue] = {"type": "object", "properties": {}}
+"""The JSON schema of a transition's arguments."""
 MOST_PROVIDER_FAILURES = 5
 """How often a provider may fail one step before the turn fails."""
 HEARTBEATS_PER_TIMEOUT = 4
@@ -36,9 +41,20 @@ class ModelCall:
     history: tuple[str, ...]
     """Messages of earlier steps, oldest first, each as the provider edge serialised it."""
     messages: tuple[Message, ...]
-    transitions: tuple[Transition, ...]
+    tools: tuple[OfferedTool, ...]
+    """The ways out of the node, which take no arguments, and the tools it offers."""
     timeout: float
     """Seconds the whole reply may take."""
+
+
+@dataclass(frozen=True)
+class ExtractionCall:
+    """What a model is asked to read from a conversation, as a JSON schema of the object it is to hand in."""
+
+    model: str
+    history: tuple[str, ...]
+    schema: dict[str, JsonValue]
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,20 @@ class ModelCaller(Protocol):
         """Ask the model. Raises `ProviderFailed`."""
         ...
 
+    async def extract(self, call: ExtractionCall) -> ModelAnswer:
+        """Ask the model for structured data: one tool call in the reply. Raises `ProviderFailed`."""
+        ...
+
+
+class ToolLister(Protocol):
+    """What the model is offered for the tools of a node: an MCP server has to be asked."""
+
+    async def offered(
+        self, tools: Mapping[str, HttpTool | McpTool], names: Iterable[str], context: Mapping[str, JsonValue]
+    ) -> tuple[OfferedTool, ...]:
+        """The named tools. A server that cannot be asked offers nothing."""
+        ...
+
 
 class ProviderFailed(Exception):
     """A provider did not answer, or not usefully. `retry_after` is in seconds, when the provider named a time."""
@@ -66,12 +96,22 @@ class ProviderFailed(Exception):
         self.retry_after = retry_after
 
 
+Ask = Callable[[GenerateStepInput, AgentDefinition, tuple[str, ...]], Awaitable[ModelAnswer]]
+
+
 class ModelActivities:
     """Buys model replies: looks up what was bought before, and saves what it buys before it reports back."""
 
     def __init__(
-        self, *, steps: "StepStore", agents: "AgentStore", caller: ModelCaller, context_characters: int
+        self,
+        *,
+        steps: "StepStore",
+        agents: "AgentStore",
+        caller: ModelCaller,
+        toolbox: ToolLister,
+        context_characters: int,
     ) -> None:
+        self._toolbox = toolbox
         self._steps = steps
         self._agents = agents
         self._caller = caller
@@ -84,22 +124,63 @@ class ModelActivities:
         Fails for good, with type `model_failed`, when the provider refuses the request or has failed
         too often; everything else is retried by Temporal.
         """
+        return await self._once(input, self._generate)
+
+    @activity.defn
+    async def extract_variables(self, input: GenerateStepInput) -> Extracted:
+        """Read the variables of a node from the conversation, with one model call that is bought like any step."""
+        bought = (await self._once(input, self._extract)).reply
+        definition = await self._agents.definition(input.agent.id, input.agent.version)
+        found = bought.tool_calls[0].arguments if bought.tool_calls else None
+        return Extracted(
+            values=values_of(definition.nodes[input.node_id].extract, found or {}),
+            error=None if found is not None else "The model recorded nothing.",
+            usage=bought.usage,
+            cost=bought.cost,
+        )
+
+    async def _once(self, input: GenerateStepInput, ask: Ask) -> GenerateStepResult:
+        """Buy a step, unless it was bought before; it is saved before anybody hears of it."""
         done = await self._steps.turn_steps(input.session_id, input.turn_id, input.anchor_turn_id)
         for saved in done:
             if saved.step == input.step:
                 return GenerateStepResult(reply=saved.reply, reused=True)
         async with _heartbeats():
-            answer = await self._buy(input, earlier=done)
+            definition = await self._agents.definition(input.agent.id, input.agent.version)
+            history = await self._steps.history(input.session_id, input.anchor_turn_id, self._context_characters)
+            try:
+                answer = await ask(input, definition, tuple(step.messages for step in (*history, *done)))
+            except ProviderFailed as failure:
+                raise _as_activity_failure(failure) from failure
             saved = await self._save(input, answer)
         return GenerateStepResult(reply=saved.reply)
 
-    async def _buy(self, input: GenerateStepInput, earlier: "tuple[SavedStep, ...]") -> ModelAnswer:
-        definition = await self._agents.definition(input.agent.id, input.agent.version)
-        history = await self._steps.history(input.session_id, input.anchor_turn_id, self._context_characters)
-        try:
-            return await self._caller.call(_call(input, definition, (*history, *earlier)))
-        except ProviderFailed as failure:
-            raise _as_activity_failure(failure) from failure
+    async def _generate(
+        self, input: GenerateStepInput, definition: AgentDefinition, history: tuple[str, ...]
+    ) -> ModelAnswer:
+        node = definition.nodes[input.node_id]
+        ways_out = (
+            OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS)
+            for each in node.transitions
+        )
+        return await self._caller.call(
+            ModelCall(
+                model=input.model,
+                instructions=instructions_at(definition, input.node_id, input.context),
+                history=history,
+                messages=input.messages,
+                tools=(*ways_out, *await self._toolbox.offered(definition.tools, node.tools, input.context)),
+                timeout=input.timeout,
+            )
+        )
+
+    async def _extract(
+        self, input: GenerateStepInput, definition: AgentDefinition, history: tuple[str, ...]
+    ) -> ModelAnswer:
+        schema = schema_of(definition.nodes[input.node_id].extract)
+        return await self._caller.extract(
+            ExtractionCall(model=input.model, history=history, schema=schema, timeout=input.timeout)
+        )
 
     async def _save(self, input: GenerateStepInput, answer: ModelAnswer) -> "SavedStep":
         """Save a reply that has been paid for; a store that is down is waited for rather than paid for again."""
@@ -123,17 +204,6 @@ class ModelActivities:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_SAVE_PAUSE)
-
-
-def _call(input: GenerateStepInput, definition: AgentDefinition, history: "tuple[SavedStep, ...]") -> ModelCall:
-    return ModelCall(
-        model=input.model,
-        instructions=instructions_at(definition, input.node_id, input.context),
-        history=tuple(step.messages for step in history),
-        messages=input.messages,
-        transitions=definition.nodes[input.node_id].transitions,
-        timeout=input.timeout,
-    )
 
 
 def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:

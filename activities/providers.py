@@ -1,12 +1,13 @@
 """The edge to model providers: Playhead's messages in and out of pydantic-ai, typed failures, prices."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import lru_cache
 
 from pydantic import JsonValue
-from pydantic_ai.direct import model_request_stream
+from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.exceptions import (
     ContentFilterError,
     ModelAPIError,
@@ -32,14 +33,17 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from activities.demo import demo_model
-from activities.model import ModelAnswer, ModelCall, ProviderFailed
-from domain.agent import Transition
+from activities.model import ExtractionCall, ModelAnswer, ModelCall, ProviderFailed
+from domain.agent_tools import OfferedTool
 from domain.engine import ModelReply, ToolCall
+from domain.extraction import EXTRACTION_INSTRUCTIONS, RECORD_TOOL
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, priced, unpriced
 
 DEMO = "demo"
 """The model string of the offline scripted model."""
+EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
+"""Goes after a conversation from which variables are read: providers insist that a user speaks last."""
 OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
 """Goes before a conversation that the agent opens: several providers insist that a user speaks first."""
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
@@ -60,27 +64,21 @@ class ModelProviders:
 
     async def call(self, call: ModelCall) -> ModelAnswer:
         """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure."""
-        try:
+        new = _as_model_messages(call.messages)
+        async with _failures_told(call.model, call.timeout):
             model = self._model(call.model)
-            new = _as_model_messages(call.messages)
-            async with asyncio.timeout(call.timeout):
-                response = await _ask(model, call, new)
-        except TimeoutError as error:
-            raise ProviderFailed(
-                f"The model {call.model} did not answer within {call.timeout:g} seconds.", permanent=False
-            ) from error
-        except ModelAPIError as error:
-            raise ProviderFailed(str(error), permanent=_is_permanent(error), retry_after=error.retry_after) from error
-        except (UserError, ImportError, ContentFilterError) as error:
-            raise ProviderFailed(str(error), permanent=True) from error
-        except ProviderFailed:
-            raise
-        except Exception as error:
-            raise ProviderFailed(f"{type(error).__name__}: {error}", permanent=False) from error
+            response = await _ask(model, call, new)
         return ModelAnswer(
             reply=self._reply(model, response),
             messages=ModelMessagesTypeAdapter.dump_json([*new, response]).decode(),
         )
+
+    async def extract(self, call: ExtractionCall) -> ModelAnswer:
+        """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation."""
+        async with _failures_told(call.model, call.timeout):
+            model = self._model(call.model)
+            response = await _ask_for_data(model, call)
+        return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -117,6 +115,60 @@ class ModelProviders:
             return unpriced(key)
 
 
+@asynccontextmanager
+async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
+    """Bound the call in time, and turn whatever goes wrong into a `ProviderFailed` that says if it may pass."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except ProviderFailed:
+        raise
+    except TimeoutError as error:
+        raise ProviderFailed(
+            f"The model {model} did not answer within {seconds:g} seconds.", permanent=False
+        ) from error
+    except ModelAPIError as error:
+        raise ProviderFailed(str(error), permanent=_is_permanent(error), retry_after=error.retry_after) from error
+    except (UserError, ImportError, ContentFilterError) as error:
+        raise ProviderFailed(str(error), permanent=True) from error
+    except Exception as error:
+        raise ProviderFailed(f"{type(error).__name__}: {error}", permanent=False) from error
+
+
+async def _ask_for_data(model: Model, call: ExtractionCall) -> ModelResponse:
+    said = _words_only([message for step in call.history for message in _stored(step)])
+    asked = ModelRequest(parts=[UserPromptPart(content=EXTRACTION_CUE)])
+    return await model_request(
+        model,
+        _sendable([*said, asked], EXTRACTION_INSTRUCTIONS, opens_with_cue=model.system != DEMO),
+        model_settings=ModelSettings(timeout=call.timeout),
+        model_request_parameters=ModelRequestParameters(
+            output_mode="tool",
+            output_tools=[
+                ToolDefinition(
+                    name=RECORD_TOOL,
+                    description="Record what was found in the conversation.",
+                    parameters_json_schema=call.schema,
+                    kind="output",
+                )
+            ],
+            allow_text_output=False,
+        ),
+    )
+
+
+def _words_only(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+    """What was said, without the calls of tools and what came of them: some of those are still unanswered."""
+    said: list[ModelMessage] = []
+    for message in messages:
+        if isinstance(message, ModelRequest):
+            prompts = [part for part in message.parts if isinstance(part, UserPromptPart)]
+            said.append(ModelRequest(parts=prompts))
+        else:
+            said.append(ModelResponse(parts=[part for part in message.parts if isinstance(part, TextPart)]))
+    return said
+
+
 async def _ask(model: Model, call: ModelCall, new: Sequence[ModelMessage]) -> ModelResponse:
     earlier = [message for step in call.history for message in _stored(step)]
     async with model_request_stream(
@@ -124,7 +176,7 @@ async def _ask(model: Model, call: ModelCall, new: Sequence[ModelMessage]) -> Mo
         _sendable([*earlier, *new], call.instructions, opens_with_cue=model.system != DEMO),
         model_settings=ModelSettings(timeout=call.timeout),
         model_request_parameters=ModelRequestParameters(
-            function_tools=[_offered(transition) for transition in call.transitions], allow_text_output=True
+            function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True
         ),
     ) as stream:
         async for _ in stream:
@@ -192,8 +244,12 @@ def _sendable(messages: list[ModelMessage], instructions: str, *, opens_with_cue
     return [*kept, ModelRequest(parts=[], instructions=instructions)]
 
 
-def _offered(transition: Transition) -> ToolDefinition:
-    return ToolDefinition(name=transition.tool_name, description=transition.when)
+def _offered(tool: OfferedTool) -> ToolDefinition:
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        parameters_json_schema=dict(tool.parameters),
+    )
 
 
 def _tool_call(part: ToolCallPart) -> ToolCall:

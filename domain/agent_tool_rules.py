@@ -28,6 +28,7 @@ _SET_BY_PLAYHEAD = frozenset(
         "upgrade",
     }
 )
+_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
 _AUTHORITY = re.compile(r"[A-Za-z]+://[^/?#]*")
 _PATH = re.compile(r"([\w-]+(\.[\w-]+)*)?")
 _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that hold no schemas
@@ -99,7 +100,7 @@ def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
         place = place_of((*location, "headers", name))
         if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
             yield Fault(place=place, message="is no HTTP header: names have no spaces, values no line breaks")
-        elif name.lower() in _SET_BY_PLAYHEAD:
+        elif name.lower() in _SET_BY_PLAYHEAD or (tool.get("kind") == "mcp" and _SET_BY_MCP.fullmatch(name.lower())):
             yield Fault(place=place, message="is set by Playhead; remove it")
         elif name.lower() in seen:
             yield Fault(place=place, message="is there twice: capitals make no difference in header names")

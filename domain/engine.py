@@ -1,7 +1,8 @@
 """How a turn is answered, one step at a time: (agent, progress, model reply) -> the new progress.
 
-Nothing here calls a model. `begin` says where a turn starts; the workflow buys a reply for every
-progress that `needs_reply` and hands it to `advance`, until the turn is answered, ends the session or fails.
+Nothing here calls a model or a tool. `begin` says where a turn starts. What a progress is `due` for, the workflow
+gets: a model reply for `advance`, results of tools for `take_result`, a node's variables for `take_extraction`;
+until the turn is answered, ends the session or fails.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.agent import AgentDefinition, Node, Transition
+from domain.agent_tools import tool_behind
 from domain.durable import Durable
 from domain.templates import render
 from domain.turns import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
@@ -20,6 +22,7 @@ MAX_BLANK_REPLIES = 3
 """How often in one turn a model may answer with neither text nor a tool call before the turn fails."""
 
 Outcome = Literal["answered", "ended", "failed"]
+Due = Literal["reply", "tools", "extraction"]
 
 
 class ToolCall(Durable):
@@ -39,11 +42,30 @@ class ModelReply(Durable):
     cost: Cost = Cost()
 
 
+class ToolResult(Durable):
+    """What came of a tool call: what the model is told, an error code if it failed, and what joins the context."""
+
+    content: str
+    error: str | None = None
+    assigned: dict[str, JsonValue] = {}
+
+
+class Extracted(Durable):
+    """What a model found out about a node's variables, or why it could not, and what it used and cost."""
+
+    values: dict[str, JsonValue] = {}
+    error: str | None = None
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+
+
 class TurnProgress(Durable):
     """A turn that is being answered: where it stands and what was said, done and spent so far.
 
     `messages` are those the next step adds to the conversation; once the turn is over they are what
     the turn after it has to carry. `spoke` says that the model itself has said something, not only a transition.
+    `calls` are tools still to be run, `leaving` the transition that is taken after them, and `extracting` says that
+    the node's variables come first.
     """
 
     turn_id: str
@@ -58,12 +80,20 @@ class TurnProgress(Durable):
     steps: int = 0
     spoke: bool = False
     blank_replies: int = 0
+    calls: tuple[ToolCall, ...] = ()
+    leaving: ToolCall | None = None
+    extracting: bool = False
     outcome: Outcome | None = None
     error: str | None = None
 
     @property
-    def needs_reply(self) -> bool:
-        return self.outcome is None
+    def due(self) -> Due | None:
+        """What the turn needs before it can go on; none when it is over."""
+        if self.outcome is not None:
+            return None
+        if self.calls:
+            return "tools"
+        return "extraction" if self.extracting else "reply"
 
     @property
     def text(self) -> str:
@@ -164,13 +194,14 @@ def advance(
         messages=(),
     )
     if reply.tool_calls:
-        progress = _take_tool_calls(agent, progress, reply.tool_calls, at, initial_context)
+        progress = _take_tool_calls(agent, progress, reply.tool_calls, at)
+        progress = _go_on(agent, progress, at, initial_context)
     elif progress.spoke:
         progress = _answered(agent, progress)
     else:
         progress = _take_blank_reply(agent, progress)
     limit = agent.limits.max_steps_per_turn
-    if progress.needs_reply and progress.steps >= limit:
+    if progress.due and progress.steps >= limit:
         return progress.failed(
             f"The turn took {limit} model calls without coming to an answer. "
             "Raise limits.max_steps_per_turn, or look for transitions that lead in a circle."
@@ -178,53 +209,127 @@ def advance(
     return progress
 
 
-def _take_tool_calls(
+def take_result(
     agent: AgentDefinition,
     progress: TurnProgress,
-    calls: tuple[ToolCall, ...],
+    call: ToolCall,
+    result: ToolResult,
+    *,
     at: datetime,
     initial_context: Mapping[str, JsonValue],
 ) -> TurnProgress:
-    left = progress.node_id
-    node = agent.nodes[left]
-    taken: Transition | None = None
+    """Take the result of a tool into the turn; after the last one a transition that waited is taken."""
+    payload: dict[str, JsonValue] = {"call_id": call.id, "name": call.name, "result": result.content}
+    if result.error:
+        payload["error"] = result.error
+    taken = _returned(progress, call, result.content)._happened("tool_call_result", at, **payload)
+    taken = taken._with(
+        calls=tuple(each for each in taken.calls if each.id != call.id),
+        gathered_context={**taken.gathered_context, **result.assigned},
+    )
+    return _go_on(agent, taken, at, initial_context)
+
+
+def take_extraction(
+    agent: AgentDefinition,
+    progress: TurnProgress,
+    extraction: Extracted,
+    *,
+    at: datetime,
+    initial_context: Mapping[str, JsonValue],
+) -> TurnProgress:
+    """Take a node's variables into the turn. An extraction that failed is noted, and the conversation goes on."""
+    payload: dict[str, JsonValue] = {"node": progress.node_id, "variables": extraction.values}
+    if extraction.error:
+        payload["error"] = extraction.error
+    learned = progress._with(
+        steps=progress.steps + 1,
+        usage=merge_usage([progress.usage, extraction.usage]),
+        cost=merge_costs([progress.cost, extraction.cost]),
+        gathered_context={**progress.gathered_context, **extraction.values},
+        extracting=False,
+    )._happened("variables_extracted", at, **payload)
+    if learned.leaving is None:
+        return learned._with(outcome="ended")
+    return _leave(agent, learned, learned.leaving, at, initial_context)
+
+
+def _take_tool_calls(
+    agent: AgentDefinition, progress: TurnProgress, calls: tuple[ToolCall, ...], at: datetime
+) -> TurnProgress:
+    """Sort what the model called: tools to run, one transition to take after them, and what does not exist."""
+    node = agent.nodes[progress.node_id]
     for call in calls:
-        transition = _transition_named(node, call.name)
-        if transition is None:
-            progress = _refuse_unknown_tool(progress, node, call, at)
-        elif taken is not None:
-            progress = _returned(progress, call, f"Ignored: the conversation already moves to {taken.to}.")
+        progress = progress._happened(
+            "tool_call_started", at, call_id=call.id, name=call.name, arguments=call.arguments
+        )
+        if _transition_named(node, call.name) is None:
+            known = is_offered(agent, progress.node_id, call.name)
+            progress = progress._with(calls=(*progress.calls, call)) if known else _refuse(agent, progress, call, at)
+        elif progress.leaving is None:
+            progress = progress._with(leaving=call)
         else:
-            taken = transition
-            speech = render(transition.say or "", variables(agent, initial_context, progress.gathered_context))
-            progress = _move(progress, call, transition, speech, at)
-    if progress.node_id == left:
+            told = "Ignored: the conversation already moves on."
+            progress = _returned(progress, call, told)._happened(
+                "tool_call_result", at, call_id=call.id, name=call.name, result=told
+            )
+    return progress
+
+
+def _go_on(
+    agent: AgentDefinition, progress: TurnProgress, at: datetime, initial_context: Mapping[str, JsonValue]
+) -> TurnProgress:
+    """Once the tools are done, take the transition that waits for them; the node's variables come before it."""
+    if progress.calls or progress.leaving is None:
         return progress
-    return _greet(agent, progress, initial_context)
+    if agent.nodes[progress.node_id].extract:
+        return progress._with(extracting=True)
+    return _leave(agent, progress, progress.leaving, at, initial_context)
+
+
+def _leave(
+    agent: AgentDefinition,
+    progress: TurnProgress,
+    call: ToolCall,
+    at: datetime,
+    initial_context: Mapping[str, JsonValue],
+) -> TurnProgress:
+    """Say what the transition says, enter its target, and greet there; on the way to where it is, greet no more."""
+    left = progress.node_id
+    transition = _transition_named(agent.nodes[left], call.name)
+    if transition is None:
+        return progress._with(leaving=None)
+    speech = render(transition.say or "", variables(agent, initial_context, progress.gathered_context))
+    told = f"The conversation is now at {transition.to}."
+    if speech.strip():
+        progress = progress._with(said=(*progress.said, speech))
+        told = f"{told} The user was just told: {speech}"
+    moved = (
+        _returned(progress, call, told)
+        ._happened("node_transition", at, from_node=left, to_node=transition.to, transition=transition.name)
+        ._happened("tool_call_result", at, call_id=call.id, name=call.name, result=told)
+        ._with(node_id=transition.to, leaving=None)
+    )
+    return moved if transition.to == left else _greet(agent, moved, initial_context)
 
 
 def _transition_named(node: Node, tool_name: str) -> Transition | None:
     return next((each for each in node.transitions if each.tool_name == tool_name), None)
 
 
-def _move(progress: TurnProgress, call: ToolCall, transition: Transition, speech: str, at: datetime) -> TurnProgress:
-    moved = progress._happened(
-        "node_transition", at, from_node=progress.node_id, to_node=transition.to, transition=transition.name
-    )._with(node_id=transition.to)
-    told = f"The conversation is now at {transition.to}."
-    if speech.strip():
-        moved = moved._with(said=(*moved.said, speech))
-        told = f"{told} The user was just told: {speech}"
-    return _returned(moved, call, told)
+def is_offered(agent: AgentDefinition, node_id: str, called: str) -> bool:
+    """Whether a node offers a tool under the name that was called."""
+    return tool_behind(agent.tools, called) in agent.nodes[node_id].tools
 
 
-def _refuse_unknown_tool(progress: TurnProgress, node: Node, call: ToolCall, at: datetime) -> TurnProgress:
-    available = ", ".join(each.tool_name for each in node.transitions) or "none"
+def _refuse(agent: AgentDefinition, progress: TurnProgress, call: ToolCall, at: datetime) -> TurnProgress:
+    node = agent.nodes[progress.node_id]
+    available = ", ".join([*(each.tool_name for each in node.transitions), *node.tools]) or "none"
     told = f"There is no tool named {call.name} here. Available tools: {available}."
-    progress = progress._happened(
-        "tool_call_started", at, call_id=call.id, name=call.name, arguments=call.arguments
-    )._happened("tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=told)
-    return _returned(progress, call, told)
+    refused = progress._happened(
+        "tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=told
+    )
+    return _returned(refused, call, told)
 
 
 def _returned(progress: TurnProgress, call: ToolCall, content: str) -> TurnProgress:
@@ -253,4 +358,8 @@ def _take_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnPro
 
 
 def _answered(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
-    return progress._with(outcome="ended" if agent.nodes[progress.node_id].end else "answered")
+    """The turn has its answer. On an end node it ends the session, after the node's variables, if it has any."""
+    node = agent.nodes[progress.node_id]
+    if node.end and node.extract:
+        return progress._with(extracting=True)
+    return progress._with(outcome="ended" if node.end else "answered")

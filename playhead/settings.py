@@ -92,6 +92,25 @@ def _parsed_prices(value: object) -> object:
 Prices = Annotated[dict[str, TokenPrice], NoDecode, BeforeValidator(_parsed_prices)]
 
 
+def _parsed_credentials(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        raise ValueError("not JSON") from None  # whose message would show a part of a secret
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_credentials)]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
 class _Environment(EnvSettingsSource):
     """The environment, without the fields that only code may set."""
 
@@ -131,6 +150,21 @@ class Settings(BaseSettings):
         '`{"openai-chat:my-model": {"input": "0.1", "output": "0.4"}}`; also `cache_read` and `cache_write`.',
         expects='JSON such as {"provider:model": {"input": "0.1", "output": "0.4"}}',
         shown="none",
+    )
+    credentials: Credentials = _setting(
+        dict,
+        means="Secrets that agents' tools may use, by the name under which tools refer to them, as JSON: "
+        '`{"CRM_KEY": "..."}`. They never reach Temporal, the store or logs.',
+        expects='JSON such as {"CRM_KEY": "..."}',
+        secret=True,
+        shown="none",
+    )
+    tool_addresses: Addresses = _setting(
+        tuple,
+        means="Addresses that agents' tools may reach although they are not public: host names, IP addresses or "
+        "networks, separated by commas.",
+        expects="host names, addresses or networks such as crm.internal,10.1.0.0/16",
+        shown="none: public addresses only",
     )
     context_characters: int = _setting(
         200_000,

@@ -12,6 +12,8 @@ from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
+from activities.toolbox import Toolbox
+from activities.tools import ToolActivities
 from playhead.settings import Settings
 from playhead.starting import opened, require_migrated, until_reached
 from playhead.temporal import TemporalUnavailable, ensure_reachable
@@ -34,18 +36,22 @@ def build_worker(
     settings: Settings, client: Client, database: Database, *, interceptors: Sequence[Interceptor] = ()
 ) -> Worker:
     """The worker with every workflow and activity, its dependencies handed in. It is not running yet."""
+    agents = AgentStore(database)
+    toolbox = Toolbox(credentials=settings.credentials, allowed=settings.tool_addresses)
     model = ModelActivities(
         steps=StepStore(database),
-        agents=AgentStore(database),
+        agents=agents,
+        toolbox=toolbox,
         caller=ModelProviders(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds),
         context_characters=settings.context_characters,
     )
+    tools = ToolActivities(agents=agents, runner=toolbox)
     settlement = SettlementActivities(store=SettlementStore(database))
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=[SessionWorkflow],
-        activities=[model.generate_step, settlement.settle_turns],
+        activities=[model.generate_step, model.extract_variables, tools.call_tool, settlement.settle_turns],
         interceptors=interceptors,
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),

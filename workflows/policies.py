@@ -34,6 +34,15 @@ def generating(timing: Timing) -> ActivityOptions:
     )
 
 
+def calling(timing: Timing) -> ActivityOptions:
+    """For a tool: the activity counts its attempts and gives up by itself, as the tool's declaration says."""
+    return ActivityOptions(
+        start_to_close_timeout=STEP_ATTEMPT,
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+    )
+
+
 def settling(timing: Timing) -> ActivityOptions:
     """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten."""
     return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))

@@ -10,27 +10,26 @@ from temporalio.common import SearchAttributePair
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.model import ModelActivities
     from activities.settlement import SettlementActivities
     from domain import timeline as rules
     from domain.commands import EndSession, Rewind, SendMessage
     from domain.contracts import (
-        GenerateStepInput,
         SendMessageResult,
         SessionResult,
         SettleTurnsInput,
         StartSession,
     )
-    from domain.engine import ModelReply, TurnProgress, advance, begin, start_checkpoint, variables
+    from domain.engine import TurnProgress
     from domain.refusals import Refused
     from domain.tree import Timeline
     from domain.turns import Turn
     from domain.views import SessionHead, TimelineView, head_of, recorded_head_of, view_of
     from workflows.details import conversation_tail
-    from workflows.policies import generating, settling
+    from workflows.policies import settling
     from workflows.refusing import refusals_as_errors
     from workflows.search_attributes import NODE, STATUS
     from workflows.signals import message_id_of, read_end, read_message, read_rewind
+    from workflows.steps import Steps, reason_of
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
@@ -53,6 +52,7 @@ class SessionWorkflow:
         # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
         self._start = start
         self._agent = start.definition
+        self._steps = Steps(start)
         self._timeline = start.timeline or rules.open_greeting(
             rules.begin_timeline(at=workflow.now()), turn_id=self._new_turn_id(), at=workflow.now()
         )
@@ -90,17 +90,17 @@ class SessionWorkflow:
 
     async def _answer(self, turn: Turn) -> None:
         """Take a turn from its user message to its answer, step by step."""
-        progress = self._begin(turn)
+        progress = self._steps.begin(turn, self._timeline.checkpoint_before(turn.parent_id))
         try:
-            while progress.needs_reply and self._timeline.is_awaited(turn.id):
-                progress = self._advance(progress, await self._generate(progress))
+            while progress.due and self._timeline.is_awaited(turn.id):
+                progress = await self._steps.go_on(progress, progress.due)
         except ActivityError as error:
-            progress = progress.failed(_reason(error))
+            progress = progress.failed(reason_of(error))
         self._close(progress)
         self._answering.discard(turn.id)
 
     def _close(self, progress: TurnProgress) -> None:
-        close = rules.interrupt if progress.needs_reply else rules.complete
+        close = rules.interrupt if progress.due else rules.complete
         if progress.outcome == "failed":
             close = rules.fail
         self._change(close(self._timeline, progress, self._agent.limits, at=workflow.now()))
@@ -205,43 +205,6 @@ class SessionWorkflow:
         return head_of(self._timeline, self._agent, workflow.info().run_id)
 
     # --- steps -----------------------------------------------------------------------------------
-
-    def _begin(self, turn: Turn) -> TurnProgress:
-        checkpoint = self._timeline.checkpoint_before(turn.parent_id) or start_checkpoint(self._agent)
-        return begin(
-            self._agent,
-            checkpoint,
-            turn_id=turn.id,
-            user_text=turn.user_message.text if turn.user_message else None,
-            at=workflow.now(),
-            initial_context=self._start.initial_context,
-        )
-
-    def _advance(self, progress: TurnProgress, reply: ModelReply) -> TurnProgress:
-        return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._start.initial_context)
-
-    async def _generate(self, progress: TurnProgress) -> ModelReply:
-        start = self._start
-        step = GenerateStepInput(
-            session_id=start.session_id,
-            organization_id=start.organization_id,
-            turn_id=progress.turn_id,
-            step=progress.steps,
-            anchor_turn_id=progress.anchor_turn_id,
-            agent=start.agent,
-            model=start.model,
-            node_id=progress.node_id,
-            messages=progress.messages,
-            context=variables(self._agent, start.initial_context, progress.gathered_context),
-            timeout=start.timing.model_timeout,
-        )
-        result = await workflow.execute_activity_method(
-            ModelActivities.generate_step,
-            step,
-            summary=f"{progress.node_id}, step {progress.steps + 1}",
-            **generating(start.timing),
-        )
-        return result.reply
 
     async def _wait_for_more_to_settle(self) -> None:
         """Wait for the time in which turns are settled together, or for a reason not to.
@@ -386,8 +349,3 @@ class SessionWorkflow:
 
 def _is_broken(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
-
-
-def _reason(error: ActivityError) -> str:
-    cause = error.cause
-    return getattr(cause, "message", None) or str(cause or error)

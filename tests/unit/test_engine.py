@@ -77,7 +77,7 @@ def calling(*names: str, text: str = "", first: int = 1) -> ModelReply:
 
 def after(progress: TurnProgress, *replies: ModelReply, agent: AgentDefinition = AGENT) -> TurnProgress:
     for reply in replies:
-        assert progress.needs_reply, f"the turn was over ({progress.outcome}) before all replies were used"
+        assert progress.due == "reply", f"the turn was over ({progress.outcome}) before all replies were used"
         progress = advance(agent, progress, reply, at=AT, initial_context=CONTEXT)
     return progress
 
@@ -104,7 +104,7 @@ def test_greeting_is_said_without_a_model_call() -> None:
 def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | None) -> None:
     silent = AGENT.model_copy(update={"nodes": {**AGENT.nodes, "greet": Node(prompt="Hi.", greeting=greeting)}})
     progress = opened(silent)
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert progress.messages == ()
     progress = after(progress, ModelReply(text="Hello!"), agent=silent)
     assert (progress.outcome, progress.text, progress.steps) == ("answered", "Hello!", 1)
@@ -112,7 +112,7 @@ def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | 
 
 def test_person_who_speaks_before_the_greeting_enters_the_start_node_and_is_answered() -> None:
     progress = asked(checkpoint=start_checkpoint(AGENT))
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert progress.said == ()
     assert moves(progress) == [(None, "greet")]
     assert moves(asked()) == []
@@ -133,7 +133,7 @@ def test_text_ends_the_turn() -> None:
 
 def test_transition_moves_the_node_speaks_and_lets_the_model_go_on_there() -> None:
     progress = after(asked(), calling("to_booking"))
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert (progress.node_id, progress.said) == ("booking", ("One moment, Ann.",))
     (returned,) = progress.messages
     assert isinstance(returned, ToolReturned)
@@ -174,7 +174,7 @@ def test_transition_without_speech_says_nothing() -> None:
 
 def test_self_transition_speaks_but_does_not_greet_again() -> None:
     progress = after(asked(), calling("again"))
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert (progress.node_id, progress.said) == ("greet", ("Sure.",))
     assert moves(progress) == [("greet", "greet")]
 
@@ -205,7 +205,7 @@ def test_end_node_with_a_greeting_ends_the_session_without_another_model_call() 
 
 def test_unknown_tool_is_answered_with_those_that_exist() -> None:
     progress = after(asked(), calling("book_flight"))
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert progress.node_id == "greet"
     (returned,) = progress.messages
     assert isinstance(returned, ToolReturned)
@@ -237,7 +237,7 @@ def test_unknown_tool_next_to_a_transition_does_not_stop_it() -> None:
 def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> None:
     blank = ModelReply(text=silence)
     progress = after(asked(), *[blank] * (MAX_BLANK_REPLIES - 1))
-    assert progress.needs_reply
+    assert progress.due == "reply"
     assert after(progress, ModelReply(text="Here I am.")).text == "Here I am."
     failed = after(progress, blank)
     assert failed.outcome == "failed"
@@ -249,7 +249,7 @@ def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> N
 def test_model_that_goes_in_circles_is_stopped_and_told_where_to_look() -> None:
     agent = AGENT.model_copy(update={"limits": Limits(max_steps_per_turn=3)})
     progress = after(asked(), calling("again"), calling("again", first=2), agent=agent)
-    assert progress.needs_reply
+    assert progress.due == "reply"
     failed = after(progress, calling("again", first=3), agent=agent)
     assert failed.outcome == "failed"
     assert failed.error is not None
@@ -383,7 +383,7 @@ def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
         progress = asked(f"message {number}", checkpoint=checkpoints[place], turn_id=f"t{number}")
         heard = [*words[place], f"message {number}"]
         for text, names in replies:
-            if not progress.needs_reply:
+            if progress.due != "reply":
                 break
             read = steps.read_by_the_model(progress)
             assert_providers_would_take(read)

@@ -19,6 +19,8 @@ from temporalio.worker import Worker
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
+from activities.toolbox import Toolbox
+from activities.tools import ToolActivities
 from domain.agent import AgentDefinition
 from domain.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.contracts import (
@@ -50,6 +52,9 @@ from workflows.session import SessionWorkflow
 ORGANIZATION = "org_tests"
 QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
+
+CREDENTIALS = {"BOOKING_KEY": "s3cret-of-the-booking-service"}
+"""What the tools of test agents sign in with; it must turn up nowhere."""
 
 
 @dataclass(frozen=True)
@@ -282,13 +287,18 @@ def activities_on(
     prices: dict[str, TokenPrice] | None = None,
 ) -> list[Callable[..., Any]]:
     """The activities of a worker, on a store of the test's choice."""
+    agents = AgentStore(database)
+    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1"])
     model = ModelActivities(
         steps=StepStore(database),
-        agents=AgentStore(database),
+        agents=agents,
+        toolbox=toolbox,
         caller=ModelProviders(prices=prices or {}),
         context_characters=100_000,
     )
-    return [model.generate_step, SettlementActivities(settlement or SettlementStore(database)).settle_turns]
+    tools = ToolActivities(agents=agents, runner=toolbox)
+    settled = SettlementActivities(settlement or SettlementStore(database))
+    return [model.generate_step, model.extract_variables, tools.call_tool, settled.settle_turns]
 
 
 def worker_on(stage: Stage, activities: list[Callable[..., Any]] | None = None) -> Worker:

@@ -1,0 +1,133 @@
+"""What a turn needs while it is answered, each bought or called as an activity: replies, variables, tools."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from activities.model import ModelActivities
+from activities.tools import ToolActivities
+from domain.contracts import GenerateStepInput, StartSession
+from domain.engine import (
+    Due,
+    Extracted,
+    ModelReply,
+    ToolCall,
+    ToolResult,
+    TurnProgress,
+    advance,
+    begin,
+    start_checkpoint,
+    take_extraction,
+    take_result,
+    variables,
+)
+from domain.tools import CallToolInput
+from domain.turns import Checkpoint, Turn
+from workflows.policies import calling, generating
+
+
+class Steps:
+    """The steps of one session's turns. It keeps nothing but what the session was started with."""
+
+    def __init__(self, start: StartSession) -> None:
+        self._start = start
+        self._agent = start.definition
+        self._context = start.initial_context
+
+    def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
+        """Start to answer a turn from what the turns before it left."""
+        return begin(
+            self._agent,
+            checkpoint or start_checkpoint(self._agent),
+            turn_id=turn.id,
+            user_text=turn.user_message.text if turn.user_message else None,
+            at=workflow.now(),
+            initial_context=self._context,
+        )
+
+    async def go_on(self, progress: TurnProgress, due: Due) -> TurnProgress:
+        """Get what the turn is due for, and take it in."""
+        if due == "reply":
+            reply = await self._generate(progress)
+            return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
+        if due == "extraction":
+            extraction = await self._extract(progress)
+            return take_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
+        calls = progress.calls
+        for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
+            progress = take_result(
+                self._agent, progress, call, result, at=workflow.now(), initial_context=self._context
+            )
+        return progress
+
+    async def _generate(self, progress: TurnProgress) -> ModelReply:
+        result = await workflow.execute_activity_method(
+            ModelActivities.generate_step,
+            self._step(progress),
+            summary=f"{progress.node_id}, step {progress.steps + 1}",
+            **generating(self._start.timing),
+        )
+        return result.reply
+
+    async def _extract(self, progress: TurnProgress) -> Extracted:
+        """Have the node's variables read from the conversation; what goes wrong is told, and stops nothing."""
+        try:
+            return await workflow.execute_activity_method(
+                ModelActivities.extract_variables,
+                self._step(progress),
+                summary=f"variables of {progress.node_id}",
+                **generating(self._start.timing),
+            )
+        except ActivityError as error:
+            return Extracted(error=reason_of(error))
+
+    async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
+        """Run the tools that one reply called, at the same time."""
+        return await asyncio.gather(
+            *(self._run_tool(progress, f"{progress.steps}.{place}.{call.id}", call) for place, call in enumerate(calls))
+        )
+
+    async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
+        start = self._start
+        try:
+            result = await workflow.execute_activity_method(
+                ToolActivities.call_tool,
+                CallToolInput(
+                    session_id=start.session_id,
+                    organization_id=start.organization_id,
+                    turn_id=progress.turn_id,
+                    call_id=call_id,
+                    agent=start.agent,
+                    tool=call.name,
+                    arguments=call.arguments,
+                    context=variables(self._agent, self._context, progress.gathered_context),
+                ),
+                summary=call.name,
+                **calling(start.timing),
+            )
+        except ActivityError as error:
+            return ToolResult(content=f"The tool could not be called: {reason_of(error)}", error="internal_error")
+        return ToolResult(content=result.content, error=result.error, assigned=result.assigned)
+
+    def _step(self, progress: TurnProgress) -> GenerateStepInput:
+        start = self._start
+        return GenerateStepInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            turn_id=progress.turn_id,
+            step=progress.steps,
+            anchor_turn_id=progress.anchor_turn_id,
+            agent=start.agent,
+            model=start.model,
+            node_id=progress.node_id,
+            messages=progress.messages,
+            context=variables(self._agent, self._context, progress.gathered_context),
+            timeout=start.timing.model_timeout,
+        )
+
+
+def reason_of(error: ActivityError) -> str:
+    """What went wrong, in the words of whoever failed."""
+    cause = error.cause
+    return getattr(cause, "message", None) or str(cause or error)
