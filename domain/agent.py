@@ -21,6 +21,7 @@ __all__ = [
     "Limits",
     "McpTool",
     "Node",
+    "Origin",
     "Tool",
     "Transition",
     "VariableType",
@@ -62,11 +63,18 @@ class Transition(Written):
         return tool_name(self.name)
 
 
+class Origin(Written):
+    """What a node is called in the export that its agent was read from; clients of that product know it by this id."""
+
+    id: Annotated[str, phrase(LONGEST_PROMPT)]
+    name: Annotated[str, phrase(LONGEST_PROMPT)]
+
+
 class Node(Written):
     """A place in the conversation.
 
     `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
-    agent's prompt goes before the node's own unless `use_global_prompt` is false.
+    agent's prompt goes before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
     """
 
     prompt: Prompt = ""
@@ -76,6 +84,7 @@ class Node(Written):
     extract: tuple[Extraction, ...] = ()
     transitions: tuple[Transition, ...] = ()
     use_global_prompt: Flag = True
+    origin: Origin | None = None
 
 
 class Limits(Written):
@@ -91,7 +100,8 @@ class AgentDefinition(Written):
     """An agent: where it starts, its nodes, and what they share.
 
     `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
-    `model` may be None to take the installation's default.
+    `model` may be None to take the installation's default. `pre_call_fetch` names a tool of kind http that is called
+    once, before the first opening; its answer joins the session's initial context.
     """
 
     name: Annotated[str, phrase(200)]
@@ -102,6 +112,12 @@ class AgentDefinition(Written):
     tools: dict[str, Tool] = {}
     context: dict[str, JsonValue] = {}
     limits: Limits = Limits()
+    pre_call_fetch: str | None = None
+
+    def origin_of(self, node_id: str) -> Origin:
+        """What a node is called outside: as in its export, or by its own id where it came from none."""
+        node = self.nodes.get(node_id)
+        return node.origin if node and node.origin else Origin(id=node_id, name=node_id)
 
 
 class InvalidAgent(ValueError):
@@ -163,6 +179,7 @@ def _fields_at(location: Location) -> Collection[str]:
         ("nodes",): Node,
         ("nodes", "transitions"): Transition,
         ("nodes", "extract"): Extraction,
+        ("nodes", "origin"): Origin,
         **{("tools", kind): tool for kind, tool in TOOL_KINDS.items()},
         **{("tools", kind, "approval"): Approval for kind in TOOL_KINDS},
     }

@@ -54,6 +54,7 @@ class _Stop:
 @dataclass(frozen=True)
 class _Sketch:
     start: _Word
+    pre_call_fetch: _Word
     prompt: _Word
     stops: Mapping[str, _Stop]
     unreadable_nodes: tuple[str, ...]
@@ -94,7 +95,7 @@ def reachable(start: str, arrows: Mapping[str, Iterable[str]]) -> set[str]:
 def meaning_faults(data: Mapping[str, object]) -> list[Fault]:
     """Every fault of meaning in a written definition, in the order of its nodes and tools."""
     sketch = _sketch(data)
-    faults = [*_start(sketch), *_template(sketch.prompt), *_sizes((), data, _MOST)]
+    faults = [*_start(sketch), *_pre_call_fetch(sketch), *_template(sketch.prompt), *_sizes((), data, _MOST)]
     for name in sketch.unreadable_nodes:
         faults += name_faults(("nodes", name), name)
     for stop in sketch.stops.values():
@@ -134,6 +135,18 @@ def _sizes(location: Location, part: Mapping[str, object], most: Mapping[str, in
         if isinstance(entries, list | dict) and len(entries) > limit:
             message = f"has {len(entries)} entries, at most {limit} are allowed"
             yield Fault(place=place_of((*location, field)), message=message)
+
+
+def _pre_call_fetch(sketch: _Sketch) -> Iterator[Fault]:
+    """It is a web service of the agent, which nobody can be asked to allow: there is no conversation yet."""
+    name = sketch.pre_call_fetch.text
+    if name is None or name in sketch.unreadable_tools:
+        return
+    tool = sketch.tools.get(name)
+    if tool is None:
+        yield sketch.pre_call_fetch.fault(f"no tool {shown(name)}" + sketch.hints.about(name, sketch.tool_names))
+    elif tool.get("kind") != "http" or tool.get("approval") is not None:
+        yield sketch.pre_call_fetch.fault(f"{shown(name)} must be a tool of kind http without an approval")
 
 
 def _start(sketch: _Sketch) -> Iterator[Fault]:
@@ -216,6 +229,7 @@ def _sketch(data: Mapping[str, object]) -> _Sketch:
     stops = {name: _stop_sketch(name, node) for name, node in nodes.items() if isinstance(node, dict)}
     return _Sketch(
         start=_word((), data, "start"),
+        pre_call_fetch=_word((), data, "pre_call_fetch"),
         prompt=_word((), data, "prompt", default=""),
         stops=stops,
         unreadable_nodes=tuple(name for name in nodes if name not in stops),

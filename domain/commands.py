@@ -30,6 +30,14 @@ class Rewind(Durable):
     expected_revision: int | None = None
 
 
+class Decide(Durable):
+    """Let a tool call that waits for a person be made, or not. `reason` is told to the model when it is denied."""
+
+    call_id: str
+    reason: str = ""
+    expected_revision: int | None = None
+
+
 class EndSession(Durable):
     """End the session. `reason` is kept as its completion reason."""
 

@@ -5,6 +5,7 @@ from typing import Literal
 from domain.durable import Durable
 
 RefusalCode = Literal[
+    "approval_not_pending",
     "idempotency_mismatch",
     "queue_full",
     "revision_conflict",

@@ -150,6 +150,11 @@ def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
     return _end(timeline, command.reason, at)
 
 
+def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datetime) -> Timeline:
+    """Keep what was looked up before the first opening; it joins what the session was started with."""
+    return timeline.changed(at=at, accepted=False, fetched_context=fetched)
+
+
 def note_refusal(
     timeline: Timeline, command: str, refusal: Refusal, message_id: str | None, *, at: datetime
 ) -> Timeline:

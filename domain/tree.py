@@ -5,6 +5,7 @@ What may be done to it stands in `domain/timeline.py`; here is what it holds and
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import takewhile
 from typing import Literal
 
 from pydantic import JsonValue
@@ -14,7 +15,7 @@ from domain.refusals import Refused
 from domain.turns import Checkpoint, SessionStatus, Turn, UserMessage
 from domain.usage import Cost, Usage
 
-FactType = Literal["rewound", "session_completed"]
+FactType = Literal["rewound", "session_completed", "approval_decided"]
 CompletionReason = Literal["end_node", "max_turns", "max_cost", "user_hangup", "user_idle_max_duration_exceeded"]
 """Why sessions end of themselves or by default; `end` may give any other reason."""
 
@@ -48,6 +49,18 @@ class RememberedMessage(Durable):
     digest: str
 
 
+class WaitingApproval(Durable):
+    """A tool call that waits for a person, until `expires_at`. `reason` is why the agent's author wants one asked."""
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue] = {}
+    reason: str = ""
+    requested_at: datetime
+    expires_at: datetime
+
+
 class SessionFact(Durable):
     """Something that happened to a session outside of any turn. `key` is unique within the session."""
 
@@ -76,6 +89,7 @@ class Timeline(Durable):
     seen up to it. `revision` counts accepted changes, `version` every change of this value, also those that
     nobody asked for (a late reply on a discarded branch, a refusal that was noted). `pending` are the turns
     on any branch whose reply is still to come, `unrecorded` is what the store has not been told yet.
+    `fetched_context` is what was looked up before the first opening (None: nothing was, so far).
     """
 
     created_at: datetime
@@ -88,6 +102,8 @@ class Timeline(Durable):
     discarded_branches: tuple[DiscardedBranch, ...] = ()
     queue: tuple[QueuedMessage, ...] = ()
     remembered: dict[str, RememberedMessage] = {}
+    approvals: tuple[WaitingApproval, ...] = ()
+    fetched_context: dict[str, JsonValue] | None = None
     revision: int = 0
     version: int = 0
     usage: Usage = Usage()
@@ -130,6 +146,11 @@ class Timeline(Durable):
     def visible_turns(self) -> Iterator[Turn]:
         """The turns that are seen, newest first."""
         return self.path_to(self.head.id if self.head else None)
+
+    def turns_past_cursor(self) -> Iterator[Turn]:
+        """The turns of the active branch that a rewind hides, newest first."""
+        newest_seen = self.head.id if self.head else None
+        return takewhile(lambda turn: turn.id != newest_seen, self.path_to(self.leaf_id))
 
     def turns_of(self, branch: DiscardedBranch) -> list[Turn]:
         """The turns of a discarded branch, oldest first, without those it shares with what came before."""

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -11,8 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.settlement import SettlementActivities
+    from domain import approvals
     from domain import timeline as rules
-    from domain.commands import EndSession, Rewind, SendMessage
+    from domain.approvals import Decision
+    from domain.commands import Decide, EndSession, Rewind, SendMessage
     from domain.contracts import (
         SendMessageResult,
         SessionResult,
@@ -21,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.engine import TurnProgress
     from domain.refusals import Refused
-    from domain.tree import Timeline
+    from domain.tree import Timeline, WaitingApproval
     from domain.turns import Turn
     from domain.views import SessionHead, TimelineView, head_of, recorded_head_of, view_of
     from workflows.details import conversation_tail
@@ -52,7 +56,8 @@ class SessionWorkflow:
         # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
         self._start = start
         self._agent = start.definition
-        self._steps = Steps(start)
+        self._steps = Steps(start, self._ask_a_person)
+        self._decisions: dict[str, tuple[Decision, str]] = {}
         self._timeline = start.timeline or rules.open_greeting(
             rules.begin_timeline(at=workflow.now()), turn_id=self._new_turn_id(), at=workflow.now()
         )
@@ -90,6 +95,7 @@ class SessionWorkflow:
 
     async def _answer(self, turn: Turn) -> None:
         """Take a turn from its user message to its answer, step by step."""
+        await self._fetch_before_the_first_opening(turn)
         progress = self._steps.begin(turn, self._timeline.checkpoint_before(turn.parent_id))
         try:
             while progress.due and self._timeline.is_awaited(turn.id):
@@ -98,6 +104,24 @@ class SessionWorkflow:
             progress = progress.failed(reason_of(error))
         self._close(progress)
         self._answering.discard(turn.id)
+
+    async def _fetch_before_the_first_opening(self, turn: Turn) -> None:
+        """Look up, once, what the agent wants to know before it opens the conversation."""
+        wanted = self._agent.pre_call_fetch
+        if wanted and self._timeline.fetched_context is None:
+            fetched = await self._steps.fetch(turn, wanted)
+            self._change(rules.note_fetched(self._timeline, fetched, at=workflow.now()))
+        self._steps.know(self._timeline.fetched_context or {})
+
+    async def _ask_a_person(self, approval: WaitingApproval) -> tuple[Decision, str]:
+        """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
+        self._change(approvals.ask(self._timeline, approval, at=workflow.now()))
+        is_settled = partial(self._is_decided_or_moot, approval)
+        with suppress(TimeoutError):
+            await workflow.wait_condition(is_settled, timeout=approval.expires_at - workflow.now())
+        if approval.call_id not in self._decisions:
+            self._change(approvals.expire(self._timeline, approval.call_id, at=workflow.now()))
+        return self._decisions.pop(approval.call_id, ("expired", ""))
 
     def _close(self, progress: TurnProgress) -> None:
         close = rules.interrupt if progress.due else rules.complete
@@ -171,6 +195,26 @@ class SessionWorkflow:
     def check_end(self, command: EndSession) -> None:
         with refusals_as_errors():
             rules.end(self._timeline, command, at=workflow.now())
+
+    @workflow.update
+    async def approve(self, command: Decide) -> SessionHead:
+        """Let a tool call that waits for a person be made."""
+        return self._decide(command, "approved")
+
+    @approve.validator
+    def check_approve(self, command: Decide) -> None:
+        with refusals_as_errors():
+            approvals.decide(self._timeline, command, "approved", at=workflow.now())
+
+    @workflow.update
+    async def deny(self, command: Decide) -> SessionHead:
+        """Refuse a tool call that waits for a person; the model is told the reason."""
+        return self._decide(command, "denied")
+
+    @deny.validator
+    def check_deny(self, command: Decide) -> None:
+        with refusals_as_errors():
+            approvals.decide(self._timeline, command, "denied", at=workflow.now())
 
     @workflow.update
     async def await_greeting(self) -> SessionHead:
@@ -251,6 +295,16 @@ class SessionWorkflow:
             return
 
     # --- predicates and small change -------------------------------------------------------------
+
+    def _decide(self, command: Decide, decision: Decision) -> SessionHead:
+        self._updates += 1
+        with refusals_as_errors():
+            self._change(approvals.decide(self._timeline, command, decision, at=workflow.now()))
+        self._decisions[command.call_id] = (decision, command.reason)
+        return self.status()
+
+    def _is_decided_or_moot(self, approval: WaitingApproval) -> bool:
+        return approval.call_id in self._decisions or not self._timeline.is_awaited(approval.turn_id)
 
     def _needs_attention(self) -> bool:
         unanswered = any(turn_id not in self._answering for turn_id in self._timeline.pending)

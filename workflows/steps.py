@@ -1,12 +1,18 @@
 """What a turn needs while it is answered, each bought or called as an activity: replies, variables, tools."""
 
 import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 
+from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
+from domain.agent_tools import Approval, tool_behind
+from domain.approvals import Decision
 from domain.contracts import GenerateStepInput, StartSession
 from domain.engine import (
     Due,
@@ -22,18 +28,38 @@ from domain.engine import (
     take_result,
     variables,
 )
+from domain.templates import render
 from domain.tools import CallToolInput
+from domain.tree import WaitingApproval
 from domain.turns import Checkpoint, Turn
 from workflows.policies import calling, generating
 
+Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
+PRE_CALL = "pre_call_fetch"
+"""Stands for the id of the call that is made before the first opening."""
+
 
 class Steps:
-    """The steps of one session's turns. It keeps nothing but what the session was started with."""
+    """The steps of one session's turns.
 
-    def __init__(self, start: StartSession) -> None:
+    `ask` has a person decide on a tool call and returns the decision with its reason.
+    """
+
+    def __init__(self, start: StartSession, ask: Ask) -> None:
+        self._ask = ask
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
+
+    def know(self, fetched: Mapping[str, JsonValue]) -> None:
+        """Let what was looked up before the first opening join what the session was started with."""
+        self._context = {**self._start.initial_context, **fetched}
+
+    async def fetch(self, turn: Turn, tool: str) -> dict[str, JsonValue]:
+        """What the tool that the agent names for it finds out before the first opening; nothing if it fails."""
+        progress = self.begin(turn, None)
+        result = await self._call(progress, PRE_CALL, ToolCall(id=PRE_CALL, name=tool))
+        return result.assigned or object_in(result.content) if result.error is None else {}
 
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
         """Start to answer a turn from what the turns before it left."""
@@ -89,6 +115,29 @@ class Steps:
         )
 
     async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
+        """Run one tool, once a person has allowed it where its declaration wants that."""
+        tool = self._agent.tools[tool_behind(self._agent.tools, call.name) or call.name]
+        if tool.approval is not None:
+            decision, reason = await self._ask(self._approval(progress, call_id, call, tool.approval))
+            if decision == "denied":
+                return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
+            if decision == "expired":
+                return ToolResult(content="Nobody allowed this call in time; it was not made.", error="not_approved")
+        return await self._call(progress, call_id, call)
+
+    def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
+        values = {**variables(self._agent, self._context, progress.gathered_context), **call.arguments}
+        return WaitingApproval(
+            call_id=f"{progress.turn_id}.{call_id}",
+            turn_id=progress.turn_id,
+            tool=call.name,
+            arguments=call.arguments,
+            reason=render(wanted.reason, values),
+            requested_at=workflow.now(),
+            expires_at=workflow.now() + timedelta(seconds=wanted.timeout_seconds),
+        )
+
+    async def _call(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
         start = self._start
         try:
             result = await workflow.execute_activity_method(
@@ -125,6 +174,15 @@ class Steps:
             context=variables(self._agent, self._context, progress.gathered_context),
             timeout=start.timing.model_timeout,
         )
+
+
+def object_in(content: str) -> dict[str, JsonValue]:
+    """The JSON object that a text is, or an empty one."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def reason_of(error: ActivityError) -> str:
