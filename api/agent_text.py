@@ -1,4 +1,4 @@
-"""Agents as people write them: YAML or JSON text to a definition, with the place of every fault."""
+"""Agents as people write or export them: YAML or JSON text to a definition, with the place of every fault."""
 
 import json
 from collections.abc import Hashable
@@ -10,6 +10,7 @@ from yaml.nodes import MappingNode
 
 from domain.agent import AgentDefinition, Fault, InvalidAgent, parse_definition
 from domain.agent_faults import WHOLE, shown
+from domain.dograh import Imported, import_dograh
 
 Written = Literal["json", "yaml"]
 
@@ -22,7 +23,16 @@ def read_agent(text: bytes, written: Written) -> AgentDefinition:
 
     A text that is no YAML or JSON has one fault, whose place is a line and a column.
     """
-    return parse_definition(_read_json(text) if written == "json" else _read_yaml(text))
+    return parse_definition(_parsed(text, written))
+
+
+def read_export(text: bytes, written: Written, name: str) -> Imported:
+    """The agent in the text of a dograh workflow export, under the given name. Raises InvalidAgent as `read_agent`."""
+    return import_dograh(_parsed(text, written), name=name)
+
+
+def _parsed(text: bytes, written: Written) -> object:
+    return _read_json(text) if written == "json" else _read_yaml(text)
 
 
 def _read_json(text: bytes) -> object:

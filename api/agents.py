@@ -1,15 +1,18 @@
 """The routes of agents: store a new version, list them, look at one."""
 
 import asyncio
+from collections.abc import Callable
 from email.message import Message
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api import examples
-from api.agent_text import Written, read_agent
+from api.agent_text import Written, read_agent, read_export
 from api.answers import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
+from api.bodies import Phrase
 from api.problems import Problem, invalid, not_found
 from api.representations import Agent, PageOf
 from api.services import Cursor, In, Limit, Organization, accepting_commands
@@ -17,6 +20,10 @@ from domain.agent import AgentDefinition, InvalidAgent, warnings_for
 from store.agents import StoredAgent
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
+
+Agreed = tuple[AgentDefinition, tuple[str, ...]]
+"""A definition, and what deserves a look in it."""
+Reader = Callable[[bytes, Written], Agreed]
 
 MEDIA_TYPES: Final[dict[str, Written]] = {
     "application/json": "json",
@@ -28,7 +35,7 @@ _DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "description": "The definition, as JSON or YAML.",
+        "description": "The definition, or an export with `format=dograh`, as JSON or YAML.",
         "content": {
             "application/json": {"schema": _DEFINITION_SCHEMA, "example": examples.DEFINITION},
             "application/yaml": {"schema": {"type": "string"}, "example": examples.DEFINITION_YAML},
@@ -44,20 +51,39 @@ _BODY: Final[dict[str, Any]] = {
     dependencies=[accepting_commands],
     openapi_extra=_BODY,
     responses=described(
-        *("invalid_agent", "unauthenticated", "too_large", "unsupported_media_type", "validation_error", "unavailable"),
+        *(
+            "invalid_agent",
+            "invalid_request",
+            "unauthenticated",
+            "too_large",
+            "unsupported_media_type",
+            "validation_error",
+            "unavailable",
+        ),
         status=201,
         says="The new version",
         example=examples.AGENT,
         also={200: {"model": Agent, "description": "The latest version, which is equal to what was sent."}},
     ),
 )
-async def push_agent(request: Request, organization: Organization, within: In) -> Response:
-    """Store a new version of the agent of that name; a definition equal to the latest one adds none."""
-    definition = await _definition_in(request)
+async def push_agent(
+    *,
+    request: Request,
+    organization: Organization,
+    within: In,
+    format: Annotated[Literal["playhead", "dograh"], Query(description="What the body is.")] = "playhead",
+    name: Annotated[Phrase | None, Query(description="The agent's name: an export has none of its own.")] = None,
+) -> Response:
+    """Store a new version of the agent of that name; a definition equal to the latest one adds none.
+
+    With `format=dograh` the body is a workflow export of that product, and `name` is required. What an export says
+    that has no place in a text chat is named in `warnings`.
+    """
+    definition, warnings = await _agent_in(request, _reader(format, name))
     latest = await within.agents.find(organization, definition.name)
     if latest is not None and latest.name == definition.name and latest.definition == definition:
         return _answer(latest)
-    added = await within.agents.add_version(organization, definition, warnings_for(definition))
+    added = await within.agents.add_version(organization, definition, warnings)
     return _answer(added, status=201)
 
 
@@ -102,8 +128,29 @@ async def get_agent_version(
     return _answer(agent)
 
 
-async def _definition_in(request: Request) -> AgentDefinition:
-    """The definition in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
+def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
+    """How the body is read. A definition names itself; an export is named by the caller."""
+    if form == "dograh" and name is not None:
+        return partial(_read_export, name=name)
+    if form == "playhead" and name is None:
+        return _read_agent
+    says = "is required with format=dograh" if form == "dograh" else "goes with format=dograh only"
+    detail = f"The name in the query {says}: an export has none of its own, and a definition has one."
+    raise invalid("invalid_request", detail, [("query.name", says)])
+
+
+def _read_agent(text: bytes, written: Written) -> Agreed:
+    definition = read_agent(text, written)
+    return definition, warnings_for(definition)
+
+
+def _read_export(text: bytes, written: Written, name: str) -> Agreed:
+    imported = read_export(text, written, name)
+    return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
+
+
+async def _agent_in(request: Request, read: Reader) -> Agreed:
+    """The agent in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
     written = MEDIA_TYPES.get(header.get_content_type())
@@ -111,7 +158,7 @@ async def _definition_in(request: Request) -> AgentDefinition:
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the definition with a Content-Type of {accepted}.")
     try:
-        return await asyncio.to_thread(read_agent, await request.body(), written)
+        return await asyncio.to_thread(read, await request.body(), written)
     except InvalidAgent as error:
         faults = error.faults
         count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"

@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from fastapi import FastAPI
 from temporalio.client import Client
 
 from api import agents, framework_errors, health, openapi, sessions, usage
 from api.body_limit import BodyLimit
+from api.compat.routes import router as text_chat
 from api.observing import Observing
 from api.services import build_services
 from playhead.settings import Settings, is_loopback
 from store.database import Database
+
+_ROUTERS: Final = (sessions.router, agents.router, usage.router, health.router, text_chat)
 
 
 def create_app(settings: Settings, *, client: Client, database: Database) -> FastAPI:
@@ -37,7 +41,7 @@ def create_app(settings: Settings, *, client: Client, database: Database) -> Fas
         redoc_url=None,
         redirect_slashes=False,
         # Routes of the application itself: a router that is included is searched and resolved again at each request.
-        routes=[route for part in (sessions, agents, usage, health) for route in part.router.routes],
+        routes=[route for router in _ROUTERS for route in router.routes],
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services

@@ -37,7 +37,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key. `playhead dev` needs none."}
     }
     for path, operations in document["paths"].items():
-        if path.startswith("/v1/"):
+        if path.startswith(("/v1/", "/api/v1/")):
             for operation in operations.values():
                 operation["security"] = [{"key": []}]
     return document

@@ -71,6 +71,13 @@ class Timelines:
             raise not_found("session", session_id)
         return known
 
+    async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
+        """A session of this organization by its integer alias, as far as it never changes."""
+        found = await self._sessions.numbered(organization_id, number)
+        if found is not None:
+            self.remember(found)
+        return found
+
     def remember(self, session: StoredSession) -> None:
         """Keep what never changes about a session, so that its messages need not ask the store."""
         self._remembered[session.id] = session
@@ -100,8 +107,27 @@ class Timelines:
         self._latest.keep(session.id, snapshot)
         return snapshot
 
+    async def whole(self, session: StoredSession) -> TimelineView:
+        """The session as `now` shows it, with every turn of its visible branch: it costs as much as there are turns."""
+        try:
+            view = await self.live(session)
+        except NoLiveAnswer as error:
+            view, _ = await self._recorded(session, error.status)
+        if not view.turns or view.turns[0].parent_id is None:
+            return view
+        older = await self._sessions.turns(
+            session.id, leaf_turn_id=view.turns[0].parent_id, limit=view.head.turns_before
+        )
+        return view.model_copy(update={"turns": (*older, *view.turns)})
+
     async def recorded(self, session: StoredSession, closed_as: WorkflowExecutionStatus | None = None) -> Snapshot:
         """The session as the store knows it. `closed_as` is how its workflow ended, when that is known."""
+        view, as_of = await self._recorded(session, closed_as)
+        return Snapshot.of(view, as_of=as_of)
+
+    async def _recorded(
+        self, session: StoredSession, closed_as: WorkflowExecutionStatus | None
+    ) -> tuple[TimelineView, datetime]:
         stored = await self._sessions.find(session.organization_id, session.id)
         if stored is None:
             raise not_found("session", session.id)
@@ -111,8 +137,13 @@ class Timelines:
         branches = await self._sessions.branches(session.id)
         turns = await self._recorded_turns(session.id, head, MAX_VISIBLE_TURNS)
         views = [await self._branch(session.id, branch) for branch in branches[-MAX_BRANCHES:]]
-        view = TimelineView(head=head, turns=tuple(turns), discarded_branches=tuple(views))
-        return Snapshot.of(view, as_of=stored.recorded_at or datetime.now(UTC))
+        view = TimelineView(
+            head=head,
+            turns=tuple(turns),
+            discarded_branches=tuple(views),
+            future=await self._recorded_future(session.id, head),
+        )
+        return view, stored.recorded_at or datetime.now(UTC)
 
     async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the visible branch, oldest first; the next page is the one before it in time.
@@ -181,6 +212,13 @@ class Timelines:
             return []
         return await self._sessions.turns(session_id, leaf_turn_id=head.head_turn_id, limit=limit)
 
+    async def _recorded_future(self, session_id: str, head: SessionHead) -> tuple[Turn, ...]:
+        """The recorded turns past the cursor of a rewind, oldest first."""
+        if head.leaf_turn_id is None or head.leaf_turn_id == head.head_turn_id:
+            return ()
+        newest = await self._sessions.turns(session_id, leaf_turn_id=head.leaf_turn_id, limit=MAX_VISIBLE_TURNS)
+        return _after(head.head_turn_id, newest)
+
     async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
         """What a session is between its start and the first time it is recorded."""
         definition = await self._agents.definition(session.agent_id, session.agent_version)
@@ -189,14 +227,19 @@ class Timelines:
 
     async def _branch(self, session_id: str, branch: DiscardedBranch) -> BranchView:
         newest = await self._sessions.turns(session_id, leaf_turn_id=branch.leaf_turn_id, limit=MAX_BRANCH_TURNS)
-        shared = next((place for place, turn in enumerate(newest) if turn.id == branch.rewound_from_turn_id), -1)
         return BranchView(
             id=branch.id,
             rewound_from_turn_id=branch.rewound_from_turn_id,
             leaf_turn_id=branch.leaf_turn_id,
             discarded_at=branch.discarded_at,
-            turns=tuple(newest[shared + 1 :]),
+            turns=_after(branch.rewound_from_turn_id, newest),
         )
+
+
+def _after(turn_id: str | None, turns: list[Turn]) -> tuple[Turn, ...]:
+    """The turns that follow the given one; all of them when it is not there."""
+    place = next((place for place, turn in enumerate(turns) if turn.id == turn_id), -1)
+    return tuple(turns[place + 1 :])
 
 
 def _given_up(head: SessionHead, closed_as: WorkflowExecutionStatus) -> SessionHead:

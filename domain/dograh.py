@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,12 +24,11 @@ class Imported:
     """An agent that was read from an export.
 
     `warnings` name what was left out, each with its place in the export; what deserves a look in the agent
-    itself is told by `warnings_for`. `origin` has the export's id of every node of the definition.
+    itself is told by `warnings_for`. Every node of the definition knows its `origin`.
     """
 
     definition: AgentDefinition
     warnings: tuple[str, ...]
-    origin: Mapping[str, str]
 
 
 def import_dograh(export: object, *, name: str) -> Imported:
@@ -55,7 +54,7 @@ def import_dograh(export: object, *, name: str) -> Imported:
         raise InvalidAgent(dict.fromkeys(faults)) from refusal
     if faults:
         raise InvalidAgent(dict.fromkeys(faults))
-    return Imported(definition=definition, warnings=tuple(import_warnings(read)), origin=draft.origin)
+    return Imported(definition=definition, warnings=tuple(import_warnings(read)))
 
 
 class _Draft:
@@ -63,7 +62,6 @@ class _Draft:
 
     def __init__(self, export: Export, name: str) -> None:
         self.faults: list[Fault] = []
-        self.origin: dict[str, str] = {}
         self._sources: dict[str, Location] = {"name": ("name",)}
         self._node_places: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
@@ -126,11 +124,17 @@ class _Draft:
     def _take_node(self, node: ExportedNode) -> None:
         node_id = self._ids[node.id]
         location = ("nodes", node_id)
-        self.origin[node_id] = node.id
         self._node_places.add(place_of(location))
         self._stands_at(location, node.location)
         self._arrows[node_id] = []
-        part = self._nodes[node_id] = {"end": node.type == END, "transitions": self._arrows[node_id]}
+        origin = {"id": node.id, "name": node.name}
+        part = self._nodes[node_id] = {
+            "end": node.type == END,
+            "transitions": self._arrows[node_id],
+            "origin": origin,
+        }
+        self._stands_at((*location, "origin"), (*node.location, "id"))
+        self._stands_at((*location, "origin", "name"), node.at("name"))
         for field, taken in _NODE_FIELDS.items():
             self._stands_at((*location, taken), node.at(field))
             value = node.data.get(field)

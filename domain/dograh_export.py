@@ -35,9 +35,14 @@ class ExportedNode:
         return self.type in CONVERSING
 
     @property
+    def name(self) -> str:
+        """The name a person gave it, else its id."""
+        return name if isinstance(name := self.data.get("name"), str) and name.strip() else self.id
+
+    @property
     def title(self) -> str:
-        """The name a person gave it, else its id, quoted for a message."""
-        return shown(name if isinstance(name := self.data.get("name"), str) and name.strip() else self.id)
+        """Its name, quoted for a message."""
+        return shown(self.name)
 
     def at(self, *fields: str | int) -> Location:
         """The location of a field in its data."""

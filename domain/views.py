@@ -1,5 +1,6 @@
 """How a session is seen from outside: its head, small and with every answer, and its visible turns."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
@@ -8,7 +9,7 @@ from pydantic import JsonValue
 from domain.agent import AgentDefinition
 from domain.durable import Durable
 from domain.engine import start_checkpoint
-from domain.tree import Timeline
+from domain.tree import Timeline, WaitingApproval
 from domain.turns import SessionStatus, Turn
 from domain.usage import Cost, Usage
 
@@ -21,7 +22,10 @@ MAX_BRANCH_TURNS = 50
 
 
 class SessionHead(Durable):
-    """Everything about a session that changes and is small. `run_id` and `version` name one state of it exactly."""
+    """Everything about a session that changes and is small. `run_id` and `version` name one state of it exactly.
+
+    `head_turn_id` is the newest turn that is seen; after a rewind `leaf_turn_id` is the last one past the cursor.
+    """
 
     run_id: str
     version: int
@@ -36,8 +40,11 @@ class SessionHead(Durable):
     usage: Usage
     cost: Cost
     turns_before: int
+    approvals: tuple[WaitingApproval, ...] = ()
+    fetched_context: dict[str, JsonValue] = {}
     created_at: datetime
     updated_at: datetime
+    leaf_turn_id: str | None = None
 
 
 class BranchView(Durable):
@@ -51,11 +58,15 @@ class BranchView(Durable):
 
 
 class TimelineView(Durable):
-    """A session as people see it: the visible branch, oldest first, and the branches that were given up."""
+    """A session as people see it: the visible branch, oldest first, and the branches that were given up.
+
+    `future` are the turns past the cursor of a rewind, oldest first, until the next message gives them up.
+    """
 
     head: SessionHead
     turns: tuple[Turn, ...]
     discarded_branches: tuple[BranchView, ...] = ()
+    future: tuple[Turn, ...] = ()
 
 
 def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
@@ -81,16 +92,22 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
         usage=timeline.usage.model_copy(update={"duration_seconds": round(elapsed, 3)}),
         cost=timeline.cost,
         turns_before=max((newest.index + 1 if newest else 0) - MAX_VISIBLE_TURNS, 0),
+        approvals=timeline.approvals,
+        fetched_context=timeline.fetched_context or {},
         created_at=timeline.created_at,
         updated_at=timeline.updated_at,
+        leaf_turn_id=timeline.leaf_id,
     )
 
 
 def recorded_head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
     """The head as the store keeps it: its newest turn is the newest that is closed, for only those are recorded."""
     head = head_of(timeline, agent, run_id)
-    closed = next((turn.id for turn in timeline.visible_turns() if turn.status != "pending"), None)
-    return head.model_copy(update={"head_turn_id": closed})
+    closed = {
+        "head_turn_id": _newest_closed(timeline.visible_turns()),
+        "leaf_turn_id": _newest_closed(timeline.path_to(timeline.leaf_id)),
+    }
+    return head.model_copy(update=closed)
 
 
 def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> TimelineView:
@@ -106,6 +123,14 @@ def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> Timeline
         )
         for branch in timeline.discarded_branches[-MAX_BRANCHES:]
     )
+    future = list(islice(timeline.turns_past_cursor(), MAX_VISIBLE_TURNS))
     return TimelineView(
-        head=head_of(timeline, agent, run_id), turns=tuple(newest_first[::-1]), discarded_branches=branches
+        head=head_of(timeline, agent, run_id),
+        turns=tuple(newest_first[::-1]),
+        discarded_branches=branches,
+        future=tuple(future[::-1]),
     )
+
+
+def _newest_closed(newest_first: Iterable[Turn]) -> str | None:
+    return next((turn.id for turn in newest_first if turn.status != "pending"), None)

@@ -14,6 +14,12 @@ MOST_COMPLETIONS = 100
 
 app = typer.Typer(help="Check, store and look at agents.", no_args_is_help=True)
 
+Format = Literal["playhead", "dograh"]
+ReadAs = Annotated[Format, typer.Option("--format", help="What the files are: dograh is a workflow export.")]
+Name = Annotated[
+    str | None,
+    typer.Option(help="The agent's name, with --format dograh.", show_default="the file's name without its ending"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Files = Annotated[
     list[Path], typer.Argument(help="Agent definitions, YAML or JSON.", exists=True, dir_okay=False, readable=True)
@@ -36,11 +42,12 @@ Agent = Annotated[str, typer.Argument(help="Name or id of the agent.", autocompl
 
 
 @app.command()
-def validate(files: Files, json: AsJson = False) -> None:
+def validate(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
     """Check definitions without storing them; needs no service. Exit status 1 when one has faults."""
     from playhead.rendering import note, print_json
 
-    reports = [_report_on(file) for file in files]
+    _require_one_name(files, format, name)
+    reports = [_report_on(file, format, name) for file in files]
     if json:
         print_json(reports)
     else:
@@ -52,15 +59,17 @@ def validate(files: Files, json: AsJson = False) -> None:
 
 
 @app.command()
-def push(files: Files, json: AsJson = False) -> None:
+def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
     """Store definitions; one that differs from the newest version of its agent becomes the next version."""
     from playhead.client import ApiClient
     from playhead.rendering import note, print_json
 
+    _require_one_name(files, format, name)
     stored = []
     with ApiClient.of_environment() as api:
         for file in files:
-            agent = api.push_agent(file.read_bytes(), _written_as(file))
+            query = {"format": format, "name": name or file.stem} if format == "dograh" else {}
+            agent = api.push_agent(file.read_bytes(), _written_as(file), **query)
             stored.append(agent)
             if not json:
                 sys.stdout.write(f"{agent['name']} version {agent['version']} ({agent['id']})\n")
@@ -127,16 +136,27 @@ class _Report(TypedDict):
     warnings: list[str]
 
 
-def _report_on(file: Path) -> _Report:
-    from api.agent_text import read_agent
+def _require_one_name(files: list[Path], format: Format, name: str | None) -> None:
+    if name is not None and (format != "dograh" or len(files) > 1):
+        raise typer.BadParameter("--name names the agent of one file, and goes with --format dograh only")
+
+
+def _report_on(file: Path, format: Format, name: str | None) -> _Report:
+    from api.agent_text import read_agent, read_export
     from domain.agent import InvalidAgent, warnings_for
 
+    text, written = file.read_bytes(), _written_as(file)
+    left_out: tuple[str, ...] = ()
     try:
-        definition = read_agent(file.read_bytes(), _written_as(file))
+        if format == "dograh":
+            imported = read_export(text, written, name or file.stem)
+            definition, left_out = imported.definition, imported.warnings
+        else:
+            definition = read_agent(text, written)
     except InvalidAgent as error:
         faults = [{"place": fault.place, "message": fault.message} for fault in error.faults]
         return _Report(file=str(file), valid=False, errors=faults, warnings=[])
-    return _Report(file=str(file), valid=True, errors=[], warnings=list(warnings_for(definition)))
+    return _Report(file=str(file), valid=True, errors=[], warnings=[*left_out, *warnings_for(definition)])
 
 
 def _print_report(report: _Report) -> None:

@@ -186,10 +186,10 @@ class ApiClient:
     ) -> None:
         self._http.close()
 
-    def push_agent(self, definition: bytes, form: Literal["json", "yaml"]) -> AgentBody:
-        """Store a definition as the newest version of its agent."""
+    def push_agent(self, definition: bytes, form: Literal["json", "yaml"], **query: str) -> AgentBody:
+        """Store a definition as the newest version of its agent; `query` is that of `POST /v1/agents`."""
         content = {"Content-Type": f"application/{form}"}
-        return cast(AgentBody, self._call("POST", "/v1/agents", content=definition, headers=content))
+        return cast(AgentBody, self._call("POST", "/v1/agents", query=query, content=definition, headers=content))
 
     def agents(self, *, limit: int | None = None) -> Iterator[AgentBody]:
         """The newest version of every agent."""

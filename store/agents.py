@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.agent import AgentDefinition
+from store.columns import LARGEST_NUMBER
 from store.database import Database
 from store.identifiers import new_id
 from store.pages import Page, number_after, page_of
@@ -98,6 +99,14 @@ class AgentStore:
             .order_by(case((is_id, 0), else_=1))
             .limit(1)
         )
+        async with self._database.read() as connection:
+            return await _one(connection, statement)
+
+    async def numbered(self, organization_id: str, number: int) -> StoredAgent | None:
+        """The latest version of the agent with this integer alias."""
+        if not 0 < number <= LARGEST_NUMBER:
+            return None
+        statement = _AGENT.where(agents.c.organization_id == organization_id, agents.c.number == number, _IS_LATEST)
         async with self._database.read() as connection:
             return await _one(connection, statement)
 

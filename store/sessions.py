@@ -23,7 +23,7 @@ from sqlalchemy import (
 from domain.tree import DiscardedBranch
 from domain.turns import SessionStatus, Turn
 from domain.views import SessionHead
-from store.columns import CleanText, Number, UtcDateTime
+from store.columns import LARGEST_NUMBER, CleanText, Number, UtcDateTime
 from store.database import Database
 from store.pages import Page, moment_and_number_after, page_of
 from store.settlement import message_key
@@ -66,6 +66,9 @@ class StoredSession(NewSession):
 
 _BY_ID = select(sessions).where(
     sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id")
+)
+_BY_NUMBER = select(sessions).where(
+    sessions.c.number == bindparam("number"), sessions.c.organization_id == bindparam("organization_id")
 )
 _IN_SESSION = turns.c.session_id == bindparam("session_id", type_=CleanText())
 _AFTER_ALL = 2**31 - 1
@@ -132,6 +135,15 @@ class SessionStore:
         key = {"organization_id": organization_id, "session_id": session_id}
         async with self._database.read() as connection:
             row = (await connection.execute(_BY_ID, key)).one_or_none()
+        return _session(row) if row is not None else None
+
+    async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
+        """The organization's session with this integer alias."""
+        if not 0 < number <= LARGEST_NUMBER:
+            return None
+        key = {"organization_id": organization_id, "number": number}
+        async with self._database.read() as connection:
+            row = (await connection.execute(_BY_NUMBER, key)).one_or_none()
         return _session(row) if row is not None else None
 
     async def organization_of(self, session_id: str) -> str | None:

@@ -72,8 +72,8 @@ def imported_or_refused(export: object) -> None:
         str(outcome).encode()  # what is said about text that cannot be encoded can itself be sent
         return
     assert parse_definition(json.loads(outcome.definition.model_dump_json())) == outcome.definition
-    assert outcome.origin.keys() == outcome.definition.nodes.keys()
-    assert len(set(outcome.origin.values())) == len(outcome.origin)
+    origins = [node.origin.id for node in outcome.definition.nodes.values() if node.origin]
+    assert len(set(origins)) == len(origins) == len(outcome.definition.nodes)
     for told in outcome.warnings:
         told.encode()
         assert ": " in told
