@@ -12,10 +12,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from domain.agent import AgentDefinition
+from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, OfferedTool
 from domain.contracts import GenerateStepInput, GenerateStepResult, StepHeartbeat
 from domain.engine import Extracted, ModelReply, instructions_at
-from domain.extraction import schema_of, values_of
+from domain.extraction import RECORD_TOOL, schema_of, values_of
 from domain.turns import Message
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ NO_ARGUMENTS: dict[str, JsonValue] = {"type": "object", "properties": {}}
 """The JSON schema of a transition's arguments."""
 MOST_PROVIDER_FAILURES = 5
 """How often a provider may fail one step before the turn fails."""
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
 HEARTBEATS_PER_TIMEOUT = 4
 """A worker reports this often within the time after which it counts as dead."""
 LONGEST_SAVE_PAUSE = 5.0
@@ -131,10 +134,11 @@ class ModelActivities:
         """Read the variables of a node from the conversation, with one model call that is bought like any step."""
         bought = (await self._once(input, self._extract)).reply
         definition = await self._agents.definition(input.agent.id, input.agent.version)
-        found = bought.tool_calls[0].arguments if bought.tool_calls else None
+        recorded = next((call.arguments for call in bought.tool_calls if call.name == RECORD_TOOL), None)
+        is_readable = recorded is not None and recorded.keys() != {UNPARSED}
         return Extracted(
-            values=values_of(definition.nodes[input.node_id].extract, found or {}),
-            error=None if found is not None else "The model recorded nothing.",
+            values=values_of(definition.nodes[input.node_id].extract, recorded or {}),
+            error=None if is_readable else "The model recorded nothing that can be read.",
             usage=bought.usage,
             cost=bought.cost,
         )
@@ -211,8 +215,10 @@ def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:
     failures = _provider_failures() + 1
     activity.heartbeat(StepHeartbeat(provider_failures=failures))
     final = failure.permanent or failures >= MOST_PROVIDER_FAILURES
-    pause = timedelta(seconds=failure.retry_after) if failure.retry_after and not final else None
-    return ApplicationError(str(failure), type="model_failed", non_retryable=final, next_retry_delay=pause)
+    pause = timedelta(seconds=min(failure.retry_after, LONGEST_RETRY_AFTER)) if failure.retry_after else None
+    return ApplicationError(
+        str(failure), type="model_failed", non_retryable=final, next_retry_delay=None if final else pause
+    )
 
 
 def _provider_failures() -> int:

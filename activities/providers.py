@@ -23,6 +23,7 @@ from pydantic_ai.messages import (
     ModelRequestPart,
     ModelResponse,
     TextPart,
+    ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
@@ -34,6 +35,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from activities.demo import demo_model
 from activities.model import ExtractionCall, ModelAnswer, ModelCall, ProviderFailed
+from domain.agent_names import UNPARSED
 from domain.agent_tools import OfferedTool
 from domain.engine import ModelReply, ToolCall
 from domain.extraction import EXTRACTION_INSTRUCTIONS, RECORD_TOOL
@@ -67,7 +69,7 @@ class ModelProviders:
         new = _as_model_messages(call.messages)
         async with _failures_told(call.model, call.timeout):
             model = self._model(call.model)
-            response = await _ask(model, call, new)
+            response = _whole(await _ask(model, call, new))
         return ModelAnswer(
             reply=self._reply(model, response),
             messages=ModelMessagesTypeAdapter.dump_json([*new, response]).decode(),
@@ -77,7 +79,7 @@ class ModelProviders:
         """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation."""
         async with _failures_told(call.model, call.timeout):
             model = self._model(call.model)
-            response = await _ask_for_data(model, call)
+            response = _whole(await _ask_for_data(model, call))
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
@@ -254,10 +256,27 @@ def _offered(tool: OfferedTool) -> ToolDefinition:
 
 def _tool_call(part: ToolCallPart) -> ToolCall:
     try:
-        arguments: dict[str, JsonValue] = part.args_as_dict()
+        arguments: dict[str, JsonValue] = part.args_as_dict(raise_if_invalid=True)
     except (ValueError, AssertionError):
-        arguments = {"malformed": part.args_as_json_str()}
+        arguments = {UNPARSED: str(part.args)}
     return ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=arguments)
+
+
+def _whole(response: ModelResponse) -> ModelResponse:
+    """The reply without halves of characters, which neither the store nor Temporal can hold.
+
+    Some providers cut their stream in the middle of a character; where both halves came, they are joined.
+    """
+    for part in response.parts:
+        if isinstance(part, TextPart | ThinkingPart):
+            part.content = _whole_text(part.content)
+        elif isinstance(part, ToolCallPart) and isinstance(part.args, str):
+            part.args = _whole_text(part.args)
+    return response
+
+
+def _whole_text(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _provider_without_retries(name: str) -> Provider[object]:

@@ -156,7 +156,7 @@ def parse_definition(data: object) -> AgentDefinition:
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
     """What works in a valid definition but deserves a look, as sentences with their places."""
-    return (*_unset_variables(definition), *_missing_end(definition), *_stored_only(definition))
+    return (*_unset_variables(definition), *_missing_end(definition))
 
 
 def mermaid(definition: AgentDefinition) -> str:
@@ -214,14 +214,6 @@ def _missing_end(definition: AgentDefinition) -> Iterable[str]:
             "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
             "sessions go on until somebody ends them or a limit is reached"
         )
-
-
-def _stored_only(definition: AgentDefinition) -> Iterable[str]:
-    if definition.tools:
-        yield "tools: tools are stored but not offered to the model yet"
-    for name, node in definition.nodes.items():
-        if node.extract:
-            yield f"nodes.{name}.extract: variables are stored but not extracted from the conversation yet"
 
 
 def _label(text: str) -> str:

@@ -200,13 +200,7 @@ def advance(
         progress = _answered(agent, progress)
     else:
         progress = _take_blank_reply(agent, progress)
-    limit = agent.limits.max_steps_per_turn
-    if progress.due and progress.steps >= limit:
-        return progress.failed(
-            f"The turn took {limit} model calls without coming to an answer. "
-            "Raise limits.max_steps_per_turn, or look for transitions that lead in a circle."
-        )
-    return progress
+    return _within_limit(agent, progress)
 
 
 def take_result(
@@ -223,8 +217,9 @@ def take_result(
     if result.error:
         payload["error"] = result.error
     taken = _returned(progress, call, result.content)._happened("tool_call_result", at, **payload)
+    place = taken.calls.index(call)
     taken = taken._with(
-        calls=tuple(each for each in taken.calls if each.id != call.id),
+        calls=(*taken.calls[:place], *taken.calls[place + 1 :]),
         gathered_context={**taken.gathered_context, **result.assigned},
     )
     return _go_on(agent, taken, at, initial_context)
@@ -251,7 +246,18 @@ def take_extraction(
     )._happened("variables_extracted", at, **payload)
     if learned.leaving is None:
         return learned._with(outcome="ended")
-    return _leave(agent, learned, learned.leaving, at, initial_context)
+    return _within_limit(agent, _leave(agent, learned, learned.leaving, at, initial_context))
+
+
+def _within_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
+    """Give the turn up once it may not ask for another reply. Variables are read all the same: they lead to none."""
+    limit = agent.limits.max_steps_per_turn
+    if progress.due not in ("reply", "tools") or progress.steps < limit:
+        return progress
+    return progress.failed(
+        f"The turn took {limit} model calls without coming to an answer. "
+        "Raise limits.max_steps_per_turn, or look for transitions that lead in a circle."
+    )
 
 
 def _take_tool_calls(

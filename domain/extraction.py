@@ -1,5 +1,6 @@
 """Variables that a node learns from the conversation: what a model is asked for, and what of its answer counts."""
 
+import json
 from collections.abc import Sequence
 from math import isfinite
 
@@ -13,6 +14,8 @@ EXTRACTION_INSTRUCTIONS = (
     "Read the conversation and record the variables with the tool. Record only what was actually said; leave out "
     "what is not known. Later words count more than earlier ones."
 )
+
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def schema_of(wanted: Sequence[Extraction]) -> dict[str, JsonValue]:
@@ -33,23 +36,43 @@ def values_of(wanted: Sequence[Extraction], found: dict[str, JsonValue]) -> dict
 
 
 def _typed(variable: Extraction, value: JsonValue) -> JsonValue:
-    if variable.type == "boolean":
-        words: dict[object, bool] = {"true": True, "yes": True, "false": False, "no": False}
-        return value if isinstance(value, bool) else words.get(str(value).strip().lower())
-    if variable.type == "number":
-        return _number(value)
+    match variable.type:
+        case "boolean":
+            return _truth(value)
+        case "number":
+            return _number(value)
+        case "string":
+            return _words(value)
+
+
+def _words(value: JsonValue) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
-    return None if value is None or isinstance(value, dict | list) else str(value)
+    return None if value is None or isinstance(value, dict | list) else json.dumps(value)
 
 
-def _number(value: JsonValue) -> JsonValue:
-    if isinstance(value, bool) or value is None:
-        return None
+def _truth(value: JsonValue) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def _number(value: JsonValue) -> int | float | None:
+    """A number, whole where it is; one that was written as a text counts too."""
+    if isinstance(value, str):
+        try:
+            value = int(value)  # before it is read as a float, which holds no more than some 15 digits
+        except ValueError:
+            value = _float(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _float(text: str) -> float | None:
     try:
-        number = float(str(value))
+        return float(text)
     except ValueError:
         return None
-    if not isfinite(number):
-        return None
-    return int(number) if number.is_integer() else number

@@ -1,9 +1,11 @@
 """One rich example of every contract: nothing in it is left at its default where something else is possible."""
 
+from datetime import timedelta
 from decimal import Decimal
 
-from domain.agent import AgentDefinition, Extraction, HttpTool, Limits, Node, Transition
-from domain.commands import EndSession, Rewind, SendMessage
+from domain.agent import AgentDefinition, Approval, Extraction, HttpTool, Limits, McpTool, Node, Origin, Transition
+from domain.approvals import ask
+from domain.commands import Decide, EndSession, Rewind, SendMessage
 from domain.contracts import (
     AgentRef,
     GenerateStepInput,
@@ -17,9 +19,11 @@ from domain.contracts import (
     Timing,
 )
 from domain.durable import Durable
-from domain.engine import ModelReply, ToolCall
+from domain.engine import Extracted, ModelReply, ToolCall
 from domain.refusals import Refusal
-from domain.timeline import complete
+from domain.timeline import complete, note_fetched
+from domain.tools import CallToolInput, CallToolResult
+from domain.tree import WaitingApproval
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
 from domain.views import head_of, view_of
@@ -39,7 +43,9 @@ DEFINITION = AgentDefinition(
             extract=(Extraction(name="party_size", type="number", hint="how many guests"),),
             transitions=(Transition(name="bye", when="the caller is done", to="goodbye", say="One moment."),),
         ),
-        "goodbye": Node(prompt="Say goodbye.", end=True, use_global_prompt=False),
+        "goodbye": Node(
+            prompt="Say goodbye.", end=True, use_global_prompt=False, origin=Origin(id="7", name="Good bye!")
+        ),
     },
     tools={
         "find_table": HttpTool(
@@ -50,10 +56,19 @@ DEFINITION = AgentDefinition(
             url="https://example.com/tables",
             headers={"X-Tenant": "osteria"},
             timeout_seconds=2.5,
-        )
+            retries=1,
+            retry_pause_seconds=0.5,
+            max_response_bytes=1_000,
+            assign={"table": "tables.0"},
+            approval=Approval(timeout_seconds=60, reason="A table for {{guests}}."),
+            secrets=("BOOKING_KEY",),
+            body={"guests": "{{guests}}"},
+        ),
+        "crm": McpTool(kind="mcp", url="https://example.com/mcp", allow=("find",), secrets=("CRM_KEY",)),
     },
     context={"first_name": None, "guests": [1, {"vip": True}]},
     limits=Limits(inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5),
+    pre_call_fetch="find_table",
 )
 MESSAGES: tuple[Message, ...] = (
     AgentSaid(text="Good evening Ann."),
@@ -89,6 +104,7 @@ def example_records() -> dict[str, Durable]:
         SendMessage(text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False),
         Rewind(turn_id="t1", before=True, expected_revision=4),
         EndSession(reason="done", expected_revision=4),
+        Decide(call_id="t1.1.0.c1", reason="It is too expensive.", expected_revision=4),
         AGENT,
         Timing(model_timeout=60, heartbeat=5, retry_initial=0.5, retry_maximum=10, settle_within=1),
         StartSession(
@@ -129,6 +145,23 @@ def example_records() -> dict[str, Durable]:
             facts=timeline.unrecorded.facts,
         ),
         SettleTurnsResult(billed=2),
+        CallToolInput(
+            session_id="ses_1",
+            organization_id="org_1",
+            turn_id="t1",
+            call_id="1.0.c1",
+            agent=AGENT,
+            tool="find_table",
+            arguments={"guests": 2},
+            context={"first_name": "Ann"},
+        ),
+        CallToolResult(content="Error (http_error): away.", error="http_error", status=503, assigned={"table": 7}),
+        Extracted(
+            values={"party_size": 2, "vip": True},
+            error="The model recorded nothing that can be read.",
+            usage=REPLY.usage,
+            cost=REPLY.cost,
+        ),
         head,
         view_of(timeline, DEFINITION, "run-1"),
         Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
@@ -139,6 +172,7 @@ def example_records() -> dict[str, Durable]:
 def _eventful() -> Conversation:
     """A conversation with a discarded branch, a rewind, a failure, a queue, and everything else a timeline keeps."""
     talk = Conversation().greeted()
+    talk.timeline = note_fetched(talk.timeline, {"member": True}, at=talk.tick())
     first = talk.say("A table. ä 🙂", message_id="m1")
     progress = answered(first, "Let me see.").model_copy(
         update={"usage": REPLY.usage, "cost": REPLY.cost, "gathered_context": {"guests": 2}, "messages": MESSAGES}
@@ -153,4 +187,14 @@ def _eventful() -> Conversation:
     talk.rewind(first)
     talk.say("Once more.", message_id="m4")
     talk.say("And then?", message_id="m5", on_busy="enqueue")
+    waiting = WaitingApproval(
+        call_id="t5.1.0.c1",
+        turn_id="t5",
+        tool="find_table",
+        arguments={"guests": 2},
+        reason="It costs money.",
+        requested_at=talk.now,
+        expires_at=talk.now + timedelta(hours=1),
+    )
+    talk.timeline = ask(talk.timeline, waiting, at=talk.tick())
     return talk

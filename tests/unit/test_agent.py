@@ -345,10 +345,7 @@ def test_warnings_name_what_works_but_deserves_a_look() -> None:
     assert [warning.split(" ")[:2] for warning in warnings] == [
         ["nodes.greet.greeting:", "first_name"],
         ["nodes.greet.greeting:", "venue.name"],
-        ["tools:", "tools"],
-        ["nodes.greet.extract:", "variables"],
     ]
-    assert "tools are stored but not offered to the model yet" in warnings[2]
 
 
 def test_an_agent_that_never_ends_is_warned_about() -> None:
