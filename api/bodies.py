@@ -11,7 +11,7 @@ from api.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND
 from api.problems import invalid
 from domain.agent import Limits
 from domain.agent_faults import ReadableCopy
-from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.commands import Decide, EndSession, OnBusy, Rewind, SendMessage
 
 MAX_CONTEXT_BYTES: Final = 65_536
 """64 KiB of JSON for each of the values a session is created with: they travel in every view of it."""
@@ -136,6 +136,19 @@ class RewindBody(_Body):
     def command(self) -> Rewind:
         """The command of the domain."""
         return Rewind(turn_id=self.turn_id, before=self.before, expected_revision=self.expected_revision)
+
+
+class DecisionBody(_Body):
+    """Why a tool call may be made or not. The model is told when it was denied."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Refunds above 100 USD need a manager."}]})
+
+    reason: Annotated[str, Field(max_length=200)] = ""
+    expected_revision: ExpectedRevision = None
+
+    def command(self, call_id: str) -> Decide:
+        """The command of the domain."""
+        return Decide(call_id=call_id, reason=self.reason, expected_revision=self.expected_revision)
 
 
 class EndBody(_Body):

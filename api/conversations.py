@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from temporalio.client import (
@@ -26,7 +26,7 @@ from temporalio.common import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.temporal_errors import in_our_words
-from domain.commands import EndSession, Rewind, SendMessage
+from domain.commands import Decide, EndSession, Rewind, SendMessage
 from domain.contracts import (
     SendMessageResult,
     SessionResult,
@@ -112,6 +112,12 @@ class Conversations:
         """Move the cursor."""
         async with self._the_wait():
             return await self._handle(session_id).execute_update(SessionWorkflow.rewind, command)
+
+    async def decide(self, session_id: str, command: Decide, decision: Literal["approve", "deny"]) -> SessionHead:
+        """Let a tool call be made, or not."""
+        update = SessionWorkflow.approve if decision == "approve" else SessionWorkflow.deny
+        async with self._the_wait():
+            return await self._handle(session_id).execute_update(update, command)
 
     async def end(self, session_id: str, command: EndSession) -> SessionHead:
         """End the session."""

@@ -87,6 +87,7 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "revision": 4,
     "cursor_turn_id": None,
     "current_node_id": "booking",
+    "approvals": [],
     "is_completed": False,
     "completion_reason": None,
     "initial_context": {"first_name": "Ada"},

@@ -1,13 +1,13 @@
 """Commands that move a session without saying anything: rewinding it and ending it."""
 
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from api.conversations import Conversations
 from api.problems import Problem
 from api.snapshots import Snapshot
 from api.temporal_errors import SessionClosed, WaitEnded
 from api.timelines import Timelines
-from domain.commands import EndSession, Rewind
+from domain.commands import Decide, EndSession, Rewind
 from store.sessions import StoredSession
 
 
@@ -24,6 +24,16 @@ class Moves:
             await self._conversations.rewind(session.id, command)
         except SessionClosed as error:
             raise Problem("session_ended", "The session has ended and cannot be rewound.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def decide(self, session: StoredSession, command: Decide, decision: Literal["approve", "deny"]) -> Snapshot:
+        """Let a tool call that waits be made, or not. Raises Problem when that is refused."""
+        try:
+            await self._conversations.decide(session.id, command, decision)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended, and with it what waited.") from error
         except WaitEnded:
             self._not_taken()
         return await self._timelines.now(session)

@@ -80,6 +80,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "The message waited for its turn when the session was rewound, and was not answered.",
         {},
     ),
+    "approval_not_pending": Kind(
+        409,
+        "Nothing waits for this approval",
+        "No tool call of this id waits for an approval: it was decided, has expired or never was.",
+        {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
+    ),
     "session_ended": Kind(410, "The session has ended", "The session has ended and takes no more commands.", {}),
     "too_large": Kind(
         413,

@@ -90,6 +90,18 @@ class TemporalLink(Representation):
     ui_url: str | None
 
 
+class Approval(Representation):
+    """A tool call that waits for a person until `expires_at`; then it is not made."""
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    reason: str
+    requested_at: datetime
+    expires_at: datetime
+
+
 class SessionSummary(Representation):
     """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation."""
 
@@ -111,6 +123,7 @@ class SessionSummary(Representation):
     gathered_context: dict[str, JsonValue]
     annotations: dict[str, JsonValue]
     simulator: dict[str, JsonValue] | None
+    approvals: list[Approval] = []
     usage: Usage
     cost: Cost
     created_at: datetime

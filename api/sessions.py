@@ -1,6 +1,6 @@
 """The routes of sessions: open one, talk to it, rewind it, end it, and read what became of it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api import examples
 from api.answers import COMMAND_ERRORS, READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
-from api.bodies import EndBody, IdempotencyKey, NewMessage, NewSession, RewindBody
+from api.bodies import DecisionBody, EndBody, IdempotencyKey, NewMessage, NewSession, RewindBody
 from api.representations import Accepted, Branch, PageOf, Session, SessionSummary, Turn
 from api.services import Cursor, In, Limit, Organization, OwnSession, accepting_commands, note_subject
 from domain.turns import SessionStatus
@@ -145,6 +145,26 @@ async def rewind(session: OwnSession, body: RewindBody, within: In) -> Response:
     """Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
     from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent."""
     return within.answers.session(session, await within.moves.rewind(session, body.command()))
+
+
+@router.post(
+    "/{session_id}/approvals/{call_id}/{decision}",
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=described(
+        *COMMAND_ERRORS, "revision_conflict", "approval_not_pending", "session_ended", example=examples.SESSION
+    ),
+)
+async def decide(
+    session: OwnSession,
+    call_id: str,
+    decision: Literal["approve", "deny"],
+    within: In,
+    body: DecisionBody | None = None,
+) -> Response:
+    """Let a tool call of `approvals` be made, or not. Without an answer until `expires_at` it is not made."""
+    command = (body or DecisionBody()).command(call_id)
+    return within.answers.session(session, await within.moves.decide(session, command, decision))
 
 
 @router.post(
