@@ -10,6 +10,7 @@ from temporalio.client import Client
 from api import representations
 from api.app import create_app
 from api.bodies import EndBody, NewMessage, NewSession, RewindBody
+from api.compat import forms
 from api.problems import KINDS
 from domain.agent import parse_definition
 from store.database import Database
@@ -64,7 +65,14 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "GET /v1/sessions/{session_id}/branches",
         "POST /v1/sessions/{session_id}/messages",
         "POST /v1/sessions/{session_id}/rewind",
+        "POST /v1/sessions/{session_id}/approvals/{call_id}/{decision}",
         "POST /v1/sessions/{session_id}/end",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions",
+        "GET /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/messages",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/rewind",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/end",
+        "GET /api/v1/workflow/{workflow_id}/runs/{run_id}",
         "GET /v1/usage",
         "GET /v1/usage/ledger",
         "GET /healthz",
@@ -99,12 +107,14 @@ def test_every_answer_and_every_body_has_an_example(document: Json) -> None:
 def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json) -> None:
     for name, operation in operations(document):
         assert operation["description"], name
-        if " /v1/" in name:
+        if "/v1/" in name:
             assert {"401", "422", "500", "503"} <= set(operation["responses"]), name
             assert operation["security"] == [{"key": []}]
         for status, response in operation["responses"].items():
             for content_type, content in response.get("content", {}).items():
-                if int(status) >= 400:
+                if int(status) >= 400 and " /api/" in name:
+                    assert (content_type, set(content["example"])) == ("application/json", {"detail"}), (name, status)
+                elif int(status) >= 400:
                     assert content_type == "application/problem+json", (name, status)
                     assert all(example["value"]["status"] == int(status) for example in content["examples"].values())
 
@@ -118,8 +128,15 @@ def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
         assert "checkpoint" not in document["components"]["schemas"].get("Turn", {}).get("properties", {})
 
 
+def test_examples_of_the_compatible_routes_are_what_is_answered() -> None:
+    for model in (forms.TextSession, forms.Run):
+        (example,) = model.model_json_schema()["examples"]
+        assert model.model_validate(example).model_dump(mode="json") == example
+
+
 def test_examples_of_bodies_are_taken() -> None:
-    for model in (NewSession, NewMessage, RewindBody, EndBody):
+    compatible = (forms.CreateBody, forms.MessageBody, forms.RewindBody, forms.EndBody)
+    for model in (NewSession, NewMessage, RewindBody, EndBody, *compatible):
         (example,) = model.model_json_schema()["examples"]
         model.model_validate(example)
 
@@ -135,7 +152,13 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
         401: {"unauthenticated"},
         402: {"quota_exceeded"},
         404: {"not_found"},
-        409: {"revision_conflict", "turn_in_progress", "idempotency_mismatch", "superseded"},
+        409: {
+            "revision_conflict",
+            "turn_in_progress",
+            "idempotency_mismatch",
+            "approval_not_pending",
+            "superseded",
+        },
         410: {"session_ended"},
         413: {"too_large"},
         422: {"validation_error"},

@@ -288,7 +288,7 @@ def activities_on(
 ) -> list[Callable[..., Any]]:
     """The activities of a worker, on a store of the test's choice."""
     agents = AgentStore(database)
-    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1"])
+    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
     model = ModelActivities(
         steps=StepStore(database),
         agents=agents,
