@@ -19,7 +19,7 @@ MESSAGE_ID_PATTERN: Final = r"^[!-~]{1,200}$"
 """Printable ASCII without spaces: it is part of an id in Temporal, and a header's value."""
 
 
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
     """Refuse what PostgreSQL and UTF-8 cannot hold."""
     fault = next(iter(ReadableCopy(value).faults), None)
     if fault is not None:
@@ -45,8 +45,8 @@ def _as_version(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
+Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(storable)]
 Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
 MessageId = Annotated[str, StringConstraints(pattern=MESSAGE_ID_PATTERN)]
 IdempotencyKey = Annotated[

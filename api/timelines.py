@@ -113,11 +113,10 @@ class Timelines:
             view = await self.live(session)
         except NoLiveAnswer as error:
             view, _ = await self._recorded(session, error.status)
-        if not view.turns or view.turns[0].parent_id is None:
+        oldest = next(iter(view.turns), None)
+        if oldest is None or oldest.parent_id is None:
             return view
-        older = await self._sessions.turns(
-            session.id, leaf_turn_id=view.turns[0].parent_id, limit=view.head.turns_before
-        )
+        older = await self._sessions.turns(session.id, leaf_turn_id=oldest.parent_id, limit=oldest.index)
         return view.model_copy(update={"turns": (*older, *view.turns)})
 
     async def recorded(self, session: StoredSession, closed_as: WorkflowExecutionStatus | None = None) -> Snapshot:

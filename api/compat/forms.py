@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-from api.bodies import Text, Values
+from api.bodies import Text, Values, storable
 from api.compat import examples
 from domain.run_log import FeedbackType, Stamp
 from domain.turns import EventType, SessionStatus
@@ -46,7 +46,7 @@ class MessageBody(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.MESSAGE]})
 
-    text: Annotated[Text, Field(min_length=1)]
+    text: Annotated[str, StringConstraints(min_length=1), AfterValidator(storable)]
     expected_revision: int | None = None
 
 

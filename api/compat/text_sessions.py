@@ -29,6 +29,8 @@ from domain.usage import Usage
 from domain.views import BranchView, SessionHead, TimelineView
 from store.sessions import StoredSession
 
+QUALIFIED: Final = "user_qualified"
+"""How a conversation that came to an end node is said to have ended."""
 _UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused"})
 """Clients of the text chat know nothing of these; `/v1` shows them."""
 
@@ -74,7 +76,7 @@ def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
     gathered = head.gathered_context
     if not head.is_completed:
         return gathered
-    disposition = head.completion_reason
+    disposition = _disposition(head.completion_reason)
     tags = gathered.get("call_tags")
     tags = list(tags) if isinstance(tags, list) else []
     return {
@@ -83,6 +85,11 @@ def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
         "mapped_call_disposition": disposition,
         "call_tags": tags if disposition in tags else [*tags, disposition],
     }
+
+
+def _disposition(reason: JsonValue) -> JsonValue:
+    """Why a session ended, as the text chat calls it."""
+    return QUALIFIED if reason == "end_node" else reason
 
 
 def usage_info_of(usage: Usage) -> UsageInfo:
@@ -134,6 +141,8 @@ def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
     for event in turn.events:
         if event.type not in _UNKNOWN_EVENTS:
             payload = payload_of(event, agent.origin_of)
+            if event.type == "session_end":
+                payload = {"reason": _disposition(payload.get("reason"))}
             yield Event(type=event.type, created_at=event.created_at, payload=payload)
 
 

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+import yaml
 
 from api.examples import DEFINITION, DEFINITION_YAML
 from tests.api.agents import library
+from tests.api.compat.dental import dental_export
 from tests.api.desk import Caller, done, problem
 
 YAML = {"Content-Type": "application/yaml"}
@@ -73,6 +75,38 @@ async def test_malformed_json_is_named_with_line_and_column(caller: Caller) -> N
 async def test_other_forms_of_text_are_no_agents(caller: Caller) -> None:
     response = await caller.http.post("/v1/agents", content=DEFINITION_YAML, headers={"Content-Type": "text/plain"})
     assert "application/yaml" in problem(response, 415, "unsupported_media_type")["detail"]
+
+
+async def test_a_dograh_export_is_an_agent_under_the_name_given(caller: Caller) -> None:
+    response = await caller.post("/v1/agents", dental_export(), format="dograh", name="dental")
+    agent = done(response, 201)
+    assert (agent["name"], agent["version"], agent["definition"]["start"]) == ("dental", 1, "reception")
+    assert agent["definition"]["nodes"]["book_a_visit"]["origin"] == {"id": "2", "name": "Book a visit"}
+    assert any("Practice software" in warning for warning in agent["warnings"])
+    assert done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 200) == agent
+    pushed = await caller.push(agent["definition"])
+    assert (pushed["id"], pushed["version"]) == (agent["id"], 1), "what was imported can be pushed as it is"
+
+
+async def test_a_dograh_export_may_be_yaml(caller: Caller) -> None:
+    query = {"format": "dograh", "name": "dental"}
+    text = yaml.safe_dump(dental_export())
+    done(await caller.http.post("/v1/agents", params=query, content=text, headers=YAML), 201)
+
+
+async def test_faults_of_an_export_are_named_at_their_places_in_it(caller: Caller) -> None:
+    broken = dental_export()
+    broken["edges"][1]["target"] = "33"
+    refused = problem(await caller.post("/v1/agents", broken, format="dograh", name="dental"), 400, "invalid_agent")
+    assert "edges[1].target" in {error["place"] for error in refused["errors"]}
+
+
+async def test_an_export_needs_a_name_and_a_definition_has_one(caller: Caller) -> None:
+    for body, query in ((dental_export(), {"format": "dograh"}), (library(), {"name": "other"})):
+        refused = problem(await caller.post("/v1/agents", body, **query), 400, "invalid_request")
+        assert refused["errors"][0]["place"] == "query.name"
+    for query in ({"format": "vapi", "name": "dental"}, {"format": "dograh", "name": " "}):
+        problem(await caller.post("/v1/agents", dental_export(), **query), 422, "validation_error")
 
 
 async def test_agents_pushed_at_once_are_one_agent(caller: Caller) -> None:

@@ -104,3 +104,12 @@ async def test_definition_is_read_once(agents: AgentStore, database: Database) -
     assert not statements
     with pytest.raises(LookupError, match="no version 2"):
         await agents.definition(added.id, 2)
+
+
+async def test_agent_is_found_by_its_number_in_its_organization(agents: AgentStore) -> None:
+    await agents.add_version(ORGANIZATION, definition(prompt="one"), ())
+    latest = await agents.add_version(ORGANIZATION, definition(prompt="two"), ())
+    assert await agents.numbered(ORGANIZATION, latest.number) == latest
+    assert await agents.numbered("another", latest.number) is None
+    for unknown in (0, -1, latest.number + 1, 2**63, 10**30):
+        assert await agents.numbered(ORGANIZATION, unknown) is None

@@ -57,6 +57,14 @@ async def test_created_session_is_found_and_not_listed_before_it_was_settled(
     assert (listed.initial_context, listed.annotations) == ({"first_name": "Ada"}, {"case": 7})
 
 
+async def test_session_is_found_by_its_number_in_its_organization(database: Database, sessions: SessionStore) -> None:
+    created = await session_in(database)
+    assert await sessions.numbered(ORGANIZATION, created.number) == created
+    assert await sessions.numbered("another", created.number) is None
+    for unknown in (0, -1, created.number + 1, 2**63, 10**30):
+        assert await sessions.numbered(ORGANIZATION, unknown) is None
+
+
 async def test_session_of_another_organization_does_not_exist(database: Database, sessions: SessionStore) -> None:
     await session_in(database)
     assert await sessions.find("org_other", SESSION) is None

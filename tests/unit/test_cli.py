@@ -20,6 +20,7 @@ from playhead.failures import FINDING, UNREACHABLE, USAGE
 from playhead.temporal_server import free_port
 
 CHECKOUT = Path(__file__).parents[2]
+EXPORT = Path(__file__).parent / "exports" / "dental-reception.json"
 HEAVY = (
     "alembic",
     "domain",
@@ -235,6 +236,31 @@ def test_a_definition_is_pushed_as_it_was_written(api: HTTPServer, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert result.stdout == "booking-line version 3 (agt_5f0c91d2a4b7)\n"
     assert result.stderr == "warning: nodes: no end\n"
+
+
+def test_an_export_is_pushed_under_the_name_of_its_file_or_another(api: HTTPServer, tmp_path: Path) -> None:
+    for name, options in (("dental", []), ("front-desk", ["--name", "front-desk"])):
+        query = {"format": "dograh", "name": name}
+        api.expect_ordered_request("/v1/agents", method="POST", query_string=query).respond_with_json(AGENT, status=201)
+        file = agent_file(tmp_path, "{}", "dental.json")
+        result = playhead("agents", "push", "--format", "dograh", *options, file)
+        assert result.exit_code == 0, result.output
+
+
+def test_an_export_is_checked_without_any_service(tmp_path: Path) -> None:
+    result = playhead("agents", "validate", "--format", "dograh", str(EXPORT))
+    assert result.exit_code == 0
+    assert "dental-reception.json: valid\n  warning: workflow_definition.nodes" in result.stdout
+    result = playhead("agents", "validate", "--format", "dograh", agent_file(tmp_path, "{}", "empty.json"))
+    assert result.exit_code == FINDING
+    assert "  nodes: " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["push", "validate"])
+def test_a_name_is_for_one_export(command: str, tmp_path: Path) -> None:
+    one, other = agent_file(tmp_path, "{}", "one.json"), agent_file(tmp_path, "{}", "other.json")
+    assert playhead("agents", command, "--format", "dograh", "--name", "x", one, other).exit_code == USAGE
+    assert playhead("agents", command, "--name", "x", one).exit_code == USAGE
 
 
 def test_the_faults_of_a_refused_definition_are_listed(api: HTTPServer, tmp_path: Path) -> None:

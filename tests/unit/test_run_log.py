@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from domain.agent import AgentDefinition, parse_definition
+from domain.agent import AgentDefinition, Origin, parse_definition
 from domain.engine import ModelReply, ToolCall, TurnProgress, advance, begin, start_checkpoint
 from domain.run_log import FeedbackEvent, events_of_turn, realtime_feedback_events
 from domain.turns import AssistantMessage, EventType, Turn, TurnEvent, UserMessage
@@ -116,8 +116,7 @@ def test_a_turn_that_moves_and_calls_is_told_in_time_order() -> None:
         "user-transcription",
         "function-call-start",
         "function-call-end",
-        "node-transition",
-        "node-transition",
+        *["function-call-start", "node-transition", "function-call-end"] * 2,
         "bot-text",
     ]
     assert shown(entries)[0]["payload"] == {
@@ -129,7 +128,8 @@ def test_a_turn_that_moves_and_calls_is_told_in_time_order() -> None:
     ended = shown(entries)[2]["payload"]
     assert ended.keys() == {"function_name", "tool_call_id", "result"}
     assert ended["result"].startswith("There is no tool named nowhere here.")
-    assert [(entry.payload["previous_node_id"], entry.node_id) for entry in entries[3:5]] == [
+    moves = [entry for entry in entries if entry.node_id]
+    assert [(entry.payload["previous_node_id"], entry.node_id) for entry in moves] == [
         ("greet", "booking"),
         ("booking", "goodbye"),
     ]
@@ -139,7 +139,25 @@ def test_a_turn_that_moves_and_calls_is_told_in_time_order() -> None:
 def test_a_transition_back_to_the_same_node_enters_nothing() -> None:
     progress = answer_of(called("to_booking"), called("again"), ModelReply(text="Once more."))
     entries = events_of_turn(turn(1, *progress.events, user="A table", assistant=progress.text))
-    assert types(entries) == ["user-transcription", "node-transition", "bot-text"]
+    assert [kind for kind in types(entries) if not kind.startswith("function-call")] == [
+        "user-transcription",
+        "node-transition",
+        "bot-text",
+    ]
+
+
+def test_nodes_of_an_import_are_told_as_their_export_calls_them() -> None:
+    moved = event("node_transition", 1, from_node="greet", to_node="booking")
+    origins = {"greet": Origin(id="1", name="Greet"), "booking": Origin(id="2", name="Book a table")}
+    (entry,) = events_of_turn(turn(0, moved), origins.__getitem__)
+    assert (entry.node_id, entry.node_name) == ("2", "Book a table")
+    assert entry.payload == {
+        "node_id": "2",
+        "node_name": "Book a table",
+        "previous_node_id": "1",
+        "previous_node_name": "Greet",
+        "allow_interrupt": False,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from pydantic import JsonValue
 
 from domain.agent import AgentDefinition, Limits, Node
 from domain.timeline import complete
-from domain.views import MAX_BRANCH_TURNS, MAX_BRANCHES, MAX_VISIBLE_TURNS, TimelineView, head_of, view_of
+from domain.views import (
+    MAX_BRANCH_TURNS,
+    MAX_BRANCHES,
+    MAX_VISIBLE_TURNS,
+    TimelineView,
+    head_of,
+    recorded_head_of,
+    view_of,
+)
 from tests.unit.conversation import Conversation, answered
 
 AGENT = AgentDefinition(name="booking-line", start="greet", nodes={"greet": Node(prompt="Hi."), "booking": Node()})
@@ -86,6 +94,34 @@ def test_view_shows_the_visible_branch_oldest_first_and_what_was_given_up(talk: 
     (branch,) = view.discarded_branches
     assert [turn.id for turn in branch.turns] == gone
     assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == ("t0", gone[-1])
+
+
+def test_view_of_a_rewound_session_has_its_future_until_the_next_message(talk: Conversation) -> None:
+    past, future = talk.exchange("One."), [talk.exchange("Two."), talk.exchange("Three.")]
+    assert view_of(talk.timeline, AGENT, "run-1").future == ()
+    talk.rewind(past)
+    rewound = view_of(talk.timeline, AGENT, "run-1")
+    assert [turn.id for turn in rewound.turns] == ["t0", past]
+    assert [turn.id for turn in rewound.future] == future
+    assert (rewound.head.head_turn_id, rewound.head.leaf_turn_id) == (past, future[-1])
+    talk.rewind("t0", before=True)
+    assert [turn.id for turn in view_of(talk.timeline, AGENT, "run-1").future] == ["t0", past, *future]
+    talk.rewind(past)
+    talk.say("Another two.")
+    moved = view_of(talk.timeline, AGENT, "run-1")
+    assert moved.future == ()
+    assert [turn.id for turn in moved.discarded_branches[0].turns] == future
+
+
+def test_recorded_head_ends_both_ways_at_closed_turns(talk: Conversation) -> None:
+    past = talk.exchange("One.")
+    closed = talk.exchange("Two.")
+    talk.say("Three?")
+    pending = recorded_head_of(talk.timeline, AGENT, "run-1")
+    assert (pending.head_turn_id, pending.leaf_turn_id) == (closed, closed)
+    talk.rewind(past)
+    rewound = recorded_head_of(talk.timeline, AGENT, "run-1")
+    assert (rewound.head_turn_id, rewound.leaf_turn_id) == (past, closed)
 
 
 def test_long_session_shows_its_newest_turns_and_says_how_many_came_before(talk: Conversation) -> None:
