@@ -59,20 +59,19 @@ def _truth(value: JsonValue) -> bool | None:
 
 def _number(value: JsonValue) -> int | float | None:
     """A number, whole where it is; one that was written as a text counts too."""
-    if isinstance(value, str):
-        try:
-            value = int(value)  # before it is read as a float, which holds no more than some 15 digits
-        except ValueError:
-            value = _float(value)
-    if isinstance(value, float):
-        if not isfinite(value):
+    number = _read(value) if isinstance(value, str) else value
+    if isinstance(number, float):
+        if not isfinite(number):
             return None
-        return int(value) if value.is_integer() else value
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return int(number) if number.is_integer() else number
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _read(text: str) -> int | float | None:
+    """Read as a whole number first: a float holds no more than some 15 digits."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

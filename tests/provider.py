@@ -59,12 +59,16 @@ class Says:
 
 @dataclass(frozen=True)
 class Calls:
-    """An answer that calls a tool, with its arguments as the model wrote them: JSON or not."""
+    """An answer that calls a tool, with its arguments as the model wrote them: JSON or not.
+
+    `also` are further calls in the same answer; only their names and arguments count.
+    """
 
     name: str
     arguments: str = "{}"
     text: str = ""
     gate: Gate | None = None
+    also: "tuple[Calls, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,11 @@ class ModelProvider:
                 await stream.fail(HTTPStatus.NOT_FOUND, f"There is nothing at {path}.")
                 return
             asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
-            await self._give(self.model(asked.model).reply_to(asked), stream, reader)
+            reply = self.model(asked.model).reply_to(asked)
+            if isinstance(reply, Says | Calls) and not body.get("stream"):
+                await stream.answer(_completion(reply))
+            else:
+                await self._give(reply, stream, reader)
 
     async def _give(self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader) -> None:
         match reply:
@@ -197,7 +205,7 @@ class ModelProvider:
                 await stream.finish("stop", reply.prompt_tokens, reply.completion_tokens)
             case Calls():
                 await _speak(reply, stream)
-                await stream.send(_tool_call(reply))
+                await stream.send(_delta(tool_calls=_tool_calls(reply)))
                 await stream.finish("tool_calls", Says.prompt_tokens, Says.completion_tokens)
 
 
@@ -242,13 +250,13 @@ class _Stream:
 
     async def finish(self, reason: Literal["stop", "tool_calls"], prompt_tokens: int, completion_tokens: int) -> None:
         await self.send(_chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
-        usage = {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        }
-        await self.send(_chunk([], usage))
+        await self.send(_chunk([], _usage(prompt_tokens, completion_tokens)))
         await self.end()
+
+    async def answer(self, body: str) -> None:
+        """Send an answer in one piece, to a client that did not ask for a stream."""
+        data = body.encode()
+        await self._write(_head(HTTPStatus.OK, "application/json", f"content-length: {len(data)}") + data)
 
     async def end(self) -> None:
         await self.send("[DONE]")
@@ -296,9 +304,36 @@ def _delta(**delta: object) -> str:
     return _chunk([{"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": None}])
 
 
-def _tool_call(reply: Calls) -> str:
-    call = {"index": 0, "id": f"call_{uuid4().hex[:8]}", "type": "function"}
-    return _delta(tool_calls=[{**call, "function": {"name": reply.name, "arguments": reply.arguments}}])
+def _tool_calls(reply: Calls) -> list[dict[str, object]]:
+    return [
+        {
+            "index": index,
+            "id": f"call_{uuid4().hex[:8]}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for index, call in enumerate((reply, *reply.also))
+    ]
+
+
+def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
+def _completion(reply: Says | Calls) -> str:
+    """A reply in one piece."""
+    message: dict[str, object] = {"role": "assistant", "content": reply.text or None}
+    used = reply if isinstance(reply, Says) else Says("")
+    if isinstance(reply, Calls):
+        message["tool_calls"] = _tool_calls(reply)
+    reason = "tool_calls" if isinstance(reply, Calls) else "stop"
+    head = {"id": "reply", "object": "chat.completion", "created": 0, "model": "scripted"}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return json.dumps({**head, "choices": [choice], "usage": _usage(used.prompt_tokens, used.completion_tokens)})
 
 
 def _chunk(choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> str:

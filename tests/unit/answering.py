@@ -1,4 +1,4 @@
-"""The stage of the engine's tests: agents, turns at a place of the test's choice, and replies, results and variables."""
+"""The stage of the engine's tests: agents, turns at a place of the test's choice, and what is taken into them."""
 
 from datetime import UTC, datetime
 

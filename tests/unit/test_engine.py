@@ -1,4 +1,4 @@
-"""How a turn is answered: greetings, transitions, unknown tools, silence, limits, and what the next turn continues from."""
+"""How a turn is answered: greetings, transitions, unknown tools, silence, limits, and what a turn leaves behind."""
 
 from decimal import Decimal
 
@@ -8,8 +8,7 @@ from domain.agent import Limits, Node
 from domain.engine import MAX_BLANK_REPLIES, ModelReply, instructions_at, start_checkpoint, variables
 from domain.turns import AgentSaid, Checkpoint, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, priced, unpriced
-from tests.unit.answering import AGENT, AT, CONTEXT, after, asked, calling, moves, opened
-
+from tests.unit.answering import AGENT, CONTEXT, after, asked, calling, moves, opened
 
 # --- opening ------------------------------------------------------------------------------------
 

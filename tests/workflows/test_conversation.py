@@ -66,7 +66,7 @@ async def test_a_transition_moves_the_node_within_the_turn(stage: Stage, scripte
     result = await session.say("I want a book.")
     assert spoken(result.turn) == "I look it up.\nWhich title?"
     assert result.turn.node_id == result.head.current_node_id == "loans"
-    assert types_of(result.turn) == ["node_transition"]
+    assert types_of(result.turn) == ["tool_call_started", "node_transition", "tool_call_result"]
     assert result.turn.usage.requests == len(model.journal) == 2
     _, second = model.journal
     assert second.instructions.endswith("Ask for the title.")

@@ -40,6 +40,17 @@ async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
     assert entry.usage.total_tokens == 18
 
 
+@pytest.mark.parametrize(("said", "heard"), [("Good \ud83d", "Good \ufffd"), ("Good \ud83d\ude00", "Good \U0001f600")])
+async def test_half_a_character_does_not_stop_a_session(
+    stage: Stage, scripted: Scripted, said: str, heard: str
+) -> None:
+    model = scripted(Says(said))
+    session = await stage.open(model=model.string)
+    assert await session.reply("Hello?") == heard
+    assert len(model.journal) == 1
+    await session.billed(2)
+
+
 async def test_a_provider_that_names_a_time_is_not_asked_before_it(stage: Stage, scripted: Scripted) -> None:
     model = scripted(Refuses(429, retry_after=1), Says("Here I am."))
     session = await stage.open(model=model.string)
