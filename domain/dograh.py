@@ -8,7 +8,7 @@ from typing import Final
 
 from domain.agent import AgentDefinition, InvalidAgent, parse_definition
 from domain.agent_faults import Fault, Location, ReadableCopy, place_of, shown
-from domain.dograh_export import END, GLOBAL, START, Export, ExportedEdge, ExportedNode, is_blank, read_export
+from domain.dograh_export import END, FETCH, GLOBAL, START, Export, ExportedEdge, ExportedNode, is_blank, read_export
 from domain.dograh_warnings import import_warnings
 
 __all__ = ["Imported", "import_dograh"]
@@ -36,7 +36,9 @@ def import_dograh(export: object, *, name: str) -> Imported:
 
     Node ids are made from the names of the nodes. An edge becomes a transition that the model is offered under
     the same tool name. The global node's prompt becomes the agent's. The instructions for a node's extraction
-    are given with each of its variables. Fields that only concern voice, such as `allow_interrupt`, are ignored.
+    are given with each of its variables. What is fetched before a call becomes a tool that is called before the
+    opening: it is asked what that product asks, and its answer joins the context as it is. Fields that only
+    concern voice, such as `allow_interrupt`, are ignored.
 
     Raises InvalidAgent with every fault, of the export's form and of the agent's meaning, at its place in the export.
     """
@@ -120,6 +122,24 @@ class _Draft:
         for node in found[1:]:
             self._report(node.location, f"is a second {START}, beside {place_of(found[0].location)}; remove one")
         self.definition["start"] = self._ids[found[0].id]
+        self._take_fetch(found[0])
+
+    def _take_fetch(self, start: ExportedNode) -> None:
+        """What is asked before a call, in the form that services for that product expect."""
+        url = start.data.get("pre_call_fetch_url")
+        if not start.fetches or is_blank(url):
+            return
+        self._stands_at(("tools", FETCH, "url"), start.at("pre_call_fetch_url"))
+        caller = {"from_number": "{{caller_number}}", "to_number": "{{called_number}}"}
+        self.definition["pre_call_fetch"] = FETCH
+        self.definition["tools"] = {
+            FETCH: {
+                "kind": "http",
+                "description": "Looks up what is known before the conversation opens.",
+                "url": url,
+                "body": {"event": "call_inbound", "call_inbound": {"agent_id": self.definition["name"], **caller}},
+            }
+        }
 
     def _take_node(self, node: ExportedNode) -> None:
         node_id = self._ids[node.id]

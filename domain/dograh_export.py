@@ -20,6 +20,10 @@ CONVERSING: Final = frozenset({START, AGENT, END})
 
 WRAPPER: Final = "workflow_definition"
 
+FETCH: Final = "pre_call_fetch"
+"""The name that the tool gets which is called before a session opens."""
+_FETCH_OFF: Final = ("disabled", "none")
+
 
 @dataclass(frozen=True)
 class ExportedNode:
@@ -43,6 +47,12 @@ class ExportedNode:
     def title(self) -> str:
         """Its name, quoted for a message."""
         return shown(self.name)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether something is to be fetched before the conversation opens, as far as the switches say."""
+        mode, enabled = self.data.get("pre_call_fetch_mode"), self.data.get("pre_call_fetch_enabled")
+        return mode not in _FETCH_OFF and not (is_blank(mode) and enabled is False)
 
     def at(self, *fields: str | int) -> Location:
         """The location of a field in its data."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from domain.agent_faults import Location, place_of, shown
-from domain.dograh_export import CONVERSING, END, GLOBAL, START, Export, ExportedEdge, ExportedNode, is_blank
+from domain.dograh_export import CONVERSING, END, FETCH, GLOBAL, START, Export, ExportedEdge, ExportedNode, is_blank
 
 _REASONS: Final = {
     "trigger": "it starts calls from outside, and here sessions are opened through the API",
@@ -36,8 +36,6 @@ _TAKEN_CONVERSING: Final = frozenset(
 )
 _TAKEN_OF_EDGE: Final = frozenset({"label", "condition", "transition_speech", "transition_speech_recording_id"})
 _TAKEN_OF_VARIABLE: Final = frozenset({"name", "type", "prompt"})
-
-_FETCH_OFF: Final = ("disabled", "none")
 
 
 def import_warnings(export: Export) -> Iterator[str]:
@@ -110,16 +108,19 @@ def _references(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
 
 
 def _fetch(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
-    """Takes out what is to be fetched before a call, and tells of it unless the export switches it off."""
+    """Takes out what is to be fetched before a call, and tells what of it is not."""
     fields = {field: data.pop(field) for field in list(data) if field.startswith("pre_call_fetch_")}
-    mode, enabled = fields.get("pre_call_fetch_mode"), fields.get("pre_call_fetch_enabled")
-    if mode in _FETCH_OFF or (is_blank(mode) and enabled is False):
-        return
     told = next((field for field, value in fields.items() if not is_blank(value)), None)
-    if told is not None:
+    if not node.fetches or told is None:
+        return
+    if node.type != START:
+        yield f"{place_of(node.at(told))}: left out; only what the {START} node names is fetched before a session opens"
+    elif is_blank(fields.get("pre_call_fetch_url")):
+        yield f"{place_of(node.at(told))}: left out, because there is no pre_call_fetch_url to fetch from"
+    elif not is_blank(fields.get("pre_call_fetch_credential_uuid")):
         yield (
-            f"{place_of(node.at(told))}: left out, because nothing is fetched before a session opens yet; "
-            f"send what it would have brought as initial_context"
+            f"{place_of(node.at('pre_call_fetch_credential_uuid'))}: left out, because the export has the id of a "
+            f"credential but not the credential; name it under tools.{FETCH}.secrets and use it in the headers there"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domain.agent import InvalidAgent, parse_definition, warnings_for
+from domain.agent import HttpTool, InvalidAgent, parse_definition, warnings_for
 from domain.dograh import Imported, import_dograh
 
 Data = dict[str, Any]
@@ -133,11 +133,40 @@ def test_variables_are_extracted_with_the_instructions_of_their_node() -> None:
     assert nodes["billing_question"].extract == (), "extraction is switched off there"
 
 
+def test_what_is_fetched_before_a_call_is_a_tool_that_is_called_before_the_opening() -> None:
+    definition = read(started(pre_call_fetch_mode="always", pre_call_fetch_url="https://a.example/who")).definition
+    assert definition.pre_call_fetch == "pre_call_fetch"
+    tool = definition.tools["pre_call_fetch"]
+    assert isinstance(tool, HttpTool)
+    assert (tool.method, tool.url) == ("POST", "https://a.example/who")
+    assert tool.body == {
+        "event": "call_inbound",
+        "call_inbound": {"agent_id": "agent", "from_number": "{{caller_number}}", "to_number": "{{called_number}}"},
+    }
+    assert all(not node.tools for node in definition.nodes.values()), "the model is not offered it"
+
+
+@pytest.mark.parametrize("off", [{"pre_call_fetch_mode": "disabled"}, {"pre_call_fetch_enabled": False}])
+def test_nothing_is_fetched_where_that_is_switched_off(off: Data) -> None:
+    definition = read(started(pre_call_fetch_url="https://a.example/who", **off)).definition
+    assert (definition.pre_call_fetch, definition.tools) == (None, {})
+
+
+def test_only_the_start_node_fetches() -> None:
+    export = changed(lambda export: export["nodes"][1]["data"].update(pre_call_fetch_url="https://a.example"))
+    assert warning(export).startswith("nodes[1].data.pre_call_fetch_url: left out; only what the startCall node names")
+    assert read(export).definition.pre_call_fetch is None
+
+
+def test_a_fault_of_what_is_fetched_stands_at_its_field() -> None:
+    assert "nodes[0].data.pre_call_fetch_url" in faults(started(pre_call_fetch_url=["https://a.example"]))
+
+
 def test_everything_left_out_of_a_download_is_named() -> None:
     warnings = import_dograh(DOWNLOAD, name="dental-reception").warnings
     places = [each.partition(": ")[0].removeprefix("workflow_definition.") for each in warnings]
     assert places == [
-        "nodes[0].data.pre_call_fetch_mode",
+        "nodes[0].data.pre_call_fetch_credential_uuid",
         "nodes[1].data.tool_uuids",
         "nodes[2].data.document_uuids",
         "nodes[6]",
@@ -199,9 +228,13 @@ def test_the_conversation_may_return_to_the_start() -> None:
         ({"document_uuids": ["x"]}, "nodes[0].data.document_uuids", "write what the agent has to know"),
         ({"greeting_type": "audio"}, "nodes[0].data.greeting_type", "the model speaks for itself"),
         ({"greeting_type": "audio", "greeting": "Hi."}, "nodes[0].data.greeting_type", "the text beside it is said"),
-        ({"pre_call_fetch_enabled": True}, "nodes[0].data.pre_call_fetch_enabled", "initial_context"),
-        ({"pre_call_fetch_url": "https://a.example"}, "nodes[0].data.pre_call_fetch_url", "initial_context"),
-        ({"pre_call_fetch_mode": "inbound"}, "nodes[0].data.pre_call_fetch_mode", "initial_context"),
+        ({"pre_call_fetch_enabled": True}, "nodes[0].data.pre_call_fetch_enabled", "no pre_call_fetch_url"),
+        ({"pre_call_fetch_mode": "inbound"}, "nodes[0].data.pre_call_fetch_mode", "no pre_call_fetch_url"),
+        (
+            {"pre_call_fetch_url": "https://a.example", "pre_call_fetch_credential_uuid": "x"},
+            "nodes[0].data.pre_call_fetch_credential_uuid",
+            "tools.pre_call_fetch.secrets",
+        ),
         ({"delayed_start": True}, "nodes[0].data.delayed_start", "does not wait"),
         ({"is_end": True}, "nodes[0].data.is_end", "unknown"),
         ({"temperature": 0}, "nodes[0].data.temperature", "unknown"),
@@ -223,6 +256,7 @@ def test_a_field_that_has_no_place_in_an_agent_is_warned_about(data: Data, place
     "data",
     [
         {"allow_interrupt": True, "detect_voicemail": True, "delayed_start": False, "delayed_start_duration": 2},
+        {"pre_call_fetch_mode": "always", "pre_call_fetch_url": "https://a.example"},
         {"pre_call_fetch_mode": "disabled", "pre_call_fetch_url": "https://a.example"},
         {"pre_call_fetch_enabled": False, "pre_call_fetch_url": "https://a.example"},
         {"greeting_type": "text", "greeting_recording_id": None, "tool_uuids": [], "document_uuids": None},
