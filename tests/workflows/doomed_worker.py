@@ -1,8 +1,9 @@
-"""A worker process that dies: it runs activities until it is killed, by the test or by its own hand.
+"""A worker process that dies: a whole worker that is killed, by the test or by its own hand at a chosen moment.
 
-    python -m tests.workflows.doomed_worker ADDRESS TASK_QUEUE DATABASE_URL [--after-the-step]
+    python -m tests.workflows.doomed_worker ADDRESS TASK_QUEUE DATABASE_URL [--dies MOMENT:ACTIVITY:TIME]
 
-With `--after-the-step` it kills itself when a step was bought and saved, before Temporal hears of it.
+With `--dies after:generate_step:2` it kills itself when an activity of that type has ended for the second time, before
+Temporal hears of it; with `before:` it does so when the activity was handed to it, before it does anything.
 """
 
 import argparse
@@ -10,8 +11,11 @@ import asyncio
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -20,33 +24,78 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from playhead.temporal import PlayheadPlugin
 from store.database import Database
 from tests.workflows.stage import activities_on
+from workflows import policies
+from workflows.session import SessionWorkflow
+
+SOON = timedelta(seconds=1)
+"""How long the next task of a session waits for its dead worker. In production it is longer; nothing else differs."""
+SETTLED_SOON = timedelta(seconds=3)
+"""How long a settlement may take; in production it is half a minute, for which no test wants to wait."""
 
 
-class DiesAfterTheStep(Interceptor):
-    """Kills the process between the end of a step and the report of it."""
+@dataclass(frozen=True)
+class Death:
+    """When a worker kills itself: before or after it runs an activity of a type for the so-manieth time, from 1."""
+
+    moment: str
+    activity: str
+    time: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.moment}:{self.activity}:{self.time}"
+
+    @classmethod
+    def read(cls, written: str) -> "Death":
+        """A death as `str` writes it."""
+        moment, activity, time = written.split(":")
+        return cls(moment, activity, int(time))
+
+
+class Dies(Interceptor):
+    """Kills the process at its moment."""
+
+    def __init__(self, death: Death) -> None:
+        self._death = death
+        self._begun: Counter[str] = Counter()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Dying(next)
+        return _Dying(next, self)
+
+    def begin(self, activity: str) -> int:
+        """Count an activity that was handed over; how many of its type there were."""
+        self._begun[activity] += 1
+        return self._begun[activity]
+
+    def come_to(self, moment: str, activity: str, time: int) -> None:
+        """Die, if this is the moment."""
+        if Death(moment, activity, time) == self._death:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _Dying(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, dies: Dies) -> None:
+        super().__init__(next)
+        self._dies = dies
+
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        activity = input.fn.__name__
+        time = self._dies.begin(activity)
+        self._dies.come_to("before", activity, time)
         result = await super().execute_activity(input)
-        if input.fn.__name__ == "generate_step":
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._dies.come_to("after", activity, time)
         return result
 
 
 @asynccontextmanager
 async def doomed_worker(
-    client: Client, task_queue: str, database: Database, *, after_the_step: bool
+    client: Client, task_queue: str, database: Database, *, dies: Death | None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run such a process; it is killed at the end of the block if it still lives."""
     arguments = [client.service_client.config.target_host, task_queue, database.address]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "tests.workflows.doomed_worker", *arguments),
-        *(["--after-the-step"] if after_the_step else []),
+        *(["--dies", str(dies)] if dies else []),
     )
     try:
         yield process
@@ -56,14 +105,17 @@ async def doomed_worker(
         await process.wait()
 
 
-async def _work(address: str, task_queue: str, database_url: str, *, after_the_step: bool) -> None:
+async def _work(address: str, task_queue: str, database_url: str, dies: Death | None) -> None:
+    policies.SETTLE_ATTEMPT = SETTLED_SOON
     client = await Client.connect(address, plugins=[PlayheadPlugin()])
     database = Database.open(database_url)
     await Worker(
         client,
         task_queue=task_queue,
+        workflows=[SessionWorkflow],
         activities=activities_on(database),
-        interceptors=[DiesAfterTheStep()] if after_the_step else [],
+        interceptors=[Dies(dies)] if dies else [],
+        sticky_queue_schedule_to_start_timeout=SOON,
     ).run()
 
 
@@ -72,6 +124,6 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("task_queue")
     parser.add_argument("database_url")
-    parser.add_argument("--after-the-step", action="store_true")
+    parser.add_argument("--dies", type=Death.read)
     given = parser.parse_args()
-    asyncio.run(_work(given.address, given.task_queue, given.database_url, after_the_step=given.after_the_step))
+    asyncio.run(_work(given.address, given.task_queue, given.database_url, given.dies))

@@ -39,7 +39,7 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
     """A worker, put together as `playhead worker` does, whose tools may call this machine."""
     settings = Settings(
         database_url=database.address,
-        task_queue="tools",
+        task_queue="stage-tools",
         credentials=CREDENTIALS,
         tool_addresses=("127.0.0.1",),
         prices={f"openai:{PRICED_BOOKS}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},

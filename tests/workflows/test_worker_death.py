@@ -8,7 +8,7 @@ from temporalio.worker import Worker
 
 from domain.contracts import GenerateStepResult
 from tests.provider import Gate, Says, ScriptedModel
-from tests.workflows.doomed_worker import doomed_worker
+from tests.workflows.doomed_worker import Death, doomed_worker
 from tests.workflows.stage import QUICK, Session, Stage, activities_on, spoken, worker_on
 
 Scripted = Callable[..., ScriptedModel]
@@ -25,7 +25,7 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
     async with worker_on(empty_stage, activities=[]):
         saying = asyncio.create_task(session.say("When do you open?"))
         async with doomed_worker(
-            empty_stage.client, empty_stage.task_queue, empty_stage.database, after_the_step=True
+            empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=Death("after", "generate_step")
         ) as process:
             assert await process.wait() == -signal.SIGKILL
         async with rescuer_on(empty_stage):
@@ -44,7 +44,7 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
     async with worker_on(empty_stage, activities=[]):
         saying = asyncio.create_task(session.say("When do you open?"))
         async with doomed_worker(
-            empty_stage.client, empty_stage.task_queue, empty_stage.database, after_the_step=False
+            empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=None
         ) as process:
             await gate.reached()
             process.kill()
