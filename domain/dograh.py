@@ -130,7 +130,7 @@ class _Draft:
         if not start.fetches or is_blank(url):
             return
         self._stands_at(("tools", FETCH, "url"), start.at("pre_call_fetch_url"))
-        caller = {"from_number": "{{caller_number}}", "to_number": "{{called_number}}"}
+        caller = {"from_number": "{{caller_number | }}", "to_number": "{{called_number | }}"}
         self.definition["pre_call_fetch"] = FETCH
         self.definition["tools"] = {
             FETCH: {

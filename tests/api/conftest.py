@@ -36,6 +36,7 @@ def quick_settings(database_url: str, task_queue: str, **changes: object) -> Set
             "temporal_ui_url": "http://127.0.0.1:8233/",
             "prices": {f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
             "model": "openai-chat:echo",
+            "tool_addresses": ("127.0.0.1",),
             **changes,
         }
     )

@@ -141,7 +141,11 @@ def test_what_is_fetched_before_a_call_is_a_tool_that_is_called_before_the_openi
     assert (tool.method, tool.url) == ("POST", "https://a.example/who")
     assert tool.body == {
         "event": "call_inbound",
-        "call_inbound": {"agent_id": "agent", "from_number": "{{caller_number}}", "to_number": "{{called_number}}"},
+        "call_inbound": {
+            "agent_id": "agent",
+            "from_number": "{{caller_number | }}",
+            "to_number": "{{called_number | }}",
+        },
     }
     assert all(not node.tools for node in definition.nodes.values()), "the model is not offered it"
 

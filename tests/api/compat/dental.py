@@ -8,8 +8,8 @@ TO_VISIT = "wants_a_visit_"
 TO_GOODBYE = "day_agreed"
 
 
-def dental_export() -> Json:
-    """Reception, booking, goodbye; a day is learned on leaving the second."""
+def dental_export(**of_start_node: object) -> Json:
+    """Reception, booking, goodbye; a day is learned on leaving the second. The start node has what is given, too."""
     return {
         "nodes": [
             _node("10", "globalNode", name="Rules", prompt="You answer for Larkspur Dental."),
@@ -21,6 +21,7 @@ def dental_export() -> Json:
                 greeting="Good {{time_of_day | morning}}, Larkspur Dental.",
                 greeting_type="text",
                 allow_interrupt=True,
+                **of_start_node,
             ),
             _node(
                 "2",

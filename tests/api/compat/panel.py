@@ -103,9 +103,9 @@ def chats_of(workflow_id: int) -> str:
     return f"/api/v1/workflow/{workflow_id}/text-chat/sessions"
 
 
-async def imported(caller: Caller, model: str) -> int:
+async def imported(caller: Caller, model: str, **of_start_node: object) -> int:
     """Import the dental practice's export and have it speak through a model; its `workflow_id`."""
-    agent = done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 201)
+    agent = done(await caller.post("/v1/agents", dental_export(**of_start_node), format="dograh", name="dental"), 201)
     spoken_by = await caller.push({**agent["definition"], "model": model})
     return int(spoken_by["workflow_id"])
 

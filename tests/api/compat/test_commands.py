@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from tests.api.compat.dental import GREETING
 from tests.api.compat.panel import NAME, TURN, Panel, chats_of, imported
@@ -54,6 +55,24 @@ async def test_a_name_and_a_context_are_kept_and_an_empty_name_is_none(caller: C
     unnamed = await Panel.open(caller, workflow_id, name="", initial_context=None)
     assert NAME.fullmatch(unnamed.shown["name"])
     assert unnamed.shown["initial_context"] == {}
+
+
+async def test_what_is_fetched_before_the_first_opening_joins_the_initial_context(
+    caller: Caller, scripted: Scripted, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/who", method="POST").respond_with_json({"time_of_day": "night", "visits": 2})
+    fetching = {"pre_call_fetch_mode": "always", "pre_call_fetch_url": httpserver.url_for("/who")}
+    workflow_id = await imported(caller, scripted().string, **fetching)
+    panel = await Panel.open(caller, workflow_id, initial_context={"caller_number": "+1555"})
+    assert panel.said == [(None, "Good night, Larkspur Dental.")]
+    await panel.send("Hello?")
+    fetched = {"caller_number": "+1555", "time_of_day": "night", "visits": 2}
+    assert panel.shown["initial_context"] == (await panel.run())["initial_context"] == fetched
+    ((request, _),) = httpserver.log
+    assert request.get_json() == {
+        "event": "call_inbound",
+        "call_inbound": {"agent_id": "dental", "from_number": "+1555", "to_number": ""},
+    }
 
 
 async def test_a_text_chat_with_an_unknown_agent_is_not_found(caller: Caller) -> None:
