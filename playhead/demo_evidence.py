@@ -12,7 +12,7 @@ from temporalio.converter import DataConverter
 
 from domain.contracts import GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
 from domain.durable import Durable
-from domain.engine import ModelReply
+from domain.engine import Extracted, ModelReply
 from domain.turns import Turn
 from domain.usage import Cost, Usage
 from domain.views import SessionHead
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from store.database import Database
     from workflows.session import SessionWorkflow
 
+REPLIES: Mapping[str, type[GenerateStepResult] | type[Extracted]] = {
+    "generate_step": GenerateStepResult,
+    "extract_variables": Extracted,
+}
+"""The activities that call a model, with what they bring back."""
 PAGE = 200
 """Ledger rows asked for at once: the most the API gives."""
 
@@ -79,7 +84,7 @@ async def gather(
 
 
 async def read_history(client: "Client", handle: "WorkflowHandle[SessionWorkflow, object]") -> HistoryAccount:
-    """What Temporal itself kept: answered updates, inputs of settle_turns, results of generate_step."""
+    """What Temporal itself kept: answered updates, inputs of settle_turns, results of model calls."""
     history = await handle.fetch_history()
     return await account_of(history.events, client.data_converter)
 
@@ -103,7 +108,7 @@ class _HistoryReader:
     def __init__(self, converter: DataConverter) -> None:
         self._converter = converter
         self._updates: dict[int, str] = {}
-        self._calls: dict[int, StepKey] = {}
+        self._calls: dict[int, tuple[StepKey, type[GenerateStepResult] | type[Extracted]]] = {}
         self._unanswered: dict[int, str] = {}
         self.retried = 0
         self.opened: dict[str, None] = {}
@@ -149,19 +154,20 @@ class _HistoryReader:
 
     async def _take_scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name == "generate_step":
+        if scheduled.activity_type.name in REPLIES:
             step = await self._read(scheduled.input, GenerateStepInput)
-            self._calls[event.event_id] = StepKey(step.turn_id, step.step)
+            self._calls[event.event_id] = (StepKey(step.turn_id, step.step), REPLIES[scheduled.activity_type.name])
         elif scheduled.activity_type.name == "settle_turns":
             settling = await self._read(scheduled.input, SettleTurnsInput)
             self.settled.update(turn.id for turn in settling.turns)
 
     async def _take_completed(self, event: HistoryEvent) -> None:
         completed = event.activity_task_completed_event_attributes
-        key = self._calls.get(completed.scheduled_event_id)
-        if key is not None:
-            reply = (await self._read(completed.result, GenerateStepResult)).reply
-            self.steps[key] = spent_on(reply.usage, reply.cost)
+        if completed.scheduled_event_id in self._calls:
+            key, form = self._calls[completed.scheduled_event_id]
+            result = await self._read(completed.result, form)
+            bought = result.reply if isinstance(result, GenerateStepResult) else result
+            self.steps[key] = spent_on(bought.usage, bought.cost)
 
     async def _read(self, payloads: Payloads, form: type[Contract]) -> Contract:
         (value,) = await self._converter.decode(payloads.payloads, [form])

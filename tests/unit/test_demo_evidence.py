@@ -18,7 +18,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from domain.contracts import AgentRef, GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
 from domain.durable import Durable
-from domain.engine import ModelReply
+from domain.engine import Extracted, ModelReply
 from domain.turns import Turn
 from domain.usage import Cost, ModelUsage, Usage
 from domain.views import SessionHead
@@ -114,7 +114,10 @@ def _step(step: int) -> GenerateStepInput:
 
 
 def _a_conversation() -> Iterable[HistoryEvent]:
-    """A greeting, a message that was answered at the second attempt, and one that was accepted and never answered."""
+    """A greeting, a message that was answered at the second attempt, and one that was accepted and never answered.
+
+    Between the reply and the end of its turn, variables are read.
+    """
     used = Usage(llm={"demo:scripted": ModelUsage(prompt_tokens=5, total_tokens=5, requests=1)})
     answer = SendMessageResult(turn=ANSWERED, head=HEAD, previous_version=1)
     settled = SettleTurnsInput(session_id="ses_1", organization_id="demo", agent=AGENT, head=HEAD, turns=(GREETING,))
@@ -125,11 +128,14 @@ def _a_conversation() -> Iterable[HistoryEvent]:
         _scheduled(3, "generate_step", _step(0)),
         _started(3, 2),
         _completed(3, GenerateStepResult(reply=ModelReply(text="Hello.", usage=used))),
+        _scheduled(8, "extract_variables", _step(1)),
+        _started(8, 1),
+        _completed(8, Extracted(values={"party_size": 4}, usage=used)),
         _answered(2, answer),
         _scheduled(4, "settle_turns", settled),
         _started(4, 3),
         _accepted(5, "send_message", "msg_2"),
-        _scheduled(6, "generate_step", _step(1)),
+        _scheduled(6, "generate_step", _step(2)),
         _started(6, 1),
         _accepted(7, "rewind", "rewind"),
         _answered(7, HEAD),
@@ -140,6 +146,7 @@ async def test_history_tells_turns_by_their_updates_and_steps_by_their_activitie
     account = await account_of(_a_conversation(), pydantic_data_converter)
     assert account.opened == (GREETING.id, ANSWERED.id, "the turn of update msg_2")
     assert account.settled == {GREETING.id}
-    assert list(account.steps) == [StepKey(ANSWERED.id, 0)], "a call that did not complete has bought nothing"
-    assert account.steps[StepKey(ANSWERED.id, 0)].usage.total_tokens == 5
+    bought = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]
+    assert list(account.steps) == bought, "a call that did not complete has bought nothing"
+    assert [spent.usage.total_tokens for spent in account.steps.values()] == [5, 5]
     assert account.retried == 1, "only model calls count, not settling"
