@@ -46,7 +46,9 @@ class HttpTools:
         except (TimeoutError, httpx2.TimeoutException):
             message = f"The service did not answer within {tool.timeout_seconds:g} seconds."
             raise ToolFailed("timeout", message, retryable=True) from None
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        except httpx2.InvalidURL:
+            raise ToolFailed("invalid_arguments", "The call was not made: its address would not be valid.") from None
+        except httpx2.TransportError as error:
             log.warning("the tool %s was not answered: %s", call.name, self._redactor.text(repr(error)))
             raise ToolFailed("connection_failed", "The connection to the service failed.", retryable=True) from None
         except RefusedAddress as error:
@@ -82,7 +84,7 @@ class HttpTools:
                         break  # what went wrong is said first
                     raise ToolFailed(
                         "too_large",
-                        f"The service answered with more than {tool.max_response_bytes:,} bytes, the limit of this tool.",
+                        f"The service answered with more than the tool's limit of {tool.max_response_bytes:,} bytes.",
                         status=answer.status_code,
                     )
         finally:
@@ -132,11 +134,16 @@ def _check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None
         raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
 
 
-def _check_kind(answer: httpx2.Response) -> None:
+def check_encoding(answer: httpx2.Response) -> None:
+    """Refuse a compressed answer: it may be thousands of times larger than it looks. Raises ToolFailed."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        message = f"The service answered in the compressed form {encoding!r}, which it was asked not to use."
+        message = f"The service answered in the compressed form {encoding[:40]!r}, which it was asked not to use."
         raise ToolFailed("not_text", message, status=answer.status_code)
+
+
+def _check_kind(answer: httpx2.Response) -> None:
+    check_encoding(answer)
     if not _is_text(answer.headers) and answer.headers.get("content-length") != "0":
         kind = answer.headers["content-type"].partition(";")[0][:80]
         message = f"The service answered with {kind}; tools read JSON and text only."

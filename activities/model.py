@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_PROVIDER_FAILURES = 5
 """How often a provider may fail one step before the turn fails."""
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
 HEARTBEATS_PER_TIMEOUT = 4
 """A worker reports this often within the time after which it counts as dead."""
 LONGEST_SAVE_PAUSE = 5.0
@@ -141,8 +143,10 @@ def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:
     failures = _provider_failures() + 1
     activity.heartbeat(StepHeartbeat(provider_failures=failures))
     final = failure.permanent or failures >= MOST_PROVIDER_FAILURES
-    pause = timedelta(seconds=failure.retry_after) if failure.retry_after and not final else None
-    return ApplicationError(str(failure), type="model_failed", non_retryable=final, next_retry_delay=pause)
+    pause = timedelta(seconds=min(failure.retry_after, LONGEST_RETRY_AFTER)) if failure.retry_after else None
+    return ApplicationError(
+        str(failure), type="model_failed", non_retryable=final, next_retry_delay=None if final else pause
+    )
 
 
 def _provider_failures() -> int:

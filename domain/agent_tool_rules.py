@@ -28,6 +28,7 @@ _SET_BY_PLAYHEAD = frozenset(
         "upgrade",
     }
 )
+_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
 _AUTHORITY = re.compile(r"[A-Za-z]+://[^/?#]*")
 _PATH = re.compile(r"([\w-]+(\.[\w-]+)*)?")
 _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that hold no schemas
@@ -42,6 +43,7 @@ def tool_faults(name: str, tool: Mapping[str, object], servers: Collection[str],
     yield from _address(location, tool)
     yield from _headers(location, tool)
     yield from _templates(location, tool, hints)
+    yield from _reason(location, tool)
     if tool.get("kind") == "mcp":
         yield from _server_name(location, name)
         return
@@ -99,7 +101,7 @@ def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
         place = place_of((*location, "headers", name))
         if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
             yield Fault(place=place, message="is no HTTP header: names have no spaces, values no line breaks")
-        elif name.lower() in _SET_BY_PLAYHEAD:
+        elif name.lower() in _SET_BY_PLAYHEAD or (tool.get("kind") == "mcp" and _SET_BY_MCP.fullmatch(name.lower())):
             yield Fault(place=place, message="is set by Playhead; remove it")
         elif name.lower() in seen:
             yield Fault(place=place, message="is there twice: capitals make no difference in header names")
@@ -119,6 +121,17 @@ def _templates(location: Location, tool: Mapping[str, object], hints: Hints) -> 
                 elif name not in declared:
                     message = f"the credential {shown(name)} is not listed under secrets" + hints.about(name, declared)
                     yield Fault(place=place_of(at), message=message)
+
+
+def _reason(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
+    """What a person is told before a call: of the session and the call, and of no credential."""
+    reason = _mapping(tool.get("approval")).get("reason")
+    if isinstance(reason, str):
+        place = place_of((*location, "approval", "reason"))
+        for message in templates.check(reason):
+            yield Fault(place=place, message=message)
+        if any(True for _ in secret_uses(reason)):
+            yield Fault(place=place, message="a person reads this: credentials say nothing here")
 
 
 def _server_name(location: Location, name: str) -> Iterator[Fault]:

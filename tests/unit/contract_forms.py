@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from domain import commands, contracts
+from domain import commands, contracts, tools
 from domain.durable import Durable
 from domain.refusals import Refusal
 from domain.views import SessionHead, TimelineView
@@ -25,7 +25,7 @@ SNAPSHOT = Path(__file__).with_name("contracts.json")
 CONTRACTS: tuple[type[BaseModel], ...] = (
     *(
         each
-        for module in (commands, contracts)
+        for module in (commands, contracts, tools)
         for each in vars(module).values()
         if isclass(each) and issubclass(each, Durable) and each.__module__ == module.__name__
     ),

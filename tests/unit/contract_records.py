@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from domain.agent import AgentDefinition, Extraction, HttpTool, Limits, Node, Transition
+from domain.agent import AgentDefinition, Approval, Extraction, HttpTool, Limits, McpTool, Node, Transition
 from domain.commands import EndSession, Rewind, SendMessage
 from domain.contracts import (
     AgentRef,
@@ -20,6 +20,7 @@ from domain.durable import Durable
 from domain.engine import ModelReply, ToolCall
 from domain.refusals import Refusal
 from domain.timeline import complete
+from domain.tools import CallToolInput, CallToolResult
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
 from domain.views import head_of, view_of
@@ -35,7 +36,7 @@ DEFINITION = AgentDefinition(
         "greet": Node(
             prompt="Find out what the caller wants.",
             greeting="Good evening {{first_name | and welcome}}.",
-            tools=("find_table",),
+            tools=("find_table", "crm"),
             extract=(Extraction(name="party_size", type="number", hint="how many guests"),),
             transitions=(Transition(name="bye", when="the caller is done", to="goodbye", say="One moment."),),
         ),
@@ -50,7 +51,31 @@ DEFINITION = AgentDefinition(
             url="https://example.com/tables",
             headers={"X-Tenant": "osteria"},
             timeout_seconds=2.5,
-        )
+            retries=4,
+            retry_pause_seconds=0.5,
+            max_response_bytes=1_000,
+            assign={"table": "tables.0.number"},
+            approval=Approval(timeout_seconds=60, reason="Looks for a table for {{guests}}."),
+            secrets=("TABLES",),
+        ),
+        "book_table": HttpTool(
+            kind="http",
+            description="Books a table.",
+            url="https://example.com/bookings",
+            body={"guests": "{{guests}}", "notes": [1, None, {"key": "{{secrets.TABLES}}"}]},
+            secrets=("TABLES",),
+        ),
+        "crm": McpTool(
+            kind="mcp",
+            url="https://example.com/mcp",
+            headers={"Authorization": "Bearer {{secrets.CRM}}"},
+            secrets=("CRM",),
+            allow=("find",),
+            timeout_seconds=5.5,
+            retries=1,
+            retry_pause_seconds=2.5,
+            approval=Approval(timeout_seconds=30, reason="Asks about {{first_name}}."),
+        ),
     },
     context={"first_name": None, "guests": [1, {"vip": True}]},
     limits=Limits(inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5),
@@ -129,6 +154,17 @@ def example_records() -> dict[str, Durable]:
             facts=timeline.unrecorded.facts,
         ),
         SettleTurnsResult(billed=2),
+        CallToolInput(
+            session_id="ses_1",
+            organization_id="org_1",
+            turn_id="turn_1",
+            call_id="c1",
+            agent=AGENT,
+            tool="find_table",
+            arguments={"guests": 2},
+            context={"first_name": "Ann"},
+        ),
+        CallToolResult(content="Table 7.", error="http_error", status=503, assigned={"table": 7}),
         head,
         view_of(timeline, DEFINITION, "run-1"),
         Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),

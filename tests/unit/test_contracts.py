@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from activities.model import ModelActivities
 from activities.settlement import SettlementActivities
+from activities.tools import ToolActivities
 from domain.commands import SendMessage
 from domain.contracts import message_update_id, session_workflow_id
 from tests.unit.contract_forms import CONTRACTS, SNAPSHOT, Json, broken_promises, forms, recorded, says_at_least
@@ -50,7 +51,7 @@ def test_every_contract_is_recorded_in_its_present_form() -> None:
 def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
     crossing = {
         model
-        for owner in (SessionWorkflow, ModelActivities, SettlementActivities)
+        for owner in (SessionWorkflow, ModelActivities, SettlementActivities, ToolActivities)
         for name, method in vars(owner).items()
         if isfunction(method) and not name.startswith("_")
         for hint in get_type_hints(method).values()
@@ -58,7 +59,9 @@ def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
     }
     assert {"StartSession", "SendMessage", "SettleTurnsInput", "SessionHead"} <= {each.__name__ for each in crossing}
     missing = sorted(model.__name__ for model in crossing - set(CONTRACTS))
-    assert not missing, f"{missing} cross a Temporal boundary: keep them in domain/contracts.py or domain/commands.py"
+    assert not missing, (
+        f"{missing} cross a Temporal boundary: keep them in domain/contracts.py, commands.py or tools.py"
+    )
 
 
 @pytest.mark.parametrize(

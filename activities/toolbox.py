@@ -1,0 +1,86 @@
+"""All tools behind one door: each call goes to the edge of its kind, and nothing leaves it with a credential in it."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from activities.http_tools import HttpTools
+from activities.network_guard import NetworkGuard
+from activities.redaction import Redactor
+from activities.tool_answers import as_content
+from activities.tools import ToolCall, ToolFailed
+from domain.agent_tools import HttpTool, McpTool, OfferedTool
+from domain.tools import CallToolResult
+
+if TYPE_CHECKING:
+    from activities.mcp_tools import McpTools
+
+log = logging.getLogger(__name__)
+
+
+class Toolbox:
+    """Runs calls and lists tools, of web services and of MCP servers.
+
+    `credentials` are the values behind the names in `secrets`, `allowed` the addresses that tools may reach beside
+    public ones (see `AllowedAddresses`). Raises ValueError for an entry of `allowed` that cannot be read.
+    """
+
+    def __init__(self, *, credentials: Mapping[str, str], allowed: Iterable[str] = ()) -> None:
+        self._guard = NetworkGuard(allowed)
+        self._credentials = credentials
+        self._redactor = Redactor(credentials.values())
+        self._http = HttpTools(guard=self._guard, credentials=credentials)
+
+    @cached_property
+    def _mcp(self) -> "McpTools":
+        # The library loads for a second, which a worker whose agents have no MCP servers does not spend.
+        from activities.mcp_tools import McpTools  # noqa: PLC0415
+
+        return McpTools(guard=self._guard, credentials=self._credentials)
+
+    async def run(self, call: ToolCall) -> CallToolResult:
+        """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
+        try:
+            if isinstance(call.tool, HttpTool):
+                return await self._http.run(call, call.tool)
+            return await self._mcp.run(call, call.tool)
+        except ToolFailed as failure:
+            raise ToolFailed(
+                failure.code,
+                as_content(str(failure), self._redactor),
+                status=failure.status,
+                retryable=failure.retryable,
+                retry_after=failure.retry_after,
+            ) from None
+        except Exception as error:
+            trace = self._redactor.text("".join(traceback.format_exception(error)))
+            log.error("the tool %s could not be called\n%s", call.name, trace)
+            told = f"The tool could not be called: {type(error).__name__}."
+            raise ToolFailed("internal_error", told, retryable=True) from None
+
+    async def offered(
+        self, tools: Mapping[str, HttpTool | McpTool], names: Iterable[str], context: Mapping[str, JsonValue]
+    ) -> tuple[OfferedTool, ...]:
+        """What the model is offered for the named tools of an agent. A server that cannot be asked offers nothing."""
+        offers = await asyncio.gather(*(self._offers(name, tools[name], context) for name in names))
+        return tuple(each for of_tool in offers for each in of_tool)
+
+    async def close(self) -> None:
+        """Close the connections that are open."""
+        await self._guard.close()
+
+    async def _offers(
+        self, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
+    ) -> tuple[OfferedTool, ...]:
+        if isinstance(tool, HttpTool):
+            return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
+        try:
+            return await self._mcp.offered(name, tool, context)
+        except Exception as error:
+            log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(repr(error)))
+            return ()
