@@ -87,7 +87,7 @@ async def test_closing_completes_what_was_begun_and_leaves_no_thread(url: str, k
     before = set(threading.enumerate())
     database = Database.open(url)
     assert set(threading.enumerate()) == before, "opening must stay cheap"
-    writes = [asyncio.create_task(database.write(lambda connection, n=n: add(connection, f"{n}"))) for n in range(3)]
+    writes = [asyncio.create_task(database.write(partial(add_one, name=name))) for name in "abc"]
     await asyncio.gather(*(names(database) for _ in range(20)))
     await database.aclose()
     await asyncio.gather(*writes)
