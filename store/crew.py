@@ -116,9 +116,10 @@ class _Task(Generic[Result]):
 
 
 def _close(connection: Connection) -> None:
-    """Close the driver's connection itself, without anything that could fail on a broken one."""
-    connection.invalidate()
-    connection.close()
+    """Close the driver's connection itself, in whatever state it is: a thread must survive a broken one."""
+    with suppress(Exception):
+        connection.invalidate()
+        connection.close()
 
 
 def _join(threads: Sequence[threading.Thread]) -> None:

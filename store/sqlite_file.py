@@ -1,5 +1,7 @@
 """Transactions on a SQLite file: one thread that writes, a few that read."""
 
+import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
@@ -8,6 +10,7 @@ from store.columns import dump_document
 from store.crew import Crew, Result, Work
 
 READERS = 4
+RETRY_SECONDS = 0.02
 
 
 class SqliteFile:
@@ -66,17 +69,28 @@ def _engine(url: URL, wait_seconds: float) -> Engine:
         poolclass=NullPool,  # each thread keeps its own
         connect_args={"timeout": wait_seconds},
     )
-    event.listen(engine, "connect", _prepare)
+
+    def prepare(connection: Any, _record: object) -> None:  # SQLAlchemy has no public type for the driver's connection
+        connection.isolation_level = None  # transactions are left to this module
+        cursor = connection.cursor()
+        _keep_a_write_ahead_log(cursor, wait_seconds)
+        for setting in ("synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    event.listen(engine, "connect", prepare)
     return engine
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    """Leave transactions to this module and set what SQLite keeps per connection.
-
-    `connection` is the driver's; SQLAlchemy has no public type for it.
-    """
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+def _keep_a_write_ahead_log(cursor: sqlite3.Cursor, wait_seconds: float) -> None:
+    """Processes that open a new file at once are in each other's way here, and SQLite does not wait for this lock."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError, StatementError
 
 import store.database
 from store.database import Database
@@ -80,6 +80,15 @@ async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypa
     await database.write(lambda connection: add(connection, "c"))
     assert await names(database) == ["a", "c"]
     await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_work_that_breaks_its_connection_harms_nobody_else(database: Database, kind: str) -> None:
+    for breaking in (Connection.close, Connection.invalidate):
+        with pytest.raises(SQLAlchemyError):
+            await database.write(breaking)
+        await database.write(lambda connection: connection.execute(delete(organizations)).close())
+    assert await names(database) == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OF_PYDANTIC = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 NEVER_IN_A_WORKFLOW = {
-    "aiosqlite", "alembic", "api", "asyncpg", "fastapi", "genai_prices", "httpcore2", "httpx", "httpx2", "jsonschema",
+    "alembic", "api", "asyncpg", "fastapi", "genai_prices", "httpcore2", "httpx", "httpx2", "jsonschema",
     "mcp", "openai", "playhead", "pydantic_ai",
     "pydantic_settings", "rich", "sqlalchemy", "starlette", "store", "structlog", "typer", "uvicorn", "yaml",
 }  # fmt: skip
