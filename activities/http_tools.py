@@ -46,7 +46,9 @@ class HttpTools:
         except (TimeoutError, httpx2.TimeoutException):
             message = f"The service did not answer within {tool.timeout_seconds:g} seconds."
             raise ToolFailed("timeout", message, retryable=True) from None
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        except httpx2.InvalidURL:
+            raise ToolFailed("invalid_arguments", "The call was not made: its address would not be valid.") from None
+        except httpx2.TransportError as error:
             log.warning("the tool %s was not answered: %s", call.name, self._redactor.text(repr(error)))
             raise ToolFailed("connection_failed", "The connection to the service failed.", retryable=True) from None
         except RefusedAddress as error:

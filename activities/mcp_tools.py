@@ -29,7 +29,9 @@ from domain.tools import CallToolResult
 
 LISTING_SECONDS = 60.0
 """How long a server's list of tools is used before it is asked again."""
-LISTING_SECONDS_AFTER_FAILURE = 10.0
+LISTING_SECONDS_AFTER_FAILURE = 30.0
+LONGEST_LISTING = 5.0
+"""Seconds that a model call waits for a server's list of tools."""
 MOST_SERVERS_REMEMBERED = 500
 MOST_TOOLS = 200
 MOST_PAGES = 20
@@ -75,8 +77,9 @@ class McpTools:
         async with listing.lock:
             if self._clock() >= listing.expires_at:
                 try:
-                    async with self._connected(name, tool, request, _Progress()) as client:
-                        listing.tools = tuple(self._offer(name, each) for each in await _listed(client, tool))
+                    seconds = min(tool.timeout_seconds, LONGEST_LISTING)
+                    async with self._connected(name, request, seconds, _Progress()) as client:
+                        listing.tools = tuple(self._offer(name, each) for each in await _listed(client, name, tool))
                     lasts = LISTING_SECONDS
                 except ToolFailed as failure:
                     log.warning("the MCP server %s did not list its tools: %s", name, self._redactor.text(str(failure)))
@@ -92,8 +95,8 @@ class McpTools:
         """
         request = self._request(tool, call.context, key=call.idempotency_key)
         progress = _Progress()
-        async with self._connected(call.name, tool, request, progress) as client:
-            listed = await _listed(client, tool)
+        async with self._connected(call.name, request, tool.timeout_seconds, progress) as client:
+            listed = await _listed(client, call.name, tool)
             wanted = next((each for each in listed if mcp_tool_name(call.name, each.name) == call.called), None)
             if wanted is None:
                 known = ", ".join(mcp_tool_name(call.name, each.name) for each in listed) or "none"
@@ -131,18 +134,18 @@ class McpTools:
 
     @asynccontextmanager
     async def _connected(
-        self, name: str, tool: McpTool, request: ToolRequest, progress: "_Progress"
+        self, name: str, request: ToolRequest, seconds: float, progress: "_Progress"
     ) -> AsyncIterator[Client]:
-        """A session with a server, for as long as the tool may take. Whatever ends it early becomes ToolFailed."""
+        """A session with a server, for so many seconds. Whatever ends it early becomes ToolFailed."""
         channel = Channel(self._guard.transport, request)
-        transport = streamable_http_client(channel.shown_url, http_client=channel.client(tool.timeout_seconds))
+        transport = streamable_http_client(channel.shown_url, http_client=channel.client(seconds))
+        deadline = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(tool.timeout_seconds), Client(transport, cache=None) as client:
+            async with deadline, Client(transport, cache=None) as client:
                 yield client
-        except TimeoutError:
-            message = f"The server did not answer within {tool.timeout_seconds:g} seconds."
-            raise ToolFailed("timeout", message, retryable=progress.may_repeat) from None
         except Exception as error:
+            if deadline.expired():
+                raise _unanswered(True, progress) from None
             raise self._failure(name, channel, error, progress) from None
 
     def _failure(self, name: str, channel: Channel, error: Exception, progress: "_Progress") -> ToolFailed:
@@ -219,7 +222,7 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-async def _listed(client: Client, tool: McpTool) -> list[types.Tool]:
+async def _listed(client: Client, server: str, tool: McpTool) -> list[types.Tool]:
     """The tools of a server that its entry in the agent allows; names that clash after the first are left out."""
     found: dict[str, types.Tool] = {}
     cursor: str | None = None
@@ -227,7 +230,7 @@ async def _listed(client: Client, tool: McpTool) -> list[types.Tool]:
         page = await client.list_tools(cursor=cursor)
         for each in page.tools:
             if (not tool.allow or each.name in tool.allow) and len(found) < MOST_TOOLS and _is_offerable(each):
-                found.setdefault(mcp_tool_name("", each.name), each)
+                found.setdefault(mcp_tool_name(server, each.name), each)
         cursor = page.next_cursor
         if cursor is None:
             break

@@ -36,7 +36,8 @@ class Redactor:
         if isinstance(value, dict):
             return {self.text(key): self.value(part) for key, part in value.items()}
         written = json.dumps(value)
-        return MASK if self.text(written) != written else value
+        shown = self.text(written)
+        return value if shown == written else shown
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -81,6 +81,6 @@ class Toolbox:
             return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
         try:
             return await self._mcp.offered(name, tool, context)
-        except ToolFailed as failure:
-            log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(str(failure)))
+        except Exception as error:
+            log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(repr(error)))
             return ()

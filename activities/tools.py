@@ -5,18 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from domain.agent import AgentDefinition
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, tool_behind
 from domain.tools import CallToolInput, CallToolResult, ToolError, idempotency_key
-
-if TYPE_CHECKING:
-    from store.agents import AgentStore
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
@@ -34,6 +32,14 @@ class ToolCall:
     arguments: Mapping[str, JsonValue]
     context: Mapping[str, JsonValue]
     idempotency_key: str
+
+
+class Agents(Protocol):
+    """Where agents are found; the store is one."""
+
+    async def definition(self, agent_id: str, version: int) -> AgentDefinition:
+        """One version's definition. Raises LookupError."""
+        ...
 
 
 class ToolRunner(Protocol):
@@ -74,7 +80,7 @@ class ToolFailed(Exception):
 class ToolActivities:
     """Calls the tools of agents. What an agent's author declared is looked up; the workflow names it only."""
 
-    def __init__(self, *, agents: "AgentStore", runner: ToolRunner) -> None:
+    def __init__(self, *, agents: Agents, runner: ToolRunner) -> None:
         self._agents = agents
         self._runner = runner
 

@@ -17,6 +17,7 @@ from store.errors import StoreUnavailable
 from store.schema import pending
 
 Service = Literal["store", "temporal"]
+NAMES: Final[dict[Service, str]] = {"store": "The store", "temporal": "Temporal"}
 CHECK_EVERY_SECONDS = 1.0
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 """A service that takes longer for the smallest of questions counts as down."""
@@ -76,10 +77,10 @@ class Availability:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 outage = await ask()
         except TimeoutError:
-            outage = Outage(f"The {service} did not answer within {CHECK_TIMEOUT_SECONDS:g} seconds.")
+            outage = Outage(f"{NAMES[service]} did not answer within {CHECK_TIMEOUT_SECONDS:g} seconds.")
         except Exception as error:
             # Whatever goes wrong with such a small question, the service cannot be used; and the watch must go on.
-            outage = Outage(f"The {service} cannot be reached.")
+            outage = Outage(f"{NAMES[service]} cannot be reached.")
             if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
                 log.exception("looking at a service failed", service=service)
         self._note(service, outage)

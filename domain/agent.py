@@ -156,7 +156,7 @@ def parse_definition(data: object) -> AgentDefinition:
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
     """What works in a valid definition but deserves a look, as sentences with their places."""
-    return (*_unset_variables(definition), *_missing_end(definition))
+    return (*_unset_variables(definition), *_missing_end(definition), *_open_credentials(definition))
 
 
 def mermaid(definition: AgentDefinition) -> str:
@@ -214,6 +214,15 @@ def _missing_end(definition: AgentDefinition) -> Iterable[str]:
             "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
             "sessions go on until somebody ends them or a limit is reached"
         )
+
+
+def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
+    for name, tool in definition.tools.items():
+        if tool.secrets and tool.url.lower().startswith("http://"):
+            yield (
+                f"tools.{name}.url: sends credentials over http://, where everybody on the way can read them; "
+                "use https:// unless the service is on this machine"
+            )
 
 
 def _label(text: str) -> str:

@@ -43,6 +43,7 @@ def tool_faults(name: str, tool: Mapping[str, object], servers: Collection[str],
     yield from _address(location, tool)
     yield from _headers(location, tool)
     yield from _templates(location, tool, hints)
+    yield from _reason(location, tool)
     if tool.get("kind") == "mcp":
         yield from _server_name(location, name)
         return
@@ -120,6 +121,17 @@ def _templates(location: Location, tool: Mapping[str, object], hints: Hints) -> 
                 elif name not in declared:
                     message = f"the credential {shown(name)} is not listed under secrets" + hints.about(name, declared)
                     yield Fault(place=place_of(at), message=message)
+
+
+def _reason(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
+    """What a person is told before a call: of the session and the call, and of no credential."""
+    reason = _mapping(tool.get("approval")).get("reason")
+    if isinstance(reason, str):
+        place = place_of((*location, "approval", "reason"))
+        for message in templates.check(reason):
+            yield Fault(place=place, message=message)
+        if any(True for _ in secret_uses(reason)):
+            yield Fault(place=place, message="a person reads this: credentials say nothing here")
 
 
 def _server_name(location: Location, name: str) -> Iterator[Fault]:

@@ -176,13 +176,16 @@ class _HistoryReader:
 
 async def read_store(database: "Database", session_id: str) -> StoreAccount:
     """What the tables hold, without the store's own readers in between."""
-    async with database.read() as connection:
-        documents = await connection.execute(select(turns.c.document).where(turns.c.session_id == session_id))
-        recorded = [Turn.model_validate_json(document) for document in documents.scalars()]
-        bought = await connection.execute(
-            select(steps.c.turn_id, steps.c.step, steps.c.reply).where(steps.c.session_id == session_id)
-        )
-        replies = [(StepKey(row.turn_id, row.step), ModelReply.model_validate_json(row.reply)) for row in bought]
+    documents = select(turns.c.document).where(turns.c.session_id == session_id)
+    bought = select(steps.c.turn_id, steps.c.step, steps.c.reply).where(steps.c.session_id == session_id)
+    recorded = [
+        Turn.model_validate_json(document)
+        for document in await database.read(lambda connection: connection.scalars(documents).all())
+    ]
+    replies = [
+        (StepKey(row.turn_id, row.step), ModelReply.model_validate_json(row.reply))
+        for row in await database.read(lambda connection: connection.execute(bought).all())
+    ]
     return StoreAccount(
         turns={turn.id: words_of(turn) for turn in recorded},
         steps={key: spent_on(reply.usage, reply.cost) for key, reply in replies},

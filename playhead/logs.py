@@ -8,7 +8,6 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIETER = {
-    "aiosqlite": "warning",
     "alembic": "warning",
     "asyncio": "warning",
     "httpcore": "warning",

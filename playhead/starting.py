@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,9 @@ LONGEST_PAUSE = 5.0
 URL_HINT = (
     "PLAYHEAD_DATABASE_URL must look like sqlite:///playhead.db or postgresql://user:password@host:5432/playhead."
 )
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while others wait. Workflows, the store and the SDK run in threads beside
+the event loop; at Python's own 5 ms a settlement took 28 ms of waiting in a busy worker, at half a millisecond 6 ms."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Reached = TypeVar("Reached")
@@ -40,6 +44,7 @@ def run_service(settings: "Settings", service: Callable[[asyncio.Event], Corouti
     from playhead.settings import setting_warnings
 
     configure_logging(settings.log_format, settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     for warning in setting_warnings():
         log.warning(warning)
 

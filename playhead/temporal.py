@@ -202,11 +202,11 @@ async def _missing(client: Client) -> list[str]:
 
 
 def _may_not_register(namespace: str, missing: list[str], error: RPCError) -> CommandFailed:
-    names = " ".join(f"--name {name}" for name in missing)
+    # One name a command: the CLI takes several, makes only the first and says that all went well (seen in 1.9.1).
+    create = f"temporal operator search-attribute create --namespace {namespace} --type Keyword --name"
     return CommandFailed(
         f"The Temporal namespace {namespace} lacks the search attributes {', '.join(missing)}, and this client may "
         f"not register them ({error.message}). Sessions cannot start without them.",
         status=USAGE if error.status is RPCStatusCode.PERMISSION_DENIED else UNREACHABLE,
-        hint=f"Have an operator run: temporal operator search-attribute create --namespace {namespace} "
-        f"--type Keyword {names}",
+        hint=f"Have an operator run: for name in {' '.join(missing)}; do {create} $name; done",
     )

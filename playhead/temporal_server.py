@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from workflows import search_attributes
 LOOPBACK = "127.0.0.1"
 SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 """Without these every commit waits for the disk, and a turn takes ten times as long (design.md, "Embedded stack")."""
+TIMER_LATENESS = "100ms"
+"""How late timers may fire, settling and retries among them; a second unless it is said otherwise."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """How long the server may take to answer, and to end, before it counts as failed and is killed."""
@@ -151,6 +154,7 @@ async def _start(place: Place) -> asyncio.subprocess.Process:
         *("--db-filename", str(place.folder / "temporal.db")),
         *(f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS),
         *(f"--search-attribute={key.name}=Keyword" for key in search_attributes.ALL),
+        *("--dynamic-config-value", f"history.timerProcessorMaxTimeShift={json.dumps(TIMER_LATENESS)}"),
         *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
     ]
     with place.log_file.open("wb") as written:

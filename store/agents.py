@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, Select, case, insert, select, update
 
 from domain.agent import AgentDefinition
 from store.columns import LARGEST_NUMBER
@@ -33,6 +32,9 @@ class StoredAgent:
     warnings: tuple[str, ...]
     created_at: datetime
 
+
+Agents = list[StoredAgent]
+AgentRow = Row[str, int, int]
 
 _AGENT = select(
     agents.c.id,
@@ -64,14 +66,10 @@ class AgentStore:
 
         Versions count from 1. Callers who push at the same time get versions of their own, one after another.
         """
-        async with self._database.write() as connection:
-            agent = await self._locked(connection, organization_id, definition.name)
-            if agent is None:
-                await self._add_agent(connection, organization_id, definition.name)
-                agent = await self._locked(connection, organization_id, definition.name)
-            if agent is None:
-                raise LookupError(f"agent {definition.name!r} was deleted while a version was added")
-            latest = await _one(connection, _AGENT.where(agents.c.id == agent.id, _IS_LATEST))
+
+        def work(connection: Connection) -> StoredAgent:
+            agent = self._locked(connection, organization_id, definition.name)
+            latest = _one(connection, _AGENT.where(agents.c.id == agent.id, _IS_LATEST))
             if latest is not None and latest.definition == definition:
                 return latest
             added = StoredAgent(
@@ -84,8 +82,10 @@ class AgentStore:
                 warnings=warnings,
                 created_at=datetime.now(UTC),
             )
-            await _add_version(connection, added)
+            _add_version(connection, added)
             return added
+
+        return await self._database.write(work)
 
     async def find(self, organization_id: str, id_or_name: str, version: int | None = None) -> StoredAgent | None:
         """A version of an agent, the latest unless one is named. An id goes before another agent's equal name."""
@@ -99,16 +99,14 @@ class AgentStore:
             .order_by(case((is_id, 0), else_=1))
             .limit(1)
         )
-        async with self._database.read() as connection:
-            return await _one(connection, statement)
+        return await self._database.read(lambda connection: _one(connection, statement))
 
     async def numbered(self, organization_id: str, number: int) -> StoredAgent | None:
         """The latest version of the agent with this integer alias."""
         if not 0 < number <= LARGEST_NUMBER:
             return None
         statement = _AGENT.where(agents.c.organization_id == organization_id, agents.c.number == number, _IS_LATEST)
-        async with self._database.read() as connection:
-            return await _one(connection, statement)
+        return await self._database.read(lambda connection: _one(connection, statement))
 
     async def list(self, organization_id: str, limit: int, cursor: str | None = None) -> Page[StoredAgent]:
         """The latest version of every agent, newest agent first. Raises ValueError for a forged cursor."""
@@ -119,8 +117,11 @@ class AgentStore:
         )
         if cursor is not None:
             statement = statement.where(agents.c.number < number_after(cursor))
-        async with self._database.read() as connection:
-            rows = [_agent(row) for row in await connection.execute(statement)]
+
+        def work(connection: Connection) -> Agents:
+            return [_agent(row) for row in connection.execute(statement)]
+
+        rows = await self._database.read(work)
         return page_of(rows, limit, lambda agent: (agent.number,))
 
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
@@ -139,32 +140,29 @@ class AgentStore:
         statement = select(agent_versions.c.definition).where(
             agent_versions.c.agent_id == agent_id, agent_versions.c.version == version
         )
-        async with self._database.read() as connection:
-            text = (await connection.execute(statement)).scalar_one_or_none()
+        text = await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
         if text is None:
             raise LookupError(f"there is no version {version} of agent {agent_id}")
         return AgentDefinition.model_validate_json(text)
 
-    async def _locked(self, connection: AsyncConnection, organization_id: str, name: str) -> Row[str, int, int] | None:
-        """The agent's row, held until the transaction ends."""
+    def _locked(self, connection: Connection, organization_id: str, name: str) -> AgentRow:
+        """The agent's row, made if there was none, and held until the transaction ends."""
         statement = (
             select(agents.c.id, agents.c.number, agents.c.latest_version)
             .where(agents.c.organization_id == organization_id, agents.c.name == name)
             .with_for_update()
         )
-        return (await connection.execute(statement)).one_or_none()
-
-    async def _add_agent(self, connection: AsyncConnection, organization_id: str, name: str) -> None:
-        values = {
-            "id": new_id("agt"),
-            "organization_id": organization_id,
-            "name": name,
-            "latest_version": 0,
-        }
-        await connection.execute(self._insert_agent, values)
+        agent = connection.execute(statement).one_or_none()
+        if agent is None:
+            values = {"id": new_id("agt"), "organization_id": organization_id, "name": name, "latest_version": 0}
+            connection.execute(self._insert_agent, values)
+            agent = connection.execute(statement).one_or_none()
+        if agent is None:
+            raise LookupError(f"agent {name!r} was deleted while a version was added")
+        return agent
 
 
-async def _add_version(connection: AsyncConnection, agent: StoredAgent) -> None:
+def _add_version(connection: Connection, agent: StoredAgent) -> None:
     values = {
         "agent_id": agent.id,
         "version": agent.version,
@@ -172,12 +170,12 @@ async def _add_version(connection: AsyncConnection, agent: StoredAgent) -> None:
         "warnings": list(agent.warnings),
         "created_at": agent.created_at,
     }
-    await connection.execute(insert(agent_versions), values)
-    await connection.execute(update(agents).where(agents.c.id == agent.id).values(latest_version=agent.version))
+    connection.execute(insert(agent_versions), values)
+    connection.execute(update(agents).where(agents.c.id == agent.id).values(latest_version=agent.version))
 
 
-async def _one(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> StoredAgent | None:
-    row = (await connection.execute(statement)).one_or_none()
+def _one(connection: Connection, statement: Select[*tuple[Any, ...]]) -> StoredAgent | None:
+    row = connection.execute(statement).one_or_none()
     return _agent(row) if row is not None else None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from store.database import Database
 from store.identifiers import new_id
@@ -36,7 +36,7 @@ _KEYS = select(
     api_keys.c.last4,
     api_keys.c.created_at,
     api_keys.c.revoked_at,
-)
+).order_by(api_keys.c.created_at, api_keys.c.id)
 _ORGANIZATION_OF_SECRET = select(api_keys.c.organization_id).where(
     api_keys.c.secret_sha256 == bindparam("secret_sha256"), api_keys.c.revoked_at.is_(None)
 )
@@ -54,8 +54,9 @@ class KeyStore:
     async def ensure_organization(self, organization_id: str, name: str) -> None:
         """Make the organization unless it is there; its name is not changed then."""
         values = {"id": organization_id, "name": name, "created_at": datetime.now(UTC)}
-        async with self._database.write_once() as connection:
-            await connection.execute(self._insert_organization, values)
+        await self._database.write(
+            lambda connection: connection.execute(self._insert_organization, values).close(), one_by_one=True
+        )
 
     async def create(self, organization_id: str, name: str) -> tuple[ApiKey, str]:
         """A new key and its secret, which cannot be shown again. An organization comes to be with its first key."""
@@ -77,22 +78,24 @@ class KeyStore:
             "last4": key.last4,
             "created_at": key.created_at,
         }
-        async with self._database.write() as connection:
-            await connection.execute(self._insert_organization, organization)
-            await connection.execute(insert(api_keys), values)
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._insert_organization, organization)
+            connection.execute(insert(api_keys), values)
+
+        await self._database.write(work)
         return key, secret
 
     async def authenticate(self, secret: str) -> str | None:
         """The organization that a secret speaks for; None for a wrong or revoked one."""
-        async with self._database.read() as connection:
-            found = await connection.execute(_ORGANIZATION_OF_SECRET, {"secret_sha256": _digest(secret)})
-            return found.scalar_one_or_none()
+        key = {"secret_sha256": _digest(secret)}
+        return await self._database.read(
+            lambda connection: connection.execute(_ORGANIZATION_OF_SECRET, key).scalar_one_or_none()
+        )
 
     async def list(self) -> Keys:
         """Every key of every organization, revoked ones included, oldest first."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(_KEYS.order_by(api_keys.c.created_at, api_keys.c.id))
-            return [ApiKey(*row) for row in rows]
+        return await self._database.read(lambda connection: [ApiKey(*row) for row in connection.execute(_KEYS)])
 
     async def revoke(self, key_id: str) -> bool:
         """Make a key useless from now on. False when there is no such key or it was revoked before."""
@@ -101,8 +104,9 @@ class KeyStore:
             .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=datetime.now(UTC))
         )
-        async with self._database.write_once() as connection:
-            return (await connection.execute(statement)).rowcount == 1
+        return await self._database.write(
+            lambda connection: connection.execute(statement).rowcount == 1, one_by_one=True
+        )
 
 
 def _digest(secret: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from domain.usage import Cost, ModelUsage, Usage
 from store.database import Database
@@ -67,14 +67,17 @@ class LedgerStore:
         if cursor is not None:
             statement = statement.where(ledger.c.number < number_after(cursor))
         statement = statement.order_by(ledger.c.number.desc()).limit(limit + 1)
-        async with self._database.read() as connection:
-            found = [_ledger_row(row) for row in await connection.execute(statement)]
+
+        def work(connection: Connection) -> list[LedgerRow]:
+            return [_ledger_row(row) for row in connection.execute(statement)]
+
+        found = await self._database.read(work)
         return page_of(found, limit, lambda row: (row.number,))
 
     async def totals(self, organization_id: str) -> OrganizationUsage:
         """What the organization used and spent, to the picodollar; durations add up."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_TOTALS, {"organization_id": organization_id})).all()
+        key = {"organization_id": organization_id}
+        rows = await self._database.read(lambda connection: connection.execute(_TOTALS, key).all())
         models = [row for row in rows if row.model != NO_MODEL]
         breakdown = {row.model: dollars(int(row.picodollars)) for row in models if row.requests > row.unpriced_requests}
         return OrganizationUsage(

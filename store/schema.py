@@ -23,8 +23,7 @@ async def pending(database: Database) -> list[str]:
 
     Raises LookupError when the database was written by a newer Playhead, StoreUnavailable.
     """
-    async with database.read() as connection:
-        return await connection.run_sync(_pending)
+    return await database.read(_pending)
 
 
 async def upgrade(database: Database) -> list[str]:
@@ -33,13 +32,7 @@ async def upgrade(database: Database) -> list[str]:
     Processes that upgrade at once wait for each other; whoever comes second finds nothing to do.
     Raises LookupError when the database was written by a newer Playhead, StoreUnavailable.
     """
-    async with database.change_schema() as connection:
-        if not database.is_sqlite:
-            await connection.execute(_LOCK, {"number": _LOCK_NUMBER})
-        missing = await connection.run_sync(_pending)
-        if missing:
-            await connection.run_sync(_upgrade)
-        return missing
+    return await database.change_schema(_upgrade)
 
 
 def configuration(connection: Connection) -> Config:
@@ -50,8 +43,13 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(configuration(connection), "head")
+def _upgrade(connection: Connection) -> list[str]:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"number": _LOCK_NUMBER})
+    missing = _pending(connection)
+    if missing:
+        command.upgrade(configuration(connection), "head")
+    return missing
 
 
 def _pending(connection: Connection) -> list[str]:

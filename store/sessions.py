@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Integer,
     Row,
     Select,
@@ -64,6 +65,9 @@ class StoredSession(NewSession):
     recorded_at: datetime | None = None
 
 
+Sessions = list[StoredSession]
+
+_INSERT = insert(sessions).returning(sessions.c.number)
 _BY_ID = select(sessions).where(
     sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id")
 )
@@ -120,21 +124,20 @@ class SessionStore:
     async def create(self, session: NewSession) -> StoredSession:
         """Write the session down before its workflow starts. `list` shows it once it was settled."""
         values = {**asdict(session), "event_count": 0}
-        async with self._database.write_once() as connection:
-            added = await connection.execute(insert(sessions).returning(sessions.c.number), values)
-            return StoredSession(**asdict(session), number=added.scalar_one())
+        number = await self._database.write(
+            lambda connection: connection.execute(_INSERT, values).scalar_one(), one_by_one=True
+        )
+        return StoredSession(**asdict(session), number=number)
 
     async def discard_unstarted(self, session_id: str) -> None:
         """Take back a session whose workflow could not be started; one that was ever settled stays."""
         statement = delete(sessions).where(sessions.c.id == session_id, sessions.c.recorded_at.is_(None))
-        async with self._database.write_once() as connection:
-            await connection.execute(statement)
+        await self._database.write(lambda connection: connection.execute(statement).close(), one_by_one=True)
 
     async def find(self, organization_id: str, session_id: str) -> StoredSession | None:
         """The organization's session of this id."""
         key = {"organization_id": organization_id, "session_id": session_id}
-        async with self._database.read() as connection:
-            row = (await connection.execute(_BY_ID, key)).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
         return _session(row) if row is not None else None
 
     async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
@@ -142,15 +145,13 @@ class SessionStore:
         if not 0 < number <= LARGEST_NUMBER:
             return None
         key = {"organization_id": organization_id, "number": number}
-        async with self._database.read() as connection:
-            row = (await connection.execute(_BY_NUMBER, key)).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(_BY_NUMBER, key).one_or_none())
         return _session(row) if row is not None else None
 
     async def organization_of(self, session_id: str) -> str | None:
         """Whose session this is. That never changes."""
         statement = select(sessions.c.organization_id).where(sessions.c.id == session_id)
-        async with self._database.read() as connection:
-            return (await connection.execute(statement)).scalar_one_or_none()
+        return await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
 
     async def turns(self, session_id: str, *, leaf_turn_id: str, limit: int, before_index: int | None = None) -> Turns:
         """Turns of the branch that ends at a leaf: the newest `limit` of those before an index, oldest first.
@@ -163,21 +164,21 @@ class SessionStore:
             "limit": limit,
             "before_index": _AFTER_ALL if before_index is None else min(before_index, _AFTER_ALL),
         }
-        async with self._database.read() as connection:
-            documents = (await connection.execute(_TURNS_OF_BRANCH, key)).scalars()
-            return [Turn.model_validate_json(document) for document in documents]
+        documents = await self._database.read(lambda connection: connection.scalars(_TURNS_OF_BRANCH, key).all())
+        return [Turn.model_validate_json(document) for document in documents]
 
     async def branches(self, session_id: str) -> Branches:
         """The branches that were given up, oldest first."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(_BRANCHES, {"session_id": session_id})
-            return [DiscardedBranch.model_validate(row._asdict()) for row in rows]
+        key = {"session_id": session_id}
+        rows = await self._database.read(lambda connection: connection.execute(_BRANCHES, key).all())
+        return [DiscardedBranch.model_validate(row._asdict()) for row in rows]
 
     async def turn_of_message(self, session_id: str, message_id: str) -> Turn | None:
         """The turn that a message opened."""
         key = {"session_id": session_id, "message_key": message_key(message_id)}
-        async with self._database.read() as connection:
-            document = (await connection.execute(_TURN_OF_MESSAGE, key)).scalar_one_or_none()
+        document = await self._database.read(
+            lambda connection: connection.execute(_TURN_OF_MESSAGE, key).scalar_one_or_none()
+        )
         return Turn.model_validate_json(document) if document is not None else None
 
     async def list(
@@ -212,8 +213,11 @@ class SessionStore:
             older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
             statement = statement.where(tuple_(*newest_first) < older)
         statement = statement.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
-        async with self._database.read() as connection:
-            found = [_session(row) for row in await connection.execute(statement)]
+
+        def work(connection: Connection) -> Sessions:
+            return [_session(row) for row in connection.execute(statement)]
+
+        found = await self._database.read(work)
         return page_of(found, limit, lambda session: (session.created_at, session.number))
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from domain.contracts import SettleTurnsInput
 from domain.engine import ModelReply
@@ -75,19 +74,21 @@ class SettlementStore:
         Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
         """
         now = datetime.now(UTC)
-        async with self._database.write() as connection:
-            session = await _lock_session(connection, input)
-            settled = await _with_bills(connection, input)
-            if session is not None:
-                await self._record(connection, session, input, [each.turn for each in settled], now)
-            suite_id = session.suite_id if session is not None else None
-            closed = [each for each in settled if each.turn.status != "pending"]
-            # Last, because all sessions of an organization add to the same rows of totals.
-            return await self._bill(connection, input, suite_id, closed, now)
+        return await self._database.write(lambda connection: self._settle(connection, input, now))
 
-    async def _record(
+    def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> int:
+        session = _lock_session(connection, input)
+        settled = _with_bills(connection, input)
+        if session is not None:
+            self._record(connection, session, input, [each.turn for each in settled], now)
+        suite_id = session.suite_id if session is not None else None
+        closed = [each for each in settled if each.turn.status != "pending"]
+        # Last, because all sessions of an organization add to the same rows of totals.
+        return self._bill(connection, input, suite_id, closed, now)
+
+    def _record(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         session: SessionRow,
         input: SettleTurnsInput,
         settled: Sequence[Turn],
@@ -96,13 +97,13 @@ class SettlementStore:
         is_late = _is_late(session, input)
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
-            await connection.execute(write_turns, [_turn_values(input.session_id, turn) for turn in settled])
+            connection.execute(write_turns, [_turn_values(input.session_id, turn) for turn in settled])
         if input.branches:
             values = [_branch_values(input.session_id, branch) for branch in input.branches]
-            await connection.execute(self._insert_branches, values)
-        logged = await _unknown(connection, input.session_id, events_of(settled, input.facts))
+            connection.execute(self._insert_branches, values)
+        logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
-            await connection.execute(
+            connection.execute(
                 insert(events),
                 [
                     _event_values(input.session_id, sequence, event)
@@ -111,11 +112,11 @@ class SettlementStore:
             )
         head = {} if is_late else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
-        await connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
+        connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
 
-    async def _bill(
+    def _bill(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         input: SettleTurnsInput,
         suite_id: str | None,
         closed: Sequence[BilledTurn],
@@ -124,28 +125,28 @@ class SettlementStore:
         if not closed:
             return 0
         rows = [_ledger_values(input, suite_id, each, now) for each in closed]
-        billed = set((await connection.execute(self._insert_ledger, rows)).scalars())
+        billed = set(connection.execute(self._insert_ledger, rows).scalars())
         totals = totals_of(each.bill for each in closed if each.turn.id in billed)
         if totals:
             key = {"organization_id": input.organization_id, "day": now.date()}
             # Always in the same order, so that two settlements cannot wait for each other's rows.
             sums = [{**key, "model": model, **totals[model]} for model in sorted(totals)]
-            await connection.execute(self._add_totals, sums)
+            connection.execute(self._add_totals, sums)
         return len(billed)
 
 
-async def _lock_session(connection: AsyncConnection, input: SettleTurnsInput) -> SessionRow | None:
+def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow | None:
     """The session's row, held until the transaction ends: settlements of one session go one by one."""
     key = {"session_id": input.session_id, "organization_id": input.organization_id}
-    return (await connection.execute(_SESSION, key)).one_or_none()
+    return connection.execute(_SESSION, key).one_or_none()
 
 
-async def _with_bills(connection: AsyncConnection, input: SettleTurnsInput) -> list[BilledTurn]:
+def _with_bills(connection: Connection, input: SettleTurnsInput) -> list[BilledTurn]:
     if not input.turns:
         return []
     key = {"session_id": input.session_id, "turn_ids": [turn.id for turn in input.turns]}
     bought: dict[str, list[ModelReply]] = {}
-    for turn_id, reply in await connection.execute(_REPLIES, key):
+    for turn_id, reply in connection.execute(_REPLIES, key):
         bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
     settled = []
     for turn in input.turns:
@@ -165,12 +166,12 @@ def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
     return (input.head.updated_at, input.head.version) < (session.updated_at, session.head_version)
 
 
-async def _unknown(connection: AsyncConnection, session_id: str, happened: list[LoggedEvent]) -> list[LoggedEvent]:
+def _unknown(connection: Connection, session_id: str, happened: list[LoggedEvent]) -> list[LoggedEvent]:
     """The events that are not in the log yet."""
     if not happened:
         return []
     key = {"session_id": session_id, "keys": [event.key for event in happened]}
-    known = set((await connection.execute(_KNOWN_KEYS, key)).scalars())
+    known = set(connection.execute(_KNOWN_KEYS, key).scalars())
     return [event for event in happened if event.key not in known]
 
 

@@ -1,9 +1,10 @@
 """Saved steps: every reply that was bought, and the messages that the model reads back along the conversation."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, literal, select
+from sqlalchemy import Connection, Executable, Row, bindparam, func, literal, select
 
 from domain.engine import ModelReply
 from store.columns import CleanText
@@ -17,6 +18,7 @@ __all__ = ["SavedStep", "StepStore"]
 CACHE_BYTES = 64 * 1024 * 1024
 """Memory for the turns of conversations that go on in this process: some ten thousand."""
 
+_KEY = ("session_id", "turn_id", "step")
 _STEP = select(
     steps.c.session_id,
     steps.c.organization_id,
@@ -80,7 +82,7 @@ class StepStore:
     def __init__(self, database: Database, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
         self._recent = RecentTurns(cache_bytes)
-        self._insert = insert_new(database, steps, key=["session_id", "turn_id", "step"]).returning(steps.c.step)
+        self._insert = insert_new(database, steps, key=_KEY)
 
     async def turn_steps(
         self, session_id: str, turn_id: str, anchor_turn_id: str | None = None
@@ -95,8 +97,7 @@ class StepStore:
         if anchor_turn_id is not None and self._recent.get(session_id, anchor_turn_id) is None:
             values["anchor_turn_id"] = anchor_turn_id
             statement = _OF_TURN_AND_ANCHOR
-        async with self._database.read() as connection:
-            found = [_step(row) for row in await connection.execute(statement, values)]
+        found = await self._database.read(lambda connection: _read(connection, statement, values))
         for turn in whole_turns(step for step in found if step.turn_id != turn_id):
             self._recent.keep(turn)
         return tuple(step for step in found if step.turn_id == turn_id)
@@ -152,24 +153,27 @@ class StepStore:
             reply=reply,
             created_at=created_at,
         )
-        async with self._database.write_once() as connection:
-            if (await connection.execute(self._insert, _values(saved))).first() is not None:
-                return saved
-        return await self._first_saved(saved)
+        values = _values(saved)
+        first = await self._database.write(lambda connection: self._insert_or_find(connection, values), one_by_one=True)
+        return saved if first is None else first
 
-    async def _first_saved(self, step: SavedStep) -> SavedStep:
-        key = {"session_id": step.session_id, "turn_id": step.turn_id, "step": step.step}
-        async with self._database.read() as connection:
-            return _step((await connection.execute(_ONE_STEP, key)).one())
+    def _insert_or_find(self, connection: Connection, values: dict[str, object]) -> SavedStep | None:
+        """The step that was there already; None when this one was added."""
+        if connection.execute(self._insert, values).rowcount:
+            return None
+        (first,) = _read(connection, _ONE_STEP, {name: values[name] for name in _KEY})
+        return first
 
     async def _load_chain(self, session_id: str, turn_id: str, budget: int) -> dict[str, SavedTurn]:
         values = {"session_id": session_id, "turn_id": turn_id, "budget": budget}
-        async with self._database.read() as connection:
-            rows = await connection.execute(_OF_CHAIN, values)
-            turns = whole_turns(_step(row) for row in rows)
+        turns = whole_turns(await self._database.read(lambda connection: _read(connection, _OF_CHAIN, values)))
         for turn in reversed(turns):  # the newest last: it is the one that is wanted longest
             self._recent.keep(turn)
         return {turn.key[1]: turn for turn in turns}
+
+
+def _read(connection: Connection, statement: Executable, values: Mapping[str, object]) -> list[SavedStep]:
+    return [_step(row) for row in connection.execute(statement, values)]
 
 
 def _values(step: SavedStep) -> dict[str, object]:

@@ -3,17 +3,15 @@
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.dialects import registry
 from sqlalchemy.exc import ArgumentError
 
-SQLITE = "sqlite+onehop"
+SQLITE = "sqlite+pysqlite"
 POSTGRESQL = "postgresql+asyncpg"
-
-registry.register("sqlite.onehop", "store.sqlite_driver", "OneHopDialect")
 
 _DRIVERS = {
     "sqlite": SQLITE,
     "sqlite+aiosqlite": SQLITE,
+    SQLITE: SQLITE,
     "postgres": POSTGRESQL,
     "postgresql": POSTGRESQL,
     POSTGRESQL: POSTGRESQL,
@@ -31,7 +29,7 @@ _POSTGRESQL_OPTIONS = {
 
 
 def driver_url(text: str) -> URL:
-    """The address for SQLAlchemy, with its asynchronous driver.
+    """The address for SQLAlchemy, with the driver that Playhead uses.
 
     Raises ValueError, in words for the person who wrote it, when it names another database, an option that
     is not understood, or a SQLite database in memory, which no second connection could see.

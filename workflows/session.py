@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
-SETTLE_WITH_NEXT_MESSAGE = 0.6
+SETTLE_WITH_NEXT_MESSAGE = 0.85
 """The part of the settling time after which turns are settled along with the next message."""
 MOST_UPDATES_PER_RUN = 1_800
 """Temporal takes 2,000 updates in one run."""

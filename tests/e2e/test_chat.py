@@ -209,11 +209,11 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
     with dev_stack(tmp_path) as stack:
         url = stack.until_ready()["api_url"]
         with at_terminal(tmp_path, url, "booking-line") as terminal:
+            terminal.see("offline demo model: scripted words, no AI.")
             terminal.see("Osteria Fiorella. How can I help you?")
             terminal.type("I would like to book a table.\r")
             terminal.see("→ booking")
             terminal.see("[demo model]")
-            terminal.see("offline demo model: scripted words, no AI.")
             stack.told(signal.SIGKILL)
             terminal.type("Tomorrow at seven, for four, in the name of Moreau.\r")
             terminal.see("with the same message id, so that nothing is said twice.")

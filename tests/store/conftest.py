@@ -65,8 +65,7 @@ def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 async def database(url: str) -> AsyncIterator[Database]:
     opened = Database.open(url)
     if not opened.is_sqlite:
-        async with opened.write() as connection:
-            await connection.execute(TRUNCATE)
+        await opened.write(lambda connection: connection.execute(TRUNCATE).close())
     yield opened
     await opened.aclose()
 

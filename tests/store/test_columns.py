@@ -46,8 +46,7 @@ async def test_text_that_a_database_cannot_hold_is_marked(database: Database, wr
         "warnings": [written, {written: None}],
         "created_at": START,
     }
-    async with database.write_once() as connection:
-        await connection.execute(insert(agent_versions), values)
-    async with database.read() as connection:
-        statement = select(agent_versions.c.warnings).where(agent_versions.c.version == 2)
-        assert (await connection.execute(statement)).scalar_one() == [kept, {kept: None}]
+    await database.write(lambda connection: connection.execute(insert(agent_versions), values).close())
+    statement = select(agent_versions.c.warnings).where(agent_versions.c.version == 2)
+    stored = await database.read(lambda connection: connection.execute(statement).scalar_one())
+    assert stored == [kept, {kept: None}]

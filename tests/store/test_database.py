@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError, StatementError
 
 import store.database
 from store.database import Database
@@ -17,11 +19,20 @@ from store.steps import StepStore
 from store.tables import organizations
 from tests.postgres import Postgres
 from tests.store.conversations import SESSION, START, save_step
+from tests.store.transactions import held_open
 
 
 async def names(database: Database) -> list[str]:
-    async with database.read() as connection:
-        return list((await connection.execute(select(organizations.c.name))).scalars())
+    return list(await database.read(lambda connection: connection.scalars(select(organizations.c.name)).all()))
+
+
+def add(connection: Connection, *names: str) -> None:
+    for name in names:
+        add_one(connection, name)
+
+
+def add_one(connection: Connection, name: str) -> None:
+    connection.execute(insert(organizations), organization(name))
 
 
 def organization(name: str) -> dict[str, object]:
@@ -30,49 +41,78 @@ def organization(name: str) -> dict[str, object]:
 
 async def test_transaction_that_fails_leaves_nothing(database: Database) -> None:
     with pytest.raises(IntegrityError):
-        await write_twice(database, "a")
-    await write_and_give_up(database, "b")
+        await database.write(lambda connection: add(connection, "a", "a"))
     assert await names(database) == []
-    async with database.write() as connection:
-        await connection.execute(insert(organizations), organization("c"))
-    assert await names(database) == ["c"]
+    await database.write(lambda connection: add(connection, "b"))
+    assert await names(database) == ["b"]
 
 
-async def write_twice(database: Database, name: str) -> None:
-    async with database.write() as connection:
-        await connection.execute(insert(organizations), organization(name))
-        await connection.execute(insert(organizations), organization(name))
+async def test_transaction_that_is_cancelled_is_whole_or_nothing(database: Database, other_process: Database) -> None:
+    async with held_open(database, lambda connection: add(connection, "a", "b")) as held:
+        held.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await held.task
+    await database.write(lambda connection: add(connection, "c"))
+    # A thread finishes what it has begun, a connection of the event loop rolls it back.
+    assert await names(other_process) == (["a", "b", "c"] if database.is_sqlite else ["c"])
 
 
-async def write_and_give_up(database: Database, name: str) -> None:
-    """A write that is cancelled between two statements, as an activity that timed out is."""
-    written = asyncio.Event()
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_write_that_is_cancelled_in_the_queue_never_happens(database: Database, kind: str) -> None:
+    async with held_open(database, lambda connection: add(connection, "a")):
+        queued = asyncio.create_task(database.write(lambda connection: add(connection, "b")))
+        await asyncio.sleep(0)
+        queued.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await queued
+    await database.write(lambda connection: add(connection, "c"))
+    assert await names(database) == ["a", "c"]
 
-    async def work() -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(organizations), organization(name))
-            written.set()
-            await asyncio.Event().wait()
 
-    task = asyncio.create_task(work())
-    await written.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.database, "WAIT_SECONDS", 0.05)
+    database = Database.open(url)
+    async with held_open(database, lambda connection: add(connection, "a")):
+        with pytest.raises(StoreUnavailable, match="busy"):
+            await database.write(lambda connection: add(connection, "b"))
+        await database.ping()
+    await database.write(lambda connection: add(connection, "c"))
+    assert await names(database) == ["a", "c"]
+    await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_work_that_breaks_its_connection_harms_nobody_else(database: Database, kind: str) -> None:
+    for breaking in (Connection.close, Connection.invalidate):
+        with pytest.raises(SQLAlchemyError):
+            await database.write(breaking)
+        await database.write(lambda connection: connection.execute(delete(organizations)).close())
+    assert await names(database) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_closing_completes_what_was_begun_and_leaves_no_thread(url: str, kind: str) -> None:
+    before = set(threading.enumerate())
+    database = Database.open(url)
+    assert set(threading.enumerate()) == before, "opening must stay cheap"
+    writes = [asyncio.create_task(database.write(partial(add_one, name=name))) for name in "abc"]
+    await asyncio.gather(*(names(database) for _ in range(20)))
+    await database.aclose()
+    await asyncio.gather(*writes)
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("store-")]
 
 
 async def test_reading_goes_on_while_somebody_writes(database: Database, other_process: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(insert(organizations), organization("a"))
+    async with held_open(database, lambda connection: add(connection, "a")):
         assert await names(other_process) == []
+        assert await names(database) == []
     assert await names(other_process) == ["a"]
 
 
 async def test_writers_of_two_processes_wait_for_each_other(database: Database, other_process: Database) -> None:
     async def write(writer: Database, name: str) -> None:
-        async with writer.write() as connection:
-            await connection.execute(insert(organizations), organization(name))
-            await connection.execute(select(organizations))
+        await writer.write(lambda connection: add(connection, name))
 
     await asyncio.gather(
         *(write(writer, f"{i}{j}") for i in range(10) for j, writer in enumerate([database, other_process]))
@@ -83,23 +123,22 @@ async def test_writers_of_two_processes_wait_for_each_other(database: Database, 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
 async def test_times_come_back_as_the_same_moment_in_utc(database: Database, zone: timezone) -> None:
     at = datetime(2026, 3, 29, 1, 59, 59, 999999, tzinfo=zone)
-    async with database.write() as connection:
-        await connection.execute(insert(organizations), {**organization("a"), "created_at": at})
-        stored = (await connection.execute(select(organizations.c.created_at))).scalar_one()
+    values = {**organization("a"), "created_at": at}
+    await database.write(lambda connection: connection.execute(insert(organizations), values).close())
+    stored = await database.read(lambda connection: connection.scalars(select(organizations.c.created_at)).one())
     assert stored == at
     assert stored.tzinfo is UTC
 
 
 async def test_time_without_a_zone_is_refused(database: Database) -> None:
     naive = {**organization("a"), "created_at": START.replace(tzinfo=None)}
-    async with database.write() as connection:
-        with pytest.raises(StatementError, match="no time zone"):
-            await connection.execute(insert(organizations), naive)
+    with pytest.raises(StatementError, match="no time zone"):
+        await database.write(lambda connection: connection.execute(insert(organizations), naive).close())
 
 
 async def test_errors_do_not_repeat_what_was_to_be_stored(database: Database) -> None:
     with pytest.raises(IntegrityError) as caught:
-        await write_twice(database, "a secret of somebody")
+        await database.write(lambda connection: add(connection, *["a secret of somebody"] * 2))
     assert "secret" not in str(caught.value).split("DETAIL")[0]
 
 
@@ -124,15 +163,14 @@ async def test_server_that_stops_is_unavailable_and_found_again(database: Databa
 async def test_connection_that_is_cut_within_a_transaction_is_unavailable(
     database: Database, postgres: Postgres
 ) -> None:
-    async def write() -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(organizations), organization("a"))
-            postgres.stop()
-            postgres.start()
-            await connection.execute(insert(organizations), organization("b"))
+    def work(connection: Connection) -> None:
+        add(connection, "a")
+        postgres.stop()
+        postgres.start()
+        add(connection, "b")
 
     with pytest.raises(StoreUnavailable):
-        await write()
+        await database.write(work)
     assert await names(database) == []
 
 
@@ -176,8 +214,13 @@ async def test_file_that_cannot_be_opened_is_unavailable(tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_file_is_set_up_for_many_readers_and_a_writer(database: Database, kind: str) -> None:
-    settings = {}
-    async with database.read() as connection:
-        for setting in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout"):
-            settings[setting] = (await connection.exec_driver_sql(f"PRAGMA {setting}")).scalar_one()
-    assert settings == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 10_000}
+    def settings(connection: Connection) -> dict[str, object]:
+        named = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in named}
+
+    assert await database.read(settings) == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "foreign_keys": 1,
+        "busy_timeout": 10_000,
+    }

@@ -28,8 +28,7 @@ def differences(connection: Connection) -> list[object]:
 
 async def test_migrations_make_the_tables_that_the_code_expects(empty: Database) -> None:
     await schema.upgrade(empty)
-    async with empty.read() as connection:
-        differing = await connection.run_sync(differences)
+    differing = await empty.read(differences)
     assert not differing, f"tables.py and the migrations disagree: write a migration for {differing}"
 
 
@@ -51,8 +50,8 @@ async def test_processes_that_upgrade_at_once_all_succeed(empty_url: str) -> Non
 
 async def test_database_of_a_newer_version_is_left_alone(empty: Database) -> None:
     await schema.upgrade(empty)
-    async with empty.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    await empty.write(lambda connection: connection.execute(newer).close())
     for step in (schema.pending, schema.upgrade):
         with pytest.raises(LookupError, match="9999"):
             await step(empty)

@@ -48,8 +48,8 @@ async def log(database: Database, session_id: str = SESSION) -> list[tuple[int, 
         .where(events.c.session_id == session_id)
         .order_by(events.c.sequence)
     )
-    async with database.read() as connection:
-        return [(row.sequence, row.type, row.key) for row in await connection.execute(statement)]
+    rows = await database.read(lambda connection: connection.execute(statement).all())
+    return [(row.sequence, row.type, row.key) for row in rows]
 
 
 async def stored_turns(database: Database, leaf: str) -> list[Turn]:

@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import UTC
+from functools import partial
 
 import pytest
+from sqlalchemy import Connection
 
 from store.database import Database
 from store.sessions import SessionStore
@@ -162,10 +164,14 @@ async def test_no_lookup_walks_through_a_whole_session(database: Database, kind:
         await cold.history(SESSION, "turn_2", 1_000)
         await StepStore(database).turn_steps(SESSION, "turn_2", "turn_1")
         await SessionStore(database).turns(SESSION, leaf_turn_id="turn_2", limit=2)
-    async with database.read() as connection:
-        for statement in statements:
-            unbound = (None,) * statement.count("?")
-            plan = [row[-1] for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", unbound)]
-            searches = [step for step in plan if " USING INDEX " in step]
-            assert searches
-            assert all("session_id=? AND " in step for step in searches), f"{plan} for {statement}"
+    for statement in statements:
+        plan = await database.read(partial(query_plan, statement=statement))
+        searches = [step for step in plan if " USING INDEX " in step]
+        assert searches
+        assert all("session_id=? AND " in step for step in searches), f"{plan} for {statement}"
+
+
+def query_plan(connection: Connection, statement: str) -> list[str]:
+    """What SQLite means to do for a statement, step by step."""
+    unbound = (None,) * statement.count("?")
+    return [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", unbound)]

@@ -8,9 +8,9 @@ from store.urls import driver_url
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("sqlite:///playhead.db", "sqlite+onehop:///playhead.db"),
-        ("sqlite:////var/lib/playhead.db", "sqlite+onehop:////var/lib/playhead.db"),
-        ("sqlite+aiosqlite:///playhead.db", "sqlite+onehop:///playhead.db"),
+        ("sqlite:///playhead.db", "sqlite+pysqlite:///playhead.db"),
+        ("sqlite:////var/lib/playhead.db", "sqlite+pysqlite:////var/lib/playhead.db"),
+        ("sqlite+aiosqlite:///playhead.db", "sqlite+pysqlite:///playhead.db"),
         ("postgres://u:p@db/playhead", "postgresql+asyncpg://u:p@db/playhead"),
         ("postgresql://u:p@db:5433/playhead", "postgresql+asyncpg://u:p@db:5433/playhead"),
         ("postgresql+asyncpg://db/playhead", "postgresql+asyncpg://db/playhead"),

@@ -39,7 +39,7 @@ DEFINITION = AgentDefinition(
         "greet": Node(
             prompt="Find out what the caller wants.",
             greeting="Good evening {{first_name | and welcome}}.",
-            tools=("find_table",),
+            tools=("find_table", "crm"),
             extract=(Extraction(name="party_size", type="number", hint="how many guests"),),
             transitions=(Transition(name="bye", when="the caller is done", to="goodbye", say="One moment."),),
         ),

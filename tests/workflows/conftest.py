@@ -2,39 +2,25 @@
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.worker import Replayer
 
 from domain.usage import TokenPrice
 from playhead.settings import Settings
-from playhead.temporal import PlayheadPlugin
 from playhead.worker import build_worker
 from store.database import Database
-from store.keys import KeyStore
-from store.schema import upgrade
 from tests.provider import ModelProvider, Reply, ScriptedModel
-from tests.sandbox import sandboxed
-from tests.workflows.stage import ORGANIZATION, Stage
-from workflows.session import SessionWorkflow
-
-PRICED = "priced"
-"""The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""
+from tests.workflows.stage import PRICED, Stage, replay_all, store_in
 
 
 @pytest_asyncio.fixture(scope="session")
 async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
     """A store with an organization in it."""
-    folder: Path = tmp_path_factory.mktemp("store")
-    database = Database.open(f"sqlite:///{folder / 'playhead.db'}")
-    await upgrade(database)
-    await KeyStore(database).ensure_organization(ORGANIZATION, "The tests")
-    yield database
-    await database.aclose()
+    async with store_in(tmp_path_factory.mktemp("store")) as database:
+        yield database
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -48,15 +34,7 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
     )
     async with build_worker(settings, client, database):
         yield Stage(client, database, settings.task_queue)
-    await replay_all(client)
-
-
-async def replay_all(client: Client) -> None:
-    """Replay every session of the tests: whatever happened to them, their code must have been deterministic."""
-    histories = client.list_workflows("WorkflowType = 'Session'").map_histories()
-    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin(sandboxed())])
-    results = await replayer.replay_workflows(histories, raise_on_replay_failure=False)
-    assert not results.replay_failures, f"not deterministic: {results.replay_failures}"
+    await replay_all(client, "stage")
 
 
 @pytest.fixture

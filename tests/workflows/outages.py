@@ -1,14 +1,13 @@
 """Faults of the store: an outage that tests switch on and off, and a settlement whose answer is lost."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import TypeVar
 
 from domain.contracts import SettleTurnsInput
-from store.database import Database
+from store.database import Database, Work
 from store.errors import StoreUnavailable
 from store.settlement import SettlementStore
+
+Result = TypeVar("Result")
 
 
 class BreakableDatabase(Database):
@@ -17,23 +16,13 @@ class BreakableDatabase(Database):
     down = False
     refused = 0
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self, work: Work[Result]) -> Result:
         self._require_up()
-        async with super().read() as connection:
-            yield connection
+        return await super().read(work)
 
-    @asynccontextmanager
-    async def write_once(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
         self._require_up()
-        async with super().write_once() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        self._require_up()
-        async with super().write() as connection:
-            yield connection
+        return await super().write(work, one_by_one=one_by_one)
 
     async def has_refused(self) -> bool:
         """Whether somebody has met the outage."""

@@ -1,9 +1,11 @@
 """The stage of the workflow tests: workers, a store, and sessions driven the way their clients drive them."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, Hist
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.worker import Replayer, Worker
 
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
@@ -38,18 +40,24 @@ from domain.tree import DiscardedBranch
 from domain.turns import Turn
 from domain.usage import TokenPrice
 from domain.views import SessionHead, TimelineView
+from playhead.temporal import PlayheadPlugin
 from store.agents import AgentStore
 from store.database import Database
+from store.keys import KeyStore
 from store.ledger import LedgerRow, LedgerStore
+from store.schema import upgrade
 from store.sessions import NewSession, SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
+from tests.sandbox import sandboxed
 from tests.waiting import eventually
 from tests.workflows.agents import CLERK
 from workflows.search_attributes import AGENT, ORG, STATUS
 from workflows.session import SessionWorkflow
 
 ORGANIZATION = "org_tests"
+PRICED = "priced"
+"""The one scripted model whose price is known on the stage: a dollar for a thousand tokens, in or out."""
 QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
 
@@ -280,6 +288,18 @@ class Session:
         )
 
 
+@asynccontextmanager
+async def store_in(folder: Path) -> AsyncIterator[Database]:
+    """A new store with the organization of the tests in it."""
+    database = Database.open(f"sqlite:///{folder / 'playhead.db'}")
+    await upgrade(database)
+    await KeyStore(database).ensure_organization(ORGANIZATION, "The tests")
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
 def activities_on(
     database: Database,
     *,
@@ -301,14 +321,27 @@ def activities_on(
     return [model.generate_step, model.extract_variables, tools.call_tool, settled.settle_turns]
 
 
-def worker_on(stage: Stage, activities: list[Callable[..., Any]] | None = None) -> Worker:
-    """A worker of the test's own, with the activities it wants to be different."""
+def worker_on(
+    stage: Stage,
+    activities: list[Callable[..., Any]] | None = None,
+    *,
+    workflow: type[SessionWorkflow] = SessionWorkflow,
+) -> Worker:
+    """A worker of the test's own, with the parts it wants to be different."""
     return Worker(
         stage.client,
         task_queue=stage.task_queue,
-        workflows=[SessionWorkflow],
+        workflows=[workflow],
         activities=activities_on(stage.database) if activities is None else activities,
     )
+
+
+async def replay_all(client: Client, task_queues: str) -> None:
+    """Replay every session on the task queues that begin so: its code must have been deterministic."""
+    sessions = client.list_workflows(f"WorkflowType = 'Session' AND TaskQueue STARTS_WITH '{task_queues}'")
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin(sandboxed())])
+    results = await replayer.replay_workflows(sessions.map_histories(), raise_on_replay_failure=False)
+    assert not results.replay_failures, f"these sessions were not deterministic: {results.replay_failures}"
 
 
 def spoken(turn: Turn) -> str:

@@ -18,7 +18,7 @@ from tests.provider import Gate, Says, ScriptedModel
 from tests.sandbox import sandboxed
 from tests.waiting import eventually
 from tests.workflows.agents import GREETING, limited
-from tests.workflows.stage import Session, Stage, refusal_of, spoken, worker_on
+from tests.workflows.stage import Session, Stage, refusal_of, replay_all, spoken, worker_on
 from workflows.search_attributes import AGENT, ALL, NODE, ORG, STATUS
 
 Scripted = Callable[..., ScriptedModel]
@@ -42,6 +42,7 @@ async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
     )
     try:
         yield server
+        await replay_all(server.client, "stage")
     finally:
         await server.shutdown()
 
@@ -129,16 +130,13 @@ async def test_a_run_does_not_change_while_a_reply_is_pending(stage: Stage, scri
 
 async def test_the_inactivity_deadline_is_kept(stage: Stage, scripted: Scripted) -> None:
     session = await stage.open(limited(inactivity_seconds=5), model=scripted().string)
-    last = await talk_into_another_run(session)
+    await talk_into_another_run(session)
     [remaining, *_] = [
         event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
         for event in await session.events()
         if event.HasField("timer_started_event_attributes") and event.user_metadata.summary.data == b'"inactivity"'
     ]
-    assert remaining < 5.0, "what has passed of the deadline counts in the new run"
-    closed = await session.handle.result()
-    assert closed.completion_reason == "user_idle_max_duration_exceeded"
-    assert ((await session.status()).updated_at - last.head.updated_at).total_seconds() >= 5.0
+    assert 0 < remaining < 5.0, "what has passed of the deadline counts in the new run"
 
 
 async def test_what_temporal_shows_of_a_session_is_carried_over(stage: Stage, scripted: Scripted) -> None:
@@ -159,7 +157,7 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
     monkeypatch.setattr(f"workflows.session.{limit}", 5)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stage = Stage(plain, database, f"stage-{uuid4().hex[:8]}")
+    stage = Stage(plain, database, f"lowered-{uuid4().hex[:8]}")
     async with worker_on(stage):
         session = await stage.open(model=scripted().string)
         first = (await session.status()).run_id

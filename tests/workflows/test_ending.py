@@ -7,8 +7,7 @@ from temporalio.api.enums.v1 import EventType
 from tests.provider import Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.agents import limited
-from tests.workflows.conftest import PRICED
-from tests.workflows.stage import Session, Stage, spoken, types_of
+from tests.workflows.stage import PRICED, Session, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 

@@ -13,7 +13,7 @@ from tests.workflows.stage import QUICK, Stage, activities_on
 Scripted = Callable[..., ScriptedModel]
 
 HEAVY = {
-    *("aiosqlite", "alembic", "anyio", "asyncpg", "fastapi", "genai_prices", "httpx", "httpx2", "openai"),
+    *("alembic", "anyio", "asyncpg", "fastapi", "genai_prices", "httpx", "httpx2", "openai"),
     *("prompt_toolkit", "pydantic_ai", "requests", "rich", "sqlalchemy", "starlette", "structlog", "tiktoken"),
     *("typer", "uvicorn", "yaml", "api", "playhead", "store", "tests"),
 }

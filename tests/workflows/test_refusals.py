@@ -115,3 +115,15 @@ async def test_a_refusal_is_not_retried_by_temporal(stage: Stage) -> None:
     with pytest.raises(WorkflowUpdateFailedError):
         await session.say("")
     assert (await session.happened())["WORKFLOW_TASK_FAILED"] == 0
+
+
+@pytest.mark.parametrize("written", [[], ["Hello"], [{"text": 5}], [{"text": "Hello"}, "and more"], [None]], ids=str)
+async def test_an_update_that_is_no_command_is_refused_and_harms_nobody(stage: Stage, written: list[object]) -> None:
+    session = await stage.open()
+    await session.at_rest()
+    before = await traces(session)
+    with pytest.raises(WorkflowUpdateFailedError):
+        await session.handle.execute_update("send_message", args=written)
+    assert await traces(session) == before
+    assert (await session.happened())["WORKFLOW_TASK_FAILED"] == 0
+    assert await session.reply("Are you still there?")

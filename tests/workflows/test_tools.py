@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 import pytest_asyncio
 from pytest_httpserver import HTTPServer
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from temporalio.client import Client
 from werkzeug import Request, Response
 
@@ -210,9 +210,12 @@ async def test_credentials_are_found_nowhere_but_in_the_request(
 
 async def everything_in(database: Database) -> str:
     """Every row of every table."""
-    async with database.read() as connection:
-        tables = [await connection.execute(select(table)) for table in metadata.sorted_tables]
+
+    def work(connection: Connection) -> str:
+        tables = [connection.execute(select(table)).all() for table in metadata.sorted_tables]
         return repr([[tuple(row) for row in rows] for rows in tables])
+
+    return await database.read(work)
 
 
 # --- variables ----------------------------------------------------------------------------------

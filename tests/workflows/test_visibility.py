@@ -5,6 +5,7 @@ from collections.abc import Callable
 from google.protobuf.json_format import MessageToJson
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
+from api.conversations import Conversations
 from tests.provider import Gate, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.agents import GREETING
@@ -36,6 +37,15 @@ async def test_the_current_details_tell_the_conversation(stage: Stage, scripted:
     gate.open()
     await session.at_rest()
     assert (await shown(session)).endswith("- **User:** When do you open?\n- **Agent:** At nine.")
+
+
+async def test_a_session_that_the_api_opens_says_what_it_is(stage: Stage) -> None:
+    session = await stage.prepare()
+    api = Conversations(stage.client, task_queue=stage.task_queue, wait_seconds=10.0)
+    await api.open(session.start)
+    described = await session.handle.describe()
+    assert await described.static_summary() == f"a test with library-clerk, version {session.start.agent.version}"
+    assert "`demo`" in (await described.static_details() or "")
 
 
 async def test_status_and_node_are_published_when_a_session_is_settled(stage: Stage, scripted: Scripted) -> None:

@@ -1,0 +1,189 @@
+"""The conversations whose histories are kept: together they take every path through the session workflow."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from playhead.example_agents import example_agents
+from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.replay.changed_session import ChangedSession
+from tests.waiting import eventually
+from tests.workflows.agents import limited
+from tests.workflows.stage import QUICK, Session, Stage
+from workflows.session import SessionWorkflow
+
+BOOKING = next(agent for agent in example_agents() if agent.name == "booking-line")
+
+Story = Callable[[Stage, ModelProvider], Awaitable[Session]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A story to hold on a server, by a workflow; `events_per_run` makes its history continue as new that soon."""
+
+    story: Story
+    workflow: type[SessionWorkflow] = SessionWorkflow
+    events_per_run: int | None = None
+
+
+async def three_turns(stage: Stage, _provider: ModelProvider) -> Session:
+    """The greeting and three turns with the offline demo model; the session stays open."""
+    session = await stage.open(BOOKING, initial_context={"first_name": "Anna"})
+    for text in ("I'd like to book a table please", "Tomorrow at 8pm for 4 people", "My name is Anna Rossi"):
+        await session.say(text)
+    await session.at_rest()
+    return session
+
+
+async def rewind_and_branch(stage: Stage, provider: ModelProvider) -> Session:
+    """Two branches, a late reply on a discarded one, the cursor cleared, and a rewind to before the first turn."""
+    gate = Gate()
+    model = provider.model("rewind-and-branch")
+    model.script(Says("One."), Says("Too late.", gate=gate), Says("Two."), Says("Anew."))
+    session = await stage.open(model=model.string)
+    first = await session.say("1")
+    await session.say("Never answered in time", wait=False)
+    await gate.reached()
+    await session.rewind(first.turn.id)
+    await session.say("2")
+    gate.open()
+    await session.billed(4)
+    greeting = (await session.timeline()).turns[0]
+    await session.rewind(greeting.id)
+    await session.rewind(None)
+    await session.rewind(greeting.id, before=True)
+    await session.say("From the start")
+    await session.at_rest()
+    return session
+
+
+async def failure_and_recovery(stage: Stage, provider: ModelProvider) -> Session:
+    """A retried step, a turn that fails at the model, one that fails for blank replies, and the answer after them."""
+    model = provider.model("failure-and-recovery")
+    model.script(Refuses(429), Says("One."), *[Refuses(500)] * 5, Says(""), Says(""), Says(""), Says("Two."))
+    session = await stage.open(model=model.string)
+    for text in ("1", "Lost", "Blank", "2"):
+        await session.say(text)
+    await session.at_rest()
+    return session
+
+
+async def signals(stage: Stage, provider: ModelProvider) -> Session:
+    """Every signal, obeyed and refused; one comes with the start, and the last one ends the session."""
+    model = provider.model("signals")
+    session = await stage.prepare(model=model.string)
+    await session.begin(signal="user_message", argument="With the start")
+    await session.handle.signal("user_message", {"text": "Queued", "message_id": "msg_1"})
+    await eventually(lambda: _turns_are_answered(session, 3))
+    for name, arguments in (
+        ("user_message", []),
+        ("user_message", [""]),
+        ("user_message", [42]),
+        ("rewind_to", ["turn_of_somebody_else"]),
+        ("rewind_to", [{"foo": 1}]),
+        ("rewind_to", [(await session.timeline()).turns[0].id]),
+        ("user_message", ["After the rewind"]),
+    ):
+        await session.handle.signal(name, args=arguments)
+    await eventually(lambda: _turns_are_answered(session, 2))
+    await session.handle.signal("end_session")
+    await session.handle.result()
+    return session
+
+
+async def end_node(stage: Stage, provider: ModelProvider) -> Session:
+    """Through two nodes, past a tool that does not exist, to the node that ends the session."""
+    model = provider.model("end-node")
+    model.script(
+        Calls("to_loans"), Says("Which title?"), Calls("order_pizza"), Says("No."), Calls("farewell"), Says("Goodbye.")
+    )
+    session = await stage.open(model=model.string)
+    for text in ("A book", "And a pizza", "That was all"):
+        await session.say(text)
+    await session.handle.result()
+    return session
+
+
+async def busy_and_ended(stage: Stage, provider: ModelProvider) -> Session:
+    """Messages that queue, a repeat, a refusal after acceptance, and an end while a reply is pending."""
+    gate = Gate()
+    model = provider.model("busy-and-ended")
+    model.script(Says("One."), Says("Two."), Says("Three."), Says("Late.", gate=gate))
+    session = await stage.open(model=model.string)
+    waiting = [asyncio.create_task(session.say(text, message_id=text, on_busy="enqueue")) for text in ("1", "2", "3")]
+    await asyncio.gather(*waiting)
+    await session.say("1", message_id="1", wait=False)
+    await session.say("4", wait=False)
+    await gate.reached()
+    lost = asyncio.create_task(session.say("5", on_busy="enqueue"))
+    await eventually(lambda: _revision_is(session, 10))
+    await session.end("the library closes")
+    await asyncio.wait([lost])
+    lost.exception()
+    gate.open()
+    await session.handle.result()
+    return session
+
+
+async def continue_as_new(stage: Stage, provider: ModelProvider) -> Session:
+    """Three runs: messages by update and by signal, a rewind into the first run, and the end."""
+    session = await stage.open(model=provider.model("continue-as-new").string)
+    first = await session.say("Hello")
+    runs = {first.head.run_id}
+    while len(runs) < 3:
+        await session.say("More", on_busy="enqueue")
+        await session.handle.signal("user_message", "And more")
+        runs.add((await session.status()).run_id)
+    await session.at_rest()
+    await session.rewind(first.turn.id)
+    await session.say("Another way")
+    await session.end()
+    await session.handle.result()
+    return session
+
+
+async def inactivity(stage: Stage, provider: ModelProvider) -> Session:
+    """A session that is left alone after one message, with its deadline put off by it."""
+    model = provider.model("inactivity")
+    session = await stage.open(limited(inactivity_seconds=5), model=model.string)
+    await session.say("Hello")
+    await session.handle.result()
+    return session
+
+
+async def batched_settlement(stage: Stage, provider: ModelProvider) -> Session:
+    """More turns than are settled at once, settled in batches without a timer."""
+    patient = QUICK.model_copy(update={"settle_within": 3600.0})
+    session = await stage.open(model=provider.model("batched-settlement").string, timing=patient)
+    for number in range(9):
+        await session.say(f"Message {number}")
+    await session.end()
+    await session.handle.result()
+    return session
+
+
+SCENARIOS = {
+    "three-turns": Scenario(three_turns),
+    "rewind-and-branch": Scenario(rewind_and_branch),
+    "failure-and-recovery": Scenario(failure_and_recovery),
+    "signals": Scenario(signals),
+    "end-node": Scenario(end_node),
+    "busy-and-ended": Scenario(busy_and_ended),
+    "continue-as-new": Scenario(continue_as_new, events_per_run=40),
+    "inactivity": Scenario(inactivity),
+    "batched-settlement": Scenario(batched_settlement),
+}
+"""Histories that every later version of the code has to replay."""
+
+CHANGED = "changed-workflow"
+CHANGED_SCENARIO = Scenario(three_turns, workflow=ChangedSession)
+"""A history that the code must not be able to replay: it shows that the check can fail."""
+
+
+async def _turns_are_answered(session: Session, count: int) -> bool:
+    turns = (await session.timeline()).turns
+    return len(turns) == count and all(turn.status == "completed" for turn in turns)
+
+
+async def _revision_is(session: Session, revision: int) -> bool:
+    return (await session.status()).revision == revision

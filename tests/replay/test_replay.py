@@ -1,0 +1,82 @@
+"""Histories of earlier versions, replayed by the code as it is: what running sessions will meet at the next release."""
+
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from playhead.temporal import PlayheadPlugin
+from tests.replay.record import HISTORIES, recorded
+from tests.replay.scenarios import CHANGED, SCENARIOS
+from workflows.session import SessionWorkflow
+
+REPLAYED = sorted(file for file in HISTORIES.glob("*.json") if file.name != f"{CHANGED}.json")
+
+RISK_AND_REMEDY = """
+The session workflow no longer makes the decisions that stand in {name}.
+
+The risk: sessions that are open now have histories like this one. A worker with the present code would fail every
+workflow task of theirs with this error, and their conversations would stand still until it is rolled back.
+
+The remedy: let old sessions take the old path. Put the change behind `workflow.patched("a-name")`, or release it under
+a new build id (PLAYHEAD_BUILD_ID), so that open sessions stay with the workers they began on.
+Never edit this history, nor record it again, to make the test pass: nobody can edit those of running sessions. Add a
+scenario to tests/replay/scenarios.py instead and record it with `python -m tests.replay.record`.
+
+What Temporal says: {error}
+"""
+
+
+def history_in(file: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json("session-recorded", file.read_text())
+
+
+async def replayed(file: Path) -> Exception | None:
+    """Replay a history as a worker would; what goes wrong, if anything does."""
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin()])
+    return (await replayer.replay_workflow(history_in(file), raise_on_replay_failure=False)).replay_failure
+
+
+@pytest.mark.parametrize("file", REPLAYED, ids=lambda file: file.stem)
+async def test_a_history_of_an_earlier_version_is_replayed(file: Path) -> None:
+    error = await replayed(file)
+    if error is not None:
+        pytest.fail(RISK_AND_REMEDY.format(name=file.name, error=error), pytrace=False)
+
+
+async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -> None:
+    [file] = recorded(CHANGED)
+    assert isinstance(await replayed(file), NondeterminismError), "the replay check cannot fail, so it shows nothing"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_its_history(name: str) -> None:
+    assert recorded(name), f"record it with `python -m tests.replay.record {name}`"
+
+
+def test_the_histories_take_every_path() -> None:
+    happened = {
+        EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+        for file in REPLAYED
+        for event in history_in(file).events
+    }
+    assert happened >= {
+        "ACTIVITY_TASK_FAILED",
+        "TIMER_CANCELED",
+        "TIMER_FIRED",
+        "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+        "WORKFLOW_EXECUTION_COMPLETED",
+        "WORKFLOW_EXECUTION_CONTINUED_AS_NEW",
+        "WORKFLOW_EXECUTION_SIGNALED",
+        "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
+    }
+
+
+@pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.json")), ids=lambda file: file.stem)
+def test_a_history_tells_nothing_of_the_machine_it_was_recorded_on(file: Path) -> None:
+    text = file.read_text()
+    assert '"stackTrace"' not in text
+    assert '"identity"' not in text

@@ -1,0 +1,162 @@
+"""An MCP server on this machine for tests: tools of its own, faults on request, and a journal of what reached it."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[Scope], Any]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One HTTP request: its method, its query, its headers in lower case, and the JSON-RPC message it carried."""
+
+    http_method: str
+    query: str
+    headers: dict[str, str]
+    message: dict[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.message.get("method", ""))
+
+
+@dataclass
+class McpService:
+    """What a test sees of the server. `faults` answers a JSON-RPC method by statuses, one after the other."""
+
+    url: str = ""
+    journal: list[Heard] = field(default_factory=list)
+    faults: dict[str, list[int]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
+    legacy: bool = False
+
+    def heard(self, method: str) -> list[Heard]:
+        return [each for each in self.journal if each.method == method]
+
+    def takes(self, app: Any) -> Any:
+        """The application, behind the journal and the faults."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            body = await _body(receive)
+            headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+            heard = Heard(scope["method"], scope["query_string"].decode(), headers, json.loads(body or b"{}"))
+            self.journal.append(heard)
+            if self.legacy and heard.method == "server/discover":
+                await _say(send, 400)
+            elif statuses := self.faults.get(heard.method):
+                await _say(send, statuses.pop(0), self.headers)
+            else:
+                await app(scope, _again(body, receive), send)
+
+        return answer
+
+
+def crm(service: McpService) -> MCPServer:
+    """A few tools, each for one thing that can happen."""
+    server = MCPServer("crm")
+
+    @server.tool(description="Finds a customer by name.")
+    def find(name: str) -> str:
+        return f"{name} is customer 7."
+
+    @server.tool(annotations=ToolAnnotations(idempotent_hint=True))
+    async def patient(name: str) -> str:
+        await service.hold.wait()
+        return name
+
+    @server.tool()
+    async def slow(name: str) -> str:
+        await service.hold.wait()
+        return name
+
+    @server.tool()
+    def broken() -> str:
+        raise ToolError("the customer is locked")
+
+    @server.tool(name="tools/rich.v1")
+    def rich() -> CallToolResult:
+        image = ImageContent(type="image", data="aGVsbG8=", mime_type="image/png")
+        return CallToolResult(content=[TextContent(type="text", text="Two \x00 parts."), image])
+
+    @server.tool()
+    def structured() -> dict[str, int]:
+        return {"customers": 7}
+
+    @server.tool()
+    def large() -> str:
+        return "x" * 2_000_000
+
+    @server.tool()
+    def long() -> str:
+        return "y" * 20_000
+
+    return server
+
+
+@asynccontextmanager
+async def mcp_service() -> AsyncIterator[McpService]:
+    """Serve on a free port of 127.0.0.1 until the block ends."""
+    service = McpService()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service.url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        app = service.takes(crm(service).streamable_http_app())
+        server = _Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield service
+        finally:
+            service.hold.set()
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals of the test run alone."""
+        yield
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The request as if nobody had read it."""
+    given = False
+
+    async def replay() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _say(send: Send, status: int, headers: dict[str, str] | None = None) -> None:
+    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": b""})
