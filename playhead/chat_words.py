@@ -1,11 +1,14 @@
 """What the chat says, as plain lines with a tone: the header, turns, branches, usage and the bill."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import JsonValue
+
+from domain.agent_rules import tool_name
 from domain.turns import Turn, TurnEvent
 from domain.usage import Cost
 from playhead.chat_commands import HELP
@@ -62,8 +65,10 @@ def header(agent: Agent, session: Session) -> list[Line]:
 
 
 def happenings(turn: Turn) -> list[Line]:
-    """What happened in a turn besides the words: one dim line each."""
-    told = (_happening(event) for event in turn.events)
+    """What happened in a turn besides the words: one dim line each. A move is told, not the call it was made by."""
+    taken = [event.payload.get("transition") for event in turn.events if event.type == "node_transition"]
+    moves = {tool_name(name) for name in taken if isinstance(name, str)}
+    told = (_happening(event) for event in turn.events if event.payload.get("name") not in moves)
     return [Line(printable(text), "dim") for text in told if text]
 
 
@@ -74,13 +79,20 @@ def _happening(event: TurnEvent) -> str | None:
             return f"→ {payload.get('to_node')}"
         case "tool_call_started":
             return f"· calls {payload.get('name')}"
+        case "tool_call_result" if payload.get("error"):
+            return f"· {payload.get('name')} failed: {payload['error']}"
         case "variables_extracted":
-            learned = payload.get("variables", payload)
-            names = ", ".join(learned) if isinstance(learned, dict) else str(learned)
-            return f"· noted {names}"
+            return _learned(payload)
         case "command_refused":
             return f"· refused: {payload.get('detail')}"
     return None
+
+
+def _learned(payload: Mapping[str, JsonValue]) -> str | None:
+    if payload.get("error"):
+        return f"· could not note anything: {payload['error']}"
+    learned = payload.get("variables")
+    return f"· noted {', '.join(learned)}" if learned and isinstance(learned, dict) else None
 
 
 def failure(turn: Turn) -> Line | None:

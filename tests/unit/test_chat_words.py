@@ -113,10 +113,15 @@ def test_branch_from_the_start_is_told_apart() -> None:
 
 def test_what_happened_in_a_turn_is_told_in_dim_lines() -> None:
     events: list[tuple[EventType, dict[str, JsonValue]]] = [
-        ("node_transition", {"from_node": "greet", "to_node": "booking"}),
+        ("tool_call_started", {"name": "to_booking"}),
+        ("node_transition", {"from_node": "greet", "to_node": "booking", "transition": "To booking"}),
+        ("tool_call_result", {"name": "to_booking"}),
         ("tool_call_started", {"name": "find_table"}),
         ("tool_call_result", {"name": "find_table"}),
-        ("variables_extracted", {"variables": {"party_size": 4}}),
+        ("tool_call_result", {"name": "find_table", "error": "timeout"}),
+        ("variables_extracted", {"node": "greet", "variables": {"party_size": 4, "date": "Friday"}}),
+        ("variables_extracted", {"node": "greet", "variables": {}}),
+        ("variables_extracted", {"node": "greet", "variables": {}, "error": "The model is away."}),
         ("command_refused", {"detail": "The agent is busy."}),
     ]
     happened = tuple(TurnEvent(type=kind, created_at=NOON, payload=payload) for kind, payload in events)
@@ -125,7 +130,9 @@ def test_what_happened_in_a_turn_is_told_in_dim_lines() -> None:
     assert text_of(shown).splitlines() == [
         "→ booking",
         "· calls find_table",
-        "· noted party_size",
+        "· find_table failed: timeout",
+        "· noted party_size, date",
+        "· could not note anything: The model is away.",
         "· refused: The agent is busy.",
     ]
 
