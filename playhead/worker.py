@@ -33,11 +33,19 @@ log = structlog.get_logger(__name__)
 
 
 def build_worker(
-    settings: Settings, client: Client, database: Database, *, interceptors: Sequence[Interceptor] = ()
+    settings: Settings,
+    client: Client,
+    database: Database,
+    *,
+    toolbox: Toolbox | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
-    """The worker with every workflow and activity, its dependencies handed in. It is not running yet."""
+    """The worker with every workflow and activity, its dependencies handed in. It is not running yet.
+
+    Who hands in the toolbox closes its connections; without one they stay open as long as services let them.
+    """
     agents = AgentStore(database)
-    toolbox = Toolbox(credentials=settings.credentials, allowed=settings.tool_addresses)
+    toolbox = toolbox or build_toolbox(settings)
     model = ModelActivities(
         steps=StepStore(database),
         agents=agents,
@@ -59,6 +67,11 @@ def build_worker(
     )
 
 
+def build_toolbox(settings: Settings) -> Toolbox:
+    """What calls the tools of agents, with the credentials and the addresses of the settings."""
+    return Toolbox(credentials=settings.credentials, allowed=settings.tool_addresses)
+
+
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set, waiting at the start for the store and for Temporal.
 
@@ -70,9 +83,13 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         client = await until_reached(
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
-        worker = build_worker(settings, client, database)
+        toolbox = build_toolbox(settings)
+        worker = build_worker(settings, client, database, toolbox=toolbox)
         log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
-        await work_until(worker, stop)
+        try:
+            await work_until(worker, stop)
+        finally:
+            await toolbox.close()
     log.info("the worker has stopped")
 
 
