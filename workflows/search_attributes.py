@@ -2,7 +2,14 @@
 
 from typing import Final
 
-from temporalio.common import SearchAttributeKey
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributeUpdate,
+    TypedSearchAttributes,
+)
+
+from domain.views import SessionHead
 
 ORG: Final = SearchAttributeKey.for_keyword("PlayheadOrg")
 AGENT: Final = SearchAttributeKey.for_keyword("PlayheadAgent")
@@ -12,3 +19,11 @@ SUITE: Final = SearchAttributeKey.for_keyword("PlayheadSuite")
 
 ALL: Final = (ORG, AGENT, STATUS, NODE, SUITE)
 """Every search attribute that the Temporal namespace has to know before sessions can start."""
+
+
+def updates_for(head: SessionHead, known: TypedSearchAttributes) -> list[SearchAttributeUpdate[str]]:
+    """What has changed since it was published. A reply that is pending is no change: it will be over in a moment."""
+    wanted = [SearchAttributePair(NODE, head.current_node_id)]
+    if head.status != "pending_assistant_turn":
+        wanted.append(SearchAttributePair(STATUS, head.status))
+    return [pair.key.value_set(pair.value) for pair in wanted if known.get(pair.key) != pair.value]

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributePair
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -31,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details import conversation_tail
     from workflows.policies import settling
     from workflows.refusing import refusals_as_errors
-    from workflows.search_attributes import NODE, STATUS
+    from workflows.search_attributes import updates_for
     from workflows.signals import message_id_of, read_end, read_message, read_rewind
     from workflows.steps import Steps, reason_of
 
@@ -358,12 +357,7 @@ class SessionWorkflow:
 
     def _publish(self) -> None:
         """Bring the search attributes up to date, where they differ: each change costs an event."""
-        head = self.status()
-        known = workflow.info().typed_search_attributes
-        wanted = [SearchAttributePair(NODE, head.current_node_id)]
-        if head.status != "pending_assistant_turn":
-            wanted.append(SearchAttributePair(STATUS, head.status))
-        changed = [pair.key.value_set(pair.value) for pair in wanted if known.get(pair.key) != pair.value]
+        changed = updates_for(self.status(), workflow.info().typed_search_attributes)
         if changed:
             workflow.upsert_search_attributes(changed)
 

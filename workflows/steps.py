@@ -126,7 +126,9 @@ class Steps:
         return await self._call(progress, call_id, call)
 
     def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
-        values = {**variables(self._agent, self._context, progress.gathered_context), **call.arguments}
+        known = variables(self._agent, self._context, progress.gathered_context)
+        # What the model made up must not stand in for what the session knows, in words that a person decides by.
+        values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
         return WaitingApproval(
             call_id=f"{progress.turn_id}.{call_id}",
             turn_id=progress.turn_id,
