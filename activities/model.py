@@ -1,8 +1,7 @@
 """One step of a turn: a model call that is bought once, however often the activity runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.heartbeats import heartbeats
 from domain.agent import AgentDefinition
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, OfferedTool
@@ -29,8 +29,6 @@ MOST_PROVIDER_FAILURES = 5
 """How often a provider may fail one step before the turn fails."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
-HEARTBEATS_PER_TIMEOUT = 4
-"""A worker reports this often within the time after which it counts as dead."""
 LONGEST_SAVE_PAUSE = 5.0
 """Seconds between two attempts to save a reply that has been paid for."""
 
@@ -149,7 +147,7 @@ class ModelActivities:
         for saved in done:
             if saved.step == input.step:
                 return GenerateStepResult(reply=saved.reply, reused=True)
-        async with _heartbeats():
+        async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
             definition = await self._agents.definition(input.agent.id, input.agent.version)
             history = await self._steps.history(input.session_id, input.anchor_turn_id, self._context_characters)
             try:
@@ -224,25 +222,3 @@ def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:
 def _provider_failures() -> int:
     details = activity.info().heartbeat_details
     return StepHeartbeat.model_validate(details[0]).provider_failures if details else 0
-
-
-@asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
-    """Tell Temporal while the block runs that this worker lives; that is also how a cancellation arrives."""
-    timeout = activity.info().heartbeat_timeout
-    if timeout is None:
-        yield
-        return
-    failures = StepHeartbeat(provider_failures=_provider_failures())
-
-    async def beat() -> None:
-        while True:
-            # Pause first: most replies are there before anybody would wonder, and a beat is a call to the server.
-            await asyncio.sleep(timeout.total_seconds() / HEARTBEATS_PER_TIMEOUT)
-            activity.heartbeat(failures)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()

@@ -1,8 +1,6 @@
 """Tool calls as activities: one effect each, retried under one idempotency key, and never the end of a turn."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -11,6 +9,7 @@ from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.heartbeats import heartbeats
 from domain.agent import AgentDefinition
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, tool_behind
@@ -18,8 +17,6 @@ from domain.tools import CallToolInput, CallToolResult, ToolError, idempotency_k
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
-HEARTBEATS_PER_TIMEOUT = 4
-"""A worker reports this often within the time after which it counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class ToolActivities:
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
         )
         try:
-            async with _heartbeats():
+            async with heartbeats():
                 return await self._runner.run(call)
         except ToolFailed as failure:
             pause = _pause_before_retry(failure, call.tool)
@@ -125,23 +122,3 @@ def _pause_before_retry(failure: ToolFailed, tool: HttpTool | McpTool) -> timede
         return None
     doubled = tool.retry_pause_seconds * 2 ** (attempt - 1)
     return timedelta(seconds=max(min(doubled, LONGEST_PAUSE), failure.retry_after or 0))
-
-
-@asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
-    """Tell Temporal while the block runs that this worker lives; that is also how a cancellation arrives."""
-    timeout = activity.info().heartbeat_timeout
-    if timeout is None:
-        yield
-        return
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(timeout.total_seconds() / HEARTBEATS_PER_TIMEOUT)
-            activity.heartbeat()
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
