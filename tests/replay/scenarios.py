@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from playhead.example_agents import example_agents
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
 from tests.replay.changed_session import ChangedSession
+from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
 from tests.waiting import eventually
 from tests.workflows.agents import limited
 from tests.workflows.stage import QUICK, Session, Stage
@@ -172,6 +173,10 @@ SCENARIOS = {
     "continue-as-new": Scenario(continue_as_new, events_per_run=40),
     "inactivity": Scenario(inactivity),
     "batched-settlement": Scenario(batched_settlement),
+    "tools": Scenario(tools),
+    "variables": Scenario(variables),
+    "approvals": Scenario(approvals),
+    "pre-call-fetch": Scenario(fetched_before_the_opening, events_per_run=40),
 }
 """Histories that every later version of the code has to replay."""
 

@@ -75,6 +75,15 @@ def test_the_histories_take_every_path() -> None:
     }
 
 
+def test_the_histories_hold_every_activity_and_every_update() -> None:
+    events = [event for file in REPLAYED for event in history_in(file).events]
+    activities = {event.activity_task_scheduled_event_attributes.activity_type.name for event in events}
+    assert activities >= {"generate_step", "extract_variables", "call_tool", "settle_turns"}
+    accepted = [event.workflow_execution_update_accepted_event_attributes for event in events]
+    updates = {each.accepted_request.input.name for each in accepted}
+    assert updates >= {"send_message", "rewind", "end", "approve", "deny", "await_greeting"}
+
+
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.json")), ids=lambda file: file.stem)
 def test_a_history_tells_nothing_of_the_machine_it_was_recorded_on(file: Path) -> None:
     text = file.read_text()

@@ -4,52 +4,11 @@ import asyncio
 
 from pytest_httpserver import HTTPServer
 
-from domain.agent import AgentDefinition, parse_definition
-from domain.commands import Decide
-from domain.tree import WaitingApproval
-from domain.views import SessionHead
+from domain.agent import parse_definition
 from tests.provider import Calls, Says
-from tests.waiting import eventually
-from tests.workflows.stage import Session, Stage, refusal_of, spoken
+from tests.workflows.refunds import approve, deny, refunding, waiting_approval
+from tests.workflows.stage import Stage, refusal_of, spoken
 from tests.workflows.test_queue import Scripted
-from workflows.session import SessionWorkflow
-
-
-def refunding(service: HTTPServer, *, timeout_seconds: int = 600) -> AgentDefinition:
-    """An agent whose one tool gives money back, and wants to be allowed to."""
-    return parse_definition(
-        {
-            "name": "refunds",
-            "start": "desk",
-            "nodes": {"desk": {"prompt": "Help.", "greeting": "Hello.", "tools": ["refund"]}},
-            "tools": {
-                "refund": {
-                    "kind": "http",
-                    "description": "Gives money back.",
-                    "parameters": {"type": "object", "properties": {"amount": {"type": "number"}}},
-                    "url": service.url_for("/refunds"),
-                    "approval": {"timeout_seconds": timeout_seconds, "reason": "A refund of {{amount}}."},
-                }
-            },
-        }
-    )
-
-
-async def waiting_approval(session: Session) -> WaitingApproval:
-    """The call that waits, once it does."""
-    return (await eventually(lambda: _approvals(session)))[0]
-
-
-async def _approvals(session: Session) -> tuple[WaitingApproval, ...]:
-    return (await session.status()).approvals
-
-
-async def approve(session: Session, call_id: str) -> SessionHead:
-    return await session.handle.execute_update(SessionWorkflow.approve, Decide(call_id=call_id))
-
-
-async def deny(session: Session, call_id: str, reason: str) -> SessionHead:
-    return await session.handle.execute_update(SessionWorkflow.deny, Decide(call_id=call_id, reason=reason))
 
 
 async def test_a_call_that_is_approved_is_made_and_the_turn_goes_on(

@@ -1,0 +1,149 @@
+"""Conversations that leave the model: tools of a web service, people who allow calls, variables, the first lookup."""
+
+import asyncio
+
+from pytest_httpserver import HTTPServer
+
+from domain.agent import AgentDefinition, parse_definition
+from domain.tree import WaitingApproval
+from tests.provider import Calls, ModelProvider, Refuses, Says
+from tests.waiting import eventually
+from tests.workflows.booking import library_agent
+from tests.workflows.refunds import approve, deny, refunding, waiting_approval, waiting_approvals
+from tests.workflows.stage import Session, Stage
+
+FIND = Calls("find_book", '{"title": "Emma"}')
+RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2"}')
+REFUND = Calls("refund", '{"amount": 40}')
+
+
+async def tools(stage: Stage, provider: ModelProvider) -> Session:
+    """A tool that works, one that works at the third attempt, one that fails for good, and three calls with a move."""
+    model = provider.model("tools")
+    model.script(
+        *(FIND, Says("Shelf B7.")),
+        *(FIND, Says("Still there.")),
+        *(Calls("opening_hours"), Says("I cannot look it up now.")),
+        *(Calls("find_book", '{"title": 7}'), Says("Which title?")),
+        *(Calls("to_loans", also=(Calls("opening_hours"), FIND)), Says("Which copy?")),
+    )
+    with HTTPServer() as service:
+        for status in (200, 503, 503):
+            service.expect_oneshot_request("/books").respond_with_json({"shelf": "B7"}, status=status)
+        service.expect_request("/books").respond_with_json({"shelf": "B7"})
+        service.expect_request("/hours").respond_with_data("away", status=500)
+        session = await stage.open(library_of(service), model=model.string)
+        for text in ("Do you have Emma?", "Really?", "When are you open?", "Seven?", "Both, please"):
+            await session.say(text)
+        await session.at_rest()
+    return session
+
+
+async def variables(stage: Stage, provider: ModelProvider) -> Session:
+    """Variables read when a node is left, not read because the model refuses, and read at the node that ends it."""
+    model = provider.model("variables")
+    model.script(
+        *(Calls("to_loans"), Says("Which title?")),
+        *(Calls("checkout"), RECORDED, Says("Anything else?")),
+        *(Calls("checkout"), Refuses(400), Says("Anything else?")),
+        *(Calls("farewell"), Says("Goodbye."), Calls("record_variables", '{"content": true}')),
+    )
+    with HTTPServer() as service:
+        session = await stage.open(library_of(service), model=model.string)
+        asked = await session.say("I want a book.")
+        await session.say("Two copies of Emma.")
+        await session.rewind(asked.turn.id)
+        await session.say("Never mind which.")
+        await session.say("That is all.")
+        await session.handle.result()
+    return session
+
+
+async def approvals(stage: Stage, provider: ModelProvider) -> Session:
+    """Calls approved, denied, expired, decided on in another order, moot by a rewind, and waiting when it ends."""
+    model = provider.model("approvals")
+    model.script(
+        *(REFUND, Says("It is on its way.")),
+        *(REFUND, Says("I may not.")),
+        *(REFUND, Says("Nobody is there to allow it.")),
+        *(Calls("refund", '{"amount": 1}', also=(Calls("refund", '{"amount": 2}'),)), Says("One of the two.")),
+        *(REFUND, REFUND),
+    )
+    with HTTPServer() as service:
+        service.expect_request("/refunds").respond_with_json({"ok": True})
+        session = await stage.open(refunding(service, timeout_seconds=5), model=model.string)
+
+        asking = asyncio.create_task(session.say("I want my money back."))
+        await approve(session, (await waiting_approval(session)).call_id)
+        first = await asking
+
+        asking = asyncio.create_task(session.say("More."))
+        await deny(session, (await waiting_approval(session)).call_id, "Too much for one day.")
+        await asking
+
+        await session.say("Tomorrow, then.")
+
+        asking = asyncio.create_task(session.say("In two parts."))
+        one, two = await waiting_approvals(session, 2)
+        await deny(session, two.call_id, "")
+        await approve(session, one.call_id)
+        await asking
+
+        asking = asyncio.create_task(session.say("All of it."))
+        moot = await waiting_approval(session)
+        await session.rewind(first.turn.id)
+        again = asyncio.create_task(session.say("Again."))
+        await asking
+
+        await eventually(lambda: _another_waits(session, moot))
+        await session.end()
+        await again
+        await session.handle.result()
+    return session
+
+
+async def fetched_before_the_opening(stage: Stage, provider: ModelProvider) -> Session:
+    """What is looked up at the second attempt is in the greeting, and known in the next run without another lookup."""
+    model = provider.model("pre-call-fetch")
+    with HTTPServer() as service:
+        service.expect_oneshot_request("/callers/7").respond_with_data("away", status=503)
+        service.expect_request("/callers/7").respond_with_json({"caller": {"name": "Ada"}})
+        session = await stage.open(knowing_callers(service), model=model.string, initial_context={"number": "7"})
+        runs = {(await session.status()).run_id}
+        while len(runs) < 2:
+            runs.add((await session.say("Hello")).head.run_id)
+        await session.say("And hello again")
+        await session.at_rest()
+    return session
+
+
+def library_of(service: HTTPServer) -> AgentDefinition:
+    """The library, with tools of this service."""
+    return library_agent(service.url_for("").rstrip("/"))
+
+
+def knowing_callers(service: HTTPServer) -> AgentDefinition:
+    """An agent that looks up who calls before it greets."""
+    return parse_definition(
+        {
+            "name": "knows-callers",
+            "start": "desk",
+            "nodes": {"desk": {"prompt": "Help.", "greeting": "Hello {{caller.name | there}}."}},
+            "context": {"number": "0"},
+            "tools": {
+                "look_up": {
+                    "kind": "http",
+                    "description": "Finds a caller.",
+                    "method": "GET",
+                    "url": service.url_for("/callers/{{number}}"),
+                    "retry_pause_seconds": 0.05,
+                }
+            },
+            "pre_call_fetch": "look_up",
+        }
+    )
+
+
+async def _another_waits(session: Session, than: WaitingApproval) -> bool:
+    waiting = (await session.status()).approvals
+    return bool(waiting) and than.call_id not in {each.call_id for each in waiting}
