@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from temporalio import activity
 
 from domain.durable import Durable
 
 HEARTBEATS_PER_TIMEOUT = 4
-"""A worker reports this often within the time after which it counts as dead."""
+"""A worker reports this often within the time after which it counts as dead, or more often."""
+LONGEST_PAUSE = timedelta(seconds=1)
+"""Temporal tells of a cancellation in its answer to a heartbeat, so this is how long an activity goes on after it.
+Workers must not hold heartbeats back for longer."""
 
 
 @asynccontextmanager
@@ -19,11 +23,12 @@ async def heartbeats(*details: Durable) -> AsyncIterator[None]:
     if timeout is None:
         yield
         return
+    pause = min(timeout / HEARTBEATS_PER_TIMEOUT, LONGEST_PAUSE)
 
     async def beat() -> None:
         while True:
             # Pause first: most activities are over before anybody would wonder, and a beat is a call to the server.
-            await asyncio.sleep(timeout.total_seconds() / HEARTBEATS_PER_TIMEOUT)
+            await asyncio.sleep(pause.total_seconds())
             activity.heartbeat(*details)
 
     beating = asyncio.create_task(beat())

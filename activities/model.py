@@ -1,10 +1,10 @@
 """One step of a turn: a model call that is bought once, however often the activity runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 from temporalio import activity
@@ -31,6 +31,8 @@ LONGEST_RETRY_AFTER = 300.0
 """Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
 LONGEST_SAVE_PAUSE = 5.0
 """Seconds between two attempts to save a reply that has been paid for."""
+UNREADABLE = {False: "The model recorded nothing that can be read.", True: "The model call was cancelled."}
+"""Why there are no variables, by whether the call was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class ModelAnswer:
 
 
 class ModelCaller(Protocol):
-    """The edge to the providers: one call, one answer, no retries."""
+    """The edge to the providers: one call, one answer, no retries.
+
+    A call that is cancelled closes its connection at once. It raises `CutShort` if the provider had been asked.
+    """
 
     async def call(self, call: ModelCall) -> ModelAnswer:
         """Ask the model. Raises `ProviderFailed`."""
@@ -97,6 +102,14 @@ class ProviderFailed(Exception):
         self.retry_after = retry_after
 
 
+class CutShort(asyncio.CancelledError):
+    """A call was cancelled after the provider had been asked. `answer` is what was said and spent until then."""
+
+    def __init__(self, answer: ModelAnswer) -> None:
+        super().__init__("the model call was cancelled")
+        self.answer = answer
+
+
 Ask = Callable[[GenerateStepInput, AgentDefinition, tuple[str, ...]], Awaitable[ModelAnswer]]
 
 
@@ -123,7 +136,8 @@ class ModelActivities:
         """Answer one step, from the store if it has been bought before.
 
         Fails for good, with type `model_failed`, when the provider refuses the request or has failed
-        too often; everything else is retried by Temporal.
+        too often; everything else is retried by Temporal. Cancelled by its workflow, it saves and returns what
+        the model has said so far, marked `interrupted`; it ends as cancelled when nothing had been asked.
         """
         return await self._once(input, self._generate)
 
@@ -136,7 +150,7 @@ class ModelActivities:
         is_readable = recorded is not None and recorded.keys() != {UNPARSED}
         return Extracted(
             values=values_of(definition.nodes[input.node_id].extract, recorded or {}),
-            error=None if is_readable else "The model recorded nothing that can be read.",
+            error=None if is_readable else UNREADABLE[bought.interrupted],
             usage=bought.usage,
             cost=bought.cost,
         )
@@ -154,7 +168,11 @@ class ModelActivities:
                 answer = await ask(input, definition, tuple(step.messages for step in (*history, *done)))
             except ProviderFailed as failure:
                 raise _as_activity_failure(failure) from failure
-            saved = await self._save(input, answer)
+            except CutShort as cut:
+                if not _is_cancelled_by_its_workflow():
+                    raise
+                answer = cut.answer
+            saved = await _despite_cancellation(self._save(input, answer))
         return GenerateStepResult(reply=saved.reply)
 
     async def _generate(
@@ -206,6 +224,25 @@ class ModelActivities:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_SAVE_PAUSE)
+
+
+async def _despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
+    """Save what was paid for, also when its workflow no longer waits for it; only the worker's end ends this."""
+    task = asyncio.create_task(saving)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not _is_cancelled_by_its_workflow():
+                task.cancel()
+                raise
+    return task.result()
+
+
+def _is_cancelled_by_its_workflow() -> bool:
+    """Whether the answer is unwanted. Else the worker stops or another attempt has begun, and the call is made anew."""
+    details = activity.cancellation_details()
+    return details is not None and details.cancel_requested
 
 
 def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:

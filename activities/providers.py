@@ -1,13 +1,11 @@
-"""The edge to model providers: Playhead's messages in and out of pydantic-ai, typed failures, prices."""
+"""The edge to model providers: any model behind one call, with typed failures and prices."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from functools import lru_cache
 
 from pydantic import JsonValue
-from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.exceptions import (
     ContentFilterError,
     ModelAPIError,
@@ -17,37 +15,28 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 from pydantic_ai.messages import (
-    ModelMessage,
-    ModelMessagesTypeAdapter,
     ModelRequest,
-    ModelRequestPart,
     ModelResponse,
     TextPart,
-    ThinkingPart,
     ToolCallPart,
-    ToolReturnPart,
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider, infer_provider
-from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
+from activities.asking import Asking, BrokeOff
 from activities.demo import demo_model
-from activities.model import ExtractionCall, ModelAnswer, ModelCall, ProviderFailed
+from activities.model import CutShort, ExtractionCall, ModelAnswer, ModelCall, ProviderFailed
+from activities.model_messages import EXTRACTION_CUE, as_model_messages, serialised, stored, words_only
 from domain.agent_names import UNPARSED
 from domain.agent_tools import OfferedTool
 from domain.engine import ModelReply, ToolCall
 from domain.extraction import EXTRACTION_INSTRUCTIONS, RECORD_TOOL
-from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, priced, unpriced
 
 DEMO = "demo"
 """The model string of the offline scripted model."""
-EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
-"""Goes after a conversation from which variables are read: providers insist that a user speaks last."""
-OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
-"""Goes before a conversation that the agent opens: several providers insist that a user speaks first."""
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
 """HTTP statuses below 500 after which the same request may succeed (429 has an error type of its own)."""
 FREE = TokenPrice(input=Decimal(0), output=Decimal(0))
@@ -65,21 +54,43 @@ class ModelProviders:
         self._models: dict[str, Model] = {}
 
     async def call(self, call: ModelCall) -> ModelAnswer:
-        """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure."""
-        new = _as_model_messages(call.messages)
-        async with _failures_told(call.model, call.timeout):
-            model = self._model(call.model)
-            response = _whole(await _ask(model, call, new))
-        return ModelAnswer(
-            reply=self._reply(model, response),
-            messages=ModelMessagesTypeAdapter.dump_json([*new, response]).decode(),
-        )
+        """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure.
+
+        Cancelled after the provider was asked, it raises `CutShort` with the words that were said until then.
+        """
+        new = as_model_messages(call.messages)
+        offered = ModelRequestParameters(function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True)
+        asking = Asking([*stored(call.history), *new], call.instructions, offered, call.timeout)
+        try:
+            async with _failures_told(call.model, call.timeout):
+                model = self._model(call.model)
+                response = await asking.streamed(model)
+        except asyncio.CancelledError as cancelled:
+            if asking.model is None:
+                raise
+            said = asking.cut()
+            reply = self._cut_reply(asking.model, said)
+            raise CutShort(ModelAnswer(reply, messages=serialised([*new, *words_only([said])]))) from cancelled
+        return ModelAnswer(reply=self._reply(model, response), messages=serialised([*new, response]))
 
     async def extract(self, call: ExtractionCall) -> ModelAnswer:
-        """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation."""
-        async with _failures_told(call.model, call.timeout):
-            model = self._model(call.model)
-            response = _whole(await _ask_for_data(model, call))
+        """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation.
+
+        Cancelled after the provider was asked, it raises `CutShort` with what was probably spent.
+        """
+        asked = ModelRequest(parts=[UserPromptPart(content=EXTRACTION_CUE)])
+        asking = Asking(
+            [*words_only(stored(call.history)), asked], EXTRACTION_INSTRUCTIONS, _recording(call.schema), call.timeout
+        )
+        try:
+            async with _failures_told(call.model, call.timeout):
+                model = self._model(call.model)
+                response = await asking.in_one_piece(model)
+        except asyncio.CancelledError as cancelled:
+            if asking.model is None:
+                raise
+            reply = self._cut_reply(asking.model, asking.cut())
+            raise CutShort(ModelAnswer(reply, messages="[]")) from cancelled
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
@@ -107,6 +118,12 @@ class ModelProviders:
             cost=self._cost(key, used, response),
         )
 
+    def _cut_reply(self, model: Model, said: ModelResponse) -> ModelReply:
+        """The reply as far as it was heard. A tool call may be half a call, so none is kept."""
+        return self._reply(model, said).model_copy(
+            update={"tool_calls": (), "interrupted": True, "estimated": model.system != DEMO}
+        )
+
     def _cost(self, key: str, used: ModelUsage, response: ModelResponse) -> Cost:
         own = self._prices.get(key) or (FREE if key.startswith(f"{DEMO}:") else None)
         if own is not None:
@@ -125,6 +142,8 @@ async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
             yield
     except ProviderFailed:
         raise
+    except BrokeOff as error:
+        raise ProviderFailed(f"The reply of {model} broke off before its end.", permanent=False) from error
     except TimeoutError as error:
         raise ProviderFailed(
             f"The model {model} did not answer within {seconds:g} seconds.", permanent=False
@@ -137,115 +156,6 @@ async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
         raise ProviderFailed(f"{type(error).__name__}: {error}", permanent=False) from error
 
 
-async def _ask_for_data(model: Model, call: ExtractionCall) -> ModelResponse:
-    said = _words_only([message for step in call.history for message in _stored(step)])
-    asked = ModelRequest(parts=[UserPromptPart(content=EXTRACTION_CUE)])
-    return await model_request(
-        model,
-        _sendable([*said, asked], EXTRACTION_INSTRUCTIONS, opens_with_cue=model.system != DEMO),
-        model_settings=ModelSettings(timeout=call.timeout),
-        model_request_parameters=ModelRequestParameters(
-            output_mode="tool",
-            output_tools=[
-                ToolDefinition(
-                    name=RECORD_TOOL,
-                    description="Record what was found in the conversation.",
-                    parameters_json_schema=call.schema,
-                    kind="output",
-                )
-            ],
-            allow_text_output=False,
-        ),
-    )
-
-
-def _words_only(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
-    """What was said, without the calls of tools and what came of them: some of those are still unanswered."""
-    said: list[ModelMessage] = []
-    for message in messages:
-        if isinstance(message, ModelRequest):
-            prompts = [part for part in message.parts if isinstance(part, UserPromptPart)]
-            said.append(ModelRequest(parts=prompts))
-        else:
-            said.append(ModelResponse(parts=[part for part in message.parts if isinstance(part, TextPart)]))
-    return said
-
-
-async def _ask(model: Model, call: ModelCall, new: Sequence[ModelMessage]) -> ModelResponse:
-    earlier = [message for step in call.history for message in _stored(step)]
-    async with model_request_stream(
-        model,
-        _sendable([*earlier, *new], call.instructions, opens_with_cue=model.system != DEMO),
-        model_settings=ModelSettings(timeout=call.timeout),
-        model_request_parameters=ModelRequestParameters(
-            function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True
-        ),
-    ) as stream:
-        async for _ in stream:
-            pass
-    response = stream.get()
-    if _broke_off(model, response):
-        raise ProviderFailed(f"The reply of {call.model} broke off before its end.", permanent=False)
-    return response
-
-
-def _broke_off(model: Model, response: ModelResponse) -> bool:
-    """Whether the stream ended without a finish reason: it was cut, though pydantic-ai reports it as complete.
-
-    For OpenAI's chat protocol pydantic-ai fills in "stop"; what the provider itself said stands in its details.
-    """
-    if response.finish_reason != "stop" or model.system == DEMO:
-        return response.finish_reason is None
-    return _speaks_openai_chat(type(model)) and "finish_reason" not in (response.provider_details or {})
-
-
-@lru_cache
-def _speaks_openai_chat(kind: type[Model]) -> bool:
-    # Loads OpenAI's SDK: a second that a worker with the demo model does not spend.
-    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
-
-    return issubclass(kind, OpenAIChatModel)
-
-
-@lru_cache(maxsize=8192)
-def _stored(messages: str) -> tuple[ModelMessage, ...]:
-    """Messages of an earlier step. Parsed once: a conversation is read again at every one of its turns."""
-    return tuple(ModelMessagesTypeAdapter.validate_json(messages))
-
-
-def _as_model_messages(messages: Sequence[Message]) -> list[ModelMessage]:
-    """What is new since the last step: neighbours of one side share one message."""
-    found: list[ModelMessage] = []
-    asked: list[ModelRequestPart] = []
-    for message in messages:
-        match message:
-            case UserSaid():
-                asked.append(UserPromptPart(content=message.text))
-            case ToolReturned():
-                asked.append(
-                    ToolReturnPart(tool_name=message.name, content=message.content, tool_call_id=message.call_id)
-                )
-            case AgentSaid():
-                if asked:
-                    found.append(ModelRequest(parts=asked))
-                    asked = []
-                found.append(ModelResponse(parts=[TextPart(content=message.text)]))
-    if asked:
-        found.append(ModelRequest(parts=asked))
-    return found
-
-
-def _sendable(messages: list[ModelMessage], instructions: str, *, opens_with_cue: bool) -> list[ModelMessage]:
-    """The whole conversation as providers accept it: no empty replies, a user first, the instructions last."""
-    kept = [message for message in messages if message.parts]
-    if opens_with_cue and (not kept or isinstance(kept[0], ModelResponse)):
-        kept.insert(0, ModelRequest(parts=[UserPromptPart(content=OPENING_CUE)]))
-    last = kept[-1] if kept else None
-    if isinstance(last, ModelRequest):
-        return [*kept[:-1], ModelRequest(parts=last.parts, instructions=instructions)]
-    return [*kept, ModelRequest(parts=[], instructions=instructions)]
-
-
 def _offered(tool: OfferedTool) -> ToolDefinition:
     return ToolDefinition(
         name=tool.name,
@@ -254,29 +164,23 @@ def _offered(tool: OfferedTool) -> ToolDefinition:
     )
 
 
+def _recording(schema: dict[str, JsonValue]) -> ModelRequestParameters:
+    """The one tool by which a model hands in what it has found."""
+    tool = ToolDefinition(
+        name=RECORD_TOOL,
+        description="Record what was found in the conversation.",
+        parameters_json_schema=schema,
+        kind="output",
+    )
+    return ModelRequestParameters(output_mode="tool", output_tools=[tool], allow_text_output=False)
+
+
 def _tool_call(part: ToolCallPart) -> ToolCall:
     try:
         arguments: dict[str, JsonValue] = part.args_as_dict(raise_if_invalid=True)
     except (ValueError, AssertionError):
         arguments = {UNPARSED: str(part.args)}
     return ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=arguments)
-
-
-def _whole(response: ModelResponse) -> ModelResponse:
-    """The reply without halves of characters, which neither the store nor Temporal can hold.
-
-    Some providers cut their stream in the middle of a character; where both halves came, they are joined.
-    """
-    for part in response.parts:
-        if isinstance(part, TextPart | ThinkingPart):
-            part.content = _whole_text(part.content)
-        elif isinstance(part, ToolCallPart) and isinstance(part.args, str):
-            part.args = _whole_text(part.args)
-    return response
-
-
-def _whole_text(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _provider_without_retries(name: str) -> Provider[object]:

@@ -34,12 +34,18 @@ class ToolCall(Durable):
 
 
 class ModelReply(Durable):
-    """What one model call brought: text, tool calls or both, and what it used and cost."""
+    """What one model call brought: text, tool calls or both, and what it used and cost.
+
+    `interrupted` says that the call was cancelled: the text is what had been said until then. `estimated` says that
+    the provider had not told what it used; it was worked out from what was sent and heard.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
     cost: Cost = Cost()
+    interrupted: bool = False
+    estimated: bool = False
 
 
 class ToolResult(Durable):

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
+from activities.heartbeats import LONGEST_PAUSE
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
@@ -64,6 +65,7 @@ def build_worker(
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=LONGEST_PAUSE,
     )
 
 

@@ -107,6 +107,21 @@ class Asked:
     model: str
     body: dict[str, Any]  # Any: it is what another program wrote
     at: float
+    _hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the client closed the connection before the answer was complete."""
+        return self._hung_up.is_set()
+
+    async def hung_up(self) -> None:
+        """Wait until the client closes the connection in the middle of the answer."""
+        async with asyncio.timeout(PATIENCE):
+            await self._hung_up.wait()
+
+    def note_hang_up(self) -> None:
+        """The client has gone."""
+        self._hung_up.set()
 
     @property
     def messages(self) -> list[tuple[str, str]]:
@@ -184,14 +199,31 @@ class ModelProvider:
             if isinstance(reply, Says | Calls) and not body.get("stream"):
                 await stream.answer(_completion(reply))
             else:
-                await self._give(reply, stream, reader)
+                await self._give_unless_hung_up(reply, stream, reader, asked)
 
-    async def _give(self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader) -> None:
+    async def _give_unless_hung_up(
+        self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader, asked: Asked
+    ) -> None:
+        """Give the reply until the client closes the connection, and write down if it does so too early."""
+        giving = asyncio.create_task(self._give(reply, stream))
+        listening = asyncio.create_task(reader.read())
+        try:
+            await asyncio.wait((giving, listening), return_when=asyncio.FIRST_COMPLETED)
+            if giving.done():
+                await giving
+            else:
+                asked.note_hang_up()
+        finally:
+            giving.cancel()
+            listening.cancel()
+            await asyncio.gather(giving, listening, return_exceptions=True)
+
+    async def _give(self, reply: Reply, stream: "_Stream") -> None:
         match reply:
             case Refuses():
                 await stream.fail(reply.status, f"Scripted to refuse with {reply.status}.", reply.retry_after)
             case NeverAnswers():
-                await reader.read()
+                await asyncio.Event().wait()
             case Garbles():
                 await stream.begin()
                 await stream.send("{this is no JSON")

@@ -13,6 +13,7 @@ from playhead.settings import Settings
 from playhead.worker import build_worker
 from store.database import Database
 from tests.provider import ModelProvider, Reply, ScriptedModel
+from tests.workflows.outages import BreakableDatabase
 from tests.workflows.stage import PRICED, Stage, replay_all, store_in
 
 
@@ -36,6 +37,14 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
     async with build_worker(settings, client, database):
         yield Stage(client, database, settings.task_queue)
     await replay_all(client, "stage")
+
+
+@pytest_asyncio.fixture
+async def breakable(database: Database) -> AsyncIterator[BreakableDatabase]:
+    """The same store over connections that can be cut."""
+    breakable = BreakableDatabase(database.engine.url)
+    yield breakable
+    await breakable.aclose()
 
 
 @pytest.fixture

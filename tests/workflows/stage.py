@@ -18,6 +18,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
+from activities.heartbeats import LONGEST_PAUSE
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
@@ -333,6 +334,7 @@ def worker_on(
         task_queue=stage.task_queue,
         workflows=[workflow],
         activities=activities_on(stage.database) if activities is None else activities,
+        max_heartbeat_throttle_interval=LONGEST_PAUSE,
     )
 
 

@@ -1,13 +1,10 @@
 """Billing and recording: behind the reply, once, in batches, and through outages of the store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from decimal import Decimal
 
-import pytest_asyncio
-
 from domain.usage import TokenPrice
-from store.database import Database
 from store.ledger import LedgerStore
 from store.settlement import SettlementStore
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
@@ -19,14 +16,6 @@ Scripted = Callable[..., ScriptedModel]
 
 NEVER = QUICK.model_copy(update={"settle_within": 3600.0})
 """Turns wait an hour for others to be settled with, unless something else makes it happen."""
-
-
-@pytest_asyncio.fixture
-async def breakable(database: Database) -> AsyncIterator[BreakableDatabase]:
-    """The same store over connections that can be cut."""
-    breakable = BreakableDatabase(database.engine.url)
-    yield breakable
-    await breakable.aclose()
 
 
 async def test_many_turns_are_settled_without_waiting_for_more(stage: Stage, scripted: Scripted) -> None:

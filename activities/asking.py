@@ -1,0 +1,96 @@
+"""One request to a model: what is asked, what has been heard so far, and what it used when it was cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from pydantic_ai.direct import model_request, model_request_stream
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.settings import ModelSettings
+
+from activities.demo import DEMO_SYSTEM
+from activities.estimates import with_estimated_usage
+from activities.model_messages import sendable, whole
+
+
+class BrokeOff(Exception):
+    """A reply ended before it was complete."""
+
+
+@dataclass
+class Asking:
+    """A request, and what came of it until now. `model` is none as long as nothing has been asked."""
+
+    conversation: Sequence[ModelMessage]
+    instructions: str
+    parameters: ModelRequestParameters
+    timeout: float
+    """Seconds the provider may be silent."""
+    model: Model | None = None
+    _sent: list[ModelMessage] = field(default_factory=list)
+    _stream: StreamedResponse | None = None
+
+    async def streamed(self, model: Model) -> ModelResponse:
+        """Ask for a reply piece by piece, and return it in one. Raises `BrokeOff`, and what pydantic-ai raises.
+
+        However it ends, the connection is closed then.
+        """
+        self._note(model)
+        async with model_request_stream(
+            model,
+            self._sent,
+            model_settings=ModelSettings(timeout=self.timeout),
+            model_request_parameters=self.parameters,
+        ) as stream:
+            self._stream = stream
+            async for _ in stream:
+                pass
+        response = stream.get()
+        if _broke_off(model, response):
+            raise BrokeOff
+        return whole(response)
+
+    async def in_one_piece(self, model: Model) -> ModelResponse:
+        """Ask for a reply as a whole. Raises what pydantic-ai raises."""
+        self._note(model)
+        response = await model_request(
+            model,
+            self._sent,
+            model_settings=ModelSettings(timeout=self.timeout),
+            model_request_parameters=self.parameters,
+        )
+        return whole(response)
+
+    def cut(self) -> ModelResponse:
+        """What has been heard so far. What the provider has not told of its usage yet is estimated."""
+        assert self.model is not None, "nothing was asked"
+        response = (
+            ModelResponse(parts=[], model_name=self.model.model_name, provider_name=self.model.system)
+            if self._stream is None
+            else whole(self._stream.get())
+        )
+        return with_estimated_usage(response, self._sent, self.parameters)
+
+    def _note(self, model: Model) -> None:
+        """From here on the provider may charge for the request."""
+        self.model = model
+        self._sent = sendable(self.conversation, self.instructions, opens_with_cue=model.system != DEMO_SYSTEM)
+
+
+def _broke_off(model: Model, response: ModelResponse) -> bool:
+    """Whether the stream ended without a finish reason: it was cut, though pydantic-ai reports it as complete.
+
+    For OpenAI's chat protocol pydantic-ai fills in "stop"; what the provider itself said stands in its details.
+    """
+    if response.finish_reason != "stop" or model.system == DEMO_SYSTEM:
+        return response.finish_reason is None
+    return _speaks_openai_chat(type(model)) and "finish_reason" not in (response.provider_details or {})
+
+
+@lru_cache
+def _speaks_openai_chat(kind: type[Model]) -> bool:
+    # Loads OpenAI's SDK: a second that a worker with the demo model does not spend.
+    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
+
+    return issubclass(kind, OpenAIChatModel)
