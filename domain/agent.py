@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from domain import templates
-from domain.agent_faults import WHOLE, Fault, Location, ReadableCopy, form_faults
+from domain.agent_faults import Fault, InvalidDefinition, Location, read_definition
 from domain.agent_rules import meaning_faults, reachable, tool_name
 from domain.agent_tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
 
@@ -120,14 +120,10 @@ class AgentDefinition(Written):
         return node.origin if node and node.origin else Origin(id=node_id, name=node_id)
 
 
-class InvalidAgent(ValueError):
+class InvalidAgent(InvalidDefinition):
     """A definition that cannot be run, with every fault that was found (at least one)."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults: tuple[Fault, ...] = tuple(faults)
-        count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
-        lines = (f"  {fault.place}: {fault.message}" for fault in self.faults)
-        super().__init__("\n".join([f"the agent definition has {count}:", *lines]))
+    subject = "agent definition"
 
 
 def parse_definition(data: object) -> AgentDefinition:
@@ -136,22 +132,14 @@ def parse_definition(data: object) -> AgentDefinition:
     Raises InvalidAgent with every fault of form (types, lengths, unknown fields) and of meaning (names that
     lead nowhere, unreachable nodes, templates that do not parse): a fault here hides none elsewhere.
     """
-    copy = ReadableCopy(data)
-    faults = list(copy.faults)
-    if not isinstance(copy.value, dict):
-        not_a_mapping = Fault(place=WHOLE, message="must be a mapping with name, start and nodes")
-        raise InvalidAgent(faults or [not_a_mapping])
-    definition = None
-    try:
-        definition = AgentDefinition.model_validate(copy.value, extra="forbid")
-    except ValidationError as error:
-        known_places = {fault.place for fault in faults}
-        found = form_faults(error, _fields_at, _as_written)
-        faults += [fault for fault in found if fault.place not in known_places]
-    faults += meaning_faults(copy.value)
-    if faults or definition is None:
-        raise InvalidAgent(dict.fromkeys(faults))
-    return definition
+    return read_definition(
+        data,
+        AgentDefinition,
+        InvalidAgent,
+        fields_at=_fields_at,
+        as_written=_as_written,
+        meaning_faults=meaning_faults,
+    )
 
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:

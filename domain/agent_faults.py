@@ -4,8 +4,8 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -53,6 +53,9 @@ _BOUNDS = {
 }
 
 
+Form = TypeVar("Form", bound=BaseModel)
+
+
 class Fault(BaseModel):
     """One thing wrong with a definition. `place` is a path such as `nodes.greet.transitions[1].to`."""
 
@@ -60,6 +63,18 @@ class Fault(BaseModel):
 
     place: str
     message: str
+
+
+class InvalidDefinition(ValueError):
+    """Something written that cannot be used, with every fault that was found (at least one)."""
+
+    subject: ClassVar[str] = "definition"
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
+        lines = (f"  {fault.place}: {fault.message}" for fault in self.faults)
+        super().__init__("\n".join([f"the {self.subject} has {count}:", *lines]))
 
 
 def place_of(location: Location) -> str:
@@ -165,6 +180,39 @@ class _TooMuchError(Exception):
     def __init__(self, message: str, location: Location) -> None:
         super().__init__(message)
         self.location = location
+
+
+def read_definition(
+    data: object,
+    form: type[Form],
+    invalid: type[InvalidDefinition],
+    *,
+    fields_at: Callable[[Location], Collection[str]],
+    as_written: Callable[[Location], Location],
+    meaning_faults: Callable[[Mapping[str, object]], Iterable[Fault]],
+) -> Form:
+    """What parsed YAML or JSON defines, read strictly.
+
+    Raises `invalid` with every fault of form (types, lengths, unknown fields) and of meaning, which
+    `meaning_faults` finds in what was written: a fault here hides none elsewhere.
+    """
+    copy = ReadableCopy(data)
+    faults = list(copy.faults)
+    if not isinstance(copy.value, dict):
+        required = [name for name, field in form.model_fields.items() if field.is_required()]
+        wanted = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
+        raise invalid(faults or [Fault(place=WHOLE, message=wanted)])
+    definition = None
+    try:
+        definition = form.model_validate(copy.value, extra="forbid")
+    except ValidationError as error:
+        known_places = {fault.place for fault in faults}
+        found = form_faults(error, fields_at, as_written)
+        faults += [fault for fault in found if fault.place not in known_places]
+    faults += meaning_faults(copy.value)
+    if faults or definition is None:
+        raise invalid(dict.fromkeys(faults))
+    return definition
 
 
 def form_faults(
