@@ -25,7 +25,8 @@ from playhead.chat_refusals import message_of, remedy_for, turn_in
 from playhead.chat_screen import PlainScreen, Screen
 from playhead.chat_session import Agent, Session, number_of
 from playhead.chat_words import DEMO_NOTICE, is_demo
-from playhead.client import ApiClient, ApiRefused
+from playhead.cli_api import command_failure, failing_as_command, told
+from playhead.client import NO_RETRIES, ApiProblem, Playhead
 from playhead.failures import FINDING, USAGE, CommandFailed
 
 SUCCESS = 0
@@ -44,7 +45,7 @@ def run(*, agent: str | None, api_url: str, api_key: str | None, json: bool = Fa
     """
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not json
     screen, reader = _terminal() if at_terminal else _streams(json)
-    with ApiClient(api_url, api_key) as client:
+    with failing_as_command(), Playhead(api_url, api_key, retries=NO_RETRIES) as client:
         try:
             return converse(Courier(client, screen.note), screen, reader, agent, session, at_terminal=at_terminal)
         except KeyboardInterrupt:
@@ -55,7 +56,7 @@ def converse(
     courier: Courier, screen: Screen, reader: Reader, agent: str | None, session_id: str | None, *, at_terminal: bool
 ) -> int:
     """Open or continue a session, and hold the conversation. Returns and raises as `run` does."""
-    with screen.waiting():
+    with failing_as_command(), screen.waiting():
         session = _opened(courier, agent, session_id)
         pinned = courier.agent_of(session)
     if session_id and agent and agent not in (pinned.name, session.agent_id):
@@ -121,15 +122,19 @@ class Chat:
         """Carry out a line, and tell what went wrong if something did."""
         try:
             self._carry_out(line)
-        except ApiRefused as refused:
+        except ApiProblem as refused:
             self._missed = True
             self._screen.trouble(message_of(refused), remedy_for(refused), code=refused.code)
         except GaveUp as gave_up:
             if not self._at_terminal:
                 self._screen.left(self._session)
-                raise gave_up.cause from gave_up
-            again = "Press Enter to send it again under the same id." if self._unanswered else gave_up.cause.hint
-            self._screen.trouble(f"No answer, and no more attempts: {gave_up.cause.message}", again)
+                raise command_failure(gave_up.cause) from gave_up
+            again = (
+                "Press Enter to send it again under the same id."
+                if self._unanswered
+                else command_failure(gave_up.cause).hint
+            )
+            self._screen.trouble(f"No answer, and no more attempts: {gave_up.cause}", again)
         except KeyboardInterrupt:
             if not self._at_terminal:
                 self._screen.left(self._session)
@@ -189,7 +194,7 @@ class Chat:
         try:
             with self._screen.waiting():
                 session = self._courier.send(before.id, message)
-        except ApiRefused as refused:
+        except ApiProblem as refused:
             self._unanswered = None
             self._unsent = self._unsent or message.text
             self._take_refusal(refused, before)
@@ -203,7 +208,7 @@ class Chat:
             self._screen.note("This is a new branch; what it left behind is kept: /branches")
         self._after_change()
 
-    def _take_refusal(self, refused: ApiRefused, before: Session) -> None:
+    def _take_refusal(self, refused: ApiProblem, before: Session) -> None:
         """Look at what the session is now: a refusal means that it is not what the chat took it for."""
         failed = turn_in(refused)
         if failed:
@@ -265,14 +270,14 @@ def _opened(courier: Courier, agent: str | None, session_id: str | None) -> Sess
         if agent:
             return courier.create(agent)
     except GaveUp as gave_up:
-        raise gave_up.cause from gave_up
-    except ApiRefused as refused:
+        raise command_failure(gave_up.cause) from gave_up
+    except ApiProblem as refused:
         if refused.code != "not_found":
             raise
         listing = (
             "`playhead sessions ls` lists the sessions." if session_id else "`playhead agents ls` lists the agents."
         )
-        raise CommandFailed(refused.message, status=USAGE, hint=listing) from refused
+        raise CommandFailed(told(refused), status=USAGE, hint=listing) from refused
     raise CommandFailed(
         "There is nobody to talk to.", status=USAGE, hint="Name an agent, or a session to go on with: --session ID"
     )

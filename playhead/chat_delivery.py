@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from playhead.chat_session import Agent, Session
-from playhead.client import ApiClient, ApiRefused
-from playhead.failures import UNREACHABLE, CommandFailed
-
-PASSING_CODES = frozenset({"unavailable", "rate_limited", "queue_full"})
-"""Problems after which the same call may succeed: nothing was accepted."""
-GATEWAY_STATUSES = frozenset({502, 503, 504})
-"""What a proxy before the API answers while it is away; the API's own answers are told apart by their code."""
-STILL_ANSWERING = "wait_timeout"
-MODEL_FAILED = "model_failed"
+from playhead.client import ApiProblem, Playhead, PlayheadError, Unreachable, WaitTimeout, results
 
 Answer = TypeVar("Answer")
 
@@ -46,21 +38,21 @@ class Outgoing:
 class GaveUp(Exception):
     """No answer came for as long as patience lasts; whether the call was carried out is not known."""
 
-    def __init__(self, cause: CommandFailed) -> None:
-        super().__init__(cause.message)
+    def __init__(self, cause: PlayheadError) -> None:
+        super().__init__(str(cause))
         self.cause = cause
 
 
 class Courier:
     """Carries the chat's calls to the API and repeats them when the way is lost.
 
-    `tell` is told whenever there is something to wait for. Raises ApiRefused for refusals that repeating
-    does not cure, GaveUp when patience ends, and CommandFailed at once when the API was never there.
+    The client must not repeat calls itself: `tell` is told whenever there is something to wait for. Raises ApiProblem
+    for what repeating does not cure, GaveUp when patience ends, and PlayheadError at once when the API was never there.
     """
 
     def __init__(
         self,
-        client: ApiClient,
+        client: Playhead,
         tell: Callable[[str], None],
         *,
         patience: Patience | None = None,
@@ -80,31 +72,28 @@ class Courier:
         Repeated only after answers that say nothing was accepted, for opening has no message id.
         """
         try:
-            return self._persistently(
-                lambda: Session.model_validate(self._client.create_session(agent)), repeatable=False
-            )
-        except ApiRefused as refused:
-            opened = refused.problem.get("session_id")
-            if not _is_still_answering(refused) or opened is None:
+            return self._persistently(lambda: _seen(self._client.sessions.open(agent)), repeatable=False)
+        except WaitTimeout as late:
+            if late.session_id is None:
                 raise
             self._reached = True
-            self._tell(refused.message)
-            return self.session(opened)
+            self._tell(late.detail)
+            return self.session(late.session_id)
 
     def session(self, session_id: str) -> Session:
         """The session as it is now."""
-        return self._persistently(lambda: Session.model_validate(self._client.session(session_id)))
+        return self._persistently(lambda: _seen(self._client.sessions.get(session_id)))
 
     def agent_of(self, session: Session) -> Agent:
         """The version of the agent that a session is pinned to."""
-        stored = self._persistently(lambda: self._client.agent(session.agent_id, session.agent_version))
-        return Agent(name=stored["name"], version=stored["version"], model=stored["definition"].get("model"))
+        stored = self._persistently(lambda: self._client.agents.get(session.agent_id, session.agent_version))
+        return Agent(name=stored.name, version=stored.version, model=stored.definition.model)
 
     def send(self, session_id: str, message: Outgoing) -> Session:
         """Say something, and return the session after the reply."""
         return self._persistently(
-            lambda: Session.model_validate(
-                self._client.send_message(
+            lambda: _seen(
+                self._client.sessions.send(
                     session_id,
                     message.text,
                     message_id=message.message_id,
@@ -116,13 +105,11 @@ class Courier:
 
     def rewind(self, session_id: str, turn_id: str | None, *, before: bool) -> Session:
         """Rewind; doing so again changes nothing more."""
-        return self._persistently(
-            lambda: Session.model_validate(self._client.rewind(session_id, turn_id, before=before))
-        )
+        return self._persistently(lambda: _seen(self._client.sessions.rewind(session_id, turn_id, before=before)))
 
     def end(self, session_id: str, reason: str | None) -> Session:
         """End the session; ending an ended session changes nothing."""
-        return self._persistently(lambda: Session.model_validate(self._client.end(session_id, reason)))
+        return self._persistently(lambda: _seen(self._client.sessions.end(session_id, reason=reason)))
 
     def once_answered(self, session: Session) -> Session:
         """The session once its newest turn is no longer pending, or as it is when patience ends."""
@@ -139,8 +126,8 @@ class Courier:
         while True:
             try:
                 answer = call()
-            except CommandFailed as failure:
-                if repeatable and _is_still_answering(failure):
+            except PlayheadError as failure:
+                if repeatable and isinstance(failure, WaitTimeout):
                     self._wait_on(failure, started)
                     lost_since, pause = None, self._patience.first_pause
                     continue
@@ -161,34 +148,29 @@ class Courier:
                     self._tell("Connected again.")
                 return answer
 
-    def _may_repeat(self, failure: CommandFailed, repeatable: bool) -> bool:
+    def _may_repeat(self, failure: PlayheadError, repeatable: bool) -> bool:
         if _was_not_accepted(failure):
             return True
-        return repeatable and self._reached and _is_lost(failure)
+        return repeatable and self._reached and isinstance(failure, Unreachable)
 
-    def _wait_on(self, failure: CommandFailed, started: float) -> None:
+    def _wait_on(self, late: WaitTimeout, started: float) -> None:
         if self._clock() - started > self._patience.answering:
-            raise GaveUp(failure) from failure
-        begun = isinstance(failure, ApiRefused) and failure.problem.get("turn")
-        who = "The agent is still answering" if begun else "The agent has not begun to answer (is a worker running?)"
+            raise GaveUp(late) from late
+        who = (
+            "The agent is still answering" if late.turn else "The agent has not begun to answer (is a worker running?)"
+        )
         self._tell(f"{who}; waiting on.")
         self._pause(self._patience.glance)
 
 
-def _what_is_lost(failure: CommandFailed) -> str:
-    return failure.message if _was_not_accepted(failure) else "The connection to the API is lost."
+def _seen(session: results.Session) -> Session:
+    """The session as the chat holds it."""
+    return Session.model_validate(session, from_attributes=True)
 
 
-def _is_still_answering(failure: CommandFailed) -> bool:
-    return isinstance(failure, ApiRefused) and failure.code == STILL_ANSWERING
+def _what_is_lost(failure: PlayheadError) -> str:
+    return str(failure) if _was_not_accepted(failure) else "The connection to the API is lost."
 
 
-def _was_not_accepted(failure: CommandFailed) -> bool:
-    return isinstance(failure, ApiRefused) and failure.code in PASSING_CODES
-
-
-def _is_lost(failure: CommandFailed) -> bool:
-    """Whether no answer of the API itself came back."""
-    if isinstance(failure, ApiRefused):
-        return failure.http_status in GATEWAY_STATUSES and failure.code not in (MODEL_FAILED, STILL_ANSWERING)
-    return failure.status == UNREACHABLE
+def _was_not_accepted(failure: PlayheadError) -> bool:
+    return isinstance(failure, ApiProblem) and failure.nothing_accepted

@@ -1,9 +1,8 @@
 """What to do about each refusal of the API, said to somebody in the middle of a chat."""
 
-from pydantic import ValidationError
-
 from domain.turns import Turn
-from playhead.client import ApiRefused
+from playhead.cli_api import HINTS, told
+from playhead.client import ApiProblem, ModelFailed
 
 MESSAGES = {
     "revision_conflict": "The session changed while you were typing.",
@@ -26,21 +25,19 @@ REMEDIES = {
 """By the API's code; other refusals keep the hint of the command line."""
 
 
-def message_of(refused: ApiRefused) -> str:
+def message_of(refused: ApiProblem) -> str:
     """What happened. The error of a failed turn is shown with the turn, and not a second time."""
     if refused.code == "model_failed" and turn_in(refused):
         return "The model could not answer."
-    return MESSAGES.get(refused.code, refused.message)
+    return MESSAGES.get(refused.code) or told(refused)
 
 
-def remedy_for(refused: ApiRefused) -> str | None:
+def remedy_for(refused: ApiProblem) -> str | None:
     """What to do now, if anything can be done."""
-    return REMEDIES.get(refused.code, refused.hint)
+    return REMEDIES.get(refused.code, HINTS.get(refused.code))
 
 
-def turn_in(refused: ApiRefused) -> Turn | None:
-    """The turn that a refusal tells about, such as the one that failed."""
-    try:
-        return Turn.model_validate(refused.problem.get("turn"))
-    except ValidationError:
-        return None
+def turn_in(refused: ApiProblem) -> Turn | None:
+    """The turn that failed, when that is what the refusal tells."""
+    turn = refused.turn if isinstance(refused, ModelFailed) else None
+    return Turn.model_validate(turn, from_attributes=True) if turn else None

@@ -28,11 +28,11 @@ Files = Annotated[
 
 def complete_agents(incomplete: str) -> list[str]:
     """Names of agents that begin so, asked of the API; none when it does not answer at once."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
 
     try:
-        with ApiClient.of_environment(seconds=COMPLETION_SECONDS) as api:
-            names = [agent["name"] for agent in api.agents(limit=MOST_COMPLETIONS)]
+        with calling_api(timeout=COMPLETION_SECONDS) as api:
+            names = [agent.name for agent in api.agents.list(limit=MOST_COMPLETIONS)]
     except CommandFailed:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -61,19 +61,19 @@ def validate(files: Files, format: ReadAs = "playhead", name: Name = None, json:
 @app.command()
 def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
     """Store definitions; one that differs from the newest version of its agent becomes the next version."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import note, print_json
 
     _require_one_name(files, format, name)
     stored = []
-    with ApiClient.of_environment() as api:
+    with calling_api() as api:
         for file in files:
-            query = {"format": format, "name": name or file.stem} if format == "dograh" else {}
-            agent = api.push_agent(file.read_bytes(), _written_as(file), **query)
+            called = name or file.stem if format == "dograh" else None
+            agent = api.agents.push(file.read_bytes(), written=_written_as(file), format=format, name=called)
             stored.append(agent)
             if not json:
-                sys.stdout.write(f"{agent['name']} version {agent['version']} ({agent['id']})\n")
-                for warning in agent["warnings"]:
+                sys.stdout.write(f"{agent.name} version {agent.version} ({agent.id})\n")
+                for warning in agent.warnings:
                     note(f"warning: {warning}")
     if json:
         print_json(stored)
@@ -84,11 +84,11 @@ def list_agents(
     limit: Annotated[int | None, typer.Option(help="At most this many.", min=1)] = None, json: AsJson = False
 ) -> None:
     """List the agents, newest version of each."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import agent_rows, print_json, table
 
-    with ApiClient.of_environment() as api:
-        agents = list(api.agents(limit=limit))
+    with calling_api() as api:
+        agents = list(api.agents.list(limit=limit))
     if json:
         print_json(agents)
     else:
@@ -105,24 +105,25 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Show one agent: its nodes and where they lead."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import print_json, show_agent
 
     if yaml + mermaid + json > 1:
         raise typer.BadParameter("--yaml, --mermaid and --json exclude each other")
-    with ApiClient.of_environment() as api:
-        found = api.agent(agent, version)
+    with calling_api() as api:
+        found = api.agents.get(agent, version)
     if json:
         print_json(found)
     elif yaml:
         from yaml import safe_dump
 
-        sys.stdout.write(safe_dump(found["definition"], sort_keys=False, allow_unicode=True, width=110))
+        sys.stdout.write(
+            safe_dump(found.definition.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+        )
     elif mermaid:
         from domain.agent import mermaid as flowchart
-        from domain.agent import parse_definition
 
-        sys.stdout.write(flowchart(parse_definition(found["definition"])))
+        sys.stdout.write(flowchart(found.definition))
     else:
         show_agent(found)
 

@@ -16,11 +16,11 @@ Status = Literal["idle", "pending_assistant_turn", "rewound", "error", "complete
 
 def complete_sessions(incomplete: str) -> list[tuple[str, str]]:
     """Ids of the newest sessions that begin so, with their names; none when the API does not answer at once."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
 
     try:
-        with ApiClient.of_environment(seconds=COMPLETION_SECONDS) as api:
-            found = [(session["id"], session["name"]) for session in api.sessions(limit=MOST_COMPLETIONS)]
+        with calling_api(timeout=COMPLETION_SECONDS) as api:
+            found = [(session.id, session.name) for session in api.sessions.list(limit=MOST_COMPLETIONS)]
     except CommandFailed:
         return []
     return [(session_id, name) for session_id, name in found if session_id.startswith(incomplete)]
@@ -39,11 +39,11 @@ def list_sessions(
     json: AsJson = False,
 ) -> None:
     """List sessions, newest first."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import print_json, session_rows, table
 
-    with ApiClient.of_environment() as api:
-        sessions = list(api.sessions(limit=limit, status=status, agent=agent))
+    with calling_api() as api:
+        sessions = list(api.sessions.list(limit=limit, status=status, agent=agent))
     if json:
         print_json(sessions)
     else:
@@ -54,11 +54,11 @@ def list_sessions(
 @app.command()
 def show(session: Session, json: AsJson = False) -> None:
     """Show a session: the visible conversation, what was discarded, what it cost."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import print_json, show_session
 
-    with ApiClient.of_environment() as api:
-        found = api.session(session)
+    with calling_api() as api:
+        found = api.sessions.get(session)
     if json:
         print_json(found)
     else:
@@ -78,7 +78,7 @@ def rewind(
     json: AsJson = False,
 ) -> None:
     """Go back to a turn: the next message takes another path from there. Nothing is deleted."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import print_json, show_session
 
     if (turn is None) != clear or (clear and before):
@@ -87,8 +87,8 @@ def rewind(
             status=USAGE,
             hint=f"The turns and their ids: playhead sessions show {session}",
         )
-    with ApiClient.of_environment() as api:
-        changed = api.rewind(session, turn, before=before, expected_revision=expected_revision)
+    with calling_api() as api:
+        changed = api.sessions.rewind(session, turn, before=before, expected_revision=expected_revision)
     if json:
         print_json(changed)
     else:
@@ -102,15 +102,15 @@ def end(
     json: AsJson = False,
 ) -> None:
     """End a session; ending an ended one changes nothing."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.rendering import money, print_json
 
-    with ApiClient.of_environment() as api:
-        ended = api.end(session, reason)
+    with calling_api() as api:
+        ended = api.sessions.end(session, reason=reason)
     if json:
         print_json(ended)
     else:
-        sys.stdout.write(f"{ended['id']} has ended ({ended['completion_reason']}); spent {money(ended['cost'])}\n")
+        sys.stdout.write(f"{ended.id} has ended ({ended.completion_reason}); spent {money(ended.cost)}\n")
 
 
 @app.command()
@@ -124,11 +124,11 @@ def export(
     ] = None,
 ) -> None:
     """Write out the visible conversation, all of it."""
-    from playhead.client import ApiClient
+    from playhead.cli_api import calling_api
     from playhead.transcript import transcript
 
-    with ApiClient.of_environment() as api:
-        written = transcript(api.session(session), api.turns(session), form)
+    with calling_api() as api:
+        written = transcript(api.sessions.get(session), [*api.sessions.turns(session)][::-1], form)
     if output is None:
         sys.stdout.write(written)
     else:

@@ -99,12 +99,15 @@ def revoke(key: Annotated[str, typer.Argument(help="Id of the key (`playhead key
 
 
 def _shown(key: Mapping[str, object]) -> tuple[str, ...]:
+    from datetime import datetime
+
     from rich.markup import escape
 
     from playhead.rendering import moment
 
     *names, made, revoked = key.values()
-    return (*(escape(str(name)) for name in names), moment(str(made)), moment(str(revoked)) if revoked else "")
+    moments = (moment(datetime.fromisoformat(str(at))) if at else "" for at in (made, revoked))
+    return (*(escape(str(name)) for name in names), *moments)
 
 
 def _at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = True) -> Done:

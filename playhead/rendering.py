@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from playhead.client import AgentBody, CostBody, EventBody, SessionBody, TurnBody
+    from playhead.client import Agent, Cost, Session, SessionSummary, Turn, TurnEvent
 
 PIPED_WIDTH = 200
 """Characters in a line where no terminal says how many there are."""
@@ -35,8 +34,10 @@ def console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """One value on standard output, for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """One value on standard output, for programs: what the API answered, or anything else that JSON can hold."""
+    from pydantic_core import to_jsonable_python
+
+    sys.stdout.write(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def note(message: str) -> None:
@@ -57,88 +58,84 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
         note(empty)
 
 
-def agent_rows(agents: Iterable["AgentBody"]) -> Iterable[tuple[str, ...]]:
+def agent_rows(agents: Iterable["Agent"]) -> Iterable[tuple[str, ...]]:
     """Agents as rows: name, version, id, nodes, when."""
     for agent in agents:
-        nodes = str(len(agent["definition"].get("nodes", {})))
-        yield escape(agent["name"]), str(agent["version"]), agent["id"], nodes, moment(agent["created_at"])
+        nodes = str(len(agent.definition.nodes))
+        yield escape(agent.name), str(agent.version), agent.id, nodes, moment(agent.created_at)
 
 
-def show_agent(agent: "AgentBody") -> None:
+def show_agent(agent: "Agent") -> None:
     """One agent: its nodes with what they lead to, its settings and what deserves a look."""
-    definition = agent["definition"]
+    definition = agent.definition
     out = console()
-    out.print(f"[bold]{escape(agent['name'])}[/] version {agent['version']} ({agent['id']})")
-    out.print(
-        f"model {escape(definition.get('model') or 'of the installation')}, starts at {escape(definition['start'])}"
-    )
-    for name, node in definition["nodes"].items():
-        out.print(f"  {escape(name)}{' [dim](ends the session)[/]' if node.get('end') else ''}")
-        for arrow in node.get("transitions", ()):
-            out.print(f"    [dim]{escape(arrow['name'])}:[/] {escape(arrow['when'])} [dim]->[/] {escape(arrow['to'])}")
-    for warning in agent["warnings"]:
+    out.print(f"[bold]{escape(agent.name)}[/] version {agent.version} ({agent.id})")
+    out.print(f"model {escape(definition.model or 'of the installation')}, starts at {escape(definition.start)}")
+    for name, node in definition.nodes.items():
+        out.print(f"  {escape(name)}{' [dim](ends the session)[/]' if node.end else ''}")
+        for arrow in node.transitions:
+            out.print(f"    [dim]{escape(arrow.name)}:[/] {escape(arrow.when)} [dim]->[/] {escape(arrow.to)}")
+    for warning in agent.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
-def session_rows(sessions: Iterable["SessionBody"]) -> Iterable[tuple[str, ...]]:
+def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ...]]:
     """Sessions as rows: id, name, status, node, cost, when."""
     for session in sessions:
         yield (
-            session["id"],
-            escape(session["name"]),
-            status(session["status"]),
-            escape(session["current_node_id"]),
-            money(session["cost"]),
-            moment(session["updated_at"]),
+            session.id,
+            escape(session.name),
+            status(session.status),
+            escape(session.current_node_id),
+            money(session.cost),
+            moment(session.updated_at),
         )
 
 
-def show_session(session: "SessionBody") -> None:
+def show_session(session: "Session") -> None:
     """A session: what it is, its visible conversation, what was discarded, what it cost."""
     out = console()
-    ended = f" ({escape(session['completion_reason'])})" if session["completion_reason"] else ""
-    out.print(f"[bold]{escape(session['name'])}[/] {session['id']}")
+    ended = f" ({escape(session.completion_reason)})" if session.completion_reason else ""
+    out.print(f"[bold]{escape(session.name)}[/] {session.id}")
     out.print(
-        f"{status(session['status'])}{ended} at revision {session['revision']}, "
-        f"node {escape(session['current_node_id'])}, as of {moment(session['as_of'])}"
+        f"{status(session.status)}{ended} at revision {session.revision}, "
+        f"node {escape(session.current_node_id)}, as of {moment(session.as_of)}"
     )
-    if session.get("turns_before"):
-        out.print(f"[dim]{session['turns_before']} older turns: playhead sessions export {session['id']}[/]")
-    for turn in session.get("turns", ()):
-        show_turn(turn, at_cursor=turn["id"] == session["cursor_turn_id"])
-    for branch in session.get("discarded_branches", ()):
-        after = branch["rewound_from_turn_id"] or "the beginning"
-        out.print(f"[dim]discarded {moment(branch['discarded_at'])}, {len(branch['turns'])} turn(s) after {after}[/]")
-    out.print(f"[dim]spent {money(session['cost'])}[/]")
-    link = session["temporal"].get("ui_url")
+    if session.turns_before:
+        out.print(f"[dim]{session.turns_before} older turns: playhead sessions export {session.id}[/]")
+    for turn in session.turns:
+        show_turn(turn, at_cursor=turn.id == session.cursor_turn_id)
+    for branch in session.discarded_branches:
+        after = branch.rewound_from_turn_id or "the beginning"
+        out.print(f"[dim]discarded {moment(branch.discarded_at)}, {len(branch.turns)} turn(s) after {after}[/]")
+    out.print(f"[dim]spent {money(session.cost)}[/]")
+    link = session.temporal.ui_url
     if link:
         out.print(f"[dim]{escape(link)}[/]")
 
 
-def show_turn(turn: "TurnBody", *, at_cursor: bool = False) -> None:
+def show_turn(turn: "Turn", *, at_cursor: bool = False) -> None:
     """A turn: who said what, and what became of it where that is not plain."""
     out = console()
-    remarks = [] if turn["status"] == "completed" else [status(turn["status"])]
+    remarks = [] if turn.status == "completed" else [status(turn.status)]
     remarks += ["[yellow]<- cursor[/]"] if at_cursor else []
-    out.print(
-        f"\n[dim]{turn['index'] + 1}. {turn['id']} {escape(turn['node_id'] or '')}[/] {' '.join(remarks)}".rstrip()
-    )
-    if turn["user_message"]:
-        out.print(f"  [bold cyan]you[/]    {escape(turn['user_message']['text'])}")
-    if turn["assistant_message"]:
-        out.print(f"  [bold green]agent[/]  {escape(turn['assistant_message']['text'])}")
-    if turn["error"]:
-        out.print(f"  [red]error[/]  {escape(turn['error'])}")
-    for event in turn["events"]:
+    out.print(f"\n[dim]{turn.index + 1}. {turn.id} {escape(turn.node_id or '')}[/] {' '.join(remarks)}".rstrip())
+    if turn.user_message:
+        out.print(f"  [bold cyan]you[/]    {escape(turn.user_message.text)}")
+    if turn.assistant_message:
+        out.print(f"  [bold green]agent[/]  {escape(turn.assistant_message.text)}")
+    if turn.error:
+        out.print(f"  [red]error[/]  {escape(turn.error)}")
+    for event in turn.events:
         out.print(f"  [dim]{escape(described(event))}[/]")
 
 
-def described(event: "EventBody") -> str:
+def described(event: "TurnEvent") -> str:
     """An event in a line: where the conversation went, or the type and what it carries."""
-    if event["type"] == "node_transition":
-        return f"{event['payload'].get('from_node') or 'start'} -> {event['payload'].get('to_node')}"
-    facts = ", ".join(f"{name} {_plain(value)}" for name, value in event["payload"].items())
-    return f"{event['type'].replace('_', ' ')}{f': {facts}' if facts else ''}"
+    if event.type == "node_transition":
+        return f"{event.payload.get('from_node') or 'start'} -> {event.payload.get('to_node')}"
+    facts = ", ".join(f"{name} {_plain(value)}" for name, value in event.payload.items())
+    return f"{event.type.replace('_', ' ')}{f': {facts}' if facts else ''}"
 
 
 def status(word: str) -> str:
@@ -146,16 +143,16 @@ def status(word: str) -> str:
     return f"[{STATUS_COLOURS.get(word, 'default')}]{escape(word.replace('_', ' '))}[/]"
 
 
-def money(cost: "CostBody") -> str:
+def money(cost: "Cost") -> str:
     """An amount, and what is not in it."""
-    amount = f"{Decimal(cost['total']).normalize():f} {cost['currency']}"
-    unpriced = cost["unpriced_models"]
+    amount = f"{cost.total.normalize():f} {cost.currency}"
+    unpriced = cost.unpriced_models
     return f"{amount} (price of {', '.join(unpriced)} unknown)" if unpriced else amount
 
 
-def moment(text: str) -> str:
+def moment(at: datetime) -> str:
     """A time to the second, in UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from api.examples import AGENT, SESSION
 from domain.refusals import Refused
 from domain.timeline import complete
 from domain.turns import Turn, TurnEvent
@@ -19,7 +20,7 @@ from playhead.chat_input import Reader
 from playhead.chat_json import JsonScreen
 from playhead.chat_screen import PlainScreen, Screen
 from playhead.chat_session import Session
-from playhead.client import ApiClient
+from playhead.client import NO_RETRIES, Playhead
 from tests.unit.conversation import MODEL, Conversation, answered
 
 SESSION_ID = "ses_1"
@@ -126,8 +127,8 @@ class Stage:
             return problem(STATUSES[refusal.code], refusal.code, refusal.detail, **refusal.figures)
 
     def _agent(self, request: Request) -> Response:
-        definition = {"name": "booking-line", "model": self._model}
-        return Response(json.dumps({"id": "agt_1", "name": "booking-line", "version": 3, "definition": definition}))
+        definition = {**AGENT["definition"], "model": self._model}
+        return Response(json.dumps({**AGENT, "id": "agt_1", "version": 3, "definition": definition}))
 
     def session(self) -> Response:
         """The session as the API shows it."""
@@ -143,6 +144,7 @@ class Stage:
         return Response(
             json.dumps(
                 {
+                    **SESSION,
                     "id": SESSION_ID,
                     "agent_id": "agt_1",
                     "agent_version": 3,
@@ -150,7 +152,8 @@ class Stage:
                     "status": timeline.status,
                     "revision": timeline.revision,
                     "cursor_turn_id": timeline.cursor.turn_id if timeline.cursor else None,
-                    "current_node_id": turns[-1].node_id if turns else "greet",
+                    "model": self._model or "openai:unnamed",
+                    "current_node_id": (turns[-1].node_id if turns else None) or "greet",
                     "is_completed": timeline.is_completed,
                     "completion_reason": timeline.completion_reason,
                     "usage": timeline.usage.model_dump(mode="json"),
@@ -313,7 +316,7 @@ class Talk:
         """Converse until the end; the exit status."""
         screen: Screen = (JsonScreen if self._json else PlainScreen)(self.out, self.asides)
         reader: Reader = self.typist
-        with ApiClient(self._stage.url) as client:
+        with Playhead(self._stage.url, retries=NO_RETRIES) as client:
             courier = Courier(client, screen.note, patience=Patience(), pause=self.clock.pause, clock=self.clock)
             return converse(courier, screen, reader, agent, session_id, at_terminal=self._at_terminal)
 

@@ -16,6 +16,7 @@ from api.examples import AGENT, BRANCH, DEFINITION_YAML, GREETING, SESSION, SESS
 from playhead.cli import app
 from playhead.cli_agents import complete_agents
 from playhead.cli_sessions import complete_sessions
+from playhead.client import Session, Turn
 from playhead.failures import FINDING, UNREACHABLE, USAGE
 from playhead.temporal_server import free_port
 
@@ -337,7 +338,7 @@ def test_a_rewind_says_where_to(api: HTTPServer) -> None:
     path = f"/v1/sessions/{SESSION_ID}/rewind"
     api.expect_request(path, method="POST", json=body).respond_with_json(SESSION)
     arguments = ["sessions", "rewind", SESSION_ID, TURN["id"], "--before", "--expected-revision", "4", "--json"]
-    assert printed(playhead(*arguments)) == SESSION
+    assert Session.model_validate(printed(playhead(*arguments))) == Session.model_validate(SESSION)
 
 
 def test_a_rewind_is_undone(api: HTTPServer) -> None:
@@ -376,7 +377,8 @@ def test_an_export_has_every_turn_oldest_first(api: HTTPServer, tmp_path: Path) 
     assert [json.loads(line)["id"] for line in lines] == [GREETING["id"], TURN["id"]]
     file = tmp_path / "session.json"
     assert playhead("sessions", "export", SESSION_ID, "--format", "json", "--output", str(file)).stdout == ""
-    assert json.loads(file.read_text())["turns"] == [GREETING, TURN]
+    written = Session.model_validate_json(file.read_text())
+    assert written.turns == tuple(map(Turn.model_validate, (GREETING, TURN)))
 
 
 # --- the store ----------------------------------------------------------------------------------------------------

@@ -53,3 +53,19 @@ def test_workflow_module_loads_no_vendor_and_no_other_side_of_the_house(module: 
         f"{module} loads {sorted(heavy)}. Every worker pays for that before its first turn, and what a vendor does "
         "when it is imported happens inside the workflow sandbox. Import it under TYPE_CHECKING, or in the activity."
     )
+
+
+def test_the_client_loads_no_service() -> None:
+    services = {
+        "activities",
+        "alembic",
+        "fastapi",
+        "openai",
+        "pydantic_ai",
+        "sqlalchemy",
+        "starlette",
+        "store",
+        "temporalio",
+    }
+    heavy = packages_loaded_by("playhead.client") & services
+    assert not heavy, f"programs that only talk to an API would pay for {sorted(heavy)}"

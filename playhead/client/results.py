@@ -1,0 +1,56 @@
+"""What the client gives back: the API's own representations, so that neither side can mean something else by a field.
+
+Fields that a newer API adds are ignored; an answer that this version cannot read at all raises `ForeignAnswer`.
+"""
+
+from api.representations import (
+    Accepted,
+    Agent,
+    Approval,
+    Branch,
+    Cost,
+    LedgerRow,
+    OrganizationUsage,
+    SessionSummary,
+    Turn,
+    TurnEvent,
+    Usage,
+)
+from api.representations import Session as SessionRepresentation
+
+__all__ = [
+    "Accepted",
+    "Agent",
+    "Approval",
+    "Branch",
+    "Cost",
+    "LedgerRow",
+    "OrganizationUsage",
+    "Session",
+    "SessionSummary",
+    "Turn",
+    "TurnEvent",
+    "Usage",
+]
+
+
+class Session(SessionRepresentation):
+    """A session with its visible turns, oldest first, and what is asked of them most."""
+
+    @property
+    def newest(self) -> Turn | None:
+        """The newest turn that is seen; none when the session was rewound to before its first."""
+        return self.turns[-1] if self.turns else None
+
+    @property
+    def reply(self) -> str | None:
+        """What the agent said in the newest turn; none while that turn is pending, and when it failed."""
+        message = self.newest.assistant_message if self.newest else None
+        return message.text if message else None
+
+    def turn_of(self, message_id: str) -> Turn | None:
+        """The visible turn that a message opened."""
+        return next(
+            (turn for turn in reversed(self.turns) if turn.user_message and turn.user_message.message_id == message_id),
+            None,
+        )

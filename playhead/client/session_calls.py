@@ -1,0 +1,143 @@
+"""Every call about sessions: opened, talked to, moved about, looked at and ended."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import uuid4
+
+from pydantic import JsonValue
+
+from domain.agent import Limits
+from domain.commands import OnBusy
+from domain.turns import SessionStatus
+from playhead.client.call import Call, Listing, get, given, post, quoted
+from playhead.client.results import Accepted, Branch, Session, SessionSummary, Turn
+
+SESSIONS = "/v1/sessions"
+
+
+def open_session(
+    agent: str,
+    *,
+    version: int | None = None,
+    name: str | None = None,
+    initial_context: dict[str, JsonValue] | None = None,
+    annotations: dict[str, JsonValue] | None = None,
+    limits: Limits | None = None,
+    wait: bool = True,
+) -> Call[Session]:
+    """Open a session with an agent, by its name or id, and wait until it has greeted (or do not `wait`).
+
+    Opening has no id by which a repeat is recognised: it is sent again only when it certainly was not accepted.
+    """
+    body: dict[str, JsonValue] = given(
+        agent=agent if version is None else {"id": agent, "version": version},
+        name=name,
+        initial_context=initial_context,
+        annotations=annotations,
+        limits=limits.model_dump(mode="json", exclude_unset=True) if limits else None,
+    )
+    return post(SESSIONS, Session.model_validate_json, body, query={} if wait else {"wait": "false"})
+
+
+def list_sessions(
+    *,
+    status: SessionStatus | None = None,
+    agent: str | None = None,
+    suite: str | None = None,
+    created_after: datetime | None = None,
+    limit: int | None = None,
+) -> Listing[SessionSummary]:
+    """Sessions, newest first, without their turns."""
+    after = created_after.isoformat() if created_after else None
+    query = given(status=status, agent=agent, suite=suite, created_after=after)
+    return Listing(SESSIONS, SessionSummary, query, limit)
+
+
+def get_session(session_id: str) -> Call[Session]:
+    """The session as it is now, with its newest 200 turns."""
+    return get(_path(session_id), Session.model_validate_json)
+
+
+def list_turns(session_id: str, *, limit: int | None = None) -> Listing[Turn]:
+    """The turns of the visible branch, newest first, back to the greeting."""
+    return Listing(_path(session_id, "turns"), Turn, limit=limit, reversed=True)
+
+
+def list_branches(session_id: str, *, limit: int | None = None) -> Listing[Branch]:
+    """The branches that were given up, newest first."""
+    return Listing(_path(session_id, "branches"), Branch, limit=limit)
+
+
+def send_message(
+    session_id: str,
+    text: str,
+    *,
+    message_id: str | None = None,
+    expected_revision: int | None = None,
+    on_busy: OnBusy | None = None,
+) -> Call[Session]:
+    """Say something and wait for the reply; the session after it.
+
+    The same `message_id` again gives the same answer and says nothing twice. One is made when none is given, and every
+    attempt to carry this call bears it.
+    """
+    body = _message(text, message_id, expected_revision, on_busy)
+    return post(_path(session_id, "messages"), Session.model_validate_json, body, repeatable=True)
+
+
+def submit_message(
+    session_id: str,
+    text: str,
+    *,
+    message_id: str | None = None,
+    expected_revision: int | None = None,
+    on_busy: OnBusy | None = None,
+) -> Call[Accepted]:
+    """Say something without waiting for the reply: the turn that will answer it."""
+    body = _message(text, message_id, expected_revision, on_busy)
+    return post(
+        _path(session_id, "messages"), Accepted.model_validate_json, body, query={"wait": "false"}, repeatable=True
+    )
+
+
+def rewind(
+    session_id: str, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None
+) -> Call[Session]:
+    """Go back to a turn, or to `before` it; None goes forward again to the newest turn. Nothing is deleted."""
+    body: dict[str, JsonValue] = {"turn_id": turn_id, "before": before, **given(expected_revision=expected_revision)}
+    return post(_path(session_id, "rewind"), Session.model_validate_json, body)
+
+
+def decide(
+    session_id: str,
+    call_id: str,
+    decision: Literal["approve", "deny"],
+    *,
+    reason: str | None = None,
+    expected_revision: int | None = None,
+) -> Call[Session]:
+    """Let a tool call that waits for a person be made, or not."""
+    body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
+    path = _path(session_id, "approvals", call_id, decision)
+    return post(path, Session.model_validate_json, body)
+
+
+def end_session(session_id: str, *, reason: str | None = None, expected_revision: int | None = None) -> Call[Session]:
+    """End the session. Ending an ended one changes nothing."""
+    body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
+    return post(_path(session_id, "end"), Session.model_validate_json, body, repeatable=True)
+
+
+def _message(
+    text: str, message_id: str | None, expected_revision: int | None, on_busy: OnBusy | None
+) -> dict[str, JsonValue]:
+    return given(
+        text=text,
+        message_id=message_id or f"msg_{uuid4().hex}",
+        expected_revision=expected_revision,
+        on_busy=on_busy,
+    )
+
+
+def _path(session_id: str, *parts: str) -> str:
+    return "/".join((SESSIONS, quoted(session_id), *map(quoted, parts)))

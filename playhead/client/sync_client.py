@@ -1,0 +1,162 @@
+"""The blocking client: `with Playhead() as playhead: playhead.sessions.open("booking-line")`."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import count
+from types import TracebackType
+from typing import Generic, ParamSpec, Self, TypeVar
+
+import httpx
+
+from playhead.client import agent_calls, session_calls, usage_calls
+from playhead.client.call import Call, Listing
+from playhead.client.errors import PlayheadError
+from playhead.client.exchange import ANSWER_SECONDS, Address
+from playhead.client.retrying import Retries
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class Carrier:
+    """Carries calls to the API and brings back what they give, or raises what went wrong."""
+
+    def __init__(self, http: httpx.Client, address: Address, retries: Retries, sleep: Callable[[float], None]) -> None:
+        self.address = address
+        self.http = http
+        self._retries = retries
+        self._sleep = sleep
+
+    def carry(self, call: Call[Result]) -> Result:
+        """One call, sent again where that is safe."""
+        for attempt in count(1):
+            try:
+                return self.address.result(call, self._answer(call))
+            except PlayheadError as failure:
+                pause = self._retries.pause_after(failure, attempt, repeatable=call.repeatable)
+                if pause is None:
+                    raise
+                self._sleep(pause)
+        raise AssertionError("count() has no end")
+
+    def items(self, listing: Listing[Item]) -> Iterator[Item]:
+        """The items of a list, page after page, as they are asked for."""
+        cursor, seen = None, 0
+        while call := listing.page(cursor, seen):
+            page = self.carry(call)
+            yield from page.items
+            cursor, seen = page.next_cursor, seen + len(page.items)
+            if cursor is None:
+                return
+
+    def _answer(self, call: Call[Result]) -> httpx.Response:
+        try:
+            return self.http.request(
+                call.method, call.path, params=call.query, content=call.content, headers=call.headers
+            )
+        except httpx.TransportError as error:
+            raise self.address.lost(error) from error
+
+
+class Group:
+    """Calls about one subject."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+
+
+class Carried(Generic[Parameters, Result]):
+    """A call as a method of the client: it takes what the call takes, and returns what the call gives."""
+
+    def __init__(self, call: Callable[Parameters, Call[Result]]) -> None:
+        self._call = call
+
+    def __get__(self, group: Group, kind: type[Group] | None = None) -> Callable[Parameters, Result]:
+        @wraps(self._call)
+        def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            return group._carrier.carry(self._call(*args, **kwargs))
+
+        return method
+
+
+class Listed(Generic[Parameters, Item]):
+    """A list as a method of the client: it returns an iterator that asks for pages as they are needed."""
+
+    def __init__(self, listing: Callable[Parameters, Listing[Item]]) -> None:
+        self._listing = listing
+
+    def __get__(self, group: Group, kind: type[Group] | None = None) -> Callable[Parameters, Iterator[Item]]:
+        @wraps(self._listing)
+        def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Item]:
+            return group._carrier.items(self._listing(*args, **kwargs))
+
+        return method
+
+
+class Sessions(Group):
+    """Conversations: opened, talked to, moved about, looked at and ended."""
+
+    open = Carried(session_calls.open_session)
+    list = Listed(session_calls.list_sessions)
+    get = Carried(session_calls.get_session)
+    turns = Listed(session_calls.list_turns)
+    branches = Listed(session_calls.list_branches)
+    send = Carried(session_calls.send_message)
+    submit = Carried(session_calls.submit_message)
+    rewind = Carried(session_calls.rewind)
+    decide = Carried(session_calls.decide)
+    end = Carried(session_calls.end_session)
+
+
+class Agents(Group):
+    """Agents: stored, listed and looked at."""
+
+    push = Carried(agent_calls.push_agent)
+    list = Listed(agent_calls.list_agents)
+    get = Carried(agent_calls.get_agent)
+
+
+class Usage(Group):
+    """What was used and spent."""
+
+    total = Carried(usage_calls.get_usage)
+    ledger = Listed(usage_calls.list_ledger)
+
+
+class Playhead:
+    """A connection to one API. Every method raises PlayheadError; what can go wrong is told apart by its subclasses.
+
+    Without an address and a key those of the environment are taken (PLAYHEAD_API_URL, PLAYHEAD_API_KEY), and without
+    those the local stack's. No answer may take longer than `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = ANSWER_SECONDS,
+        retries: Retries | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address = Address.of(url, key)
+        self.url = address.url
+        self._http = httpx.Client(**address.connecting(timeout))
+        carrier = Carrier(self._http, address, retries or Retries(), sleep)
+        self.sessions = Sessions(carrier)
+        self.agents = Agents(carrier)
+        self.usage = Usage(carrier)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the client takes no more calls."""
+        self._http.close()

@@ -1,0 +1,56 @@
+"""The Python client on the real stack: every example of its documentation runs, and says what it claims."""
+
+import asyncio
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from playhead.client import AsyncPlayhead, Session
+from tests.api.agents import library
+from tests.api.desk import Caller, Desk
+
+PAGE = Path(__file__).parents[2] / "docs" / "client.md"
+BOOKING_LINE = Path(__file__).parents[2] / "examples" / "agents" / "booking-line.yaml"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+async def test_the_examples_of_the_documentation_run(
+    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = caller.http.headers["Authorization"].removeprefix("Bearer ")
+    monkeypatch.setenv("PLAYHEAD_API_URL", desk.url)
+    monkeypatch.setenv("PLAYHEAD_API_KEY", key)
+    async with AsyncPlayhead() as playhead:
+        await playhead.agents.push(BOOKING_LINE.read_bytes())
+    printed = await asyncio.to_thread(_run, EXAMPLES)
+    assert "Hello Ada, this is Osteria Fiorella. How can I help you?" in printed
+    assert "A table for four on Friday, please." in printed
+    assert "the session is at revision " in printed
+    assert "The session has ended" in printed
+    assert len(EXAMPLES) == 5
+
+
+async def test_a_session_reads_the_same_through_both_clients(desk: Desk, caller: Caller) -> None:
+    agent = await caller.push(library())
+    key = caller.http.headers["Authorization"].removeprefix("Bearer ")
+    async with AsyncPlayhead(desk.url, key) as playhead:
+        opened = await playhead.sessions.open(agent["name"])
+        said = await playhead.sessions.send(opened.id, "Hello there.", message_id="m-1")
+        again = await playhead.sessions.send(opened.id, "Hello there.", message_id="m-1")
+        assert said.turns == again.turns
+        assert said.turns == Session.model_validate(await caller.session(opened.id)).turns
+        assert [turn.id async for turn in playhead.sessions.turns(opened.id)] == [t.id for t in said.turns[::-1]]
+        assert [found.id async for found in playhead.sessions.list(agent=agent["name"])] == [opened.id]
+        assert (await playhead.sessions.end(opened.id)).is_completed
+
+
+def _run(examples: list[str]) -> str:
+    """What the examples print, run one after the other as one program."""
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for example in examples:
+            exec(compile(example, PAGE.name, "exec"), names)
+    return printed.getvalue()
