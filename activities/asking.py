@@ -27,6 +27,7 @@ class Asking:
     parameters: ModelRequestParameters
     timeout: float
     """Seconds the provider may be silent."""
+    seed: int | None = None
     model: Model | None = None
     _sent: list[ModelMessage] = field(default_factory=list)
     _stream: StreamedResponse | None = None
@@ -40,7 +41,7 @@ class Asking:
         async with model_request_stream(
             model,
             self._sent,
-            model_settings=ModelSettings(timeout=self.timeout),
+            model_settings=self._settings,
             model_request_parameters=self.parameters,
         ) as stream:
             self._stream = stream
@@ -57,7 +58,7 @@ class Asking:
         response = await model_request(
             model,
             self._sent,
-            model_settings=ModelSettings(timeout=self.timeout),
+            model_settings=self._settings,
             model_request_parameters=self.parameters,
         )
         return whole(response)
@@ -71,6 +72,11 @@ class Asking:
             else whole(self._stream.get())
         )
         return with_estimated_usage(response, self._sent, self.parameters)
+
+    @property
+    def _settings(self) -> ModelSettings:
+        settings = ModelSettings(timeout=self.timeout)
+        return settings if self.seed is None else ModelSettings(**settings, seed=self.seed)
 
     def _note(self, model: Model) -> None:
         """From here on the provider may charge for the request."""

@@ -18,8 +18,6 @@ from pydantic_ai.messages import (
 
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 
-EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
-"""Goes after a conversation from which variables are read: providers insist that a user speaks last."""
 OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
 """Goes before a conversation that the agent opens: several providers insist that a user speaks first."""
 

@@ -27,12 +27,11 @@ from pydantic_ai.tools import ToolDefinition
 
 from activities.asking import Asking, BrokeOff
 from activities.demo import demo_model
-from activities.model import CutShort, ExtractionCall, ModelAnswer, ModelCall, ProviderFailed
-from activities.model_messages import EXTRACTION_CUE, as_model_messages, serialised, stored, words_only
+from activities.model_calls import CutShort, ModelAnswer, ModelCall, ProviderFailed, RecordCall
+from activities.model_messages import as_model_messages, serialised, stored, words_only
 from domain.agent_names import UNPARSED
 from domain.agent_tools import OfferedTool
 from domain.engine import ModelReply, ToolCall
-from domain.extraction import EXTRACTION_INSTRUCTIONS, RECORD_TOOL
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, priced, unpriced
 
 DEMO = "demo"
@@ -60,7 +59,7 @@ class ModelProviders:
         """
         new = as_model_messages(call.messages)
         offered = ModelRequestParameters(function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True)
-        asking = Asking([*stored(call.history), *new], call.instructions, offered, call.timeout)
+        asking = Asking([*stored(call.history), *new], call.instructions, offered, call.timeout, call.seed)
         try:
             async with _failures_told(call.model, call.timeout):
                 model = self._model(call.model)
@@ -73,15 +72,14 @@ class ModelProviders:
             raise CutShort(ModelAnswer(reply, messages=serialised([*new, *words_only([said])]))) from cancelled
         return ModelAnswer(reply=self._reply(model, response), messages=serialised([*new, response]))
 
-    async def extract(self, call: ExtractionCall) -> ModelAnswer:
+    async def record(self, call: RecordCall) -> ModelAnswer:
         """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation.
 
         Cancelled after the provider was asked, it raises `CutShort` with what was probably spent.
         """
-        asked = ModelRequest(parts=[UserPromptPart(content=EXTRACTION_CUE)])
-        asking = Asking(
-            [*words_only(stored(call.history)), asked], EXTRACTION_INSTRUCTIONS, _recording(call.schema), call.timeout
-        )
+        asked = ModelRequest(parts=[UserPromptPart(content=call.asked)])
+        said = words_only(stored(call.history))
+        asking = Asking([*said, asked], call.instructions, _recording(call), call.timeout, call.seed)
         try:
             async with _failures_told(call.model, call.timeout):
                 model = self._model(call.model)
@@ -164,13 +162,10 @@ def _offered(tool: OfferedTool) -> ToolDefinition:
     )
 
 
-def _recording(schema: dict[str, JsonValue]) -> ModelRequestParameters:
+def _recording(call: RecordCall) -> ModelRequestParameters:
     """The one tool by which a model hands in what it has found."""
     tool = ToolDefinition(
-        name=RECORD_TOOL,
-        description="Record what was found in the conversation.",
-        parameters_json_schema=schema,
-        kind="output",
+        name=call.tool, description=call.description, parameters_json_schema=call.schema, kind="output"
     )
     return ModelRequestParameters(output_mode="tool", output_tools=[tool], allow_text_output=False)
 

@@ -14,6 +14,8 @@ EXTRACTION_INSTRUCTIONS = (
     "Read the conversation and record the variables with the tool. Record only what was actually said; leave out "
     "what is not known. Later words count more than earlier ones."
 )
+EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
+"""Goes after a conversation from which variables are read: providers insist that a user speaks last."""
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 

@@ -4,10 +4,10 @@ import pytest
 from pydantic import JsonValue
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 
-from activities.model import ExtractionCall
+from activities.model_calls import RecordCall
 from activities.providers import ModelProviders
 from domain.agent import Extraction
-from domain.extraction import RECORD_TOOL, schema_of, values_of
+from domain.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
 from tests.unit.test_demo_conversations import Call, example, hold
 
 BOOKING = example("booking-line")
@@ -17,8 +17,17 @@ async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
     """What counts of that which the demo model records; the variables of the booking unless others are wanted."""
     variables = wanted or BOOKING.nodes["booking"].extract
     history = ModelMessagesTypeAdapter.dump_json(call.history).decode()
-    answer = await ModelProviders(prices={}).extract(
-        ExtractionCall(model="demo", history=(history,), schema=schema_of(variables), timeout=5.0)
+    answer = await ModelProviders(prices={}).record(
+        RecordCall(
+            model="demo",
+            instructions=EXTRACTION_INSTRUCTIONS,
+            history=(history,),
+            asked=EXTRACTION_CUE,
+            tool=RECORD_TOOL,
+            description="Record what was found.",
+            schema=schema_of(variables),
+            timeout=5.0,
+        )
     )
     [recorded] = answer.reply.tool_calls
     assert recorded.name == RECORD_TOOL
