@@ -12,6 +12,7 @@ from playhead.cli_services import settings_of_environment
 from playhead.failures import UNREACHABLE, USAGE, CommandFailed
 
 if TYPE_CHECKING:
+    from playhead.pruning import Pruned
     from store.database import Database
 
 DEFAULT_ORGANIZATION = "default"
@@ -35,6 +36,35 @@ def upgrade(json: AsJson = False) -> None:
         sys.stdout.write(f"The store is up to date; {len(applied)} migration(s) applied: {', '.join(applied)}\n")
     else:
         sys.stdout.write("The store was up to date.\n")
+
+
+@db.command()
+def prune(json: AsJson = False) -> None:
+    """Remove the large payloads that Temporal no longer refers to. Needs Temporal's address as a worker does.
+
+    Run it now and then, against the Temporal that this store's sessions run on: what another does not know is removed.
+    """
+    from dataclasses import asdict
+
+    from playhead.pruning import prune as prune_payloads
+    from playhead.rendering import print_json
+    from playhead.temporal import TemporalUnavailable, connect, outages
+
+    async def work(database: "Database") -> "Pruned":
+        settings = settings_of_environment()
+        with outages(settings):
+            return await prune_payloads(await connect(settings), database)
+
+    try:
+        pruned = _at_store(work)
+    except TemporalUnavailable as error:
+        raise CommandFailed(f"Temporal cannot be reached: {error}", status=UNREACHABLE) from error
+    if json:
+        print_json(asdict(pruned))
+    else:
+        sys.stdout.write(
+            f"Removed {pruned.removed} payload(s); {pruned.left} are left ({pruned.bytes_left:,} bytes).\n"
+        )
 
 
 @keys.command()

@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 from playhead.demo_failures import DemoFailed
 from playhead.example_agents import add_missing_examples
+from playhead.large_payloads import with_large_payloads
 from playhead.temporal import PlayheadPlugin
 from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
 from store.database import Database
@@ -242,7 +243,7 @@ async def running_stack(workshop: Workshop, model: str) -> AsyncIterator[Stack]:
             )
         )
         stack = Stack(
-            client=await Client.connect(place.address, plugins=[PlayheadPlugin()]),
+            client=with_large_payloads(await Client.connect(place.address, plugins=[PlayheadPlugin()]), database),
             database=database,
             http=http,
             environment=environment_of(os.environ, workshop, place, api_port, model),

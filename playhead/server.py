@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from api.app import create_app
 from playhead.failures import USAGE, CommandFailed
+from playhead.large_payloads import with_large_payloads
 from playhead.settings import Settings
 from playhead.starting import opened, require_migrated, run_together, until_reached
 from playhead.temporal import TemporalUnavailable, connect, ensure_reachable
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
 
 def build_api(settings: Settings, client: Client, database: Database) -> Server:
     """The HTTP server around the application. It is not running yet."""
+    client = with_large_payloads(client, database, threshold=settings.large_payload_bytes)
     return Server(
         uvicorn.Config(
             create_app(settings, client=client, database=database),

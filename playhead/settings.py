@@ -32,6 +32,9 @@ PROVIDER_DEFAULTS = (
     ("ANTHROPIC_API_KEY", "anthropic", "anthropic:claude-sonnet-5"),
 )
 """For each provider key the package that must be installed, and the model taken when none is named."""
+LARGE_PAYLOAD_BYTES = 131_072
+"""From which size on a payload goes to the store by default: a task of a workflow may carry dozens, and Temporal takes
+4 MB at once."""
 _LONGEST_SHOWN = 80
 
 
@@ -183,6 +186,14 @@ class Settings(BaseSettings):
         expects="a name of at most 200 characters",
         min_length=1,
         max_length=200,
+    )
+    large_payload_bytes: int = _setting(
+        LARGE_PAYLOAD_BYTES,
+        means="From which size on what Temporal would carry (a message, a reply, the state of a long session) is kept "
+        "in the store, and Temporal gets a reference to it.",
+        expects="a whole number of bytes from 1,024 to 1,000,000",
+        ge=1_024,
+        le=1_000_000,
     )
     build_id: str | None = _setting(
         means="Names the code a worker runs and turns Temporal's worker versioning on: such a worker gets no work "

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 import temporalio.activity
 import temporalio.workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
@@ -27,7 +28,9 @@ from temporalio.worker import (
     WorkflowRunner,
 )
 
+from domain.views import TimelineView
 from playhead.failures import UNREACHABLE, USAGE, CommandFailed
+from playhead.large_payloads import READ_ONCE
 from playhead.settings import Settings
 from workflows import search_attributes
 
@@ -59,6 +62,14 @@ class PayloadConverter(CompositePayloadConverter):
 
     def __init__(self) -> None:
         super().__init__(*_ENCODINGS)
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        """As the SDK's. What stands in no history is marked: it need not be kept once somebody has it."""
+        payloads = super().to_payloads(values)
+        for value, payload in zip(values, payloads, strict=True):
+            if isinstance(value, TimelineView):
+                payload.metadata[READ_ONCE] = b"true"
+        return payloads
 
 
 class PlayheadPlugin(SimplePlugin):

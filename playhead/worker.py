@@ -15,6 +15,7 @@ from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
+from playhead.large_payloads import with_large_payloads
 from playhead.settings import Settings
 from playhead.starting import opened, require_migrated, until_reached
 from playhead.temporal import TemporalUnavailable, ensure_reachable
@@ -57,7 +58,7 @@ def build_worker(
     tools = ToolActivities(agents=agents, runner=toolbox)
     settlement = SettlementActivities(store=SettlementStore(database))
     return Worker(
-        client,
+        with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
         workflows=[SessionWorkflow],
         activities=[model.generate_step, model.extract_variables, tools.call_tool, settlement.settle_turns],

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -197,4 +198,15 @@ usage_totals = Table(
     Column("requests", BigInteger, nullable=False),
     Column("unpriced_requests", BigInteger, nullable=False),
     Column("picodollars", BigInteger, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    # What the payload is of: the id of a workflow, whatever its run. Nothing here refers to a row of `sessions`.
+    Column("workflow_id", CleanText, primary_key=True),
+    Column("key", CleanText, primary_key=True),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("ix_blobs_stored_at", "stored_at"),
 )

@@ -64,7 +64,7 @@ async def record(name: str, scenario: Scenario) -> list[Path]:
         os.environ.update(OPENAI_BASE_URL=provider.base_url, OPENAI_API_KEY="a key of the tests")
         with TemporaryDirectory() as folder:
             async with store_in(Path(folder)) as database:
-                stage = Stage(client, database, "playhead")
+                stage = Stage.on(client, database, "playhead")
                 async with worker_on(stage, workflow=scenario.workflow):
                     session = await scenario.story(stage, provider)
                     runs = await runs_of(session)

@@ -415,6 +415,14 @@ def test_a_store_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in result.output
 
 
+def test_nothing_is_pruned_while_temporal_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert playhead("db", "upgrade").exit_code == 0
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    result = playhead("db", "prune")
+    assert result.exit_code == UNREACHABLE
+    assert "Temporal cannot be reached" in result.stderr
+
+
 def test_a_file_that_is_no_database_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database")
     monkeypatch.setenv("PLAYHEAD_DATABASE_URL", "sqlite:///notes.txt")

@@ -35,8 +35,8 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
         grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
-        yield Stage(client, database, settings.task_queue)
-    await replay_all(client, "stage")
+        yield Stage.on(client, database, settings.task_queue)
+    await replay_all(client, database, "stage")
 
 
 @pytest_asyncio.fixture
@@ -50,7 +50,7 @@ async def breakable(database: Database) -> AsyncIterator[BreakableDatabase]:
 @pytest.fixture
 def empty_stage(client: Client, database: Database) -> Stage:
     """A stage whose workers the test brings itself: nobody works on its task queue."""
-    return Stage(client, database, f"stage-{uuid4().hex[:8]}")
+    return Stage.on(client, database, f"stage-{uuid4().hex[:8]}")
 
 
 @pytest.fixture

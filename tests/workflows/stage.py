@@ -41,6 +41,8 @@ from domain.tree import DiscardedBranch
 from domain.turns import Turn
 from domain.usage import TokenPrice
 from domain.views import SessionHead, TimelineView
+from playhead.large_payloads import LargePayloads, with_large_payloads
+from playhead.settings import LARGE_PAYLOAD_BYTES
 from playhead.temporal import PlayheadPlugin
 from store.agents import AgentStore
 from store.database import Database
@@ -73,6 +75,13 @@ class Stage:
     client: Client
     database: Database
     task_queue: str
+
+    @classmethod
+    def on(
+        cls, client: Client, database: Database, task_queue: str, *, threshold: int = LARGE_PAYLOAD_BYTES
+    ) -> "Stage":
+        """A stage that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
+        return cls(with_large_payloads(client, database, threshold=threshold), database, task_queue)
 
     async def prepare(
         self,
@@ -338,10 +347,11 @@ def worker_on(
     )
 
 
-async def replay_all(client: Client, task_queues: str) -> None:
+async def replay_all(client: Client, database: Database, task_queues: str) -> None:
     """Replay every session on the task queues that begin so: its code must have been deterministic."""
     sessions = client.list_workflows(f"WorkflowType = 'Session' AND TaskQueue STARTS_WITH '{task_queues}'")
-    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin(sandboxed())])
+    plugins = [PlayheadPlugin(sandboxed()), LargePayloads(database)]
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=plugins)
     results = await replayer.replay_workflows(sessions.map_histories(), raise_on_replay_failure=False)
     assert not results.replay_failures, f"these sessions were not deterministic: {results.replay_failures}"
 

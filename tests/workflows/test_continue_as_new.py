@@ -28,7 +28,7 @@ EVENTS_PER_RUN = 60
 
 
 @pytest_asyncio.fixture(scope="module")
-async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
+async def impatient_server(database: Database) -> AsyncIterator[WorkflowEnvironment]:
     """A server that finds a history long very soon."""
     server = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(server_program()),
@@ -42,7 +42,7 @@ async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
     )
     try:
         yield server
-        await replay_all(server.client, "stage")
+        await replay_all(server.client, database, "stage")
     finally:
         await server.shutdown()
 
@@ -50,7 +50,7 @@ async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest_asyncio.fixture
 async def stage(impatient_server: WorkflowEnvironment, database: Database) -> AsyncIterator[Stage]:
     """A stage on that server."""
-    stage = Stage(impatient_server.client, database, f"stage-{uuid4().hex[:8]}")
+    stage = Stage.on(impatient_server.client, database, f"stage-{uuid4().hex[:8]}")
     async with worker_on(stage):
         yield stage
 
@@ -157,7 +157,7 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
     monkeypatch.setattr(f"workflows.session.{limit}", 5)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stage = Stage(plain, database, f"lowered-{uuid4().hex[:8]}")
+    stage = Stage.on(plain, database, f"lowered-{uuid4().hex[:8]}")
     async with worker_on(stage):
         session = await stage.open(model=scripted().string)
         first = (await session.status()).run_id

@@ -43,7 +43,7 @@ TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
 @pytest.fixture
 def stages(client: Client, database: Database) -> Callable[[], Stage]:
     """Makes stages on which nobody works yet."""
-    return lambda: Stage(client, database, f"stage-{uuid4().hex[:8]}")
+    return lambda: Stage.on(client, database, f"stage-{uuid4().hex[:8]}")
 
 
 @pytest.mark.parametrize(("activity", "time"), STEPS)

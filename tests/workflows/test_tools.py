@@ -46,7 +46,7 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
         grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
-        yield Stage(client, database, settings.task_queue)
+        yield Stage.on(client, database, settings.task_queue)
 
 
 @pytest.fixture

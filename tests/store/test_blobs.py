@@ -1,0 +1,100 @@
+"""Blobs come back as they were, for as long as they may be asked for, and not a moment longer."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
+
+from playhead.large_payloads import READ_ONCE, StoreDriver
+from store.blobs import BlobKey, BlobMissing, BlobStore
+from store.database import Database
+
+WORKFLOW = "session-ses_1"
+OTHER = "session-ses_2"
+SOON = timedelta(minutes=1)
+
+
+@pytest.fixture
+def blobs(database: Database) -> BlobStore:
+    return BlobStore(database)
+
+
+async def test_blobs_come_back_in_the_order_they_are_asked_for(blobs: BlobStore) -> None:
+    first, second = await blobs.keep(WORKFLOW, [b"\x00one\xff", b""])
+    [other] = await blobs.keep(OTHER, [b"\x00one\xff"])
+    assert await blobs.read([second, other, first]) == [b"", b"\x00one\xff", b"\x00one\xff"]
+    assert other != first
+
+
+async def test_a_megabyte_is_kept_whole(blobs: BlobStore) -> None:
+    large = bytes(range(256)) * 20_000
+    assert await blobs.read(await blobs.keep(WORKFLOW, [large])) == [large]
+
+
+async def test_a_blob_that_is_kept_again_is_the_same_one_and_counts_as_new(blobs: BlobStore) -> None:
+    [first] = await blobs.keep(WORKFLOW, [b"state"])
+    before = datetime.now(UTC)
+    assert await blobs.keep(WORKFLOW, [b"state", b"state"]) == [first, first]
+    assert await blobs.size() == (1, 5)
+    assert await blobs.owners(stored_before=before) == []
+
+
+async def test_what_was_lent_is_gone_once_it_was_read(blobs: BlobStore) -> None:
+    one, other = await blobs.lend(WORKFLOW, [b"view", b"view"])
+    assert one != other
+    assert await blobs.read([one]) == [b"view"]
+    with pytest.raises(BlobMissing, match=one.key):
+        await blobs.read([one])
+    assert await blobs.read([other]) == [b"view"]
+    assert await blobs.size() == (0, 0)
+
+
+async def test_a_blob_that_is_not_there_is_named_with_its_workflow(blobs: BlobStore) -> None:
+    with pytest.raises(BlobMissing, match="payload nowhere of session-ses_1"):
+        await blobs.read([BlobKey(WORKFLOW, "nowhere")])
+
+
+async def test_what_is_old_is_discarded_workflow_by_workflow(blobs: BlobStore) -> None:
+    [old] = await blobs.keep(WORKFLOW, [b"old"])
+    moment = datetime.now(UTC)
+    [new] = await blobs.keep(WORKFLOW, [b"new"])
+    [elsewhere] = await blobs.keep(OTHER, [b"old"])
+    assert await blobs.owners(stored_before=moment) == [WORKFLOW]
+    assert await blobs.discard(WORKFLOW, stored_before=moment) == 1
+    assert await blobs.read([new, elsewhere]) == [b"new", b"old"]
+    with pytest.raises(BlobMissing):
+        await blobs.read([old])
+
+
+async def test_what_nobody_reads_is_discarded_and_what_is_kept_stays(blobs: BlobStore) -> None:
+    await blobs.lend(WORKFLOW, [b"view"])
+    [kept] = await blobs.keep(WORKFLOW, [b"state"])
+    assert await blobs.discard_unread(stored_before=datetime.now(UTC) - SOON) == 0
+    assert await blobs.discard_unread(stored_before=datetime.now(UTC) + SOON) == 1
+    assert await blobs.read([kept]) == [b"state"]
+
+
+async def test_a_workflow_that_is_forgotten_leaves_nothing(blobs: BlobStore) -> None:
+    await blobs.keep(WORKFLOW, [b"one", b"two"])
+    await blobs.lend(WORKFLOW, [b"view"])
+    await blobs.keep(OTHER, [b"one"])
+    assert await blobs.forget(WORKFLOW) == 3
+    assert await blobs.size() == (1, 3)
+
+
+async def test_a_payload_comes_back_through_the_driver(blobs: BlobStore) -> None:
+    driver = StoreDriver(blobs)
+    target = StorageDriverWorkflowInfo(namespace="default", id=WORKFLOW)
+    payloads = [Payload(metadata={"encoding": b"json/plain"}, data=b"1"), Payload(metadata={READ_ONCE: b"true"})]
+    claims = await driver.store(StorageDriverStoreContext(target=target), payloads)
+    assert [claim.claim_data["workflow_id"] for claim in claims] == [WORKFLOW, WORKFLOW]
+    assert await driver.retrieve(StorageDriverRetrieveContext(), claims) == payloads
+    [kept, lent] = claims
+    assert await driver.retrieve(StorageDriverRetrieveContext(), [kept]) == payloads[:1]
+    with pytest.raises(BlobMissing):
+        await driver.retrieve(StorageDriverRetrieveContext(), [lent])
