@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.buying import Buyer
 from activities.model_calls import ModelAnswer, ModelCall, ModelCaller, RecordCall
+from activities.timing import timed
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, OfferedTool
 from domain.contracts import GenerateStepInput, GenerateStepResult
@@ -91,28 +92,26 @@ class ModelActivities:
             OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS)
             for each in node.transitions
         )
-        return await self._caller.call(
-            ModelCall(
-                model=input.model,
-                instructions=instructions_at(definition, input.node_id, input.context),
-                history=history,
-                messages=input.messages,
-                tools=(*ways_out, *await self._toolbox.offered(definition.tools, node.tools, input.context)),
-                timeout=input.timeout,
-            )
+        call = ModelCall(
+            model=input.model,
+            instructions=instructions_at(definition, input.node_id, input.context),
+            history=history,
+            messages=input.messages,
+            tools=(*ways_out, *await self._toolbox.offered(definition.tools, node.tools, input.context)),
+            timeout=input.timeout,
         )
+        return await timed(self._caller.call(call), input.price_per_second)
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
-        return await self._caller.record(
-            RecordCall(
-                model=input.model,
-                instructions=EXTRACTION_INSTRUCTIONS,
-                history=history,
-                asked=EXTRACTION_CUE,
-                tool=RECORD_TOOL,
-                description="Record what was found in the conversation.",
-                schema=schema_of(definition.nodes[input.node_id].extract),
-                timeout=input.timeout,
-            )
+        call = RecordCall(
+            model=input.model,
+            instructions=EXTRACTION_INSTRUCTIONS,
+            history=history,
+            asked=EXTRACTION_CUE,
+            tool=RECORD_TOOL,
+            description="Record what was found in the conversation.",
+            schema=schema_of(definition.nodes[input.node_id].extract),
+            timeout=input.timeout,
         )
+        return await timed(self._caller.record(call), input.price_per_second)

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 _SESSION_ID: Final = "ses_5f0c2a9e41b71d20c3aa9e04"
-_USAGE_OF_GREETING: Final[dict[str, Any]] = {"llm": {}, "duration_seconds": 0.012}
+_USAGE_OF_GREETING: Final[dict[str, Any]] = {"llm": {}, "duration_seconds": 0.012, "model_seconds": 0.0}
 _NO_COST: Final[dict[str, Any]] = {"currency": "USD", "total": "0", "breakdown": {}, "unpriced_models": []}
 _MODEL_USAGE: Final[dict[str, Any]] = {
     "prompt_tokens": 412,
@@ -19,6 +19,7 @@ _COST: Final[dict[str, Any]] = {
     "breakdown": {"openai:gpt-5-mini": "0.000165"},
     "unpriced_models": [],
 }
+_CALCULATED: Final[dict[str, Any]] = {"calculated_at": "2026-11-23T18:00:08.204Z"}
 
 GREETING: Final[dict[str, Any]] = {
     "id": "turn_0b1c2d3e4f50",
@@ -63,7 +64,7 @@ TURN: Final[dict[str, Any]] = {
             "payload": {"from_node": "greet", "to_node": "booking", "transition": "to_booking"},
         }
     ],
-    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.204},
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.204, "model_seconds": 1.03},
     "cost": _COST,
     "node_id": "booking",
     "error": None,
@@ -94,8 +95,8 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "gathered_context": {},
     "annotations": {"ticket": "T-1042"},
     "simulator": None,
-    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 8.204},
-    "cost": _COST,
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 8.204, "model_seconds": 1.03},
+    "cost": {**_COST, **_CALCULATED},
     "created_at": "2026-11-23T18:00:00Z",
     "updated_at": "2026-11-23T18:00:08.204Z",
     "as_of": "2026-11-23T18:00:08.204Z",
@@ -174,8 +175,13 @@ LEDGER_ROW: Final[dict[str, Any]] = {
 
 USAGE: Final[dict[str, Any]] = {
     "turns": 2,
-    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.216},
-    "cost": _COST,
+    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.216, "model_seconds": 1.03},
+    "cost": {
+        **_COST,
+        "total": "0.00068",
+        "breakdown": {"duration": "0.000515", "openai:gpt-5-mini": "0.000165"},
+        **_CALCULATED,
+    },
 }
 
 NEW_SESSION: Final[dict[str, Any]] = {

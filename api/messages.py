@@ -1,6 +1,9 @@
 """Saying something to a session, and what becomes of it: answered, failed, still pending, or said before."""
 
+from contextlib import suppress
+
 from api import representations
+from api.budgets import Budgets
 from api.conversations import Conversations, NoLiveAnswer
 from api.observing import Metrics
 from api.problems import Problem
@@ -18,11 +21,17 @@ class Messages:
     """The message path of the API. Every message has an id, so that none is ever said twice."""
 
     def __init__(
-        self, conversations: Conversations, timelines: Timelines, sessions: SessionStore, metrics: Metrics
+        self,
+        conversations: Conversations,
+        timelines: Timelines,
+        sessions: SessionStore,
+        budgets: Budgets,
+        metrics: Metrics,
     ) -> None:
         self._conversations = conversations
         self._timelines = timelines
         self._sessions = sessions
+        self._budgets = budgets
         self._metrics = metrics
 
     async def answer(self, session: StoredSession, command: SendMessage) -> Snapshot:
@@ -54,12 +63,31 @@ class Messages:
         return Accepted(turn_id=result.turn.id, revision=result.head.revision)
 
     async def _send(self, session: StoredSession, command: SendMessage) -> SendMessageResult:
+        await self._require_affordable(session, command)
         try:
             return await self._conversations.send_message(session.id, command)
         except Problem as problem:
             if problem.code in ("unavailable", "rate_limited"):
                 problem.figures.setdefault("message_id", command.message_id)
             raise
+
+    async def _require_affordable(self, session: StoredSession, command: SendMessage) -> None:
+        """Refuse a new message of an organization that may not spend more. A repeat costs nothing."""
+        try:
+            await self._budgets.require(session.organization_id)
+        except Problem:
+            if not await self._was_said_before(session, command):
+                raise
+
+    async def _was_said_before(self, session: StoredSession, command: SendMessage) -> bool:
+        if command.message_id is None:
+            return False
+        if await self._sessions.turn_of_message(session.id, command.message_id):
+            return True
+        with suppress(NoLiveAnswer):
+            seen = (await self._timelines.live(session)).turns
+            return any(turn.user_message and turn.user_message.message_id == command.message_id for turn in seen)
+        return False
 
     async def _turn_of_closed(self, session: StoredSession, command: SendMessage) -> Turn:
         """The first answer to a message of a session that has ended since; a new message is too late."""

@@ -5,6 +5,7 @@ from secrets import choice, token_hex
 from typing import Final, NoReturn
 
 from api.bodies import NewSession
+from api.budgets import Budgets
 from api.conversations import Conversations
 from api.problems import Problem, not_found, unavailable
 from api.snapshots import Snapshot
@@ -29,6 +30,7 @@ class Opening:
         timelines: Timelines,
         sessions: SessionStore,
         agents: AgentStore,
+        budgets: Budgets,
         *,
         model: str,
         timing: Timing,
@@ -37,14 +39,16 @@ class Opening:
         self._timelines = timelines
         self._sessions = sessions
         self._agents = agents
+        self._budgets = budgets
         self._model = model
         self._timing = timing
 
     async def open(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
         """Open a session and wait for the greeting. A greeting that failed at the model is shown, as any turn is.
 
-        Raises Problem("not_found") for an unknown agent, Problem("unavailable") when the session was not started,
-        Problem("wait_timeout") when it was but has not greeted in time.
+        Raises Problem("quota_exceeded") when the organization may not spend more, Problem("not_found") for an unknown
+        agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but has not
+        greeted in time.
         """
         session, start = await self._written_down(organization_id, wanted)
         try:
@@ -67,6 +71,7 @@ class Opening:
         return session, await self._timelines.recorded(session)
 
     async def _written_down(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, StartSession]:
+        terms = await self._budgets.require(organization_id)
         agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
         if agent is None:
             version = f", version {wanted.agent.version}" if wanted.agent.version else ""
@@ -84,6 +89,7 @@ class Opening:
             name=row.name,
             initial_context=row.initial_context,
             timing=self._timing,
+            price_per_second=terms.price_per_second,
         )
 
     def _row(self, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:

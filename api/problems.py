@@ -53,7 +53,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`.",
         {},
     ),
-    "quota_exceeded": Kind(402, "The organization may not spend more", "The monthly budget is used up.", {}),
+    "quota_exceeded": Kind(
+        402,
+        "The organization may not spend more",
+        "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. "
+        "It may spend again from 2026-12-01 on, or when its limit is raised.",
+        {"limit": "25", "spent": "25.0017", "currency": "USD", "month": "2026-11"},
+    ),
     "not_found": Kind(404, "No such object", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
     "method_not_allowed": Kind(405, "No such method here", "This address does not take DELETE.", {}),
     "revision_conflict": Kind(

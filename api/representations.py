@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 from api.examples import AGENT, BRANCH, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
+from domain import usage
 from domain.agent import AgentDefinition
 from domain.turns import AssistantMessage, EventType, SessionStatus, TurnStatus, UserMessage
 from domain.usage import ModelUsage
@@ -14,12 +15,12 @@ from domain.usage import ModelUsage
 Item = TypeVar("Item")
 
 
-def _plain(amount: Decimal) -> str:
-    """Without an exponent and without the zeros that come of exact rounding."""
+def plain(amount: Decimal) -> str:
+    """An amount without an exponent and without the zeros that come of exact rounding."""
     return format(amount.normalize(), "f") if amount else "0"
 
 
-Money = Annotated[Decimal, PlainSerializer(_plain, return_type=str)]
+Money = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
 
 
 class Representation(BaseModel):
@@ -29,10 +30,11 @@ class Representation(BaseModel):
 
 
 class Usage(Representation):
-    """Tokens used, by `<provider>:<model>`, and seconds of wall clock."""
+    """Tokens used, by `<provider>:<model>`, and seconds: of wall clock, and of models at work on what was bought."""
 
     llm: dict[str, ModelUsage]
     duration_seconds: float
+    model_seconds: float
 
 
 class Cost(Representation):
@@ -42,6 +44,17 @@ class Cost(Representation):
     total: Money
     breakdown: dict[str, Money]
     unpriced_models: tuple[str, ...]
+
+
+class CalculatedCost(Cost):
+    """Money spent altogether. `calculated_at` is when nothing was missing from it: turns under way are not in it."""
+
+    calculated_at: datetime
+
+    @classmethod
+    def of(cls, cost: usage.Cost, at: datetime) -> Self:
+        """A cost as it stood at a time."""
+        return cls(**dict(cost), calculated_at=at)
 
 
 class TurnEvent(Representation):
@@ -125,7 +138,7 @@ class SessionSummary(Representation):
     simulator: dict[str, JsonValue] | None
     approvals: list[Approval] = []
     usage: Usage
-    cost: Cost
+    cost: CalculatedCost
     created_at: datetime
     updated_at: datetime
     as_of: datetime
@@ -191,7 +204,7 @@ class OrganizationUsage(Representation):
 
     turns: int
     usage: Usage
-    cost: Cost
+    cost: CalculatedCost
 
 
 class PageOf(Representation, Generic[Item]):

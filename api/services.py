@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from api.auth import Doorkeeper
 from api.availability import Availability
+from api.budgets import Budgets
 from api.conversations import Conversations
 from api.messages import Messages
 from api.moves import Moves
@@ -20,6 +21,7 @@ from store.agents import AgentStore
 from store.database import Database
 from store.keys import KeyStore
 from store.ledger import LedgerStore
+from store.organizations import OrganizationStore
 from store.sessions import SessionStore, StoredSession
 
 
@@ -48,7 +50,10 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
     availability = Availability(client, database)
     conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.wait_seconds)
     timelines = Timelines(conversations, sessions, agents, availability)
-    opening = Opening(conversations, timelines, sessions, agents, model=settings.model, timing=settings.timing())
+    budgets = Budgets(OrganizationStore(database))
+    opening = Opening(
+        conversations, timelines, sessions, agents, budgets, model=settings.model, timing=settings.timing()
+    )
     return Services(
         agents=agents,
         answers=SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url),
@@ -56,7 +61,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         conversations=conversations,
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
         ledger=ledger,
-        messages=Messages(conversations, timelines, sessions, metrics),
+        messages=Messages(conversations, timelines, sessions, budgets, metrics),
         metrics=metrics,
         moves=Moves(conversations, timelines),
         opening=opening,

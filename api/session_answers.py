@@ -4,7 +4,7 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from api.representations import SessionSummary, TemporalLink
+from api.representations import CalculatedCost, SessionSummary, TemporalLink
 from api.snapshots import Snapshot
 from domain.contracts import session_workflow_id
 from domain.views import SessionHead
@@ -56,7 +56,7 @@ class SessionAnswers:
                 "annotations": session.annotations,
                 "simulator": session.simulator,
                 "usage": head.usage,
-                "cost": head.cost,
+                "cost": CalculatedCost.of(head.cost, at=head.updated_at),
                 "created_at": session.created_at,
                 "updated_at": head.updated_at,
                 "as_of": as_of,

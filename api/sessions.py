@@ -25,6 +25,7 @@ Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is acc
     dependencies=[accepting_commands],
     responses=described(
         *COMMAND_ERRORS,
+        "quota_exceeded",
         status=201,
         says="The session, greeted. A greeting that failed at the model leaves it in status `error`.",
         example={**examples.SESSION, "turns": [examples.GREETING], "status": "idle", "revision": 2},
@@ -109,6 +110,7 @@ async def list_branches(session: OwnSession, within: In, limit: Limit = 50, curs
     dependencies=[accepting_commands],
     responses=described(
         *COMMAND_ERRORS,
+        "quota_exceeded",
         "revision_conflict",
         "turn_in_progress",
         "idempotency_mismatch",

@@ -1,5 +1,6 @@
 """The routes of money: what an organization has used and spent, altogether and turn by turn."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -7,7 +8,7 @@ from starlette.responses import Response
 
 from api import examples
 from api.answers import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
-from api.representations import LedgerRow, OrganizationUsage, PageOf
+from api.representations import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage
 from api.services import Cursor, In, Limit, Organization
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
@@ -16,7 +17,9 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 @router.get("", response_model=OrganizationUsage, responses=described(*READ_ERRORS, example=examples.USAGE))
 async def get_usage(organization: Organization, within: In) -> Response:
     """Everything the organization was ever billed for: the sum of its ledger."""
-    return json_answer(OrganizationUsage.model_validate(await within.ledger.totals(organization)))
+    spent = await within.ledger.totals(organization)
+    cost = CalculatedCost.of(spent.cost, at=datetime.now(UTC))
+    return json_answer(OrganizationUsage(turns=spent.turns, usage=Usage.model_validate(spent.usage), cost=cost))
 
 
 @router.get(

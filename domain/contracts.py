@@ -12,6 +12,7 @@ from domain.engine import ModelReply
 from domain.timeline import digest_of
 from domain.tree import DiscardedBranch, SessionFact, Timeline
 from domain.turns import Message, Turn
+from domain.usage import Money
 from domain.views import SessionHead
 
 TASK_QUEUE = "playhead"
@@ -41,7 +42,10 @@ class Timing(Durable):
 
 
 class StartSession(Durable):
-    """Everything a session is made of. `timeline` is what an earlier run of it carries over."""
+    """Everything a session is made of. `timeline` is what an earlier run of it carries over.
+
+    `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
+    """
 
     session_id: str
     organization_id: str
@@ -51,6 +55,7 @@ class StartSession(Durable):
     name: str
     initial_context: dict[str, JsonValue] = {}
     timing: Timing = Timing()
+    price_per_second: Money | None = None
     timeline: Timeline | None = None
 
 
@@ -91,6 +96,7 @@ class GenerateStepInput(Durable):
     messages: tuple[Message, ...] = ()
     context: dict[str, JsonValue] = {}
     timeout: float = 120.0
+    price_per_second: Money | None = None
 
 
 class GenerateStepResult(Durable):

@@ -1,4 +1,4 @@
-"""What a model call used and what it cost: token counts per model, merged and priced in exact decimals."""
+"""What a model call used and what it cost: tokens per model and seconds, merged and priced in exact decimals."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,6 +11,9 @@ from domain.durable import Durable
 MILLION = Decimal(1_000_000)
 SMALLEST_AMOUNT = Decimal("0.000000000001")
 """Amounts are rounded to this (a picodollar), half to even, once: where they are priced. Sums are exact."""
+
+DURATION = "duration"
+"""What a cost's breakdown names the charge for seconds; everything else in it is a `<provider>:<model>`."""
 
 Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json")]
 """An amount whose JSON form is a plain decimal: never `1E-7`, which not every reader of decimals takes."""
@@ -38,10 +41,15 @@ class ModelUsage(Durable):
 
 
 class Usage(Durable):
-    """Usage per `<provider>:<model>`, and the seconds of wall clock it took."""
+    """Usage per `<provider>:<model>`, and seconds.
+
+    `duration_seconds` is wall clock: for a turn from the message to the answer, whatever was waited for.
+    `model_seconds` are those in which a model was at work on what was bought; a price per second charges these.
+    """
 
     llm: dict[str, ModelUsage] = {}
     duration_seconds: float = 0.0
+    model_seconds: float = 0.0
 
     @property
     def requests(self) -> int:
@@ -71,14 +79,15 @@ class TokenPrice(Durable):
 
 
 def merge_usage(usages: Iterable[Usage]) -> Usage:
-    """Add usages model by model; durations add up."""
+    """Add usages model by model; seconds add up."""
     llm: dict[str, ModelUsage] = {}
-    seconds = 0.0
+    duration, at_models = 0.0, 0.0
     for usage in usages:
-        seconds += usage.duration_seconds
+        duration += usage.duration_seconds
+        at_models += usage.model_seconds
         for model, used in usage.llm.items():
             llm[model] = llm[model] + used if model in llm else used
-    return Usage(llm=llm, duration_seconds=round(seconds, 3))
+    return Usage(llm=llm, duration_seconds=round(duration, 3), model_seconds=round(at_models, 3))
 
 
 def merge_costs(costs: Iterable[Cost]) -> Cost:
@@ -112,10 +121,15 @@ def cost_of(model: str, used: ModelUsage, price: TokenPrice) -> Cost:
     return priced(model, amount)
 
 
-def priced(model: str, amount: Decimal) -> Cost:
-    """A cost of one model, rounded to the smallest amount."""
+def cost_of_seconds(seconds: float, price_per_second: Decimal) -> Cost:
+    """Price seconds, counted in whole milliseconds."""
+    return priced(DURATION, round(seconds * 1000) * price_per_second / 1000)
+
+
+def priced(what: str, amount: Decimal) -> Cost:
+    """A cost of one model, or of time, rounded to the smallest amount."""
     exact = amount.quantize(SMALLEST_AMOUNT)
-    return Cost(total=exact, breakdown={model: exact})
+    return Cost(total=exact, breakdown={what: exact})
 
 
 def unpriced(model: str) -> Cost:

@@ -29,7 +29,7 @@ def upgrade(json: AsJson = False) -> None:
     from playhead.rendering import print_json
     from store.schema import upgrade as upgrade_schema
 
-    applied = _at_store(upgrade_schema, migrated=False)
+    applied = at_store(upgrade_schema, migrated=False)
     if json:
         print_json({"applied": applied})
     elif applied:
@@ -77,7 +77,7 @@ def create(
     from playhead.rendering import note, print_json
     from store.keys import KeyStore
 
-    key, secret = _at_store(lambda database: KeyStore(database).create(organization, name))
+    key, secret = at_store(lambda database: KeyStore(database).create(organization, name))
     if json:
         print_json({"id": key.id, "name": name, "organization": organization, "secret": secret})
     else:
@@ -91,7 +91,7 @@ def list_keys(json: AsJson = False) -> None:
     from playhead.rendering import print_json, table
     from store.keys import KeyStore
 
-    found = _at_store(lambda database: KeyStore(database).list())
+    found = at_store(lambda database: KeyStore(database).list())
     rows = [
         {
             "id": key.id,
@@ -119,7 +119,7 @@ def revoke(key: Annotated[str, typer.Argument(help="Id of the key (`playhead key
     """Revoke an API key: within seconds nobody is let in with it any more."""
     from store.keys import KeyStore
 
-    if not _at_store(lambda database: KeyStore(database).revoke(key)):
+    if not at_store(lambda database: KeyStore(database).revoke(key)):
         raise CommandFailed(
             f"There is no key {key} that could be revoked.",
             status=USAGE,
@@ -140,7 +140,7 @@ def _shown(key: Mapping[str, object]) -> tuple[str, ...]:
     return (*(escape(str(name)) for name in names), *moments)
 
 
-def _at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = True) -> Done:
+def at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = True) -> Done:
     """Do something with the store. Raises CommandFailed when it is out of reach or its schema is not up to date."""
     from playhead.starting import opened, refusals_explained, require_migrated
     from store.errors import StoreUnavailable

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
-from domain.usage import Cost, ModelUsage, Usage
+from domain.usage import DURATION, Cost, ModelUsage, Usage
 from store.database import Database
 from store.money import NO_MODEL, dollars
 from store.pages import Page, number_after, page_of
@@ -78,13 +78,14 @@ class LedgerStore:
         """What the organization used and spent, to the picodollar; durations add up."""
         key = {"organization_id": organization_id}
         rows = await self._database.read(lambda connection: connection.execute(_TOTALS, key).all())
-        models = [row for row in rows if row.model != NO_MODEL]
-        breakdown = {row.model: dollars(int(row.picodollars)) for row in models if row.requests > row.unpriced_requests}
+        models = [row for row in rows if row.model not in (NO_MODEL, DURATION)]
+        breakdown = {row.model: dollars(int(row.picodollars)) for row in rows if _has_a_price(row)}
         return OrganizationUsage(
             turns=sum(int(row.turns) for row in rows),
             usage=Usage(
                 llm={row.model: _model_usage(row) for row in models},
                 duration_seconds=sum(int(row.milliseconds) for row in rows) / 1000,
+                model_seconds=sum(int(row.model_milliseconds) for row in rows) / 1000,
             ),
             cost=Cost(
                 total=sum(breakdown.values(), dollars(0)),
@@ -92,6 +93,10 @@ class LedgerStore:
                 unpriced_models=tuple(row.model for row in models if row.unpriced_requests),
             ),
         )
+
+
+def _has_a_price(row: Row[*tuple[Any, ...]]) -> bool:
+    return bool(row.model == DURATION or row.requests > row.unpriced_requests)
 
 
 def _model_usage(row: Row[*tuple[Any, ...]]) -> ModelUsage:

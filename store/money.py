@@ -39,15 +39,20 @@ def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
 
 
 def totals_of(bills: Iterable[Bill]) -> dict[str, dict[str, int]]:
-    """The figures that the bills add to an organization's totals: columns of `usage_totals` by model."""
+    """The figures that the bills add to an organization's totals: columns of `usage_totals` by model, and for time."""
     totals: dict[str, dict[str, int]] = {}
     for bill in bills:
-        seconds = bill.usage.duration_seconds
-        _add(totals, NO_MODEL, turns=1, milliseconds=round(seconds * 1000))
+        _add(
+            totals,
+            NO_MODEL,
+            turns=1,
+            milliseconds=round(bill.usage.duration_seconds * 1000),
+            model_milliseconds=round(bill.usage.model_seconds * 1000),
+        )
         for model, used in bill.usage.llm.items():
             _add(totals, model, **used.model_dump())
-        for model, amount in bill.cost.breakdown.items():
-            _add(totals, model, picodollars=picodollars(amount))
+        for what, amount in bill.cost.breakdown.items():
+            _add(totals, what, picodollars=picodollars(amount))
         for model, requests in bill.unpriced_requests.items():
             _add(totals, model, unpriced_requests=requests)
     return totals
@@ -69,4 +74,4 @@ def _add(totals: dict[str, dict[str, int]], model: str, **figures: int) -> None:
         row[name] += figure
 
 
-_FIGURES = ("turns", "milliseconds", *ModelUsage.model_fields, "unpriced_requests", "picodollars")
+_FIGURES = ("turns", "milliseconds", "model_milliseconds", *ModelUsage.model_fields, "unpriced_requests", "picodollars")

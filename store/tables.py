@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from store.columns import CleanText, Document, Number, UtcDateTime
@@ -34,6 +35,9 @@ organizations = Table(
     Column("id", CleanText, primary_key=True),
     Column("name", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Empty where seconds are not charged, and where spending has no limit.
+    Column("picodollars_per_second", BigInteger),
+    Column("monthly_limit_picodollars", BigInteger),
 )
 
 api_keys = Table(
@@ -186,10 +190,11 @@ usage_totals = Table(
     metadata,
     Column("organization_id", CleanText, primary_key=True),
     Column("day", Date, primary_key=True),
-    # Empty for what belongs to no model: the number of turns and how long they took.
+    # Empty for what belongs to no model: the number of turns and how long they took; "duration" for what that cost.
     Column("model", CleanText, primary_key=True),
     Column("turns", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
+    Column("model_milliseconds", BigInteger, nullable=False, server_default=text("0")),
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Column("total_tokens", BigInteger, nullable=False),

@@ -175,6 +175,7 @@ class Steps:
             messages=progress.messages,
             context=variables(self._agent, self._context, progress.gathered_context),
             timeout=start.timing.model_timeout,
+            price_per_second=start.price_per_second,
         )
 
 

@@ -29,7 +29,7 @@ _RETRIED: Final = frozenset({429, 503})
 _DESCRIBED: Final = (
     (400, "The session has ended", ENDED),
     (401, "No valid API key", "Send an API key as `Authorization: Bearer <key>`."),
-    (402, "The organization may not spend more", "The monthly budget is used up."),
+    (402, "The organization may not spend more", KINDS["quota_exceeded"].detail),
     (404, "No such agent, session or turn", SESSION_NOT_FOUND),
     (409, "The session has changed", {"message": CONFLICT, "expected_revision": 3, "actual_revision": 5}),
     (422, "A value has the wrong form", [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}]),

@@ -35,9 +35,10 @@ async def test_the_ledger_has_one_row_a_turn_and_adds_up(
         "total": "0.138",
         "breakdown": {f"openai:{PRICED}": "0.138"},
         "unpriced_models": [],
+        "calculated_at": totals["cost"]["calculated_at"],
     }
     assert totals["usage"]["llm"][f"openai:{PRICED}"]["requests"] == 2
-    assert session["cost"] == totals["cost"]
+    assert {**session["cost"], "calculated_at": totals["cost"]["calculated_at"]} == totals["cost"]
 
 
 async def test_the_ledger_is_paged_newest_first_and_can_be_of_one_session(caller: Caller) -> None:

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from domain.usage import merge_costs
+from domain.engine import ModelReply
+from domain.usage import cost_of_seconds, merge_costs
 from store.database import Database
 from store.ledger import LedgerStore
 from store.settlement import SettlementStore
@@ -12,6 +13,7 @@ from store.steps import StepStore
 from tests.store.conversations import (
     MODEL,
     ORGANIZATION,
+    PRICE,
     conversation,
     reply,
     save_step,
@@ -38,6 +40,27 @@ async def test_totals_are_the_sum_of_the_rows(database: Database) -> None:
     assert totals.turns == len(rows) == 9
     assert totals.usage.llm[MODEL].total_tokens == 9 * 15
     assert totals.usage.duration_seconds == pytest.approx(13.5)
+
+
+async def test_seconds_that_were_charged_stand_beside_the_models(database: Database) -> None:
+    await session_in(database)
+    for each, seconds in zip(conversation(3), (0.5, 1.25, 0.0), strict=True):
+        await save_step(StepStore(database), each.id, bought=charged(reply(), seconds))
+        await SettlementStore(database).settle(settling(each))
+    ledger = LedgerStore(database)
+    rows = (await ledger.rows(ORGANIZATION, limit=100)).items
+    assert [row.usage.model_seconds for row in rows] == [0.0, 1.25, 0.5]
+    totals = await ledger.totals(ORGANIZATION)
+    assert totals.cost == merge_costs(row.cost for row in rows)
+    assert totals.cost.breakdown == {MODEL: 3 * PRICE, "duration": Decimal("3.5")}
+    assert (totals.turns, totals.usage.model_seconds, set(totals.usage.llm)) == (3, 1.75, {MODEL})
+
+
+def charged(bought: ModelReply, seconds: float) -> ModelReply:
+    """A reply that took a model some seconds, at two dollars each."""
+    usage = bought.usage.model_copy(update={"model_seconds": seconds})
+    cost = merge_costs([bought.cost, cost_of_seconds(seconds, Decimal(2))])
+    return bought.model_copy(update={"usage": usage, "cost": cost})
 
 
 async def test_model_without_a_price_is_named_and_not_counted_as_free(database: Database) -> None:

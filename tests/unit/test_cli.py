@@ -407,6 +407,39 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "playhead keys ls" in result.stderr
 
 
+def test_what_organizations_pay_and_may_spend_is_set_and_listed() -> None:
+    playhead("db", "upgrade")
+    playhead("keys", "create", "web", "--organization", "acme")
+    result = playhead("orgs", "set", "acme", "--price-per-second", "0.002", "--monthly-limit", "25")
+    assert result.exit_code == 0, result.output
+    assert playhead("orgs", "set", "acme", "--price-per-second", "none").exit_code == 0
+    acme = {"id": "acme", "name": "acme", "price_per_second": None, "monthly_limit": "25", "spent_this_month": "0"}
+    assert printed(playhead("orgs", "ls", "--json")) == [acme]
+    listed = playhead("orgs", "ls").stdout
+    assert "acme" in listed
+    assert "25" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["acme"], "Nothing to set"),
+        (["acme", "--monthly-limit", "a lot"], "not 'a lot'"),
+        (["acme", "--monthly-limit", "-1"], "not between 0 and 1000000"),
+        (["acme", "--price-per-second", "1e-13"], "more than twelve decimals"),
+        (["nobody", "--monthly-limit", "1"], "playhead orgs ls"),
+    ],
+)
+def test_terms_that_cannot_be_set_are_told_and_change_nothing(arguments: list[str], told: str) -> None:
+    playhead("db", "upgrade")
+    playhead("keys", "create", "web", "--organization", "acme")
+    result = playhead("orgs", "set", *arguments)
+    assert result.exit_code == USAGE
+    assert told in result.stderr
+    [acme] = printed(playhead("orgs", "ls", "--json"))
+    assert (acme["price_per_second"], acme["monthly_limit"]) == (None, None)
+
+
 def test_a_store_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_DATABASE_URL", f"postgresql://anna:hunter2@127.0.0.1:{free_port()}/x")
     result = playhead("db", "upgrade")

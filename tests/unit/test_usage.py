@@ -15,6 +15,7 @@ from domain.usage import (
     TokenPrice,
     Usage,
     cost_of,
+    cost_of_seconds,
     merge_costs,
     merge_usage,
     priced,
@@ -43,11 +44,12 @@ FIXED = settings(derandomize=True, database=None, deadline=None)
 
 
 def test_usage_is_merged_model_by_model() -> None:
-    first = Usage(llm={"a:x": ModelUsage(prompt_tokens=1, requests=1)}, duration_seconds=1.5)
+    first = Usage(llm={"a:x": ModelUsage(prompt_tokens=1, requests=1)}, duration_seconds=1.5, model_seconds=0.25)
     second = Usage(llm={"a:x": ModelUsage(prompt_tokens=2, requests=1), "b:y": ModelUsage(completion_tokens=3)})
     merged = merge_usage([first, second])
     assert merged.llm == {"a:x": ModelUsage(prompt_tokens=3, requests=2), "b:y": ModelUsage(completion_tokens=3)}
-    assert merged.duration_seconds == 1.5
+    assert (merged.duration_seconds, merged.model_seconds) == (1.5, 0.25)
+    assert merge_usage([merged, first]).model_seconds == 0.5
     assert (merged.requests, merge_usage([])) == (2, Usage())
 
 
@@ -98,6 +100,15 @@ def test_amounts_are_rounded_once_to_the_smallest_amount_half_to_even() -> None:
     half = SMALLEST_AMOUNT / 2
     assert priced("a:x", half).total == 0
     assert priced("a:x", SMALLEST_AMOUNT + half).total == 2 * SMALLEST_AMOUNT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "price", "expected"),
+    [(1.5, "0.002", "0.003"), (0.0004, "1", "0"), (0.001, "0.000000001", "0.000000000001"), (90, "0", "0")],
+)
+def test_seconds_are_priced_by_the_millisecond(seconds: float, price: str, expected: str) -> None:
+    cost = cost_of_seconds(seconds, Decimal(price))
+    assert (cost.total, cost.breakdown) == (Decimal(expected), {"duration": Decimal(expected)})
 
 
 def test_negative_price_is_refused() -> None:

@@ -1,0 +1,20 @@
+"""What a second costs an organization, what it may spend in a month, and how long models were at work for it.
+
+Revision 0002, after 0001.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("organizations", sa.Column("picodollars_per_second", sa.BigInteger()))
+    op.add_column("organizations", sa.Column("monthly_limit_picodollars", sa.BigInteger()))
+    op.add_column(
+        "usage_totals", sa.Column("model_milliseconds", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+    )
