@@ -56,7 +56,7 @@ def prune(json: AsJson = False) -> None:
             return await prune_payloads(await connect(settings), database)
 
     try:
-        pruned = _at_store(work)
+        pruned = at_store(work)
     except TemporalUnavailable as error:
         raise CommandFailed(f"Temporal cannot be reached: {error}", status=UNREACHABLE) from error
     if json:
