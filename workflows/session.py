@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.settlement import SettlementActivities
@@ -76,7 +77,11 @@ class SessionWorkflow:
         self._start_task(self._end_when_idle())
         while not (self._timeline.is_completed and self._is_settled()):
             if self._may_continue_as_new():
-                workflow.continue_as_new(start.model_copy(update={"timeline": self._timeline}))
+                workflow.continue_as_new(
+                    start.model_copy(update={"timeline": self._timeline}),
+                    # A session keeps the code it began with only until its next run.
+                    initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+                )
             self._answer_pending_turns()
             await workflow.wait_condition(self._needs_attention)
             self._surface_errors()
@@ -335,6 +340,7 @@ class SessionWorkflow:
     def _wants_to_continue_as_new(self) -> bool:
         return (
             workflow.info().is_continue_as_new_suggested()
+            or workflow.info().is_target_worker_deployment_version_changed()
             or self._updates >= MOST_UPDATES_PER_RUN
             or self._signals >= MOST_SIGNALS_PER_RUN
         )
