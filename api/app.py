@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import agents, framework_errors, health, openapi, sessions, usage
+from api import agents, framework_errors, health, openapi, records, sessions, usage
 from api.body_limit import BodyLimit
 from api.compat.routes import router as text_chat
 from api.observing import Observing
@@ -16,7 +16,7 @@ from api.services import build_services
 from playhead.settings import Settings, is_loopback
 from store.database import Database
 
-_ROUTERS: Final = (sessions.router, agents.router, usage.router, health.router, text_chat)
+_ROUTERS: Final = (sessions.router, records.router, agents.router, usage.router, health.router, text_chat)
 
 
 def create_app(settings: Settings, *, client: Client, database: Database) -> FastAPI:

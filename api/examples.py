@@ -1,5 +1,6 @@
 """The examples in the OpenAPI document: one conversation with the restaurant's booking line."""
 
+import json
 from typing import Any, Final
 
 _SESSION_ID: Final = "ses_5f0c2a9e41b71d20c3aa9e04"
@@ -91,6 +92,8 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "approvals": [],
     "is_completed": False,
     "completion_reason": None,
+    "disposition": None,
+    "tags": [],
     "initial_context": {"first_name": "Ada"},
     "gathered_context": {},
     "annotations": {"ticket": "T-1042"},
@@ -113,6 +116,39 @@ SESSION: Final[dict[str, Any]] = {
     "turns_before": 0,
     "turns": [GREETING, TURN],
     "discarded_branches": [],
+}
+
+COMPARISON: Final[dict[str, Any]] = {
+    "common_turns": 1,
+    "last_common_turn": GREETING,
+    "a": {"branch": BRANCH["id"], "leaf_turn_id": "turn_9a8b7c6d5e4f", "turns": BRANCH["turns"], "turns_after": 0},
+    "b": {"branch": "active", "leaf_turn_id": TURN["id"], "turns": [TURN], "turns_after": 0},
+    "as_of": "2026-11-23T18:00:08.204Z",
+}
+
+TRANSCRIPT: Final[dict[str, Any]] = {
+    "session_id": _SESSION_ID,
+    "name": "WR-TEXT-7K2QDX",
+    "agent": "booking-line",
+    "agent_version": 3,
+    "created_at": "2026-11-23T18:00:00Z",
+    "completion_reason": None,
+    "as_of": "2026-11-23T18:00:08.204Z",
+    "entries": [
+        {
+            "turn_id": TURN["id"],
+            "index": 1,
+            "at": "2026-11-23T18:00:07Z",
+            "speaker": "user",
+            "text": "A table for four on Friday, please.",
+        }
+    ],
+}
+TRANSCRIPTS: Final = {
+    "text": "User: A table for four on Friday, please.\nAgent: With pleasure. At what time?\n",
+    "markdown": "# WR-TEXT-7K2QDX\n\n**User**\n\n> A table for four on Friday, please.\n",
+    "json": TRANSCRIPT,
+    "jsonl": json.dumps(TRANSCRIPT["entries"][0]) + "\n",
 }
 
 DEFINITION: Final[dict[str, Any]] = {

@@ -6,7 +6,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
-from api.examples import AGENT, BRANCH, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
+from api.examples import AGENT, BRANCH, COMPARISON, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
 from domain import usage
 from domain.agent import AgentDefinition
 from domain.turns import AssistantMessage, EventType, SessionStatus, TurnStatus, UserMessage
@@ -95,6 +95,30 @@ class Branch(Representation):
     turns: tuple[Turn, ...]
 
 
+class ComparisonSide(Representation):
+    """What one of two branches has of its own: its first turns after the last common one, at most 200, oldest first.
+
+    `turns_after` counts those that follow.
+    """
+
+    branch: str
+    leaf_turn_id: str | None
+    turns: tuple[Turn, ...]
+    turns_after: int
+
+
+class Comparison(Representation):
+    """Two branches side by side. `last_common_turn` is null when not even the opening is the same."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [COMPARISON]})
+
+    common_turns: int
+    last_common_turn: Turn | None
+    a: ComparisonSide
+    b: ComparisonSide
+    as_of: datetime
+
+
 class TemporalLink(Representation):
     """Where the session is found in Temporal. `ui_url` is null when no UI address is set."""
 
@@ -116,7 +140,10 @@ class Approval(Representation):
 
 
 class SessionSummary(Representation):
-    """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation."""
+    """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation.
+
+    `disposition` says in a word how it ended; `tags` are those that were gathered as `call_tags`, and that word.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION_SUMMARY]})
 
@@ -132,6 +159,8 @@ class SessionSummary(Representation):
     current_node_id: str
     is_completed: bool
     completion_reason: str | None
+    disposition: str | None
+    tags: tuple[str, ...]
     initial_context: dict[str, JsonValue]
     gathered_context: dict[str, JsonValue]
     annotations: dict[str, JsonValue]

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from api.auth import Doorkeeper
 from api.availability import Availability
 from api.budgets import Budgets
+from api.comparing import Comparing
 from api.conversations import Conversations
 from api.messages import Messages
 from api.moves import Moves
@@ -16,6 +17,7 @@ from api.observing import Metrics
 from api.opening import Opening
 from api.session_answers import SessionAnswers
 from api.timelines import Timelines
+from api.transcripts import Transcripts
 from playhead.settings import Settings
 from store.agents import AgentStore
 from store.database import Database
@@ -32,6 +34,7 @@ class Services:
     agents: AgentStore
     answers: SessionAnswers
     availability: Availability
+    comparing: Comparing
     conversations: Conversations
     doorkeeper: Doorkeeper
     ledger: LedgerStore
@@ -41,6 +44,7 @@ class Services:
     opening: Opening
     sessions: SessionStore
     timelines: Timelines
+    transcripts: Transcripts
 
 
 def build_services(settings: Settings, client: Client, database: Database) -> Services:
@@ -58,6 +62,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         agents=agents,
         answers=SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url),
         availability=availability,
+        comparing=Comparing(timelines, sessions),
         conversations=conversations,
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
         ledger=ledger,
@@ -67,6 +72,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         opening=opening,
         sessions=sessions,
         timelines=timelines,
+        transcripts=Transcripts(timelines, sessions),
     )
 
 

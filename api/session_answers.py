@@ -7,6 +7,7 @@ from starlette.responses import Response
 from api.representations import CalculatedCost, SessionSummary, TemporalLink
 from api.snapshots import Snapshot
 from domain.contracts import session_workflow_id
+from domain.disposition import disposition_of, tags_of
 from domain.views import SessionHead
 from store.sessions import StoredSession
 
@@ -50,6 +51,8 @@ class SessionAnswers:
                 "current_node_id": head.current_node_id,
                 "is_completed": head.is_completed,
                 "completion_reason": head.completion_reason,
+                "disposition": disposition_of(head.completion_reason),
+                "tags": tags_of(head.gathered_context, head.completion_reason),
                 "initial_context": {**session.initial_context, **head.fetched_context},
                 "approvals": head.approvals,
                 "gathered_context": head.gathered_context,

@@ -107,12 +107,16 @@ class Timelines:
         self._latest.keep(session.id, snapshot)
         return snapshot
 
+    async def view(self, session: StoredSession) -> tuple[TimelineView, datetime]:
+        """The session as `now` shows it, as values of the domain, and since when that is so."""
+        try:
+            return await self.live(session), datetime.now(UTC)
+        except NoLiveAnswer as error:
+            return await self._recorded(session, error.status)
+
     async def whole(self, session: StoredSession) -> TimelineView:
         """The session as `now` shows it, with every turn of its visible branch: it costs as much as there are turns."""
-        try:
-            view = await self.live(session)
-        except NoLiveAnswer as error:
-            view, _ = await self._recorded(session, error.status)
+        view, _ = await self.view(session)
         oldest = next(iter(view.turns), None)
         if oldest is None or oldest.parent_id is None:
             return view

@@ -1,4 +1,4 @@
-"""`playhead sessions`: look at conversations, rewind them, end them, write them out."""
+"""`playhead sessions`: look at conversations, compare their branches, rewind them, end them, write them out."""
 
 import sys
 from pathlib import Path
@@ -125,11 +125,44 @@ def export(
 ) -> None:
     """Write out the visible conversation, all of it."""
     from playhead.cli_api import calling_api
-    from playhead.transcript import transcript
 
     with calling_api() as api:
-        written = transcript(api.sessions.get(session), [*api.sessions.turns(session)][::-1], form)
+        written = api.sessions.transcript(session, form)
     if output is None:
         sys.stdout.write(written)
     else:
         output.write_text(written, encoding="utf-8")
+
+
+@app.command()
+def branches(session: Session, json: AsJson = False) -> None:
+    """List the branches of a session that were given up, newest first."""
+    from playhead.cli_api import calling_api
+    from playhead.rendering import branch_rows, print_json, table
+
+    with calling_api() as api:
+        found = list(api.sessions.branches(session))
+    if json:
+        print_json(found)
+    else:
+        columns = ("ID", "AFTER TURN", "TURNS", "BEGINS WITH", "DISCARDED (UTC)")
+        table(columns, branch_rows(found), empty="Nothing was given up in this session.")
+
+
+@app.command()
+def compare(
+    session: Session,
+    branch: Annotated[str, typer.Argument(help="Id of a branch.")],
+    other: Annotated[str, typer.Argument(help="Id of another branch, or `active` for what is visible.")] = "active",
+    json: AsJson = False,
+) -> None:
+    """Show two branches side by side, from where they part."""
+    from playhead.cli_api import calling_api
+    from playhead.rendering import print_json, show_comparison
+
+    with calling_api() as api:
+        compared = api.sessions.compare(session, branch, other)
+    if json:
+        print_json(compared)
+    else:
+        show_comparison(compared)

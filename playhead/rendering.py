@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from playhead.client import Agent, Cost, Session, SessionSummary, Turn, TurnEvent
+    from playhead.client import (
+        Agent,
+        Branch,
+        Comparison,
+        ComparisonSide,
+        Cost,
+        Session,
+        SessionSummary,
+        Turn,
+        TurnEvent,
+    )
 
 PIPED_WIDTH = 200
 """Characters in a line where no terminal says how many there are."""
@@ -114,6 +125,53 @@ def show_session(session: "Session") -> None:
         out.print(f"[dim]{escape(link)}[/]")
 
 
+def branch_rows(branches: Iterable["Branch"]) -> Iterable[tuple[str, ...]]:
+    """Discarded branches as rows: id, the turn they go on from, length, first words, when."""
+    for branch in branches:
+        begins = next(map(_words, branch.turns), "")
+        yield (
+            branch.id,
+            branch.rewound_from_turn_id or "the beginning",
+            str(len(branch.turns)),
+            escape(shortened(begins)),
+            moment(branch.discarded_at),
+        )
+
+
+def show_comparison(compared: "Comparison") -> None:
+    """Two branches side by side, turn by turn from where they part."""
+    last = compared.last_common_turn
+    out = console()
+    out.print(f"{compared.common_turns} turn(s) in common" + (f", the last of them {last.id}" if last else ""))
+    sides = (compared.a, compared.b)
+    shown = Table(show_lines=True, header_style="bold", expand=sys.stdout.isatty())
+    for side in sides:
+        shown.add_column(escape(side.branch), overflow="fold", ratio=1)
+    for pair in zip_longest(*map(_side, sides), fillvalue=""):
+        shown.add_row(*pair)
+    if shown.row_count:
+        out.print(shown)
+    else:
+        note("The two are the same.")
+
+
+def _side(side: "ComparisonSide") -> Iterable[str]:
+    for turn in side.turns:
+        spoken = (("cyan", turn.user_message), ("green", turn.assistant_message))
+        lines = [f"[{colour}]{escape(message.text)}[/]" for colour, message in spoken if message]
+        if turn.status != "completed":
+            lines.append(status(turn.status))
+        yield "\n".join(lines)
+    if side.turns_after:
+        yield f"[dim]and {side.turns_after} more turns[/]"
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
 def show_turn(turn: "Turn", *, at_cursor: bool = False) -> None:
     """A turn: who said what, and what became of it where that is not plain."""
     out = console()
@@ -153,6 +211,11 @@ def money(cost: "Cost") -> str:
 def moment(at: datetime) -> str:
     """A time to the second, in UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _words(turn: "Turn") -> str:
+    said = turn.user_message or turn.assistant_message
+    return said.text if said else ""
 
 
 def _plain(value: object) -> str:

@@ -30,6 +30,7 @@ from store.pages import Page, moment_and_number_after, page_of
 from store.settlement import message_key
 from store.tables import agents, branches, sessions, turns
 
+Ids = list[str]
 Turns = list[Turn]
 Branches = list[DiscardedBranch]
 
@@ -105,7 +106,21 @@ def _turns_of_branch() -> Select[str]:
     )
 
 
+def _path() -> Select[str]:
+    """The ids of the turns from the root to `leaf_turn_id`, which reads no documents."""
+    is_leaf = _IN_SESSION & (turns.c.id == bindparam("leaf_turn_id", type_=CleanText()))
+    leaf = select(turns.c.session_id, turns.c.id, turns.c.parent_id, turns.c.idx).where(is_leaf)
+    path = leaf.cte("path", recursive=True)
+    parent = turns.alias("parent")
+    is_parent = (parent.c.session_id == path.c.session_id) & (parent.c.id == path.c.parent_id)
+    path = path.union_all(
+        select(parent.c.session_id, parent.c.id, parent.c.parent_id, parent.c.idx).join_from(path, parent, is_parent)
+    )
+    return select(path.c.id).order_by(path.c.idx)
+
+
 _TURNS_OF_BRANCH = _turns_of_branch()
+_PATH = _path()
 _TURN_OF_MESSAGE = (
     select(turns.c.document)
     .where(_IN_SESSION, turns.c.message_key == bindparam("message_key"))
@@ -166,6 +181,11 @@ class SessionStore:
         }
         documents = await self._database.read(lambda connection: connection.scalars(_TURNS_OF_BRANCH, key).all())
         return [Turn.model_validate_json(document) for document in documents]
+
+    async def path(self, session_id: str, leaf_turn_id: str) -> Ids:
+        """The ids of the turns that lead to a leaf, from the root on. Empty when the leaf has not been recorded."""
+        key = {"session_id": session_id, "leaf_turn_id": leaf_turn_id}
+        return list(await self._database.read(lambda connection: connection.scalars(_PATH, key).all()))
 
     async def branches(self, session_id: str) -> Branches:
         """The branches that were given up, oldest first."""

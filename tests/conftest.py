@@ -16,6 +16,8 @@ from workflows.search_attributes import ALL
 
 PROMPT_TIMERS = ("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"')
 """The server looks for due timers once a second by default: a pause of 50 ms would take a second."""
+PROMPT_DELETION = ("--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false")
+"""The server takes half a minute to delete a workflow that has just closed: it tries again until other work is done."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +33,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(server_program()),
         search_attributes=list(ALL),
         dev_server_log_level="error",
-        dev_server_extra_args=PROMPT_TIMERS,
+        dev_server_extra_args=[*PROMPT_TIMERS, *PROMPT_DELETION],
         plugins=[PlayheadPlugin(sandboxed())],
     )
     try:

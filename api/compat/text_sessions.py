@@ -23,14 +23,13 @@ from api.compat.forms import (
 )
 from domain import turns as domain_turns
 from domain.agent import AgentDefinition
+from domain.disposition import concluded, disposition_of
 from domain.run_log import payload_of
 from domain.turns import AssistantMessage, UserMessage
 from domain.usage import Usage
 from domain.views import BranchView, SessionHead, TimelineView
 from store.sessions import StoredSession
 
-QUALIFIED: Final = "user_qualified"
-"""How a conversation that came to an end node is said to have ended."""
 _UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused"})
 """Clients of the text chat know nothing of these; `/v1` shows them."""
 
@@ -73,23 +72,7 @@ def initial_context_of(session: StoredSession, head: SessionHead) -> dict[str, J
 
 def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
     """What was learned up to the newest turn that is seen; once the session has ended, also how it ended."""
-    gathered = head.gathered_context
-    if not head.is_completed:
-        return gathered
-    disposition = _disposition(head.completion_reason)
-    tags = gathered.get("call_tags")
-    tags = list(tags) if isinstance(tags, list) else []
-    return {
-        **gathered,
-        "call_disposition": disposition,
-        "mapped_call_disposition": disposition,
-        "call_tags": tags if disposition in tags else [*tags, disposition],
-    }
-
-
-def _disposition(reason: JsonValue) -> JsonValue:
-    """Why a session ended, as the text chat calls it."""
-    return QUALIFIED if reason == "end_node" else reason
+    return concluded(head.gathered_context, head.completion_reason if head.is_completed else None)
 
 
 def usage_info_of(usage: Usage) -> UsageInfo:
@@ -142,7 +125,7 @@ def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
         if event.type not in _UNKNOWN_EVENTS:
             payload = payload_of(event, agent.origin_of)
             if event.type == "session_end":
-                payload = {"reason": _disposition(payload.get("reason"))}
+                payload = {"reason": disposition_of(str(payload.get("reason")))}
             yield Event(type=event.type, created_at=event.created_at, payload=payload)
 
 

@@ -8,9 +8,10 @@ from pydantic import JsonValue
 
 from domain.agent import Limits
 from domain.commands import OnBusy
+from domain.transcript import Form
 from domain.turns import SessionStatus
 from playhead.client.call import Call, Listing, get, given, post, quoted
-from playhead.client.results import Accepted, Branch, Session, SessionSummary, Turn
+from playhead.client.results import Accepted, Branch, Comparison, Session, SessionSummary, Turn
 
 SESSIONS = "/v1/sessions"
 
@@ -66,6 +67,16 @@ def list_turns(session_id: str, *, limit: int | None = None) -> Listing[Turn]:
 def list_branches(session_id: str, *, limit: int | None = None) -> Listing[Branch]:
     """The branches that were given up, newest first."""
     return Listing(_path(session_id, "branches"), Branch, limit=limit)
+
+
+def compare_branches(session_id: str, a: str, b: str = "active") -> Call[Comparison]:
+    """Two branches side by side, each by its id, or as `active` for what is visible."""
+    return get(_path(session_id, "branches", "compare"), Comparison.model_validate_json, query={"a": a, "b": b})
+
+
+def get_transcript(session_id: str, form: Form = "text") -> Call[str]:
+    """The visible conversation, all of it, as people read it."""
+    return get(_path(session_id, "transcript"), bytes.decode, query={"format": form})
 
 
 def send_message(

@@ -103,6 +103,8 @@ class Sessions(Group):
     get = Carried(session_calls.get_session)
     turns = Listed(session_calls.list_turns)
     branches = Listed(session_calls.list_branches)
+    compare = Carried(session_calls.compare_branches)
+    transcript = Carried(session_calls.get_transcript)
     send = Carried(session_calls.send_message)
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)

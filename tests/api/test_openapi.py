@@ -63,6 +63,8 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "GET /v1/sessions/{session_id}",
         "GET /v1/sessions/{session_id}/turns",
         "GET /v1/sessions/{session_id}/branches",
+        "GET /v1/sessions/{session_id}/branches/compare",
+        "GET /v1/sessions/{session_id}/transcript",
         "POST /v1/sessions/{session_id}/messages",
         "POST /v1/sessions/{session_id}/rewind",
         "POST /v1/sessions/{session_id}/approvals/{call_id}/{decision}",
@@ -120,7 +122,17 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json)
 
 
 def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
-    for name in ("Session", "SessionSummary", "Turn", "Branch", "Agent", "LedgerRow", "OrganizationUsage", "Accepted"):
+    for name in (
+        "Session",
+        "SessionSummary",
+        "Turn",
+        "Branch",
+        "Comparison",
+        "Agent",
+        "LedgerRow",
+        "OrganizationUsage",
+        "Accepted",
+    ):
         model = getattr(representations, name)
         (example,) = model.model_json_schema()["examples"]
         shown = model.model_validate(example).model_dump(mode="json")

@@ -11,7 +11,8 @@ from domain.views import TimelineView
 from playhead.temporal import PlayheadPlugin
 from tests.api.agents import library
 from tests.api.conftest import quick_settings
-from tests.api.desk import Caller, Desk, Json, done, serving, texts
+from tests.api.desk import Caller, Desk, Json, done, problem, serving, texts
+from tests.api.endings import forgotten
 from tests.provider import Gate, Says, ScriptedModel
 from tests.waiting import eventually
 
@@ -65,6 +66,27 @@ async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(des
     assert await caller.items(f"/v1/sessions/{session_id}/branches") == stored["discarded_branches"]
     assert await caller.items(f"/v1/sessions/{session_id}/turns") == stored["turns"]
     assert stored["temporal"]["run_id"] == live["temporal"]["run_id"]
+
+
+async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(desk: Desk, caller: Caller) -> None:
+    await caller.push(library())
+    opened = await caller.open("library")
+    session_id = opened["id"]
+    await caller.say(session_id, "One")
+    await caller.rewind(session_id, opened["turns"][0]["id"])
+    await caller.say(session_id, "Two", message_id="m-2")
+    await caller.end(session_id)
+    ended = await recorded(caller, session_id)
+    await forgotten(desk.client, f"session-{session_id}")
+
+    assert lasting(await caller.session(session_id)) == lasting(ended)
+    assert (ended["disposition"], ended["tags"]) == ("user_hangup", ["user_hangup"])
+    assert await caller.items(f"/v1/sessions/{session_id}/turns") == ended["turns"]
+    assert await caller.items(f"/v1/sessions/{session_id}/branches") == ended["discarded_branches"]
+    assert [item["id"] for item in await caller.items("/v1/sessions")] == [session_id]
+    assert lasting(await caller.say(session_id, "Two", message_id="m-2")) == lasting(ended)
+    assert lasting(await caller.end(session_id)) == lasting(ended)
+    problem(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Three"}), 410, "session_ended")
 
 
 async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(

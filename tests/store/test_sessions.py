@@ -149,6 +149,17 @@ async def test_turns_are_paged_back_from_the_leaf(database: Database, sessions: 
     assert whole == branch[-3:]
 
 
+async def test_a_path_leads_from_the_root_to_its_leaf(database: Database, sessions: SessionStore) -> None:
+    await session_in(database)
+    trunk = conversation(4)
+    twig = turn("twig", 2, parent="turn_1")
+    await SettlementStore(database).settle(settling(*trunk, twig))
+    assert await sessions.path(SESSION, "turn_3") == ["turn_0", "turn_1", "turn_2", "turn_3"]
+    assert await sessions.path(SESSION, "twig") == ["turn_0", "turn_1", "twig"]
+    assert await sessions.path(SESSION, "turn_unknown") == []
+    assert await sessions.path("ses_other", "turn_3") == []
+
+
 async def test_a_page_of_turns_is_one_statement(database: Database, sessions: SessionStore) -> None:
     await recorded(database)
     with counted_statements(database) as statements:

@@ -12,11 +12,11 @@ import pytest
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
-from api.examples import AGENT, BRANCH, DEFINITION_YAML, GREETING, SESSION, SESSION_SUMMARY, TURN, page_of
+from api.examples import AGENT, BRANCH, COMPARISON, DEFINITION_YAML, GREETING, SESSION, SESSION_SUMMARY, TURN, page_of
 from playhead.cli import app
 from playhead.cli_agents import complete_agents
 from playhead.cli_sessions import complete_sessions
-from playhead.client import Session, Turn
+from playhead.client import Branch, Comparison, Session
 from playhead.failures import FINDING, UNREACHABLE, USAGE
 from playhead.temporal_server import free_port
 
@@ -361,24 +361,51 @@ def test_a_session_is_ended_with_a_reason(api: HTTPServer) -> None:
     assert result.stdout == f"{SESSION_ID} has ended (tested); spent 0.000165 USD\n"
 
 
-def test_an_export_has_every_turn_oldest_first(api: HTTPServer, tmp_path: Path) -> None:
-    api.expect_request(f"/v1/sessions/{SESSION_ID}").respond_with_json(SESSION)
-    path = f"/v1/sessions/{SESSION_ID}/turns"
-    older, newer = page_of(GREETING), page_of(TURN, next_cursor="back")
-    api.expect_request(path, query_string={"limit": "100"}).respond_with_json(newer)
-    api.expect_request(path, query_string={"limit": "100", "cursor": "back"}).respond_with_json(older)
-    assert playhead("sessions", "export", SESSION_ID).stdout.splitlines() == [
-        "Agent: Hello Ada, this is Osteria Fiorella. How can I help you?",
-        "User: A table for four on Friday, please.",
-        "Agent: With pleasure. At what time?",
-    ]
-    assert "**User**\n\n> A table" in playhead("sessions", "export", SESSION_ID, "--format", "markdown").stdout
-    lines = playhead("sessions", "export", SESSION_ID, "--format", "jsonl").stdout.splitlines()
-    assert [json.loads(line)["id"] for line in lines] == [GREETING["id"], TURN["id"]]
-    file = tmp_path / "session.json"
-    assert playhead("sessions", "export", SESSION_ID, "--format", "json", "--output", str(file)).stdout == ""
-    written = Session.model_validate_json(file.read_text())
-    assert written.turns == tuple(map(Turn.model_validate, (GREETING, TURN)))
+@pytest.mark.parametrize("form", ["text", "markdown", "json", "jsonl"])
+def test_an_export_is_the_transcript_as_the_api_writes_it(api: HTTPServer, tmp_path: Path, form: str) -> None:
+    written = f"Agent: Grüß Gott.\n({form})\n"
+    api.expect_request(f"/v1/sessions/{SESSION_ID}/transcript", query_string={"format": form}).respond_with_data(
+        written, content_type="text/plain; charset=utf-8"
+    )
+    assert playhead("sessions", "export", SESSION_ID, "--format", form).stdout == written
+    file = tmp_path / "session.txt"
+    assert playhead("sessions", "export", SESSION_ID, "--format", form, "--output", str(file)).stdout == ""
+    assert file.read_text("utf-8") == written
+
+
+def test_an_export_that_is_refused_leaves_the_file_as_it_was(api: HTTPServer, tmp_path: Path) -> None:
+    problem = {"status": 404, "code": "not_found", "detail": "There is no session ses_0 in this organization."}
+    api.expect_request("/v1/sessions/ses_0/transcript").respond_with_json(problem, status=404)
+    file = tmp_path / "session.txt"
+    file.write_text("as it was")
+    result = playhead("sessions", "export", "ses_0", "--output", str(file))
+    assert (result.exit_code, file.read_text()) == (USAGE, "as it was")
+    assert "There is no session ses_0" in result.stderr
+
+
+def test_the_branches_of_a_session_are_listed(api: HTTPServer) -> None:
+    api.expect_request(f"/v1/sessions/{SESSION_ID}/branches").respond_with_json(page_of(BRANCH))
+    (shown,) = printed(playhead("sessions", "branches", SESSION_ID, "--json"))
+    assert Branch.model_validate(shown) == Branch.model_validate(BRANCH)
+    row = playhead("sessions", "branches", SESSION_ID).stdout.splitlines()[1]
+    assert row.split()[:3] == [BRANCH["id"], GREETING["id"], "1"]
+    assert "A table for four" in row
+
+
+def test_two_branches_are_shown_side_by_side(api: HTTPServer) -> None:
+    path = f"/v1/sessions/{SESSION_ID}/branches/compare"
+    api.expect_request(path, query_string={"a": BRANCH["id"], "b": "active"}).respond_with_json(COMPARISON)
+    compared = Comparison.model_validate(printed(playhead("sessions", "compare", SESSION_ID, BRANCH["id"], "--json")))
+    assert compared == Comparison.model_validate(COMPARISON)
+    shown = playhead("sessions", "compare", SESSION_ID, BRANCH["id"]).stdout
+    assert shown.startswith(f"1 turn(s) in common, the last of them {GREETING['id']}\n")
+    assert [line for line in shown.splitlines() if line.count("With pleasure. At what time?") == 2]
+
+
+def test_branches_that_do_not_differ_are_said_to_be_the_same(api: HTTPServer) -> None:
+    same = {name: {**COMPARISON[name], "turns": []} for name in ("a", "b")}
+    api.expect_request(f"/v1/sessions/{SESSION_ID}/branches/compare").respond_with_json({**COMPARISON, **same})
+    assert "The two are the same." in playhead("sessions", "compare", SESSION_ID, "active").stderr
 
 
 # --- the store ----------------------------------------------------------------------------------------------------

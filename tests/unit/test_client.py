@@ -11,7 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from api.examples import AGENT, BRANCH, DEFINITION_YAML, GREETING, LEDGER_ROW, SESSION, TURN, USAGE, page_of
+from api.examples import AGENT, BRANCH, COMPARISON, DEFINITION_YAML, GREETING, LEDGER_ROW, SESSION, TURN, USAGE, page_of
 from api.problems import KINDS, Problem
 from domain.agent import Limits
 from playhead.client import (
@@ -134,6 +134,21 @@ def test_lists_ask_for_pages_as_they_are_needed(httpserver: HTTPServer, playhead
 def test_turns_come_newest_first_over_all_pages(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(httpserver, f"{PATH}/turns", page_of(GREETING, TURN, next_cursor="back"), page_of(GREETING))
     assert [turn.id for turn in playhead.sessions.turns(SESSION_ID)] == [TURN["id"], GREETING["id"], GREETING["id"]]
+
+
+def test_a_transcript_comes_as_it_is_written(httpserver: HTTPServer, playhead: Playhead) -> None:
+    transcript = httpserver.expect_oneshot_request(f"{PATH}/transcript", query_string={"format": "markdown"})
+    transcript.respond_with_data("# Grüß Gott\n", content_type="text/markdown; charset=utf-8")
+    assert playhead.sessions.transcript(SESSION_ID, "markdown") == "# Grüß Gott\n"
+
+
+def test_branches_are_compared_with_what_is_visible_unless_another_is_named(
+    httpserver: HTTPServer, playhead: Playhead
+) -> None:
+    compared = httpserver.expect_oneshot_request(f"{PATH}/branches/compare", query_string={"a": "br_1", "b": "active"})
+    compared.respond_with_json(COMPARISON)
+    found = playhead.sessions.compare(SESSION_ID, "br_1")
+    assert (found.a.branch, found.b.branch, found.common_turns) == (BRANCH["id"], "active", 1)
 
 
 def test_sessions_are_filtered_by_time_and_status(httpserver: HTTPServer, playhead: Playhead) -> None:
