@@ -45,6 +45,7 @@ class StartSession(Durable):
     """Everything a session is made of. `timeline` is what an earlier run of it carries over.
 
     `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
+    `suite_id` is set for the sessions that a suite has started.
     """
 
     session_id: str
@@ -57,6 +58,7 @@ class StartSession(Durable):
     timing: Timing = Timing()
     price_per_second: Money | None = None
     timeline: Timeline | None = None
+    suite_id: str | None = None
 
 
 class SessionResult(Durable):

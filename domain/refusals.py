@@ -10,6 +10,7 @@ RefusalCode = Literal[
     "queue_full",
     "revision_conflict",
     "session_ended",
+    "suite_ended",
     "superseded",
     "too_large",
     "turn_in_progress",

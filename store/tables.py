@@ -182,6 +182,13 @@ ledger = Table(
     UniqueConstraint("session_id", "turn_id"),
     Index("ix_ledger_organization_id_number", "organization_id", "number"),
     Index("ix_ledger_session_id_number", "session_id", "number"),
+    Index(
+        "ix_ledger_suite_id_picodollars",
+        "suite_id",
+        "picodollars",
+        sqlite_where=text("suite_id IS NOT NULL"),
+        postgresql_where=text("suite_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -214,4 +221,45 @@ blobs = Table(
     Column("stored_at", UtcDateTime, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Index("ix_blobs_stored_at", "stored_at"),
+)
+
+suites = Table(
+    "suites",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", CleanText, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("agent_id", ForeignKey("agents.id"), nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("agent_name", CleanText, nullable=False),
+    Column("name", CleanText, nullable=False),
+    # Text, not a Document: the order of the scenarios is their author's.
+    Column("definition", CleanText, nullable=False),
+    Column("planned", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("budget_picodollars", BigInteger),
+    Column("status", CleanText, nullable=False),
+    Column("outcome", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_suites_newest", "organization_id", "created_at", "number"),
+    sqlite_autoincrement=True,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("suite_id", ForeignKey("suites.id", ondelete="CASCADE"), primary_key=True),
+    Column("scenario", CleanText, primary_key=True),
+    Column("repeat", Integer, primary_key=True, autoincrement=False),
+    # Without a foreign key: the verdict on a session outlives the session.
+    Column("session_id", CleanText, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    # All empty until there is a verdict.
+    Column("ended_at", UtcDateTime),
+    Column("outcome", CleanText),
+    Column("verdict", CleanText),
+    Column("error", CleanText),
+    Column("turns", Integer, nullable=False),
+    Column("cost", CleanText),
 )

@@ -1,0 +1,326 @@
+"""Suites and their runs: what was asked for, how far it is, and what came of every conversation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_, update
+
+from domain.engine import ModelReply
+from domain.scenario import Suite
+from domain.suite import Run, SuiteStatus, Tally
+from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
+from domain.usage import Cost, merge_costs
+from domain.verdicts import Outcome, Verdict
+from store.columns import Number, UtcDateTime
+from store.database import Database
+from store.money import dollars, picodollars
+from store.pages import Page, moment_and_number_after, page_of
+from store.tables import ledger, runs, sessions, steps, suites, turns
+from store.upsert import insert_new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSuite:
+    """A suite that is about to be started, with the version of the agent that it was pinned to."""
+
+    id: str
+    organization_id: str
+    agent_id: str
+    agent_version: int
+    agent_name: str
+    suite: Suite
+    planned: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSuite(NewSuite):
+    """A suite as it was last noted. `outcome` is None until it is over."""
+
+    number: int
+    status: SuiteStatus
+    outcome: Outcome | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """One conversation of a suite. `verdict` is None while it goes on."""
+
+    run: Run
+    session_id: str
+    verdict: Verdict | None
+    error: str | None
+    turns: int
+    cost: Cost
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteStanding:
+    """How far a suite is by its runs, and what it has used so far: closed turns, and money, by its ledger rows."""
+
+    running: int
+    tallies: dict[str, Tally]
+    turns: int
+    cost: Decimal
+
+
+_BY_ID = select(suites).where(
+    suites.c.id == bindparam("suite_id"), suites.c.organization_id == bindparam("organization_id")
+)
+_COUNTS = (
+    select(runs.c.scenario, runs.c.outcome, func.count().label("runs"))
+    .where(runs.c.suite_id == bindparam("suite_id"))
+    .group_by(runs.c.scenario, runs.c.outcome)
+)
+_SPENT = select(func.count().label("turns"), func.coalesce(func.sum(ledger.c.picodollars), 0).label("spent")).where(
+    ledger.c.suite_id == bindparam("suite_id")
+)
+_RUNS = (
+    select(runs)
+    .where(runs.c.suite_id == bindparam("suite_id"))
+    .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
+)
+_REPLIES = select(steps.c.reply).where(steps.c.session_id == bindparam("session_id"))
+_TURNS = select(func.count()).select_from(turns).where(turns.c.session_id == bindparam("session_id"))
+_RECORD = (
+    update(runs)
+    .where(
+        runs.c.suite_id == bindparam("of_suite"),
+        runs.c.scenario == bindparam("of_scenario"),
+        runs.c.repeat == bindparam("of_repeat"),
+        runs.c.outcome.is_(None),
+    )
+    .values(
+        outcome=bindparam("new_outcome"),
+        verdict=bindparam("new_verdict"),
+        error=bindparam("new_error"),
+        turns=bindparam("new_turns"),
+        cost=bindparam("new_cost"),
+        ended_at=bindparam("new_ended_at"),
+    )
+)
+_NOTE = (
+    update(suites)
+    .where(
+        suites.c.id == bindparam("of_suite"), suites.c.updated_at <= bindparam("new_updated_at", type_=UtcDateTime())
+    )
+    .values(
+        status=bindparam("new_status"),
+        outcome=bindparam("new_outcome"),
+        updated_at=bindparam("new_updated_at", type_=UtcDateTime()),
+    )
+)
+
+
+class SuiteStore:
+    """Keeps suites. Their workflows write as things happen, each write idempotent; everybody else reads here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert_suite = insert_new(database, suites, key=["id"])
+        self._insert_session = insert_new(database, sessions, key=["id"])
+        self._insert_run = insert_new(database, runs, key=["suite_id", "scenario", "repeat"])
+
+    async def create(self, suite: NewSuite) -> StoredSuite:
+        """Write a suite down before its workflow starts. One of this id that is there already stays as it is."""
+
+        def work(connection: Connection) -> StoredSuite:
+            connection.execute(self._insert_suite, _suite_values(suite))
+            key = {"suite_id": suite.id, "organization_id": suite.organization_id}
+            return _suite(connection.execute(_BY_ID, key).one())
+
+        return await self._database.write(work)
+
+    async def discard_unstarted(self, suite_id: str) -> None:
+        """Take back a suite whose workflow could not be started."""
+        statement = suites.delete().where(suites.c.id == suite_id)
+        await self._database.write(lambda connection: connection.execute(statement).close(), one_by_one=True)
+
+    async def find(self, organization_id: str, suite_id: str) -> StoredSuite | None:
+        """The organization's suite of this id."""
+        key = {"organization_id": organization_id, "suite_id": suite_id}
+        row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
+        return _suite(row) if row is not None else None
+
+    async def list(self, organization_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredSuite]:
+        """The organization's suites, newest first. Raises ValueError for a forged cursor."""
+        newest_first = (suites.c.created_at, suites.c.number)
+        statement = select(suites).where(suites.c.organization_id == organization_id)
+        if cursor is not None:
+            moment, number = moment_and_number_after(cursor)
+            older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
+            statement = statement.where(tuple_(*newest_first) < older)
+        statement = statement.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
+
+        def work(connection: Connection) -> list[StoredSuite]:
+            return [_suite(row) for row in connection.execute(statement)]
+
+        found = await self._database.read(work)
+        return page_of(found, limit, lambda suite: (suite.created_at, suite.number))
+
+    async def standing(self, suite_id: str) -> SuiteStanding:
+        """How far a suite is, and what it has used so far."""
+        key = {"suite_id": suite_id}
+
+        def work(connection: Connection) -> SuiteStanding:
+            spent = connection.execute(_SPENT, key).one()
+            return _standing(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
+
+        return await self._database.read(work)
+
+    async def runs(self, suite_id: str) -> Sequence[StoredRun]:
+        """Every run that was started, in the order of the plan as far as it was kept."""
+        rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
+        return [_run(row) for row in rows]
+
+    async def begin_run(self, begun: BeginRunInput) -> None:
+        """Write down a run and its session, unless they are there already."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._insert_session, _session_values(begun))
+            connection.execute(self._insert_run, _run_values(begun))
+
+        await self._database.write(work)
+
+    async def record_run(self, done: RecordRunInput) -> RunPrice:
+        """Write down what came of a run, unless that was done before, and tell what it has cost."""
+
+        def work(connection: Connection) -> RunPrice:
+            bought = _replies(connection, done.session_id)
+            values = {
+                "of_suite": done.suite_id,
+                "of_scenario": done.run.scenario,
+                "of_repeat": done.run.repeat,
+                "new_outcome": done.verdict.outcome,
+                "new_verdict": done.verdict.model_dump_json(),
+                "new_error": done.error,
+                "new_turns": connection.execute(_TURNS, {"session_id": done.session_id}).scalar_one(),
+                "new_cost": merge_costs(reply.cost for reply in bought).model_dump_json(),
+                "new_ended_at": done.at,
+            }
+            connection.execute(_RECORD, values)
+            return _price(bought)
+
+        return await self._database.write(work)
+
+    async def price(self, session_id: str) -> RunPrice:
+        """What a session has cost by its saved steps: also what was not settled yet."""
+        return await self._database.read(lambda connection: _price(_replies(connection, session_id)))
+
+    async def note(self, noted: NoteSuiteInput) -> None:
+        """Write down how a suite stands, unless something newer is known."""
+        values = {
+            "of_suite": noted.suite_id,
+            "new_status": noted.status,
+            "new_outcome": noted.outcome,
+            "new_updated_at": noted.at,
+        }
+        await self._database.write(lambda connection: connection.execute(_NOTE, values).close(), one_by_one=True)
+
+
+def _replies(connection: Connection, session_id: str) -> list[ModelReply]:
+    found = connection.execute(_REPLIES, {"session_id": session_id}).scalars()
+    return [ModelReply.model_validate_json(reply) for reply in found]
+
+
+def _price(bought: Sequence[ModelReply]) -> RunPrice:
+    return RunPrice(
+        cost=merge_costs(reply.cost for reply in bought).total,
+        largest_call=max((reply.cost.total for reply in bought), default=None),
+    )
+
+
+def _standing(counts: Sequence[Row[Any]], closed_turns: int, spent: Decimal) -> SuiteStanding:
+    running = 0
+    tallies: dict[str, Tally] = {}
+    for scenario, outcome, number in counts:
+        tally = tallies.get(scenario, Tally())
+        tallies[scenario] = tally if outcome is None else tally.model_copy(update={outcome: number})
+        running += number if outcome is None else 0
+    return SuiteStanding(running=running, tallies=tallies, turns=closed_turns, cost=spent)
+
+
+def _suite_values(suite: NewSuite) -> dict[str, Any]:
+    budget = suite.suite.budget_usd
+    return {
+        "id": suite.id,
+        "organization_id": suite.organization_id,
+        "agent_id": suite.agent_id,
+        "agent_version": suite.agent_version,
+        "agent_name": suite.agent_name,
+        "name": suite.suite.name,
+        "definition": suite.suite.model_dump_json(),
+        "planned": suite.planned,
+        "seed": suite.suite.seed,
+        "budget_picodollars": None if budget is None else picodollars(budget),
+        "status": "running",
+        "outcome": None,
+        "created_at": suite.created_at,
+        "updated_at": suite.created_at,
+    }
+
+
+def _suite(row: Row[Any]) -> StoredSuite:
+    return StoredSuite(
+        id=row.id,
+        organization_id=row.organization_id,
+        agent_id=row.agent_id,
+        agent_version=row.agent_version,
+        agent_name=row.agent_name,
+        suite=Suite.model_validate_json(row.definition),
+        planned=row.planned,
+        created_at=row.created_at,
+        number=row.number,
+        status=row.status,
+        outcome=row.outcome,
+        updated_at=row.updated_at,
+    )
+
+
+def _session_values(begun: BeginRunInput) -> dict[str, Any]:
+    return {
+        "id": begun.session_id,
+        "organization_id": begun.organization_id,
+        "agent_id": begun.agent.id,
+        "agent_version": begun.agent.version,
+        "agent_name": begun.agent_name,
+        "agent_number": begun.agent_number,
+        "name": begun.name,
+        "model": begun.model,
+        "initial_context": begun.initial_context,
+        "annotations": {"suite": begun.suite_id, "scenario": begun.run.scenario, "repeat": begun.run.repeat},
+        "simulator": begun.simulator,
+        "suite_id": begun.suite_id,
+        "created_at": begun.at,
+        "event_count": 0,
+    }
+
+
+def _run_values(begun: BeginRunInput) -> dict[str, Any]:
+    return {
+        "suite_id": begun.suite_id,
+        "scenario": begun.run.scenario,
+        "repeat": begun.run.repeat,
+        "session_id": begun.session_id,
+        "turns": 0,
+        "started_at": begun.at,
+    }
+
+
+def _run(row: Row[Any]) -> StoredRun:
+    return StoredRun(
+        run=Run(scenario=row.scenario, repeat=row.repeat),
+        session_id=row.session_id,
+        verdict=Verdict.model_validate_json(row.verdict) if row.verdict is not None else None,
+        error=row.error,
+        turns=row.turns,
+        cost=Cost.model_validate_json(row.cost) if row.cost is not None else Cost(),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
