@@ -26,9 +26,10 @@ class PinnedAgent(Durable):
 
 
 class StartSuite(Durable):
-    """Everything a suite is made of. The models are what is taken where nothing in the suite names one.
+    """Everything a suite is made of. `model` is taken where neither suite nor agent names one.
 
-    `state` is what an earlier run of the workflow carries over.
+    `price_per_second` is the organization's when the suite was started, `state` what an earlier run of the workflow
+    carries over.
     """
 
     suite_id: str
@@ -37,6 +38,7 @@ class StartSuite(Durable):
     agent: PinnedAgent
     model: str
     timing: Timing = Timing()
+    price_per_second: Money | None = None
     state: SuiteState | None = None
 
 
@@ -138,6 +140,7 @@ def session_of(start: StartSuite, started: Started) -> StartSession:
         name=f"{scenario.id} {run.repeat}",
         initial_context=scenario.context,
         timing=start.timing,
+        price_per_second=start.price_per_second,
         suite_id=start.suite_id,
     )
 

@@ -74,7 +74,7 @@ _BY_ID = select(suites).where(
     suites.c.id == bindparam("suite_id"), suites.c.organization_id == bindparam("organization_id")
 )
 _COUNTS = (
-    select(runs.c.scenario, runs.c.outcome, func.count().label("runs"))
+    select(runs.c.scenario, runs.c.outcome, func.count())
     .where(runs.c.suite_id == bindparam("suite_id"))
     .group_by(runs.c.scenario, runs.c.outcome)
 )
@@ -236,7 +236,7 @@ def _price(bought: Sequence[ModelReply]) -> RunPrice:
     )
 
 
-def _standing(counts: Sequence[Row[Any]], closed_turns: int, spent: Decimal) -> SuiteStanding:
+def _standing(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int, spent: Decimal) -> SuiteStanding:
     running = 0
     tallies: dict[str, Tally] = {}
     for scenario, outcome, number in counts:

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from domain import commands, contracts, tools
+from domain import commands, contracts, suite_contracts, tools
 from domain.durable import Durable
 from domain.engine import Extracted
 from domain.refusals import Refusal
+from domain.suite import SuiteProgress
 from domain.views import SessionHead, TimelineView
 from tests.unit.contract_records import example_records
 
@@ -26,7 +27,7 @@ SNAPSHOT = Path(__file__).with_name("contracts.json")
 CONTRACTS: tuple[type[BaseModel], ...] = (
     *(
         each
-        for module in (commands, contracts, tools)
+        for module in (commands, contracts, suite_contracts, tools)
         for each in vars(module).values()
         if isclass(each) and issubclass(each, Durable) and each.__module__ == module.__name__
     ),
@@ -34,6 +35,7 @@ CONTRACTS: tuple[type[BaseModel], ...] = (
     SessionHead,
     TimelineView,
     Refusal,
+    SuiteProgress,
 )
 FOR_PEOPLE = ("title", "description", "default", "discriminator")
 VALUES = ("enum", "const")

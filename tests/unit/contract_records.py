@@ -28,6 +28,7 @@ from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
 from domain.views import head_of, view_of
 from tests.unit.conversation import Conversation, answered
+from tests.unit.suite_records import suite_records
 
 AGENT = AgentRef(id="agt_1", version=3)
 DEFINITION = AgentDefinition(
@@ -117,6 +118,7 @@ def example_records() -> dict[str, Durable]:
             initial_context={"first_name": "Ann"},
             timing=Timing(heartbeat=5),
             timeline=timeline,
+            suite_id="sui_1",
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
@@ -165,6 +167,7 @@ def example_records() -> dict[str, Durable]:
         head,
         view_of(timeline, DEFINITION, "run-1"),
         Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
+        *suite_records(AGENT, DEFINITION),
     )
     return {type(example).__name__: example for example in examples}
 

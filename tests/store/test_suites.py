@@ -1,0 +1,201 @@
+"""Suites and their runs: written as they come, at most once each, and read with what they have used."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.contracts import AgentRef
+from domain.scenario import Suite
+from domain.suite import Run, SuiteStatus, Tally, plan_of
+from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput
+from domain.verdicts import Outcome, Verdict
+from store.agents import StoredAgent
+from store.database import Database
+from store.ledger import LedgerStore
+from store.sessions import SessionStore
+from store.settlement import SettlementStore
+from store.steps import StepStore
+from store.suites import NewSuite, StoredSuite, SuiteStore
+from tests.store.conversations import (
+    ORGANIZATION,
+    START,
+    agent_in,
+    conversation,
+    reply,
+    save_step,
+    settling,
+)
+from tests.unit.suite_records import SUITE
+
+ANNA = Run(scenario="anna", repeat=1)
+
+
+@pytest.fixture
+async def agent(database: Database) -> StoredAgent:
+    return await agent_in(database)
+
+
+@pytest.fixture
+def store(database: Database) -> SuiteStore:
+    return SuiteStore(database)
+
+
+def new_suite(agent: StoredAgent, suite_id: str = "sui_1", *, minute: int = 0, suite: Suite = SUITE) -> NewSuite:
+    return NewSuite(
+        id=suite_id,
+        organization_id=agent.organization_id,
+        agent_id=agent.id,
+        agent_version=agent.version,
+        agent_name=agent.name,
+        suite=suite,
+        planned=len(plan_of(suite)),
+        created_at=START + timedelta(minutes=minute),
+    )
+
+
+def beginning(agent: StoredAgent, run: Run = ANNA, suite_id: str = "sui_1") -> BeginRunInput:
+    return BeginRunInput(
+        suite_id=suite_id,
+        run=run,
+        session_id=run.session_id(suite_id),
+        organization_id=ORGANIZATION,
+        agent=AgentRef(id=agent.id, version=agent.version),
+        agent_number=agent.number,
+        agent_name=agent.name,
+        name=f"{run.scenario} {run.repeat}",
+        model="demo",
+        initial_context={"first_name": "Anna"},
+        simulator={"enabled": True},
+        at=START,
+    )
+
+
+def recording(run: Run = ANNA, outcome: Outcome = "passed", suite_id: str = "sui_1") -> RecordRunInput:
+    return RecordRunInput(
+        suite_id=suite_id,
+        run=run,
+        session_id=run.session_id(suite_id),
+        organization_id=ORGANIZATION,
+        verdict=Verdict(outcome=outcome),
+        at=START + timedelta(minutes=5),
+    )
+
+
+def noting(status: SuiteStatus, *, minute: int, outcome: Outcome | None = None) -> NoteSuiteInput:
+    return NoteSuiteInput(suite_id="sui_1", status=status, outcome=outcome, at=START + timedelta(minutes=minute))
+
+
+async def created(store: SuiteStore, agent: StoredAgent) -> StoredSuite:
+    return await store.create(new_suite(agent))
+
+
+async def test_suite_is_found_as_it_was_written_and_only_by_its_organization(
+    store: SuiteStore, agent: StoredAgent
+) -> None:
+    suite = await created(store, agent)
+    assert suite.suite == SUITE
+    assert (suite.status, suite.outcome, suite.planned) == ("running", None, 2)
+    assert await store.find(ORGANIZATION, "sui_1") == suite
+    assert await store.find("org_other", "sui_1") is None
+
+
+async def test_suite_that_is_created_again_stays_as_it_is(store: SuiteStore, agent: StoredAgent) -> None:
+    suite = await created(store, agent)
+    other = new_suite(agent, minute=3, suite=SUITE.model_copy(update={"name": "another"}))
+    assert await store.create(other) == suite
+
+
+async def test_suites_are_listed_newest_first_page_by_page(store: SuiteStore, agent: StoredAgent) -> None:
+    for minute, suite_id in enumerate(["sui_1", "sui_2", "sui_3"]):
+        await store.create(new_suite(agent, suite_id, minute=minute))
+    page = await store.list(ORGANIZATION, limit=2)
+    rest = await store.list(ORGANIZATION, limit=2, cursor=page.next_cursor)
+    assert [suite.id for suite in (*page.items, *rest.items)] == ["sui_3", "sui_2", "sui_1"]
+    assert rest.next_cursor is None
+    assert (await store.list("org_other", limit=2)).items == ()
+
+
+async def test_suite_that_was_not_started_is_taken_back(store: SuiteStore, agent: StoredAgent) -> None:
+    await created(store, agent)
+    await store.discard_unstarted("sui_1")
+    assert await store.find(ORGANIZATION, "sui_1") is None
+
+
+async def test_run_that_begins_twice_is_there_once_with_its_session(
+    database: Database, store: SuiteStore, agent: StoredAgent
+) -> None:
+    await created(store, agent)
+    for _ in range(2):
+        await store.begin_run(beginning(agent))
+    (run,) = await store.runs("sui_1")
+    assert (run.run, run.verdict, run.ended_at) == (ANNA, None, None)
+    session = await SessionStore(database).find(ORGANIZATION, run.session_id)
+    assert session is not None
+    assert (session.suite_id, session.simulator, session.name) == ("sui_1", {"enabled": True}, "anna 1")
+    assert (await store.standing("sui_1")).running == 1
+
+
+async def test_record_of_a_run_counts_what_was_bought_and_the_first_one_stays(
+    database: Database, store: SuiteStore, agent: StoredAgent
+) -> None:
+    await created(store, agent)
+    await store.begin_run(beginning(agent))
+    session_id = ANNA.session_id("sui_1")
+    steps = StepStore(database)
+    for number, cost in enumerate(["0.01", "0.05", "0.02"]):
+        await save_step(steps, f"turn_{number}", session_id=session_id, bought=reply(cost=Decimal(cost)))
+    turns = conversation(3)
+    await SettlementStore(database).settle(settling(*turns, session_id=session_id))
+    price = await store.record_run(recording(outcome="failed"))
+    assert (price.cost, price.largest_call) == (Decimal("0.08"), Decimal("0.05"))
+    assert await store.record_run(recording(outcome="passed")) == price
+    (run,) = await store.runs("sui_1")
+    assert run.verdict == Verdict(outcome="failed")
+    assert (run.turns, run.cost.total) == (3, Decimal("0.08"))
+
+
+async def test_standing_is_that_of_the_ledger_while_runs_go_on(
+    database: Database, store: SuiteStore, agent: StoredAgent
+) -> None:
+    await created(store, agent)
+    await store.create(new_suite(agent, "sui_2"))
+    for suite_id in ("sui_1", "sui_2"):
+        await store.begin_run(beginning(agent, suite_id=suite_id))
+    session_id = ANNA.session_id("sui_1")
+    await save_step(StepStore(database), "turn_0", session_id=session_id, bought=reply(cost=Decimal("0.01")))
+    await SettlementStore(database).settle(settling(*conversation(2), session_id=session_id))
+    standing = await store.standing("sui_1")
+    assert (standing.running, standing.turns, standing.cost) == (1, 2, Decimal("0.01"))
+    other = await store.standing("sui_2")
+    assert (other.running, other.turns, other.cost) == (1, 0, Decimal(0))
+    rows = (await LedgerStore(database).rows(ORGANIZATION, limit=10)).items
+    assert {row.suite_id for row in rows} == {"sui_1"}
+
+
+async def test_standing_tells_the_outcomes_of_every_scenario(store: SuiteStore, agent: StoredAgent) -> None:
+    await created(store, agent)
+    found: list[tuple[str, int, Outcome | None]] = [
+        ("anna", 1, "passed"),
+        ("anna", 2, "failed"),
+        ("anna", 3, "passed"),
+        ("ben", 1, "inconclusive"),
+        ("ben", 2, None),
+    ]
+    for scenario, repeat, outcome in found:
+        run = Run(scenario=scenario, repeat=repeat)
+        await store.begin_run(beginning(agent, run))
+        if outcome is not None:
+            await store.record_run(recording(run, outcome))
+    standing = await store.standing("sui_1")
+    assert standing.tallies == {"anna": Tally(passed=2, failed=1), "ben": Tally(inconclusive=1)}
+    assert standing.running == 1
+
+
+async def test_note_that_comes_late_does_not_undo_a_newer_one(store: SuiteStore, agent: StoredAgent) -> None:
+    await created(store, agent)
+    await store.note(noting("completed", minute=9, outcome="passed"))
+    await store.note(noting("paused", minute=5))
+    suite = await store.find(ORGANIZATION, "sui_1")
+    assert suite is not None
+    assert (suite.status, suite.outcome, suite.updated_at) == ("completed", "passed", START + timedelta(minutes=9))
