@@ -12,11 +12,20 @@ from api import agents, framework_errors, health, openapi, records, sessions, us
 from api.body_limit import BodyLimit
 from api.compat.routes import router as text_chat
 from api.observing import Observing
+from api.openai.routes import router as chat_protocol
 from api.services import build_services
 from playhead.settings import Settings, is_loopback
 from store.database import Database
 
-_ROUTERS: Final = (sessions.router, records.router, agents.router, usage.router, health.router, text_chat)
+_ROUTERS: Final = (
+    sessions.router,
+    records.router,
+    agents.router,
+    usage.router,
+    health.router,
+    text_chat,
+    chat_protocol,
+)
 
 
 def create_app(settings: Settings, *, client: Client, database: Database) -> FastAPI:

@@ -37,7 +37,7 @@ def install(app: FastAPI) -> None:
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _problem_of(error).response()
+    return validation_problem(error).response()
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -47,7 +47,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     detail = str(error.detail)
     code = _CODES.get(error.status_code)
     if error.status_code == 400:
-        return Problem("invalid_request", f"The body could not be read: {detail}").response()
+        return unreadable_body(detail).response()
     if code is None:
         return plain_problem(error.status_code, detail, error.headers)
     if code == "not_found":
@@ -58,10 +58,21 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 async def _answer_store_unavailable(request: Request, error: Exception) -> Response:
-    return unavailable("store", "The store cannot be reached. Nothing was accepted; try again in a second.").response()
+    return store_unavailable().response()
 
 
-def _problem_of(error: RequestValidationError) -> Problem:
+def store_unavailable() -> Problem:
+    """The answer while the store is away."""
+    return unavailable("store", "The store cannot be reached. Nothing was accepted; try again in a second.")
+
+
+def unreadable_body(detail: str) -> Problem:
+    """The answer to a body that broke off or is no JSON."""
+    return Problem("invalid_request", f"The body could not be read: {detail}")
+
+
+def validation_problem(error: RequestValidationError) -> Problem:
+    """The answer to a request of the wrong form, with every place that is at fault."""
     faults: Sequence[Any] = error.errors()
     first = faults[0]
     if first["type"] == "json_invalid":

@@ -39,16 +39,15 @@ class Messages:
 
         Raises Problem when the message is refused, the turn fails at the model, or the wait ends first.
         """
-        try:
-            result = await self._send(session, command)
-        except SessionClosed:
-            turn = await self._turn_of_closed(session, command)
-            return self._unless_failed(turn, await self._timelines.recorded(session))
-        except WaitEnded:
-            turn = await self._turn_after_the_wait(session, command)
-            return self._unless_failed(turn, await self._timelines.now(session))
-        turn = _with_words(result.turn, command)
-        return self._unless_failed(turn, await self._timelines.after(session, result, turn))
+        turn, result = await self._answered(session, command)
+        if result is None:
+            return await self._timelines.now(session)
+        return await self._timelines.after(session, result, turn)
+
+    async def reply(self, session: StoredSession, command: SendMessage) -> Turn:
+        """Say something and wait for the reply; only the turn it is in. Raises as `answer` does."""
+        turn, _ = await self._answered(session, command)
+        return turn
 
     async def accept(self, session: StoredSession, command: SendMessage) -> Accepted:
         """Say something and wait only until it is accepted."""
@@ -61,6 +60,20 @@ class Messages:
         except WaitEnded as error:
             raise self._not_taken_yet(command) from error
         return Accepted(turn_id=result.turn.id, revision=result.head.revision)
+
+    async def _answered(self, session: StoredSession, command: SendMessage) -> tuple[Turn, SendMessageResult | None]:
+        """The turn that answers a message, with what Temporal said about it unless the answer came another way."""
+        result = None
+        try:
+            result = await self._send(session, command)
+        except SessionClosed:
+            turn = await self._turn_of_closed(session, command)
+        except WaitEnded:
+            turn = await self._turn_after_the_wait(session, command)
+        else:
+            turn = _with_words(result.turn, command)
+        self._require_answered(turn)
+        return turn, result
 
     async def _send(self, session: StoredSession, command: SendMessage) -> SendMessageResult:
         await self._require_affordable(session, command)
@@ -132,7 +145,7 @@ class Messages:
             message_id=command.message_id,
         )
 
-    def _unless_failed(self, turn: Turn, snapshot: Snapshot) -> Snapshot:
+    def _require_answered(self, turn: Turn) -> None:
         self._metrics.count_turn(turn.status)
         if turn.status == "failed":
             raise Problem(
@@ -140,7 +153,6 @@ class Messages:
                 f"{turn.error or 'The turn failed.'} The session goes on from the turn before: send the next message.",
                 turn=representations.Turn.model_validate(turn),
             )
-        return snapshot
 
 
 def _with_words(turn: Turn, command: SendMessage) -> Turn:

@@ -21,6 +21,11 @@ _NAME_CHARACTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without 0 and O, 1 and I: names are read out aloud."""
 
 
+def new_session_id() -> str:
+    """An id that no other session has."""
+    return f"ses_{token_hex(12)}"
+
+
 class Opening:
     """Starts sessions. A session that Temporal did not take leaves nothing behind."""
 
@@ -43,14 +48,18 @@ class Opening:
         self._model = model
         self._timing = timing
 
-    async def open(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+    async def open(
+        self, organization_id: str, wanted: NewSession, *, session_id: str | None = None
+    ) -> tuple[StoredSession, Snapshot]:
         """Open a session and wait for the greeting. A greeting that failed at the model is shown, as any turn is.
+
+        `session_id` is given by callers who must find the same session again when they repeat the call.
 
         Raises Problem("quota_exceeded") when the organization may not spend more, Problem("not_found") for an unknown
         agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but has not
         greeted in time.
         """
-        session, start = await self._written_down(organization_id, wanted)
+        session, start = await self._written_down(organization_id, wanted, session_id)
         try:
             await self._conversations.open(start)
         except WaitEnded:
@@ -70,13 +79,15 @@ class Opening:
             raise await self._taken_back(session, error) from error
         return session, await self._timelines.recorded(session)
 
-    async def _written_down(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, StartSession]:
+    async def _written_down(
+        self, organization_id: str, wanted: NewSession, session_id: str | None = None
+    ) -> tuple[StoredSession, StartSession]:
         terms = await self._budgets.require(organization_id)
         agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
         if agent is None:
             version = f", version {wanted.agent.version}" if wanted.agent.version else ""
             raise not_found("agent", f"{wanted.agent.id}{version}")
-        row = self._row(organization_id, agent, wanted)
+        row = self._row(session_id or new_session_id(), organization_id, agent, wanted)
         session = await self._sessions.create(row)
         self._timelines.remember(session)
         limits = wanted.limits_over(agent.definition.limits)
@@ -92,9 +103,9 @@ class Opening:
             price_per_second=terms.price_per_second,
         )
 
-    def _row(self, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
+    def _row(self, session_id: str, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
         return SessionRow(
-            id=f"ses_{token_hex(12)}",
+            id=session_id,
             organization_id=organization_id,
             agent_id=agent.id,
             agent_version=agent.version,

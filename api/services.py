@@ -14,6 +14,7 @@ from api.conversations import Conversations
 from api.messages import Messages
 from api.moves import Moves
 from api.observing import Metrics
+from api.openai.conversing import Conversing
 from api.opening import Opening
 from api.session_answers import SessionAnswers
 from api.timelines import Timelines
@@ -36,6 +37,7 @@ class Services:
     availability: Availability
     comparing: Comparing
     conversations: Conversations
+    conversing: Conversing
     doorkeeper: Doorkeeper
     ledger: LedgerStore
     messages: Messages
@@ -55,6 +57,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
     conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.wait_seconds)
     timelines = Timelines(conversations, sessions, agents, availability)
     budgets = Budgets(OrganizationStore(database))
+    messages = Messages(conversations, timelines, sessions, budgets, metrics)
     opening = Opening(
         conversations, timelines, sessions, agents, budgets, model=settings.model, timing=settings.timing()
     )
@@ -64,9 +67,10 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         availability=availability,
         comparing=Comparing(timelines, sessions),
         conversations=conversations,
+        conversing=Conversing(messages, opening, timelines, agents),
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
         ledger=ledger,
-        messages=Messages(conversations, timelines, sessions, budgets, metrics),
+        messages=messages,
         metrics=metrics,
         moves=Moves(conversations, timelines),
         opening=opening,

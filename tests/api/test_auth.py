@@ -77,12 +77,20 @@ async def test_keyless_calls_are_the_organization_dev_on_this_machine_only(desk:
         async with open_desk.stranger() as nobody:
             await nobody.push(library(name="of-dev"))
             assert texts_of_names(await nobody.items("/v1/agents")) == ["of-dev"]
-        async with open_desk.stranger(Host="evil.example") as rebound:
-            problem(await rebound.get("/v1/agents"), 401, "unauthenticated")
+        async with open_desk.stranger(Authorization="Bearer dev") as must_send_one:
+            assert texts_of_names(await must_send_one.items("/v1/agents")) == ["of-dev"]
+        for headers in ({}, {"Authorization": "Bearer dev"}):
+            async with open_desk.stranger(Host="evil.example", **headers) as rebound:
+                problem(await rebound.get("/v1/agents"), 401, "unauthenticated")
         async with open_desk.stranger(Authorization="Bearer phk_wrong") as mistaken:
             problem(await mistaken.get("/v1/agents"), 401, "unauthenticated")
         async with open_desk.caller() as holder:
             assert await holder.items("/v1/agents") == []
+
+
+async def test_dev_is_no_key_where_keys_are_asked_for(desk: Desk) -> None:
+    async with desk.stranger(Authorization="Bearer dev") as stranger:
+        problem(await stranger.get("/v1/agents"), 401, "unauthenticated")
 
 
 async def test_keyless_calls_from_other_machines_are_no_way_to_start(desk: Desk) -> None:

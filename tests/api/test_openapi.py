@@ -11,12 +11,15 @@ from api import representations
 from api.app import create_app
 from api.bodies import EndBody, NewMessage, NewSession, RewindBody
 from api.compat import forms
+from api.openai import forms as chat_forms
 from api.problems import KINDS
 from domain.agent import parse_definition
 from store.database import Database
 from tests.api.conftest import quick_settings
 from tests.api.desk import Desk, Json, done
 
+OF_CHAT_PROTOCOL = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
+"""Their errors have OpenAI's form."""
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -75,6 +78,9 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/rewind",
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/end",
         "GET /api/v1/workflow/{workflow_id}/runs/{run_id}",
+        "POST /v1/chat/completions",
+        "GET /v1/models",
+        "GET /v1/models/{model}",
         "GET /v1/usage",
         "GET /v1/usage/ledger",
         "GET /healthz",
@@ -116,6 +122,9 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json)
             for content_type, content in response.get("content", {}).items():
                 if int(status) >= 400 and " /api/" in name:
                     assert (content_type, set(content["example"])) == ("application/json", {"detail"}), (name, status)
+                elif int(status) >= 400 and name in OF_CHAT_PROTOCOL:
+                    assert content_type == "application/json", (name, status)
+                    assert all(set(example["value"]) == {"error"} for example in content["examples"].values())
                 elif int(status) >= 400:
                     assert content_type == "application/problem+json", (name, status)
                     assert all(example["value"]["status"] == int(status) for example in content["examples"].values())
@@ -146,9 +155,15 @@ def test_examples_of_the_compatible_routes_are_what_is_answered() -> None:
         assert model.model_validate(example).model_dump(mode="json") == example
 
 
+def test_examples_of_the_chat_protocol_are_what_is_answered() -> None:
+    for model in (chat_forms.ChatCompletion, chat_forms.ChatCompletionChunk, chat_forms.ModelList):
+        (example,) = model.model_json_schema()["examples"]
+        assert model.model_validate(example).model_dump(mode="json") == example
+
+
 def test_examples_of_bodies_are_taken() -> None:
     compatible = (forms.CreateBody, forms.MessageBody, forms.RewindBody, forms.EndBody)
-    for model in (NewSession, NewMessage, RewindBody, EndBody, *compatible):
+    for model in (NewSession, NewMessage, RewindBody, EndBody, chat_forms.ChatRequest, *compatible):
         (example,) = model.model_json_schema()["examples"]
         model.model_validate(example)
 

@@ -1,0 +1,340 @@
+"""The chat protocol without streams, by the official client: sessions, agreement, refusals, and what it costs."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import openai
+import pytest
+import pytest_asyncio
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+from playhead.client import AsyncPlayhead
+from tests.api.agents import library
+from tests.api.desk import Caller, Desk, texts
+from tests.provider import Calls, Refuses, Says, ScriptedModel
+from tests.waiting import eventually
+
+PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
+BOOKING_LINE = Path(__file__).parents[3] / "examples" / "agents" / "booking-line.yaml"
+
+Messages = list[ChatCompletionMessageParam]
+Scripted = Callable[..., ScriptedModel]
+
+
+@pytest_asyncio.fixture
+async def official(desk: Desk, caller: Caller) -> AsyncIterator[AsyncOpenAI]:
+    """The official client, as anybody sets it up; it does not try again, so that every refusal is seen."""
+    async with AsyncOpenAI(base_url=f"{desk.url}/v1", api_key=key_of(caller), max_retries=0) as client:
+        yield client
+
+
+def key_of(caller: Caller) -> str:
+    """The API key that somebody has."""
+    return str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
+
+
+def user(text: str) -> ChatCompletionMessageParam:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> ChatCompletionMessageParam:
+    return {"role": "assistant", "content": text}
+
+
+def reply(completion: ChatCompletion) -> str:
+    """What the agent said."""
+    return completion.choices[0].message.content or ""
+
+
+def session_of(completion: ChatCompletion) -> str:
+    """The session that a completion names."""
+    assert completion.metadata is not None
+    assert (completion.model_extra or {})["session_id"] == completion.metadata["session_id"]
+    return completion.metadata["session_id"]
+
+
+def error_of(error: openai.APIStatusError) -> tuple[int, str | None, str | None, str | None]:
+    return error.status_code, error.type, error.code, error.param
+
+
+async def test_a_conversation_without_a_session_begins_one_and_goes_on_in_it(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("For how many?"), Says("At what time?"))
+    agent = await caller.push(library(model.string))
+    said: Messages = [user("A table, please.")]
+    answer = await official.chat.completions.with_raw_response.create(
+        model="library", messages=said, metadata={"ticket": "T-1"}, temperature=0.3, max_tokens=99
+    )
+    first = answer.parse()
+    session_id = session_of(first)
+    assert answer.headers["X-Session-Id"] == session_id
+    assert (reply(first), first.choices[0].finish_reason) == ("For how many?", "stop")
+    assert first.model == f"library@{agent['version']}"
+    assert first.usage is not None
+    assert (first.usage.prompt_tokens, first.usage.completion_tokens, first.usage.total_tokens) == (11, 7, 18)
+
+    said += [assistant(reply(first)), user("Four.")]
+    second = await official.chat.completions.create(model="library", messages=said, metadata={"session_id": session_id})
+    assert session_of(second) == session_id
+    assert [asked.conversation[-1] for asked in model.journal] == [("user", "A table, please."), ("user", "Four.")]
+    session = await caller.session(session_id)
+    assert texts(session)[1:] == [("A table, please.", "For how many?"), ("Four.", "At what time?")]
+    assert session["annotations"] == {"ticket": "T-1"}
+    assert len(await caller.recorded(session_id, turns=3)) == 3
+
+
+async def test_what_happens_inside_the_agent_stays_inside_and_is_counted(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Calls("farewell", text="Of course."), Says("Goodbye!"))
+    await caller.push(library(model.string))
+    completion = await official.chat.completions.create(model="library", messages=[user("I must leave.")])
+    assert completion.choices[0].message.tool_calls is None
+    assert completion.choices[0].finish_reason == "stop"
+    assert reply(completion).split() == ["Of", "course.", "Goodbye!"]
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == 36
+    assert completion.metadata is not None
+    assert completion.metadata["node_id"] == "goodbye"
+
+    with pytest.raises(openai.APIStatusError) as ended:
+        await official.chat.completions.create(
+            model="library", messages=[user("One more thing.")], extra_headers={"X-Session-Id": session_of(completion)}
+        )
+    assert error_of(ended.value) == (410, "invalid_request_error", "session_ended", None)
+
+
+async def test_a_request_without_a_user_message_is_answered_with_the_greeting(
+    official: AsyncOpenAI, caller: Caller
+) -> None:
+    await caller.push(library())
+    greeted = await official.chat.completions.create(
+        model="library", messages=[], extra_body={"initial_context": {"time_of_day": "evening"}}
+    )
+    assert reply(greeted) == "Good evening, this is the town library."
+    said: Messages = [assistant(reply(greeted)), user("Hello")]
+    headers = {"X-Session-Id": session_of(greeted)}
+    completion = await official.chat.completions.create(model="library", messages=said, extra_headers=headers)
+    assert reply(completion) == "You said: Hello"
+    with pytest.raises(openai.BadRequestError) as nothing:
+        await official.chat.completions.create(model="library", messages=[], extra_headers=headers)
+    assert nothing.value.code == "nothing_to_say"
+
+
+async def test_system_messages_are_a_variable_of_the_agents_templates(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted()
+    await caller.push(library(model.string, prompt="You speak for the library. {{system_message | Be kind.}}"))
+    system: ChatCompletionMessageParam = {"role": "system", "content": "Speak in rhymes."}
+    first = await official.chat.completions.create(model="library", messages=[system, user("Hello")])
+    assert "You speak for the library. Speak in rhymes." in model.journal[0].instructions
+    headers = {"X-Session-Id": session_of(first)}
+    await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
+    system["content"] = "Speak in prose."
+    with pytest.raises(openai.ConflictError) as refused:
+        await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
+    assert refused.value.code == "conversation_mismatch"
+
+
+async def test_a_session_that_took_no_system_message_does_not_mind_one(official: AsyncOpenAI, caller: Caller) -> None:
+    await caller.push(library())
+    session = await caller.open("library")
+    completion = await official.chat.completions.create(
+        model="library",
+        messages=[{"role": "developer", "content": "You are a helpful assistant."}, user("Hello")],
+        metadata={"session_id": session["id"]},
+    )
+    assert reply(completion) == "You said: Hello"
+
+
+async def test_a_conversation_that_contradicts_the_session_is_refused_and_says_nothing(
+    official: AsyncOpenAI, caller: Caller
+) -> None:
+    await caller.push(library())
+    first = await official.chat.completions.create(model="library", messages=[user("Hello")])
+    headers = {"X-Session-Id": session_of(first)}
+    for believed in ([user("Hello"), assistant("Something else")], [user("Bye"), assistant(reply(first))]):
+        with pytest.raises(openai.ConflictError) as refused:
+            await official.chat.completions.create(
+                model="library", messages=[*believed, user("More")], extra_headers=headers
+            )
+        assert error_of(refused.value) == (409, "conflict_error", "conversation_mismatch", "messages")
+        assert refused.value.response.headers["x-session-id"] == session_of(first)
+        assert refused.value.response.headers["x-should-retry"] == "false"
+    assert len((await caller.session(session_of(first)))["turns"]) == 2
+    with pytest.raises(openai.ConflictError) as unnamed:
+        await official.chat.completions.create(
+            model="library", messages=[user("Hello"), assistant(reply(first)), user("More")]
+        )
+    assert "metadata.session_id" in unnamed.value.message
+    await caller.recorded(session_of(first), turns=2)
+    assert len(await caller.items("/v1/sessions")) == 1
+
+
+async def test_a_rewind_is_what_the_client_has_to_believe_next(official: AsyncOpenAI, caller: Caller) -> None:
+    await caller.push(library())
+    first = await official.chat.completions.create(model="library", messages=[user("One")])
+    headers = {"X-Session-Id": session_of(first)}
+    said: Messages = [user("One"), assistant(reply(first))]
+    await official.chat.completions.create(model="library", messages=[*said, user("Two")], extra_headers=headers)
+    session = await caller.session(session_of(first))
+    await caller.rewind(session["id"], session["turns"][1]["id"])
+    again = await official.chat.completions.create(
+        model="library", messages=[*said, user("Three")], extra_headers=headers
+    )
+    assert reply(again) == "You said: Three"
+
+
+async def test_a_repeated_request_with_its_key_gives_the_same_reply_in_the_same_session(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("Once."), Says("Twice."))
+    await caller.push(library(model.string))
+    key = {"Idempotency-Key": "attempt-1"}
+    first = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
+    again = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
+    assert (session_of(again), again.id, reply(again)) == (session_of(first), first.id, "Once.")
+
+    headers = {"Idempotency-Key": "attempt-2", "X-Session-Id": session_of(first)}
+    said: Messages = [user("Hello"), assistant("Once."), user("More")]
+    second = await official.chat.completions.create(model="library", messages=said, extra_headers=headers)
+    third = await official.chat.completions.create(model="library", messages=said, extra_headers=headers)
+    assert (third.id, reply(third)) == (second.id, "Twice.")
+    assert len(model.journal) == 2
+    with pytest.raises(openai.ConflictError) as other:
+        await official.chat.completions.create(model="library", messages=[user("Other")], extra_headers=headers)
+    assert other.value.code == "idempotency_mismatch"
+
+
+async def test_a_key_belongs_to_its_organization(desk: Desk, official: AsyncOpenAI, caller: Caller) -> None:
+    await caller.push(library())
+    key = {"Idempotency-Key": "attempt-1"}
+    mine = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
+    async with desk.caller() as neighbour:
+        await neighbour.push(library())
+        theirs = await neighbour.http.post(
+            "/v1/chat/completions", json={"model": "library", "messages": [user("Hello")]}, headers=key
+        )
+    assert theirs.status_code == 200
+    assert theirs.json()["session_id"] != session_of(mine)
+
+
+async def test_a_turn_that_fails_at_the_model_names_its_session(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Refuses(400), Says("Here again."))
+    await caller.push(library(model.string))
+    with pytest.raises(openai.InternalServerError) as failed:
+        await official.chat.completions.create(model="library", messages=[user("Hello")])
+    assert error_of(failed.value) == (502, "server_error", "model_failed", None)
+    headers = {"X-Session-Id": failed.value.response.headers["x-session-id"]}
+    again = await official.chat.completions.create(
+        model="library", messages=[user("Hello"), user("Hello?")], extra_headers=headers
+    )
+    assert reply(again) == "Here again."
+
+
+async def test_refusals_have_the_form_and_the_status_that_clients_know(
+    desk: Desk, official: AsyncOpenAI, caller: Caller
+) -> None:
+    await caller.push(library())
+    create = official.chat.completions.create
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await create(model="bookshop", messages=[user("Hello")])
+    assert error_of(unknown.value) == (404, "invalid_request_error", "model_not_found", "model")
+    with pytest.raises(openai.NotFoundError) as nowhere:
+        await create(model="library", messages=[user("Hello")], metadata={"session_id": "ses_none"})
+    assert nowhere.value.code == "not_found"
+    with pytest.raises(openai.BadRequestError) as several:
+        await create(model="library", messages=[user("Hello")], n=2)
+    assert error_of(several.value) == (400, "invalid_request_error", "unsupported_parameter", "n")
+    with pytest.raises(openai.UnprocessableEntityError) as wrong:
+        await create(model="library", messages=[{"role": "king", "content": "Hello"}])  # type: ignore[misc, list-item]
+    assert error_of(wrong.value) == (422, "invalid_request_error", "validation_error", "messages[0].role")
+    with pytest.raises(openai.BadRequestError) as torn:
+        await create(
+            model="library",
+            messages=[user("Hello")],
+            metadata={"session_id": "ses_one"},
+            extra_headers={"X-Session-Id": "ses_two"},
+        )
+    assert torn.value.param == "metadata.session_id"
+    with pytest.raises(openai.AuthenticationError) as stranger:
+        await official.with_options(api_key="phk_wrong").chat.completions.create(model="library", messages=[user("Hi")])
+    assert stranger.value.type == "authentication_error"
+    broken = await caller.http.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
+    assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_request")
+    with pytest.raises(openai.APIStatusError) as large:
+        await create(model="library", messages=[{"role": "system", "content": "x" * 70_000}, user("Hello")])
+    assert (large.value.status_code, large.value.code) == (413, "too_large")
+    assert await caller.items("/v1/sessions") == []
+
+
+async def test_a_session_keeps_its_agent_and_its_version(official: AsyncOpenAI, caller: Caller) -> None:
+    old = await caller.push(library())
+    await caller.push(library(prompt="Another prompt."))
+    await caller.push(library(name="bookshop"))
+    first = await official.chat.completions.create(model=f"{old['id']}@1", messages=[user("Hello")])
+    assert first.model == "library@1"
+    headers = {"X-Session-Id": session_of(first)}
+    later = await official.chat.completions.create(model="library", messages=[user("More")], extra_headers=headers)
+    assert later.model == "library@1"
+    for other in ("bookshop", "library@2"):
+        with pytest.raises(openai.ConflictError) as refused:
+            await official.chat.completions.create(model=other, messages=[user("More")], extra_headers=headers)
+        assert (refused.value.code, refused.value.param) == ("conversation_mismatch", "model")
+
+
+async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller) -> None:
+    agent = await caller.push(library())
+    await caller.push(library(name="town/hall@2"))
+    assert [model.id async for model in official.models.list()] == ["town/hall@2", "library"]
+    assert (await official.models.retrieve("library@1")).id == "library"
+    assert (await official.models.retrieve(agent["id"])).id == "library"
+    assert (await official.models.retrieve("town/hall@2")).owned_by == "playhead"
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await official.models.retrieve("library@9")
+    assert unknown.value.code == "model_not_found"
+
+
+async def test_a_streamed_reply_is_the_reply_in_pieces(official: AsyncOpenAI, caller: Caller) -> None:
+    await caller.push(library())
+    async with official.chat.completions.stream(
+        model="library", messages=[user("Hello")], stream_options={"include_usage": True}
+    ) as stream:
+        events = [event.chunk async for event in stream if event.type == "chunk"]
+        completion = await stream.get_final_completion()
+    assert completion.choices[0].message.content == "You said: Hello"
+    assert events[0].choices[0].delta.role == "assistant"
+    assert {event.id for event in events} == {completion.id}
+    assert [event.choices[0].finish_reason for event in events if event.choices][-1] == "stop"
+    assert events[-1].choices == []
+    assert events[-1].usage is not None
+    assert events[-1].usage.total_tokens == 18
+    raw = await caller.http.post(
+        "/v1/chat/completions", json={"model": "library", "messages": [user("Hello")], "stream": True}
+    )
+    assert raw.headers["content-type"].startswith("text/event-stream")
+    *_, last, done, end = raw.text.split("\n\n")
+    assert (done, end) == ("data: [DONE]", "")
+    told = json.loads(last.removeprefix("data: "))
+    assert (told["choices"][0]["delta"], told["choices"][0]["finish_reason"]) == ({}, "stop")
+    assert told["session_id"] == raw.headers["x-session-id"]
+    assert "usage" not in told
+
+
+async def test_the_example_of_the_documentation_runs(desk: Desk, caller: Caller) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    async with AsyncPlayhead(desk.url, key_of(caller)) as playhead:
+        await playhead.agents.push(BOOKING_LINE.read_bytes())
+    here = example.replace("http://localhost:8080", desk.url).replace('"dev"', repr(key_of(caller)))
+    assert here.count(desk.url) == 1
+    await asyncio.to_thread(exec, compile(here, PAGE.name, "exec"), {})
+    session = await eventually(lambda: caller.items("/v1/sessions"))
+    assert texts(await caller.session(session[0]["id"]))[2] == ("At seven.", "You said: At seven.")
