@@ -13,7 +13,7 @@ from activities.heartbeats import heartbeats
 from domain.agent import AgentDefinition
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, tool_behind
-from domain.tools import CallToolInput, CallToolResult, ToolError, idempotency_key
+from domain.tools import CallHeartbeat, CallToolInput, CallToolResult, ToolError, idempotency_key
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
@@ -102,23 +102,30 @@ class ToolActivities:
             context=input.context,
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
         )
+        failures = _failures_so_far()
         try:
-            async with heartbeats():
+            async with heartbeats(CallHeartbeat(failures=failures)):
                 return await self._runner.run(call)
         except ToolFailed as failure:
-            pause = _pause_before_retry(failure, call.tool)
+            pause = _pause_before_retry(failure, call.tool, failures)
             if pause is None:
                 return failure.result
+            activity.heartbeat(CallHeartbeat(failures=failures + 1))
             # What lies below the failure stays out of Temporal's history: it may quote what was sent.
             raise ApplicationError(f"{failure.code}: {failure}", type="tool_failed", next_retry_delay=pause) from None
 
 
-def _pause_before_retry(failure: ToolFailed, tool: HttpTool | McpTool) -> timedelta | None:
+def _failures_so_far() -> int:
+    """How often the tool has failed: an attempt that was lost with its worker is no failure of the tool."""
+    details = activity.info().heartbeat_details
+    return CallHeartbeat.model_validate(details[0]).failures if details else 0
+
+
+def _pause_before_retry(failure: ToolFailed, tool: HttpTool | McpTool, failures_before: int) -> timedelta | None:
     """How long to wait before the next attempt; None when this was the last one."""
-    attempt = activity.info().attempt
-    if not failure.retryable or attempt > tool.retries:
+    if not failure.retryable or failures_before >= tool.retries:
         return None
     if failure.retry_after is not None and failure.retry_after > LONGEST_PAUSE:
         return None
-    doubled = tool.retry_pause_seconds * 2 ** (attempt - 1)
+    doubled = tool.retry_pause_seconds * 2**failures_before
     return timedelta(seconds=max(min(doubled, LONGEST_PAUSE), failure.retry_after or 0))

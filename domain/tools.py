@@ -61,6 +61,12 @@ class CallToolResult(Durable):
     assigned: dict[str, JsonValue] = {}
 
 
+class CallHeartbeat(Durable):
+    """What a tool call leaves behind for its next attempt: how often the tool has failed it so far."""
+
+    failures: int = 0
+
+
 def idempotency_key(session_id: str, turn_id: str, call_id: str) -> str:
     """The key that every attempt at one call carries: 40 hexadecimal digits that tell a service nothing else."""
     called = json.dumps([session_id, turn_id, call_id])

@@ -22,7 +22,7 @@ from domain.durable import Durable
 from domain.engine import Extracted, ModelReply, ToolCall
 from domain.refusals import Refusal
 from domain.timeline import complete, note_fetched
-from domain.tools import CallToolInput, CallToolResult
+from domain.tools import CallHeartbeat, CallToolInput, CallToolResult
 from domain.tree import WaitingApproval
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
@@ -157,6 +157,7 @@ def example_records() -> dict[str, Durable]:
             arguments={"guests": 2},
             context={"first_name": "Ann"},
         ),
+        CallHeartbeat(failures=2),
         CallToolResult(content="Error (http_error): away.", error="http_error", status=503, assigned={"table": 7}),
         Extracted(
             values={"party_size": 2, "vip": True},

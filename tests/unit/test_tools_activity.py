@@ -15,7 +15,7 @@ from activities.toolbox import Toolbox
 from activities.tools import ToolActivities, ToolCall, ToolFailed
 from domain.agent import AgentDefinition, HttpTool, McpTool, Node
 from domain.contracts import AgentRef
-from domain.tools import CallToolInput, CallToolResult, idempotency_key
+from domain.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
 from tests.unit.tool_calls import LOOPBACK, http_tool, mcp_tool
 
 CALL = CallToolInput(
@@ -63,19 +63,24 @@ async def toolbox() -> AsyncIterator[Toolbox]:
     await box.close()
 
 
-async def attempt(activities: ToolActivities, number: int, call: CallToolInput = CALL) -> CallToolResult:
-    """One attempt, as Temporal makes it."""
+async def attempt(
+    activities: ToolActivities, call: CallToolInput = CALL, *, number: int = 1, left: list[Any] | None = None
+) -> CallToolResult:
+    """One attempt, as Temporal makes it; `left` is what the attempts before left behind, and has what this one does."""
+    left = [] if left is None else left
     environment = ActivityEnvironment()
-    environment.info = replace(environment.info, attempt=number)
+    environment.info = replace(environment.info, attempt=number, heartbeat_details=tuple(left))
+    environment.on_heartbeat = lambda *details: left.__setitem__(slice(None), details)
     return await environment.run(activities.call_tool, call)
 
 
 async def as_temporal_does(activities: ToolActivities) -> tuple[CallToolResult, list[timedelta | None]]:
     """All attempts until one brings a result, and the pauses that were asked for between them."""
     pauses: list[timedelta | None] = []
+    left: list[Any] = []
     while True:
         try:
-            return await attempt(activities, len(pauses) + 1), pauses
+            return await attempt(activities, number=len(pauses) + 1, left=left), pauses
         except ApplicationError as failure:
             if failure.non_retryable or failure.type != "tool_failed":
                 raise
@@ -143,7 +148,17 @@ async def test_wait_that_the_service_asks_for_is_kept() -> None:
 async def test_attempt_after_a_dead_worker_is_made_even_when_no_retries_are_left() -> None:
     runner = Scripted(CallToolResult(content="ok"))
     tool = http_tool("https://tables.example", retries=0)
-    assert (await attempt(ToolActivities(agents=Agents(find_table=tool), runner=runner), 9)).content == "ok"
+    assert (await attempt(ToolActivities(agents=Agents(find_table=tool), runner=runner), number=9)).content == "ok"
+
+
+async def test_attempts_that_were_lost_with_their_worker_are_no_failures_of_the_tool() -> None:
+    runner = Scripted(*[ToolFailed("timeout", "Late.", retryable=True)] * 2)
+    activities = ToolActivities(agents=Agents(find_table=http_tool("https://tables.example", retries=1)), runner=runner)
+    left: list[Any] = []
+    with pytest.raises(ApplicationError, match="Late"):
+        await attempt(activities, number=9, left=left)
+    assert left == [CallHeartbeat(failures=1)]
+    assert (await attempt(activities, number=12, left=left)).error == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +173,7 @@ async def test_attempt_after_a_dead_worker_is_made_even_when_no_retries_are_left
 async def test_call_that_makes_no_sense_is_not_made(change: dict[str, Any], error: str) -> None:
     runner = Scripted()
     agents = Agents(find_table=http_tool("https://tables.example"), crm=mcp_tool("https://crm.example"))
-    result = await attempt(ToolActivities(agents=agents, runner=runner), 1, CALL.model_copy(update=change))
+    result = await attempt(ToolActivities(agents=agents, runner=runner), CALL.model_copy(update=change))
     assert result.error == error
     assert not runner.calls
 
@@ -166,7 +181,7 @@ async def test_call_that_makes_no_sense_is_not_made(change: dict[str, Any], erro
 async def test_tool_of_a_server_is_asked_of_that_server() -> None:
     runner = Scripted(CallToolResult(content="ok"))
     agents = Agents(crm=mcp_tool("https://crm.example"))
-    await attempt(ToolActivities(agents=agents, runner=runner), 1, CALL.model_copy(update={"tool": "crm__find"}))
+    await attempt(ToolActivities(agents=agents, runner=runner), CALL.model_copy(update={"tool": "crm__find"}))
     assert (runner.calls[0].name, runner.calls[0].called) == ("crm", "crm__find")
 
 

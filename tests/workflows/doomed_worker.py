@@ -2,8 +2,9 @@
 
     python -m tests.workflows.doomed_worker ADDRESS TASK_QUEUE DATABASE_URL [--dies MOMENT:ACTIVITY:TIME]
 
-With `--dies after:generate_step:2` it kills itself when an activity of that type has ended for the second time, before
-Temporal hears of it; with `before:` it does so when the activity was handed to it, before it does anything.
+With `--dies after:generate_step:2` it kills itself when an activity of that type has ended for the second time, well
+or badly, before Temporal hears of it; with `before:` it does so when the activity was handed to it, before it does
+anything.
 """
 
 import argparse
@@ -81,9 +82,10 @@ class _Dying(ActivityInboundInterceptor):
         activity = input.fn.__name__
         time = self._dies.begin(activity)
         self._dies.come_to("before", activity, time)
-        result = await super().execute_activity(input)
-        self._dies.come_to("after", activity, time)
-        return result
+        try:
+            return await super().execute_activity(input)
+        finally:
+            self._dies.come_to("after", activity, time)
 
 
 @asynccontextmanager
