@@ -88,12 +88,16 @@ class Node(Written):
 
 
 class Limits(Written):
-    """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn."""
+    """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn.
+
+    `deadline_seconds` is how long it may last altogether, from its start.
+    """
 
     inactivity_seconds: Annotated[int, Field(strict=True, ge=5, le=30 * DAY_SECONDS)] = 3600
     max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
     max_cost_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] | None = None
     max_steps_per_turn: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
+    deadline_seconds: Annotated[int, Field(strict=True, ge=5, le=365 * DAY_SECONDS)] | None = None
 
 
 class AgentDefinition(Written):

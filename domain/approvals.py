@@ -15,7 +15,7 @@ def ask(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timel
     return timeline.changed(at=at, accepted=False, approvals=(*timeline.approvals, approval))
 
 
-def decide(timeline: Timeline, command: Decide, decision: Decision, *, at: datetime) -> Timeline:
+def decide(timeline: Timeline, command: Decide, *, decision: Decision, at: datetime) -> Timeline:
     """Answer for a call that waits.
 
     Raises Refused with `session_ended`, `revision_conflict` or `approval_not_pending`.

@@ -4,7 +4,12 @@ from typing import Literal
 
 from domain.durable import Durable
 
-OnBusy = Literal["reject", "enqueue"]
+OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
+"""What a message does to a busy agent.
+
+It is refused; it waits its turn; it stops the reply, whose beginning stays, and is answered next; or it stops the
+reply and takes the place of its turn, which is kept as a discarded branch.
+"""
 
 
 class SendMessage(Durable):
@@ -27,6 +32,44 @@ class Rewind(Durable):
 
     turn_id: str | None
     before: bool = False
+    expected_revision: int | None = None
+
+
+class EditMessage(Durable):
+    """Say something else in a turn: its message, and all that came after it, gives way to the new text.
+
+    The rest is as with `SendMessage`.
+    """
+
+    turn_id: str
+    text: str
+    message_id: str | None = None
+    expected_revision: int | None = None
+    wait: bool = True
+
+
+class Regenerate(Durable):
+    """Answer a turn again, from the same message; the old answer, and all that came after it, gives way.
+
+    The rest is as with `SendMessage`.
+    """
+
+    turn_id: str
+    message_id: str | None = None
+    expected_revision: int | None = None
+    wait: bool = True
+
+
+class CancelTurn(Durable):
+    """Stop the reply that is pending; what was said of it stays."""
+
+    expected_revision: int | None = None
+
+
+class RestoreBranch(Durable):
+    """Go back to a branch that was given up; the present one is given up for it."""
+
+    branch_id: str
     expected_revision: int | None = None
 
 

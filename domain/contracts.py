@@ -6,17 +6,24 @@ Each of these is in running sessions' histories: give new fields defaults, never
 from pydantic import JsonValue
 
 from domain.agent import AgentDefinition
-from domain.commands import SendMessage
+from domain.commands import EditMessage, Regenerate, SendMessage
 from domain.durable import Durable
 from domain.engine import ModelReply
-from domain.timeline import digest_of
-from domain.tree import DiscardedBranch, SessionFact, Timeline
+from domain.timeline import digest_of_command
+from domain.tree import Aside, DiscardedBranch, SessionFact, Timeline
 from domain.turns import Message, Turn
 from domain.usage import Money
 from domain.views import SessionHead
 
 TASK_QUEUE = "playhead"
 """The task queue of workflows and activities unless a setting names another."""
+
+
+MOVED_ON = "session_moved_on"
+"""The type of the error with which an update ends whose run was continued as new before its answer was there.
+
+Nothing is lost: sent again with the same message id it joins its turn in the new run.
+"""
 
 
 class AgentRef(Durable):
@@ -70,10 +77,10 @@ class SessionResult(Durable):
 
 
 class SendMessageResult(Durable):
-    """The turn a message opened, without the message's own text (the caller has it), and the session's head after it.
+    """The turn that a message, an edit or a regeneration opened, and the session's head after it.
 
-    `previous_version` is the head's version just before the message was accepted: who holds that state can
-    extend it with the turn instead of asking for everything again.
+    The message's own text is left out: the caller has it. `previous_version` is the head's version just before the
+    message was accepted: who holds that state can extend it with the turn instead of asking for everything again.
     """
 
     turn: Turn
@@ -115,7 +122,10 @@ class StepHeartbeat(Durable):
 
 
 class SettleTurnsInput(Durable):
-    """Turns to bill and record, with the session's head and what else happened since it was last settled."""
+    """Turns to bill and record, with the session's head and what else happened since it was last settled.
+
+    Branches that were restored go before those that were given up: a branch can be both.
+    """
 
     session_id: str
     organization_id: str
@@ -124,6 +134,8 @@ class SettleTurnsInput(Durable):
     turns: tuple[Turn, ...] = ()
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
+    restored_branch_ids: tuple[str, ...] = ()
+    asides: tuple[Aside, ...] = ()
 
 
 class SettleTurnsResult(Durable):
@@ -137,8 +149,8 @@ def session_workflow_id(session_id: str) -> str:
     return f"session-{session_id}"
 
 
-def message_update_id(command: SendMessage) -> str:
-    """The update id of a message: the client's message id, told apart by text and by what the caller waits for.
+def message_update_id(command: SendMessage | EditMessage | Regenerate) -> str:
+    """The update id of a message: the client's message id, told apart by what is asked and what is waited for.
 
     Temporal answers a repeated update id with the first result and asks nobody. So a repeat of the same
     message joins the first call, while the same id with another text reaches the validator and is refused.
@@ -147,4 +159,4 @@ def message_update_id(command: SendMessage) -> str:
     """
     if command.message_id is None:
         raise ValueError("a message needs a message_id before it is sent as an update: make one up for it")
-    return f"{command.message_id}~{digest_of(command.text)}{'' if command.wait else '~accepted'}"
+    return f"{command.message_id}~{digest_of_command(command)}{'' if command.wait else '~accepted'}"

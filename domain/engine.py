@@ -21,6 +21,9 @@ from domain.usage import Cost, Usage, merge_costs, merge_usage
 MAX_BLANK_REPLIES = 3
 """How often in one turn a model may answer with neither text nor a tool call before the turn fails."""
 
+STOPPED = "The call was not made: the user stopped the reply."
+"""What the model is told about a call that an interruption was quicker than."""
+
 Outcome = Literal["answered", "ended", "failed"]
 Due = Literal["reply", "tools", "extraction"]
 
@@ -114,6 +117,12 @@ class TurnProgress(Durable):
             carry=self.messages,
         )
 
+    def stopped(self) -> "TurnProgress":
+        """The same progress, given up on the way. Calls that nothing will come of are answered: models insist on it."""
+        calls = (*self.calls, *([self.leaving] if self.leaving else []))
+        unmade = (ToolReturned(call_id=call.id, name=call.name, content=STOPPED) for call in calls)
+        return self._with(messages=(*self.messages, *unmade), calls=(), leaving=None, extracting=False)
+
     def failed(self, error: str) -> "TurnProgress":
         """The same progress, given up with an error that a person can read."""
         return self._with(outcome="failed", error=error)
@@ -189,7 +198,7 @@ def advance(
 
     Text is kept. A transition moves the node and the model goes on there, in the same turn. A tool
     that does not exist is answered with the list of those that do. Text without tool calls ends the
-    turn, and on an end node the session.
+    turn, and on an end node the session. After an interrupted reply the turn is left where it was.
     """
     progress = progress._with(
         steps=progress.steps + 1,
@@ -199,6 +208,8 @@ def advance(
         spoke=progress.spoke or bool(reply.text.strip()),
         messages=(),
     )
+    if reply.interrupted:
+        return progress
     if reply.tool_calls:
         progress = _take_tool_calls(agent, progress, reply.tool_calls, at)
         progress = _go_on(agent, progress, at, initial_context)

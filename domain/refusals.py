@@ -6,6 +6,7 @@ from domain.durable import Durable
 
 RefusalCode = Literal[
     "approval_not_pending",
+    "branch_not_found",
     "idempotency_mismatch",
     "queue_full",
     "revision_conflict",
@@ -15,6 +16,7 @@ RefusalCode = Literal[
     "too_large",
     "turn_in_progress",
     "turn_not_found",
+    "turn_not_pending",
     "validation_error",
 ]
 

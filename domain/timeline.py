@@ -4,26 +4,17 @@ A timeline is an immutable value. Each command is a function from a timeline to 
 `Refused` and leaves its argument as it was when the command does not apply. Time and ids come in as arguments.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 
 from pydantic import JsonValue
 
-from domain.agent import Limits
-from domain.commands import EndSession, Rewind, SendMessage
-from domain.engine import TurnProgress
-from domain.refusals import Refusal, Refused
-from domain.tree import (
-    CompletionReason,
-    Cursor,
-    DiscardedBranch,
-    QueuedMessage,
-    RememberedMessage,
-    Timeline,
-    Unrecorded,
-)
-from domain.turns import AssistantMessage, Turn, TurnEvent, UserMessage
-from domain.usage import merge_costs, merge_usage
+from domain.commands import CancelTurn, EditMessage, EndSession, OnBusy, Regenerate, RestoreBranch, Rewind, SendMessage
+from domain.growth import append, empty_queue, finish, give_up, point_before, stop
+from domain.refusals import Refused
+from domain.tree import Cursor, DiscardedBranch, ForkPoint, QueuedMessage, RememberedMessage, Timeline
+from domain.turns import Turn, UserMessage
 
 MAX_TEXT_CHARACTERS = 32_000
 """Longest text of one message. Far below Temporal's 2 MB payload limit, far above what a person says in one go."""
@@ -31,8 +22,6 @@ MAX_LABEL_CHARACTERS = 200
 """Longest message id, and longest reason for an end. A session keeps both for as long as it lives."""
 MAX_QUEUED_MESSAGES = 20
 """How many messages may wait for a busy agent before `queue_full`."""
-MAX_NOTED_CHARACTERS = 1_000
-"""How much of what a refused command said is kept in the note of its refusal."""
 MAX_REMEMBERED_MESSAGES = 1_000
 """How many message ids a session remembers, newest last, to recognise a repeat."""
 
@@ -47,73 +36,93 @@ def open_greeting(timeline: Timeline, *, turn_id: str, at: datetime) -> Timeline
     timeline.require_open()
     if timeline.turns:
         raise Refused("validation_error", "Only a new session opens with a greeting.")
-    return _append(timeline, turn_id, None, at)
+    return append(timeline, turn_id, None, at=at)
 
 
 def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime) -> Timeline:
-    """Open a turn for a user message at the end of what is seen, or queue it behind the pending reply.
+    """Open a turn for a user message at the end of what is seen; while a reply is pending, as `on_busy` says.
 
     The same message id with the same text changes nothing. After a rewind the new turn grows a branch
-    at the cursor, and what came after it is kept as a discarded branch.
+    at the cursor, and what came after it is kept as a discarded branch. A message that interrupts is answered
+    before those that wait; one that rolls back takes the place of the turn that is pending.
 
     Raises Refused with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
     `too_large`, `turn_in_progress` or `queue_full`.
     """
-    known = timeline.message_sent_before(command.message_id)
-    if known is not None:
-        _require_same_text(known, command)
+    digest = digest_of_command(command)
+    if _is_repeat(timeline, command.message_id, digest):
         return timeline
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
     _require_text(command.text)
-    _require_at_most(MAX_LABEL_CHARACTERS, command.message_id or "", "message id")
-    message = UserMessage(text=command.text, created_at=at, message_id=command.message_id)
-    remembered = _remember(timeline, command, turn_id)
+    message = _message(command.text, command.message_id, at)
+    remembered = _remember(timeline, command.message_id, turn_id, digest)
     if not timeline.is_busy and not timeline.queue:
-        return _append(timeline, turn_id, message, at).model_copy(update={"remembered": remembered})
-    _require_place_in_queue(timeline, command)
-    queue = (*timeline.queue, QueuedMessage(turn_id=turn_id, message=message))
-    return timeline.changed(at=at, accepted=True, queue=queue, remembered=remembered)
+        return append(remembered, turn_id, message, at=at)
+    queued = QueuedMessage(turn_id=turn_id, message=message)
+    return _send_to_busy(remembered, queued, command.on_busy, at)
 
 
-def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record the answer of a pending turn, and open the turn of the next queued message.
+def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime) -> Timeline:
+    """Open a turn with another text in the place of one of the active branch: one change, checked once.
 
-    The session ends with it when the turn ends it, or when the agent's turn or cost limit is reached.
+    The turn, what came after it and what waits in the queue give way as with a rewind. A reply that is
+    pending is stopped.
 
-    A turn that is no longer on the active branch keeps its late reply where it is: what is seen, and the
-    revision, stay as they were. What it spent counts in any case.
+    Raises Refused as `send` and `rewind` do, and with `validation_error` for a turn that nobody spoke in.
     """
-    turn = _pending(timeline, progress.turn_id)
-    answer = AssistantMessage(text=progress.text, created_at=at) if progress.said else None
-    completed = _spent(turn, progress, at).model_copy(
-        update={
-            "status": "completed",
-            "assistant_message": answer,
-            "node_id": progress.node_id,
-            "checkpoint": progress.checkpoint(),
-        }
-    )
-    return _close(timeline, completed, limits, at, ends=progress.outcome == "ended")
+    digest = digest_of_command(command)
+    if _is_repeat(timeline, command.message_id, digest):
+        return timeline
+    timeline.require_open()
+    timeline.require_revision(command.expected_revision)
+    edited = _active_turn(timeline, command.turn_id)
+    if edited.user_message is None:
+        raise Refused(
+            "validation_error",
+            f"The turn {edited.id} opens the conversation: it has no message to edit. Regenerate it instead.",
+            turn_id=edited.id,
+        )
+    _require_text(command.text)
+    message = _message(command.text, command.message_id, at)
+    remembered = _remember(timeline, command.message_id, turn_id, digest)
+    return _in_place_of(remembered, edited, turn_id=turn_id, message=message, at=at)
 
 
-def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record that a pending turn could not be answered; the next message continues from the turn before it."""
-    turn = _pending(timeline, progress.turn_id)
-    error = progress.error or "The turn failed."
-    happened = TurnEvent(type="execution_error", created_at=at, payload={"message": error})
-    spent = _spent(turn, progress, at)
-    failed = spent.model_copy(update={"status": "failed", "error": error, "events": (*spent.events, happened)})
-    return _close(timeline, failed, limits, at)
+def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: datetime) -> Timeline:
+    """Open a turn with the same message in the place of one of the active branch, also of the greeting's.
+
+    What came after it gives way as with `edit`.
+
+    Raises Refused with `turn_not_found`, `session_ended`, `revision_conflict`, `too_large` or `idempotency_mismatch`.
+    """
+    digest = digest_of_command(command)
+    if _is_repeat(timeline, command.message_id, digest):
+        return timeline
+    timeline.require_open()
+    timeline.require_revision(command.expected_revision)
+    again = _active_turn(timeline, command.turn_id)
+    said = again.user_message
+    message = _message(said.text, command.message_id, at) if said else None
+    remembered = _remember(timeline, command.message_id, turn_id, digest)
+    return _in_place_of(remembered, again, turn_id=turn_id, message=message, at=at)
 
 
-def interrupt(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record that a pending turn was stopped before it was answered, with what was said until then."""
-    turn = _pending(timeline, progress.turn_id)
-    said = AssistantMessage(text=progress.text, created_at=at) if progress.said else None
-    spent = _spent(turn, progress, at)
-    stopped = spent.model_copy(update={"status": "interrupted", "assistant_message": said})
-    return _close(timeline, stopped, limits, at)
+def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline:
+    """Have the reply that is pending stopped; its turn is closed as interrupted once it has.
+
+    Messages in the queue keep their places: the next one is answered then.
+
+    Raises Refused with `turn_not_pending`, `session_ended` or `revision_conflict`.
+    """
+    timeline.require_open()
+    timeline.require_revision(command.expected_revision)
+    head = timeline.head
+    if head is None or not timeline.is_busy:
+        raise Refused("turn_not_pending", "The agent is not answering: there is nothing to cancel.")
+    if timeline.is_stopping(head.id):
+        return timeline
+    return stop(timeline, [head.id]).changed(at=at, accepted=True)
 
 
 def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
@@ -127,13 +136,53 @@ def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
     cursor = _cursor_for(timeline, command)
-    rewound = timeline.changed(at=at, accepted=True, cursor=cursor, queue=()).with_fact(
+    rewound = timeline.changed(at=at, accepted=True, cursor=cursor).with_fact(
         "rewound", at, cursor_turn_id=cursor.turn_id if cursor else None, cleared=cursor is None
     )
-    for waiting in timeline.queue:
-        refusal = Refused("superseded", "The session was rewound while the message waited for its turn.").refusal
-        rewound = note_refusal(rewound, "send_message", refusal, waiting.message.message_id, at=at)
-    return rewound
+    return empty_queue(rewound, _superseded(), at=at)
+
+
+def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Timeline:
+    """Make a discarded branch the active one again; the present future becomes a discarded branch in turn.
+
+    Messages in the queue belonged to that future: each is noted as refused. A reply that is still pending there is
+    recorded there.
+
+    Raises Refused with `branch_not_found`, `session_ended` or `revision_conflict`.
+    """
+    timeline.require_open()
+    timeline.require_revision(command.expected_revision)
+    branch = timeline.branch_named(command.branch_id)
+    if branch is None:
+        raise Refused(
+            "branch_not_found",
+            f"The session has no discarded branch {command.branch_id}.",
+            branch_id=command.branch_id,
+        )
+    shared = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
+    fork = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in shared), None)
+    left = give_up(_without_branch(timeline, branch), fork, at=at)
+    restored = left.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
+    told = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
+    return empty_queue(told, _superseded(), at=at)
+
+
+def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
+    """A new session's timeline that goes on from the last of these turns of another one, given oldest first.
+
+    They come from its root and are all closed. What they cost stays with the session that spent it.
+    """
+    shared = {turn.id: turn for turn in turns}
+    leaf_id = next(reversed(shared))
+    began = begin_timeline(at=at).changed(
+        at=at,
+        accepted=True,
+        turns=shared,
+        leaf_id=leaf_id,
+        forked_from=ForkPoint(session_id=source, turn_id=leaf_id),
+        fetched_context={},
+    )
+    return began.with_fact("session_forked", at, session_id=source, turn_id=leaf_id)
 
 
 def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
@@ -147,7 +196,7 @@ def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
         return timeline
     timeline.require_revision(command.expected_revision)
     _require_at_most(MAX_LABEL_CHARACTERS, command.reason, "reason")
-    return _end(timeline, command.reason, at)
+    return finish(timeline, command.reason, at=at)
 
 
 def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datetime) -> Timeline:
@@ -155,28 +204,16 @@ def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datet
     return timeline.changed(at=at, accepted=False, fetched_context=fetched)
 
 
-def note_refusal(
-    timeline: Timeline, command: str, refusal: Refusal, message_id: str | None, *, at: datetime
-) -> Timeline:
-    """Write down a command that nobody could be told was refused, as an event of the newest turn seen."""
-    turn = timeline.head or next(reversed(timeline.turns.values()), None)
-    if turn is None:
-        return timeline
-    said = {"command": command, "message_id": message_id, "code": refusal.code, "detail": refusal.detail}
-    payload: dict[str, JsonValue] = {name: _noted(value) for name, value in {**said, **refusal.figures}.items()}
-    event = TurnEvent(type="command_refused", created_at=at, payload=payload)
-    noted = turn.model_copy(update={"events": (*turn.events, event)})
-    return timeline.with_turn(noted).changed(at=at, accepted=False)
-
-
-def take_unrecorded(timeline: Timeline) -> tuple[Timeline, Unrecorded]:
-    """Hand out what the store has not been told yet; the timeline that is left has nothing unrecorded."""
-    return timeline.model_copy(update={"unrecorded": Unrecorded()}), timeline.unrecorded
-
-
-def digest_of(text: str) -> str:
-    """A short fingerprint of a message's text."""
-    return sha256(text.encode()).hexdigest()[:16]
+def digest_of_command(command: SendMessage | EditMessage | Regenerate) -> str:
+    """A short fingerprint of what a command asks for: with the same message id it must be the same."""
+    match command:
+        case SendMessage():
+            asked = command.text
+        case EditMessage():
+            asked = f"edit {command.turn_id}: {command.text}"
+        case Regenerate():
+            asked = f"regenerate {command.turn_id}"
+    return sha256(asked.encode()).hexdigest()[:16]
 
 
 def _require_text(text: str) -> None:
@@ -195,122 +232,91 @@ def _require_at_most(limit: int, text: str, name: str) -> None:
         )
 
 
-def _require_same_text(known: RememberedMessage, command: SendMessage) -> None:
-    if known.digest != digest_of(command.text):
+def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
+    _require_at_most(MAX_LABEL_CHARACTERS, message_id or "", "message id")
+    return UserMessage(text=text, created_at=at, message_id=message_id)
+
+
+def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
+    """Whether a command was accepted before. Raises Refused when another one was, under the same id."""
+    known = timeline.message_sent_before(message_id)
+    if known is not None and known.digest != digest:
         raise Refused(
             "idempotency_mismatch",
-            f"The message id {command.message_id} was used for another text. Use a new id for a new message.",
+            f"The message id {message_id} was used for another text. Use a new id for a new message.",
             turn_id=known.turn_id,
         )
+    return known is not None
 
 
-def _require_place_in_queue(timeline: Timeline, command: SendMessage) -> None:
-    if command.on_busy != "enqueue":
+def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | None, at: datetime) -> Timeline:
+    pending = timeline.head
+    if pending is None or on_busy not in ("enqueue", "interrupt", "rollback"):
         raise Refused(
             "turn_in_progress",
-            "The agent is still answering. Wait for the reply, or send with on_busy=enqueue.",
-            turn_id=timeline.head.id if timeline.head else None,
+            "The agent is still answering. Wait for the reply, or send with on_busy=enqueue, interrupt or rollback.",
+            turn_id=pending.id if pending else None,
         )
+    if on_busy == "rollback":
+        stopped = stop(timeline, [pending.id])
+        return append(point_before(stopped, pending), queued.turn_id, queued.message, at=at)
     if len(timeline.queue) >= MAX_QUEUED_MESSAGES:
         raise Refused(
             "queue_full",
             f"{MAX_QUEUED_MESSAGES} messages already wait for their turn. Wait for a reply and send again.",
             limit=MAX_QUEUED_MESSAGES,
         )
+    if on_busy == "interrupt":
+        return stop(timeline, [pending.id]).changed(at=at, accepted=True, queue=(queued, *timeline.queue))
+    return timeline.changed(at=at, accepted=True, queue=(*timeline.queue, queued))
 
 
-def _noted(value: int | str | None) -> int | str | None:
-    return value[:MAX_NOTED_CHARACTERS] if isinstance(value, str) else value
+def _in_place_of(
+    timeline: Timeline, turn: Turn, *, turn_id: str, message: UserMessage | None, at: datetime
+) -> Timeline:
+    """Open a turn where another one is; that one and all that came after it are given up."""
+    stopped = stop(timeline, [timeline.leaf_id] if timeline.leaf_id else [])
+    emptied = empty_queue(stopped, _superseded(), at=at)
+    return append(point_before(emptied, turn), turn_id, message, at=at)
 
 
-def _remember(timeline: Timeline, command: SendMessage, turn_id: str) -> dict[str, RememberedMessage]:
-    kept = timeline.remembered
-    if command.message_id is None:
-        return kept
-    if len(kept) >= MAX_REMEMBERED_MESSAGES:
-        oldest = next(iter(kept))
-        kept = {message_id: known for message_id, known in kept.items() if message_id != oldest}
-    return {**kept, command.message_id: RememberedMessage(turn_id=turn_id, digest=digest_of(command.text))}
-
-
-def _append(timeline: Timeline, turn_id: str, message: UserMessage | None, at: datetime) -> Timeline:
-    """Open a turn after the newest one seen, and give up what came after it."""
-    parent = timeline.head
-    turn = Turn(
-        id=turn_id,
-        parent_id=parent.id if parent else None,
-        index=parent.index + 1 if parent else 0,
-        created_at=at,
-        user_message=message,
-    )
-    return _discard_future(timeline, at).with_turn(turn).changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)
-
-
-def _discard_future(timeline: Timeline, at: datetime) -> Timeline:
-    if timeline.cursor is None or timeline.leaf_id is None or timeline.cursor.turn_id == timeline.leaf_id:
-        return timeline
-    given_up = DiscardedBranch(
-        id=f"br_{timeline.leaf_id.removeprefix('turn_')}",
-        rewound_from_turn_id=timeline.cursor.turn_id,
-        leaf_turn_id=timeline.leaf_id,
-        discarded_at=at,
-    )
-    unrecorded = timeline.unrecorded
-    told = unrecorded.model_copy(update={"branches": (*unrecorded.branches, given_up)})
-    return timeline.model_copy(
-        update={"discarded_branches": (*timeline.discarded_branches, given_up), "unrecorded": told}
-    )
-
-
-def _pending(timeline: Timeline, turn_id: str) -> Turn:
-    turn = timeline.turns.get(turn_id)
-    if turn is None or turn.status != "pending":
-        raise Refused("turn_not_found", f"There is no pending turn {turn_id}.", turn_id=turn_id)
+def _active_turn(timeline: Timeline, turn_id: str) -> Turn:
+    turn = timeline.active_turn(turn_id)
+    if turn is None:
+        raise Refused(
+            "turn_not_found",
+            f"The turn {turn_id} is not on the active branch of this session.",
+            turn_id=turn_id,
+        )
     return turn
 
 
-def _spent(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
-    seconds = round((at - turn.created_at).total_seconds(), 3)
-    return turn.model_copy(
+def _without_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
+    """The same timeline with a branch that is discarded no longer, and the store to be told so."""
+    unrecorded = timeline.unrecorded
+    told = unrecorded.model_copy(
         update={
-            "usage": progress.usage.model_copy(update={"duration_seconds": seconds}),
-            "cost": progress.cost,
-            "events": (*turn.events, *progress.events),
+            "branches": tuple(each for each in unrecorded.branches if each.id != branch.id),
+            "restored_branch_ids": (*unrecorded.restored_branch_ids, branch.id),
         }
     )
+    kept = tuple(each for each in timeline.discarded_branches if each.id != branch.id)
+    return timeline.model_copy(update={"discarded_branches": kept, "unrecorded": told})
 
 
-def _close(timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ends: bool = False) -> Timeline:
-    seen = not timeline.is_completed and timeline.head is not None and timeline.head.id == turn.id
-    closed = timeline.with_turn(turn).changed(
-        at=at,
-        accepted=seen,
-        usage=merge_usage([timeline.usage, turn.usage]),
-        cost=merge_costs([timeline.cost, turn.cost]),
-    )
-    if not seen:
-        return closed
-    reason = "end_node" if ends else _limit_reached(closed, turn, limits)
-    if reason is None:
-        return _open_next_in_queue(closed, at)
-    # A reply counts once in the revision, also when it is the last one.
-    return _end(closed, reason, at).model_copy(update={"revision": closed.revision})
+def _superseded() -> Refused:
+    return Refused("superseded", "The conversation took another way while the message waited for its turn.")
 
 
-def _limit_reached(timeline: Timeline, turn: Turn, limits: Limits) -> CompletionReason | None:
-    if turn.index + 1 >= limits.max_turns:
-        return "max_turns"
-    if limits.max_cost_usd is not None and timeline.cost.total >= limits.max_cost_usd:
-        return "max_cost"
-    return None
-
-
-def _open_next_in_queue(timeline: Timeline, at: datetime) -> Timeline:
-    if not timeline.queue:
+def _remember(timeline: Timeline, message_id: str | None, turn_id: str, digest: str) -> Timeline:
+    if message_id is None:
         return timeline
-    waiting, *rest = timeline.queue
-    opened = _append(timeline, waiting.turn_id, waiting.message, at)
-    return opened.model_copy(update={"queue": tuple(rest), "revision": timeline.revision})
+    kept = timeline.remembered
+    if len(kept) >= MAX_REMEMBERED_MESSAGES:
+        oldest = next(iter(kept))
+        kept = {known_id: known for known_id, known in kept.items() if known_id != oldest}
+    remembered = {**kept, message_id: RememberedMessage(turn_id=turn_id, digest=digest)}
+    return timeline.model_copy(update={"remembered": remembered})
 
 
 def _cursor_for(timeline: Timeline, command: Rewind) -> Cursor | None:
@@ -318,23 +324,5 @@ def _cursor_for(timeline: Timeline, command: Rewind) -> Cursor | None:
         if command.before:
             raise Refused("validation_error", "`before` needs a turn_id: the turn to go back before.")
         return None
-    turn = next((turn for turn in timeline.path_to(timeline.leaf_id) if turn.id == command.turn_id), None)
-    if turn is None:
-        raise Refused(
-            "turn_not_found",
-            f"The turn {command.turn_id} is not on the active branch of this session.",
-            turn_id=command.turn_id,
-        )
+    turn = _active_turn(timeline, command.turn_id)
     return Cursor(turn_id=turn.parent_id if command.before else turn.id)
-
-
-def _end(timeline: Timeline, reason: str, at: datetime) -> Timeline:
-    for waiting in timeline.queue:
-        refusal = Refused("session_ended", "The session ended while the message waited for its turn.").refusal
-        timeline = note_refusal(timeline, "send_message", refusal, waiting.message.message_id, at=at)
-    ended = timeline.changed(at=at, accepted=True, ended_at=at, completion_reason=reason, queue=())
-    last = ended.head
-    if last is not None:
-        event = TurnEvent(type="session_end", created_at=at, payload={"reason": reason})
-        ended = ended.with_turn(last.model_copy(update={"events": (*last.events, event)}))
-    return ended.with_fact("session_completed", at, reason=reason)

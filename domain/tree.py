@@ -15,9 +15,13 @@ from domain.refusals import Refused
 from domain.turns import Checkpoint, SessionStatus, Turn, UserMessage
 from domain.usage import Cost, Usage
 
-FactType = Literal["rewound", "session_completed", "approval_decided"]
-CompletionReason = Literal["end_node", "max_turns", "max_cost", "user_hangup", "user_idle_max_duration_exceeded"]
+FactType = Literal["rewound", "branch_restored", "session_forked", "session_completed", "approval_decided"]
+CompletionReason = Literal[
+    "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
+]
 """Why sessions end of themselves or by default; `end` may give any other reason."""
+AsidePurpose = Literal["extraction", "caller"]
+"""What is bought beside the turns: the variables read at the end, and the words of a simulated caller."""
 
 
 class Cursor(Durable):
@@ -61,6 +65,28 @@ class WaitingApproval(Durable):
     expires_at: datetime
 
 
+class ForkPoint(Durable):
+    """Where a session took over the past of another one: that session, and the turn it goes on from."""
+
+    session_id: str
+    turn_id: str
+
+
+class Aside(Durable):
+    """Work that was bought for a session and is no turn of its conversation: it is billed under an id of its own.
+
+    `after_turn_id` is the newest turn that was seen when it was done.
+    """
+
+    id: str
+    purpose: AsidePurpose
+    after_turn_id: str | None
+    created_at: datetime
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    error: str | None = None
+
+
 class SessionFact(Durable):
     """Something that happened to a session outside of any turn. `key` is unique within the session."""
 
@@ -71,15 +97,21 @@ class SessionFact(Durable):
 
 
 class Unrecorded(Durable):
-    """What changed since the store was last told: ids of closed turns, new discarded branches, facts."""
+    """What changed since the store was last told.
+
+    These are ids of closed turns, branches that were given up, ids of branches that are so no longer (they go
+    before the others), facts, and work that is no turn.
+    """
 
     turn_ids: tuple[str, ...] = ()
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
+    restored_branch_ids: tuple[str, ...] = ()
+    asides: tuple[Aside, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.turn_ids or self.branches or self.facts)
+        return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.asides)
 
 
 class Timeline(Durable):
@@ -89,7 +121,9 @@ class Timeline(Durable):
     seen up to it. `revision` counts accepted changes, `version` every change of this value, also those that
     nobody asked for (a late reply on a discarded branch, a refusal that was noted). `pending` are the turns
     on any branch whose reply is still to come, `unrecorded` is what the store has not been told yet.
-    `fetched_context` is what was looked up before the first opening (None: nothing was, so far).
+    `fetched_context` is what was looked up before the first opening (None: nothing was, so far). `stopping` are
+    pending turns that are to be answered no further. `learned_context` is what was read from the conversation after
+    its end, `forked_from` where its past was taken over.
     """
 
     created_at: datetime
@@ -104,6 +138,9 @@ class Timeline(Durable):
     remembered: dict[str, RememberedMessage] = {}
     approvals: tuple[WaitingApproval, ...] = ()
     fetched_context: dict[str, JsonValue] | None = None
+    stopping: tuple[str, ...] = ()
+    learned_context: dict[str, JsonValue] | None = None
+    forked_from: ForkPoint | None = None
     revision: int = 0
     version: int = 0
     usage: Usage = Usage()
@@ -152,6 +189,14 @@ class Timeline(Durable):
         newest_seen = self.head.id if self.head else None
         return takewhile(lambda turn: turn.id != newest_seen, self.path_to(self.leaf_id))
 
+    def active_turn(self, turn_id: str) -> Turn | None:
+        """The turn of this id on the active branch, also past the cursor."""
+        return next((turn for turn in self.path_to(self.leaf_id) if turn.id == turn_id), None)
+
+    def branch_named(self, branch_id: str) -> DiscardedBranch | None:
+        """The discarded branch of this id."""
+        return next((branch for branch in self.discarded_branches if branch.id == branch_id), None)
+
     def turns_of(self, branch: DiscardedBranch) -> list[Turn]:
         """The turns of a discarded branch, oldest first, without those it shares with what came before."""
         turns = []
@@ -166,8 +211,12 @@ class Timeline(Durable):
         return self.remembered.get(message_id) if message_id is not None else None
 
     def is_awaited(self, turn_id: str) -> bool:
-        """Whether more may be spent on a pending turn: the session is open, and no other branch has taken its place."""
-        return not self.is_completed and self.leaf_id == turn_id
+        """Whether more may be spent on a pending turn: nobody has stopped it, ended the session or gone elsewhere."""
+        return not self.is_completed and self.leaf_id == turn_id and turn_id not in self.stopping
+
+    def is_stopping(self, turn_id: str) -> bool:
+        """Whether a pending turn is to be answered no further, at once."""
+        return turn_id in self.stopping
 
     def is_closed(self, turn_id: str) -> bool:
         """Whether nothing more is to come of a turn: it was answered or given up, or never opened."""
@@ -203,6 +252,7 @@ class Timeline(Durable):
             update={
                 "turns": {**self.turns, turn.id: turn},
                 "pending": others if closed else (*others, turn.id),
+                "stopping": tuple(each for each in self.stopping if not (closed and each == turn.id)),
                 "unrecorded": self.unrecorded.model_copy(update={"turn_ids": waiting}),
             }
         )

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from domain.agent import AgentDefinition
 from domain.durable import Durable
 from domain.engine import start_checkpoint
-from domain.tree import Timeline, WaitingApproval
+from domain.tree import ForkPoint, Timeline, WaitingApproval
 from domain.turns import SessionStatus, Turn
 from domain.usage import Cost, Usage
 
@@ -45,6 +45,7 @@ class SessionHead(Durable):
     created_at: datetime
     updated_at: datetime
     leaf_turn_id: str | None = None
+    forked_from: ForkPoint | None = None
 
 
 class BranchView(Durable):
@@ -86,7 +87,7 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
         cursor_turn_id=timeline.cursor.turn_id if timeline.cursor else None,
         head_turn_id=newest.id if newest else None,
         current_node_id=checkpoint.node_id,
-        gathered_context=checkpoint.gathered_context,
+        gathered_context={**checkpoint.gathered_context, **(timeline.learned_context or {})},
         is_completed=timeline.is_completed,
         completion_reason=timeline.completion_reason,
         usage=timeline.usage.model_copy(update={"duration_seconds": round(elapsed, 3)}),
@@ -97,6 +98,7 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
         created_at=timeline.created_at,
         updated_at=timeline.updated_at,
         leaf_turn_id=timeline.leaf_id,
+        forked_from=timeline.forked_from,
     )
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TypedDict
 
 from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
 
 from domain.contracts import Timing
 
@@ -19,18 +20,20 @@ class ActivityOptions(TypedDict, total=False):
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
 
 
 def generating(timing: Timing) -> ActivityOptions:
     """For a model call: its worker's death is noticed by a missing heartbeat.
 
     The activity itself decides when a provider has failed often enough (it counts only the provider's
-    failures); an outage of the store is waited out.
+    failures); an outage of the store is waited out. When it is cancelled, what it has by then is waited for.
     """
     return ActivityOptions(
         start_to_close_timeout=STEP_ATTEMPT,
         heartbeat_timeout=timedelta(seconds=timing.heartbeat),
         retry_policy=_backoff(timing),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
 
 
@@ -40,6 +43,7 @@ def calling(timing: Timing) -> ActivityOptions:
         start_to_close_timeout=STEP_ATTEMPT,
         heartbeat_timeout=timedelta(seconds=timing.heartbeat),
         retry_policy=_backoff(timing),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
@@ -37,6 +37,12 @@ from workflows.policies import calling, generating
 Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
 PRE_CALL = "pre_call_fetch"
 """Stands for the id of the call that is made before the first opening."""
+
+
+INTERRUPTED = ToolResult(
+    content="The call was interrupted: the user stopped the reply. Whether it took effect is not known.",
+    error="interrupted",
+)
 
 
 class Steps:
@@ -109,10 +115,15 @@ class Steps:
             return Extracted(error=reason_of(error))
 
     async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
-        """Run the tools that one reply called, at the same time."""
-        return await asyncio.gather(
-            *(self._run_tool(progress, f"{progress.steps}.{place}.{call.id}", call) for place, call in enumerate(calls))
-        )
+        """Run the tools that one reply called, at the same time. Where they are stopped, what is done still counts."""
+        running = [
+            asyncio.create_task(self._run_tool(progress, f"{progress.steps}.{place}.{call.id}", call))
+            for place, call in enumerate(calls)
+        ]
+        try:
+            return await asyncio.gather(*running)
+        except asyncio.CancelledError:
+            return [task.result() if _has_result(task) else INTERRUPTED for task in running]
 
     async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
         """Run one tool, once a person has allowed it where its declaration wants that."""
@@ -158,8 +169,29 @@ class Steps:
                 **calling(start.timing),
             )
         except ActivityError as error:
+            if is_cancelled_exception(error):
+                return INTERRUPTED
             return ToolResult(content=f"The tool could not be called: {reason_of(error)}", error="internal_error")
         return ToolResult(content=result.content, error=result.error, assigned=result.assigned)
+
+    async def extract_at_the_end(self, checkpoint: Checkpoint, aside_id: str) -> Extracted:
+        """Have the variables of the node at which the session ended read from it.
+
+        Raises ActivityError when the model could not be asked.
+        """
+        ended = TurnProgress(
+            turn_id=aside_id,
+            node_id=checkpoint.node_id,
+            gathered_context=checkpoint.gathered_context,
+            anchor_turn_id=checkpoint.anchor_turn_id,
+            messages=checkpoint.carry,
+        )
+        return await workflow.execute_activity_method(
+            ModelActivities.extract_variables,
+            self._step(ended),
+            summary=f"variables of {checkpoint.node_id}, at the end",
+            **generating(self._start.timing),
+        )
 
     def _step(self, progress: TurnProgress) -> GenerateStepInput:
         start = self._start
@@ -186,6 +218,10 @@ def object_in(content: str) -> dict[str, JsonValue]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _has_result(task: asyncio.Task[ToolResult]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def reason_of(error: ActivityError) -> str:

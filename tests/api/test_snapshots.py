@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.snapshots import LatestSnapshots, Snapshot
+from domain import closing, growth
 from domain import timeline as rules
 from domain.agent import Limits, parse_definition
 from domain.commands import EndSession, Rewind, SendMessage
@@ -52,7 +53,7 @@ class Conversation:
             return
         turn_id = self.timeline.pending[place % len(self.timeline.pending)]
         progress = TurnProgress(turn_id=turn_id, node_id="desk", said=("Yes.",), usage=Usage(), error="broken")
-        rule = {"complete": rules.complete, "fail": rules.fail, "interrupt": rules.interrupt}[outcome]
+        rule = {"complete": closing.complete, "fail": closing.fail, "interrupt": closing.interrupt}[outcome]
         self.apply(lambda timeline: rule(timeline, progress, LIMITS, at=self.now()))
         for answered in [each for each in self.waiting if self.timeline.is_closed(each)]:
             version, command = self.waiting.pop(answered)
@@ -82,7 +83,7 @@ class Conversation:
             self.timeline = rule(self.timeline)
         except Refused as refused:
             if self.ticks % 3 == 0:  # some refusals are noted, as those of signals are
-                self.timeline = rules.note_refusal(self.timeline, "signal", refused.refusal, None, at=self.now())
+                self.timeline = growth.note_refusal(self.timeline, "signal", refused.refusal, None, at=self.now())
 
 
 COMMANDS = st.one_of(

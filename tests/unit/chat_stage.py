@@ -11,8 +11,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from api.examples import AGENT, SESSION
+from domain.closing import complete
 from domain.refusals import Refused
-from domain.timeline import complete
 from domain.turns import Turn, TurnEvent
 from playhead.chat import converse
 from playhead.chat_delivery import Courier, Patience

@@ -5,7 +5,17 @@ from decimal import Decimal
 
 from domain.agent import AgentDefinition, Approval, Extraction, HttpTool, Limits, McpTool, Node, Origin, Transition
 from domain.approvals import ask
-from domain.commands import Decide, EndSession, Rewind, SendMessage
+from domain.closing import complete, learn
+from domain.commands import (
+    CancelTurn,
+    Decide,
+    EditMessage,
+    EndSession,
+    Regenerate,
+    RestoreBranch,
+    Rewind,
+    SendMessage,
+)
 from domain.contracts import (
     AgentRef,
     GenerateStepInput,
@@ -21,9 +31,9 @@ from domain.contracts import (
 from domain.durable import Durable
 from domain.engine import Extracted, ModelReply, ToolCall
 from domain.refusals import Refusal
-from domain.timeline import complete, note_fetched
+from domain.timeline import cancel, note_fetched
 from domain.tools import CallHeartbeat, CallToolInput, CallToolResult
-from domain.tree import WaitingApproval
+from domain.tree import Aside, ForkPoint, WaitingApproval
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
 from domain.views import head_of, view_of
@@ -68,7 +78,9 @@ DEFINITION = AgentDefinition(
         "crm": McpTool(kind="mcp", url="https://example.com/mcp", allow=("find",), secrets=("CRM_KEY",)),
     },
     context={"first_name": None, "guests": [1, {"vip": True}]},
-    limits=Limits(inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5),
+    limits=Limits(
+        inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5, deadline_seconds=90
+    ),
     pre_call_fetch="find_table",
 )
 MESSAGES: tuple[Message, ...] = (
@@ -104,6 +116,10 @@ def example_records() -> dict[str, Durable]:
     examples = (
         SendMessage(text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False),
         Rewind(turn_id="t1", before=True, expected_revision=4),
+        EditMessage(turn_id="t1", text="Two tables.", message_id="m1", expected_revision=4, wait=False),
+        Regenerate(turn_id="t1", message_id="m1", expected_revision=4, wait=False),
+        CancelTurn(expected_revision=4),
+        RestoreBranch(branch_id="br_1", expected_revision=4),
         EndSession(reason="done", expected_revision=4),
         Decide(call_id="t1.1.0.c1", reason="It is too expensive.", expected_revision=4),
         AGENT,
@@ -145,6 +161,8 @@ def example_records() -> dict[str, Durable]:
             turns=tuple(timeline.turns.values()),
             branches=timeline.discarded_branches,
             facts=timeline.unrecorded.facts,
+            restored_branch_ids=("br_1",),
+            asides=timeline.unrecorded.asides,
         ),
         SettleTurnsResult(billed=2),
         CallToolInput(
@@ -201,4 +219,18 @@ def _eventful() -> Conversation:
         expires_at=talk.now + timedelta(hours=1),
     )
     talk.timeline = ask(talk.timeline, waiting, at=talk.tick())
+    talk.timeline = cancel(talk.timeline, CancelTurn(), at=talk.tick())
+    aside = Aside(
+        id="turn_a",
+        purpose="caller",
+        after_turn_id=first,
+        created_at=talk.now,
+        usage=REPLY.usage,
+        cost=REPLY.cost,
+        error="It said nothing.",
+    )
+    learned = Extracted(values={"party_size": 2}, error="Half of it cannot be read.")
+    talk.timeline = learn(talk.timeline, aside, learned, at=talk.tick())
+    forked_from = ForkPoint(session_id="ses_0", turn_id="t0")
+    talk.timeline = talk.timeline.model_copy(update={"forked_from": forked_from})
     return talk

@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 
 from domain.agent import Limits
+from domain.closing import complete, fail, interrupt
 from domain.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.engine import Outcome, TurnProgress
 from domain.refusals import Refusal, Refused
-from domain.timeline import begin_timeline, complete, end, fail, interrupt, open_greeting, rewind, send
+from domain.timeline import begin_timeline, end, open_greeting, rewind, send
 from domain.tree import Timeline
 from domain.turns import Turn, TurnEvent
 from domain.usage import ModelUsage, Usage, priced

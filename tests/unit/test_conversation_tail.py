@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.timeline import complete
+from domain.closing import complete
 from domain.usage import merge_costs, priced, unpriced
 from tests.unit.conversation import Conversation, answered
 from workflows.details import LONGEST_LINE, TAIL_TURNS, conversation_tail

@@ -10,8 +10,9 @@ from api.compat.forms import TextSession
 from api.compat.runs import run_of
 from api.compat.text_sessions import text_session
 from domain.agent import AgentDefinition, parse_definition
+from domain.closing import complete
+from domain.growth import note_refusal
 from domain.refusals import Refused
-from domain.timeline import complete, note_refusal
 from domain.turns import TurnEvent
 from domain.views import view_of
 from store.sessions import StoredSession

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from domain.agent import Limits
+from domain.closing import complete
 from domain.commands import OnBusy, SendMessage
 from domain.refusals import Refused
 from domain.timeline import (
@@ -13,7 +14,6 @@ from domain.timeline import (
     MAX_QUEUED_MESSAGES,
     MAX_REMEMBERED_MESSAGES,
     MAX_TEXT_CHARACTERS,
-    complete,
     open_greeting,
 )
 from domain.timeline import send as send_message

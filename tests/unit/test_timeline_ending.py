@@ -5,13 +5,9 @@ from decimal import Decimal
 import pytest
 
 from domain.agent import Limits
+from domain.closing import complete, take_unrecorded
+from domain.growth import MAX_NOTED_CHARACTERS, note_refusal
 from domain.refusals import Refused
-from domain.timeline import (
-    MAX_NOTED_CHARACTERS,
-    complete,
-    note_refusal,
-    take_unrecorded,
-)
 from domain.tree import Timeline
 from domain.turns import TurnEvent
 from domain.usage import Cost, merge_costs, merge_usage, unpriced

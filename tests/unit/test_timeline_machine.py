@@ -9,22 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain.agent import Limits
+from domain.closing import complete, fail, interrupt, take_unrecorded
 from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.growth import note_refusal
 from domain.refusals import RefusalCode, Refused
 from domain.timeline import (
     MAX_LABEL_CHARACTERS,
     MAX_QUEUED_MESSAGES,
     MAX_TEXT_CHARACTERS,
     begin_timeline,
-    complete,
     end,
-    fail,
-    interrupt,
-    note_refusal,
     open_greeting,
     rewind,
     send,
-    take_unrecorded,
 )
 from domain.tree import Timeline
 from tests.unit.conversation import BEGINNING, MODEL, answered

@@ -4,10 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from domain.closing import complete
 from domain.refusals import Refused
-from domain.timeline import (
-    complete,
-)
 from tests.unit.conversation import Conversation, answered, refusal_of
 
 

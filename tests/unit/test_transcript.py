@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from domain.timeline import complete
+from domain.closing import complete
 from domain.transcript import LONGEST_BRIEF, STYLES, Entry, Form, Speaker, Title, entries_of
 from domain.turns import TurnEvent
 from tests.unit.conversation import BEGINNING, Conversation, answered

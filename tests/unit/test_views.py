@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from domain.agent import AgentDefinition, Limits, Node
-from domain.timeline import complete
+from domain.closing import complete
 from domain.views import (
     MAX_BRANCH_TURNS,
     MAX_BRANCHES,

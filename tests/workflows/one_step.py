@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Literal
 
 from temporalio import workflow
-from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
     from activities.model import ModelActivities
@@ -15,7 +14,6 @@ with workflow.unsafe.imports_passed_through():
 
 PATIENT = Timing(heartbeat=120.0, retry_initial=0.05, retry_maximum=0.2)
 """A worker may be silent for so long that a cancellation which waited for it would come too late for any test."""
-WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 
 
 @workflow.defn
@@ -30,13 +28,9 @@ class OneStep:
         """What the step brought, as JSON."""
         step: asyncio.Task[GenerateStepResult] | asyncio.Task[Extracted]
         if kind == "reply":
-            step = workflow.start_activity_method(
-                ModelActivities.generate_step, input, cancellation_type=WAIT, **generating(PATIENT)
-            )
+            step = workflow.start_activity_method(ModelActivities.generate_step, input, **generating(PATIENT))
         else:
-            step = workflow.start_activity_method(
-                ModelActivities.extract_variables, input, cancellation_type=WAIT, **generating(PATIENT)
-            )
+            step = workflow.start_activity_method(ModelActivities.extract_variables, input, **generating(PATIENT))
         await workflow.wait_condition(lambda: self._is_cancelled or step.done(), timeout=timedelta(minutes=5))
         if self._is_cancelled:
             step.cancel()

@@ -20,10 +20,12 @@ NEVER = QUICK.model_copy(update={"settle_within": 3600.0})
 
 async def test_many_turns_are_settled_without_waiting_for_more(stage: Stage, scripted: Scripted) -> None:
     session = await stage.open(model=scripted().string, timing=NEVER)
-    for number in range(7):
+    await session.billed(1)
+    for number in range(8):
         await session.say(f"Message {number}")
-    await session.billed(8)
-    [batch] = await session.settlements()
+    await session.billed(9)
+    greeting, batch = await session.settlements()
+    assert len(greeting.turns) == 1, "after a quiet time a turn is settled at once"
     assert len(batch.turns) == 8
 
 
@@ -33,7 +35,7 @@ async def test_the_end_settles_everything_at_once(stage: Stage, scripted: Script
     await session.end()
     await session.handle.result()
     assert len(await stage.ledger(session)) == 2
-    [batch] = await session.settlements()
+    _, batch = await session.settlements()
     assert [fact.type for fact in batch.facts] == ["session_completed"]
     assert batch.head.status == "completed"
 

@@ -1,0 +1,97 @@
+"""Settling behind the replies: what happened is billed and recorded, several turns at once when they come fast."""
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+from activities.settlement import SettlementActivities
+from domain import closing
+from domain.contracts import SettleTurnsInput
+from domain.views import recorded_head_of
+from workflows.policies import settling
+from workflows.state import SessionState
+
+SETTLE_AT_ONCE = 8
+"""So many closed turns are settled without waiting for more."""
+SETTLE_WITH_NEXT_MESSAGE = 0.85
+"""The part of the settling time after which turns are settled along with the next message."""
+AFTER_A_QUIET_TIME = "settle-at-once-after-a-quiet-time"
+"""Patch: sessions from before it always wait for more to settle."""
+
+
+class Settling:
+    """The settlements of one session, one after the other."""
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+        self._is_under_way = False
+        self._last: datetime | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._is_under_way
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the store knows everything."""
+        return not self._is_under_way and not self._has_unrecorded()
+
+    async def settle_behind_the_replies(self) -> None:
+        """Bill and record what happened, for as long as the session lives."""
+        while True:
+            await workflow.wait_condition(self._has_unrecorded)
+            await self._wait_for_more()
+            await self._settle()
+
+    async def _wait_for_more(self) -> None:
+        """Wait for the time in which turns are settled together, or for a reason not to.
+
+        Nothing settled for as long is one: a conversation at the pace of people is recorded turn by turn, at once.
+        The next message is another, once a good part of that time is over: settling then shares its workflow task.
+        """
+        settle_within = timedelta(seconds=self._state.start.timing.settle_within)
+        now = workflow.now()
+        was_quiet = self._last is None or now - self._last >= settle_within
+        if was_quiet and workflow.patched(AFTER_A_QUIET_TIME):
+            return
+        soon = now + settle_within * SETTLE_WITH_NEXT_MESSAGE
+        try:
+            await workflow.wait_condition(
+                lambda: self._must_settle_now() or (bool(self._state.timeline.pending) and workflow.now() >= soon),
+                timeout=settle_within,
+            )
+        except TimeoutError:
+            return
+
+    async def _settle(self) -> None:
+        self._is_under_way = True
+        self._last = workflow.now()
+        state = self._state
+        state.timeline, unrecorded = closing.take_unrecorded(state.timeline)
+        turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
+        state.publish()
+        await workflow.execute_activity_method(
+            SettlementActivities.settle_turns,
+            SettleTurnsInput(
+                session_id=state.start.session_id,
+                organization_id=state.start.organization_id,
+                agent=state.start.agent,
+                head=recorded_head_of(state.timeline, state.agent, workflow.info().run_id),
+                turns=turns,
+                branches=unrecorded.branches,
+                facts=unrecorded.facts,
+                restored_branch_ids=unrecorded.restored_branch_ids,
+                asides=unrecorded.asides,
+            ),
+            summary=f"{len(turns)} turns",
+            **settling(state.start.timing),
+        )
+        self._is_under_way = False
+
+    def _has_unrecorded(self) -> bool:
+        return not self._state.timeline.unrecorded.is_empty
+
+    def _must_settle_now(self) -> bool:
+        many = len(self._state.timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE
+        finished = self._state.timeline.is_completed and not self._state.timeline.pending
+        return many or finished

@@ -1,0 +1,43 @@
+"""What the parts of a session's workflow share: what the session was started with, and its timeline."""
+
+from temporalio import workflow
+
+from domain.contracts import StartSession
+from domain.tree import Timeline
+from domain.views import SessionHead, head_of
+from workflows.details import conversation_tail
+from workflows.search_attributes import updates_for
+
+
+class SessionState:
+    """The one place where a session's timeline is kept and replaced."""
+
+    def __init__(self, start: StartSession, timeline: Timeline) -> None:
+        self.start = start
+        self.agent = start.definition
+        self.timeline = timeline
+
+    @property
+    def head(self) -> SessionHead:
+        """Everything that is small and changes."""
+        return head_of(self.timeline, self.agent, workflow.info().run_id)
+
+    def change(self, timeline: Timeline) -> None:
+        """Put a timeline in the place of the present one, and show it in the Temporal UI."""
+        self.timeline = timeline
+        self.show()
+
+    def show(self) -> None:
+        """Let people see the newest turns in the Temporal UI."""
+        workflow.set_current_details(conversation_tail(self.timeline))
+
+    def publish(self) -> None:
+        """Bring the search attributes up to date, where they differ: each change costs an event."""
+        changed = updates_for(self.head, workflow.info().typed_search_attributes)
+        if changed:
+            workflow.upsert_search_attributes(changed)
+
+
+def new_turn_id() -> str:
+    """An id for a turn, the same when the history is replayed."""
+    return f"turn_{workflow.uuid4().hex[:12]}"
