@@ -12,12 +12,13 @@ from domain.contracts import SettleTurnsInput
 from domain.engine import ModelReply
 from domain.tree import DiscardedBranch
 from domain.turns import Turn
+from store.billing import Account, Billing
 from store.database import Database
 from store.identifiers import derived_id
-from store.money import Bill, bill_of, picodollars, totals_of
+from store.money import Bill, bill_of
 from store.session_events import LoggedEvent, events_of
-from store.tables import branches, events, ledger, sessions, steps, turns, usage_totals
-from store.upsert import insert_new, insert_or_add, insert_or_replace
+from store.tables import branches, events, sessions, steps, turns
+from store.upsert import insert_new, insert_or_replace
 
 LONGEST_MESSAGE_KEY = 200
 """Message ids longer than this are looked up by their digest: PostgreSQL's indexes take no long values."""
@@ -65,8 +66,7 @@ class SettlementStore:
         self._insert_turns = insert_new(database, turns, key=["session_id", "id"])
         self._replace_turns = insert_or_replace(database, turns, key=["session_id", "id"])
         self._insert_branches = insert_new(database, branches, key=["session_id", "id"])
-        self._insert_ledger = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
-        self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
+        self._billing = Billing(database)
 
     async def settle(self, input: SettleTurnsInput) -> int:
         """Bill and record in one transaction. Returns how many turns were billed that had not been before.
@@ -82,9 +82,9 @@ class SettlementStore:
         if session is not None:
             self._record(connection, session, input, [each.turn for each in settled], now)
         suite_id = session.suite_id if session is not None else None
-        closed = [each for each in settled if each.turn.status != "pending"]
-        # Last, because all sessions of an organization add to the same rows of totals.
-        return self._bill(connection, input, suite_id, closed, now)
+        account = Account(input.organization_id, input.session_id, input.agent.id, input.agent.version, suite_id)
+        closed = {each.turn.id: each.bill for each in settled if each.turn.status != "pending"}
+        return self._billing.bill(connection, account, closed, now)
 
     def _record(
         self,
@@ -113,26 +113,6 @@ class SettlementStore:
         head = {} if is_late else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
-
-    def _bill(
-        self,
-        connection: Connection,
-        input: SettleTurnsInput,
-        suite_id: str | None,
-        closed: Sequence[BilledTurn],
-        now: datetime,
-    ) -> int:
-        if not closed:
-            return 0
-        rows = [_ledger_values(input, suite_id, each, now) for each in closed]
-        billed = set(connection.execute(self._insert_ledger, rows).scalars())
-        totals = totals_of(each.bill for each in closed if each.turn.id in billed)
-        if totals:
-            key = {"organization_id": input.organization_id, "day": now.date()}
-            # Always in the same order, so that two settlements cannot wait for each other's rows.
-            sums = [{**key, "model": model, **totals[model]} for model in sorted(totals)]
-            connection.execute(self._add_totals, sums)
-        return len(billed)
 
 
 def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow | None:
@@ -226,20 +206,4 @@ def _head_values(input: SettleTurnsInput, now: datetime) -> dict[str, Any]:
         "head_version": input.head.version,
         "updated_at": input.head.updated_at,
         "recorded_at": now,
-    }
-
-
-def _ledger_values(input: SettleTurnsInput, suite_id: str | None, settled: BilledTurn, now: datetime) -> dict[str, Any]:
-    return {
-        "id": derived_id("led", input.session_id, settled.turn.id),
-        "organization_id": input.organization_id,
-        "session_id": input.session_id,
-        "turn_id": settled.turn.id,
-        "agent_id": input.agent.id,
-        "agent_version": input.agent.version,
-        "suite_id": suite_id,
-        "usage": settled.bill.usage.model_dump(mode="json"),
-        "cost": settled.bill.cost.model_dump(mode="json"),
-        "picodollars": picodollars(settled.bill.cost.total),
-        "created_at": now,
     }
