@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Executable, Row, bindparam, func, literal, se
 from domain.engine import ModelReply
 from store.columns import CleanText
 from store.database import Database
+from store.erasure import LateReplies
 from store.recent_turns import RecentTurns, SavedStep, SavedTurn, whole_turns
-from store.tables import steps
-from store.upsert import insert_new
+from store.tables import sessions, steps
+from store.upsert import insert_new, insert_selected
 
 __all__ = ["SavedStep", "StepStore"]
 
@@ -39,6 +40,15 @@ _OF_TURN = _IN_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
 _OF_TURN_AND_ANCHOR = _IN_SESSION.where(
     steps.c.turn_id.in_([_TURN_ID, bindparam("anchor_turn_id", type_=CleanText())])
 ).order_by(steps.c.turn_id, steps.c.step)
+
+
+_IF_SESSION_STANDS = (
+    select(*(bindparam(f"new_{column.name}", type_=column.type) for column in steps.columns))
+    .select_from(sessions)
+    .where(sessions.c.id == bindparam("new_session_id", type_=CleanText()))
+    .with_for_update(read=True, key_share=True)
+)
+"""A step's row, while its session's row stands and nobody can erase it. It costs the statement one look."""
 
 
 def _of_chain() -> Any:
@@ -82,7 +92,9 @@ class StepStore:
     def __init__(self, database: Database, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
         self._recent = RecentTurns(cache_bytes)
-        self._insert = insert_new(database, steps, key=_KEY)
+        self._insert = insert_selected(database, steps, _IF_SESSION_STANDS, key=_KEY)
+        self._insert_anyway = insert_new(database, steps, key=_KEY)
+        self._late_replies = LateReplies(database)
 
     async def turn_steps(
         self, session_id: str, turn_id: str, anchor_turn_id: str | None = None
@@ -140,7 +152,10 @@ class StepStore:
         reply: ModelReply,
         created_at: datetime,
     ) -> SavedStep:
-        """Save a step, or return the one that another attempt saved first: that one counts."""
+        """Save a step, or return the one that another attempt saved first: that one counts.
+
+        When its session was erased meanwhile, the step is billed and nothing of it is kept.
+        """
         saved = SavedStep(
             session_id=session_id,
             organization_id=organization_id,
@@ -153,16 +168,24 @@ class StepStore:
             reply=reply,
             created_at=created_at,
         )
-        values = _values(saved)
-        first = await self._database.write(lambda connection: self._insert_or_find(connection, values), one_by_one=True)
-        return saved if first is None else first
+        standing = await self._database.write(
+            lambda connection: self._insert_or_find(connection, saved), one_by_one=True
+        )
+        if standing is not None:
+            return standing
+        return await self._database.write(lambda connection: self._save_without_session(connection, saved))
 
-    def _insert_or_find(self, connection: Connection, values: dict[str, object]) -> SavedStep | None:
-        """The step that was there already; None when this one was added."""
-        if connection.execute(self._insert, values).rowcount:
-            return None
-        (first,) = _read(connection, _ONE_STEP, {name: values[name] for name in _KEY})
-        return first
+    def _insert_or_find(self, connection: Connection, step: SavedStep) -> SavedStep | None:
+        """The step as it stands now: this one, or the one that was there already. None when the session is gone."""
+        values = {f"new_{name}": value for name, value in _values(step).items()}
+        return step if connection.execute(self._insert, values).rowcount else _standing(connection, step)
+
+    def _save_without_session(self, connection: Connection, step: SavedStep) -> SavedStep:
+        """Bill a step whose session was erased, under a name of its own; keep one whose session never had a row."""
+        if self._late_replies.bill(connection, step.session_id, f"{step.turn_id}/{step.step}", step.reply):
+            return step
+        connection.execute(self._insert_anyway, _values(step))
+        return _standing(connection, step) or step
 
     async def _load_chain(self, session_id: str, turn_id: str, budget: int) -> dict[str, SavedTurn]:
         values = {"session_id": session_id, "turn_id": turn_id, "budget": budget}
@@ -174,6 +197,12 @@ class StepStore:
 
 def _read(connection: Connection, statement: Executable, values: Mapping[str, object]) -> list[SavedStep]:
     return [_step(row) for row in connection.execute(statement, values)]
+
+
+def _standing(connection: Connection, step: SavedStep) -> SavedStep | None:
+    """The step that was saved under the same key, whoever saved it."""
+    key = {"session_id": step.session_id, "turn_id": step.turn_id, "step": step.step}
+    return next(iter(_read(connection, _ONE_STEP, key)), None)
 
 
 def _values(step: SavedStep) -> dict[str, object]:

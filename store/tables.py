@@ -1,7 +1,7 @@
 """The tables. How they came to be stands in `migrations/`; a test keeps both in agreement.
 
 What belongs to a session (turns, branches, events) goes with it. Steps and the ledger refer to sessions without a
-foreign key: a reply that was paid for is kept and billed even when its session was erased meanwhile.
+foreign key: what was paid for is billed even when its session was erased meanwhile, and ledger rows stay for good.
 """
 
 from sqlalchemy import (
@@ -210,6 +210,18 @@ usage_totals = Table(
     Column("requests", BigInteger, nullable=False),
     Column("unpriced_requests", BigInteger, nullable=False),
     Column("picodollars", BigInteger, nullable=False),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    # Nothing that was said: only that there was such a session, and who pays what is still billed of it.
+    Column("session_id", CleanText, primary_key=True),
+    Column("organization_id", CleanText, nullable=False),
+    Column("agent_id", CleanText, nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("suite_id", CleanText),
+    Column("erased_at", UtcDateTime, nullable=False),
 )
 
 blobs = Table(

@@ -1,8 +1,9 @@
 """Inserting where a row may already stand: the one place that knows how each database says ON CONFLICT."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from store.database import Database
@@ -13,6 +14,12 @@ Insert = sqlite.Insert | postgresql.Insert
 def insert_new(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
     """Insert a row unless one with this key stands already."""
     return _insert(database, table).on_conflict_do_nothing(index_elements=list(key))
+
+
+def insert_selected(database: Database, table: Table, rows: Select[Any], *, key: Sequence[str]) -> Insert:
+    """Insert the rows that a query gives, in the order of the table's columns, unless one with this key stands."""
+    inserted = _insert(database, table).from_select([column.name for column in table.columns], rows)
+    return inserted.on_conflict_do_nothing(index_elements=list(key))
 
 
 def insert_or_replace(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
