@@ -1,4 +1,4 @@
-"""The routes of what a session leaves: its transcript, and its branches side by side."""
+"""The routes of what a session leaves: its transcript, its branches side by side, and how nothing is left of it."""
 
 from typing import Annotated, Any, Final
 
@@ -9,7 +9,7 @@ from api import examples
 from api.answers import READ_ERRORS, described, json_answer
 from api.problems import documented
 from api.representations import Comparison
-from api.services import In, OwnSession
+from api.services import In, Organization, OwnSession, accepting_commands
 from api.transcripts import MEDIA_TYPES
 from domain.transcript import Form
 
@@ -47,3 +47,17 @@ async def get_transcript(
 async def compare_branches(session: OwnSession, within: In, a: BranchName, b: BranchName = "active") -> Response:
     """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
     return json_answer(await within.comparing.compare(session, a, b))
+
+
+@router.delete(
+    "/{session_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[accepting_commands],
+    responses=documented("not_found", "wait_timeout", *READ_ERRORS),
+)
+async def erase_session(session_id: str, organization: Organization, within: In) -> Response:
+    """Erase a session everywhere: its workflow is stopped and deleted from Temporal, and what was said and recorded is
+    deleted from the store. What it cost is billed first, and stays in the ledger. Erasing it again changes nothing."""
+    await within.erasing.erase(organization, session_id)
+    return Response(status_code=204)

@@ -11,6 +11,8 @@ from api.availability import Availability
 from api.budgets import Budgets
 from api.comparing import Comparing
 from api.conversations import Conversations
+from api.erasing import Erasing
+from api.forgetting import Forgetting
 from api.messages import Messages
 from api.moves import Moves
 from api.observing import Metrics
@@ -22,6 +24,7 @@ from api.transcripts import Transcripts
 from playhead.settings import Settings
 from store.agents import AgentStore
 from store.database import Database
+from store.erasure import ErasureStore
 from store.keys import KeyStore
 from store.ledger import LedgerStore
 from store.organizations import OrganizationStore
@@ -39,6 +42,7 @@ class Services:
     conversations: Conversations
     conversing: Conversing
     doorkeeper: Doorkeeper
+    erasing: Erasing
     ledger: LedgerStore
     messages: Messages
     metrics: Metrics
@@ -69,6 +73,7 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         conversations=conversations,
         conversing=Conversing(messages, opening, timelines, agents),
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
+        erasing=Erasing(Forgetting(client), ErasureStore(database), sessions, timelines),
         ledger=ledger,
         messages=messages,
         metrics=metrics,

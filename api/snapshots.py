@@ -105,6 +105,12 @@ class LatestSnapshots:
             _, oldest = self._snapshots.popitem(last=False)
             self._bytes -= oldest.size
 
+    def drop(self, session_id: str) -> None:
+        """Keep nothing of a session."""
+        dropped = self._snapshots.pop(session_id, None)
+        if dropped is not None:
+            self._bytes -= dropped.size
+
 
 def render_turn(turn: domain_turns.Turn) -> bytes:
     """A turn as the API shows it."""

@@ -85,6 +85,11 @@ class Timelines:
         if len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
 
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session that was erased."""
+        self._remembered.pop(session_id, None)
+        self._latest.drop(session_id)
+
     async def now(self, session: StoredSession) -> Snapshot:
         """The session as it is, or as it was last recorded when it is closed or nobody answers for it."""
         try:

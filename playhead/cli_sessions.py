@@ -113,6 +113,21 @@ def end(
         sys.stdout.write(f"{ended.id} has ended ({ended.completion_reason}); spent {money(ended.cost)}\n")
 
 
+@app.command("rm")
+def erase(
+    session: Session,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase a session everywhere: what was said in it is gone for good. What it cost stays."""
+    from playhead.cli_api import calling_api
+
+    if not yes:
+        typer.confirm(f"Erase {session} for good, with everything that was said in it?", abort=True, err=True)
+    with calling_api() as api:
+        api.sessions.erase(session)
+    sys.stdout.write(f"{session} is erased\n")
+
+
 @app.command()
 def export(
     session: Session,

@@ -113,6 +113,7 @@ class Sessions(Group):
     rewind = Carried(session_calls.rewind)
     decide = Carried(session_calls.decide)
     end = Carried(session_calls.end_session)
+    erase = Carried(session_calls.erase_session)
 
 
 class Agents(Group):

@@ -139,6 +139,17 @@ def end_session(session_id: str, *, reason: str | None = None, expected_revision
     return post(_path(session_id, "end"), Session.model_validate_json, body, repeatable=True)
 
 
+def erase_session(session_id: str) -> Call[None]:
+    """Erase the session everywhere; what it cost stays. Erasing it again changes nothing."""
+    return Call("DELETE", _path(session_id), _nothing, repeatable=True)
+
+
+def _nothing(content: bytes) -> None:
+    """An answer without a body."""
+    if content:
+        raise ValueError("an answer without content has some")
+
+
 def _message(
     text: str, message_id: str | None, expected_revision: int | None, on_busy: OnBusy | None
 ) -> dict[str, JsonValue]:

@@ -1,10 +1,14 @@
-"""What becomes of a session's workflow after its end: it closes, and one day Temporal has forgotten it."""
+"""What is far away when a session is read: workflows that have closed or are forgotten, and turns in no view."""
 
+import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.timelines import Timelines
+from domain.views import TimelineView
+from store.sessions import StoredSession
 from tests.waiting import eventually
 
 
@@ -40,3 +44,16 @@ async def forgotten(client: Client, workflow_id: str) -> None:
         return not await is_known(client, workflow_id)
 
     await eventually(is_gone)
+
+
+def cut_views(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """Have live views carry so few turns, of the visible branch and of others, and no branch but the newest."""
+    live = Timelines.live
+
+    async def cut(self: Timelines, session: StoredSession) -> TimelineView:
+        view = await live(self, session)
+        newest = view.discarded_branches[-1:]
+        branches = tuple(branch.model_copy(update={"turns": branch.turns[-turns:]}) for branch in newest)
+        return view.model_copy(update={"turns": view.turns[-turns:], "discarded_branches": branches})
+
+    monkeypatch.setattr(Timelines, "live", cut)

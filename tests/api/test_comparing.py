@@ -2,10 +2,10 @@
 
 import pytest
 
-from domain import comparison, views
+from domain import comparison
 from tests.api.agents import library
 from tests.api.desk import Caller, Desk, Json, done, problem
-from tests.api.endings import forgotten
+from tests.api.endings import cut_views, forgotten
 
 
 async def compared(caller: Caller, session_id: str, a: str, b: str) -> Json:
@@ -67,9 +67,7 @@ async def test_a_comparison_is_the_same_live_and_after_temporal_has_forgotten_th
 ) -> None:
     """Live views are cut to one turn here, so that a part of each path has to come from the store."""
     session, older, newer = await branched(caller)
-    monkeypatch.setattr(views, "MAX_VISIBLE_TURNS", 1)
-    monkeypatch.setattr(views, "MAX_BRANCH_TURNS", 1)
-    monkeypatch.setattr(views, "MAX_BRANCHES", 1)
+    cut_views(monkeypatch, 1)
     await caller.recorded(session["id"], turns=6)
     pairs = ((older, "active"), (newer, older))
     live = [await compared(caller, session["id"], *pair) for pair in pairs]

@@ -7,10 +7,9 @@ import pytest
 
 from api import paths
 from api.transcripts import MEDIA_TYPES
-from domain import views
 from tests.api.agents import GREETING, library
 from tests.api.desk import Caller, Desk, problem
-from tests.api.endings import forgotten
+from tests.api.endings import cut_views, forgotten
 from tests.provider import Gate, Refuses, Says, ScriptedModel
 
 FORMS = [*MEDIA_TYPES]
@@ -84,7 +83,7 @@ async def test_a_long_session_is_written_whole_live_and_after_temporal_has_forgo
     desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the newest turns are in a view, and pages are read one after the other: neither leaves a seam."""
-    monkeypatch.setattr(views, "MAX_VISIBLE_TURNS", 3)
+    cut_views(monkeypatch, 3)
     monkeypatch.setattr(paths, "PAGE", 2)
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]

@@ -408,6 +408,25 @@ def test_branches_that_do_not_differ_are_said_to_be_the_same(api: HTTPServer) ->
     assert "The two are the same." in playhead("sessions", "compare", SESSION_ID, "active").stderr
 
 
+def test_a_session_is_erased_when_that_is_confirmed(api: HTTPServer) -> None:
+    api.expect_oneshot_request(f"/v1/sessions/{SESSION_ID}", method="DELETE").respond_with_data(status=204)
+    result = CliRunner().invoke(app, ["sessions", "rm", SESSION_ID], input="y\n")
+    assert result.exit_code == 0
+    assert result.stdout.endswith(f"{SESSION_ID} is erased\n")
+    assert "for good" in result.stderr
+
+
+def test_a_session_is_kept_when_that_is_not_confirmed(api: HTTPServer) -> None:
+    result = CliRunner().invoke(app, ["sessions", "rm", SESSION_ID], input="n\n")
+    assert result.exit_code == FINDING
+    assert api.log == [], "nothing was asked of the API"
+
+
+def test_a_script_erases_without_being_asked(api: HTTPServer) -> None:
+    api.expect_oneshot_request(f"/v1/sessions/{SESSION_ID}", method="DELETE").respond_with_data(status=204)
+    assert playhead("sessions", "rm", SESSION_ID, "--yes").stdout == f"{SESSION_ID} is erased\n"
+
+
 # --- the store ----------------------------------------------------------------------------------------------------
 
 
