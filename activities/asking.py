@@ -1,11 +1,19 @@
 """One request to a model: what is asked, what has been heard so far, and what it used when it was cut."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pydantic_ai.direct import model_request, model_request_stream
-from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    ModelResponseStreamEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings
 
@@ -32,10 +40,10 @@ class Asking:
     _sent: list[ModelMessage] = field(default_factory=list)
     _stream: StreamedResponse | None = None
 
-    async def streamed(self, model: Model) -> ModelResponse:
+    async def streamed(self, model: Model, hear: Callable[[str], None]) -> ModelResponse:
         """Ask for a reply piece by piece, and return it in one. Raises `BrokeOff`, and what pydantic-ai raises.
 
-        However it ends, the connection is closed then.
+        `hear` is told its text as it comes. However it ends, the connection is closed then.
         """
         self._note(model)
         async with model_request_stream(
@@ -45,8 +53,9 @@ class Asking:
             model_request_parameters=self.parameters,
         ) as stream:
             self._stream = stream
-            async for _ in stream:
-                pass
+            async for event in stream:
+                if text := _text_in(event):
+                    hear(text)
         response = stream.get()
         if _broke_off(model, response):
             raise BrokeOff
@@ -82,6 +91,14 @@ class Asking:
         """From here on the provider may charge for the request."""
         self.model = model
         self._sent = sendable(self.conversation, self.instructions, opens_with_cue=model.system != DEMO_SYSTEM)
+
+
+def _text_in(event: ModelResponseStreamEvent) -> str:
+    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+        return event.part.content
+    if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+        return event.delta.content_delta
+    return ""
 
 
 def _broke_off(model: Model, response: ModelResponse) -> bool:

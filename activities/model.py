@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from temporalio import activity
 
 from activities.buying import Buyer
+from activities.listening import Narrator, Silence, script_of
 from activities.model_calls import ModelAnswer, ModelCall, ModelCaller, RecordCall
 from activities.timing import timed
 from domain.agent_names import UNPARSED
@@ -46,8 +47,10 @@ class ModelActivities:
         caller: ModelCaller,
         toolbox: ToolLister,
         context_characters: int,
+        narrator: Narrator | None = None,
     ) -> None:
         self._toolbox = toolbox
+        self._narrator = narrator or Silence()
         self._buyer = Buyer(steps=steps, context_characters=context_characters)
         self._agents = agents
         self._caller = caller
@@ -100,7 +103,10 @@ class ModelActivities:
             tools=(*ways_out, *await self._toolbox.offered(definition.tools, node.tools, input.context)),
             timeout=input.timeout,
         )
-        return await timed(self._caller.call(call), input.price_per_second)
+        if input.opening is None:
+            return await timed(self._caller.call(call), input.price_per_second)
+        async with self._narrator.narrate(script_of(input, input.opening, activity.info().attempt)) as hear:
+            return await timed(self._caller.call(call, hear), input.price_per_second)
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)

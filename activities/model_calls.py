@@ -1,6 +1,7 @@
 """What is asked of a model, what comes back and what goes wrong: the contract with the edge to the providers."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,14 +53,22 @@ class ModelAnswer:
     messages: str
 
 
+Hear = Callable[[str], None]
+"""Is told a piece of a reply's text as it comes."""
+
+
+def ignore(text: str) -> None:
+    """Hear nothing."""
+
+
 class ModelCaller(Protocol):
     """The edge to the providers: one call, one answer, no retries.
 
     A call that is cancelled closes its connection at once. It raises `CutShort` if the provider had been asked.
     """
 
-    async def call(self, call: ModelCall) -> ModelAnswer:
-        """Ask the model. Raises `ProviderFailed`."""
+    async def call(self, call: ModelCall, hear: Hear = ignore) -> ModelAnswer:
+        """Ask the model; `hear` is told the text piece by piece as it comes. Raises `ProviderFailed`."""
         ...
 
     async def record(self, call: RecordCall) -> ModelAnswer:

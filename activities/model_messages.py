@@ -84,17 +84,18 @@ def whole(response: ModelResponse) -> ModelResponse:
     """
     for part in response.parts:
         if isinstance(part, TextPart | ThinkingPart):
-            part.content = _whole_text(part.content)
+            part.content = whole_text(part.content)
         elif isinstance(part, ToolCallPart) and isinstance(part.args, str):
-            part.args = _whole_text(part.args)
+            part.args = whole_text(part.args)
     return response
+
+
+def whole_text(text: str) -> str:
+    """The text with halves of characters joined where both are there, and replaced where one is missing."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @lru_cache(maxsize=8192)
 def _parsed(messages: str) -> tuple[ModelMessage, ...]:
     """Messages of an earlier step. Parsed once: a conversation is read again at every one of its turns."""
     return tuple(ModelMessagesTypeAdapter.validate_json(messages))
-
-
-def _whole_text(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

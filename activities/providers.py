@@ -27,7 +27,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from activities.asking import Asking, BrokeOff
 from activities.demo import demo_model
-from activities.model_calls import CutShort, ModelAnswer, ModelCall, ProviderFailed, RecordCall
+from activities.model_calls import CutShort, Hear, ModelAnswer, ModelCall, ProviderFailed, RecordCall, ignore
 from activities.model_messages import as_model_messages, serialised, stored, words_only
 from domain.agent_names import UNPARSED
 from domain.agent_tools import OfferedTool
@@ -52,7 +52,7 @@ class ModelProviders:
         self._demo_delay_seconds = demo_delay_seconds
         self._models: dict[str, Model] = {}
 
-    async def call(self, call: ModelCall) -> ModelAnswer:
+    async def call(self, call: ModelCall, hear: Hear = ignore) -> ModelAnswer:
         """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure.
 
         Cancelled after the provider was asked, it raises `CutShort` with the words that were said until then.
@@ -63,7 +63,7 @@ class ModelProviders:
         try:
             async with _failures_told(call.model, call.timeout):
                 model = self._model(call.model)
-                response = await asking.streamed(model)
+                response = await asking.streamed(model, hear)
         except asyncio.CancelledError as cancelled:
             if asking.model is None:
                 raise

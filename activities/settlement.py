@@ -7,14 +7,16 @@ from temporalio import activity
 from domain.contracts import SettleTurnsInput, SettleTurnsResult
 
 if TYPE_CHECKING:
+    from store.live_news import Audience
     from store.settlement import SettlementStore
 
 
 class SettlementActivities:
     """Bills and records turns, at most once each, however often Temporal retries."""
 
-    def __init__(self, store: "SettlementStore") -> None:
+    def __init__(self, store: "SettlementStore", audience: "Audience | None" = None) -> None:
         self._store = store
+        self._audience = audience
 
     @activity.defn
     async def settle_turns(self, input: SettleTurnsInput) -> SettleTurnsResult:
@@ -22,4 +24,7 @@ class SettlementActivities:
 
         Keyed by session and turn, never by run: continue-as-new and resets change run ids.
         """
-        return SettleTurnsResult(billed=await self._store.settle(input))
+        billed = await self._store.settle(input)
+        if self._audience is not None:
+            self._audience.log_grew(input.session_id)
+        return SettleTurnsResult(billed=billed)

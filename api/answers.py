@@ -65,10 +65,15 @@ def unknown_cursor() -> Exception:
 
 
 def described(
-    *errors: str, example: Any = None, status: int = 200, says: str = "As asked", also: Described | None = None
+    *errors: str,
+    example: Any = None,
+    status: int = 200,
+    says: str = "As asked",
+    also: Described | None = None,
+    media_type: str = "application/json",
 ) -> Described:
     """The answers of a route for the OpenAPI document: what it says when all is well, and its errors."""
-    well: Described = {status: {"description": says, "content": {"application/json": {"example": example}}}}
+    well: Described = {status: {"description": says, "content": {media_type: {"example": example}}}}
     return {**well, **(also or {}), **documented(*errors)}
 
 

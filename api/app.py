@@ -16,6 +16,7 @@ from api.openai.routes import router as chat_protocol
 from api.services import build_services
 from playhead.settings import Settings, is_loopback
 from store.database import Database
+from store.live_hub import LiveHub
 
 _ROUTERS: Final = (
     sessions.router,
@@ -28,14 +29,16 @@ _ROUTERS: Final = (
 )
 
 
-def create_app(settings: Settings, *, client: Client, database: Database) -> FastAPI:
+def create_app(settings: Settings, *, client: Client, database: Database, hub: LiveHub | None = None) -> FastAPI:
     """The API. Client and database stay the caller's to close; neither needs to be reachable yet.
+
+    What the hub is told is sent to those who watch; without one, they are told what is logged, after a heartbeat.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
     if settings.keyless and not is_loopback(settings.api_host):
         raise ValueError(f"calls without a key are accepted from this machine only, not at {settings.api_host}")
-    services = build_services(settings, client, database)
+    services = build_services(settings, client, database, hub or LiveHub())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -237,3 +237,19 @@ END: Final[dict[str, Any]] = {"reason": "user_hangup"}
 def page_of(*items: dict[str, Any], next_cursor: str | None = None) -> dict[str, Any]:
     """A page of a list with these items."""
     return {"items": list(items), "next_cursor": next_cursor}
+
+
+EVENTS = "\n".join(
+    (
+        "event: turn_started",
+        'data: {"turn_id":"turn_5f0c2a9e41b7","created_at":"2026-11-27T10:00:05Z","parent_id":"turn_1b2c3d4e5f60",'
+        '"index":1,"user_message":{"text":"A table for two","created_at":"2026-11-27T10:00:05Z","message_id":"m-1"}}',
+        "id: 4",
+        "",
+        "event: reply_delta",
+        'data: {"turn_id":"turn_5f0c2a9e41b7","text":"With pleasure."}',
+        "",
+        "",
+    )
+)
+"""A piece of a stream of events."""

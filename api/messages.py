@@ -39,14 +39,24 @@ class Messages:
 
         Raises Problem when the message is refused, the turn fails at the model, or the wait ends first.
         """
-        turn, result = await self._answered(session, command)
+        turn, result = await self._closed(session, command)
+        self._require_answered(turn)
         if result is None:
             return await self._timelines.now(session)
         return await self._timelines.after(session, result, turn)
 
     async def reply(self, session: StoredSession, command: SendMessage) -> Turn:
         """Say something and wait for the reply; only the turn it is in. Raises as `answer` does."""
-        turn, _ = await self._answered(session, command)
+        turn = await self.turn(session, command)
+        self._require_answered(turn)
+        return turn
+
+    async def turn(self, session: StoredSession, command: SendMessage) -> Turn:
+        """Say something and wait for the turn to be over, whatever becomes of it.
+
+        Raises Problem when the message is refused, or the wait ends first.
+        """
+        turn, _ = await self._closed(session, command)
         return turn
 
     async def accept(self, session: StoredSession, command: SendMessage) -> Accepted:
@@ -61,8 +71,8 @@ class Messages:
             raise self._not_taken_yet(command) from error
         return Accepted(turn_id=result.turn.id, revision=result.head.revision)
 
-    async def _answered(self, session: StoredSession, command: SendMessage) -> tuple[Turn, SendMessageResult | None]:
-        """The turn that answers a message, with what Temporal said about it unless the answer came another way."""
+    async def _closed(self, session: StoredSession, command: SendMessage) -> tuple[Turn, SendMessageResult | None]:
+        """The turn of a message, once it is over, with what Temporal said of it unless the answer came another way."""
         result = None
         try:
             result = await self._send(session, command)
@@ -72,7 +82,7 @@ class Messages:
             turn = await self._turn_after_the_wait(session, command)
         else:
             turn = _with_words(result.turn, command)
-        self._require_answered(turn)
+        self._metrics.count_turn(turn.status)
         return turn, result
 
     async def _send(self, session: StoredSession, command: SendMessage) -> SendMessageResult:
@@ -146,13 +156,17 @@ class Messages:
         )
 
     def _require_answered(self, turn: Turn) -> None:
-        self._metrics.count_turn(turn.status)
         if turn.status == "failed":
-            raise Problem(
-                "model_failed",
-                f"{turn.error or 'The turn failed.'} The session goes on from the turn before: send the next message.",
-                turn=representations.Turn.model_validate(turn),
-            )
+            raise failure_of(turn)
+
+
+def failure_of(turn: Turn) -> Problem:
+    """The answer to a message whose turn failed at the model."""
+    return Problem(
+        "model_failed",
+        f"{turn.error or 'The turn failed.'} The session goes on from the turn before: send the next message.",
+        turn=representations.Turn.model_validate(turn),
+    )
 
 
 def _with_words(turn: Turn, command: SendMessage) -> Turn:

@@ -12,7 +12,9 @@ from api.budgets import Budgets
 from api.comparing import Comparing
 from api.conversations import Conversations
 from api.erasing import Erasing
+from api.event_stream import Begun, EventStream
 from api.forgetting import Forgetting
+from api.message_stream import MessageStreams
 from api.messages import Messages
 from api.moves import Moves
 from api.observing import Metrics
@@ -21,12 +23,15 @@ from api.opening import Opening
 from api.session_answers import SessionAnswers
 from api.timelines import Timelines
 from api.transcripts import Transcripts
+from api.watching import Watching
 from playhead.settings import Settings
 from store.agents import AgentStore
 from store.database import Database
 from store.erasure import ErasureStore
+from store.event_log import EventLog
 from store.keys import KeyStore
 from store.ledger import LedgerStore
+from store.live_hub import LiveHub
 from store.organizations import OrganizationStore
 from store.sessions import SessionStore, StoredSession
 
@@ -44,17 +49,24 @@ class Services:
     doorkeeper: Doorkeeper
     erasing: Erasing
     ledger: LedgerStore
+    message_streams: MessageStreams
     messages: Messages
     metrics: Metrics
     moves: Moves
     opening: Opening
     sessions: SessionStore
+    slow_client_seconds: float
     timelines: Timelines
     transcripts: Transcripts
+    watching: Watching
+
+    def stream_of(self, events: Begun) -> EventStream:
+        """An answer that sends events as they come."""
+        return EventStream(events, patience=self.slow_client_seconds)
 
 
-def build_services(settings: Settings, client: Client, database: Database) -> Services:
-    """The composition of the API."""
+def build_services(settings: Settings, client: Client, database: Database, hub: LiveHub) -> Services:
+    """The composition of the API. What the hub is told is sent to those who watch."""
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics = Metrics()
     availability = Availability(client, database)
@@ -65,9 +77,12 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
     opening = Opening(
         conversations, timelines, sessions, agents, budgets, model=settings.model, timing=settings.timing()
     )
+    answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    messages = Messages(conversations, timelines, sessions, budgets, metrics)
+    log, heartbeat = EventLog(database), settings.events_heartbeat_seconds
     return Services(
         agents=agents,
-        answers=SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url),
+        answers=answers,
         availability=availability,
         comparing=Comparing(timelines, sessions),
         conversations=conversations,
@@ -75,13 +90,16 @@ def build_services(settings: Settings, client: Client, database: Database) -> Se
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
         erasing=Erasing(Forgetting(client), ErasureStore(database), sessions, timelines),
         ledger=ledger,
+        message_streams=MessageStreams(hub, log, messages, heartbeat_seconds=heartbeat),
         messages=messages,
         metrics=metrics,
         moves=Moves(conversations, timelines),
         opening=opening,
         sessions=sessions,
+        slow_client_seconds=settings.slow_client_seconds,
         timelines=timelines,
         transcripts=Transcripts(timelines, sessions),
+        watching=Watching(hub, log, timelines, answers, heartbeat_seconds=heartbeat),
     )
 
 

@@ -19,10 +19,16 @@ class SessionAnswers:
         self._workflows_url = f"{ui_url.rstrip('/')}/namespaces/{namespace}/workflows" if ui_url else None
 
     def session(self, session: StoredSession, snapshot: Snapshot, *, status: int = 200) -> Response:
-        """A whole session. The turns are in their JSON form already, so the rest is written around them."""
+        """A whole session as an answer."""
+        headers = {"Location": f"/v1/sessions/{session.id}"} if status in (201, 202) else None
+        content = self.body(session, snapshot)
+        return Response(content, status_code=status, headers=headers, media_type="application/json")
+
+    def body(self, session: StoredSession, snapshot: Snapshot) -> bytes:
+        """A whole session as JSON. The turns are in that form already, so the rest is written around them."""
         head = snapshot.head
         summary = self.summary(session, head, snapshot.as_of).model_dump_json()
-        content = b"".join(
+        return b"".join(
             (
                 summary[:-1].encode(),
                 b',"turns_before":%d,"turns":[' % head.turns_before,
@@ -32,8 +38,6 @@ class SessionAnswers:
                 b"]}",
             )
         )
-        headers = {"Location": f"/v1/sessions/{session.id}"} if status in (201, 202) else None
-        return Response(content, status_code=status, headers=headers, media_type="application/json")
 
     def summary(self, session: StoredSession, head: SessionHead, as_of: datetime) -> SessionSummary:
         """A session without its turns."""

@@ -2,19 +2,27 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import AwareDatetime
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api import examples
 from api.answers import COMMAND_ERRORS, READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
 from api.bodies import DecisionBody, EndBody, IdempotencyKey, NewMessage, NewSession, RewindBody
+from api.event_stream import EVENT_STREAM, begun, wants_events
 from api.representations import Accepted, Branch, PageOf, Session, SessionSummary, Turn
 from api.services import Cursor, In, Limit, Organization, OwnSession, accepting_commands, note_subject
 from domain.turns import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
+Accept = Annotated[str | None, Header(max_length=1000, description="`text/event-stream` for a stream of the reply.")]
+LastEventId = Annotated[
+    str | None, Header(max_length=100, description="The id of the last event that the client has; none: a snapshot.")
+]
+WATCHED = (
+    "A snapshot and the events after it, or the events after `Last-Event-ID`. Each has its form in docs/events.md."
+)
 Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is accepted.")]
 
 
@@ -124,17 +132,41 @@ async def list_branches(session: OwnSession, within: In, limit: Limit = 50, curs
     ),
 )
 async def send_message(
-    session: OwnSession, body: NewMessage, within: In, wait: Wait = True, idempotency_key: IdempotencyKey = None
+    *,
+    session: OwnSession,
+    body: NewMessage,
+    within: In,
+    wait: Wait = True,
+    idempotency_key: IdempotencyKey = None,
+    accept: Accept = None,
 ) -> Response:
-    """Say something, and answer when the agent has replied.
+    """Say something, and answer when the agent has replied. With `Accept: text/event-stream`, the reply is heard as it
+    is spoken: the events of the turn, up to its end.
 
     The same `message_id` (or `Idempotency-Key`) with the same text joins the first call and gives its answer, however
     often it is sent: after a timeout or a broken connection, send the message again.
     """
     command = body.command(idempotency_key, wait=wait)
+    if wait and wants_events(accept):
+        return within.stream_of(await begun(within.message_streams.events(session, command)))
     if not wait:
         return json_answer(await within.messages.accept(session, command), status=202)
     return within.answers.session(session, await within.messages.answer(session, command))
+
+
+@router.get(
+    "/{session_id}/events",
+    response_class=StreamingResponse,
+    responses=described(
+        "invalid_request", "not_found", *READ_ERRORS, example=examples.EVENTS, says=WATCHED, media_type=EVENT_STREAM
+    ),
+)
+async def watch_session(session: OwnSession, within: In, last_event_id: LastEventId = None) -> Response:
+    """The session as it is, and then everything that happens in it, until it is over.
+
+    After a lost connection, `Last-Event-ID` goes on where the client was: every event comes once, in order.
+    """
+    return within.stream_of(await begun(within.watching.events(session, last_event_id)))
 
 
 @router.post(

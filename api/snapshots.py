@@ -48,6 +48,11 @@ class Snapshot:
         )
 
     @property
+    def pending_ids(self) -> list[str]:
+        """The turns that are still being answered: the newest, or none."""
+        return [self.newest_id] if self.newest_id and self.newest_status == "pending" else []
+
+    @property
     def size(self) -> int:
         return ENTRY_BYTES + len(self.branches) + sum(map(len, self.turns))
 

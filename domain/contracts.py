@@ -3,6 +3,8 @@
 Each of these is in running sessions' histories: give new fields defaults, never change or reuse one.
 """
 
+from datetime import datetime
+
 from pydantic import JsonValue
 
 from domain.agent import AgentDefinition
@@ -88,10 +90,22 @@ class SendMessageResult(Durable):
     previous_version: int
 
 
+class TurnOpening(Durable):
+    """How a turn began, for those who watch: all of it but the user's words, which are among a step's messages."""
+
+    parent_id: str | None
+    index: int
+    created_at: datetime
+    said_at: datetime | None = None
+    """When the user's message came; none for a turn without one."""
+    message_id: str | None = None
+
+
 class GenerateStepInput(Durable):
     """One model call. `messages` are only those that no earlier step has saved: it does not grow with the session.
 
     The rest is read from the store along the chain of `anchor_turn_id`s. `context` are the values templates see.
+    `opening` and `said`, the agent's text in this turn so far, are for those who watch.
     """
 
     session_id: str
@@ -106,6 +120,8 @@ class GenerateStepInput(Durable):
     context: dict[str, JsonValue] = {}
     timeout: float = 120.0
     price_per_second: Money | None = None
+    opening: TurnOpening | None = None
+    said: str = ""
 
 
 class GenerateStepResult(Durable):

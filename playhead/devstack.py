@@ -56,16 +56,17 @@ async def _run_services(settings: "Settings", stop: asyncio.Event) -> None:
     """Run worker and API. The worker outlives the API, so that requests the API still answers get their replies."""
     from playhead.server import run_api
     from playhead.worker import run_worker
+    from store.live_hub import LiveHub
 
-    stop_worker = asyncio.Event()
+    stop_worker, hub = asyncio.Event(), LiveHub()
 
     async def api() -> None:
         try:
-            await run_api(settings, stop)
+            await run_api(settings, stop, hub)
         finally:
             stop_worker.set()
 
-    await run_together(stop, api(), run_worker(settings, stop_worker))
+    await run_together(stop, api(), run_worker(settings, stop_worker, hub))
 
 
 async def _announce(settings: "Settings", stop: asyncio.Event, when_ready: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from playhead.temporal_server import port_taken
 from store.database import Database
 from store.errors import StoreUnavailable
 from store.keys import KeyStore
+from store.live_hub import LiveHub
 
 IDLE_SECONDS = 75
 """How long an idle connection is kept: longer than common proxies keep theirs, so that they close first."""
@@ -30,7 +31,16 @@ log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves the process's signals to its caller."""
+    """A uvicorn server that leaves the process's signals to its caller, and lets no event stream hold up its end."""
+
+    def __init__(self, config: uvicorn.Config, hub: LiveHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, once those who watch sessions have been sent home."""
+        self._hub.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -38,12 +48,13 @@ class Server(uvicorn.Server):
         yield
 
 
-def build_api(settings: Settings, client: Client, database: Database) -> Server:
-    """The HTTP server around the application. It is not running yet."""
+def build_api(settings: Settings, client: Client, database: Database, hub: LiveHub | None = None) -> Server:
+    """The HTTP server around the application, not running yet. What the hub is told is sent to those who watch."""
+    hub = hub or LiveHub()
     client = with_large_payloads(client, database, threshold=settings.large_payload_bytes)
     return Server(
         uvicorn.Config(
-            create_app(settings, client=client, database=database),
+            create_app(settings, client=client, database=database, hub=hub),
             http="httptools",
             access_log=False,
             proxy_headers=False,
@@ -51,12 +62,15 @@ def build_api(settings: Settings, client: Client, database: Database) -> Server:
             log_config=None,
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_keep_alive=IDLE_SECONDS,
-        )
+        ),
+        hub,
     )
 
 
-async def run_api(settings: Settings, stop: asyncio.Event) -> None:
+async def run_api(settings: Settings, stop: asyncio.Event, hub: LiveHub | None = None) -> None:
     """Serve until `stop` is set. The store and Temporal may be down: requests are refused until they are back.
+
+    With a hub, a worker in this process tells it what happens in the sessions that are watched.
 
     Raises CommandFailed when the port cannot be had, the store is not migrated, or there is no API key.
     """
@@ -65,7 +79,7 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
             with suppress(StoreUnavailable):
                 await require_servable(settings, database)
             client = await connect(settings, lazy=True)
-            server = build_api(settings, client, database)
+            server = build_api(settings, client, database, hub)
             await run_together(
                 stop,
                 _serve(server, listener, settings),

@@ -229,6 +229,13 @@ class Settings(BaseSettings):
         60.0, means="How long a request waits for a reply before it answers 504.", least=0.1, most=3_600
     )
 
+    events_heartbeat_seconds: float = _seconds(
+        15.0, means="The longest silence in a stream of events; then a comment is sent.", least=0.05, most=300
+    )
+    slow_client_seconds: float = _seconds(
+        30.0, means="How long a client may take nothing of a stream before it is dropped.", least=0.05, most=600
+    )
+
     model_timeout_seconds: float = _seconds(120.0, means="How long one model call may take.", least=0.1, most=3_600)
     heartbeat_seconds: float = _seconds(
         10.0,

@@ -11,6 +11,7 @@ from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
 from activities.heartbeats import LONGEST_PAUSE
 from activities.model import ModelActivities
+from activities.narration import Narrator
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
 from activities.toolbox import Toolbox
@@ -22,6 +23,8 @@ from playhead.temporal import TemporalUnavailable, ensure_reachable
 from store.agents import AgentStore
 from store.database import Database
 from store.errors import StoreUnavailable
+from store.event_log import EventLog
+from store.live_news import Audience
 from store.settlement import SettlementStore
 from store.steps import StepStore
 from workflows.session import SessionWorkflow
@@ -40,11 +43,13 @@ def build_worker(
     database: Database,
     *,
     toolbox: Toolbox | None = None,
+    audience: Audience | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
     """The worker with every workflow and activity, its dependencies handed in. It is not running yet.
 
-    Who hands in the toolbox closes its connections; without one they stay open as long as services let them.
+    Who hands in the toolbox closes its connections; without one they stay open as long as services let them. The
+    audience is told what happens in the sessions it watches.
     """
     agents = AgentStore(database)
     toolbox = toolbox or build_toolbox(settings)
@@ -54,9 +59,10 @@ def build_worker(
         toolbox=toolbox,
         caller=ModelProviders(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds),
         context_characters=settings.context_characters,
+        narrator=Narrator(audience, EventLog(database)) if audience else None,
     )
     tools = ToolActivities(agents=agents, runner=toolbox)
-    settlement = SettlementActivities(store=SettlementStore(database))
+    settlement = SettlementActivities(SettlementStore(database), audience)
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
@@ -75,7 +81,7 @@ def build_toolbox(settings: Settings) -> Toolbox:
     return Toolbox(credentials=settings.credentials, allowed=settings.tool_addresses)
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience | None = None) -> None:
     """Work until `stop` is set, waiting at the start for the store and for Temporal.
 
     Raises CommandFailed when the store is not migrated or search attributes may not be registered, and
@@ -87,7 +93,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
         toolbox = build_toolbox(settings)
-        worker = build_worker(settings, client, database, toolbox=toolbox)
+        worker = build_worker(settings, client, database, toolbox=toolbox, audience=audience)
         log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
         try:
             await work_until(worker, stop)

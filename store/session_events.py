@@ -31,14 +31,29 @@ def events_of(turns: Iterable[Turn], facts: Iterable[SessionFact]) -> list[Logge
     return sorted(events, key=lambda event: event.created_at)
 
 
-def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
+def start_of(turn: Turn) -> LoggedEvent:
+    """The event with which a turn begins."""
     place: dict[str, JsonValue] = {"index": turn.index, "parent_id": turn.parent_id}
-    yield LoggedEvent(f"{turn.id}/started", "turn_started", turn.id, turn.created_at, place)
+    return LoggedEvent(starting_key(turn.id), "turn_started", turn.id, turn.created_at, place)
+
+
+def starting_key(turn_id: str) -> str:
+    """The key of the event with which a turn begins."""
+    return f"{turn_id}/started"
+
+
+def closing_key(turn_id: str) -> str:
+    """The key of the event with which a turn is over."""
+    return f"{turn_id}/closed"
+
+
+def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
+    yield start_of(turn)
     for number, event in enumerate(turn.events):
         yield LoggedEvent(f"{turn.id}/{number}", event.type, turn.id, event.created_at, event.payload)
     if turn.status != "pending":
         outcome: dict[str, JsonValue] = {"node_id": turn.node_id, "error": turn.error}
-        yield LoggedEvent(f"{turn.id}/closed", f"turn_{turn.status}", turn.id, _closed_at(turn), outcome)
+        yield LoggedEvent(closing_key(turn.id), f"turn_{turn.status}", turn.id, _closed_at(turn), outcome)
 
 
 def _closed_at(turn: Turn) -> datetime:

@@ -27,8 +27,8 @@ from domain.views import SessionHead
 from store.columns import LARGEST_NUMBER, CleanText, Number, UtcDateTime
 from store.database import Database
 from store.pages import Page, moment_and_number_after, page_of
-from store.settlement import message_key
 from store.tables import agents, branches, sessions, turns
+from store.turn_rows import message_key
 
 Ids = list[str]
 Turns = list[Turn]

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from domain.contracts import SettleTurnsInput
 from domain.engine import ModelReply
@@ -14,14 +13,12 @@ from domain.tree import DiscardedBranch
 from domain.turns import Turn
 from store.billing import Account, Billing
 from store.database import Database
-from store.identifiers import derived_id
+from store.event_log import append, known_keys
 from store.money import Bill, bill_of
 from store.session_events import LoggedEvent, events_of
-from store.tables import branches, events, sessions, steps, turns
+from store.tables import branches, sessions, steps, turns
+from store.turn_rows import turn_values
 from store.upsert import insert_new, insert_or_replace
-
-LONGEST_MESSAGE_KEY = 200
-"""Message ids longer than this are looked up by their digest: PostgreSQL's indexes take no long values."""
 
 _SESSION = (
     select(sessions.c.suite_id, sessions.c.event_count, sessions.c.updated_at, sessions.c.head_version)
@@ -33,11 +30,6 @@ _REPLIES = (
     .where(steps.c.session_id == bindparam("session_id"))
     .where(steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)))
     .order_by(steps.c.turn_id, steps.c.step)
-)
-_KNOWN_KEYS = (
-    select(events.c.key)
-    .where(events.c.session_id == bindparam("session_id"))
-    .where(events.c.key.in_(bindparam("keys", expanding=True)))
 )
 _UPDATE_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
 
@@ -97,19 +89,13 @@ class SettlementStore:
         is_late = _is_late(session, input)
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
-            connection.execute(write_turns, [_turn_values(input.session_id, turn) for turn in settled])
+            connection.execute(write_turns, [turn_values(input.session_id, turn) for turn in settled])
         if input.branches:
             values = [_branch_values(input.session_id, branch) for branch in input.branches]
             connection.execute(self._insert_branches, values)
         logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
-            connection.execute(
-                insert(events),
-                [
-                    _event_values(input.session_id, sequence, event)
-                    for sequence, event in enumerate(logged, start=session.event_count + 1)
-                ],
-            )
+            append(connection, input.session_id, session.event_count, logged)
         head = {} if is_late else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
@@ -150,30 +136,8 @@ def _unknown(connection: Connection, session_id: str, happened: list[LoggedEvent
     """The events that are not in the log yet."""
     if not happened:
         return []
-    key = {"session_id": session_id, "keys": [event.key for event in happened]}
-    known = set(connection.execute(_KNOWN_KEYS, key).scalars())
+    known = known_keys(connection, session_id, [event.key for event in happened])
     return [event for event in happened if event.key not in known]
-
-
-def message_key(message_id: str) -> str:
-    """What a message id is looked up by: itself, or its digest where it is too long for an index."""
-    if len(message_id) <= LONGEST_MESSAGE_KEY:
-        return message_id
-    return f"sha256:{sha256(message_id.encode()).hexdigest()}"
-
-
-def _turn_values(session_id: str, turn: Turn) -> dict[str, Any]:
-    message_id = turn.user_message.message_id if turn.user_message else None
-    return {
-        "session_id": session_id,
-        "id": turn.id,
-        "parent_id": turn.parent_id,
-        "idx": turn.index,
-        "status": turn.status,
-        "message_key": message_key(message_id) if message_id is not None else None,
-        "created_at": turn.created_at,
-        "document": turn.model_dump_json(),
-    }
 
 
 def _branch_values(session_id: str, branch: DiscardedBranch) -> dict[str, Any]:
@@ -183,19 +147,6 @@ def _branch_values(session_id: str, branch: DiscardedBranch) -> dict[str, Any]:
         "rewound_from_turn_id": branch.rewound_from_turn_id,
         "leaf_turn_id": branch.leaf_turn_id,
         "discarded_at": branch.discarded_at,
-    }
-
-
-def _event_values(session_id: str, sequence: int, event: LoggedEvent) -> dict[str, Any]:
-    return {
-        "session_id": session_id,
-        "sequence": sequence,
-        "id": derived_id("evt", session_id, event.key),
-        "key": event.key,
-        "type": event.type,
-        "turn_id": event.turn_id,
-        "created_at": event.created_at,
-        "payload": event.payload,
     }
 
 

@@ -81,10 +81,14 @@ class Refuses:
 
 @dataclass(frozen=True)
 class BreaksOff:
-    """The first half of an answer: then the connection is lost, or the stream ends as if it were complete."""
+    """The first half of an answer: then the connection is lost, or the stream ends as if it were complete.
+
+    The gate holds the end back.
+    """
 
     text: str = "An answer that is never heard in full."
     cleanly: bool = False
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,8 @@ class ModelProvider:
             case BreaksOff():
                 await stream.begin()
                 await stream.send(_delta(content=reply.text[: len(reply.text) // 2]))
+                if reply.gate is not None:
+                    await reply.gate.passed()
                 await (stream.end() if reply.cleanly else stream.cut())
             case Says():
                 await _speak(reply, stream)

@@ -13,7 +13,7 @@ from activities.model import ModelActivities
 from activities.tools import ToolActivities
 from domain.agent_tools import Approval, tool_behind
 from domain.approvals import Decision
-from domain.contracts import GenerateStepInput, StartSession
+from domain.contracts import GenerateStepInput, StartSession, TurnOpening
 from domain.engine import (
     Due,
     Extracted,
@@ -56,6 +56,7 @@ class Steps:
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
+        self._newest: Turn | None = None
 
     def know(self, fetched: Mapping[str, JsonValue]) -> None:
         """Let what was looked up before the first opening join what the session was started with."""
@@ -69,6 +70,7 @@ class Steps:
 
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
         """Start to answer a turn from what the turns before it left."""
+        self._newest = turn
         return begin(
             self._agent,
             checkpoint or start_checkpoint(self._agent),
@@ -194,7 +196,7 @@ class Steps:
         )
 
     def _step(self, progress: TurnProgress) -> GenerateStepInput:
-        start = self._start
+        start, newest = self._start, self._newest
         return GenerateStepInput(
             session_id=start.session_id,
             organization_id=start.organization_id,
@@ -208,7 +210,21 @@ class Steps:
             context=variables(self._agent, self._context, progress.gathered_context),
             timeout=start.timing.model_timeout,
             price_per_second=start.price_per_second,
+            opening=opening_of(newest) if newest is not None and newest.id == progress.turn_id else None,
+            said=progress.text,
         )
+
+
+def opening_of(turn: Turn) -> TurnOpening:
+    """How a turn began, for those who watch."""
+    message = turn.user_message
+    return TurnOpening(
+        parent_id=turn.parent_id,
+        index=turn.index,
+        created_at=turn.created_at,
+        said_at=message.created_at if message else None,
+        message_id=message.message_id if message else None,
+    )
 
 
 def object_in(content: str) -> dict[str, JsonValue]:

@@ -13,6 +13,7 @@ from domain.usage import TokenPrice
 from playhead.settings import Settings
 from playhead.worker import build_worker
 from store.database import Database
+from store.live_hub import LiveHub
 from store.schema import upgrade
 from tests.api.desk import Caller, Desk, serving
 from tests.postgres import Postgres, running_postgres
@@ -72,7 +73,11 @@ async def desk(
     database = Database.open(url)
     await upgrade(database)
     settings = quick_settings(url, f"desk-{kind}")
-    async with build_worker(settings, client, database), serving(settings, client, database) as running:
+    hub = LiveHub()
+    async with (
+        build_worker(settings, client, database, audience=hub),
+        serving(settings, client, database, hub) as running,
+    ):
         yield running
     await database.aclose()
 

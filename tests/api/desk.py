@@ -14,6 +14,7 @@ from playhead.server import build_api, listening
 from playhead.settings import Settings
 from store.database import Database
 from store.keys import KeyStore
+from store.live_hub import LiveHub
 from tests.waiting import eventually
 
 Json = dict[str, Any]  # Any: what another program wrote
@@ -85,6 +86,8 @@ class Desk:
     database: Database
     settings: Settings
     url: str
+    hub: LiveHub
+    """Who watches which session at this API."""
 
     @asynccontextmanager
     async def caller(self, organization: str | None = None) -> AsyncIterator[Caller]:
@@ -103,9 +106,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, client: Client, database: Database) -> AsyncIterator[Desk]:
+async def serving(
+    settings: Settings, client: Client, database: Database, hub: LiveHub | None = None
+) -> AsyncIterator[Desk]:
     """The API on a free port while the block runs, behind the same server as `playhead api`."""
-    server = build_api(settings, client, database)
+    hub = hub or LiveHub()
+    server = build_api(settings, client, database, hub)
     with listening("127.0.0.1", 0) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -115,7 +121,7 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
                 return server.started
 
             await eventually(started)
-            yield Desk(client, database, settings, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            yield Desk(client, database, settings, f"http://127.0.0.1:{listener.getsockname()[1]}", hub)
         finally:
             server.should_exit = True
             await serving

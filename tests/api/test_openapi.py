@@ -59,6 +59,7 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
     assert {name for name, _ in operations(document)} == {
         "POST /v1/agents",
         "GET /v1/agents",
+        "GET /v1/sessions/{session_id}/events",
         "GET /v1/agents/{agent_id}",
         "GET /v1/agents/{agent_id}/versions/{version}",
         "POST /v1/sessions",

@@ -1,6 +1,6 @@
 """One rich example of every contract: nothing in it is left at its default where something else is possible."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from domain.agent import AgentDefinition, Approval, Extraction, HttpTool, Limits, McpTool, Node, Origin, Transition
@@ -27,6 +27,7 @@ from domain.contracts import (
     StartSession,
     StepHeartbeat,
     Timing,
+    TurnOpening,
 )
 from domain.durable import Durable
 from domain.engine import Extracted, ModelReply, ToolCall
@@ -88,6 +89,8 @@ MESSAGES: tuple[Message, ...] = (
     UserSaid(text="A table. ä 🙂"),
     ToolReturned(call_id="c1", name="find_table", content="Table 7."),
 )
+AT = datetime(2026, 11, 27, 10, 0, 5, tzinfo=UTC)
+OPENING = TurnOpening(parent_id="t0", index=1, created_at=AT, said_at=AT, message_id="m1")
 REPLY = ModelReply(
     text="Let me see.",
     tool_calls=(ToolCall(id="c1", name="find_table", arguments={"guests": 2}),),
@@ -138,6 +141,7 @@ def example_records() -> dict[str, Durable]:
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
+        OPENING,
         GenerateStepInput(
             session_id="ses_1",
             organization_id="org_1",
@@ -150,6 +154,8 @@ def example_records() -> dict[str, Durable]:
             messages=MESSAGES,
             context={"first_name": "Ann"},
             timeout=60,
+            opening=OPENING,
+            said="One moment.",
         ),
         GenerateStepResult(reply=REPLY, reused=True),
         StepHeartbeat(provider_failures=2),
