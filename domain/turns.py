@@ -45,23 +45,26 @@ class TurnEvent(Durable):
 
 
 class UserSaid(Durable):
-    """A message for the model: the person's words."""
+    """A message for the model: the person's words.
 
-    kind: Literal["user_said"] = "user_said"
+    The `kind` of a message is worked out, and so no default: payloads leave defaults out, and need it to be read.
+    """
+
+    kind: Literal["user_said"] = Field(default_factory=lambda _: "user_said")
     text: str
 
 
 class AgentSaid(Durable):
     """A message for the model: words the agent spoke without a model call, such as a greeting."""
 
-    kind: Literal["agent_said"] = "agent_said"
+    kind: Literal["agent_said"] = Field(default_factory=lambda _: "agent_said")
     text: str
 
 
 class ToolReturned(Durable):
     """A message for the model: what came of a tool call it made."""
 
-    kind: Literal["tool_returned"] = "tool_returned"
+    kind: Literal["tool_returned"] = Field(default_factory=lambda _: "tool_returned")
     call_id: str
     name: str
     content: str

@@ -10,11 +10,13 @@ from typing import Any
 import structlog
 import temporalio.activity
 import temporalio.workflow
+from pydantic_core import SchemaSerializer
+from pydantic_core.core_schema import any_schema
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, PydanticPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
@@ -54,7 +56,21 @@ class TemporalUnavailable(Exception):
     """The Temporal server does not answer just now."""
 
 
-_ENCODINGS = tuple(PydanticPayloadConverter().converters.values())
+class CompactJson(PydanticJSONPlainPayloadConverter):
+    """JSON without what a model says by default: a turn's history is a third smaller, and people see what matters."""
+
+    _serializer = SchemaSerializer(any_schema())
+
+    def to_payload(self, value: Any) -> Payload | None:
+        """As the SDK's, without the fields that have their default."""
+        data = self._serializer.to_json(value, exclude_defaults=True)
+        return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
+
+
+_ENCODINGS = tuple(
+    CompactJson() if isinstance(each, PydanticJSONPlainPayloadConverter) else each
+    for each in PydanticPayloadConverter().converters.values()
+)
 
 
 class PayloadConverter(CompositePayloadConverter):

@@ -50,13 +50,18 @@ def recorded() -> Json:
 
 
 def forms() -> Json:
-    """The present form of every contract and of everything in one: its fields, and which of them are required."""
+    """The present form of every contract and of everything in one: its fields, which are required, the defaults."""
     _, written = models_json_schema([(each, "serialization") for each in CONTRACTS])
     _, read = models_json_schema([(each, "validation") for each in CONTRACTS])
     return {
         name: {
             "fields": {field: _bare(form) for field, form in definition.get("properties", {}).items()},
             "required": sorted(read["$defs"][name].get("required", [])),
+            "defaults": {
+                field: form["default"]
+                for field, form in read["$defs"][name].get("properties", {}).items()
+                if "default" in form
+            },
         }
         for name, definition in sorted(written["$defs"].items())
     }
@@ -122,6 +127,10 @@ def _broken_fields(name: str, before: Json, now: Json) -> Iterator[str]:
             yield f"{name}.{field} was changed from {json.dumps(form)} to {json.dumps(now['fields'][field])}"
         elif field in now["required"] and field not in before["required"]:
             yield f"{name}.{field} has lost its default: old records without it no longer load"
+    defaults = now.get("defaults", {})
+    for field, default in before.get("defaults", {}).items():
+        if field in defaults and defaults[field] != default:
+            yield f"{name}.{field} has another default: payloads leave defaults out, and mean the old one"
     for field in now["required"]:
         if field not in before["fields"]:
             yield f"{name}.{field} is new and has no default: old records do not have it and no longer load"

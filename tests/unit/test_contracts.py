@@ -13,6 +13,8 @@ from activities.settlement import SettlementActivities
 from activities.tools import ToolActivities
 from domain.commands import SendMessage
 from domain.contracts import message_update_id, session_workflow_id
+from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
+from playhead.temporal import PayloadConverter
 from tests.unit.contract_forms import CONTRACTS, SNAPSHOT, Json, broken_promises, forms, recorded, says_at_least
 from tests.unit.contract_records import example_records
 from workflows.session import SessionWorkflow
@@ -122,6 +124,28 @@ def test_record_of_a_newer_worker_loads_without_what_is_unknown(contract: type[B
     for part, _ in parts(record, example):
         part["a_field_of_tomorrow"] = {"with": ["anything"]}
     assert contract.model_validate_json(json.dumps(record)) == example
+
+
+@each_contract
+def test_contract_is_the_same_after_its_journey_through_temporal(contract: type[BaseModel]) -> None:
+    example = example_records()[contract.__name__]
+    converter = PayloadConverter()
+    assert converter.from_payload(converter.to_payload(example), contract) == example
+
+
+@pytest.mark.parametrize(
+    "message", [UserSaid(text="Yes."), AgentSaid(text="No."), ToolReturned(call_id="1", name="a", content="b")]
+)
+def test_what_tells_messages_apart_is_never_left_out(message: Message) -> None:
+    payload = PayloadConverter().to_payload(message)
+    assert json.loads(payload.data)["kind"] == message.kind
+
+
+def test_a_default_that_changed_changes_what_old_payloads_mean() -> None:
+    form = {"fields": {"a": {"type": "integer"}}, "required": [], "defaults": {"a": 1}}
+    [fault] = broken_promises({"Thing": form}, {"Thing": {**form, "defaults": {"a": 2}}})
+    assert fault.startswith("Thing.a has another default")
+    assert not list(broken_promises({"Thing": form}, {"Thing": form}))
 
 
 @each_contract
