@@ -202,6 +202,7 @@ LEDGER_ROW: Final[dict[str, Any]] = {
     "id": "led_2b7d9f0a1c3e5f607182",
     "session_id": _SESSION_ID,
     "turn_id": TURN["id"],
+    "purpose": "turn",
     "agent_id": "agt_5f0c91d2a4b7",
     "suite_id": None,
     "usage": TURN["usage"],

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, Plai
 from api.examples import AGENT, BRANCH, COMPARISON, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
 from domain import usage
 from domain.agent import AgentDefinition
+from domain.tree import Purpose
 from domain.turns import AssistantMessage, EventType, SessionStatus, TurnStatus, UserMessage
 from domain.usage import ModelUsage
 
@@ -212,13 +213,18 @@ class Agent(Representation):
 
 
 class LedgerRow(Representation):
-    """What one turn used and cost, whatever became of the turn."""
+    """What one turn used and cost, whatever became of the turn, or what was bought beside the turns.
+
+    Then `purpose` says what for, and `turn_id` is an id of its own: `extraction` reads variables after the end,
+    `caller` is a simulated caller's line, `judge` a verdict.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [LEDGER_ROW]})
 
     id: str
     session_id: str
     turn_id: str
+    purpose: Purpose
     agent_id: str
     suite_id: str | None
     usage: Usage

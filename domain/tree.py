@@ -20,8 +20,10 @@ CompletionReason = Literal[
     "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
 """Why sessions end of themselves or by default; `end` may give any other reason."""
-AsidePurpose = Literal["extraction", "caller"]
-"""What is bought beside the turns: the variables read at the end, and the words of a simulated caller."""
+AsidePurpose = Literal["extraction", "caller", "judge"]
+"""What is bought beside the turns: variables read at the end, a simulated caller's words, a verdict on the whole."""
+Purpose = Literal["turn", AsidePurpose]
+"""What a row of the ledger is for."""
 
 
 class Cursor(Durable):

@@ -1,17 +1,26 @@
-"""Billing: ledger rows and the organization's totals, written together, and once for each thing that was bought."""
+"""Billing: ledger rows and totals out of saved steps, one row for each thing that was bought, once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
+from domain.engine import ModelReply
+from domain.tree import Purpose
 from store.database import Database
 from store.identifiers import derived_id
-from store.money import Bill, picodollars, totals_of
-from store.tables import ledger, usage_totals
+from store.money import Bill, bill_of, picodollars, totals_of
+from store.tables import ledger, steps, usage_totals
 from store.upsert import insert_new, insert_or_add
+
+_REPLIES = (
+    select(steps.c.turn_id, steps.c.reply)
+    .where(steps.c.session_id == bindparam("session_id"))
+    .where(steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)))
+    .order_by(steps.c.turn_id, steps.c.step)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +34,62 @@ class Account:
     suite_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the ledger: a turn, or work beside the turns, under the id that its steps were saved under."""
+
+    id: str
+    purpose: Purpose
+    bill: Bill
+
+
 class Billing:
-    """Writes bills, inside the transaction of whoever calls."""
+    """Bills inside transactions of others. An item that was billed before changes nothing."""
 
     def __init__(self, database: Database) -> None:
-        self._insert_ledger = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
+        self._insert = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
         self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
 
-    def bill(self, connection: Connection, account: Account, bills: Mapping[str, Bill], now: datetime) -> int:
-        """Bill turns by their ids. Returns how many had not been billed before; only these count.
+    def bill(self, connection: Connection, account: Account, items: Sequence[Item], now: datetime) -> int:
+        """Write down what is new, and add it to the organization's totals. Returns how many items that were.
 
-        Let it be the last of a transaction: all sessions of an organization add to the same rows of totals.
+        All sessions of an organization add to the same rows: this comes last in a transaction.
         """
-        if not bills:
+        if not items:
             return 0
-        rows = [_ledger_values(account, turn_id, bill, now) for turn_id, bill in bills.items()]
-        billed = set(connection.execute(self._insert_ledger, rows).scalars())
-        totals = totals_of(bill for turn_id, bill in bills.items() if turn_id in billed)
+        rows = [_row(account, item, now) for item in items]
+        billed = set(connection.execute(self._insert, rows).scalars())
+        totals = totals_of((item.bill, item.purpose) for item in items if item.id in billed)
         if totals:
             key = {"organization_id": account.organization_id, "day": now.date()}
-            # Always in the same order, so that two settlements cannot wait for each other's rows.
+            # Always in the same order, so that two transactions cannot wait for each other's rows.
             sums = [{**key, "model": model, **totals[model]} for model in sorted(totals)]
             connection.execute(self._add_totals, sums)
         return len(billed)
 
 
-def _ledger_values(account: Account, turn_id: str, bill: Bill, now: datetime) -> dict[str, Any]:
+def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, float]) -> dict[str, Bill]:
+    """What was bought under each of these ids, by its saved steps; with the seconds that each took."""
+    if not seconds:
+        return {}
+    bought: dict[str, list[ModelReply]] = {}
+    for turn_id, reply in connection.execute(_REPLIES, {"session_id": session_id, "turn_ids": list(seconds)}):
+        bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+    return {each: bill_of(bought.get(each, ()), duration) for each, duration in seconds.items()}
+
+
+def _row(account: Account, item: Item, now: datetime) -> dict[str, Any]:
     return {
-        "id": derived_id("led", account.session_id, turn_id),
+        "id": derived_id("led", account.session_id, item.id),
         "organization_id": account.organization_id,
         "session_id": account.session_id,
-        "turn_id": turn_id,
+        "turn_id": item.id,
+        "purpose": item.purpose,
         "agent_id": account.agent_id,
         "agent_version": account.agent_version,
         "suite_id": account.suite_id,
-        "usage": bill.usage.model_dump(mode="json"),
-        "cost": bill.cost.model_dump(mode="json"),
-        "picodollars": picodollars(bill.cost.total),
+        "usage": item.bill.usage.model_dump(mode="json"),
+        "cost": item.bill.cost.model_dump(mode="json"),
+        "picodollars": picodollars(item.bill.cost.total),
         "created_at": now,
     }

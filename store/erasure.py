@@ -1,12 +1,13 @@
 """Erasing a session: what was said in it goes, what it cost is billed and stays."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from domain.contracts import session_workflow_id
 from domain.engine import ModelReply
-from store.billing import Account, Billing
+from store.billing import Account, Billing, Item
 from store.columns import CleanText
 from store.database import Database
 from store.money import bill_of
@@ -74,8 +75,8 @@ class ErasureStore:
         connection.execute(_FORGET_BLOBS, {"workflow_id": session_workflow_id(session_id)})
         connection.execute(_FORGET_VERDICTS, {"of_session": session_id})
         connection.execute(_FORGET_SESSION, key)  # and with it its turns, branches and events
-        bills = {turn_id: bill_of(replies, duration_seconds=NOBODY_SAW_THE_END) for turn_id, replies in bought.items()}
-        self._billing.bill(connection, _account(session_id, session), bills, now)
+        items = [_item(turn_id, replies) for turn_id, replies in bought.items()]
+        self._billing.bill(connection, _account(session_id, session), items, now)
         return True
 
 
@@ -90,9 +91,14 @@ class LateReplies:
         erased = connection.execute(_ERASED, {"session_id": session_id}).one_or_none()
         if erased is None:
             return False
-        bills = {bought_as: bill_of([reply], duration_seconds=NOBODY_SAW_THE_END)}
-        self._billing.bill(connection, _account(session_id, erased), bills, datetime.now(UTC))
+        items = [_item(bought_as, [reply])]
+        self._billing.bill(connection, _account(session_id, erased), items, datetime.now(UTC))
         return True
+
+
+def _item(bought_as: str, replies: Iterable[ModelReply]) -> Item:
+    """What these replies are billed as. Whether they answered a turn is not known any more: they count as one."""
+    return Item(bought_as, "turn", bill_of(replies, duration_seconds=NOBODY_SAW_THE_END))
 
 
 def _account(session_id: str, owner: Row[*tuple[object, ...]]) -> Account:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
+from domain.tree import Purpose
 from domain.usage import DURATION, Cost, ModelUsage, Usage
 from store.database import Database
 from store.money import NO_MODEL, dollars
@@ -15,12 +16,17 @@ from store.tables import ledger, usage_totals
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What one turn used and cost. `created_at` is when it was billed, which is the day it counts to."""
+    """What one turn, or something bought beside the turns, used and cost.
+
+    `turn_id` is the turn's id or one of its own, as `purpose` says. `created_at` is when it was billed, which is the
+    day it counts to.
+    """
 
     id: str
     number: int
     session_id: str
     turn_id: str
+    purpose: Purpose
     agent_id: str
     agent_version: int
     suite_id: str | None
@@ -109,6 +115,7 @@ def _ledger_row(row: Row[*tuple[Any, ...]]) -> LedgerRow:
         number=row.number,
         session_id=row.session_id,
         turn_id=row.turn_id,
+        purpose=row.purpose,
         agent_id=row.agent_id,
         agent_version=row.agent_version,
         suite_id=row.suite_id,

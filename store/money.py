@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.engine import ModelReply
+from domain.tree import Purpose
 from domain.usage import SMALLEST_AMOUNT, Cost, ModelUsage, Usage, merge_costs, merge_usage
 
 NO_MODEL = ""
@@ -38,14 +39,14 @@ def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
     )
 
 
-def totals_of(bills: Iterable[Bill]) -> dict[str, dict[str, int]]:
+def totals_of(bills: Iterable[tuple[Bill, Purpose]]) -> dict[str, dict[str, int]]:
     """The figures that the bills add to an organization's totals: columns of `usage_totals` by model, and for time."""
     totals: dict[str, dict[str, int]] = {}
-    for bill in bills:
+    for bill, purpose in bills:
         _add(
             totals,
             NO_MODEL,
-            turns=1,
+            turns=1 if purpose == "turn" else 0,
             milliseconds=round(bill.usage.duration_seconds * 1000),
             model_milliseconds=round(bill.usage.model_seconds * 1000),
         )

@@ -1,22 +1,19 @@
 """Settling: one transaction that bills turns by their saved steps and records what happened, at most once each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from domain.contracts import SettleTurnsInput
-from domain.engine import ModelReply
 from domain.tree import DiscardedBranch
 from domain.turns import Turn
-from store.billing import Account, Billing
+from store.billing import Account, Billing, Item, bills_of
 from store.database import Database
 from store.event_log import append, known_keys
-from store.money import Bill, bill_of
 from store.session_events import LoggedEvent, events_of
-from store.tables import branches, sessions, steps, turns
+from store.tables import branches, sessions, turns
 from store.turn_rows import turn_values
 from store.upsert import insert_new, insert_or_replace
 
@@ -25,23 +22,13 @@ _SESSION = (
     .where(sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id"))
     .with_for_update()
 )
-_REPLIES = (
-    select(steps.c.turn_id, steps.c.reply)
-    .where(steps.c.session_id == bindparam("session_id"))
-    .where(steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)))
-    .order_by(steps.c.turn_id, steps.c.step)
+_DELETE_BRANCHES = delete(branches).where(
+    branches.c.session_id == bindparam("session_id"),
+    branches.c.id.in_(bindparam("branch_ids", expanding=True)),
 )
 _UPDATE_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
 
 SessionRow = Row[str | None, int, datetime | None, int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class BilledTurn:
-    """A turn with the usage and cost of its saved steps, and the bill they make."""
-
-    turn: Turn
-    bill: Bill
 
 
 class SettlementStore:
@@ -49,8 +36,8 @@ class SettlementStore:
 
     What a turn costs is the sum over its saved steps, whatever the turn itself says: that is what was
     bought. The first settlement of a turn bills it; later ones only bring its record up to date. A turn
-    that is still pending is recorded and not billed. When a session was erased meanwhile, its turns are
-    billed and nothing else is recorded.
+    that is still pending is recorded and not billed. What was bought beside the turns is billed in the same way.
+    When a session was erased meanwhile, its turns are billed and nothing else is recorded.
     """
 
     def __init__(self, database: Database) -> None:
@@ -61,7 +48,7 @@ class SettlementStore:
         self._billing = Billing(database)
 
     async def settle(self, input: SettleTurnsInput) -> int:
-        """Bill and record in one transaction. Returns how many turns were billed that had not been before.
+        """Bill and record in one transaction. Returns how many rows the ledger got.
 
         Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
         """
@@ -70,13 +57,12 @@ class SettlementStore:
 
     def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> int:
         session = _lock_session(connection, input)
-        settled = _with_bills(connection, input)
+        settled, items = _with_bills(connection, input)
         if session is not None:
-            self._record(connection, session, input, [each.turn for each in settled], now)
+            self._record(connection, session, input, settled, now)
         suite_id = session.suite_id if session is not None else None
         account = Account(input.organization_id, input.session_id, input.agent.id, input.agent.version, suite_id)
-        closed = {each.turn.id: each.bill for each in settled if each.turn.status != "pending"}
-        return self._billing.bill(connection, account, closed, now)
+        return self._billing.bill(connection, account, items, now)
 
     def _record(
         self,
@@ -90,6 +76,9 @@ class SettlementStore:
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
             connection.execute(write_turns, [turn_values(input.session_id, turn) for turn in settled])
+        if input.restored_branch_ids:
+            key = {"session_id": input.session_id, "branch_ids": input.restored_branch_ids}
+            connection.execute(_DELETE_BRANCHES, key)
         if input.branches:
             values = [_branch_values(input.session_id, branch) for branch in input.branches]
             connection.execute(self._insert_branches, values)
@@ -107,19 +96,17 @@ def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow
     return connection.execute(_SESSION, key).one_or_none()
 
 
-def _with_bills(connection: Connection, input: SettleTurnsInput) -> list[BilledTurn]:
-    if not input.turns:
-        return []
-    key = {"session_id": input.session_id, "turn_ids": [turn.id for turn in input.turns]}
-    bought: dict[str, list[ModelReply]] = {}
-    for turn_id, reply in connection.execute(_REPLIES, key):
-        bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
-    settled = []
-    for turn in input.turns:
-        bill = bill_of(bought.get(turn.id, ()), turn.usage.duration_seconds)
-        billed = turn.model_copy(update={"usage": bill.usage, "cost": bill.cost})
-        settled.append(BilledTurn(billed, bill))
-    return settled
+def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[Item]]:
+    """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
+    asides = {aside.id: aside for aside in input.asides}
+    seconds = {turn.id: turn.usage.duration_seconds for turn in input.turns}
+    seconds |= {each: aside.usage.duration_seconds for each, aside in asides.items()}
+    bills = bills_of(connection, input.session_id, seconds)
+    settled = [
+        turn.model_copy(update={"usage": bills[turn.id].usage, "cost": bills[turn.id].cost}) for turn in input.turns
+    ]
+    items = [Item(turn.id, "turn", bills[turn.id]) for turn in input.turns if turn.status != "pending"]
+    return settled, [*items, *(Item(each, aside.purpose, bills[each]) for each, aside in asides.items())]
 
 
 def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:

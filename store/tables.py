@@ -171,7 +171,9 @@ ledger = Table(
     Column("id", CleanText, nullable=False),
     Column("organization_id", CleanText, nullable=False),
     Column("session_id", CleanText, nullable=False),
+    # The turn's id, or that under which something was bought beside the turns.
     Column("turn_id", CleanText, nullable=False),
+    Column("purpose", CleanText, nullable=False, server_default=text("'turn'")),
     Column("agent_id", CleanText, nullable=False),
     Column("agent_version", Integer, nullable=False),
     Column("suite_id", CleanText),

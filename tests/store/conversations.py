@@ -6,7 +6,7 @@ from decimal import Decimal
 from domain.agent import AgentDefinition, parse_definition
 from domain.contracts import AgentRef, SettleTurnsInput
 from domain.engine import ModelReply
-from domain.tree import DiscardedBranch, SessionFact
+from domain.tree import Aside, DiscardedBranch, SessionFact
 from domain.turns import AssistantMessage, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, ModelUsage, Usage, priced
 from domain.views import SessionHead
@@ -150,6 +150,8 @@ def settling(
     branches: tuple[DiscardedBranch, ...] = (),
     facts: tuple[SessionFact, ...] = (),
     at_head: SessionHead | None = None,
+    restored_branch_ids: tuple[str, ...] = (),
+    asides: tuple[Aside, ...] = (),
 ) -> SettleTurnsInput:
     newest = turns[-1].id if turns else None
     return SettleTurnsInput(
@@ -160,4 +162,6 @@ def settling(
         turns=turns,
         branches=branches,
         facts=facts,
+        restored_branch_ids=restored_branch_ids,
+        asides=asides,
     )

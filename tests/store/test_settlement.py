@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from domain.contracts import SettleTurnsInput
-from domain.tree import DiscardedBranch, SessionFact
+from domain.tree import Aside, DiscardedBranch, SessionFact
 from domain.turns import Turn, TurnEvent
-from domain.usage import Cost
+from domain.usage import Cost, Usage
 from store.database import Database
 from store.ledger import LedgerStore
 from store.sessions import SessionStore
@@ -247,3 +247,37 @@ async def test_nothing_to_settle_still_records_the_head(database: Database, sett
     session = await SessionStore(database).find(ORGANIZATION, SESSION)
     assert session is not None
     assert session.head == head(3)
+
+
+async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_turn(
+    database: Database, settlement: SettlementStore
+) -> None:
+    steps = StepStore(database)
+    await save_step(steps, "turn_0")
+    await save_step(steps, "turn_a")
+    line = Aside(
+        id="turn_a", purpose="caller", after_turn_id="turn_0", created_at=START, usage=Usage(duration_seconds=0.25)
+    )
+    for _ in range(2):
+        await settlement.settle(settling(turn("turn_0"), asides=(line,)))
+    ledger = LedgerStore(database)
+    rows = {row.turn_id: row for row in (await ledger.rows(ORGANIZATION, limit=10)).items}
+    assert {row.turn_id: row.purpose for row in rows.values()} == {"turn_0": "turn", "turn_a": "caller"}
+    assert rows["turn_a"].cost.total == PRICE, "the saved step is what was bought, whatever the aside says"
+    assert rows["turn_a"].usage.duration_seconds == 0.25
+    totals = await ledger.totals(ORGANIZATION)
+    assert (totals.turns, totals.cost.total) == (1, 2 * PRICE)
+    assert [each.id for each in await stored_turns(database, "turn_0")] == ["turn_0"]
+
+
+async def test_a_restored_branch_is_discarded_no_longer_unless_it_is_given_up_again(
+    database: Database, settlement: SettlementStore
+) -> None:
+    branch = DiscardedBranch(id="br_1", rewound_from_turn_id="turn_0", leaf_turn_id="turn_1", discarded_at=START)
+    again = branch.model_copy(update={"discarded_at": START + timedelta(hours=1)})
+    sessions = SessionStore(database)
+    await settlement.settle(settling(*conversation(2), branches=(branch,)))
+    await settlement.settle(settling(version=2, restored_branch_ids=("br_1",)))
+    assert await sessions.branches(SESSION) == []
+    await settlement.settle(settling(version=3, restored_branch_ids=("br_1",), branches=(again,)))
+    assert await sessions.branches(SESSION) == [again]
