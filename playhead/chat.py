@@ -27,11 +27,9 @@ from playhead.chat_session import Agent, Session, number_of
 from playhead.chat_words import DEMO_NOTICE, is_demo
 from playhead.cli_api import command_failure, failing_as_command, told
 from playhead.client import NO_RETRIES, ApiProblem, Playhead
-from playhead.failures import FINDING, USAGE, CommandFailed
+from playhead.failures import FINDING, INTERRUPTED, USAGE, CommandFailed
 
 SUCCESS = 0
-INTERRUPTED = 130
-"""Exit status after Ctrl-C where nobody can be asked what was meant; shells use the same."""
 QUESTION = "Go back to which turn? (a number, `before` a number, or nothing to stay)"
 RECALLED_TURNS = 10
 """Turns of a continued session that are shown again, newest kept."""

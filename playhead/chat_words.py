@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.agent_rules import tool_name
-from domain.turns import Turn, TurnEvent
+from domain.turns import Turn
 from domain.usage import Cost
 from playhead.chat_commands import HELP
 from playhead.chat_session import DEMO_MODEL, Agent, Branch, Session, number_of
@@ -68,13 +68,13 @@ def happenings(turn: Turn) -> list[Line]:
     """What happened in a turn besides the words: one dim line each. A move is told, not the call it was made by."""
     taken = [event.payload.get("transition") for event in turn.events if event.type == "node_transition"]
     moves = {tool_name(name) for name in taken if isinstance(name, str)}
-    told = (_happening(event) for event in turn.events if event.payload.get("name") not in moves)
+    told = (happening(event.type, event.payload) for event in turn.events if event.payload.get("name") not in moves)
     return [Line(printable(text), "dim") for text in told if text]
 
 
-def _happening(event: TurnEvent) -> str | None:
-    payload = event.payload
-    match event.type:
+def happening(kind: str, payload: Mapping[str, JsonValue]) -> str | None:
+    """An event of a turn in a few words; none for what the turn itself tells."""
+    match kind:
         case "node_transition":
             return f"→ {payload.get('to_node')}"
         case "tool_call_started":

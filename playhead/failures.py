@@ -8,6 +8,8 @@ USAGE: Final = 2
 """The command cannot be carried out as it was given, or as things are set up."""
 UNREACHABLE: Final = 3
 """A service that is needed cannot be reached, or cannot be started."""
+INTERRUPTED: Final = 130
+"""Ended by Ctrl-C where nobody can be asked what was meant; shells use the same."""
 
 
 class CommandFailed(Exception):

@@ -1,7 +1,8 @@
 """The async client: `async with AsyncPlayhead() as playhead: await playhead.sessions.open("booking-line")`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import wraps
 from itertools import count
 from types import TracebackType
@@ -12,6 +13,7 @@ import httpx
 from playhead.client import agent_calls, session_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
+from playhead.client.events import Event, EventReader, Following
 from playhead.client.exchange import ANSWER_SECONDS, Address
 from playhead.client.retrying import Retries
 
@@ -53,6 +55,45 @@ class Carrier:
             cursor, seen = page.next_cursor, seen + len(page.items)
             if cursor is None:
                 return
+
+    async def follow(self, following: Following) -> AsyncIterator[Event]:
+        """The events of a stream, which is taken up again when the connection is lost."""
+        failures = 0
+        while not following.is_over:
+            try:
+                async with aclosing(self._heard(following)) as heard:
+                    async for event in heard:
+                        failures = 0
+                        yield event
+            except PlayheadError as failure:
+                failures += 1
+                pause = self._retries.pause_after(failure, failures, repeatable=True)
+                if pause is None:
+                    raise
+                await self._sleep(pause)
+
+    async def _heard(self, following: Following) -> AsyncGenerator[Event]:
+        """The events of one connection. Raises PlayheadError when it ends before the stream is over."""
+        call, reader = following.begin(), EventReader()
+        timeout = self.http.timeout if following.silence is None else httpx.Timeout(following.silence)
+        try:
+            async with self.http.stream(
+                call.method, call.path, params=call.query, content=call.content, headers=call.headers, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise self.address.failure(call, response)
+                async for received in response.aiter_bytes():
+                    for event in self.address.events(call, reader, received):
+                        told = following.take(event)
+                        if told is not None:
+                            yield told
+        except httpx.TransportError as error:
+            raise self.address.lost(error) from error
+        if following.look is not None and not following.is_over:
+            following.ended(await self.carry(following.look))
+        if not following.is_over:
+            raise self.address.broken_off()
 
     async def _answer(self, call: Call[Result]) -> httpx.Response:
         try:
@@ -98,6 +139,20 @@ class Listed(Generic[Parameters, Item]):
         return method
 
 
+class Followed(Generic[Parameters]):
+    """A stream as a method of the client: it returns an async iterator of events, which waits for each."""
+
+    def __init__(self, following: Callable[Parameters, Following]) -> None:
+        self._following = following
+
+    def __get__(self, group: Group, kind: type[Group] | None = None) -> Callable[Parameters, AsyncIterator[Event]]:
+        @wraps(self._following)
+        def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Event]:
+            return group._carrier.follow(self._following(*args, **kwargs))
+
+        return method
+
+
 class Sessions(Group):
     """Conversations: opened, talked to, moved about, looked at and ended."""
 
@@ -109,6 +164,8 @@ class Sessions(Group):
     compare = Carried(session_calls.compare_branches)
     transcript = Carried(session_calls.get_transcript)
     send = Carried(session_calls.send_message)
+    stream = Followed(session_calls.stream_message)
+    watch = Followed(session_calls.watch_session)
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)
     decide = Carried(session_calls.decide)

@@ -1,6 +1,7 @@
 """Requests and answers, before and after the connection: the same for the blocking and the async client."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypedDict, TypeVar
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import httpx
 
 from playhead.client.call import Call
 from playhead.client.errors import ForeignAnswer, InvalidAddress, PlayheadError, Unreachable, problem_in
+from playhead.client.events import Event, EventReader
 from playhead.environment import API_KEY, API_URL, DEFAULT_API_URL
 
 CONNECT_SECONDS: Final = 5.0
@@ -58,6 +60,17 @@ class Address:
             # A proxy of the environment is for the world, not for this machine.
             "trust_env": urlsplit(self.url).hostname not in ("127.0.0.1", "::1", "localhost"),
         }
+
+    def events(self, call: Call[Result], reader: EventReader, received: bytes) -> Iterator[Event]:
+        """The events in a piece of a stream. Raises ForeignAnswer when there are none of the API's in it."""
+        try:
+            yield from reader.take(received)
+        except ValueError as error:
+            raise self._foreign(call, "an event that cannot be read") from error
+
+    def broken_off(self) -> Unreachable:
+        """What the end of a stream before its last event means."""
+        return Unreachable(f"The API at {self.url} ended a stream before its last event.", was_sent=True)
 
     def lost(self, error: httpx.TransportError) -> Unreachable:
         """What a failure of the connection means."""

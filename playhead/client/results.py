@@ -3,6 +3,9 @@
 Fields that a newer API adds are ignored; an answer that this version cannot read at all raises `ForeignAnswer`.
 """
 
+from datetime import datetime
+
+from api.event_forms import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from api.representations import (
     Accepted,
     Agent,
@@ -13,6 +16,7 @@ from api.representations import (
     Cost,
     LedgerRow,
     OrganizationUsage,
+    Representation,
     SessionSummary,
     Turn,
     TurnEvent,
@@ -28,14 +32,26 @@ __all__ = [
     "Comparison",
     "ComparisonSide",
     "Cost",
+    "Happened",
     "LedgerRow",
     "OrganizationUsage",
+    "ReplyDelta",
+    "ReplyReset",
     "Session",
     "SessionSummary",
     "Turn",
+    "TurnClosed",
     "TurnEvent",
+    "TurnStarted",
     "Usage",
 ]
+
+
+class Happened(Representation, extra="allow"):
+    """Something else that happened; its other members are in `model_extra`, as docs/events.md names them."""
+
+    turn_id: str | None = None
+    created_at: datetime
 
 
 class Session(SessionRepresentation):

@@ -1,5 +1,6 @@
 """Every call about sessions: opened, talked to, moved about, looked at and ended."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from uuid import uuid4
@@ -11,6 +12,7 @@ from domain.commands import OnBusy
 from domain.transcript import Form
 from domain.turns import SessionStatus
 from playhead.client.call import Call, Listing, get, given, post, quoted
+from playhead.client.events import FollowingSession, FollowingTurn
 from playhead.client.results import Accepted, Branch, Comparison, Session, SessionSummary, Turn
 
 SESSIONS = "/v1/sessions"
@@ -94,6 +96,31 @@ def send_message(
     """
     body = _message(text, message_id, expected_revision, on_busy)
     return post(_path(session_id, "messages"), Session.model_validate_json, body, repeatable=True)
+
+
+def stream_message(
+    session_id: str,
+    text: str,
+    *,
+    message_id: str | None = None,
+    expected_revision: int | None = None,
+    on_busy: OnBusy | None = None,
+) -> FollowingTurn:
+    """Say something and hear the reply as it is spoken: the events of the turn, up to the one that ends it.
+
+    Everything else is as with `send`. A turn that fails after it has begun ends with `turn_failed` and raises nothing.
+    """
+    call = send_message(session_id, text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy)
+    return FollowingTurn(replace(call, headers={**call.headers, "Accept": "text/event-stream"}))
+
+
+def watch_session(session_id: str, *, after: int | None = None) -> FollowingSession:
+    """What happens in a session, until it is over: a snapshot of it, and every event since, once and in order.
+
+    With `after` no snapshot comes, but everything after the event of that number; 0 is the whole log.
+    """
+    call = get(_path(session_id, "events"), Session.model_validate_json)
+    return FollowingSession(call, get_session(session_id), after)
 
 
 def submit_message(

@@ -12,6 +12,7 @@ import httpx
 from playhead.client import agent_calls, session_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
+from playhead.client.events import Event, EventReader, Following
 from playhead.client.exchange import ANSWER_SECONDS, Address
 from playhead.client.retrying import Retries
 
@@ -50,6 +51,44 @@ class Carrier:
             cursor, seen = page.next_cursor, seen + len(page.items)
             if cursor is None:
                 return
+
+    def follow(self, following: Following) -> Iterator[Event]:
+        """The events of a stream, which is taken up again when the connection is lost."""
+        failures = 0
+        while not following.is_over:
+            try:
+                for event in self._heard(following):
+                    failures = 0
+                    yield event
+            except PlayheadError as failure:
+                failures += 1
+                pause = self._retries.pause_after(failure, failures, repeatable=True)
+                if pause is None:
+                    raise
+                self._sleep(pause)
+
+    def _heard(self, following: Following) -> Iterator[Event]:
+        """The events of one connection. Raises PlayheadError when it ends before the stream is over."""
+        call, reader = following.begin(), EventReader()
+        timeout = self.http.timeout if following.silence is None else httpx.Timeout(following.silence)
+        try:
+            with self.http.stream(
+                call.method, call.path, params=call.query, content=call.content, headers=call.headers, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self.address.failure(call, response)
+                for received in response.iter_bytes():
+                    for event in self.address.events(call, reader, received):
+                        told = following.take(event)
+                        if told is not None:
+                            yield told
+        except httpx.TransportError as error:
+            raise self.address.lost(error) from error
+        if following.look is not None and not following.is_over:
+            following.ended(self.carry(following.look))
+        if not following.is_over:
+            raise self.address.broken_off()
 
     def _answer(self, call: Call[Result]) -> httpx.Response:
         try:
@@ -95,6 +134,20 @@ class Listed(Generic[Parameters, Item]):
         return method
 
 
+class Followed(Generic[Parameters]):
+    """A stream as a method of the client: it returns an iterator of events, which waits for each."""
+
+    def __init__(self, following: Callable[Parameters, Following]) -> None:
+        self._following = following
+
+    def __get__(self, group: Group, kind: type[Group] | None = None) -> Callable[Parameters, Iterator[Event]]:
+        @wraps(self._following)
+        def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Event]:
+            return group._carrier.follow(self._following(*args, **kwargs))
+
+        return method
+
+
 class Sessions(Group):
     """Conversations: opened, talked to, moved about, looked at and ended."""
 
@@ -106,6 +159,8 @@ class Sessions(Group):
     compare = Carried(session_calls.compare_branches)
     transcript = Carried(session_calls.get_transcript)
     send = Carried(session_calls.send_message)
+    stream = Followed(session_calls.stream_message)
+    watch = Followed(session_calls.watch_session)
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)
     decide = Carried(session_calls.decide)
