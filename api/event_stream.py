@@ -25,6 +25,12 @@ def sent(kind: str, data: BaseModel | str | bytes, sequence: int | None = None) 
     return format_sse_event(event=kind, data_str=text, id=None if sequence is None else str(sequence))
 
 
+def received(piece: bytes) -> tuple[str, str] | None:
+    """The type and the data of an event as `sent` wrote it; none for a comment."""
+    fields = dict(line.partition(": ")[::2] for line in piece.decode().split("\n"))
+    return (fields["event"], fields["data"]) if "event" in fields else None
+
+
 class Begun(AsyncIterator[bytes]):
     """Events of which the first is there already."""
 

@@ -80,17 +80,18 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
     answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = Messages(conversations, timelines, sessions, budgets, metrics)
     log, heartbeat = EventLog(database), settings.events_heartbeat_seconds
+    message_streams = MessageStreams(hub, log, messages, heartbeat_seconds=heartbeat)
     return Services(
         agents=agents,
         answers=answers,
         availability=availability,
         comparing=Comparing(timelines, sessions),
         conversations=conversations,
-        conversing=Conversing(messages, opening, timelines, agents),
+        conversing=Conversing(messages, message_streams, opening, timelines, agents),
         doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
         erasing=Erasing(Forgetting(client), ErasureStore(database), sessions, timelines),
         ledger=ledger,
-        message_streams=MessageStreams(hub, log, messages, heartbeat_seconds=heartbeat),
+        message_streams=message_streams,
         messages=messages,
         metrics=metrics,
         moves=Moves(conversations, timelines),

@@ -1,10 +1,11 @@
 """A reply in the chat protocol's stream: whose it is, its text piece by piece, why it ended, and what it took."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
 from api.openai.answers import completion_id, finish_reason, model_name, usage_of
 from api.openai.forms import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
+from api.openai.refusals import ChatRefused
 from domain.turns import Turn
 from store.sessions import StoredSession
 
@@ -35,6 +36,11 @@ class Chunks:
             yield self._event((), usage_of(turn.usage))
         yield DONE
 
+    @staticmethod
+    def failed(refused: ChatRefused) -> bytes:
+        """The last event of a reply that broke off: an error, as it would have been answered before the stream."""
+        return b"data: " + refused.document() + b"\n\n"
+
     def _choice(self, delta: Delta, finish: FinishReason | None = None) -> bytes:
         return self._event((ChunkChoice(delta=delta, finish_reason=finish),), None)
 
@@ -51,10 +57,11 @@ class Chunks:
         return b"data: " + chunk.model_dump_json(exclude=left_out).encode() + b"\n\n"
 
 
-def whole(session: StoredSession, turn: Turn, *, tells_usage: bool) -> Iterator[bytes]:
+async def whole(session: StoredSession, turn: Turn, *, tells_usage: bool) -> AsyncGenerator[bytes]:
     """The stream of a reply that is there already."""
     chunks = Chunks(session, turn.id, int(turn.created_at.timestamp()), tells_usage=tells_usage)
     yield chunks.begin()
     if turn.assistant_message:
         yield chunks.text(turn.assistant_message.text)
-    yield from chunks.end(turn)
+    for event in chunks.end(turn):
+        yield event

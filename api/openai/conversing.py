@@ -8,10 +8,14 @@ from uuid import uuid4
 from pydantic import JsonValue, ValidationError
 
 from api.bodies import AgentVersion, NewSession
+from api.event_stream import Begun, begun
+from api.message_stream import MessageStreams
 from api.messages import Messages
+from api.openai.chunks import whole
 from api.openai.forms import ChatRequest
 from api.openai.reading import SYSTEM_MESSAGE, Exchange, Wanted, contradiction, read_request
 from api.openai.refusals import ChatRefused
+from api.openai.speaking import spoken
 from api.opening import Opening
 from api.problems import Problem
 from api.timelines import Timelines
@@ -33,8 +37,16 @@ class Ask:
 class Conversing:
     """Turns requests of the chat protocol into messages of sessions."""
 
-    def __init__(self, messages: Messages, opening: Opening, timelines: Timelines, agents: AgentStore) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        streams: MessageStreams,
+        opening: Opening,
+        timelines: Timelines,
+        agents: AgentStore,
+    ) -> None:
         self._messages = messages
+        self._streams = streams
         self._opening = opening
         self._timelines = timelines
         self._agents = agents
@@ -65,6 +77,16 @@ class Conversing:
             if ask.command is None:
                 return await self._greeting(ask.session)
             return await self._messages.reply(ask.session, ask.command)
+        except Problem as problem:
+            raise ChatRefused.of(problem).about(ask.session.id) from problem
+
+    async def spoken(self, ask: Ask, *, tells_usage: bool) -> Begun:
+        """Say the message, and answer with the reply while it is spoken. Raises ChatRefused before it has begun."""
+        try:
+            if ask.command is None:
+                return await begun(whole(ask.session, await self._greeting(ask.session), tells_usage=tells_usage))
+            events = self._streams.events(ask.session, ask.command)
+            return await begun(spoken(ask.session, events, tells_usage=tells_usage))
         except Problem as problem:
             raise ChatRefused.of(problem).about(ask.session.id) from problem
 

@@ -4,13 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request
 from pydantic_core import to_json
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from api.answers import json_answer
 from api.bodies import IdempotencyKey
 from api.openai import examples
 from api.openai.answers import completion_of, model_of
-from api.openai.chunks import whole
 from api.openai.forms import ChatCompletion, ChatRequest, Model, ModelList
 from api.openai.refusals import SESSION_HEADER, ChatRefused, ChatRoute, described
 from api.services import In, Organization, accepting_commands, note_subject
@@ -70,14 +69,10 @@ async def create_completion(
         organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
     )
     note_subject(request, "session", ask.session.id)
-    turn = await within.conversing.reply(ask)
-    answer: Response
     if body.stream:
-        answer = StreamingResponse(
-            whole(ask.session, turn, tells_usage=body.tells_usage), media_type="text/event-stream"
-        )
+        answer: Response = within.stream_of(await within.conversing.spoken(ask, tells_usage=body.tells_usage))
     else:
-        answer = json_answer(completion_of(ask.session, turn))
+        answer = json_answer(completion_of(ask.session, await within.conversing.reply(ask)))
     answer.headers[SESSION_HEADER] = ask.session.id
     return answer
 

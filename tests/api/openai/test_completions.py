@@ -1,64 +1,26 @@
 """The chat protocol without streams, by the official client: sessions, agreement, refusals, and what it costs."""
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
 import pytest
-import pytest_asyncio
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam
 
 from playhead.client import AsyncPlayhead
 from tests.api.agents import library
 from tests.api.desk import Caller, Desk, texts
+from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.provider import Calls, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
 
 PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
 BOOKING_LINE = Path(__file__).parents[3] / "examples" / "agents" / "booking-line.yaml"
 
-Messages = list[ChatCompletionMessageParam]
 Scripted = Callable[..., ScriptedModel]
-
-
-@pytest_asyncio.fixture
-async def official(desk: Desk, caller: Caller) -> AsyncIterator[AsyncOpenAI]:
-    """The official client, as anybody sets it up; it does not try again, so that every refusal is seen."""
-    async with AsyncOpenAI(base_url=f"{desk.url}/v1", api_key=key_of(caller), max_retries=0) as client:
-        yield client
-
-
-def key_of(caller: Caller) -> str:
-    """The API key that somebody has."""
-    return str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
-
-
-def user(text: str) -> ChatCompletionMessageParam:
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> ChatCompletionMessageParam:
-    return {"role": "assistant", "content": text}
-
-
-def reply(completion: ChatCompletion) -> str:
-    """What the agent said."""
-    return completion.choices[0].message.content or ""
-
-
-def session_of(completion: ChatCompletion) -> str:
-    """The session that a completion names."""
-    assert completion.metadata is not None
-    assert (completion.model_extra or {})["session_id"] == completion.metadata["session_id"]
-    return completion.metadata["session_id"]
-
-
-def error_of(error: openai.APIStatusError) -> tuple[int, str | None, str | None, str | None]:
-    return error.status_code, error.type, error.code, error.param
 
 
 async def test_a_conversation_without_a_session_begins_one_and_goes_on_in_it(
@@ -301,32 +263,6 @@ async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller
     with pytest.raises(openai.NotFoundError) as unknown:
         await official.models.retrieve("library@9")
     assert unknown.value.code == "model_not_found"
-
-
-async def test_a_streamed_reply_is_the_reply_in_pieces(official: AsyncOpenAI, caller: Caller) -> None:
-    await caller.push(library())
-    async with official.chat.completions.stream(
-        model="library", messages=[user("Hello")], stream_options={"include_usage": True}
-    ) as stream:
-        events = [event.chunk async for event in stream if event.type == "chunk"]
-        completion = await stream.get_final_completion()
-    assert completion.choices[0].message.content == "You said: Hello"
-    assert events[0].choices[0].delta.role == "assistant"
-    assert {event.id for event in events} == {completion.id}
-    assert [event.choices[0].finish_reason for event in events if event.choices][-1] == "stop"
-    assert events[-1].choices == []
-    assert events[-1].usage is not None
-    assert events[-1].usage.total_tokens == 18
-    raw = await caller.http.post(
-        "/v1/chat/completions", json={"model": "library", "messages": [user("Hello")], "stream": True}
-    )
-    assert raw.headers["content-type"].startswith("text/event-stream")
-    *_, last, done, end = raw.text.split("\n\n")
-    assert (done, end) == ("data: [DONE]", "")
-    told = json.loads(last.removeprefix("data: "))
-    assert (told["choices"][0]["delta"], told["choices"][0]["finish_reason"]) == ({}, "stop")
-    assert told["session_id"] == raw.headers["x-session-id"]
-    assert "usage" not in told
 
 
 async def test_the_example_of_the_documentation_runs(desk: Desk, caller: Caller) -> None:

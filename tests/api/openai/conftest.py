@@ -1,0 +1,16 @@
+"""The official client of OpenAI, as anybody sets it up."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from openai import AsyncOpenAI
+
+from tests.api.desk import Caller, Desk
+from tests.api.openai.talking import key_of
+
+
+@pytest_asyncio.fixture
+async def official(desk: Desk, caller: Caller) -> AsyncIterator[AsyncOpenAI]:
+    """The client of somebody. It does not try again, so that every refusal is seen."""
+    async with AsyncOpenAI(base_url=f"{desk.url}/v1", api_key=key_of(caller), max_retries=0) as client:
+        yield client
