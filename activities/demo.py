@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import JsonValue
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
     InstructionPart,
@@ -26,10 +27,14 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
 
+from activities.demo_caller import next_line, read_part
 from activities.demo_dialogue import Answer, Conversation, answer
+from activities.demo_judge import verdicts
 from activities.demo_memory import Line
 from activities.demo_script import Offer
 from activities.demo_variables import variables_in
+from domain.caller_instructions import HANG_UP
+from domain.verdicts import VERDICT_TOOL
 
 DEMO_MARK = "[demo model] "
 """Every text of the demo model begins with this, so that nobody takes it for a real model."""
@@ -37,8 +42,11 @@ DEMO_SYSTEM = "demo"
 DEMO_NAME = "scripted"
 TAIL_MESSAGES = 80
 """Messages of the history that are read, counted from its end."""
+CALLER_TAIL_MESSAGES = 400
+"""The same for a caller, who must not forget what it has asked already."""
 
 _CHARACTERS_PER_TOKEN = 4
+_HANGS_UP = ToolCallPart(HANG_UP.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
 _CALL_ID = re.compile(r"demo_(\d{1,9})")
 
 
@@ -67,7 +75,7 @@ class DemoModel(FunctionModel):
         return DEMO_SYSTEM
 
     async def _respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        reply = _reply_to(messages, info.instructions or "", info.model_request_parameters)
+        reply = _reply_to(messages, info.instructions or "", info.model_request_parameters, _seed(info.model_settings))
         if self._delay_seconds and isinstance(reply.part, TextPart):
             await asyncio.sleep(self._delay_seconds)
         return ModelResponse(
@@ -87,8 +95,8 @@ class DemoModel(FunctionModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """The same reply as `request` gives, word by word over the delay, or in one piece without one."""
-        _, parameters = self.prepare_request(model_settings, model_request_parameters)
-        reply = _reply_to(messages, _instructions(messages, parameters), parameters)
+        settings, parameters = self.prepare_request(model_settings, model_request_parameters)
+        reply = _reply_to(messages, _instructions(messages, parameters), parameters, _seed(settings))
         yield _DemoStream(model_request_parameters=parameters, reply=reply, delay_seconds=self._delay_seconds)
 
 
@@ -149,7 +157,17 @@ class _DemoStream(StreamedResponse):
         return self.started_at
 
 
-def _reply_to(messages: Sequence[ModelMessage], instructions: str, parameters: ModelRequestParameters) -> _Reply:
+def _reply_to(
+    messages: Sequence[ModelMessage], instructions: str, parameters: ModelRequestParameters, seed: int
+) -> _Reply:
+    """What the model answers in the part that it is given: a judge's, a caller's, or that of an agent at a node."""
+    if parameters.output_tools:
+        return _recorded(parameters.output_tools[0], messages, instructions)
+    part = read_part(instructions)
+    if part is not None:
+        lines = _conversation(messages[-CALLER_TAIL_MESSAGES:]).lines
+        line = next_line(part, lines, may_hang_up=bool(parameters.function_tools), seed=seed)
+        return _answered(TextPart(f"{DEMO_MARK}{line}") if line else _HANGS_UP, len(instructions), lines)
     tail = messages[-TAIL_MESSAGES:]
     offers = tuple(
         Offer(tool=tool.name, when=tool.description or tool.name.replace("_", " "))
@@ -157,21 +175,30 @@ def _reply_to(messages: Sequence[ModelMessage], instructions: str, parameters: M
         if not tool.parameters_json_schema.get("properties")
     )
     conversation = _conversation(tail)
-    if parameters.output_tools:
-        return _recorded(parameters.output_tools[0], conversation)
-    part = _part(answer(instructions, offers, conversation), tail)
-    read = len(instructions) + sum(len(line.text) for line in conversation.lines)
-    read += sum(len(offer.tool) + len(offer.when) for offer in offers)
+    read = len(instructions) + sum(len(offer.tool) + len(offer.when) for offer in offers)
+    return _answered(_part(answer(instructions, offers, conversation), tail), read, conversation.lines)
+
+
+def _answered(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[Line]) -> _Reply:
+    read = characters_read + sum(len(line.text) for line in lines)
     written = part.content if isinstance(part, TextPart) else part.tool_name
     return _Reply(part, RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(written)))
 
 
-def _recorded(tool: ToolDefinition, conversation: Conversation) -> _Reply:
-    """The answer to a request for structured output: what the person told, in the form that is asked for."""
-    found = variables_in(tool.parameters_json_schema, conversation.lines)
-    read = sum(len(line.text) for line in conversation.lines)
+def _recorded(tool: ToolDefinition, messages: Sequence[ModelMessage], instructions: str) -> _Reply:
+    """The answer to a request for structured output: a verdict, or what the person told, in the form that is asked."""
+    lines = _conversation(messages[-TAIL_MESSAGES:]).lines
+    if tool.name == VERDICT_TOOL:
+        found: Mapping[str, JsonValue] = verdicts(instructions, lines[-1].text if lines else "")
+    else:
+        found = variables_in(tool.parameters_json_schema, lines)
+    read = sum(len(line.text) for line in lines)
     usage = RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(str(found)))
-    return _Reply(ToolCallPart(tool.name, args=found, tool_call_id="demo_record"), usage)
+    return _Reply(ToolCallPart(tool.name, args=dict(found), tool_call_id="demo_record"), usage)
+
+
+def _seed(settings: ModelSettings | None) -> int:
+    return (settings or {}).get("seed", 0)
 
 
 def _part(decided: Answer, tail: Sequence[ModelMessage]) -> TextPart | ToolCallPart:
@@ -198,9 +225,9 @@ def _conversation(tail: Sequence[ModelMessage]) -> Conversation:
     for message in tail:
         for part in message.parts:
             if isinstance(part, TextPart) and part.content:
-                lines.append(Line(own=True, text=part.content.removeprefix(DEMO_MARK)))
+                lines.append(Line(own=True, text=part.content.replace(DEMO_MARK, "")))
             elif isinstance(part, UserPromptPart):
-                lines.append(Line(own=False, text=_text_of(part)))
+                lines.append(Line(own=False, text=_text_of(part).replace(DEMO_MARK, "")))
                 moves = 0
             elif isinstance(part, ToolReturnPart):
                 entered_at = len(lines)

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from activities.network_guard import NetworkGuard, RefusedAddress
 from activities.redaction import Redactor
-from activities.tool_answers import MOST_CHARACTERS, as_content, as_json, assigned, parsed, storable
-from activities.tool_arguments import UnusableSchema, argument_faults
+from activities.tool_answers import as_content, as_json, assigned, parsed, storable
+from activities.tool_arguments import check_arguments
 from activities.tool_requests import ToolRequest, http_request, secrets_of
 from activities.tools import ToolCall, ToolFailed
 from domain.agent_tools import HttpTool
@@ -38,7 +38,7 @@ class HttpTools:
 
     async def run(self, call: ToolCall, tool: HttpTool) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed."""
-        _check_arguments(tool, call.arguments)
+        check_arguments(tool, call.arguments)
         request = http_request(call, tool, secrets_of(tool, self._credentials))
         try:
             async with asyncio.timeout(tool.timeout_seconds):
@@ -122,16 +122,6 @@ class HttpTools:
             status=status,
             assigned=assigned(value, tool.assign, self._redactor),
         )
-
-
-def _check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
-    try:
-        faults = argument_faults(tool.parameters, arguments)
-    except UnusableSchema as error:
-        message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
-        raise ToolFailed("invalid_tool", message) from None
-    if faults:
-        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
 
 
 def check_encoding(answer: httpx2.Response) -> None:

@@ -26,6 +26,8 @@ class ModelCall:
     """Seconds the whole reply may take."""
     seed: int | None = None
     """Makes models that can be seeded answer the same again."""
+    keeps_calls: bool = True
+    """Whether the tools that were called are part of the messages to be read again: nothing else will answer them."""
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,11 @@ class ModelProviders:
         except asyncio.CancelledError as cancelled:
             if asking.model is None:
                 raise
-            said = asking.cut()
-            reply = self._cut_reply(asking.model, said)
-            raise CutShort(ModelAnswer(reply, messages=serialised([*new, *words_only([said])]))) from cancelled
-        return ModelAnswer(reply=self._reply(model, response), messages=serialised([*new, response]))
+            heard = asking.cut()
+            reply = self._cut_reply(asking.model, heard)
+            raise CutShort(ModelAnswer(reply, messages=serialised([*new, *words_only([heard])]))) from cancelled
+        said = [response] if call.keeps_calls else words_only([response])
+        return ModelAnswer(reply=self._reply(model, response), messages=serialised([*new, *said]))
 
     async def record(self, call: RecordCall) -> ModelAnswer:
         """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation.

@@ -12,6 +12,9 @@ from pydantic import JsonValue
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from activities.tool_answers import MOST_CHARACTERS
+from activities.tools import ToolFailed
+from domain.agent_tools import HttpTool
 from domain.patterns import InvalidPattern, matches
 
 MOST_FAULTS = 5
@@ -27,6 +30,17 @@ _references_left: ContextVar[int] = ContextVar("references_left")
 
 class UnusableSchema(ValueError):
     """A schema that nothing can be checked against: malformed, referring elsewhere, or without an end."""
+
+
+def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
+    """Refuse arguments that the tool does not take. Raises ToolFailed, with what is wrong in words for the model."""
+    try:
+        faults = argument_faults(tool.parameters, arguments)
+    except UnusableSchema as error:
+        message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
+        raise ToolFailed("invalid_tool", message) from None
+    if faults:
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
 
 
 def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from activities.http_tools import HttpTools
+from activities.mocked_tools import answer_from_mocks
 from activities.network_guard import NetworkGuard
 from activities.redaction import Redactor
 from activities.tool_answers import as_content
@@ -46,6 +47,8 @@ class Toolbox:
     async def run(self, call: ToolCall) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
         try:
+            if call.mocks:
+                return answer_from_mocks(call)
             if isinstance(call.tool, HttpTool):
                 return await self._http.run(call, call.tool)
             return await self._mcp.run(call, call.tool)

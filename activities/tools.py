@@ -13,6 +13,7 @@ from activities.heartbeats import heartbeats
 from domain.agent import AgentDefinition
 from domain.agent_names import UNPARSED
 from domain.agent_tools import HttpTool, McpTool, tool_behind
+from domain.tool_mocks import ToolMock
 from domain.tools import CallHeartbeat, CallToolInput, CallToolResult, ToolError, idempotency_key
 
 LONGEST_PAUSE = 60.0
@@ -21,7 +22,10 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call as its runner gets it: `name` is the tool's in the agent, `called` what the model called."""
+    """One call as its runner gets it: `name` is the tool's in the agent, `called` what the model called.
+
+    With `mocks` it is answered from them.
+    """
 
     name: str
     called: str
@@ -29,6 +33,7 @@ class ToolCall:
     arguments: Mapping[str, JsonValue]
     context: Mapping[str, JsonValue]
     idempotency_key: str
+    mocks: tuple[ToolMock, ...] = ()
 
 
 class Agents(Protocol):
@@ -101,6 +106,7 @@ class ToolActivities:
             arguments=input.arguments,
             context=input.context,
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
+            mocks=input.mocks,
         )
         failures = _failures_so_far()
         try:

@@ -76,6 +76,7 @@ def findings_of(checks: Checks, conversation: Conversation) -> tuple[Finding, ..
         *_not_called(checks.must_call, turns),
         *_other_values(checks.variables, conversation.variables, turns),
         *_said(checks, turns),
+        *_not_mocked(turns),
         *_over_the_limits(checks, conversation),
         *_ended_otherwise(checks.ended_with, conversation),
     )
@@ -141,6 +142,15 @@ def _said(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
         if found:
             message = f"The agent said something that matches {shown(pattern)}."
             yield Finding(check="never_matches", message=message, turn_ids=found)
+
+
+def _not_mocked(turns: Sequence[Turn]) -> Iterator[Finding]:
+    """Calls that the scenario's mocks do not foresee: what the agent did after them proves nothing."""
+    for turn in turns:
+        for event in turn.events:
+            if event.type == "tool_call_result" and event.payload.get("error") == "not_mocked":
+                told = f"{event.payload.get('name')} was called in a way that no mock answers."
+                yield Finding(check="mocks", message=told, turn_ids=(turn.id,))
 
 
 def _over_the_limits(checks: Checks, conversation: Conversation) -> Iterator[Finding]:

@@ -11,7 +11,9 @@ from domain.agent import AgentDefinition
 from domain.commands import EditMessage, Regenerate, SendMessage
 from domain.durable import Durable
 from domain.engine import ModelReply
+from domain.simulator import SimulatorConfig
 from domain.timeline import digest_of_command
+from domain.tool_mocks import ToolMock
 from domain.tree import Aside, DiscardedBranch, SessionFact, Timeline
 from domain.turns import Message, Turn
 from domain.usage import Money
@@ -54,7 +56,8 @@ class StartSession(Durable):
     """Everything a session is made of. `timeline` is what an earlier run of it carries over.
 
     `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
-    `suite_id` is set for the sessions that a suite has started.
+    `suite_id` is set for the sessions that a suite has started. `simulator` is the caller that it begins with, `mocks`
+    answer in the place of tools.
     """
 
     session_id: str
@@ -68,6 +71,8 @@ class StartSession(Durable):
     price_per_second: Money | None = None
     timeline: Timeline | None = None
     suite_id: str | None = None
+    simulator: SimulatorConfig | None = None
+    mocks: tuple[ToolMock, ...] = ()
 
 
 class SessionResult(Durable):

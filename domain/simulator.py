@@ -4,11 +4,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from domain.agent_tools import DAY_SECONDS, Written, phrase
 from domain.durable import Durable
-from domain.usage import Cost, Usage
+from domain.usage import Cost, Money, Usage
 
 LONGEST_GOAL = 4_000
 LONGEST_FACT = 1_000
@@ -92,9 +92,18 @@ class Simulation(Durable):
     says_goodbye: bool = False
     stopped: StopReason | None = None
 
-    def settings(self) -> dict[str, JsonValue]:
-        """What people see of it."""
-        return {"enabled": self.enabled, "config": self.config.model_dump(mode="json")}
+
+class SimulatorStatus(Durable):
+    """A simulated caller as people see it: what it goes by, whether it is on, whether it may speak, what it has said.
+
+    It is on without having the floor while a person talks in its place. `stopped` is why it left, if it did.
+    """
+
+    enabled: bool
+    config: SimulatorConfig
+    has_the_floor: bool
+    lines: int
+    stopped: StopReason | None = None
 
 
 class Spoken(Durable):
@@ -119,6 +128,7 @@ class PlayCallerInput(Durable):
     lines: int
     heard: tuple[Spoken, ...]
     timeout: float = 120.0
+    price_per_second: Money | None = None
 
     @property
     def may_hang_up(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from domain.contracts import AgentRef
 from domain.durable import Durable
+from domain.tool_mocks import ToolMock
 
 ToolError = Literal[
     "unknown_tool",
@@ -22,20 +23,23 @@ ToolError = Literal[
     "not_text",
     "not_json",
     "tool_error",
+    "not_mocked",
     "internal_error",
 ]
 """Why a call brought nothing useful; stable.
 
 `invalid_tool`: its declaration cannot be used. `missing_secret`: a credential is not set on this installation.
 `refused_address`: the network guard let nothing through. `http_error`: the service answered with a status that is no
-success. `tool_error`: an MCP server says that its tool failed. `internal_error`: a defect of Playhead.
+success. `tool_error`: an MCP server, or a mock, says that its tool failed. `not_mocked`: the tool is mocked, and no
+mock matches. `internal_error`: a defect of Playhead.
 """
 
 
 class CallToolInput(Durable):
     """One call. `tool` is the name the model called, `context` are the values templates see.
 
-    `call_id` must be unique within the turn and the same for every attempt: it is part of the idempotency key.
+    `call_id` must be unique within the turn and the same for every attempt: it is part of the idempotency key. With
+    `mocks`, those of this tool, nothing goes out.
     """
 
     session_id: str
@@ -46,6 +50,7 @@ class CallToolInput(Durable):
     tool: str
     arguments: dict[str, JsonValue] = {}
     context: dict[str, JsonValue] = {}
+    mocks: tuple[ToolMock, ...] = ()
 
 
 class CallToolResult(Durable):

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from domain.durable import Durable
 from domain.refusals import Refused
+from domain.simulator import Simulation
 from domain.turns import Checkpoint, SessionStatus, Turn, UserMessage
 from domain.usage import Cost, Usage
 
@@ -125,7 +126,7 @@ class Timeline(Durable):
     on any branch whose reply is still to come, `unrecorded` is what the store has not been told yet.
     `fetched_context` is what was looked up before the first opening (None: nothing was, so far). `stopping` are
     pending turns that are to be answered no further. `learned_context` is what was read from the conversation after
-    its end, `forked_from` where its past was taken over.
+    its end, `forked_from` where its past was taken over, `simulator` who holds the caller's end.
     """
 
     created_at: datetime
@@ -149,6 +150,7 @@ class Timeline(Durable):
     cost: Cost = Cost()
     ended_at: datetime | None = None
     completion_reason: str | None = None
+    simulator: Simulation | None = None
 
     @property
     def is_completed(self) -> bool:

@@ -10,13 +10,21 @@ from domain.checks import Finding
 from domain.contracts import AgentRef
 from domain.durable import Durable
 from domain.scenario import Scenario
-from domain.usage import Cost, Usage
+from domain.usage import Cost, Money, Usage
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 
 VERDICT_TOOL = "record_verdict"
 """The tool with which a judge hands in what it found."""
 LONGEST_REASON = 2_000
+
+CUT_SHORT: Mapping[str, str] = {
+    "caller_failed": "The model that plays the caller failed.",
+    "agent_failed": "A reply of the agent failed.",
+    "max_cost": "The session reached its cost limit.",
+    "suite_cancelled": "The suite was cancelled.",
+}
+"""Completion reasons of conversations that came to no end of their own, and what they mean."""
 
 _OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive"}
 _TURN_ID = re.compile(r"turn_[0-9a-z]+")
@@ -43,7 +51,8 @@ class Verdict(Durable):
 class JudgeInput(Durable):
     """One judgement of a session that has ended, bought under `judgement_id` and billed as purpose `judge`.
 
-    The transcript is read from the store: the input does not grow with the conversation.
+    The transcript is read from the store: the input does not grow with the conversation. `cut_short` says what kept
+    it from coming to its end, if whoever ran it knows that.
     """
 
     session_id: str
@@ -55,6 +64,8 @@ class JudgeInput(Durable):
     model: str
     seed: int = 0
     timeout: float = 120.0
+    cut_short: str | None = None
+    price_per_second: Money | None = None
 
 
 class JudgeResult(Durable):

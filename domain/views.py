@@ -6,9 +6,11 @@ from itertools import islice
 
 from pydantic import JsonValue
 
+from domain import caller
 from domain.agent import AgentDefinition
 from domain.durable import Durable
 from domain.engine import start_checkpoint
+from domain.simulator import SimulatorStatus
 from domain.tree import ForkPoint, Timeline, WaitingApproval
 from domain.turns import SessionStatus, Turn
 from domain.usage import Cost, Usage
@@ -46,6 +48,7 @@ class SessionHead(Durable):
     updated_at: datetime
     leaf_turn_id: str | None = None
     forked_from: ForkPoint | None = None
+    simulator: SimulatorStatus | None = None
 
 
 class BranchView(Durable):
@@ -99,6 +102,7 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
         updated_at=timeline.updated_at,
         leaf_turn_id=timeline.leaf_id,
         forked_from=timeline.forked_from,
+        simulator=caller.status_of(timeline),
     )
 
 

@@ -10,10 +10,12 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
 from activities.heartbeats import LONGEST_PAUSE
+from activities.judging import JudgeActivities
 from activities.model import ModelActivities
 from activities.narration import Narrator
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
+from activities.simulation import SimulationActivities
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from playhead.large_payloads import with_large_payloads
@@ -25,6 +27,7 @@ from store.database import Database
 from store.errors import StoreUnavailable
 from store.event_log import EventLog
 from store.live_news import Audience
+from store.sessions import SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
 from workflows.session import SessionWorkflow
@@ -51,23 +54,40 @@ def build_worker(
     Who hands in the toolbox closes its connections; without one they stay open as long as services let them. The
     audience is told what happens in the sessions it watches.
     """
-    agents = AgentStore(database)
+    agents, steps, settlements = AgentStore(database), StepStore(database), SettlementStore(database)
     toolbox = toolbox or build_toolbox(settings)
+    providers = ModelProviders(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds)
     model = ModelActivities(
-        steps=StepStore(database),
+        steps=steps,
         agents=agents,
         toolbox=toolbox,
-        caller=ModelProviders(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds),
+        caller=providers,
         context_characters=settings.context_characters,
         narrator=Narrator(audience, EventLog(database)) if audience else None,
     )
     tools = ToolActivities(agents=agents, runner=toolbox)
-    settlement = SettlementActivities(SettlementStore(database), audience)
+    settlement = SettlementActivities(settlements, audience)
+    simulation = SimulationActivities(steps=steps, caller=providers, context_characters=settings.context_characters)
+    judge = JudgeActivities(
+        steps=steps,
+        sessions=SessionStore(database),
+        settlements=settlements,
+        agents=agents,
+        caller=providers,
+        context_characters=settings.context_characters,
+    )
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
         workflows=[SessionWorkflow],
-        activities=[model.generate_step, model.extract_variables, tools.call_tool, settlement.settle_turns],
+        activities=[
+            model.generate_step,
+            model.extract_variables,
+            tools.call_tool,
+            settlement.settle_turns,
+            simulation.play_caller,
+            judge.judge_session,
+        ],
         interceptors=interceptors,
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),

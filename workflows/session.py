@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
-    from domain import approvals
+    from domain import approvals, caller
     from domain import timeline as rules
     from domain.approvals import Decision
     from domain.commands import (
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.contracts import MOVED_ON, SendMessageResult, SessionResult, StartSession
     from domain.growth import note_refusal
     from domain.refusals import Refused
+    from domain.simulator import SetSimulator
     from domain.tree import Timeline
     from domain.turns import Turn
     from domain.views import SessionHead, TimelineView, view_of
@@ -33,7 +34,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.refusing import refusals_as_errors
     from workflows.replies import Replies
     from workflows.settling import Settling
-    from workflows.signals import message_id_of, read_end, read_message, read_rewind
+    from workflows.signals import message_id_of, read_end, read_message, read_rewind, read_switch
+    from workflows.simulating import Simulating
     from workflows.state import SessionState, new_turn_id
     from workflows.tasks import Tasks
 
@@ -52,7 +54,7 @@ LET_GO = "let-waiting-updates-go-before-continue-as-new"
 """Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
 
 Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
-Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, Decide)
+Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, Decide, SetSimulator)
 Asked_contra = TypeVar("Asked_contra", contravariant=True)
 
 
@@ -75,11 +77,12 @@ class SessionWorkflow:
     @workflow.init
     def __init__(self, start: StartSession) -> None:
         # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
-        self._state = SessionState(start, start.timeline or _greeting())
+        self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
         self._tasks = Tasks()
         self._replies = Replies(self._state, self._tasks)
         self._settling = Settling(self._state)
         self._ending = Ending(self._state, self._replies.steps)
+        self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
         self._updates = 0
         self._signals = 0
@@ -93,6 +96,7 @@ class SessionWorkflow:
         self._tasks.start(self._settling.settle_behind_the_replies())
         self._tasks.start(self._ending.end_when_idle())
         self._tasks.start(self._ending.look_back())
+        self._tasks.start(self._simulating.play())
         while not self._may_close():
             if self._may_continue_as_new():
                 workflow.continue_as_new(
@@ -199,6 +203,15 @@ class SessionWorkflow:
         self._check(partial(approvals.decide, decision="denied"), command)
 
     @workflow.update
+    async def set_simulator(self, command: SetSimulator) -> SessionHead:
+        """Switch a simulated caller on or off, or hand the conversation back to it."""
+        return self._obey(caller.set_simulator, command)
+
+    @set_simulator.validator
+    def check_set_simulator(self, command: SetSimulator) -> None:
+        self._check(caller.set_simulator, command)
+
+    @workflow.update
     async def await_greeting(self) -> SessionHead:
         """Wait until the agent has opened the conversation, or failed to."""
         self._updates += 1
@@ -221,6 +234,15 @@ class SessionWorkflow:
     def end_session(self, *written: object) -> None:
         """End as the update does; needs no argument."""
         self._heed("end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now()))
+
+    @workflow.signal
+    def switch_simulator(self, *written: object) -> None:
+        """Switch a simulated caller as the update does. A bare true or false will do."""
+        self._heed(
+            "switch_simulator",
+            written,
+            lambda: caller.set_simulator(self._timeline, read_switch(written), at=workflow.now()),
+        )
 
     @workflow.query
     def timeline(self) -> TimelineView:
@@ -323,6 +345,7 @@ class SessionWorkflow:
     def _may_close(self) -> bool:
         """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
         is_over = self._timeline.is_completed and not self._timeline.pending and self._ending.is_over
+        is_over = is_over and not self._simulating.is_under_way
         return is_over and self._settling.is_done and workflow.all_handlers_finished()
 
     def _may_continue_as_new(self) -> bool:
@@ -338,7 +361,7 @@ class SessionWorkflow:
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_busy = self._replies.are_under_way or self._settling.is_under_way
+        is_busy = self._replies.are_under_way or self._settling.is_under_way or self._simulating.is_under_way
         return not is_busy and not self._timeline.is_completed
 
     def _is_long(self) -> bool:
@@ -361,3 +384,10 @@ class SessionWorkflow:
 def _greeting() -> Timeline:
     began = rules.begin_timeline(at=workflow.now())
     return rules.open_greeting(began, turn_id=new_turn_id(), at=workflow.now())
+
+
+def _with_caller(start: StartSession, timeline: Timeline) -> Timeline:
+    """The timeline with the simulated caller that the session begins with; an earlier run carries it over."""
+    if start.simulator is None or timeline.simulator is not None:
+        return timeline
+    return caller.begin_simulation(timeline, start.simulator, at=workflow.now())

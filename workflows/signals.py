@@ -11,11 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from domain.commands import EndSession, Rewind, SendMessage
 from domain.refusals import Refused
+from domain.simulator import SetSimulator
 
 Written = tuple[object, ...]
 """The arguments of a signal as they came: commands arrive as plain JSON."""
 
-Command = TypeVar("Command", SendMessage, Rewind, EndSession)
+Command = TypeVar("Command", SendMessage, Rewind, EndSession, SetSimulator)
 
 
 def read_message(written: Written) -> SendMessage:
@@ -35,6 +36,12 @@ def read_end(written: Written) -> EndSession:
     """An end, as a command or as nothing at all."""
     argument = _only(written) if written else None
     return _read(EndSession, {} if argument is None else argument)
+
+
+def read_switch(written: Written) -> SetSimulator:
+    """A switch of the simulated caller, as a command or as a bare true or false."""
+    argument = _only(written)
+    return _read(SetSimulator, {"enabled": argument} if isinstance(argument, bool) else argument)
 
 
 def message_id_of(written: Written) -> str | None:

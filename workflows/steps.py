@@ -29,6 +29,7 @@ from domain.engine import (
     variables,
 )
 from domain.templates import render
+from domain.tool_mocks import mocks_of
 from domain.tools import CallToolInput
 from domain.tree import WaitingApproval
 from domain.turns import Checkpoint, Turn
@@ -130,7 +131,8 @@ class Steps:
     async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
         """Run one tool, once a person has allowed it where its declaration wants that."""
         tool = self._agent.tools[tool_behind(self._agent.tools, call.name) or call.name]
-        if tool.approval is not None:
+        # A call that is mocked goes nowhere: there is nothing to allow.
+        if tool.approval is not None and not mocks_of(self._start.mocks, call.name):
             decision, reason = await self._ask(self._approval(progress, call_id, call, tool.approval))
             if decision == "denied":
                 return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
@@ -166,6 +168,7 @@ class Steps:
                     tool=call.name,
                     arguments=call.arguments,
                     context=variables(self._agent, self._context, progress.gathered_context),
+                    mocks=mocks_of(start.mocks, call.name),
                 ),
                 summary=call.name,
                 **calling(start.timing),

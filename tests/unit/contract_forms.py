@@ -17,7 +17,9 @@ from domain import commands, contracts, suite_contracts, tools
 from domain.durable import Durable
 from domain.engine import Extracted
 from domain.refusals import Refusal
+from domain.simulator import PlayCallerInput, PlayCallerResult, SetSimulator
 from domain.suite import SuiteProgress
+from domain.verdicts import JudgeInput, JudgeResult
 from domain.views import SessionHead, TimelineView
 from tests.unit.contract_records import example_records
 
@@ -35,6 +37,11 @@ CONTRACTS: tuple[type[BaseModel], ...] = (
     SessionHead,
     TimelineView,
     Refusal,
+    SetSimulator,
+    PlayCallerInput,
+    PlayCallerResult,
+    JudgeInput,
+    JudgeResult,
     SuiteProgress,
 )
 FOR_PEOPLE = ("title", "description", "default", "discriminator")

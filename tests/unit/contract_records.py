@@ -39,6 +39,7 @@ from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
 from domain.views import head_of, view_of
 from tests.unit.conversation import Conversation, answered
+from tests.unit.simulator_records import CALLER, MOCK, SIMULATION, simulator_records
 from tests.unit.suite_records import suite_records
 
 AGENT = AgentRef(id="agt_1", version=3)
@@ -138,6 +139,8 @@ def example_records() -> dict[str, Durable]:
             timing=Timing(heartbeat=5),
             timeline=timeline,
             suite_id="sui_1",
+            simulator=CALLER,
+            mocks=(MOCK,),
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
@@ -180,6 +183,7 @@ def example_records() -> dict[str, Durable]:
             tool="find_table",
             arguments={"guests": 2},
             context={"first_name": "Ann"},
+            mocks=(MOCK,),
         ),
         CallHeartbeat(failures=2),
         CallToolResult(content="Error (http_error): away.", error="http_error", status=503, assigned={"table": 7}),
@@ -192,6 +196,7 @@ def example_records() -> dict[str, Durable]:
         head,
         view_of(timeline, DEFINITION, "run-1"),
         Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
+        *simulator_records(AGENT),
         *suite_records(AGENT, DEFINITION),
     )
     return {type(example).__name__: example for example in examples}
@@ -238,5 +243,5 @@ def _eventful() -> Conversation:
     learned = Extracted(values={"party_size": 2}, error="Half of it cannot be read.")
     talk.timeline = learn(talk.timeline, aside, learned, at=talk.tick())
     forked_from = ForkPoint(session_id="ses_0", turn_id="t0")
-    talk.timeline = talk.timeline.model_copy(update={"forked_from": forked_from})
+    talk.timeline = talk.timeline.model_copy(update={"forked_from": forked_from, "simulator": SIMULATION})
     return talk

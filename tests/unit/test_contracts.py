@@ -8,8 +8,10 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from pydantic import BaseModel
 
+from activities.judging import JudgeActivities
 from activities.model import ModelActivities
 from activities.settlement import SettlementActivities
+from activities.simulation import SimulationActivities
 from activities.tools import ToolActivities
 from domain.commands import SendMessage
 from domain.contracts import message_update_id, session_workflow_id
@@ -53,7 +55,14 @@ def test_every_contract_is_recorded_in_its_present_form() -> None:
 def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
     crossing = {
         model
-        for owner in (SessionWorkflow, ModelActivities, ToolActivities, SettlementActivities)
+        for owner in (
+            SessionWorkflow,
+            ModelActivities,
+            ToolActivities,
+            SettlementActivities,
+            SimulationActivities,
+            JudgeActivities,
+        )
         for name, method in vars(owner).items()
         if isfunction(method) and not name.startswith("_")
         for hint in get_type_hints(method).values()

@@ -108,6 +108,13 @@ def test_what_the_caller_says_is_not_held_against_the_agent() -> None:
     assert findings_of(Checks(never_says=("for four",)), CONVERSATION) == ()
 
 
+def test_a_call_that_no_mock_foresees_fails_every_verdict() -> None:
+    failed = event("tool_call_result", call_id="1", name="find_table", result="Error", error="not_mocked")
+    [finding] = findings_of(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
+    assert (finding.check, finding.turn_ids) == ("mocks", ("turn_1",))
+    assert finding.message == "find_table was called in a way that no mock answers."
+
+
 def judged(*outcomes: Outcome) -> tuple[CriterionVerdict, ...]:
     return tuple(
         CriterionVerdict(criterion=str(number), outcome=each, reason="") for number, each in enumerate(outcomes)

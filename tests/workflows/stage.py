@@ -19,9 +19,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
 from activities.heartbeats import LONGEST_PAUSE
+from activities.judging import JudgeActivities
 from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
+from activities.simulation import SimulationActivities
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from domain.agent import AgentDefinition
@@ -317,18 +319,29 @@ def activities_on(
     prices: dict[str, TokenPrice] | None = None,
 ) -> list[Callable[..., Any]]:
     """The activities of a worker, on a store of the test's choice."""
-    agents = AgentStore(database)
+    agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
     toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
-    model = ModelActivities(
-        steps=StepStore(database),
+    providers = ModelProviders(prices=prices or {})
+    model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
+    tools = ToolActivities(agents=agents, runner=toolbox)
+    settled = SettlementActivities(settlements)
+    simulation = SimulationActivities(steps=steps, caller=providers, context_characters=100_000)
+    judge = JudgeActivities(
+        steps=steps,
+        sessions=SessionStore(database),
+        settlements=settlements,
         agents=agents,
-        toolbox=toolbox,
-        caller=ModelProviders(prices=prices or {}),
+        caller=providers,
         context_characters=100_000,
     )
-    tools = ToolActivities(agents=agents, runner=toolbox)
-    settled = SettlementActivities(settlement or SettlementStore(database))
-    return [model.generate_step, model.extract_variables, tools.call_tool, settled.settle_turns]
+    return [
+        model.generate_step,
+        model.extract_variables,
+        tools.call_tool,
+        settled.settle_turns,
+        simulation.play_caller,
+        judge.judge_session,
+    ]
 
 
 def worker_on(

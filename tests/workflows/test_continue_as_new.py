@@ -10,11 +10,12 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from domain.contracts import SendMessageResult
+from domain.simulator import SimulatorConfig
 from playhead.temporal import PlayheadPlugin
 from playhead.temporal_server import server_program
 from store.database import Database
 from tests.conftest import PROMPT_TIMERS
-from tests.provider import Gate, Says, ScriptedModel
+from tests.provider import Calls, Gate, Says, ScriptedModel
 from tests.sandbox import sandboxed
 from tests.waiting import eventually
 from tests.workflows.agents import GREETING, limited
@@ -192,3 +193,23 @@ async def all_answered(session: Session, turns: int) -> bool:
 async def another_run(session: Session, run_id: str) -> bool:
     """Whether the session has left the run."""
     return (await session.status()).run_id != run_id
+
+
+async def test_a_simulated_caller_goes_on_over_several_runs(stage: Stage, scripted: Scripted) -> None:
+    lines = [Says(f"Line {number} of the caller.") for number in range(20)]
+    caller, agent = scripted(*lines, Calls("hang_up", '{"reason": "done"}')), scripted()
+    session = await stage.prepare(model=agent.string)
+    config = SimulatorConfig(goal="Talk for long.", model=caller.string)
+    session.start = session.start.model_copy(update={"simulator": config})
+    await session.begin()
+    first_run = (await session.status()).run_id
+    await session.handle.result()
+    head = await session.status()
+    assert head.run_id != first_run
+    assert head.completion_reason == "caller_hung_up"
+    assert [said for said, _ in await session.texts()] == [None, *(line.text for line in lines)]
+    assert caller.journal[-1].conversation[-2:] == [
+        ("assistant", "Line 19 of the caller."),
+        ("user", "You said: Line 19 of the caller."),
+    ]
+    assert len(caller.journal) == 21, "no line was bought twice"

@@ -1,0 +1,117 @@
+"""The other end of a conversation: a model that plays the caller, line by line, each bought once."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.buying import Bought, Buyer
+from activities.model_calls import ModelAnswer, ModelCall, ModelCaller
+from activities.timing import timed
+from domain.caller_instructions import HANG_UP, caller_instructions, caller_tools
+from domain.engine import MAX_BLANK_REPLIES, ModelReply
+from domain.simulator import LONGEST_LINE, PlayCallerInput, PlayCallerResult, Spoken
+from domain.turns import AgentSaid, Message, UserSaid
+from domain.usage import merge_costs, merge_usage
+
+if TYPE_CHECKING:
+    from store.steps import StepStore
+
+CALLER = "caller"
+"""Stands for the node at which a caller speaks, where its lines are saved among the steps."""
+_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
+
+
+@dataclass(frozen=True)
+class _CallerStep:
+    """A caller's line as it is bought: its aside is to it what a turn is to a reply."""
+
+    input: PlayCallerInput
+    step: int
+    node_id: str = CALLER
+
+    @property
+    def session_id(self) -> str:
+        return self.input.session_id
+
+    @property
+    def organization_id(self) -> str:
+        return self.input.organization_id
+
+    @property
+    def turn_id(self) -> str:
+        return self.input.aside_id
+
+    @property
+    def anchor_turn_id(self) -> str | None:
+        return self.input.anchor_aside_id
+
+    @property
+    def model(self) -> str:
+        return self.input.model
+
+
+class SimulationActivities:
+    """Plays callers. What a caller has heard is kept along its own chain of asides, as it hears it."""
+
+    def __init__(self, *, steps: "StepStore", caller: ModelCaller, context_characters: int) -> None:
+        self._buyer = Buyer(steps=steps, context_characters=context_characters)
+        self._caller = caller
+
+    @activity.defn
+    async def play_caller(self, input: PlayCallerInput) -> PlayCallerResult:
+        """Say the caller's next line or hang up, from the store if that has been bought before.
+
+        A model that answers with nothing is asked again, a few times; the result has no line then. Fails as
+        `generate_step` does; cancelled by its workflow, it returns what it has spent.
+        """
+        bought: list[Bought] = []
+        for step in range(MAX_BLANK_REPLIES):
+            bought.append(await self._line(input, step))
+            reply = bought[-1].reply
+            if reply.interrupted or _words_of(reply) or _hangs_up(input, reply):
+                break
+        reply = bought[-1].reply
+        return PlayCallerResult(
+            line=_words_of(reply) or None,
+            hangs_up=_hangs_up(input, reply),
+            reason=next((str(call.arguments.get("reason", "")) for call in reply.tool_calls), ""),
+            usage=merge_usage(each.reply.usage for each in bought),
+            cost=merge_costs(each.reply.cost for each in bought),
+            reused=all(each.reused for each in bought),
+        )
+
+    async def _line(self, input: PlayCallerInput, step: int) -> Bought:
+        heard = tuple(map(_as_heard, input.heard)) if step == 0 else ()
+
+        async def ask(history: tuple[str, ...]) -> ModelAnswer:
+            call = ModelCall(
+                model=input.model,
+                instructions=caller_instructions(input.config, may_hang_up=input.may_hang_up),
+                history=history,
+                messages=heard,
+                tools=caller_tools(may_hang_up=input.may_hang_up),
+                timeout=input.timeout,
+                seed=input.config.seed,
+                keeps_calls=False,
+            )
+            return await timed(self._caller.call(call), input.price_per_second)
+
+        return await self._buyer.once(_CallerStep(input, step), ask)
+
+
+def _as_heard(spoken: Spoken) -> Message:
+    """To the model that plays the caller, the agent is the user and the caller's own side is itself."""
+    return UserSaid(text=spoken.text) if spoken.by == "agent" else AgentSaid(text=spoken.text)
+
+
+def _words_of(reply: ModelReply) -> str:
+    """What the caller says, without the quotation marks in which some models put it."""
+    words = reply.text.strip()
+    if len(words) > 1 and _QUOTES.get(words[0]) == words[-1]:
+        words = words[1:-1].strip()
+    return words[:LONGEST_LINE]
+
+
+def _hangs_up(input: PlayCallerInput, reply: ModelReply) -> bool:
+    return input.may_hang_up and any(call.name == HANG_UP.name for call in reply.tool_calls)
