@@ -1,17 +1,27 @@
 """What can be asked of the API: the form of every request body, checked strictly."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import uuid4
 
 from fastapi import Header
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, to_json
 
-from api.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND
+from api.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND, SIMULATOR
 from api.problems import invalid
 from domain.agent import Limits
 from domain.agent_faults import ReadableCopy
 from domain.commands import Decide, EndSession, OnBusy, Rewind, SendMessage
+from domain.simulator import CallerLimits, Persona, SetSimulator, SimulatorConfig
 
 MAX_CONTEXT_BYTES: Final = 65_536
 """64 KiB of JSON for each of the values a session is created with: they travel in every view of it."""
@@ -74,6 +84,57 @@ class SessionLimits(Limits):
     model_config = ConfigDict(extra="forbid")
 
 
+class CallerPersona(Persona):
+    """Whom a simulated caller plays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CallerBounds(CallerLimits):
+    """Where a simulated caller gives up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CallerConfig(SimulatorConfig):
+    """What a simulated caller goes by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    persona: CallerPersona = CallerPersona()
+    limits: CallerBounds = CallerBounds()
+
+    @model_validator(mode="after")
+    def _check_storable(self) -> Self:
+        _storable_json(self.model_dump(mode="json"))
+        return self
+
+    def config(self) -> SimulatorConfig:
+        """The same as the domain has it."""
+        return SimulatorConfig.model_validate(self.model_dump())
+
+
+class SimulatorSwitch(_Body):
+    """A simulated caller, switched on or off. Without a `config` the one that the session has is kept."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SIMULATOR]})
+
+    enabled: bool = True
+    config: CallerConfig | None = None
+    expected_revision: ExpectedRevision = None
+
+    def command(self) -> SetSimulator:
+        """The command of the domain."""
+        config = self.config.config() if self.config else None
+        return SetSimulator(enabled=self.enabled, config=config, expected_revision=self.expected_revision)
+
+
+def _with_config(switch: SimulatorSwitch | None) -> SimulatorSwitch | None:
+    if switch is not None and switch.enabled and switch.config is None:
+        raise PydanticCustomError("no_config", "needs a config: a new session has no caller to go on with")
+    return switch
+
+
 class NewSession(_Body):
     """A session to open. `agent` is an id or a name, or an object that names a version too."""
 
@@ -83,8 +144,18 @@ class NewSession(_Body):
     name: Phrase | None = None
     initial_context: Annotated[Values, Field(description="Values for the agent's templates; at most 64 KiB.")] = {}
     annotations: Annotated[Values, Field(description="Kept and shown as given; at most 64 KiB.")] = {}
-    simulator: Annotated[Values | None, Field(description="Kept and shown as given; at most 64 KiB.")] = None
+    simulator: Annotated[
+        SimulatorSwitch | None,
+        AfterValidator(_with_config),
+        Field(description="A simulated caller that talks to the agent from the greeting on."),
+    ] = None
     limits: Annotated[SessionLimits | None, Field(description="Replace the agent's limits, each that is named.")] = None
+
+    @property
+    def caller(self) -> SimulatorConfig | None:
+        """The simulated caller that the session begins with; none when it is switched off."""
+        switch = self.simulator
+        return switch.config.config() if switch and switch.enabled and switch.config else None
 
     def limits_over(self, limits: Limits) -> Limits:
         """The agent's limits with those of the request in their place."""

@@ -34,6 +34,7 @@ from domain.contracts import (
     message_update_id,
     session_workflow_id,
 )
+from domain.simulator import SetSimulator
 from domain.views import SessionHead, TimelineView
 from workflows import search_attributes
 from workflows.session import SessionWorkflow
@@ -123,6 +124,11 @@ class Conversations:
         """End the session."""
         async with self._the_wait():
             return await self._handle(session_id).execute_update(SessionWorkflow.end, command)
+
+    async def set_simulator(self, session_id: str, command: SetSimulator) -> SessionHead:
+        """Switch the simulated caller."""
+        async with self._the_wait():
+            return await self._handle(session_id).execute_update(SessionWorkflow.set_simulator, command)
 
     async def timeline(self, session_id: str) -> TimelineView:
         """The session as it is now. Raises NoLiveAnswer after two seconds, or when the workflow is closed."""

@@ -232,6 +232,14 @@ NEW_MESSAGE: Final[dict[str, Any]] = {
     "expected_revision": 2,
 }
 REWIND: Final[dict[str, Any]] = {"turn_id": GREETING["id"], "expected_revision": 4}
+SIMULATOR: Final[dict[str, Any]] = {
+    "enabled": True,
+    "config": {
+        "persona": {"name": "Anna Bell", "manner": "in a hurry", "language": "English"},
+        "goal": "Book a table for dinner.",
+        "facts": {"date": "Friday", "time": "19:30", "party size": 4, "name": "Anna Bell"},
+    },
+}
 END: Final[dict[str, Any]] = {"reason": "user_hangup"}
 
 

@@ -8,6 +8,7 @@ from api.snapshots import Snapshot
 from api.temporal_errors import SessionClosed, WaitEnded
 from api.timelines import Timelines
 from domain.commands import Decide, EndSession, Rewind
+from domain.simulator import SetSimulator
 from store.sessions import StoredSession
 
 
@@ -34,6 +35,16 @@ class Moves:
             await self._conversations.decide(session.id, command, decision)
         except SessionClosed as error:
             raise Problem("session_ended", "The session has ended, and with it what waited.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def set_simulator(self, session: StoredSession, command: SetSimulator) -> Snapshot:
+        """Switch the simulated caller. Raises Problem when that is refused."""
+        try:
+            await self._conversations.set_simulator(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: nobody talks any more.") from error
         except WaitEnded:
             self._not_taken()
         return await self._timelines.now(session)

@@ -101,6 +101,7 @@ class Opening:
             initial_context=row.initial_context,
             timing=self._timing,
             price_per_second=terms.price_per_second,
+            simulator=wanted.caller,
         )
 
     def _row(self, session_id: str, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
@@ -116,7 +117,7 @@ class Opening:
             created_at=datetime.now(UTC),
             initial_context=wanted.initial_context,
             annotations=wanted.annotations,
-            simulator=wanted.simulator,
+            simulator=wanted.simulator.model_dump(mode="json") if wanted.simulator else None,
         )
 
     async def _greeting_is_late(self, session: StoredSession) -> NoReturn:

@@ -61,7 +61,7 @@ class SessionAnswers:
                 "approvals": head.approvals,
                 "gathered_context": head.gathered_context,
                 "annotations": session.annotations,
-                "simulator": session.simulator,
+                "simulator": head.simulator.model_dump(mode="json") if head.simulator else session.simulator,
                 "usage": head.usage,
                 "cost": CalculatedCost.of(head.cost, at=head.updated_at),
                 "created_at": session.created_at,

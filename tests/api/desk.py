@@ -34,6 +34,9 @@ class Caller:
         params = {name: str(value).lower() for name, value in query.items()}
         return await self.http.post(path, json=body, params=params)
 
+    async def put(self, path: str, body: object = None) -> httpx.Response:
+        return await self.http.put(path, json=body)
+
     async def push(self, definition: Json) -> Json:
         """Store an agent and return it."""
         return done(await self.post("/v1/agents", definition), 200, 201)

@@ -73,6 +73,7 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /v1/sessions/{session_id}/messages",
         "POST /v1/sessions/{session_id}/rewind",
         "POST /v1/sessions/{session_id}/approvals/{call_id}/{decision}",
+        "PUT /v1/sessions/{session_id}/simulator",
         "POST /v1/sessions/{session_id}/end",
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions",
         "GET /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}",

@@ -17,7 +17,7 @@ async def test_a_session_opens_with_the_greeting(caller: Caller) -> None:
             "agent": "library",
             "initial_context": {"time_of_day": "evening"},
             "annotations": {"ticket": "T-1"},
-            "simulator": {"scenario": "patient"},
+            "simulator": {"enabled": False, "config": {"goal": "Borrow a book."}},
         },
     )
     session = done(response, 201)
@@ -28,7 +28,8 @@ async def test_a_session_opens_with_the_greeting(caller: Caller) -> None:
     assert session["agent_id"] == agent["id"]
     assert session["agent_version"] == 1
     assert session["annotations"] == {"ticket": "T-1"}
-    assert session["simulator"] == {"scenario": "patient"}
+    assert session["simulator"]["enabled"] is False
+    assert session["simulator"]["config"]["goal"] == "Borrow a book."
     assert re.fullmatch(r"WR-TEXT-[A-Z0-9]{6}", session["name"])
     assert isinstance(session["workflow_run_id"], int)
     link = session["temporal"]
