@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from api.agent_text import read_agent
 from api.problems import KINDS
+from domain.scenario import parse_suite
 from playhead.cli import app
 from playhead.environment import COMMAND_LINE_VARIABLES, DOCKER_COMPOSE_VARIABLES
 from playhead.settings import variable_names
@@ -99,6 +101,13 @@ def test_agents_that_are_shown_are_valid(page: Path) -> None:
     for text in fenced(page.read_text(), "yaml"):
         if "\nnodes:" in text:
             read_agent(text.encode(), "yaml")
+
+
+@every_page
+def test_suites_that_are_shown_are_valid(page: Path) -> None:
+    for text in fenced(page.read_text(), "yaml"):
+        if "\nscenarios:" in text:
+            parse_suite(yaml.safe_load(text))
 
 
 def test_the_table_of_settings_is_up_to_date() -> None:
