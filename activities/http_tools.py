@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 from pydantic import JsonValue
 
+from activities.credentials import Credentials
 from activities.network_guard import NetworkGuard, RefusedAddress
 from activities.redaction import Redactor
 from activities.tool_answers import as_content, as_json, assigned, parsed, storable
@@ -31,15 +32,15 @@ log = logging.getLogger(__name__)
 class HttpTools:
     """Calls web services. `credentials` are found by name; none of their values leaves by any way but the request."""
 
-    def __init__(self, *, guard: NetworkGuard, credentials: Mapping[str, str]) -> None:
+    def __init__(self, *, guard: NetworkGuard, credentials: Credentials) -> None:
         self._guard = guard
         self._credentials = credentials
-        self._redactor = Redactor(credentials.values())
+        self._redactor = Redactor(credentials.secrets())
 
     async def run(self, call: ToolCall, tool: HttpTool) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed."""
         check_arguments(tool, call.arguments)
-        request = http_request(call, tool, secrets_of(tool, self._credentials))
+        request = http_request(call, tool, secrets_of(tool, self._credentials.of(call.organization_id)))
         try:
             async with asyncio.timeout(tool.timeout_seconds):
                 status, headers, text = await self._exchange(request, tool)

@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import JsonValue, ValidationError
 
+from activities.credentials import Credentials
 from activities.http_tools import is_retryable
 from activities.mcp_channel import Channel
 from activities.network_guard import NetworkGuard, RefusedAddress
@@ -58,21 +59,23 @@ class McpTools:
     """Speaks to MCP servers. `credentials` are found by name; none of their values leaves but in a request."""
 
     def __init__(
-        self, *, guard: NetworkGuard, credentials: Mapping[str, str], clock: Callable[[], float] = monotonic
+        self, *, guard: NetworkGuard, credentials: Credentials, clock: Callable[[], float] = monotonic
     ) -> None:
         self._guard = guard
         self._credentials = credentials
-        self._redactor = Redactor(credentials.values())
+        self._redactor = Redactor(credentials.secrets())
         self._clock = clock
         self._listings: OrderedDict[tuple[str, tuple[str, ...], ToolRequest], _Listing] = OrderedDict()
 
-    async def offered(self, name: str, tool: McpTool, context: Mapping[str, JsonValue]) -> tuple[OfferedTool, ...]:
+    async def offered(
+        self, organization_id: str, name: str, tool: McpTool, context: Mapping[str, JsonValue]
+    ) -> tuple[OfferedTool, ...]:
         """The tools a server offers under its name in the agent, from memory when it was asked a short while ago.
 
         A server that does not answer takes nothing from the conversation but its tools: the list as last seen, or
         none, is given instead. Raises ToolFailed when the server cannot be asked at all.
         """
-        request = self._request(tool, context, key=None)
+        request = self._request(organization_id, tool, context, key=None)
         listing = self._remembered(name, tool, request)
         async with listing.lock:
             if self._clock() >= listing.expires_at:
@@ -93,7 +96,7 @@ class McpTools:
         A call that reached the server and was not answered is made again only when the server calls the tool
         idempotent or says that it changes nothing: few servers know the idempotency key.
         """
-        request = self._request(tool, call.context, key=call.idempotency_key)
+        request = self._request(call.organization_id, tool, call.context, key=call.idempotency_key)
         progress = _Progress()
         async with self._connected(call.name, request, tool.timeout_seconds, progress) as client:
             listed = await _listed(client, call.name, tool)
@@ -116,8 +119,10 @@ class McpTools:
             raise ToolFailed("tool_error", content or "The tool failed without a word.")
         return CallToolResult(content=content or "Done: the tool answered without any words.")
 
-    def _request(self, tool: McpTool, context: Mapping[str, JsonValue], key: str | None) -> ToolRequest:
-        values = {**context, SECRETS: secrets_of(tool, self._credentials)}
+    def _request(
+        self, organization_id: str, tool: McpTool, context: Mapping[str, JsonValue], key: str | None
+    ) -> ToolRequest:
+        values = {**context, SECRETS: secrets_of(tool, self._credentials.of(organization_id))}
         headers = {"accept-encoding": "identity", "user-agent": "Playhead"}
         headers |= {name.lower(): value for name, value in rendered_headers(tool, values).items()}
         if key is not None:

@@ -30,7 +30,11 @@ class ToolLister(Protocol):
     """What the model is offered for the tools of a node: an MCP server has to be asked."""
 
     async def offered(
-        self, tools: Mapping[str, HttpTool | McpTool], names: Iterable[str], context: Mapping[str, JsonValue]
+        self,
+        organization_id: str,
+        tools: Mapping[str, HttpTool | McpTool],
+        names: Iterable[str],
+        context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
         """The named tools. A server that cannot be asked offers nothing."""
         ...
@@ -100,7 +104,10 @@ class ModelActivities:
             instructions=instructions_at(definition, input.node_id, input.context),
             history=history,
             messages=input.messages,
-            tools=(*ways_out, *await self._toolbox.offered(definition.tools, node.tools, input.context)),
+            tools=(
+                *ways_out,
+                *await self._toolbox.offered(input.organization_id, definition.tools, node.tools, input.context),
+            ),
             timeout=input.timeout,
         )
         if input.opening is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from activities.credentials import Credentials
 from activities.http_tools import HttpTools
 from activities.mocked_tools import answer_from_mocks
 from activities.network_guard import NetworkGuard
@@ -27,15 +28,22 @@ log = logging.getLogger(__name__)
 class Toolbox:
     """Runs calls and lists tools, of web services and of MCP servers.
 
-    `credentials` are the values behind the names in `secrets`, `allowed` the addresses that tools may reach beside
-    public ones (see `AllowedAddresses`). Raises ValueError for an entry of `allowed` that cannot be read.
+    `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
+    organization's agents may name; `allowed` are the addresses that tools may reach beside public ones (see
+    `AllowedAddresses`). Raises ValueError for an entry of `allowed` that cannot be read.
     """
 
-    def __init__(self, *, credentials: Mapping[str, str], allowed: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        credentials: Mapping[str, str],
+        organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
+        allowed: Iterable[str] = (),
+    ) -> None:
         self._guard = NetworkGuard(allowed)
-        self._credentials = credentials
-        self._redactor = Redactor(credentials.values())
-        self._http = HttpTools(guard=self._guard, credentials=credentials)
+        self._credentials = Credentials(credentials, organization_credentials or {})
+        self._redactor = Redactor(self._credentials.secrets())
+        self._http = HttpTools(guard=self._guard, credentials=self._credentials)
 
     @cached_property
     def _mcp(self) -> "McpTools":
@@ -67,10 +75,14 @@ class Toolbox:
             raise ToolFailed("internal_error", told, retryable=True) from None
 
     async def offered(
-        self, tools: Mapping[str, HttpTool | McpTool], names: Iterable[str], context: Mapping[str, JsonValue]
+        self,
+        organization_id: str,
+        tools: Mapping[str, HttpTool | McpTool],
+        names: Iterable[str],
+        context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
         """What the model is offered for the named tools of an agent. A server that cannot be asked offers nothing."""
-        offers = await asyncio.gather(*(self._offers(name, tools[name], context) for name in names))
+        offers = await asyncio.gather(*(self._offers(organization_id, name, tools[name], context) for name in names))
         return tuple(each for of_tool in offers for each in of_tool)
 
     async def close(self) -> None:
@@ -78,12 +90,12 @@ class Toolbox:
         await self._guard.close()
 
     async def _offers(
-        self, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
+        self, organization_id: str, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
     ) -> tuple[OfferedTool, ...]:
         if isinstance(tool, HttpTool):
             return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
         try:
-            return await self._mcp.offered(name, tool, context)
+            return await self._mcp.offered(organization_id, name, tool, context)
         except Exception as error:
             log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(repr(error)))
             return ()

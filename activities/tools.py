@@ -27,6 +27,7 @@ class ToolCall:
     With `mocks` it is answered from them.
     """
 
+    organization_id: str
     name: str
     called: str
     tool: HttpTool | McpTool
@@ -100,6 +101,7 @@ class ToolActivities:
         if input.arguments.keys() == {UNPARSED}:
             return ToolFailed("invalid_arguments", "The arguments were no JSON object; the call was not made.").result
         call = ToolCall(
+            organization_id=input.organization_id,
             name=name,
             called=input.tool,
             tool=definition.tools[name],

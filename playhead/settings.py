@@ -111,6 +111,7 @@ def _split(value: object) -> object:
 
 
 Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_credentials)]
+OrganizationCredentials = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_parsed_credentials)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -159,6 +160,14 @@ class Settings(BaseSettings):
         means="Secrets that agents' tools may use, by the name under which tools refer to them, as JSON: "
         '`{"CRM_KEY": "..."}`. They never reach Temporal, the store or logs.',
         expects='JSON such as {"CRM_KEY": "..."}',
+        secret=True,
+        shown="none",
+    )
+    organization_credentials: OrganizationCredentials = _setting(
+        dict,
+        means="Secrets that the tools of one organization's agents may use, no other's, as JSON: "
+        '`{"fiorella": {"CRM_KEY": "..."}}`. They go before those of the same name in `PLAYHEAD_CREDENTIALS`.',
+        expects='JSON such as {"fiorella": {"CRM_KEY": "..."}}',
         secret=True,
         shown="none",
     )

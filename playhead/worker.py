@@ -98,7 +98,11 @@ def build_worker(
 
 def build_toolbox(settings: Settings) -> Toolbox:
     """What calls the tools of agents, with the credentials and the addresses of the settings."""
-    return Toolbox(credentials=settings.credentials, allowed=settings.tool_addresses)
+    return Toolbox(
+        credentials=settings.credentials,
+        organization_credentials=settings.organization_credentials,
+        allowed=settings.tool_addresses,
+    )
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience | None = None) -> None:

@@ -206,6 +206,16 @@ async def test_the_text_chat_of_dograh_is_refused_with_402(desk: Desk, caller: C
     assert (await panel.end())["is_completed"]
 
 
+async def test_a_client_of_openai_is_told_that_its_quota_is_insufficient(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    await overspent(desk, caller, scripted)
+    asked = {"model": "library", "messages": [{"role": "user", "content": "Hello?"}]}
+    refused = done(await caller.post("/v1/chat/completions", asked), 402)
+    assert (refused["error"]["type"], refused["error"]["code"]) == ("insufficient_quota", "quota_exceeded")
+    assert len(await caller.items("/v1/sessions")) == 1
+
+
 def without_time(cost: Json) -> Json:
     """A cost as turns have it."""
     return {name: value for name, value in cost.items() if name != "calculated_at"}

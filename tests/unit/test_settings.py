@@ -206,6 +206,25 @@ def test_the_documentation_is_the_same_on_every_machine(monkeypatch: pytest.Monk
     assert all(f"| `{name}` |" in here for name in variable_names())
 
 
+def test_credentials_are_those_of_everyone_or_of_one_organization(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_CREDENTIALS", '{"CRM_KEY": "everyones"}')
+    monkeypatch.setenv("PLAYHEAD_ORGANIZATION_CREDENTIALS", '{"fiorella": {"CRM_KEY": "own"}}')
+    settings = load_settings()
+    assert settings.credentials == {"CRM_KEY": "everyones"}
+    assert settings.organization_credentials == {"fiorella": {"CRM_KEY": "own"}}
+
+
+@pytest.mark.parametrize("written", ['{"fiorella": "s3cret"}', '{"fiorella": {"KEY": ["s3cret"]}}', '{"KEY": "s3cret'])
+def test_credentials_of_a_wrong_form_are_refused_without_showing_one(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("PLAYHEAD_ORGANIZATION_CREDENTIALS", written)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+    assert "PLAYHEAD_ORGANIZATION_CREDENTIALS" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
 def test_the_default_database_is_not_taken_for_a_secret_and_a_given_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown() -> str:
         rows = settings_table.rows(Settings())

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp.types import CallToolRequest
 
+from activities.credentials import Credentials
 from activities.mcp_tools import LISTING_SECONDS, LISTING_SECONDS_AFTER_FAILURE, McpTools
 from activities.network_guard import NetworkGuard
 from activities.toolbox import Toolbox
@@ -40,7 +41,7 @@ class Clock:
 
 
 async def names(toolbox: Toolbox, tool: McpTool) -> list[str]:
-    return [offer.name for offer in await toolbox.offered({"crm": tool}, ["crm"], {})]
+    return [offer.name for offer in await toolbox.offered("org", {"crm": tool}, ["crm"], {})]
 
 
 # --- what is offered ----------------------------------------------------------------------------
@@ -52,7 +53,7 @@ async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, 
         "table": http_tool("https://tables.example"),
         "unused": mcp_tool("https://unused.example"),
     }
-    offers = await toolbox.offered(tools, ["table", "crm"], {})
+    offers = await toolbox.offered("org", tools, ["table", "crm"], {})
     assert [offer.name for offer in offers][:2] == ["table", "crm__find"]
     assert "crm__tools_rich_v1" in [offer.name for offer in offers]
     find = offers[1]
@@ -73,16 +74,16 @@ async def test_only_allowed_tools_are_offered_and_called(server: McpService, too
 async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
     clock = Clock()
     guard = NetworkGuard(LOOPBACK)
-    tools = McpTools(guard=guard, credentials={}, clock=clock)
+    tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     tool = mcp_tool(server.url)
-    first = await tools.offered("crm", tool, {})
+    first = await tools.offered("org", "crm", tool, {})
     clock.now += LISTING_SECONDS - 1
-    assert await tools.offered("crm", tool, {}) == first
+    assert await tools.offered("org", "crm", tool, {}) == first
     assert len(server.heard("tools/list")) == 1
-    await tools.offered("crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
+    await tools.offered("org", "crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
     assert len(server.heard("tools/list")) == 2
     clock.now += 2
-    await tools.offered("crm", tool, {})
+    await tools.offered("org", "crm", tool, {})
     assert len(server.heard("tools/list")) == 3
     await guard.close()
 
@@ -92,18 +93,18 @@ async def test_server_that_fails_takes_nothing_but_its_tools(
 ) -> None:
     clock = Clock()
     guard = NetworkGuard(LOOPBACK)
-    tools = McpTools(guard=guard, credentials={}, clock=clock)
+    tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     down = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
-    assert await tools.offered("down", down, {}) == ()
+    assert await tools.offered("org", "down", down, {}) == ()
     assert "down" in caplog.text
 
     tool = mcp_tool(server.url)
-    seen: tuple[OfferedTool, ...] = await tools.offered("crm", tool, {})
+    seen: tuple[OfferedTool, ...] = await tools.offered("org", "crm", tool, {})
     server.faults["tools/list"] = [500]
     clock.now += LISTING_SECONDS
-    assert await tools.offered("crm", tool, {}) == seen
+    assert await tools.offered("org", "crm", tool, {}) == seen
     clock.now += LISTING_SECONDS_AFTER_FAILURE
-    assert await tools.offered("crm", tool, {}) == seen
+    assert await tools.offered("org", "crm", tool, {}) == seen
     assert len(server.heard("tools/list")) == 3
     await guard.close()
 
@@ -114,6 +115,16 @@ async def test_server_whose_credential_is_not_set_offers_nothing(
     assert await names(toolbox, mcp_tool(server.url, secrets=["UNSET"])) == []
     assert "UNSET" in caplog.text
     assert not server.journal
+
+
+async def test_organizations_ask_a_server_under_credentials_of_their_own(server: McpService) -> None:
+    own = {"org_a": {"TOKEN": "token-of-a"}, "org_b": {"TOKEN": "token-of-b"}}
+    toolbox = Toolbox(credentials={}, organization_credentials=own, allowed=LOOPBACK)
+    tool = mcp_tool(server.url, secrets=["TOKEN"], headers={"Authorization": "{{secrets.TOKEN}}"})
+    for organization in ("org_a", "org_b", "org_c"):
+        await toolbox.offered(organization, {"crm": tool}, ["crm"], {})
+    assert [heard.headers["authorization"] for heard in server.heard("tools/list")] == ["token-of-a", "token-of-b"]
+    await toolbox.close()
 
 
 # --- what is called -----------------------------------------------------------------------------

@@ -112,6 +112,29 @@ async def test_service_that_repeats_everything_betrays_no_credential(
     assert not any(secret in text for text in ours)
 
 
+@pytest.mark.parametrize(
+    ("organization", "sent"), [("org_a", "own-secret-of-a"), ("org_b", "everyones-secret"), ("org_c", None)]
+)
+async def test_credential_of_an_organization_is_no_others_and_goes_before_the_installations(
+    service: HTTPServer, organization: str, sent: str | None
+) -> None:
+    service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers)))
+    everyones = {"KEY": "everyones-secret"} if sent is not None else {}
+    own = {"org_a": {"KEY": "own-secret-of-a"}, "org_b": {"OTHER": "own-secret-of-b"}}
+    toolbox = Toolbox(credentials=everyones, organization_credentials=own, allowed=LOOPBACK)
+    tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})
+    outcome = await outcome_of(toolbox, call_of(tool, organization_id=organization))
+    await toolbox.close()
+    assert [request.headers["X-Key"] for request, _ in service.log] == ([sent] if sent else [])
+    if sent is None:
+        assert isinstance(outcome, ToolFailed)
+        assert outcome.code == "missing_secret"
+    else:
+        assert isinstance(outcome, CallToolResult)
+        assert sent not in outcome.content
+        assert MASK in outcome.content
+
+
 async def test_failure_that_temporal_records_holds_neither_the_credential_nor_its_cause(service: HTTPServer) -> None:
     secret = "s3cret-and-long"
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers), status=503))

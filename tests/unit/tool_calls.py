@@ -29,9 +29,11 @@ def call_of(
     *,
     called: str | None = None,
     context: Mapping[str, Any] | None = None,
+    organization_id: str = "org",
 ) -> ToolCall:
     name = "find_table" if isinstance(tool, HttpTool) else "crm"
     return ToolCall(
+        organization_id=organization_id,
         name=name,
         called=called or name,
         tool=tool,

@@ -271,7 +271,11 @@ class HeldToolbox:
         self.gate = Gate()
 
     async def offered(
-        self, tools: Mapping[str, HttpTool | McpTool], names: Iterable[str], context: Mapping[str, JsonValue]
+        self,
+        organization_id: str,
+        tools: Mapping[str, HttpTool | McpTool],
+        names: Iterable[str],
+        context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
         """Nothing, once the gate is open."""
         await self.gate.passed()

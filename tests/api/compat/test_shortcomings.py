@@ -133,7 +133,7 @@ async def with_a_way_back(caller: Caller, model: ScriptedModel) -> int:
     return int((await caller.push(definition))["workflow_id"])
 
 
-async def test_7_what_was_rewound_away_is_listed_and_read(caller: Caller, scripted: Scripted) -> None:
+async def test_7_what_was_rewound_away_is_listed_read_and_compared(caller: Caller, scripted: Scripted) -> None:
     panel = await opened(caller, scripted())
     for text in ("One", "Another one", "Yet another"):
         await panel.send(text)
@@ -141,8 +141,14 @@ async def test_7_what_was_rewound_away_is_listed_and_read(caller: Caller, script
     await panel.send("The last one")
     given_up = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
     assert given_up == ["One", "Another one", "Yet another"]
-    branches = await caller.items(f"/v1/sessions/{await panel.session_id()}/branches")
+    path = f"/v1/sessions/{await panel.session_id()}/branches"
+    branches = await caller.items(path)
     assert [branch["turns"][0]["user_message"]["text"] for branch in branches] == given_up[::-1]
+
+    compared = done(await caller.get(f"{path}/compare", a=branches[-1]["id"], b="active"), 200)
+    assert compared["last_common_turn"]["id"] == panel.turns[0]["id"]
+    told = [[turn["user_message"]["text"] for turn in compared[side]["turns"]] for side in ("a", "b")]
+    assert told == [["One"], ["The last one"]]
 
 
 async def test_8_no_turn_repeats_the_conversation_before_it(desk: Desk, caller: Caller, scripted: Scripted) -> None:
