@@ -201,6 +201,8 @@ class ModelProvider:
             asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
             reply = self.model(asked.model).reply_to(asked)
             if isinstance(reply, Says | Calls) and not body.get("stream"):
+                if reply.gate is not None:
+                    await reply.gate.passed()
                 await stream.answer(_completion(reply))
             else:
                 await self._give_unless_hung_up(reply, stream, reader, asked)

@@ -6,13 +6,19 @@ from tests.api.compat.dental import TO_GOODBYE, TO_VISIT
 from tests.api.compat.panel import Panel, documented, imported, plain
 from tests.api.conftest import PRICED
 from tests.api.desk import Caller, Json
-from tests.provider import Calls, Says, ScriptedModel
+from tests.provider import Calls, Gate, Says, ScriptedModel
+from tests.waiting import eventually
 
 
 async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Calls(TO_VISIT), Says("Which day?"), Says("Tuesday is full."), Says("Friday it is."), name=PRICED)
+    looking_back = Gate()
+    model = scripted(
+        *(Calls(TO_VISIT), Says("Which day?"), Says("Tuesday is full."), Says("Friday it is.")),
+        Calls("record_variables", '{"day": "Friday"}', gate=looking_back),
+        name=PRICED,
+    )
     workflow_id = await imported(caller, model.string)
     panel = await Panel.open(caller, workflow_id, initial_context={"time_of_day": "afternoon"})
     same_as(documented("created"), panel.shown)
@@ -30,7 +36,15 @@ async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
     same_as(documented("ended"), await panel.end())
     assert await panel.reload() == panel.shown
     assert await panel.end() == panel.shown, "an end of an ended session changes nothing"
-    same_as(documented("run"), await panel.run())
+
+    # What the conversation was about is read once it has ended, and belongs to the run.
+    looking_back.open()
+    same_as(documented("run"), await eventually(lambda: run_that_knows_the_day(panel)))
+
+
+async def run_that_knows_the_day(panel: Panel) -> Json | None:
+    run = await panel.run()
+    return run if "day" in run["gathered_context"] else None
 
 
 async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
@@ -65,6 +79,7 @@ async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
     }
 
 
-def same_as(expected: Json, answer: Json) -> None:
+def same_as(expected: Json, answer: Json | None) -> None:
     """Fails with both when an answer is not the documented one."""
+    assert answer is not None
     assert plain(answer) == expected
