@@ -13,6 +13,7 @@ from temporalio.client import Client
 from api.app import create_app
 from playhead.failures import USAGE, CommandFailed
 from playhead.large_payloads import with_large_payloads
+from playhead.live import watched_at_this_api
 from playhead.settings import Settings
 from playhead.starting import opened, require_migrated, run_together, until_reached
 from playhead.temporal import TemporalUnavailable, connect, ensure_reachable
@@ -79,13 +80,14 @@ async def run_api(settings: Settings, stop: asyncio.Event, hub: LiveHub | None =
             with suppress(StoreUnavailable):
                 await require_servable(settings, database)
             client = await connect(settings, lazy=True)
-            server = build_api(settings, client, database, hub)
-            await run_together(
-                stop,
-                _serve(server, listener, settings),
-                _prepare(settings, database, stop),
-                _end_with(stop, server),
-            )
+            async with watched_at_this_api(database, hub) as own_hub:
+                server = build_api(settings, client, database, own_hub)
+                await run_together(
+                    stop,
+                    _serve(server, listener, settings),
+                    _prepare(settings, database, stop),
+                    _end_with(stop, server),
+                )
     log.info("the API has stopped")
 
 

@@ -19,6 +19,7 @@ from activities.simulation import SimulationActivities
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from playhead.large_payloads import with_large_payloads
+from playhead.live import watching_this_worker
 from playhead.settings import Settings
 from playhead.starting import opened, require_migrated, until_reached
 from playhead.temporal import TemporalUnavailable, ensure_reachable
@@ -117,10 +118,11 @@ async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
         toolbox = build_toolbox(settings)
-        worker = build_worker(settings, client, database, toolbox=toolbox, audience=audience)
-        log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
         try:
-            await work_until(worker, stop)
+            async with watching_this_worker(database, audience) as watching:
+                worker = build_worker(settings, client, database, toolbox=toolbox, audience=watching)
+                log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
+                await work_until(worker, stop)
         finally:
             await toolbox.close()
     log.info("the worker has stopped")

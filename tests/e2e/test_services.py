@@ -1,9 +1,5 @@
 """Worker and API as processes of their own: in which order they start does not matter, and they say what they lack."""
 
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,56 +7,8 @@ import pytest
 
 from playhead.failures import USAGE
 from playhead.temporal_server import free_port
-from tests.e2e.processes import COMMAND, END_SECONDS, environment_of, needs_proc, until_gone, until_seen
-
-
-class Service:
-    """One `playhead` command as a process, with its log."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", log_file: Path) -> None:
-        self.process = process
-        self._log_file = log_file
-
-    @property
-    def log(self) -> str:
-        return self._log_file.read_text()
-
-    def until_logged(self, words: str) -> None:
-        """Wait until it has written this."""
-        until_seen(lambda: words in self.log, lambda: f"{words!r} was never logged:\n{self.log}")
-
-    def told_to_end(self) -> int:
-        """Its exit status after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=END_SECONDS)
-
-
-@contextmanager
-def service(folder: Path, *command: str, **variables: str) -> Iterator[Service]:
-    """A command that runs while the block does."""
-    log_file = folder / f"{command[0]}.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [*COMMAND, *command], cwd=folder, env={**environment_of(folder), **variables}, stdout=log, stderr=log
-        )
-    try:
-        yield Service(process, log_file)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def playhead(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """A command that ends by itself."""
-    return subprocess.run(
-        [*COMMAND, *command],
-        cwd=folder,
-        env={**environment_of(folder), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=END_SECONDS,
-    )
+from tests.e2e.processes import needs_proc, until_gone, until_seen
+from tests.e2e.services import playhead, service
 
 
 @pytest.mark.parametrize("command", ["worker", "api"])
