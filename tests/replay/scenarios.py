@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from playhead.example_agents import example_agents
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.replay.caller_stories import caller_fails, simulated_caller
 from tests.replay.changed_session import ChangedSession
 from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
 from tests.waiting import eventually
@@ -177,6 +178,8 @@ SCENARIOS = {
     "variables": Scenario(variables),
     "approvals": Scenario(approvals),
     "pre-call-fetch": Scenario(fetched_before_the_opening, events_per_run=40),
+    "simulated-caller": Scenario(simulated_caller, events_per_run=60),
+    "caller-fails": Scenario(caller_fails),
 }
 """Histories that every later version of the code has to replay."""
 

@@ -1,0 +1,43 @@
+"""The conversations of simulated callers whose histories are kept."""
+
+from domain.simulator import SetSimulator, SimulatorConfig
+from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.waiting import eventually
+from tests.workflows.stage import Session, Stage
+from workflows.session import SessionWorkflow
+
+
+async def simulated_caller(stage: Stage, provider: ModelProvider) -> Session:
+    """An opening, a line that comes too late because a person takes over, a hand-back by signal, and a hang-up."""
+    caller, gate = provider.model("simulated-caller"), Gate()
+    caller.script(
+        *(Says("I want a book about fish."), Says("Nobody hears this.", gate=gate)),
+        *(Says(f"Another question, number {number}.") for number in range(5)),
+        Calls("hang_up", '{"reason": "done"}'),
+    )
+    config = SimulatorConfig(goal="Borrow a book.", opening="Good morning!", model=caller.string)
+    session = await opened(stage, provider, config)
+    await gate.reached()
+    await session.say("Let me take over.")
+    await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=False))
+    await session.handle.signal(SessionWorkflow.switch_simulator, True)
+    await session.handle.result()
+    return session
+
+
+async def caller_fails(stage: Stage, provider: ModelProvider) -> Session:
+    """A caller whose model refuses, in a session that ends with it."""
+    caller = provider.model("caller-fails")
+    caller.script(Refuses(400))
+    session = await opened(stage, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
+    await session.handle.result()
+    return session
+
+
+async def opened(stage: Stage, provider: ModelProvider, config: SimulatorConfig) -> Session:
+    """A session that begins with a caller."""
+    session = await stage.prepare(model=provider.model("answers-a-caller").string)
+    session.start = session.start.model_copy(update={"simulator": config})
+    await session.begin()
+    await eventually(session.status)
+    return session
