@@ -30,6 +30,10 @@ class Narrator(Protocol):
         """Around a model call: the function that is to hear its words."""
         ...
 
+    def is_heard(self, session_id: str) -> bool:
+        """Whether anybody watches this session."""
+        ...
+
 
 class Silence:
     """The narrator of a worker whose sessions nobody can watch."""
@@ -38,6 +42,10 @@ class Silence:
     async def narrate(self, script: Script) -> AsyncIterator[Hear]:
         """Tell nobody anything."""
         yield ignore
+
+    def is_heard(self, session_id: str) -> bool:
+        """Never."""
+        return False
 
 
 def script_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> Script:

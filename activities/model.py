@@ -72,7 +72,8 @@ class ModelActivities:
             return await self._generate(input, history)
 
         bought = await self._buyer.once(input, ask)
-        return GenerateStepResult(reply=bought.reply, reused=bought.reused)
+        watched = self._narrator.is_heard(input.session_id)
+        return GenerateStepResult(reply=bought.reply, reused=bought.reused, watched=watched)
 
     @activity.defn
     async def extract_variables(self, input: GenerateStepInput) -> Extracted:

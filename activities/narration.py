@@ -30,6 +30,10 @@ class Narrator:
         self._audience = audience
         self._log = log
 
+    def is_heard(self, session_id: str) -> bool:
+        """Whether anybody watches this session."""
+        return self._audience.is_watched(session_id)
+
     @asynccontextmanager
     async def narrate(self, script: Script) -> AsyncIterator[Hear]:
         """Tell what the function that is given hears, as the words of this call."""

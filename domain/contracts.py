@@ -130,10 +130,14 @@ class GenerateStepInput(Durable):
 
 
 class GenerateStepResult(Durable):
-    """What the model answered. `reused` says that the step had been bought before and was only looked up."""
+    """What the model answered. `reused` says that the step had been bought before and was only looked up.
+
+    `watched` says that somebody watches the session: what happens in it is recorded without waiting for more.
+    """
 
     reply: ModelReply
     reused: bool = False
+    watched: bool = False
 
 
 class StepHeartbeat(Durable):

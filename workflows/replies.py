@@ -71,6 +71,9 @@ class Replies:
         try:
             while progress.due and self._state.timeline.is_awaited(turn.id):
                 progress = await self._steps.go_on(progress, progress.due)
+                self._state.is_watched = self._steps.are_watched
+                if self._state.is_watched and progress.due:
+                    self._state.note_progress(turn, progress)
         except ActivityError as error:
             if not (turn.id in self._stopped and is_cancelled_exception(error)):
                 progress = progress.failed(reason_of(error))

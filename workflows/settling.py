@@ -46,9 +46,12 @@ class Settling:
     async def _wait_for_more(self) -> None:
         """Wait for the time in which turns are settled together, or for a reason not to.
 
-        Nothing settled for as long is one: a conversation at the pace of people is recorded turn by turn, at once.
+        Somebody who watches is one. Nothing settled for as long is another: a conversation at the pace of people is
+        recorded turn by turn, at once.
         The next message is another, once a good part of that time is over: settling then shares its workflow task.
         """
+        if self._state.is_watched:
+            return
         settle_within = timedelta(seconds=self._state.start.timing.settle_within)
         now = workflow.now()
         was_quiet = self._last is None or now - self._last >= settle_within
@@ -69,6 +72,8 @@ class Settling:
         state = self._state
         state.timeline, unrecorded = closing.take_unrecorded(state.timeline)
         turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
+        under_way = tuple(turn for turn_id, turn in state.under_way.items() if turn_id in state.timeline.pending)
+        state.under_way.clear()
         state.publish()
         await workflow.execute_activity_method(
             SettlementActivities.settle_turns,
@@ -77,7 +82,7 @@ class Settling:
                 organization_id=state.start.organization_id,
                 agent=state.start.agent,
                 head=recorded_head_of(state.timeline, state.agent, workflow.info().run_id),
-                turns=turns,
+                turns=(*turns, *under_way),
                 branches=unrecorded.branches,
                 facts=unrecorded.facts,
                 restored_branch_ids=unrecorded.restored_branch_ids,
@@ -89,7 +94,7 @@ class Settling:
         self._is_under_way = False
 
     def _has_unrecorded(self) -> bool:
-        return not self._state.timeline.unrecorded.is_empty
+        return bool(self._state.under_way) or not self._state.timeline.unrecorded.is_empty
 
     def _must_settle_now(self) -> bool:
         many = len(self._state.timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE

@@ -3,7 +3,9 @@
 from temporalio import workflow
 
 from domain.contracts import StartSession
+from domain.engine import TurnProgress
 from domain.tree import Timeline
+from domain.turns import Turn
 from domain.views import SessionHead, head_of
 from workflows.details import conversation_tail
 from workflows.search_attributes import updates_for
@@ -16,6 +18,14 @@ class SessionState:
         self.start = start
         self.agent = start.definition
         self.timeline = timeline
+        self.is_watched = False
+        """Whether somebody watches the session, as far as it is known here."""
+        self.under_way: dict[str, Turn] = {}
+        """Turns that are being answered, as they stand, for those who watch; none that was recorded so."""
+
+    def note_progress(self, turn: Turn, progress: TurnProgress) -> None:
+        """Have what happened so far in a turn recorded before it is over."""
+        self.under_way[turn.id] = turn.model_copy(update={"events": progress.events, "node_id": progress.node_id})
 
     @property
     def head(self) -> SessionHead:

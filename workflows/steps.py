@@ -58,6 +58,8 @@ class Steps:
         self._agent = start.definition
         self._context = start.initial_context
         self._newest: Turn | None = None
+        self.are_watched = False
+        """Whether somebody watched the session when a reply was last bought."""
 
     def know(self, fetched: Mapping[str, JsonValue]) -> None:
         """Let what was looked up before the first opening join what the session was started with."""
@@ -103,6 +105,7 @@ class Steps:
             summary=f"{progress.node_id}, step {progress.steps + 1}",
             **generating(self._start.timing),
         )
+        self.are_watched = result.watched
         return result.reply
 
     async def _extract(self, progress: TurnProgress) -> Extracted:

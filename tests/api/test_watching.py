@@ -71,6 +71,32 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
     assert "reply_reset" not in types_of(events)
 
 
+async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
+    nodes = {"desk": {"prompt": "Order.", "greeting": "Hello.", "tools": ["order"]}}
+    order = {
+        "kind": "http",
+        "description": "Order a book.",
+        "method": "POST",
+        "url": "http://127.0.0.1:9/",
+        "approval": {"reason": "It costs money."},
+    }
+    await caller.push(library(model.string, nodes=nodes, tools={"order": order}))
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "A book"}, wait=False)
+        *_, started = await stream.until("tool_call_started")
+        assert started.data["name"] == "order"
+        [approval] = (await caller.session(session_id))["approvals"]
+        await caller.post(f"/v1/sessions/{session_id}/approvals/{approval['call_id']}/deny", {"reason": "No."})
+        events = await stream.until("turn_completed")
+    [result] = [event for event in events if event.type == "tool_call_result"]
+    assert result.data["error"] == "denied"
+    assert "tool_call_started" not in types_of(events), "it was told once"
+
+
 async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
     broken = BreaksOff("Nobody will ever know.", gate=(gate := Gate()))
     session_id = await opened(caller, scripted(broken, Says("At nine.")))
