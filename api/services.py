@@ -43,6 +43,7 @@ class Services:
     agents: AgentStore
     answers: SessionAnswers
     availability: Availability
+    budgets: Budgets
     comparing: Comparing
     conversations: Conversations
     conversing: Conversing
@@ -73,7 +74,6 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
     conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.wait_seconds)
     timelines = Timelines(conversations, sessions, agents, availability)
     budgets = Budgets(OrganizationStore(database))
-    messages = Messages(conversations, timelines, sessions, budgets, metrics)
     opening = Opening(
         conversations, timelines, sessions, agents, budgets, model=settings.model, timing=settings.timing()
     )
@@ -85,6 +85,7 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
         agents=agents,
         answers=answers,
         availability=availability,
+        budgets=budgets,
         comparing=Comparing(timelines, sessions),
         conversations=conversations,
         conversing=Conversing(messages, message_streams, opening, timelines, agents),

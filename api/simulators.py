@@ -16,7 +16,9 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
     "/{session_id}/simulator",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
+    responses=described(
+        *COMMAND_ERRORS, "quota_exceeded", "revision_conflict", "session_ended", example=examples.SESSION
+    ),
 )
 async def set_simulator(session: OwnSession, body: SimulatorSwitch, within: In) -> Response:
     """Have a simulated caller talk to the agent, or stop it.
@@ -24,4 +26,6 @@ async def set_simulator(session: OwnSession, body: SimulatorSwitch, within: In) 
     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
     begins a new caller. It ends the session when it hangs up or reaches one of its limits.
     """
+    if body.enabled:
+        await within.budgets.require(session.organization_id)
     return within.answers.session(session, await within.moves.set_simulator(session, body.command()))

@@ -52,7 +52,7 @@ def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinit
             cursor_turn_id=head.cursor_turn_id,
             turns=_turns((*view.turns, *view.future), agent),
             discarded_future=tuple(_discarded(branch, agent) for branch in view.discarded_branches),
-            simulator=_simulator(session.simulator or {}),
+            simulator=_simulator(_switched(head) or session.simulator or {}),
         ),
         checkpoint=_checkpoint(view, agent),
         created_at=session.created_at,
@@ -158,6 +158,11 @@ def _messages(turn: domain_turns.Turn) -> Iterable[Message]:
 
 def _said(message: UserMessage | AssistantMessage | None) -> Said | None:
     return Said(text=message.text, created_at=message.created_at) if message else None
+
+
+def _switched(head: SessionHead) -> dict[str, JsonValue]:
+    """The simulated caller as it is now, once the session has had one."""
+    return head.simulator.model_dump(mode="json") if head.simulator else {}
 
 
 def _simulator(kept: dict[str, JsonValue]) -> Simulator:

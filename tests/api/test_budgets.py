@@ -169,6 +169,15 @@ async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_b
     assert (await caller.end(session_id))["is_completed"]
 
 
+async def test_over_the_limit_no_simulated_caller_is_switched_on(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await overspent(desk, caller, scripted)
+    path = f"/v1/sessions/{session_id}/simulator"
+    problem(await caller.put(path, {"config": {"goal": "Ask."}}), 402, "quota_exceeded")
+    await caller.end(session_id)
+
+
 async def test_a_raised_limit_lets_the_conversation_go_on(desk: Desk, caller: Caller, scripted: Scripted) -> None:
     session_id = await overspent(desk, caller, scripted)
     await set_terms(desk, caller, NewTerms(monthly_limit=None))

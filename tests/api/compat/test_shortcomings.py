@@ -1,6 +1,6 @@
-"""Where the seed product falls short, shown to be better here: one test for each that can be seen at this level.
+"""Where the seed product falls short, shown to be better here: one test for each.
 
-The fifth needs `/v1`, because the text chat has no word for it. The tenth, a simulated caller, is not built yet.
+The fifth and the tenth need `/v1`, because the text chat has no word for them.
 """
 
 import asyncio
@@ -184,6 +184,25 @@ async def test_9_a_text_chat_that_nobody_talks_to_ends_by_itself(caller: Caller,
         "call_tags": ["user_idle_max_duration_exceeded"],
     }
     assert (await panel.run())["usage_info"]["call_duration_seconds"] >= 5
+
+
+async def test_10_a_simulated_caller_is_switched_on_and_talks(caller: Caller, scripted: Scripted) -> None:
+    panel = await opened(caller, scripted(Says("We open at nine.")))
+    assert panel.data["simulator"] == {"enabled": False, "config": {}}
+    waiting = Gate()
+    anna = scripted(Says("When do you open?"), Calls("hang_up", '{"reason": "done"}', gate=waiting))
+    config = {"goal": "Ask about the opening hours.", "model": anna.string}
+    done(await caller.put(f"/v1/sessions/{await panel.session_id()}/simulator", {"config": config}), 200)
+    await waiting.reached()
+    shown = (await panel.reload())["session_data"]["simulator"]
+    assert (shown["enabled"], shown["config"]["goal"]) == (True, config["goal"])
+    waiting.open()
+
+    async def completed() -> bool:
+        return bool((await panel.reload())["is_completed"])
+
+    await eventually(completed)
+    assert panel.said == [(None, GREETING), ("When do you open?", "We open at nine.")]
 
 
 async def test_11_a_reply_is_done_when_the_model_is_done(caller: Caller, scripted: Scripted) -> None:
