@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final, Literal
-from weakref import WeakValueDictionary
+from typing import Final, Literal, TypeVar
 
 from temporalio.client import (
     Client,
@@ -15,6 +14,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
 )
 from temporalio.common import (
     QueryRejectCondition,
@@ -23,11 +23,15 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.workflow import UpdateMethodMultiParam
 
+from api.places import Places
 from api.temporal_errors import in_our_words
 from domain.commands import Decide, EndSession, Rewind, SendMessage
 from domain.contracts import (
+    MOVED_ON,
     SendMessageResult,
     SessionResult,
     StartSession,
@@ -41,11 +45,10 @@ from workflows.session import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
 """How long a worker may take for a question before the store is asked instead."""
-MESSAGES_AT_ONCE: Final = 8
-"""Temporal takes 10 updates of a session at once: two places are left for rewinding and ending it."""
 SUMMARY_BYTES: Final = 200
 """Temporal takes 400 for a summary; a list of sessions shows less."""
 
+Command = TypeVar("Command", Rewind, Decide, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
@@ -67,7 +70,7 @@ class Conversations:
     def __init__(self, client: Client, *, task_queue: str, wait_seconds: float) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = Places()
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
@@ -102,28 +105,28 @@ class Conversations:
 
     async def send_message(self, session_id: str, command: SendMessage) -> SendMessageResult:
         """Say something, and wait as long as the command says. The same message id joins the first call."""
-        handle, update_id = self._handle(session_id), message_update_id(command)
-        if not command.wait:
-            async with self._the_wait():
-                return await handle.execute_update(SessionWorkflow.send_message, command, id=update_id)
-        async with self._the_wait(), self._place_in(session_id):
-            return await handle.execute_update(SessionWorkflow.send_message, command, id=update_id)
+        waits = self._places.to_wait(session_id)
+        async with self._the_wait():
+            if not command.wait:
+                return await self._accepted(session_id, command)
+            if waits.locked():
+                # The message takes its place in the session's queue, or is refused, before its caller may wait for it.
+                await self._accepted(session_id, command.model_copy(update={"wait": False}))
+            async with waits:
+                return await self._answered(session_id, command)
 
     async def rewind(self, session_id: str, command: Rewind) -> SessionHead:
         """Move the cursor."""
-        async with self._the_wait():
-            return await self._handle(session_id).execute_update(SessionWorkflow.rewind, command)
+        return await self._obeyed(session_id, SessionWorkflow.rewind, command)
 
     async def decide(self, session_id: str, command: Decide, decision: Literal["approve", "deny"]) -> SessionHead:
         """Let a tool call be made, or not."""
         update = SessionWorkflow.approve if decision == "approve" else SessionWorkflow.deny
-        async with self._the_wait():
-            return await self._handle(session_id).execute_update(update, command)
+        return await self._obeyed(session_id, update, command)
 
     async def end(self, session_id: str, command: EndSession) -> SessionHead:
         """End the session."""
-        async with self._the_wait():
-            return await self._handle(session_id).execute_update(SessionWorkflow.end, command)
+        return await self._obeyed(session_id, SessionWorkflow.end, command)
 
     async def set_simulator(self, session_id: str, command: SetSimulator) -> SessionHead:
         """Switch the simulated caller."""
@@ -171,12 +174,31 @@ class Conversations:
     def _handle(self, session_id: str) -> Handle:
         return self._client.get_workflow_handle_for(SessionWorkflow.run, session_workflow_id(session_id))
 
-    def _place_in(self, session_id: str) -> asyncio.Semaphore:
-        """A place among the messages of a session that wait for a reply; it is kept while somebody holds it."""
-        places = self._places.get(session_id)
-        if places is None:
-            places = self._places[session_id] = asyncio.Semaphore(MESSAGES_AT_ONCE)
-        return places
+    async def _obeyed(
+        self,
+        session_id: str,
+        update: UpdateMethodMultiParam[[SessionWorkflow, Command], SessionHead],
+        command: Command,
+    ) -> SessionHead:
+        """Give a command that is obeyed at once."""
+        async with self._the_wait(), self._places.to_act(session_id):
+            return await self._handle(session_id).execute_update(update, command)
+
+    async def _accepted(self, session_id: str, command: SendMessage) -> SendMessageResult:
+        async with self._places.to_act(session_id):
+            return await self._said(session_id, command)
+
+    async def _answered(self, session_id: str, command: SendMessage) -> SendMessageResult:
+        while True:
+            try:
+                return await self._said(session_id, command)
+            except WorkflowUpdateFailedError as error:
+                if not (isinstance(error.cause, ApplicationError) and error.cause.type == MOVED_ON):
+                    raise
+
+    async def _said(self, session_id: str, command: SendMessage) -> SendMessageResult:
+        handle = self._handle(session_id)
+        return await handle.execute_update(SessionWorkflow.send_message, command, id=message_update_id(command))
 
     @asynccontextmanager
     async def _the_wait(self) -> AsyncIterator[None]:
