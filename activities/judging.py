@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.buying import Bought, Buyer
 from activities.model_calls import ModelAnswer, ModelCaller, RecordCall
+from activities.spending import SpendingLimit
 from activities.timing import timed
 from domain.agent_names import UNPARSED
 from domain.checks import Conversation, findings_of
@@ -76,6 +77,7 @@ class JudgeActivities:
         sessions: "SessionStore",
         settlements: "SettlementStore",
         agents: "AgentStore",
+        limit: SpendingLimit,
         caller: ModelCaller,
         context_characters: int,
     ) -> None:
@@ -83,6 +85,7 @@ class JudgeActivities:
         self._sessions = sessions
         self._settlements = settlements
         self._agents = agents
+        self._limit = limit
         self._caller = caller
         self._context_characters = context_characters
 
@@ -120,6 +123,7 @@ class JudgeActivities:
 
     async def _bought(self, input: JudgeInput, conversation: Conversation) -> Bought:
         async def ask(_: tuple[str, ...]) -> ModelAnswer:
+            await self._limit.require(input.organization_id)
             call = RecordCall(
                 model=input.model,
                 instructions=judge_instructions(input.scenario),

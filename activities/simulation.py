@@ -7,6 +7,7 @@ from temporalio import activity
 
 from activities.buying import Bought, Buyer
 from activities.model_calls import ModelAnswer, ModelCall, ModelCaller
+from activities.spending import SpendingLimit
 from activities.timing import timed
 from domain.caller_instructions import HANG_UP, caller_instructions, caller_tools
 from domain.engine import MAX_BLANK_REPLIES, ModelReply
@@ -54,8 +55,11 @@ class _CallerStep:
 class SimulationActivities:
     """Plays callers. What a caller has heard is kept along its own chain of asides, as it hears it."""
 
-    def __init__(self, *, steps: "StepStore", caller: ModelCaller, context_characters: int) -> None:
+    def __init__(
+        self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, context_characters: int
+    ) -> None:
         self._buyer = Buyer(steps=steps, context_characters=context_characters)
+        self._limit = limit
         self._caller = caller
 
     @activity.defn
@@ -63,7 +67,8 @@ class SimulationActivities:
         """Say the caller's next line or hang up, from the store if that has been bought before.
 
         A model that answers with nothing is asked again, a few times; the result has no line then. Fails as
-        `generate_step` does; cancelled by its workflow, it returns what it has spent.
+        `generate_step` does, and for good when the organization may not spend more; cancelled by its workflow, it
+        returns what it has spent.
         """
         bought: list[Bought] = []
         for step in range(MAX_BLANK_REPLIES):
@@ -85,6 +90,7 @@ class SimulationActivities:
         heard = tuple(map(_as_heard, input.heard)) if step == 0 else ()
 
         async def ask(history: tuple[str, ...]) -> ModelAnswer:
+            await self._limit.require(input.organization_id)
             call = ModelCall(
                 model=input.model,
                 instructions=caller_instructions(input.config, may_hang_up=input.may_hang_up),

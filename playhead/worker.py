@@ -16,6 +16,7 @@ from activities.narration import Narrator
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
+from activities.spending import SpendingLimit
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from playhead.large_payloads import with_large_payloads
@@ -28,6 +29,7 @@ from store.database import Database
 from store.errors import StoreUnavailable
 from store.event_log import EventLog
 from store.live_news import Audience
+from store.organizations import OrganizationStore
 from store.sessions import SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
@@ -68,12 +70,16 @@ def build_worker(
     )
     tools = ToolActivities(agents=agents, runner=toolbox)
     settlement = SettlementActivities(settlements, audience)
-    simulation = SimulationActivities(steps=steps, caller=providers, context_characters=settings.context_characters)
+    limit = SpendingLimit(OrganizationStore(database))
+    simulation = SimulationActivities(
+        steps=steps, limit=limit, caller=providers, context_characters=settings.context_characters
+    )
     judge = JudgeActivities(
         steps=steps,
         sessions=SessionStore(database),
         settlements=settlements,
         agents=agents,
+        limit=limit,
         caller=providers,
         context_characters=settings.context_characters,
     )

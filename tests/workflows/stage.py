@@ -24,6 +24,7 @@ from activities.model import ModelActivities
 from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
+from activities.spending import SpendingLimit
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from domain.agent import AgentDefinition
@@ -50,6 +51,7 @@ from store.agents import AgentStore
 from store.database import Database
 from store.keys import KeyStore
 from store.ledger import LedgerRow, LedgerStore
+from store.organizations import OrganizationStore
 from store.schema import upgrade
 from store.sessions import NewSession, SessionStore
 from store.settlement import SettlementStore
@@ -325,12 +327,14 @@ def activities_on(
     model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
     tools = ToolActivities(agents=agents, runner=toolbox)
     settled = SettlementActivities(settlements)
-    simulation = SimulationActivities(steps=steps, caller=providers, context_characters=100_000)
+    limit = SpendingLimit(OrganizationStore(database))
+    simulation = SimulationActivities(steps=steps, limit=limit, caller=providers, context_characters=100_000)
     judge = JudgeActivities(
         steps=steps,
         sessions=SessionStore(database),
         settlements=settlements,
         agents=agents,
+        limit=limit,
         caller=providers,
         context_characters=100_000,
     )

@@ -2,17 +2,24 @@
 
 import signal
 from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from domain.agent import Approval
-from domain.simulator import CallerLimits, Persona, SetSimulator, SimulatorConfig
+from domain.simulator import CallerLimits, Persona, PlayCallerInput, SetSimulator, SimulatorConfig
 from domain.tool_mocks import ToolMock
 from domain.views import SessionHead
+from store.keys import KeyStore
+from store.organizations import OrganizationStore
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.agents import CLERK, GREETING
 from tests.workflows.booking import library_agent
 from tests.workflows.doomed_worker import Death, doomed_worker
-from tests.workflows.stage import QUICK, Session, Stage, types_of, worker_on
+from tests.workflows.stage import QUICK, Session, Stage, activities_on, types_of, worker_on
 from workflows.session import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -237,3 +244,24 @@ async def test_the_same_seed_is_the_same_conversation_whoever_dies(empty_stage: 
         await ended(undisturbed)
         assert await disturbed.texts() == await undisturbed.texts()
         assert len(await disturbed.texts()) > 3
+
+
+async def test_an_organization_that_may_not_spend_more_buys_no_line(stage: Stage, scripted: Scripted) -> None:
+    poor = "org_poor"
+    await KeyStore(stage.database).ensure_organization(poor, "Has no money")
+    await OrganizationStore(stage.database).set_terms(poor, {"monthly_limit": Decimal(0)})
+    [play] = [each for each in activities_on(stage.database) if each.__name__ == "play_caller"]
+    caller = scripted(Says("Never said."))
+    asked = PlayCallerInput(
+        session_id="ses_poor",
+        organization_id=poor,
+        aside_id="turn_poor",
+        anchor_aside_id=None,
+        config=CONFIG,
+        model=caller.string,
+        lines=0,
+        heard=(),
+    )
+    with pytest.raises(ApplicationError) as refused:
+        await ActivityEnvironment().run(play, asked)
+    assert (refused.value.type, refused.value.non_retryable, caller.journal) == ("quota_exceeded", True, [])
