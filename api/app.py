@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import agents, framework_errors, health, openapi, records, sessions, simulators, usage
+from api import agents, branching, framework_errors, health, openapi, records, sessions, simulators, usage
 from api.body_limit import BodyLimit
 from api.compat.routes import router as text_chat
 from api.observing import Observing
@@ -20,6 +20,7 @@ from store.live_hub import LiveHub
 
 _ROUTERS: Final = (
     sessions.router,
+    branching.router,
     simulators.router,
     records.router,
     agents.router,

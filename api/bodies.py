@@ -20,7 +20,7 @@ from api.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND, SIMULATOR
 from api.problems import invalid
 from domain.agent import Limits
 from domain.agent_faults import ReadableCopy
-from domain.commands import Decide, EndSession, OnBusy, Rewind, SendMessage
+from domain.commands import Decide, EditMessage, EndSession, OnBusy, Regenerate, Rewind, SendMessage
 from domain.simulator import CallerLimits, Persona, SetSimulator, SimulatorConfig
 
 MAX_CONTEXT_BYTES: Final = 65_536
@@ -166,7 +166,11 @@ class NewSession(_Body):
 
 
 class NewMessage(_Body):
-    """Something to say. `on_busy` decides what happens while the agent still answers: refuse, or wait for its turn."""
+    """Something to say. `on_busy` decides what happens while the agent still answers.
+
+    The message is refused (`reject`), waits its turn (`enqueue`), stops the reply and is answered next (`interrupt`),
+    or stops it and takes the place of its turn (`rollback`).
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [NEW_MESSAGE]})
 
@@ -180,19 +184,69 @@ class NewMessage(_Body):
 
         Raises Problem("invalid_request") when header and body name different ids.
         """
-        if idempotency_key and self.message_id and idempotency_key != self.message_id:
-            raise invalid(
-                "invalid_request",
-                "The header Idempotency-Key and message_id differ. Send one of them, or the same in both.",
-                [("header.idempotency-key", "differs from body.message_id")],
-            )
         return SendMessage(
             text=self.text,
-            message_id=self.message_id or idempotency_key or f"msg_{uuid4().hex}",
+            message_id=_message_id(self.message_id, idempotency_key),
             expected_revision=self.expected_revision,
             on_busy=self.on_busy,
             wait=wait,
         )
+
+
+class EditBody(_Body):
+    """What is said instead."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "A table for three, please"}]})
+
+    text: Annotated[Text, Field(description="At most 32,000 characters, not blank.")]
+    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    expected_revision: ExpectedRevision = None
+
+    def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> EditMessage:
+        """The command of the domain. Raises Problem("invalid_request") as `NewMessage.command` does."""
+        message_id = _message_id(self.message_id, idempotency_key)
+        return EditMessage(
+            turn_id=turn_id,
+            text=self.text,
+            message_id=message_id,
+            expected_revision=self.expected_revision,
+            wait=wait,
+        )
+
+
+class RegenerateBody(_Body):
+    """How a turn is answered again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"expected_revision": 6}]})
+
+    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    expected_revision: ExpectedRevision = None
+
+    def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> Regenerate:
+        """The command of the domain. Raises Problem("invalid_request") as `NewMessage.command` does."""
+        message_id = _message_id(self.message_id, idempotency_key)
+        return Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=self.expected_revision, wait=wait)
+
+
+class RevisionBody(_Body):
+    """The revision that a command is meant for; without one it applies to the session as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"expected_revision": 6}]})
+
+    expected_revision: ExpectedRevision = None
+
+
+class ForkBody(_Body):
+    """From where, and with what, a new session goes on; by default from the newest turn, with the same agent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"turn_id": "turn_5f0c2a9e41b7"}]})
+
+    turn_id: Text | None = None
+    agent: Annotated[
+        AgentVersion | None, BeforeValidator(_as_version, json_schema_input_type=str | AgentVersion | None)
+    ] = None
+    model: Annotated[Phrase | None, Field(description="A model string, as `openai:gpt-5-mini`.")] = None
+    name: Phrase | None = None
 
 
 class RewindBody(_Body):
@@ -234,3 +288,14 @@ class EndBody(_Body):
         """The command of the domain."""
         given: dict[str, Any] = {"reason": self.reason} if self.reason else {}
         return EndSession(expected_revision=self.expected_revision, **given)
+
+
+def _message_id(in_body: str | None, in_header: str | None) -> str:
+    """The id by which a repeat is recognised, in any case. Raises Problem("invalid_request") where there are two."""
+    if in_header and in_body and in_header != in_body:
+        raise invalid(
+            "invalid_request",
+            "The header Idempotency-Key and message_id differ. Send one of them, or the same in both.",
+            [("header.idempotency-key", "differs from body.message_id")],
+        )
+    return in_body or in_header or f"msg_{uuid4().hex}"

@@ -29,7 +29,17 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from api.places import Places
 from api.temporal_errors import in_our_words
-from domain.commands import Decide, EndSession, Rewind, SendMessage
+from domain.commands import (
+    CancelTurn,
+    Decide,
+    EditMessage,
+    EndSession,
+    Opening,
+    Regenerate,
+    RestoreBranch,
+    Rewind,
+    SendMessage,
+)
 from domain.contracts import (
     MOVED_ON,
     SendMessageResult,
@@ -48,7 +58,7 @@ QUERY_SECONDS: Final = 2.0
 SUMMARY_BYTES: Final = 200
 """Temporal takes 400 for a summary; a list of sessions shows less."""
 
-Command = TypeVar("Command", Rewind, Decide, EndSession)
+Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, Decide, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
@@ -103,8 +113,11 @@ class Conversations:
                 static_details=_details(start),
             )
 
-    async def send_message(self, session_id: str, command: SendMessage) -> SendMessageResult:
-        """Say something, and wait as long as the command says. The same message id joins the first call."""
+    async def open_turn(self, session_id: str, command: Opening) -> SendMessageResult:
+        """Say something, or say it differently, and wait as long as the command says.
+
+        The same message id joins the first call.
+        """
         waits = self._places.to_wait(session_id)
         async with self._the_wait():
             if not command.wait:
@@ -114,6 +127,14 @@ class Conversations:
                 await self._accepted(session_id, command.model_copy(update={"wait": False}))
             async with waits:
                 return await self._answered(session_id, command)
+
+    async def cancel(self, session_id: str, command: CancelTurn) -> SessionHead:
+        """Stop the reply that is pending, and wait until it has."""
+        return await self._obeyed(session_id, SessionWorkflow.cancel, command)
+
+    async def restore(self, session_id: str, command: RestoreBranch) -> SessionHead:
+        """Go back to a branch that was given up."""
+        return await self._obeyed(session_id, SessionWorkflow.restore, command)
 
     async def rewind(self, session_id: str, command: Rewind) -> SessionHead:
         """Move the cursor."""
@@ -184,11 +205,11 @@ class Conversations:
         async with self._the_wait(), self._places.to_act(session_id):
             return await self._handle(session_id).execute_update(update, command)
 
-    async def _accepted(self, session_id: str, command: SendMessage) -> SendMessageResult:
+    async def _accepted(self, session_id: str, command: Opening) -> SendMessageResult:
         async with self._places.to_act(session_id):
             return await self._said(session_id, command)
 
-    async def _answered(self, session_id: str, command: SendMessage) -> SendMessageResult:
+    async def _answered(self, session_id: str, command: Opening) -> SendMessageResult:
         while True:
             try:
                 return await self._said(session_id, command)
@@ -196,9 +217,16 @@ class Conversations:
                 if not (isinstance(error.cause, ApplicationError) and error.cause.type == MOVED_ON):
                     raise
 
-    async def _said(self, session_id: str, command: SendMessage) -> SendMessageResult:
+    async def _said(self, session_id: str, command: Opening) -> SendMessageResult:
         handle = self._handle(session_id)
-        return await handle.execute_update(SessionWorkflow.send_message, command, id=message_update_id(command))
+        update_id = message_update_id(command)
+        match command:
+            case SendMessage():
+                return await handle.execute_update(SessionWorkflow.send_message, command, id=update_id)
+            case EditMessage():
+                return await handle.execute_update(SessionWorkflow.edit, command, id=update_id)
+            case Regenerate():
+                return await handle.execute_update(SessionWorkflow.regenerate, command, id=update_id)
 
     @asynccontextmanager
     async def _the_wait(self) -> AsyncIterator[None]:

@@ -90,6 +90,7 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "cursor_turn_id": None,
     "current_node_id": "booking",
     "approvals": [],
+    "forked_from": None,
     "is_completed": False,
     "completion_reason": None,
     "disposition": None,
@@ -110,6 +111,8 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
         f"session-{_SESSION_ID}/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history",
     },
 }
+
+FORKED_FROM: Final[dict[str, Any]] = {"session_id": "ses_0a1b2c3d4e5f60718293a4b5", "turn_id": TURN["id"]}
 
 SESSION: Final[dict[str, Any]] = {
     **SESSION_SUMMARY,

@@ -11,7 +11,7 @@ from api.representations import Accepted
 from api.snapshots import Snapshot
 from api.temporal_errors import SessionClosed, WaitEnded
 from api.timelines import Timelines
-from domain.commands import SendMessage
+from domain.commands import Opening, Regenerate
 from domain.contracts import SendMessageResult
 from domain.turns import Turn, UserMessage
 from store.sessions import SessionStore, StoredSession
@@ -34,7 +34,7 @@ class Messages:
         self._budgets = budgets
         self._metrics = metrics
 
-    async def answer(self, session: StoredSession, command: SendMessage) -> Snapshot:
+    async def answer(self, session: StoredSession, command: Opening) -> Snapshot:
         """Say something and wait for the reply; the session after it.
 
         Raises Problem when the message is refused, the turn fails at the model, or the wait ends first.
@@ -45,13 +45,13 @@ class Messages:
             return await self._timelines.now(session)
         return await self._timelines.after(session, result, turn)
 
-    async def reply(self, session: StoredSession, command: SendMessage) -> Turn:
+    async def reply(self, session: StoredSession, command: Opening) -> Turn:
         """Say something and wait for the reply; only the turn it is in. Raises as `answer` does."""
         turn = await self.turn(session, command)
         self._require_answered(turn)
         return turn
 
-    async def turn(self, session: StoredSession, command: SendMessage) -> Turn:
+    async def turn(self, session: StoredSession, command: Opening) -> Turn:
         """Say something and wait for the turn to be over, whatever becomes of it.
 
         Raises Problem when the message is refused, or the wait ends first.
@@ -59,7 +59,7 @@ class Messages:
         turn, _ = await self._closed(session, command)
         return turn
 
-    async def accept(self, session: StoredSession, command: SendMessage) -> Accepted:
+    async def accept(self, session: StoredSession, command: Opening) -> Accepted:
         """Say something and wait only until it is accepted."""
         try:
             result = await self._send(session, command)
@@ -71,7 +71,7 @@ class Messages:
             raise self._not_taken_yet(command) from error
         return Accepted(turn_id=result.turn.id, revision=result.head.revision)
 
-    async def _closed(self, session: StoredSession, command: SendMessage) -> tuple[Turn, SendMessageResult | None]:
+    async def _closed(self, session: StoredSession, command: Opening) -> tuple[Turn, SendMessageResult | None]:
         """The turn of a message, once it is over, with what Temporal said of it unless the answer came another way."""
         result = None
         try:
@@ -85,16 +85,16 @@ class Messages:
         self._metrics.count_turn(turn.status)
         return turn, result
 
-    async def _send(self, session: StoredSession, command: SendMessage) -> SendMessageResult:
+    async def _send(self, session: StoredSession, command: Opening) -> SendMessageResult:
         await self._require_affordable(session, command)
         try:
-            return await self._conversations.send_message(session.id, command)
+            return await self._conversations.open_turn(session.id, command)
         except Problem as problem:
             if problem.code in ("unavailable", "rate_limited"):
                 problem.figures.setdefault("message_id", command.message_id)
             raise
 
-    async def _require_affordable(self, session: StoredSession, command: SendMessage) -> None:
+    async def _require_affordable(self, session: StoredSession, command: Opening) -> None:
         """Refuse a new message of an organization that may not spend more. A repeat costs nothing."""
         try:
             await self._budgets.require(session.organization_id)
@@ -102,7 +102,7 @@ class Messages:
             if not await self._was_said_before(session, command):
                 raise
 
-    async def _was_said_before(self, session: StoredSession, command: SendMessage) -> bool:
+    async def _was_said_before(self, session: StoredSession, command: Opening) -> bool:
         if command.message_id is None:
             return False
         if await self._sessions.turn_of_message(session.id, command.message_id):
@@ -112,14 +112,14 @@ class Messages:
             return any(turn.user_message and turn.user_message.message_id == command.message_id for turn in seen)
         return False
 
-    async def _turn_of_closed(self, session: StoredSession, command: SendMessage) -> Turn:
+    async def _turn_of_closed(self, session: StoredSession, command: Opening) -> Turn:
         """The first answer to a message of a session that has ended since; a new message is too late."""
         turn = None
         if command.message_id:
             turn = await self._sessions.turn_of_message(session.id, command.message_id)
         if turn is None or turn.user_message is None:
             raise Problem("session_ended", "The session has ended and takes no more commands.")
-        if turn.user_message.text != command.text:
+        if not isinstance(command, Regenerate) and turn.user_message.text != command.text:
             raise Problem(
                 "idempotency_mismatch",
                 f"The message id {command.message_id} was used for another text. Use a new id for a new message.",
@@ -127,7 +127,7 @@ class Messages:
             )
         return turn
 
-    async def _turn_after_the_wait(self, session: StoredSession, command: SendMessage) -> Turn:
+    async def _turn_after_the_wait(self, session: StoredSession, command: Opening) -> Turn:
         """The turn that was answered at the very end of the wait. Raises Problem("wait_timeout") otherwise."""
         try:
             view = await self._timelines.live(session)
@@ -146,7 +146,7 @@ class Messages:
                 )
         raise self._not_taken_yet(command)
 
-    def _not_taken_yet(self, command: SendMessage) -> Problem:
+    def _not_taken_yet(self, command: Opening) -> Problem:
         return Problem(
             "wait_timeout",
             f"Within {self._conversations.wait_seconds:g} seconds the message got no turn of its own: it waits behind "
@@ -169,7 +169,12 @@ def failure_of(turn: Turn) -> Problem:
     )
 
 
-def _with_words(turn: Turn, command: SendMessage) -> Turn:
-    """The turn with what the user said, which Temporal was spared to send back."""
+def _with_words(turn: Turn, command: Opening) -> Turn:
+    """The turn with what the user said, which Temporal was spared to send back.
+
+    A regenerated turn keeps words that the command does not repeat; they stand in the session.
+    """
+    if isinstance(command, Regenerate):
+        return turn
     said = UserMessage(text=command.text, created_at=turn.created_at, message_id=command.message_id)
     return turn.model_copy(update={"user_message": said})

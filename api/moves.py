@@ -1,4 +1,4 @@
-"""Commands that move a session without saying anything: rewinding it and ending it."""
+"""Commands that move a session without saying anything: rewinding, cancelling, restoring and ending."""
 
 from typing import Literal, NoReturn
 
@@ -7,13 +7,13 @@ from api.problems import Problem
 from api.snapshots import Snapshot
 from api.temporal_errors import SessionClosed, WaitEnded
 from api.timelines import Timelines
-from domain.commands import Decide, EndSession, Rewind
+from domain.commands import CancelTurn, Decide, EndSession, RestoreBranch, Rewind
 from domain.simulator import SetSimulator
 from store.sessions import StoredSession
 
 
 class Moves:
-    """Rewinding and ending, as the API answers them: with the session afterwards."""
+    """Moves as the API answers them: with the session afterwards."""
 
     def __init__(self, conversations: Conversations, timelines: Timelines) -> None:
         self._conversations = conversations
@@ -25,6 +25,26 @@ class Moves:
             await self._conversations.rewind(session.id, command)
         except SessionClosed as error:
             raise Problem("session_ended", "The session has ended and cannot be rewound.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def cancel(self, session: StoredSession, command: CancelTurn) -> Snapshot:
+        """Stop the reply that is pending. Raises Problem when that is refused."""
+        try:
+            await self._conversations.cancel(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: there is no reply to cancel.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def restore(self, session: StoredSession, command: RestoreBranch) -> Snapshot:
+        """Go back to a branch that was given up. Raises Problem when that is refused."""
+        try:
+            await self._conversations.restore(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended and stays on the branch it ended on.") from error
         except WaitEnded:
             self._not_taken()
         return await self._timelines.now(session)

@@ -1,5 +1,7 @@
 """Opening a session: its row in the store first, then its workflow, then the agent's greeting."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import choice, token_hex
 from typing import Final, NoReturn
@@ -11,8 +13,12 @@ from api.problems import Problem, not_found, unavailable
 from api.snapshots import Snapshot
 from api.temporal_errors import SessionClosed, WaitEnded
 from api.timelines import Timelines
+from domain.agent import AgentDefinition
 from domain.contracts import AgentRef, StartSession, Timing
+from domain.tree import Timeline
 from store.agents import AgentStore, StoredAgent
+from store.forks import ForkStore
+from store.organizations import Terms
 from store.sessions import NewSession as SessionRow
 from store.sessions import SessionStore, StoredSession
 
@@ -35,8 +41,9 @@ class Opening:
         timelines: Timelines,
         sessions: SessionStore,
         agents: AgentStore,
-        budgets: Budgets,
         *,
+        forks: ForkStore,
+        budgets: Budgets,
         model: str,
         timing: Timing,
     ) -> None:
@@ -44,6 +51,7 @@ class Opening:
         self._timelines = timelines
         self._sessions = sessions
         self._agents = agents
+        self._forks = forks
         self._budgets = budgets
         self._model = model
         self._timing = timing
@@ -60,24 +68,31 @@ class Opening:
         greeted in time.
         """
         session, start = await self._written_down(organization_id, wanted, session_id)
-        try:
-            await self._conversations.open(start)
-        except WaitEnded:
-            await self._greeting_is_late(session)
-        except (Problem, SessionClosed) as error:
-            raise await self._taken_back(session, error) from error
+        await self._opened(session, start, self._conversations.open)
         return session, await self._timelines.now(session)
 
     async def begin(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
         """Open a session without waiting for its greeting."""
         session, start = await self._written_down(organization_id, wanted)
-        try:
-            await self._conversations.start(start)
-        except WaitEnded:
-            await self._greeting_is_late(session)
-        except (Problem, SessionClosed) as error:
-            raise await self._taken_back(session, error) from error
+        await self._opened(session, start, self._conversations.start)
         return session, await self._timelines.recorded(session)
+
+    async def take_over(
+        self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None
+    ) -> tuple[StoredSession, Snapshot]:
+        """Open a session that has a past already: that of its timeline, which was another session's.
+
+        Raises Problem("quota_exceeded") or Problem("unavailable").
+        """
+        terms = await self._budgets.require(source.organization_id)
+        row = self._row(new_session_id(), source.organization_id, agent, wanted)
+        if model or agent.id == source.agent_id:
+            row = replace(row, model=model or source.model)
+        session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
+        self._timelines.remember(session)
+        start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})
+        await self._opened(session, start, self._conversations.open)
+        return session, await self._timelines.now(session)
 
     async def _written_down(
         self, organization_id: str, wanted: NewSession, session_id: str | None = None
@@ -91,17 +106,21 @@ class Opening:
         session = await self._sessions.create(row)
         self._timelines.remember(session)
         limits = wanted.limits_over(agent.definition.limits)
-        return session, StartSession(
+        definition = agent.definition.model_copy(update={"limits": limits})
+        start = self._start(row, definition, terms)
+        return session, start.model_copy(update={"simulator": wanted.caller})
+
+    def _start(self, row: SessionRow, definition: AgentDefinition, terms: Terms) -> StartSession:
+        return StartSession(
             session_id=row.id,
-            organization_id=organization_id,
-            agent=AgentRef(id=agent.id, version=agent.version),
-            definition=agent.definition.model_copy(update={"limits": limits}),
+            organization_id=row.organization_id,
+            agent=AgentRef(id=row.agent_id, version=row.agent_version),
+            definition=definition,
             model=row.model,
             name=row.name,
             initial_context=row.initial_context,
             timing=self._timing,
             price_per_second=terms.price_per_second,
-            simulator=wanted.caller,
         )
 
     def _row(self, session_id: str, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
@@ -119,6 +138,17 @@ class Opening:
             annotations=wanted.annotations,
             simulator=wanted.simulator.model_dump(mode="json") if wanted.simulator else None,
         )
+
+    async def _opened(
+        self, session: StoredSession, start: StartSession, open_it: Callable[[StartSession], Awaitable[object]]
+    ) -> None:
+        """Start the workflow; where that fails, leave nothing behind."""
+        try:
+            await open_it(start)
+        except WaitEnded:
+            await self._greeting_is_late(session)
+        except (Problem, SessionClosed) as error:
+            raise await self._taken_back(session, error) from error
 
     async def _greeting_is_late(self, session: StoredSession) -> NoReturn:
         """The wait is over: say whether the session was started, which may have happened without an answer."""

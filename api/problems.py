@@ -92,6 +92,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "No tool call of this id waits for an approval: it was decided, has expired or never was.",
         {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
     ),
+    "turn_not_pending": Kind(
+        409,
+        "No reply is pending",
+        "The agent is not answering: there is nothing to cancel.",
+        {},
+    ),
     "session_ended": Kind(410, "The session has ended", "The session has ended and takes no more commands.", {}),
     "too_large": Kind(
         413,
@@ -141,7 +147,10 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """Every code, with its HTTP status."""
 
-STATUS_OF_REFUSAL: Final[Mapping[RefusalCode, str]] = {"turn_not_found": "not_found"}
+STATUS_OF_REFUSAL: Final[Mapping[RefusalCode, str]] = {
+    "branch_not_found": "not_found",
+    "turn_not_found": "not_found",
+}
 """Refusals that HTTP knows under another name. All others keep their code."""
 
 _RETRIED: Final = frozenset({"rate_limited", "queue_full", "unavailable"})

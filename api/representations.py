@@ -6,7 +6,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
-from api.examples import AGENT, BRANCH, COMPARISON, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
+from api.examples import AGENT, BRANCH, COMPARISON, FORKED_FROM, LEDGER_ROW, SESSION, SESSION_SUMMARY, TURN, USAGE
 from domain import usage
 from domain.agent import AgentDefinition
 from domain.tree import Purpose
@@ -140,6 +140,15 @@ class Approval(Representation):
     expires_at: datetime
 
 
+class ForkedFrom(Representation):
+    """The session whose past this one took over, and the turn up to which."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [FORKED_FROM]})
+
+    session_id: str
+    turn_id: str
+
+
 class SessionSummary(Representation):
     """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation.
 
@@ -167,6 +176,7 @@ class SessionSummary(Representation):
     annotations: dict[str, JsonValue]
     simulator: dict[str, JsonValue] | None
     approvals: list[Approval] = []
+    forked_from: ForkedFrom | None
     usage: Usage
     cost: CalculatedCost
     created_at: datetime

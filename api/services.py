@@ -14,6 +14,7 @@ from api.conversations import Conversations
 from api.erasing import Erasing
 from api.event_stream import Begun, EventStream
 from api.forgetting import Forgetting
+from api.forking import Forking
 from api.message_stream import MessageStreams
 from api.messages import Messages
 from api.moves import Moves
@@ -29,6 +30,7 @@ from store.agents import AgentStore
 from store.database import Database
 from store.erasure import ErasureStore
 from store.event_log import EventLog
+from store.forks import ForkStore
 from store.keys import KeyStore
 from store.ledger import LedgerStore
 from store.live_hub import LiveHub
@@ -54,6 +56,7 @@ class Services:
     messages: Messages
     metrics: Metrics
     moves: Moves
+    forking: Forking
     opening: Opening
     sessions: SessionStore
     slow_client_seconds: float
@@ -75,7 +78,14 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
     timelines = Timelines(conversations, sessions, agents, availability)
     budgets = Budgets(OrganizationStore(database))
     opening = Opening(
-        conversations, timelines, sessions, agents, budgets, model=settings.model, timing=settings.timing()
+        conversations,
+        timelines,
+        sessions,
+        agents,
+        forks=ForkStore(database),
+        budgets=budgets,
+        model=settings.model,
+        timing=settings.timing(),
     )
     answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = Messages(conversations, timelines, sessions, budgets, metrics)
@@ -96,6 +106,7 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
         messages=messages,
         metrics=metrics,
         moves=Moves(conversations, timelines),
+        forking=Forking(opening, timelines, sessions, agents),
         opening=opening,
         sessions=sessions,
         slow_client_seconds=settings.slow_client_seconds,

@@ -59,6 +59,7 @@ class SessionAnswers:
                 "tags": tags_of(head.gathered_context, head.completion_reason),
                 "initial_context": {**session.initial_context, **head.fetched_context},
                 "approvals": head.approvals,
+                "forked_from": head.forked_from,
                 "gathered_context": head.gathered_context,
                 "annotations": session.annotations,
                 "simulator": head.simulator.model_dump(mode="json") if head.simulator else session.simulator,

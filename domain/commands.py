@@ -60,6 +60,10 @@ class Regenerate(Durable):
     wait: bool = True
 
 
+Opening = SendMessage | EditMessage | Regenerate
+"""The commands that open a turn. With a message id a repeat of one is recognised."""
+
+
 class CancelTurn(Durable):
     """Stop the reply that is pending; what was said of it stays."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from domain.agent import AgentDefinition
-from domain.commands import EditMessage, Regenerate, SendMessage
+from domain.commands import Opening
 from domain.durable import Durable
 from domain.engine import ModelReply
 from domain.simulator import SimulatorConfig
@@ -174,7 +174,7 @@ def session_workflow_id(session_id: str) -> str:
     return f"session-{session_id}"
 
 
-def message_update_id(command: SendMessage | EditMessage | Regenerate) -> str:
+def message_update_id(command: Opening) -> str:
     """The update id of a message: the client's message id, told apart by what is asked and what is waited for.
 
     Temporal answers a repeated update id with the first result and asks nobody. So a repeat of the same

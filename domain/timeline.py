@@ -10,7 +10,17 @@ from hashlib import sha256
 
 from pydantic import JsonValue
 
-from domain.commands import CancelTurn, EditMessage, EndSession, OnBusy, Regenerate, RestoreBranch, Rewind, SendMessage
+from domain.commands import (
+    CancelTurn,
+    EditMessage,
+    EndSession,
+    OnBusy,
+    Opening,
+    Regenerate,
+    RestoreBranch,
+    Rewind,
+    SendMessage,
+)
 from domain.growth import append, empty_queue, finish, give_up, point_before, stop
 from domain.refusals import Refused
 from domain.tree import Cursor, DiscardedBranch, ForkPoint, QueuedMessage, RememberedMessage, Timeline
@@ -204,7 +214,7 @@ def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datet
     return timeline.changed(at=at, accepted=False, fetched_context=fetched)
 
 
-def digest_of_command(command: SendMessage | EditMessage | Regenerate) -> str:
+def digest_of_command(command: Opening) -> str:
     """A short fingerprint of what a command asks for: with the same message id it must be the same."""
     match command:
         case SendMessage():
