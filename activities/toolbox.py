@@ -40,17 +40,18 @@ class Toolbox:
         organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
         allowed: Iterable[str] = (),
     ) -> None:
-        self._guard = NetworkGuard(allowed)
-        self._credentials = Credentials(credentials, organization_credentials or {})
-        self._redactor = Redactor(self._credentials.secrets())
-        self._http = HttpTools(guard=self._guard, credentials=self._credentials)
+        self.guard = NetworkGuard(allowed)
+        """The one way out of this process to addresses that agents name."""
+        self.credentials = Credentials(credentials, organization_credentials or {})
+        self._redactor = Redactor(self.credentials.secrets())
+        self._http = HttpTools(guard=self.guard, credentials=self.credentials)
 
     @cached_property
     def _mcp(self) -> "McpTools":
         # The library loads for a second, which a worker whose agents have no MCP servers does not spend.
         from activities.mcp_tools import McpTools  # noqa: PLC0415
 
-        return McpTools(guard=self._guard, credentials=self._credentials)
+        return McpTools(guard=self.guard, credentials=self.credentials)
 
     async def run(self, call: ToolCall) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
@@ -87,7 +88,7 @@ class Toolbox:
 
     async def close(self) -> None:
         """Close the connections that are open."""
-        await self._guard.close()
+        await self.guard.close()
 
     async def _offers(
         self, organization_id: str, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]

@@ -4,6 +4,7 @@ from api.forgetting import Forgetting
 from api.problems import not_found
 from api.timelines import Timelines
 from domain.contracts import session_workflow_id
+from domain.webhook_contracts import webhook_workflow_id
 from store.erasure import ErasureStore
 from store.sessions import SessionStore
 
@@ -29,5 +30,6 @@ class Erasing:
                 return
             raise not_found("session", session_id)
         await self._forgetting.forget(session_workflow_id(session_id))
+        await self._forgetting.forget(webhook_workflow_id(session_id))
         await self._erasures.erase(organization_id, session_id)
         self._timelines.forget(session_id)

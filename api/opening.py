@@ -16,6 +16,7 @@ from api.timelines import Timelines
 from domain.agent import AgentDefinition
 from domain.contracts import AgentRef, StartSession, Timing
 from domain.tree import Timeline
+from domain.webhook_contracts import WebhookTarget
 from store.agents import AgentStore, StoredAgent
 from store.forks import ForkStore
 from store.organizations import Terms
@@ -46,6 +47,7 @@ class Opening:
         budgets: Budgets,
         model: str,
         timing: Timing,
+        webhook_url: str | None,
     ) -> None:
         self._conversations = conversations
         self._timelines = timelines
@@ -55,6 +57,7 @@ class Opening:
         self._budgets = budgets
         self._model = model
         self._timing = timing
+        self._webhook_url = webhook_url
 
     async def open(
         self, organization_id: str, wanted: NewSession, *, session_id: str | None = None
@@ -121,7 +124,15 @@ class Opening:
             initial_context=row.initial_context,
             timing=self._timing,
             price_per_second=terms.price_per_second,
+            webhook=self._target(definition),
         )
+
+    def _target(self, definition: AgentDefinition) -> WebhookTarget | None:
+        """Where the session's end is reported: to the agent's own webhook, else to the installation's."""
+        own = definition.webhook
+        if own is not None:
+            return WebhookTarget(url=own.url, secret=own.secret)
+        return WebhookTarget(url=self._webhook_url) if self._webhook_url else None
 
     def _row(self, session_id: str, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
         return SessionRow(

@@ -86,6 +86,7 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
         budgets=budgets,
         model=settings.model,
         timing=settings.timing(),
+        webhook_url=settings.webhook_url,
     )
     answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = Messages(conversations, timelines, sessions, budgets, metrics)

@@ -10,6 +10,7 @@ from domain import templates
 from domain.agent_faults import Fault, InvalidDefinition, Location, read_definition
 from domain.agent_rules import meaning_faults, reachable, tool_name
 from domain.agent_tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
+from domain.agent_webhook import Webhook
 
 __all__ = [
     "AgentDefinition",
@@ -25,6 +26,7 @@ __all__ = [
     "Tool",
     "Transition",
     "VariableType",
+    "Webhook",
     "mermaid",
     "parse_definition",
     "warnings_for",
@@ -105,7 +107,8 @@ class AgentDefinition(Written):
 
     `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
     `model` may be None to take the installation's default. `pre_call_fetch` names a tool of kind http that is called
-    once, before the first opening; its answer joins the session's initial context.
+    once, before the first opening; its answer joins the session's initial context. `webhook` is where the ends of
+    sessions are reported.
     """
 
     name: Annotated[str, phrase(200)]
@@ -117,6 +120,7 @@ class AgentDefinition(Written):
     context: dict[str, JsonValue] = {}
     limits: Limits = Limits()
     pre_call_fetch: str | None = None
+    webhook: Webhook | None = None
 
     def origin_of(self, node_id: str) -> Origin:
         """What a node is called outside: as in its export, or by its own id where it came from none."""
@@ -148,7 +152,12 @@ def parse_definition(data: object) -> AgentDefinition:
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
     """What works in a valid definition but deserves a look, as sentences with their places."""
-    return (*_unset_variables(definition), *_missing_end(definition), *_open_credentials(definition))
+    return (
+        *_unset_variables(definition),
+        *_missing_end(definition),
+        *_open_credentials(definition),
+        *_open_report(definition),
+    )
 
 
 def mermaid(definition: AgentDefinition) -> str:
@@ -168,6 +177,7 @@ def _fields_at(location: Location) -> Collection[str]:
     parts: dict[tuple[int | str, ...], type[Written]] = {
         (): AgentDefinition,
         ("limits",): Limits,
+        ("webhook",): Webhook,
         ("nodes",): Node,
         ("nodes", "transitions"): Transition,
         ("nodes", "extract"): Extraction,
@@ -215,6 +225,14 @@ def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
                 f"tools.{name}.url: sends credentials over http://, where everybody on the way can read them; "
                 "use https:// unless the service is on this machine"
             )
+
+
+def _open_report(definition: AgentDefinition) -> Iterable[str]:
+    if definition.webhook and definition.webhook.url.lower().startswith("http://"):
+        yield (
+            "webhook.url: reports what was said over http://, where everybody on the way can read it; use https:// "
+            "unless the receiver is on this machine"
+        )
 
 
 def _label(text: str) -> str:

@@ -14,6 +14,7 @@ from domain.agent_faults import Fault, Hints, Location, place_of, shown
 from domain.agent_names import SECRETS, name_faults
 from domain.agent_tool_rules import secret_uses, tool_faults
 from domain.agent_tools import MCP_SEPARATOR
+from domain.agent_webhook import webhook_faults
 
 # Checked here and not by the form: pydantic looks no further into a collection that is too long.
 _MOST = {"nodes": 200, "tools": 100, "context": 500}
@@ -106,6 +107,7 @@ def meaning_faults(data: Mapping[str, object]) -> list[Fault]:
         faults += name_faults(("tools", name), name)
     for name, tool in sketch.tools.items():
         faults += tool_faults(name, tool, sketch.servers, sketch.hints)
+    faults += webhook_faults(data.get("webhook"))
     if SECRETS in _mapping(data.get("context")):
         message = "is the name under which tools find credentials; give the variable another name"
         faults.append(Fault(place=place_of(("context", SECRETS)), message=message))

@@ -89,7 +89,7 @@ def _address(location: Location, tool: Mapping[str, object]) -> Iterator[Fault]:
             "is called"
         )
         yield Fault(place=place, message=message)
-    elif not _is_web_address(templates.render(url, {}, _escaped)):
+    elif not is_web_address(templates.render(url, {}, _escaped)):
         yield Fault(place=place, message="must be an http:// or https:// address with a host")
     elif authority and "@" in authority[0]:
         yield Fault(place=place, message="must not hold a user name or password; put credentials into a header")
@@ -215,7 +215,8 @@ def _escaped(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def _is_web_address(url: str) -> bool:
+def is_web_address(url: str) -> bool:
+    """Whether a text is an address of the web, with a host."""
     if re.search(r"[\s\\]", url):
         return False
     try:

@@ -18,6 +18,7 @@ from domain.tree import Aside, DiscardedBranch, SessionFact, Timeline
 from domain.turns import Message, Turn
 from domain.usage import Money
 from domain.views import SessionHead
+from domain.webhook_contracts import WebhookTarget
 
 TASK_QUEUE = "playhead"
 """The task queue of workflows and activities unless a setting names another."""
@@ -69,6 +70,7 @@ class StartSession(Durable):
     initial_context: dict[str, JsonValue] = {}
     timing: Timing = Timing()
     price_per_second: Money | None = None
+    webhook: WebhookTarget | None = None
     timeline: Timeline | None = None
     suite_id: str | None = None
     simulator: SimulatorConfig | None = None

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from domain.usage import TokenPrice
+from domain.webhook_signing import key_of
 from playhead.environment import PREFIX, apply_env_file, warnings_about
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _signing(value: str) -> str:
+    key_of(value)
+    return value
+
+
+WebhookSecret = Annotated[str, AfterValidator(_signing)]
 Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_credentials)]
 OrganizationCredentials = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_parsed_credentials)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -157,7 +164,7 @@ class Settings(BaseSettings):
     )
     credentials: Credentials = _setting(
         dict,
-        means="Secrets that agents' tools may use, by the name under which tools refer to them, as JSON: "
+        means="Secrets that agents' tools and webhooks may use, by the name under which these refer to them, as JSON: "
         '`{"CRM_KEY": "..."}`. They never reach Temporal, the store or logs.',
         expects='JSON such as {"CRM_KEY": "..."}',
         secret=True,
@@ -165,7 +172,7 @@ class Settings(BaseSettings):
     )
     organization_credentials: OrganizationCredentials = _setting(
         dict,
-        means="Secrets that the tools of one organization's agents may use, no other's, as JSON: "
+        means="Secrets that the agents of one organization may use, no other's, as JSON: "
         '`{"fiorella": {"CRM_KEY": "..."}}`. They go before those of the same name in `PLAYHEAD_CREDENTIALS`.',
         expects='JSON such as {"fiorella": {"CRM_KEY": "..."}}',
         secret=True,
@@ -173,10 +180,23 @@ class Settings(BaseSettings):
     )
     tool_addresses: Addresses = _setting(
         tuple,
-        means="Addresses that agents' tools may reach although they are not public: host names, IP addresses or "
-        "networks, separated by commas.",
+        means="Addresses that agents' tools and webhooks may reach although they are not public: host names, IP "
+        "addresses or networks, separated by commas.",
         expects="host names, addresses or networks such as crm.internal,10.1.0.0/16",
         shown="none: public addresses only",
+    )
+    webhook_url: str | None = _setting(
+        means="Where the ends of sessions are reported whose agents declare no webhook of their own.",
+        expects="a URL such as https://example.com/playhead",
+        shown="none",
+        pattern=r"^https?://\S+$",
+    )
+    webhook_secret: WebhookSecret | None = _setting(
+        means="Signs the reports that go to `PLAYHEAD_WEBHOOK_URL`: `whsec_` and random bytes in Base64, as "
+        "`echo whsec_$(openssl rand -base64 32)` makes one.",
+        expects="whsec_ and 24 to 64 random bytes in Base64",
+        secret=True,
+        shown="none",
     )
     context_characters: int = _setting(
         200_000,
@@ -303,6 +323,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"PLAYHEAD_API_HOST is {self.api_host!r}, but calls without a key are accepted from this machine "
                 "only; leave it unset, or run `playhead api` with keys"
+            )
+        if self.webhook_url and not self.webhook_secret:
+            raise ValueError(
+                "PLAYHEAD_WEBHOOK_URL is set, but not PLAYHEAD_WEBHOOK_SECRET, which signs what goes there"
             )
         if self.model_retry_maximum_seconds < self.model_retry_initial_seconds:
             raise ValueError(

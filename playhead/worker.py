@@ -19,6 +19,8 @@ from activities.simulation import SimulationActivities
 from activities.spending import SpendingLimit
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
+from activities.webhook_sender import WebhookSender
+from activities.webhooks import WebhookActivities
 from playhead.large_payloads import with_large_payloads
 from playhead.live import watching_this_worker
 from playhead.settings import Settings
@@ -26,6 +28,7 @@ from playhead.starting import opened, require_migrated, until_reached
 from playhead.temporal import TemporalUnavailable, ensure_reachable
 from store.agents import AgentStore
 from store.database import Database
+from store.deliveries import DeliveryLog
 from store.errors import StoreUnavailable
 from store.event_log import EventLog
 from store.live_news import Audience
@@ -34,6 +37,7 @@ from store.sessions import SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
 from workflows.session import SessionWorkflow
+from workflows.webhook import DeliverWebhookWorkflow
 
 STICKY_TIMEOUT = timedelta(seconds=5)
 """How long a session's next task waits for the worker that has the session in memory before any other may take it."""
@@ -83,10 +87,17 @@ def build_worker(
         caller=providers,
         context_characters=settings.context_characters,
     )
+    webhooks = WebhookActivities(
+        sessions=SessionStore(database),
+        deliveries=DeliveryLog(database),
+        sender=WebhookSender(toolbox.guard),
+        credentials=toolbox.credentials,
+        own_secret=settings.webhook_secret,
+    )
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
-        workflows=[SessionWorkflow],
+        workflows=[SessionWorkflow, DeliverWebhookWorkflow],
         activities=[
             model.generate_step,
             model.extract_variables,
@@ -94,6 +105,8 @@ def build_worker(
             settlement.settle_turns,
             simulation.play_caller,
             judge.judge_session,
+            webhooks.send_webhook,
+            webhooks.record_delivery,
         ],
         interceptors=interceptors,
         deployment_config=_deployment(settings),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from domain.contracts import session_workflow_id
 from domain.engine import ModelReply
@@ -12,6 +12,7 @@ from store.columns import CleanText
 from store.database import Database
 from store.money import bill_of
 from store.tables import blobs, erasures, ledger, runs, sessions, steps, turns
+from store.upsert import insert_or_replace
 
 NOBODY_SAW_THE_END = 0.0
 """The wall clock of a turn that is billed at the erasure of its session: how long it would have taken is not known."""
@@ -45,6 +46,7 @@ class ErasureStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._billing = Billing(database)
+        self._note = insert_or_replace(database, erasures, key=["session_id"])
 
     async def erase(self, organization_id: str, session_id: str) -> bool:
         """Bill what was bought and not billed yet, and remove the session with everything of it, in one transaction.
@@ -67,7 +69,7 @@ class ErasureStore:
         session = connection.execute(_SESSION, {**key, "organization_id": organization_id}).one_or_none()
         if session is None:
             return False
-        connection.execute(insert(erasures), {**key, **session._mapping, "erased_at": now})
+        connection.execute(self._note, {**key, **session._mapping, "erased_at": now})
         bought: dict[str, list[ModelReply]] = {}
         for turn_id, reply in connection.execute(_UNBILLED, key):
             bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))

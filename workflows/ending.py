@@ -1,24 +1,29 @@
 """How a session ends by itself, and what is still done for it after its end."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
 
 from domain import closing
 from domain import timeline as rules
 from domain.commands import EndSession
 from domain.engine import Extracted, start_checkpoint
 from domain.tree import Aside, CompletionReason
+from domain.webhook_contracts import DeliverWebhookInput, webhook_workflow_id
 from workflows.state import SessionState, new_turn_id
 from workflows.steps import Steps, reason_of
+from workflows.webhook import DeliverWebhookWorkflow
 
 FINAL_EXTRACTION = "final-extraction"
 """Patch: sessions from before it read no variables when they are ended from outside."""
 
 
 class Ending:
-    """The clocks that end a session, and the last look at its conversation."""
+    """The clocks that end a session, the last look at its conversation, and the report of its end."""
 
     def __init__(self, state: SessionState, steps: Steps) -> None:
         self._state = state
@@ -51,6 +56,23 @@ class Ending:
         if self._has_more_to_tell() and workflow.patched(FINAL_EXTRACTION):
             await self._extract()
         self._is_over = True
+
+    async def report(self) -> None:
+        """Have the end reported, if anybody wants to know of it. The delivery goes on when the session has closed."""
+        start = self._state.start
+        if start.webhook is None:
+            return
+        with suppress(WorkflowAlreadyStartedError):  # reported before the session was reset
+            await workflow.start_child_workflow(
+                DeliverWebhookWorkflow.run,
+                DeliverWebhookInput(
+                    session_id=start.session_id, organization_id=start.organization_id, target=start.webhook
+                ),
+                id=webhook_workflow_id(start.session_id),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                static_summary=f"The end of {start.name}, reported",
+            )
 
     async def _extract(self) -> None:
         timeline, at, aside_id = self._state.timeline, workflow.now(), new_turn_id()

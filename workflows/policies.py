@@ -7,6 +7,7 @@ from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
 from domain.contracts import Timing
+from domain.webhook_contracts import Patience
 
 STEP_ATTEMPT = timedelta(hours=1)
 """One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
@@ -14,9 +15,14 @@ SETTLE_ATTEMPT = timedelta(seconds=30)
 """One transaction takes milliseconds; half a minute means the store hangs."""
 
 
+SEND_ATTEMPT = timedelta(seconds=60)
+"""One attempt to send a report has a shorter timeout of its own; the rest is for reading it from the store."""
+
+
 class ActivityOptions(TypedDict, total=False):
     """How an activity is timed out and retried, as `workflow.execute_activity_method` takes it."""
 
+    schedule_to_close_timeout: timedelta
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
@@ -50,6 +56,20 @@ def calling(timing: Timing) -> ActivityOptions:
 def settling(timing: Timing) -> ActivityOptions:
     """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten."""
     return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))
+
+
+def delivering(patience: Patience) -> ActivityOptions:
+    """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
+    return ActivityOptions(
+        schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),
+        start_to_close_timeout=SEND_ATTEMPT,
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=patience.first_pause),
+            backoff_coefficient=4.0,
+            maximum_interval=timedelta(seconds=patience.longest_pause),
+            maximum_attempts=0,
+        ),
+    )
 
 
 def _backoff(timing: Timing) -> RetryPolicy:

@@ -110,6 +110,7 @@ class SessionWorkflow:
                 self._replies.begin()
             await workflow.wait_condition(self._needs_attention)
             self._tasks.surface_errors()
+        await self._ending.report()
         return SessionResult(
             completion_reason=self._timeline.completion_reason or "",
             revision=self._timeline.revision,

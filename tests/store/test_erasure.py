@@ -189,3 +189,10 @@ async def test_only_the_own_sessions_are_erased_and_only_once(database: Database
     assert not await erasures.erase(ORGANIZATION, SESSION)
     assert await erasures.was_erased(ORGANIZATION, SESSION)
     assert not await erasures.was_erased("org_other", SESSION)
+
+
+async def test_a_session_that_was_opened_anew_under_its_id_can_be_erased_anew(database: Database) -> None:
+    for _ in range(2):
+        await talked(database)
+        assert await ErasureStore(database).erase(ORGANIZATION, SESSION)
+    assert await rows_with(database, WORDS) == {}

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from domain import commands, contracts, suite_contracts, tools
+from domain import commands, contracts, suite_contracts, tools, webhook_contracts
 from domain.durable import Durable
 from domain.engine import Extracted
 from domain.refusals import Refusal
@@ -29,7 +29,7 @@ SNAPSHOT = Path(__file__).with_name("contracts.json")
 CONTRACTS: tuple[type[BaseModel], ...] = (
     *(
         each
-        for module in (commands, contracts, suite_contracts, tools)
+        for module in (commands, contracts, suite_contracts, tools, webhook_contracts)
         for each in vars(module).values()
         if isclass(each) and issubclass(each, Durable) and each.__module__ == module.__name__
     ),

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from domain.agent import AgentDefinition, Approval, Extraction, HttpTool, Limits, McpTool, Node, Origin, Transition
+from domain.agent import (
+    AgentDefinition,
+    Approval,
+    Extraction,
+    HttpTool,
+    Limits,
+    McpTool,
+    Node,
+    Origin,
+    Transition,
+    Webhook,
+)
 from domain.approvals import ask
 from domain.closing import complete, learn
 from domain.commands import (
@@ -41,6 +52,7 @@ from domain.views import head_of, view_of
 from tests.unit.conversation import Conversation, answered
 from tests.unit.simulator_records import CALLER, MOCK, SIMULATION, simulator_records
 from tests.unit.suite_records import suite_records
+from tests.unit.webhook_records import TARGET, webhook_records
 
 AGENT = AgentRef(id="agt_1", version=3)
 DEFINITION = AgentDefinition(
@@ -84,6 +96,7 @@ DEFINITION = AgentDefinition(
         inactivity_seconds=60, max_turns=50, max_cost_usd=Decimal("1.50"), max_steps_per_turn=5, deadline_seconds=90
     ),
     pre_call_fetch="find_table",
+    webhook=Webhook(url="https://example.com/hook", secret="HOOK_KEY"),
 )
 MESSAGES: tuple[Message, ...] = (
     AgentSaid(text="Good evening Ann."),
@@ -141,6 +154,7 @@ def example_records() -> dict[str, Durable]:
             suite_id="sui_1",
             simulator=CALLER,
             mocks=(MOCK,),
+            webhook=TARGET,
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
@@ -198,6 +212,7 @@ def example_records() -> dict[str, Durable]:
         Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
         *simulator_records(AGENT),
         *suite_records(AGENT, DEFINITION),
+        *webhook_records(),
     )
     return {type(example).__name__: example for example in examples}
 

@@ -13,6 +13,7 @@ from activities.model import ModelActivities
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
 from activities.tools import ToolActivities
+from activities.webhooks import WebhookActivities
 from domain.commands import SendMessage
 from domain.contracts import message_update_id, session_workflow_id
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
@@ -20,8 +21,20 @@ from playhead.temporal import PayloadConverter
 from tests.unit.contract_forms import CONTRACTS, SNAPSHOT, Json, broken_promises, forms, recorded, says_at_least
 from tests.unit.contract_records import example_records
 from workflows.session import SessionWorkflow
+from workflows.webhook import DeliverWebhookWorkflow
 
 RECORD = "python -m tests.unit.contract_forms"
+OWNERS = (
+    SessionWorkflow,
+    DeliverWebhookWorkflow,
+    ModelActivities,
+    ToolActivities,
+    SettlementActivities,
+    SimulationActivities,
+    JudgeActivities,
+    WebhookActivities,
+)
+"""Everything with methods that Temporal calls."""
 each_contract = pytest.mark.parametrize("contract", CONTRACTS, ids=[each.__name__ for each in CONTRACTS])
 
 
@@ -55,14 +68,7 @@ def test_every_contract_is_recorded_in_its_present_form() -> None:
 def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
     crossing = {
         model
-        for owner in (
-            SessionWorkflow,
-            ModelActivities,
-            ToolActivities,
-            SettlementActivities,
-            SimulationActivities,
-            JudgeActivities,
-        )
+        for owner in OWNERS
         for name, method in vars(owner).items()
         if isfunction(method) and not name.startswith("_")
         for hint in get_type_hints(method).values()

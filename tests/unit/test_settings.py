@@ -145,6 +145,22 @@ def test_which_addresses_are_this_machine(host: str, own: bool) -> None:
     assert is_loopback(host) is own
 
 
+def test_a_webhook_is_signed_or_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_WEBHOOK_URL", "https://example.com/hook")
+    with pytest.raises(InvalidSettings, match="PLAYHEAD_WEBHOOK_URL is set, but not PLAYHEAD_WEBHOOK_SECRET"):
+        load_settings()
+    monkeypatch.setenv("PLAYHEAD_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    assert load_settings().webhook_url == "https://example.com/hook"
+
+
+def test_a_secret_of_a_webhook_that_is_none_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_WEBHOOK_SECRET", "hunter2")
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert "it must be whsec_ and 24 to 64 random bytes in Base64" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_pauses_that_shrink_are_refused() -> None:
     (line,) = complaints(model_retry_initial_seconds=10, model_retry_maximum_seconds=5)
     assert "PLAYHEAD_MODEL_RETRY_MAXIMUM_SECONDS is 5, less than" in line

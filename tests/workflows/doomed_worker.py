@@ -27,11 +27,12 @@ from store.database import Database
 from tests.workflows.stage import activities_on
 from workflows import policies
 from workflows.session import SessionWorkflow
+from workflows.webhook import DeliverWebhookWorkflow
 
 SOON = timedelta(seconds=1)
 """How long the next task of a session waits for its dead worker. In production it is longer; nothing else differs."""
 SETTLED_SOON = timedelta(seconds=3)
-"""How long a settlement may take; in production it is half a minute, for which no test wants to wait."""
+"""How long settling and reporting may take; in production it is up to a minute, for which no test wants to wait."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,13 @@ async def doomed_worker(
 
 
 async def _work(address: str, task_queue: str, database_url: str, dies: Death | None) -> None:
-    policies.SETTLE_ATTEMPT = SETTLED_SOON
+    policies.SETTLE_ATTEMPT = policies.SEND_ATTEMPT = SETTLED_SOON
     client = await Client.connect(address, plugins=[PlayheadPlugin()])
     database = Database.open(database_url)
     await Worker(
         client,
         task_queue=task_queue,
-        workflows=[SessionWorkflow],
+        workflows=[SessionWorkflow, DeliverWebhookWorkflow],
         activities=activities_on(database),
         interceptors=[Dies(dies)] if dies else [],
         sticky_queue_schedule_to_start_timeout=SOON,

@@ -27,6 +27,8 @@ from activities.simulation import SimulationActivities
 from activities.spending import SpendingLimit
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
+from activities.webhook_sender import WebhookSender
+from activities.webhooks import WebhookActivities
 from domain.agent import AgentDefinition
 from domain.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.contracts import (
@@ -44,11 +46,13 @@ from domain.tree import DiscardedBranch
 from domain.turns import Turn
 from domain.usage import TokenPrice
 from domain.views import SessionHead, TimelineView
+from domain.webhook_contracts import WebhookTarget
 from playhead.large_payloads import LargePayloads, with_large_payloads
 from playhead.settings import LARGE_PAYLOAD_BYTES
 from playhead.temporal import PlayheadPlugin
 from store.agents import AgentStore
 from store.database import Database
+from store.deliveries import DeliveryLog
 from store.keys import KeyStore
 from store.ledger import LedgerRow, LedgerStore
 from store.organizations import OrganizationStore
@@ -61,6 +65,7 @@ from tests.waiting import eventually
 from tests.workflows.agents import CLERK
 from workflows.search_attributes import AGENT, ORG, STATUS
 from workflows.session import SessionWorkflow
+from workflows.webhook import DeliverWebhookWorkflow
 
 ORGANIZATION = "org_tests"
 PRICED = "priced"
@@ -68,8 +73,11 @@ PRICED = "priced"
 QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
 
-CREDENTIALS = {"BOOKING_KEY": "s3cret-of-the-booking-service"}
-"""What the tools of test agents sign in with; it must turn up nowhere."""
+CREDENTIALS = {
+    "BOOKING_KEY": "s3cret-of-the-booking-service",
+    "HOOK_KEY": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh",
+}
+"""What the tools and webhooks of test agents sign with; it must turn up nowhere."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class Stage:
         model: str = "demo",
         timing: Timing = QUICK,
         initial_context: dict[str, JsonValue] | None = None,
+        webhook: WebhookTarget | None = None,
     ) -> "Session":
         """A session as the API has it before its workflow is started."""
         agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
@@ -106,6 +115,7 @@ class Stage:
             name="a test",
             initial_context=initial_context or {},
             timing=timing,
+            webhook=webhook,
         )
         row = NewSession(
             id=start.session_id,
@@ -130,9 +140,12 @@ class Stage:
         model: str = "demo",
         timing: Timing = QUICK,
         initial_context: dict[str, JsonValue] | None = None,
+        webhook: WebhookTarget | None = None,
     ) -> "Session":
         """A session that has greeted."""
-        session = await self.prepare(definition, model=model, timing=timing, initial_context=initial_context)
+        session = await self.prepare(
+            definition, model=model, timing=timing, initial_context=initial_context, webhook=webhook
+        )
         await session.greet()
         return session
 
@@ -338,6 +351,13 @@ def activities_on(
         caller=providers,
         context_characters=100_000,
     )
+    webhooks = WebhookActivities(
+        sessions=SessionStore(database),
+        deliveries=DeliveryLog(database),
+        sender=WebhookSender(toolbox.guard),
+        credentials=toolbox.credentials,
+        own_secret=None,
+    )
     return [
         model.generate_step,
         model.extract_variables,
@@ -345,6 +365,8 @@ def activities_on(
         settled.settle_turns,
         simulation.play_caller,
         judge.judge_session,
+        webhooks.send_webhook,
+        webhooks.record_delivery,
     ]
 
 
@@ -358,7 +380,7 @@ def worker_on(
     return Worker(
         stage.client,
         task_queue=stage.task_queue,
-        workflows=[workflow],
+        workflows=[workflow, DeliverWebhookWorkflow],
         activities=activities_on(stage.database) if activities is None else activities,
         max_heartbeat_throttle_interval=LONGEST_PAUSE,
     )
