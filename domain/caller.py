@@ -63,10 +63,9 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
             return timeline
         raise Refused("validation_error", "There is no simulated caller yet: send the config that it is to go by.")
     changed = known if known and known.config == config else _begun(timeline, config, at)
-    handed = (
-        {"enabled": True, "at_turn_id": _head_id(timeline), "stopped": None} if command.enabled else {"enabled": False}
-    )
-    changed = changed.model_copy(update=handed)
+    at_turn_id, at_cursor = _place_in(timeline)
+    handed = {"enabled": True, "at_turn_id": at_turn_id, "at_cursor": at_cursor, "stopped": None}
+    changed = changed.model_copy(update=handed if command.enabled else {"enabled": False})
     return timeline if changed == known else timeline.changed(at=at, accepted=True, simulator=changed)
 
 
@@ -86,11 +85,11 @@ def due(timeline: Timeline, *, at: datetime) -> Due | None:
 
 
 def has_the_floor(timeline: Timeline) -> bool:
-    """Whether the conversation is the caller's: it is switched on, and what is seen last is its own doing."""
+    """Whether the conversation is the caller's: it is switched on, and nobody has moved it since its own doing."""
     simulation = timeline.simulator
-    if simulation is None or not simulation.enabled or timeline.cursor is not None:
+    if simulation is None or not simulation.enabled:
         return False
-    return simulation.at_turn_id == _head_id(timeline)
+    return (simulation.at_turn_id, simulation.at_cursor) == _place_in(timeline)
 
 
 def status_of(timeline: Timeline) -> SimulatorStatus | None:
@@ -171,6 +170,7 @@ def say(
     spoken = simulation.model_copy(
         update={
             "at_turn_id": turn_id,
+            "at_cursor": False,
             "lines": simulation.lines + 1,
             "stalled": simulation.stalled + 1 if repeats else 0,
             "heard": (*simulation.heard, exchange, alone)[-2 * EXCHANGES_REMEMBERED :],
@@ -192,7 +192,8 @@ def stop(timeline: Timeline, reason: StopReason, *, error: str | None = None, at
 
 
 def _begun(timeline: Timeline, config: SimulatorConfig, at: datetime) -> Simulation:
-    return Simulation(enabled=True, config=config, since=at, at_turn_id=_head_id(timeline))
+    at_turn_id, at_cursor = _place_in(timeline)
+    return Simulation(enabled=True, config=config, since=at, at_turn_id=at_turn_id, at_cursor=at_cursor)
 
 
 def _limit_reached(simulation: Simulation, timeline: Timeline) -> StopReason | None:
@@ -212,6 +213,11 @@ def _simulation(timeline: Timeline) -> Simulation:
     if timeline.simulator is None:
         raise Refused("validation_error", "There is no simulated caller in this session.")
     return timeline.simulator
+
+
+def _place_in(timeline: Timeline) -> tuple[str | None, bool]:
+    """Where the next message goes: after the newest turn that is seen, and whether a rewind points there."""
+    return _head_id(timeline), timeline.cursor is not None
 
 
 def _head_id(timeline: Timeline) -> str | None:

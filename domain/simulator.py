@@ -78,14 +78,16 @@ class Simulation(Durable):
     """A simulated caller at work in a session.
 
     `at_turn_id` is the newest turn that is the caller's own doing: while another one is seen, somebody else is
-    talking and the caller holds its tongue. `lines` and `stalled` count what it said, and how many exchanges in a row
-    were repeats; `heard` holds digests of its latest ones. `says_goodbye` makes it hang up after the pending reply.
+    talking and the caller holds its tongue. `at_cursor` says that it was handed the conversation at a rewind. `lines`
+    and `stalled` count what it said, and how many exchanges in a row were repeats; `heard` holds digests of its latest
+    ones. `says_goodbye` makes it hang up after the pending reply.
     """
 
     enabled: bool
     config: SimulatorConfig
     since: datetime
     at_turn_id: str | None = None
+    at_cursor: bool = False
     lines: int = 0
     stalled: int = 0
     heard: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ SIMULATION = Simulation(
     config=CALLER,
     since=datetime(2026, 1, 1, tzinfo=UTC),
     at_turn_id="t1",
+    at_cursor=True,
     lines=3,
     stalled=1,
     heard=("0123456789ab",),

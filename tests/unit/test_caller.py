@@ -95,6 +95,23 @@ def test_a_rewind_silences_the_caller_until_it_is_handed_back() -> None:
     assert call.due() == "speak"
 
 
+def test_a_caller_goes_on_from_a_rewind_with_what_it_knew_there() -> None:
+    call = Call()
+    first = call.line("A table, please.", "For how many?")
+    there = call.head.id
+    call.line("For four.", "On what day?")
+    call.rewind(there)
+    call.switch(enabled=True)
+    assert call.due() == "speak"
+    assert heard_since(call.timeline)[0] == first
+    assert said(call) == ["agent: For how many?"]
+    call.line("For five.")
+    assert call.due() == "speak"
+    assert call.visible[-2] == there
+    call.rewind(there)
+    assert call.due() is None
+
+
 def test_a_caller_that_is_switched_off_says_nothing() -> None:
     call = Call()
     call.switch(enabled=False)

@@ -150,6 +150,33 @@ async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(st
     assert len([row for row in await stage.ledger(session) if row.purpose == "caller"]) == 3
 
 
+async def test_a_caller_goes_on_from_a_rewind(stage: Stage, scripted: Scripted) -> None:
+    agent = scripted(Says("We have."), Says("It is out."), Says("It is in."))
+    caller = scripted(
+        *(Says("Do you have Emma?"), Says("Is it in?"), Says("Never mind.", gate=(gate := Gate()))),
+        *(Says("Are you sure?"), HANG_UP),
+    )
+    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    await gate.reached()
+    second = (await session.timeline()).turns[1]
+    await session.rewind(second.id)
+    await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=True))
+    await ended(session)
+    assert [said for said, _ in await session.texts()] == [None, "Do you have Emma?", "Are you sure?"]
+    told = [("user", GREETING), ("assistant", "Do you have Emma?"), ("user", "We have.")]
+    assert caller.journal[3].conversation == told, "what came after the rewind is not known any more"
+
+
+async def test_a_session_that_is_ended_bills_the_line_under_way(stage: Stage, scripted: Scripted) -> None:
+    caller = scripted(Says("I would like to borrow a book.", gate=(gate := Gate())))
+    session = await opened(stage, played_by(caller))
+    await gate.reached()
+    await session.end()
+    assert (await ended(session)).completion_reason == "user_hangup"
+    billed = [row.usage.requests for row in await stage.ledger(session) if row.purpose == "caller"]
+    assert (billed, [said for said, _ in await session.texts()]) == ([1], [None])
+
+
 async def test_a_caller_is_switched_on_and_off_by_signal(stage: Stage, scripted: Scripted) -> None:
     caller = scripted(Says("Do you have Emma?"), HANG_UP)
     session = await stage.open()
