@@ -23,15 +23,16 @@ def read_agent(text: bytes, written: Written) -> AgentDefinition:
 
     A text that is no YAML or JSON has one fault, whose place is a line and a column.
     """
-    return parse_definition(_parsed(text, written))
+    return parse_definition(parsed(text, written))
 
 
 def read_export(text: bytes, written: Written, name: str) -> Imported:
     """The agent in the text of a dograh workflow export, under the given name. Raises InvalidAgent as `read_agent`."""
-    return import_dograh(_parsed(text, written), name=name)
+    return import_dograh(parsed(text, written), name=name)
 
 
-def _parsed(text: bytes, written: Written) -> object:
+def parsed(text: bytes, written: Written) -> object:
+    """The values in a text. Raises InvalidAgent for what is no YAML or JSON, with a line and a column."""
     return _read_json(text) if written == "json" else _read_yaml(text)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import agents, branching, framework_errors, health, openapi, records, sessions, simulators, usage
+from api import agents, branching, framework_errors, health, openapi, records, sessions, simulators, suites, usage
 from api.body_limit import BodyLimit
 from api.compat.routes import router as text_chat
 from api.observing import Observing
@@ -24,6 +24,7 @@ _ROUTERS: Final = (
     simulators.router,
     records.router,
     agents.router,
+    suites.router,
     usage.router,
     health.router,
     text_chat,

@@ -18,8 +18,6 @@ from temporalio.client import (
 )
 from temporalio.common import (
     QueryRejectCondition,
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -108,7 +106,7 @@ class Conversations:
                 task_queue=self._task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=_search_attributes(start),
+                search_attributes=search_attributes.of_session(start),
                 static_summary=_summary(start),
                 static_details=_details(start),
             )
@@ -187,7 +185,7 @@ class Conversations:
             # The session's row in the store makes its id unique; an existing workflow is this call, repeated.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=_search_attributes(start),
+            search_attributes=search_attributes.of_session(start),
             static_summary=_summary(start),
             static_details=_details(start),
         )
@@ -233,18 +231,6 @@ class Conversations:
         with in_our_words():
             async with asyncio.timeout(self.wait_seconds):
                 yield
-
-
-def _search_attributes(start: StartSession) -> TypedSearchAttributes:
-    """Those the workflow keeps up to date begin with what they are after the greeting: a change costs an event."""
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(search_attributes.ORG, start.organization_id),
-            SearchAttributePair(search_attributes.AGENT, start.agent.id),
-            SearchAttributePair(search_attributes.STATUS, "idle"),
-            SearchAttributePair(search_attributes.NODE, start.definition.start),
-        ]
-    )
 
 
 def _summary(start: StartSession) -> str:

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.problems import ProblemDocument
+from domain.scenario import Suite
 
 DESCRIPTION = """\
 Conversations with an agent as durable workflows: alive across crashes, rewindable, truthfully billed.
@@ -30,9 +31,11 @@ def install(app: FastAPI) -> None:
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
-    problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    components["schemas"].update(problem.pop("$defs", {}))
-    components["schemas"]["Problem"] = problem
+    # What no route names as its model: errors, and a suite, whose text is read by the route itself.
+    for name, form in (("Problem", ProblemDocument), ("SuiteDefinition", Suite)):
+        schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
+        components["schemas"].update(schema.pop("$defs", {}))
+        components["schemas"][name] = schema
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key. `playhead dev` needs none."}
     }

@@ -47,6 +47,19 @@ KINDS: Final[Mapping[str, Kind]] = {
             ]
         },
     ),
+    "invalid_suite": Kind(
+        400,
+        "The suite has faults",
+        "The suite has 1 fault. Nothing was started.",
+        {
+            "errors": [
+                {
+                    "place": "scenarios[0].checks.must_visit[0]",
+                    "message": 'the agent has no node "bookng"; did you mean "booking"?',
+                }
+            ]
+        },
+    ),
     "unauthenticated": Kind(
         401,
         "No valid API key",
@@ -99,6 +112,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         {},
     ),
     "session_ended": Kind(410, "The session has ended", "The session has ended and takes no more commands.", {}),
+    "suite_ended": Kind(410, "The suite has ended", "The suite has ended and takes no more commands.", {}),
     "too_large": Kind(
         413,
         "Too large",

@@ -21,7 +21,10 @@ from api.moves import Moves
 from api.observing import Metrics
 from api.openai.conversing import Conversing
 from api.opening import Opening
+from api.reports.gathering import SuiteReports
 from api.session_answers import SessionAnswers
+from api.suite_answers import SuiteAnswers
+from api.suite_running import Suites
 from api.timelines import Timelines
 from api.transcripts import Transcripts
 from api.watching import Watching
@@ -36,6 +39,7 @@ from store.ledger import LedgerStore
 from store.live_hub import LiveHub
 from store.organizations import OrganizationStore
 from store.sessions import SessionStore, StoredSession
+from store.suites import SuiteStore
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Services:
     opening: Opening
     sessions: SessionStore
     slow_client_seconds: float
+    suite_answers: SuiteAnswers
+    suite_reports: SuiteReports
+    suite_store: SuiteStore
+    suites: Suites
     timelines: Timelines
     transcripts: Transcripts
     watching: Watching
@@ -92,6 +100,18 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
     messages = Messages(conversations, timelines, sessions, budgets, metrics)
     log, heartbeat = EventLog(database), settings.events_heartbeat_seconds
     message_streams = MessageStreams(hub, log, messages, heartbeat_seconds=heartbeat)
+    suite_store = SuiteStore(database)
+    suite_answers = SuiteAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    suites = Suites(
+        client,
+        suite_store,
+        agents,
+        budgets,
+        task_queue=settings.task_queue,
+        model=settings.model,
+        timing=settings.timing(),
+        wait_seconds=settings.wait_seconds,
+    )
     return Services(
         agents=agents,
         answers=answers,
@@ -111,6 +131,10 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
         opening=opening,
         sessions=sessions,
         slow_client_seconds=settings.slow_client_seconds,
+        suite_answers=suite_answers,
+        suite_reports=SuiteReports(suite_store, sessions, suite_answers),
+        suite_store=suite_store,
+        suites=suites,
         timelines=timelines,
         transcripts=Transcripts(timelines, sessions),
         watching=Watching(hub, log, timelines, answers, heartbeat_seconds=heartbeat),

@@ -142,6 +142,8 @@ def session_of(start: StartSuite, started: Started) -> StartSession:
         timing=start.timing,
         price_per_second=start.price_per_second,
         suite_id=start.suite_id,
+        simulator=scenario.simulator(model=suite.caller_model, seed=suite.seed_of(scenario.id, run.repeat)),
+        mocks=scenario.mocks,
     )
 
 

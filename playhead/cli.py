@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playhead import cli_agents, cli_organizations, cli_services, cli_sessions, cli_store, cli_watching
+from playhead import cli_agents, cli_organizations, cli_services, cli_sessions, cli_simulate, cli_store, cli_watching
 from playhead.environment import apply_env_file
 from playhead.failures import CommandFailed
 
@@ -35,6 +35,7 @@ cli_services.add_to(app)
 app.add_typer(cli_agents.app, name="agents")
 cli_watching.add_to(cli_sessions.app)
 app.add_typer(cli_sessions.app, name="sessions")
+app.add_typer(cli_simulate.app, name="simulate")
 app.add_typer(cli_store.keys, name="keys")
 app.add_typer(cli_organizations.app, name="orgs")
 app.add_typer(cli_store.db, name="db")

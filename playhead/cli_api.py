@@ -23,8 +23,10 @@ FINDINGS = frozenset(
         "approval_not_pending",
         "idempotency_mismatch",
         "invalid_agent",
+        "invalid_suite",
         "revision_conflict",
         "session_ended",
+        "suite_ended",
         "superseded",
         "turn_in_progress",
     }

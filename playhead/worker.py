@@ -17,6 +17,7 @@ from activities.providers import ModelProviders
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
 from activities.spending import SpendingLimit
+from activities.suites import SuiteActivities
 from activities.toolbox import Toolbox
 from activities.tools import ToolActivities
 from activities.webhook_sender import WebhookSender
@@ -36,7 +37,9 @@ from store.organizations import OrganizationStore
 from store.sessions import SessionStore
 from store.settlement import SettlementStore
 from store.steps import StepStore
+from store.suites import SuiteStore
 from workflows.session import SessionWorkflow
+from workflows.suite import SuiteWorkflow
 from workflows.webhook import DeliverWebhookWorkflow
 
 STICKY_TIMEOUT = timedelta(seconds=5)
@@ -94,10 +97,11 @@ def build_worker(
         credentials=toolbox.credentials,
         own_secret=settings.webhook_secret,
     )
+    suites = SuiteActivities(SuiteStore(database))
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
-        workflows=[SessionWorkflow, DeliverWebhookWorkflow],
+        workflows=[SessionWorkflow, SuiteWorkflow, DeliverWebhookWorkflow],
         activities=[
             model.generate_step,
             model.extract_variables,
@@ -107,6 +111,11 @@ def build_worker(
             judge.judge_session,
             webhooks.send_webhook,
             webhooks.record_delivery,
+            suites.begin_run,
+            suites.price_run,
+            suites.record_run,
+            suites.note_suite,
+            suites.await_sessions,
         ],
         interceptors=interceptors,
         deployment_config=_deployment(settings),

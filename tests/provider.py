@@ -185,6 +185,22 @@ class ModelProvider:
     def __init__(self) -> None:
         self.base_url = ""
         self._models: dict[str, ScriptedModel] = {}
+        self._taking = asyncio.Event()
+        self._taking.set()
+        self._open: set[asyncio.StreamReader] = set()
+
+    def hold(self) -> None:
+        """Take no more requests: those that come wait at the door, and are in no journal."""
+        self._taking.clear()
+
+    def release(self) -> None:
+        """Take requests again, also those that have waited."""
+        self._taking.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many clients are here or at the door, and alive. Those that have died are not let in."""
+        return sum(not reader.at_eof() for reader in self._open)
 
     def model(self, name: str) -> ScriptedModel:
         """The model of this name; it exists as soon as somebody speaks of it."""
@@ -193,19 +209,26 @@ class ModelProvider:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: one request, one answer."""
         stream = _Stream(writer)
+        self._open.add(reader)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            path, body = await _read_request(reader)
-            if not path.endswith("/chat/completions"):
-                await stream.fail(HTTPStatus.NOT_FOUND, f"There is nothing at {path}.")
-                return
-            asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
-            reply = self.model(asked.model).reply_to(asked)
-            if isinstance(reply, Says | Calls) and not body.get("stream"):
-                if reply.gate is not None:
-                    await reply.gate.passed()
-                await stream.answer(_completion(reply))
-            else:
-                await self._give_unless_hung_up(reply, stream, reader, asked)
+            await self._serve(reader, stream)
+        self._open.discard(reader)
+
+    async def _serve(self, reader: asyncio.StreamReader, stream: "_Stream") -> None:
+        path, body = await _read_request(reader)
+        if not path.endswith("/chat/completions"):
+            await stream.fail(HTTPStatus.NOT_FOUND, f"There is nothing at {path}.")
+            return
+        if not await self._is_let_in(reader):
+            return
+        asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
+        reply = self.model(asked.model).reply_to(asked)
+        if isinstance(reply, Says | Calls) and not body.get("stream"):
+            if reply.gate is not None:
+                await reply.gate.passed()
+            await stream.answer(_completion(reply))
+        else:
+            await self._give_unless_hung_up(reply, stream, reader, asked)
 
     async def _give_unless_hung_up(
         self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader, asked: Asked
@@ -223,6 +246,11 @@ class ModelProvider:
             giving.cancel()
             listening.cancel()
             await asyncio.gather(giving, listening, return_exceptions=True)
+
+    async def _is_let_in(self, reader: asyncio.StreamReader) -> bool:
+        """Wait at the door while it is closed; whether the client is still there then."""
+        await self._taking.wait()
+        return not reader.at_eof()
 
     async def _give(self, reply: Reply, stream: "_Stream") -> None:
         match reply:

@@ -72,6 +72,15 @@ def delivering(patience: Patience) -> ActivityOptions:
     )
 
 
+def looking(timing: Timing, seconds: float) -> ActivityOptions:
+    """For a look at other workflows that may last so many seconds; it changes nothing, and is made again."""
+    return ActivityOptions(
+        start_to_close_timeout=SETTLE_ATTEMPT + timedelta(seconds=seconds),
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+    )
+
+
 def _backoff(timing: Timing) -> RetryPolicy:
     return RetryPolicy(
         initial_interval=timedelta(seconds=timing.retry_initial),

@@ -9,6 +9,7 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
+from domain.contracts import StartSession
 from domain.views import SessionHead
 
 ORG: Final = SearchAttributeKey.for_keyword("PlayheadOrg")
@@ -19,6 +20,31 @@ SUITE: Final = SearchAttributeKey.for_keyword("PlayheadSuite")
 
 ALL: Final = (ORG, AGENT, STATUS, NODE, SUITE)
 """Every search attribute that the Temporal namespace has to know before sessions can start."""
+
+
+def of_session(start: StartSession) -> TypedSearchAttributes:
+    """Those a session starts with. What it keeps up to date begins as it is after the greeting: a change costs an
+    event."""
+    pairs = [
+        SearchAttributePair(ORG, start.organization_id),
+        SearchAttributePair(AGENT, start.agent.id),
+        SearchAttributePair(STATUS, "idle"),
+        SearchAttributePair(NODE, start.definition.start),
+    ]
+    if start.suite_id is not None:
+        pairs.append(SearchAttributePair(SUITE, start.suite_id))
+    return TypedSearchAttributes(pairs)
+
+
+def of_suite(organization_id: str, agent_id: str, suite_id: str) -> TypedSearchAttributes:
+    """Those of a suite, which is found together with its sessions."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(ORG, organization_id),
+            SearchAttributePair(AGENT, agent_id),
+            SearchAttributePair(SUITE, suite_id),
+        ]
+    )
 
 
 def updates_for(head: SessionHead, known: TypedSearchAttributes) -> list[SearchAttributeUpdate[str]]:

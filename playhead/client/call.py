@@ -1,6 +1,6 @@
 """A call of the API as a value: what is sent, how the answer is read, and whether it may be sent twice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -27,7 +27,7 @@ class Call(Generic[Result]):
     method: str
     path: str
     read: Callable[[bytes], Result]
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False

@@ -87,6 +87,12 @@ class InvalidAgentDefinition(ApiProblem):
     codes = ("invalid_agent",)
 
 
+class InvalidSuiteDefinition(ApiProblem):
+    """A suite has faults, or does not fit its agent; `errors` says where. Nothing was started."""
+
+    codes = ("invalid_suite",)
+
+
 class Unauthenticated(ApiProblem):
     """There was no API key, or a wrong one."""
 
@@ -143,6 +149,12 @@ class SessionEnded(ApiProblem):
     """The session has ended and takes no more commands."""
 
     codes = ("session_ended",)
+
+
+class SuiteEnded(ApiProblem):
+    """The suite is over and takes no more commands."""
+
+    codes = ("suite_ended",)
 
 
 class TooLarge(ApiProblem):

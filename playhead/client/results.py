@@ -23,6 +23,7 @@ from api.representations import (
     Usage,
 )
 from api.representations import Session as SessionRepresentation
+from api.suite_forms import RunReport, Suite, SuiteReport, SuiteSummary
 
 __all__ = [
     "Accepted",
@@ -37,8 +38,12 @@ __all__ = [
     "OrganizationUsage",
     "ReplyDelta",
     "ReplyReset",
+    "RunReport",
     "Session",
     "SessionSummary",
+    "Suite",
+    "SuiteReport",
+    "SuiteSummary",
     "Turn",
     "TurnClosed",
     "TurnEvent",

@@ -9,7 +9,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from playhead.client import agent_calls, session_calls, usage_calls
+from playhead.client import agent_calls, session_calls, suite_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
 from playhead.client.events import Event, EventReader, Following
@@ -176,6 +176,17 @@ class Agents(Group):
     get = Carried(agent_calls.get_agent)
 
 
+class Suites(Group):
+    """Simulated callers, many at once: started, looked at, steered and reported."""
+
+    start = Carried(suite_calls.start_suite)
+    list = Listed(suite_calls.list_suites)
+    get = Carried(suite_calls.get_suite)
+    report = Carried(suite_calls.get_report)
+    written_report = Carried(suite_calls.get_written_report)
+    steer = Carried(suite_calls.steer_suite)
+
+
 class Usage(Group):
     """What was used and spent."""
 
@@ -205,6 +216,7 @@ class Playhead:
         carrier = Carrier(self._http, address, retries or Retries(), sleep)
         self.sessions = Sessions(carrier)
         self.agents = Agents(carrier)
+        self.suites = Suites(carrier)
         self.usage = Usage(carrier)
 
     def __enter__(self) -> Self:

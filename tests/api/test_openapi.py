@@ -89,6 +89,11 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /v1/chat/completions",
         "GET /v1/models",
         "GET /v1/models/{model}",
+        "POST /v1/suites",
+        "GET /v1/suites",
+        "GET /v1/suites/{suite_id}",
+        "GET /v1/suites/{suite_id}/report",
+        "POST /v1/suites/{suite_id}/{command}",
         "GET /v1/usage",
         "GET /v1/usage/ledger",
         "GET /healthz",
@@ -183,7 +188,7 @@ def test_the_example_of_an_agent_is_one(document: Json) -> None:
 
 def test_the_error_table_has_the_codes_of_the_contract() -> None:
     table = {
-        400: {"invalid_agent", "invalid_request"},
+        400: {"invalid_agent", "invalid_request", "invalid_suite"},
         401: {"unauthenticated"},
         402: {"quota_exceeded"},
         404: {"not_found"},
@@ -195,7 +200,7 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
             "superseded",
             "turn_not_pending",
         },
-        410: {"session_ended"},
+        410: {"session_ended", "suite_ended"},
         413: {"too_large"},
         422: {"validation_error"},
         429: {"rate_limited", "queue_full"},

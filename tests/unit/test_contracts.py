@@ -12,6 +12,7 @@ from activities.judging import JudgeActivities
 from activities.model import ModelActivities
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
+from activities.suites import SuiteActivities
 from activities.tools import ToolActivities
 from activities.webhooks import WebhookActivities
 from domain.commands import SendMessage
@@ -21,13 +22,16 @@ from playhead.temporal import PayloadConverter
 from tests.unit.contract_forms import CONTRACTS, SNAPSHOT, Json, broken_promises, forms, recorded, says_at_least
 from tests.unit.contract_records import example_records
 from workflows.session import SessionWorkflow
+from workflows.suite import SuiteWorkflow
 from workflows.webhook import DeliverWebhookWorkflow
 
 RECORD = "python -m tests.unit.contract_forms"
 OWNERS = (
     SessionWorkflow,
+    SuiteWorkflow,
     DeliverWebhookWorkflow,
     ModelActivities,
+    SuiteActivities,
     ToolActivities,
     SettlementActivities,
     SimulationActivities,

@@ -13,6 +13,7 @@ from api.agent_text import read_agent
 from api.problems import KINDS
 from domain.scenario import parse_suite
 from playhead.cli import app
+from playhead.cli_simulate import FileOrCommand
 from playhead.environment import COMMAND_LINE_VARIABLES, DOCKER_COMPOSE_VARIABLES
 from playhead.settings import variable_names
 from playhead.settings_table import markdown
@@ -53,6 +54,8 @@ def is_command(words: str) -> bool:
     command: Any = get_command(app)
     given = words.split("#", maxsplit=1)[0].split()
     while given and hasattr(command, "commands"):
+        if isinstance(command, FileOrCommand) and given[0].endswith(".yaml"):
+            given = [command.of_files, *given]
         names = given[0].split("|")
         if names[0].startswith("-"):
             break

@@ -1,0 +1,71 @@
+"""What a suite has done for it: runs written down and recorded, sessions priced, and a look at who has closed."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+
+from activities.heartbeats import heartbeats
+from domain.contracts import session_workflow_id
+from domain.suite_contracts import (
+    AwaitSessionsInput,
+    AwaitSessionsResult,
+    BeginRunInput,
+    NoteSuiteInput,
+    PriceRunInput,
+    RecordRunInput,
+    RunPrice,
+)
+
+if TYPE_CHECKING:
+    from store.suites import SuiteStore
+
+
+class SuiteActivities:
+    """Keeps the record of suites. Everything here may be done twice and counts once."""
+
+    def __init__(self, store: "SuiteStore") -> None:
+        self._store = store
+
+    @activity.defn
+    async def begin_run(self, input: BeginRunInput) -> None:
+        """Write down a run and its session, unless they are there already."""
+        await self._store.begin_run(input)
+
+    @activity.defn
+    async def price_run(self, input: PriceRunInput) -> RunPrice:
+        """What a session has cost so far, to the last model call that was bought for it."""
+        return await self._store.price(input.session_id)
+
+    @activity.defn
+    async def record_run(self, input: RecordRunInput) -> RunPrice:
+        """Write down what came of a run, with what it cost in the end. The first record of a run stays."""
+        return await self._store.record_run(input)
+
+    @activity.defn
+    async def note_suite(self, input: NoteSuiteInput) -> None:
+        """Write down how a suite stands, unless something newer is known."""
+        await self._store.note(input)
+
+    @activity.defn
+    async def await_sessions(self, input: AwaitSessionsInput) -> AwaitSessionsResult:
+        """Wait until one of the sessions has closed, or the time is over; tell all that have by then."""
+        client = activity.client()
+        async with heartbeats():
+            waiting = {asyncio.create_task(_closed(client, session_id)) for session_id in input.session_ids}
+            try:
+                closed, _ = await asyncio.wait(waiting, timeout=input.seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+        return AwaitSessionsResult(closed=tuple(sorted(task.result() for task in closed)))
+
+
+async def _closed(client: Client, session_id: str) -> str:
+    """The session's id, once its workflow has closed, in whatever way and however often it continues as new."""
+    with suppress(WorkflowFailureError):
+        await client.get_workflow_handle(session_workflow_id(session_id)).result()
+    return session_id

@@ -1,0 +1,184 @@
+"""A whole installation in processes of its own, for suites to run on while everything around them is killed."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from sqlalchemy import func, select
+
+from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from store.database import Database
+from store.keys import KeyStore
+from store.schema import upgrade
+from store.suites import StoredSuite, SuiteStore
+from store.tables import ledger, steps
+from tests.e2e.processes import CHECKOUT, environment_of
+from tests.provider import ModelProvider
+from tests.waiting import eventually
+
+ORGANIZATION = "org_suites"
+PATIENCE = 120.0
+"""Seconds that something may take on a machine that has other things to do."""
+WORKERS = 2
+CLI = ("-c", "from playhead.cli import main; main()")
+
+
+class Process:
+    """One process of the installation: killed without a word, and started again."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it, or start it again."""
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=dying_with_parent(),
+            )
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, and wait until it is gone."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    async def ended(self) -> int:
+        """Its exit status, once it ends by itself."""
+        assert self._process is not None
+        async with asyncio.timeout(PATIENCE):
+            return await self._process.wait()
+
+    @property
+    def log_file(self) -> Path:
+        """What it has written, in all its lives."""
+        return self._folder / f"{self.name}.log"
+
+
+@dataclass
+class SuiteStack:
+    """Temporal and a store, which stay; workers and an API, which are killed; and the provider of the agent's model."""
+
+    folder: Path
+    database: Database
+    provider: ModelProvider
+    environment: Mapping[str, str]
+    workers: list[Process] = field(default_factory=list)
+    api: Process | None = None
+
+    @property
+    def suites(self) -> SuiteStore:
+        """Suites as the store has them: what is seen of them while no API lives."""
+        return SuiteStore(self.database)
+
+    def command(self, name: str, *arguments: str) -> Process:
+        """A command of a person, as a process that is not started yet."""
+        return Process(name, [*CLI, *arguments], self.environment, self.folder)
+
+    async def start(self) -> None:
+        """Start what is killed later."""
+        self.workers = [
+            Process(f"worker-{number}", ["-m", "tests.e2e.impatient_worker"], self.environment, self.folder)
+            for number in range(WORKERS)
+        ]
+        self.api = self.command("api", "api")
+        await asyncio.gather(*(each.start() for each in (*self.workers, self.api)))
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Wait until the API answers."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+
+            async def answers() -> bool:
+                with suppress(httpx.TransportError):
+                    return (await http.get(f"{self.environment['PLAYHEAD_API_URL']}/readyz")).is_success
+                return False
+
+            await eventually(answers, within=PATIENCE)
+
+    async def kill_workers(self, model: str) -> None:
+        """Kill every worker, while no reply of this model is on its way to be saved.
+
+        What the provider has answered is saved by then, and what it has not is cut off: so its journal and the ledger
+        must agree to the last call.
+        """
+        self.provider.hold()
+        journal = self.provider.model(model).journal
+        await eventually(lambda: self._is_saved(model, len(journal)), within=PATIENCE)
+        await asyncio.gather(*(worker.kill() for worker in self.workers))
+        await eventually(self._nobody_waits, within=PATIENCE)
+        self.provider.release()
+
+    async def start_workers(self) -> None:
+        """Start the workers again."""
+        await asyncio.gather(*(worker.start() for worker in self.workers))
+
+    async def newest(self) -> StoredSuite | None:
+        """The suite that was started last."""
+        page = await self.suites.list(ORGANIZATION, limit=1)
+        return page.items[0] if page.items else None
+
+    async def billed(self, suite_id: str, model: str) -> tuple[int, int]:
+        """How many requests to a model the suite was billed for, and for how many tokens."""
+        rows = select(ledger.c.usage).where(ledger.c.suite_id == suite_id)
+        usages = await self.database.read(lambda connection: connection.execute(rows).scalars().all())
+        of_model = [used for usage in usages for name, used in usage["llm"].items() if name.endswith(f":{model}")]
+        return sum(used["requests"] for used in of_model), sum(used["total_tokens"] for used in of_model)
+
+    async def _is_saved(self, model: str, replies: int) -> bool:
+        saved = select(func.count()).where(steps.c.model == f"openai-chat:{model}")
+        return await self.database.read(lambda connection: connection.execute(saved).scalar_one()) == replies
+
+    async def _nobody_waits(self) -> bool:
+        return self.provider.waiting == 0
+
+
+@asynccontextmanager
+async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[SuiteStack]:
+    """An installation in a folder; everything has ended when the block is left."""
+    place = Place(folder, free_port(), free_port())
+    api_port = free_port()
+    async with AsyncExitStack() as opened:
+        url = f"sqlite:///{folder / 'playhead.db'}"
+        database = await opened.enter_async_context(aclosing(Database.open(url)))
+        await upgrade(database)
+        _, secret = await KeyStore(database).create(ORGANIZATION, "suites")
+        await opened.enter_async_context(temporal_server(place))
+        environment = {
+            **environment_of(folder),
+            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "OPENAI_API_KEY": "a key of the tests",
+            "OPENAI_BASE_URL": provider.base_url,
+            "PLAYHEAD_API_KEY": secret,
+            "PLAYHEAD_API_PORT": str(api_port),
+            "PLAYHEAD_API_URL": f"http://{LOOPBACK}:{api_port}",
+            "PLAYHEAD_DATABASE_URL": url,
+            "PLAYHEAD_HEARTBEAT_SECONDS": "8",
+            "PLAYHEAD_LOG_LEVEL": "warning",
+            "PLAYHEAD_MODEL": "demo",
+            "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",
+            "TEMPORAL_ADDRESS": place.address,
+        }
+        stack = SuiteStack(folder, database, provider, environment)
+        try:
+            await stack.start()
+            yield stack
+        finally:
+            await asyncio.gather(*(each.kill() for each in (*stack.workers, stack.api) if each))
