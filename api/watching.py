@@ -70,6 +70,8 @@ class Watching:
                 if joined.is_closed or watch.is_closed:
                     return
                 if not await watch.news(within=self._heartbeat_seconds):
+                    if await self._is_erased(session):
+                        return
                     yield HEARTBEAT
 
     async def _tail(self, session: StoredSession, telling: Telling, watch: Watch) -> AsyncIterator[tuple[bytes, bool]]:
@@ -93,6 +95,9 @@ class Watching:
             return Joined(after, None, is_closed)
         start = await self._log.first_start(session.id, snapshot.pending_ids)
         return Joined(min(length, start - 1) if start else length, snapshot, is_closed)
+
+    async def _is_erased(self, session: StoredSession) -> bool:
+        return session.id not in await self._log.lengths([session.id])
 
     async def _is_over(self, session: StoredSession, position: int) -> bool:
         completed_at = await self._log.completed_at(session.id)

@@ -15,6 +15,7 @@ from tests.api.agents import library
 from tests.api.conftest import PRICED, quick_settings
 from tests.api.desk import Caller, Desk, Json, done, problem, serving
 from tests.api.endings import is_known
+from tests.api.stream import watching
 from tests.provider import Gate, Says, ScriptedModel
 from tests.waiting import eventually
 
@@ -118,6 +119,44 @@ async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_k
     assert (await spent(caller))[-1] == late["cost"]["total"]
     assert await tables_with(desk.database, WORDS) == set()
     problem(await caller.get(f"/v1/sessions/{session_id}"), 404, "not_found")
+
+
+async def test_who_watches_an_erased_session_is_told_nothing_more(desk: Desk, caller: Caller) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    quickly = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    async with (
+        serving(quickly, desk.client, desk.database) as elsewhere,
+        elsewhere.caller(caller.organization) as watcher,
+        watching(watcher, session_id) as stream,
+    ):
+        await stream.until("snapshot")
+        await erase(caller, session_id)
+        assert await stream.rest() == []
+
+
+async def test_a_session_and_the_one_it_was_forked_from_are_erased_without_each_other(
+    desk: Desk, caller: Caller, scripted: Callable[..., ScriptedModel]
+) -> None:
+    model = scripted(Says(WORDS), Says("Still there."), Says("And here."))
+    await caller.push(library(model.string))
+    source = (await caller.open("library"))["id"]
+    await caller.say(source, "Hello")
+    forks = [done(await caller.post(f"/v1/sessions/{source}/fork"), 201)["id"] for _ in range(2)]
+    paid = await caller.recorded(source, turns=2)
+
+    await erase(caller, forks[0])
+    assert await caller.items("/v1/usage/ledger", session=forks[0]) == [], "what it shared was paid for elsewhere"
+    await erase(caller, source)
+    assert await caller.items("/v1/usage/ledger", session=source) == paid
+
+    going_on = await caller.say(forks[1], "Are you there?")
+    assert [turn["assistant_message"]["text"] for turn in going_on["turns"][1:]] == [WORDS, "Still there."]
+    assert ("assistant", WORDS) in model.journal[-1].conversation
+    await caller.recorded(forks[1], turns=1)
+    await erase(caller, forks[1])
+    assert await tables_with(desk.database, WORDS) == set()
 
 
 async def test_an_erasure_that_was_broken_off_is_completed_by_the_next_one(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from domain.webhook_contracts import WebhookTarget
 from playhead.example_agents import example_agents
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
 from tests.replay.caller_stories import caller_fails, simulated_caller
@@ -164,6 +165,14 @@ async def batched_settlement(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
+async def reported_end(stage: Stage, _provider: ModelProvider) -> Session:
+    """A session whose end is reported, to a receiver that never takes the report."""
+    session = await stage.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY"))
+    await session.end()
+    await session.handle.result()
+    return session
+
+
 SCENARIOS = {
     "three-turns": Scenario(three_turns),
     "rewind-and-branch": Scenario(rewind_and_branch),
@@ -178,6 +187,7 @@ SCENARIOS = {
     "variables": Scenario(variables),
     "approvals": Scenario(approvals),
     "pre-call-fetch": Scenario(fetched_before_the_opening, events_per_run=40),
+    "reported-end": Scenario(reported_end),
     "simulated-caller": Scenario(simulated_caller, events_per_run=60),
     "caller-fails": Scenario(caller_fails),
 }

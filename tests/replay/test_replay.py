@@ -65,6 +65,7 @@ def test_the_histories_take_every_path() -> None:
     }
     assert happened >= {
         "ACTIVITY_TASK_FAILED",
+        "CHILD_WORKFLOW_EXECUTION_STARTED",
         "TIMER_CANCELED",
         "TIMER_FIRED",
         "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
