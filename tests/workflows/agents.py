@@ -59,11 +59,13 @@ def limited(
     inactivity_seconds: int | None = None,
     max_turns: int | None = None,
     max_cost_usd: str | None = None,
+    deadline_seconds: int | None = None,
 ) -> AgentDefinition:
     """The same agent with other limits."""
     limits = {
         "inactivity_seconds": inactivity_seconds,
         "max_turns": max_turns,
+        "deadline_seconds": deadline_seconds,
         "max_cost_usd": Decimal(max_cost_usd) if max_cost_usd else None,
     }
     given = {name: limit for name, limit in limits.items() if limit is not None}

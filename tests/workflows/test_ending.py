@@ -4,13 +4,30 @@ from collections.abc import Callable
 
 from temporalio.api.enums.v1 import EventType
 
-from tests.provider import Gate, Refuses, Says, ScriptedModel
+from domain.agent import parse_definition
+from domain.extraction import RECORD_TOOL
+from store.sessions import SessionStore
+from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.agents import limited
-from tests.workflows.stage import PRICED, Session, Stage, spoken, types_of
+from tests.workflows.stage import ORGANIZATION, PRICED, Session, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
+ASKING = parse_definition(
+    {
+        "name": "asking",
+        "start": "desk",
+        "nodes": {
+            "desk": {
+                "prompt": "Find out which title is wanted.",
+                "greeting": "Good morning.",
+                "extract": [{"name": "title"}, {"name": "copies", "type": "number"}],
+            }
+        },
+    }
+)
+"""Wants to know two things, and never leaves its node."""
 TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
 TIMER_FIRED = EventType.EVENT_TYPE_TIMER_FIRED
 
@@ -94,6 +111,60 @@ async def test_a_session_without_company_ends_once_and_activity_puts_that_off(st
     assert await fired_for(left, seconds=5) == 1
     assert ((await left.status()).updated_at - opened).total_seconds() >= 5.0
     assert not (await busy.status()).is_completed
+
+
+async def test_a_session_ends_at_its_deadline_whoever_speaks(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    session = await stage.open(limited(deadline_seconds=5), model=scripted(Says("Too late.", gate=gate)).string)
+    pending = await session.say("Hello", wait=False)
+    await gate.reached()
+
+    async def has_ended() -> bool:
+        return (await session.status()).is_completed
+
+    await eventually(has_ended)
+    head = await session.status()
+    assert head.completion_reason == "deadline"
+    assert (head.updated_at - head.created_at).total_seconds() >= 5.0
+    gate.open()
+    assert (await session.handle.result()).completion_reason == "deadline"
+    [_, stored] = await session.stored_turns(pending.turn.id)
+    assert spoken(stored) == "Too late.", "what was bought is kept"
+
+
+async def test_variables_are_read_when_a_session_is_ended_from_outside(stage: Stage, scripted: Scripted) -> None:
+    model = scripted(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
+    session = await stage.open(ASKING, model=model.string)
+    await session.say("I would like Emma, two of it")
+    head = await session.end()
+    assert head.gathered_context == {}, "the end does not wait for it"
+    await session.handle.result()
+    stored = await SessionStore(stage.database).find(ORGANIZATION, session.id)
+    assert stored is not None
+    assert stored.head is not None
+    assert stored.head.gathered_context == {"title": "Emma", "copies": 2}
+    assert stored.head.usage.requests == 2
+    last = (await session.stored_turns(head.head_turn_id))[-1]
+    assert types_of(last)[-2:] == ["session_end", "variables_extracted"]
+    rows = await stage.ledger(session)
+    assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 1), ("extraction", 1)]
+
+
+async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(ASKING, model=scripted(Says("Which title?"), Refuses(401)).string)
+    await session.say("I would like Emma")
+    head = await session.end()
+    assert (await session.handle.result()).completion_reason == "user_hangup"
+    last = (await session.stored_turns(head.head_turn_id))[-1]
+    assert last.events[-1].payload["error"]
+
+
+async def test_nothing_is_read_from_a_conversation_in_which_nobody_spoke(stage: Stage, scripted: Scripted) -> None:
+    model = scripted()
+    session = await stage.open(ASKING, model=model.string)
+    await session.end()
+    await session.handle.result()
+    assert model.journal == []
 
 
 async def fired_for(session: Session, *, seconds: int) -> int:
