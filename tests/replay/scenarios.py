@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from domain.webhook_contracts import WebhookTarget
 from playhead.example_agents import example_agents
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.replay.branching_stories import branching, deadline, last_look, stopping
 from tests.replay.caller_stories import caller_fails, simulated_caller
 from tests.replay.changed_session import ChangedSession
 from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
@@ -190,6 +191,10 @@ SCENARIOS = {
     "reported-end": Scenario(reported_end),
     "simulated-caller": Scenario(simulated_caller, events_per_run=60),
     "caller-fails": Scenario(caller_fails),
+    "branching": Scenario(branching),
+    "stopping": Scenario(stopping),
+    "last-look": Scenario(last_look),
+    "deadline": Scenario(deadline),
 }
 """Histories that every later version of the code has to replay."""
 

@@ -52,6 +52,21 @@ WANDERER = parse_definition(
 )
 """Leads in a circle; a turn may take four model calls."""
 
+ASKING = parse_definition(
+    {
+        "name": "asking",
+        "start": "desk",
+        "nodes": {
+            "desk": {
+                "prompt": "Find out which title is wanted.",
+                "greeting": "Good morning.",
+                "extract": [{"name": "title"}, {"name": "copies", "type": "number"}],
+            }
+        },
+    }
+)
+"""Wants to know two things, and never leaves its node."""
+
 
 def limited(
     definition: AgentDefinition = CLERK,

@@ -4,30 +4,15 @@ from collections.abc import Callable
 
 from temporalio.api.enums.v1 import EventType
 
-from domain.agent import parse_definition
 from domain.extraction import RECORD_TOOL
 from store.sessions import SessionStore
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
-from tests.workflows.agents import limited
+from tests.workflows.agents import ASKING, limited
 from tests.workflows.stage import ORGANIZATION, PRICED, Session, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
-ASKING = parse_definition(
-    {
-        "name": "asking",
-        "start": "desk",
-        "nodes": {
-            "desk": {
-                "prompt": "Find out which title is wanted.",
-                "greeting": "Good morning.",
-                "extract": [{"name": "title"}, {"name": "copies", "type": "number"}],
-            }
-        },
-    }
-)
-"""Wants to know two things, and never leaves its node."""
 TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
 TIMER_FIRED = EventType.EVENT_TYPE_TIMER_FIRED
 

@@ -1,0 +1,90 @@
+"""Conversations that take another way or are stopped, whose histories are kept."""
+
+from domain.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
+from domain.contracts import message_update_id
+from domain.extraction import RECORD_TOOL
+from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.waiting import eventually
+from tests.workflows.agents import ASKING, limited
+from tests.workflows.stage import Session, Stage
+from workflows.session import SessionWorkflow
+
+
+async def branching(stage: Stage, provider: ModelProvider) -> Session:
+    """A turn edited, regenerated after a failure, the greeting regenerated, and a branch restored."""
+    model = provider.model("branching")
+    model.script(Says("Two."), Says("Three."), Refuses(400), Says("Four."))
+    session = await stage.open(model=model.string)
+    first = await session.say("2")
+    await edited(session, first.turn.id, "3")
+    failed = await session.say("4")
+    await regenerated(session, failed.turn.id)
+    await regenerated(session, (await session.timeline()).turns[0].id)
+    branch = (await session.timeline()).discarded_branches[-1]
+    await session.handle.execute_update(SessionWorkflow.restore, RestoreBranch(branch_id=branch.id))
+    await session.say("5")
+    await session.at_rest()
+    return session
+
+
+async def stopping(stage: Stage, provider: ModelProvider) -> Session:
+    """Replies cancelled, interrupted by an update and by a signal, rolled back, and edited away while they come."""
+    gates = [Gate() for _ in range(5)]
+    model = provider.model("stopping")
+    model.script(*(Says(f"Story {number} begins here.", gate=gate) for number, gate in enumerate(gates)))
+    session = await stage.open(model=model.string)
+    await session.say("Tell me", wait=False)
+    await gates[0].reached()
+    await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
+    await session.say("Another", wait=False)
+    await gates[1].reached()
+    await session.say("And another", on_busy="interrupt", wait=False)
+    await gates[2].reached()
+    await session.handle.signal("user_message", {"text": "No, this", "on_busy": "rollback"})
+    await gates[3].reached()
+    await session.handle.signal("user_message", {"text": "Or this", "on_busy": "interrupt"})
+    await gates[4].reached()
+    pending = (await session.timeline()).turns[-1]
+    await edited(session, pending.id, "At last")
+    await session.at_rest()
+    return session
+
+
+async def last_look(stage: Stage, provider: ModelProvider) -> Session:
+    """A session that is ended from outside at a node with variables, which are read then."""
+    model = provider.model("last-look")
+    model.script(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
+    session = await stage.open(ASKING, model=model.string)
+    await session.say("Emma, two of it")
+    await session.end()
+    await session.handle.result()
+    return session
+
+
+async def deadline(stage: Stage, provider: ModelProvider) -> Session:
+    """A session whose time is up while a reply is pending."""
+    gate = Gate()
+    model = provider.model("deadline")
+    model.script(Says("Too late.", gate=gate))
+    session = await stage.open(limited(deadline_seconds=5), model=model.string)
+    await session.say("Hello", wait=False)
+    await eventually(lambda: _is_over(session))
+    gate.open()
+    await session.handle.result()
+    return session
+
+
+async def edited(session: Session, turn_id: str, text: str) -> None:
+    """Say something else in a turn, and wait for the answer."""
+    command = EditMessage(turn_id=turn_id, text=text, message_id=f"edit-{turn_id}")
+    await session.handle.execute_update(SessionWorkflow.edit, command, id=message_update_id(command))
+
+
+async def regenerated(session: Session, turn_id: str) -> None:
+    """Have a turn answered again."""
+    command = Regenerate(turn_id=turn_id, message_id=f"again-{turn_id}")
+    await session.handle.execute_update(SessionWorkflow.regenerate, command, id=message_update_id(command))
+
+
+async def _is_over(session: Session) -> bool:
+    return (await session.status()).is_completed
