@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from tests.api.desk import Caller
 
 Json = dict[str, Any]  # Any: what another program wrote
@@ -23,10 +21,10 @@ class Event:
 
 
 class Stream:
-    """The events of an answer, one by one. `comments` are those that came so far."""
+    """The events that lines of text are, one by one. `comments` are those that came so far."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._lines = response.aiter_lines()
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        self._lines = lines
         self.comments: list[str] = []
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -68,7 +66,7 @@ async def watching(caller: Caller, session_id: str, *, after: int | None = None)
             await response.aread()
         assert response.status_code == 200, response.text
         assert response.headers["content-type"].startswith("text/event-stream")
-        yield Stream(response)
+        yield Stream(response.aiter_lines())
 
 
 @asynccontextmanager
@@ -80,7 +78,7 @@ async def saying(caller: Caller, session_id: str, text: str, **fields: object) -
         if response.status_code != 200:
             await response.aread()
         assert response.status_code == 200, response.text
-        yield Stream(response)
+        yield Stream(response.aiter_lines())
 
 
 def types_of(events: list[Event]) -> list[str]:
