@@ -1,9 +1,10 @@
 """The rules of a suite under way: which run starts next, what it may cost, when it is over, and what came of it.
 
 Money is held, not hoped for: a run starts only when the most that it can cost fits in what is left of the budget.
-That most is its session's limit, and two model calls more: the one that crosses the limit, since nobody knows the
-price of a reply before it is bought, and the judge's. A run that does not fit waits until others have been judged and
-give back what they did not use. A run that does not fit although none is under way gets what is left, alone.
+That most is its session's limit, the exchange that crosses it (a limit is looked at between a reply and the next line,
+and nobody knows the price of either before it is bought), and the judge. Both are taken to be as dear as the dearest
+so far. A run that does not fit waits until others have been judged and give back what they did not use. A run that does
+not fit although none is under way gets what is left, alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,8 @@ SuiteStatus = Literal["running", "paused", "completed", "cancelled"]
 
 FAIR_SHARES = 2
 """A run without a cost limit of its own may use so many times its equal share of the budget."""
-CALLS_PAST_LIMIT = 2
-"""Model calls that a run may buy after its session's limit: the one that crosses it, and the judge's."""
+PURCHASES_PAST_LIMIT = 2
+"""What a run may buy after its session has come to its limit: the exchange that crosses it, and the judge."""
 
 
 class Run(Durable):
@@ -61,7 +62,7 @@ class SuiteState(Durable):
     """What a suite keeps while it goes on, also through continue-as-new.
 
     `started` counts the runs that were taken from the plan, `under_way` holds by session id those that have no
-    verdict yet. `largest_call` is what the dearest model call so far has cost.
+    verdict yet. `largest_call` is what the dearest exchange so far has cost, or the dearest judge.
     """
 
     started: int = 0
@@ -114,12 +115,13 @@ def next_start(state: SuiteState, suite: Suite, plan: tuple[Run, ...], limit: De
     if suite.budget_usd is None or limit is None:
         return Started(run=run, limit=limit)
     left = suite.budget_usd - state.spent - state.held
-    # Before any call has a price, one may cost as much as the whole session may.
-    most = limit + CALLS_PAST_LIMIT * (limit if state.largest_call is None else state.largest_call)
+    # Before anything has a price, an exchange may cost as much as the whole session may.
+    dearest = limit if state.largest_call is None else state.largest_call
+    most = limit + PURCHASES_PAST_LIMIT * dearest
     if most <= left:
         return Started(run=run, limit=limit, held=most)
-    if left > 0 and not state.under_way:
-        return Started(run=run, limit=min(limit, left), held=left)
+    if not state.under_way and not is_exhausted(state, suite):
+        return Started(run=run, limit=min(limit, _left_alone(state, suite.budget_usd)), held=left)
     return None
 
 
@@ -183,8 +185,8 @@ def is_over(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> bool:
 
 
 def is_exhausted(state: SuiteState, suite: Suite) -> bool:
-    """Whether the budget is used up."""
-    return suite.budget_usd is not None and state.spent >= suite.budget_usd
+    """Whether what is left would not pay for an exchange and a judge."""
+    return suite.budget_usd is not None and _left_alone(state, suite.budget_usd) <= 0
 
 
 def status_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> SuiteStatus:
@@ -228,6 +230,11 @@ def outcome_of_scenario(tally: Tally, planned: int, min_pass_rate: float) -> Out
     if tally.passed >= wanted:
         return "passed"
     return "failed" if planned - tally.failed < wanted else "inconclusive"
+
+
+def _left_alone(state: SuiteState, budget: Decimal) -> Decimal:
+    """The limit of a run that has the rest of the budget to itself."""
+    return budget - state.spent - PURCHASES_PAST_LIMIT * (state.largest_call or Decimal(0))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -80,7 +80,7 @@ class PriceRunInput(Durable):
 
 
 class RunPrice(Durable):
-    """What a session has cost by its saved steps, and the dearest model call among them."""
+    """What a session has cost by its saved steps, and the dearest exchange (or judge) among them."""
 
     cost: Money
     largest_call: Money | None = None

@@ -86,7 +86,12 @@ _RUNS = (
     .where(runs.c.suite_id == bindparam("suite_id"))
     .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
 )
-_REPLIES = select(steps.c.reply).where(steps.c.session_id == bindparam("session_id"))
+# A session that was forked has its source's steps too, which were paid for there and before it began.
+_REPLIES = (
+    select(steps.c.turn_id, steps.c.node_id, steps.c.reply)
+    .join(sessions, sessions.c.id == steps.c.session_id)
+    .where(steps.c.session_id == bindparam("session_id"), steps.c.created_at >= sessions.c.created_at)
+)
 _TURNS = select(func.count()).select_from(turns).where(turns.c.session_id == bindparam("session_id"))
 _RECORD = (
     update(runs)
@@ -192,7 +197,7 @@ class SuiteStore:
         """Write down what came of a run, unless that was done before, and tell what it has cost."""
 
         def work(connection: Connection) -> RunPrice:
-            bought = _replies(connection, done.session_id)
+            bought = _purchases(connection, done.session_id)
             values = {
                 "of_suite": done.suite_id,
                 "of_scenario": done.run.scenario,
@@ -201,7 +206,7 @@ class SuiteStore:
                 "new_verdict": done.verdict.model_dump_json(),
                 "new_error": done.error,
                 "new_turns": connection.execute(_TURNS, {"session_id": done.session_id}).scalar_one(),
-                "new_cost": merge_costs(reply.cost for reply in bought).model_dump_json(),
+                "new_cost": merge_costs(each.cost for each in bought).model_dump_json(),
                 "new_ended_at": done.at,
             }
             connection.execute(_RECORD, values)
@@ -211,7 +216,7 @@ class SuiteStore:
 
     async def price(self, session_id: str) -> RunPrice:
         """What a session has cost by its saved steps: also what was not settled yet."""
-        return await self._database.read(lambda connection: _price(_replies(connection, session_id)))
+        return await self._database.read(lambda connection: _price(_purchases(connection, session_id)))
 
     async def note(self, noted: NoteSuiteInput) -> None:
         """Write down how a suite stands, unless something newer is known."""
@@ -224,15 +229,32 @@ class SuiteStore:
         await self._database.write(lambda connection: connection.execute(_NOTE, values).close(), one_by_one=True)
 
 
-def _replies(connection: Connection, session_id: str) -> list[ModelReply]:
-    found = connection.execute(_REPLIES, {"session_id": session_id}).scalars()
-    return [ModelReply.model_validate_json(reply) for reply in found]
+@dataclass(frozen=True, slots=True)
+class _Bought:
+    """What was bought under one id: the steps of a turn, of a caller's line or of a judgement."""
+
+    node_id: str
+    cost: Cost
 
 
-def _price(bought: Sequence[ModelReply]) -> RunPrice:
+def _purchases(connection: Connection, session_id: str) -> list[_Bought]:
+    found: dict[str, _Bought] = {}
+    for turn_id, node_id, reply in connection.execute(_REPLIES, {"session_id": session_id}):
+        cost = ModelReply.model_validate_json(reply).cost
+        before = found.get(turn_id)
+        found[turn_id] = _Bought(node_id, merge_costs([before.cost, cost]) if before else cost)
+    return list(found.values())
+
+
+def _price(bought: Sequence[_Bought]) -> RunPrice:
+    """The sum, and the dearest exchange: the dearest line with the dearest reply. A judge counts like an exchange."""
+    dearest = {kind: Decimal(0) for kind in ("caller", "judge", "reply")}
+    for each in bought:
+        kind = each.node_id if each.node_id in dearest else "reply"
+        dearest[kind] = max(dearest[kind], each.cost.total)
     return RunPrice(
-        cost=merge_costs(reply.cost for reply in bought).total,
-        largest_call=max((reply.cost.total for reply in bought), default=None),
+        cost=merge_costs(each.cost for each in bought).total,
+        largest_call=max(dearest["caller"] + dearest["reply"], dearest["judge"]) if bought else None,
     )
 
 
