@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from playhead.cli_agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson
+from playhead.cli_agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson, complete_agents
 from playhead.failures import FINDING, USAGE, CommandFailed
 
 if TYPE_CHECKING:
@@ -214,6 +214,41 @@ def resume(suite: SuiteId) -> None:
 def cancel(suite: SuiteId) -> None:
     """Start no more conversations of a suite, and end those under way."""
     _steer(suite, "cancel")
+
+
+@app.command()
+def fork(
+    suite: SuiteId,
+    scenario: Annotated[str, typer.Argument(help="Id of the scenario.")],
+    *,
+    turn: Annotated[str, typer.Option(help="Go on after this turn: its number from 1, or its id.")],
+    repeat: Annotated[int, typer.Option(help="Which repeat of the scenario.", min=1)] = 1,
+    agent: Annotated[
+        str | None, typer.Option(help="Go on with this agent, or with agent@version.", autocompletion=complete_agents)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Go on with this model.")] = None,
+) -> None:
+    """Take a conversation up again at a turn, with another agent version or model, and the same caller."""
+    from playhead.cli_api import calling_api
+    from playhead.forking_runs import followed, go_on, run_of, turn_of
+    from playhead.rendering import note, show_turn
+
+    with calling_api() as api:
+        run = run_of(api, suite, scenario, repeat)
+        chosen = turn_of(api, run.session_id, turn)
+        forked, caller = go_on(api, api.sessions.get(run.session_id), chosen, agent=agent, model=model)
+        note(f"{forked.id} goes on from turn {chosen.index + 1} of {run.session_id}.")
+        if caller is None:
+            note(f"It has no simulated caller. Talk to it: playhead chat --session {forked.id}")
+            return
+        try:
+            for each in followed(api, forked.id, chosen.index + 1):
+                show_turn(each)
+        except KeyboardInterrupt:
+            note(f"\nThe conversation goes on: playhead sessions show {forked.id}")
+            raise typer.Exit(DETACHED) from None
+        ended = api.sessions.get(forked.id)
+        sys.stdout.write(f"\n{ended.id} has ended: {ended.completion_reason}\n")
 
 
 def _steer(suite: str, command: Literal["pause", "resume", "cancel"]) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from playhead.client import agent_calls, session_calls, suite_calls, usage_calls
+from playhead.client import agent_calls, session_calls, simulation_calls, suite_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
 from playhead.client.events import Event, EventReader, Following
@@ -164,6 +164,8 @@ class Sessions(Group):
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)
     decide = Carried(session_calls.decide)
+    fork = Carried(simulation_calls.fork_session)
+    set_simulator = Carried(simulation_calls.set_simulator)
     end = Carried(session_calls.end_session)
     erase = Carried(session_calls.erase_session)
 
