@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
 from domain.contracts import session_workflow_id
@@ -13,26 +14,45 @@ from domain.suite_contracts import (
     AwaitSessionsInput,
     AwaitSessionsResult,
     BeginRunInput,
+    BeginRunResult,
     NoteSuiteInput,
     PriceRunInput,
     RecordRunInput,
     RunPrice,
 )
+from domain.timeline import fork
 
 if TYPE_CHECKING:
+    from store.histories import Histories
     from store.suites import SuiteStore
 
 
 class SuiteActivities:
     """Keeps the record of suites. Everything here may be done twice and counts once."""
 
-    def __init__(self, store: "SuiteStore") -> None:
+    def __init__(self, store: "SuiteStore", histories: "Histories") -> None:
         self._store = store
+        self._histories = histories
 
     @activity.defn
-    async def begin_run(self, input: BeginRunInput) -> None:
-        """Write down a run and its session, unless they are there already."""
-        await self._store.begin_run(input)
+    async def begin_run(self, input: BeginRunInput) -> BeginRunResult:
+        """Write down a run and its session, unless they are there already, and tell the past it goes on from.
+
+        Fails for good, with type `not_found`, when that past is not recorded (any more). The run stands by then.
+        """
+        if input.history is None:
+            await self._store.begin_run(input)
+            return BeginRunResult()
+        past = await self._histories.past(input.organization_id, input.history)
+        await self._store.begin_run(input, past)
+        if past is None:
+            raise ApplicationError(
+                f"The session {input.history.session} that the scenario goes on from is not recorded.",
+                type="not_found",
+                non_retryable=True,
+            )
+        timeline = fork(past.turns, past.session_id, at=input.at)
+        return BeginRunResult(timeline=timeline, initial_context=past.initial_context)
 
     @activity.defn
     async def price_run(self, input: PriceRunInput) -> RunPrice:

@@ -34,6 +34,7 @@ from store.database import Database
 from store.erasure import ErasureStore
 from store.event_log import EventLog
 from store.forks import ForkStore
+from store.histories import Histories
 from store.keys import KeyStore
 from store.ledger import LedgerStore
 from store.live_hub import LiveHub
@@ -107,6 +108,7 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
         suite_store,
         agents,
         budgets,
+        Histories(sessions),
         task_queue=settings.task_queue,
         model=settings.model,
         timing=settings.timing(),

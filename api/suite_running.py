@@ -18,6 +18,7 @@ from domain.scenario_fit import faults_against
 from domain.suite import SuiteProgress, plan_of
 from domain.suite_contracts import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
 from store.agents import AgentStore, StoredAgent
+from store.histories import Histories
 from store.identifiers import derived_id, new_id
 from store.suites import NewSuite, StoredSuite, SuiteStore
 from workflows import search_attributes
@@ -40,6 +41,7 @@ class Suites:
         suites: SuiteStore,
         agents: AgentStore,
         budgets: Budgets,
+        histories: Histories,
         *,
         task_queue: str,
         model: str,
@@ -50,6 +52,7 @@ class Suites:
         self._suites = suites
         self._agents = agents
         self._budgets = budgets
+        self._histories = histories
         self._task_queue = task_queue
         self._model = model
         self._timing = timing
@@ -108,10 +111,26 @@ class Suites:
         agent = await self._agents.find(organization_id, suite.agent_name, suite.agent_version)
         if agent is None:
             raise not_found("agent", suite.agent)
-        faults = faults_against(suite, agent.definition)
+        faults = (*faults_against(suite, agent.definition), *await self._faulty_histories(suite, agent))
         if faults:
             raise invalid_suite(faults)
         return agent
+
+    async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[Fault]:
+        """Recorded sessions to go on from that are not there, or at a node that the agent does not have."""
+        faults = []
+        for index, scenario in enumerate(suite.scenarios):
+            if scenario.history is None:
+                continue
+            past = await self._histories.past(agent.organization_id, scenario.history)
+            left = next((turn.checkpoint for turn in reversed(past.turns) if turn.checkpoint), None) if past else None
+            place = f"scenarios[{index}].history"
+            if past is None:
+                faults.append(Fault(place=place, message="there is no such session, or no such turn in it"))
+            elif left is not None and left.node_id not in agent.definition.nodes:
+                message = f"the conversation stands at {left.node_id}, a node that the agent does not have"
+                faults.append(Fault(place=place, message=message))
+        return faults
 
     async def _pinned(self, suite: StoredSuite, agent: StoredAgent) -> PinnedAgent:
         """The version that the suite was written down with: not the newest, when this call repeats an earlier one."""

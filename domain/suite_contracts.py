@@ -10,8 +10,9 @@ from pydantic import JsonValue
 from domain.agent import AgentDefinition
 from domain.contracts import AgentRef, StartSession, Timing
 from domain.durable import Durable
-from domain.scenario import Scenario, Suite
+from domain.scenario import RecordedStart, Scenario, Suite
 from domain.suite import Run, Started, SuiteState, SuiteStatus
+from domain.tree import Timeline
 from domain.usage import Money
 from domain.verdicts import Outcome, Verdict
 
@@ -55,7 +56,8 @@ class SuiteResult(Durable):
 class BeginRunInput(Durable):
     """A run whose session is about to be started: it is written down first, so that its turns can be recorded.
 
-    `name`, `model`, `initial_context` and `simulator` are what the session's record shows.
+    `name`, `model`, `initial_context` and `simulator` are what the session's record shows; `history` is a recorded
+    session that it goes on from.
     """
 
     suite_id: str
@@ -69,7 +71,21 @@ class BeginRunInput(Durable):
     model: str
     initial_context: dict[str, JsonValue] = {}
     simulator: dict[str, JsonValue] | None = None
+    history: RecordedStart | None = None
     at: datetime
+
+
+class BeginRunResult(Durable):
+    """The past that a run goes on from, if its scenario names one, and what the session of that past began with."""
+
+    timeline: Timeline | None = None
+    initial_context: dict[str, JsonValue] = {}
+
+    def given_to(self, session: StartSession) -> StartSession:
+        """The session of the run, with its past."""
+        if self.timeline is None:
+            return session
+        return session.model_copy(update={"timeline": self.timeline, "initial_context": self.initial_context})
 
 
 class PriceRunInput(Durable):

@@ -32,6 +32,7 @@ from store.database import Database
 from store.deliveries import DeliveryLog
 from store.errors import StoreUnavailable
 from store.event_log import EventLog
+from store.histories import Histories
 from store.live_news import Audience
 from store.organizations import OrganizationStore
 from store.sessions import SessionStore
@@ -97,7 +98,7 @@ def build_worker(
         credentials=toolbox.credentials,
         own_secret=settings.webhook_secret,
     )
-    suites = SuiteActivities(SuiteStore(database))
+    suites = SuiteActivities(SuiteStore(database), Histories(SessionStore(database)))
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,

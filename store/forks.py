@@ -43,9 +43,14 @@ class ForkStore:
 
 def _create(connection: Connection, session: NewSession, source_id: str, shared: Sequence[Turn]) -> int:
     number: int = connection.execute(_INSERT_SESSION, {**asdict(session), "event_count": 0}).scalar_one()
+    copy_past(connection, session.id, source_id, shared)
+    return number
+
+
+def copy_past(connection: Connection, fork_id: str, source_id: str, shared: Sequence[Turn]) -> None:
+    """Give a session that was just written down the turns of another one, oldest first, and their steps."""
     for start in range(0, len(shared), TURNS_AT_ONCE):
         batch = shared[start : start + TURNS_AT_ONCE]
-        connection.execute(insert(turns), [turn_values(session.id, turn) for turn in batch])
-        ids = {"fork_id": session.id, "source_id": source_id, "turn_ids": [turn.id for turn in batch]}
+        connection.execute(insert(turns), [turn_values(fork_id, turn) for turn in batch])
+        ids = {"fork_id": fork_id, "source_id": source_id, "turn_ids": [turn.id for turn in batch]}
         connection.execute(_COPY_STEPS, ids)
-    return number

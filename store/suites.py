@@ -6,16 +6,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_, update
 
 from domain.engine import ModelReply
 from domain.scenario import Suite
 from domain.suite import Run, SuiteStatus, Tally
 from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
+from domain.turns import Turn
 from domain.usage import Cost, merge_costs
 from domain.verdicts import Outcome, Verdict
 from store.columns import Number, UtcDateTime
 from store.database import Database
+from store.forks import copy_past
 from store.money import dollars, picodollars
 from store.pages import Page, moment_and_number_after, page_of
 from store.tables import ledger, runs, sessions, steps, suites, turns
@@ -68,6 +71,15 @@ class SuiteStanding:
     tallies: dict[str, Tally]
     turns: int
     cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a run goes on from: the turns of a recorded session, oldest first, and what that one began with."""
+
+    session_id: str
+    turns: tuple[Turn, ...]
+    initial_context: dict[str, JsonValue]
 
 
 _BY_ID = select(suites).where(
@@ -129,7 +141,7 @@ class SuiteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert_suite = insert_new(database, suites, key=["id"])
-        self._insert_session = insert_new(database, sessions, key=["id"])
+        self._insert_session = insert_new(database, sessions, key=["id"]).returning(sessions.c.id)
         self._insert_run = insert_new(database, runs, key=["suite_id", "scenario", "repeat"])
 
     async def create(self, suite: NewSuite) -> StoredSuite:
@@ -184,11 +196,14 @@ class SuiteStore:
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
         return [_run(row) for row in rows]
 
-    async def begin_run(self, begun: BeginRunInput) -> None:
-        """Write down a run and its session, unless they are there already."""
+    async def begin_run(self, begun: BeginRunInput, past: Past | None = None) -> None:
+        """Write down a run and its session, which may have a past, unless they are there already."""
 
         def work(connection: Connection) -> None:
-            connection.execute(self._insert_session, _session_values(begun))
+            values = _session_values(begun, past)
+            is_new = connection.execute(self._insert_session, values).scalar_one_or_none() is not None
+            if is_new and past is not None:
+                copy_past(connection, begun.session_id, past.session_id, past.turns)
             connection.execute(self._insert_run, _run_values(begun))
 
         await self._database.write(work)
@@ -305,7 +320,7 @@ def _suite(row: Row[Any]) -> StoredSuite:
     )
 
 
-def _session_values(begun: BeginRunInput) -> dict[str, Any]:
+def _session_values(begun: BeginRunInput, past: Past | None) -> dict[str, Any]:
     return {
         "id": begun.session_id,
         "organization_id": begun.organization_id,
@@ -315,7 +330,7 @@ def _session_values(begun: BeginRunInput) -> dict[str, Any]:
         "agent_number": begun.agent_number,
         "name": begun.name,
         "model": begun.model,
-        "initial_context": begun.initial_context,
+        "initial_context": past.initial_context if past else begun.initial_context,
         "annotations": {"suite": begun.suite_id, "scenario": begun.run.scenario, "repeat": begun.run.repeat},
         "simulator": begun.simulator,
         "suite_id": begun.suite_id,

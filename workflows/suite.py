@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.suite_contracts import (
         AwaitSessionsInput,
         BeginRunInput,
+        BeginRunResult,
         NoteSuiteInput,
         PriceRunInput,
         RecordRunInput,
@@ -44,6 +45,7 @@ LOOK_SECONDS = 30.0
 CANCELLED = "suite_cancelled"
 """Why sessions of a cancelled suite end."""
 NO_BUDGET = "The budget of the suite was used up before the judge was asked."
+NOT_BEGUN = "The conversation could not begin."
 NOT_JUDGED = "The suite was cancelled before the judge was asked."
 
 
@@ -95,9 +97,18 @@ class SuiteWorkflow:
         """Take a run from nothing to its verdict."""
         with self._at_work(session_id):
             session = session_of(self._start, started)
-            await self._write_down(started, session)
-            await self._open(session)
+            try:
+                begun = await self._write_down(started, session)
+            except ActivityError as error:  # what it was to go on from is gone
+                await self._give_up(session_id, started, reason_of(error))
+                return
+            await self._open(begun.given_to(session))
         await self._bring_to_its_verdict(session_id, started)
+
+    async def _give_up(self, session_id: str, started: Started, why: str) -> None:
+        """Write down that a run could not begin."""
+        criteria = undecided(scenario_of(self._suite, started.run).success, why)
+        await self._finish(session_id, started, verdict_of(criteria, (), NOT_BEGUN), why)
 
     async def _bring_to_its_verdict(self, session_id: str, started: Started) -> None:
         """Wait until the session has closed, have it judged and write down what came of it."""
@@ -105,12 +116,14 @@ class SuiteWorkflow:
         # A run that has been long enough hands over first: whatever is begun here would hold that up.
         await workflow.wait_condition(lambda: not self._wants_to_continue_as_new())
         with self._at_work(session_id):
-            verdict, error = await self._verdict(session_id, started)
-            price = await self._record(session_id, started, verdict, error)
-            finished = rules.finish(
-                self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
-            )
-            self._change(finished)
+            await self._finish(session_id, started, *await self._verdict(session_id, started))
+
+    async def _finish(self, session_id: str, started: Started, verdict: Verdict, error: str | None) -> None:
+        price = await self._record(session_id, started, verdict, error)
+        finished = rules.finish(
+            self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
+        )
+        self._change(finished)
 
     async def _until_closed(self, session_id: str) -> None:
         """Wait until the session has closed. It is ended, cleanly, when the suite is cancelled meanwhile."""
@@ -172,9 +185,9 @@ class SuiteWorkflow:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    async def _write_down(self, started: Started, session: StartSession) -> None:
+    async def _write_down(self, started: Started, session: StartSession) -> BeginRunResult:
         agent = self._start.agent
-        await workflow.execute_activity_method(
+        return await workflow.execute_activity_method(
             SuiteActivities.begin_run,
             BeginRunInput(
                 suite_id=self._start.suite_id,
@@ -188,6 +201,7 @@ class SuiteWorkflow:
                 model=session.model,
                 initial_context=session.initial_context,
                 simulator=_shown(session.simulator),
+                history=scenario_of(self._suite, started.run).history,
                 at=workflow.now(),
             ),
             summary=session.name,

@@ -172,6 +172,31 @@ async def test_a_suite_with_faults_starts_nothing_and_names_every_place(caller: 
     assert await caller.items("/v1/suites") == []
 
 
+async def test_a_scenario_goes_on_from_a_recorded_session(caller: Caller, agent: str) -> None:
+    source = await caller.open(agent, initial_context={"time_of_day": "evening"})
+    for text in ("Do you have Emma?", "And Persuasion?"):
+        source = await caller.say(source["id"], text)
+    await caller.recorded(source["id"], turns=3)
+    recorded = {"session": source["id"], "turn": source["turns"][1]["id"]}
+    suite = await over(caller, (await started(caller, suite_with(agent, scenario(history=recorded))))["id"])
+    (run,) = done(await caller.get(f"/v1/suites/{suite['id']}/report"), 200)["runs"]
+    assert run["turns"][:2] == source["turns"][:2]
+    assert run["turns"][2]["user_message"]["text"] != "And Persuasion?"
+    session = await caller.session(run["session_id"])
+    assert session["initial_context"]["time_of_day"] == "evening"
+    rows = await caller.items("/v1/usage/ledger", session=run["session_id"])
+    assert not {row["turn_id"] for row in rows} & {turn["id"] for turn in source["turns"]}
+
+
+@pytest.mark.parametrize("history", [{"session": "ses_nowhere"}, {"turn": "turn_nowhere"}])
+async def test_a_recorded_session_that_is_not_there_is_a_fault(caller: Caller, agent: str, history: Json) -> None:
+    session = await caller.open(agent)
+    await caller.recorded(session["id"], turns=1)
+    body = suite_with(agent, scenario(history={"session": session["id"], **history}))
+    refused = problem(await caller.post("/v1/suites", body), 400, "invalid_suite")
+    assert refused["errors"][0]["place"] == "scenarios[0].history"
+
+
 async def test_a_suite_needs_an_agent_that_is_there(caller: Caller) -> None:
     problem(await caller.post("/v1/suites", suite_with("nobody")), 404, "not_found")
 

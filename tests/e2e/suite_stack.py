@@ -60,10 +60,10 @@ class Process:
             self._process.kill()
         await self._process.wait()
 
-    async def ended(self) -> int:
+    async def ended(self, within: float = PATIENCE) -> int:
         """Its exit status, once it ends by itself."""
         assert self._process is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(within):
             return await self._process.wait()
 
     @property

@@ -96,7 +96,7 @@ async def _undisturbed(stack: SuiteStack) -> Verdicts:
     _write(stack, "calm")
     simulate = stack.command("calm", "simulate", "calm.yaml", "--report=calm.json")
     await simulate.start()
-    assert await simulate.ended() in (0, 1), simulate.log_file.read_text()
+    assert await simulate.ended(LONGEST) in (0, 1), simulate.log_file.read_text()
     suite = await stack.newest()
     assert suite is not None
     await _the_ledger_is_the_journal(stack, suite)
@@ -125,7 +125,7 @@ async def _disturbed(stack: SuiteStack) -> tuple[Verdicts, StoredSuite]:
     await stack.until_ready()
     attach = stack.command("attach", "simulate", "attach", suite.id, "--report=storm.json")
     await attach.start()
-    assert await attach.ended() in (0, 1), attach.log_file.read_text()
+    assert await attach.ended(LONGEST) in (0, 1), attach.log_file.read_text()
     return _verdicts(stack.folder / "storm.json"), suite
 
 

@@ -7,13 +7,14 @@ from domain.agent import AgentDefinition
 from domain.checks import Checks, Finding, RequiredCall
 from domain.contracts import AgentRef, Timing
 from domain.durable import Durable
-from domain.scenario import Scenario, Suite
+from domain.scenario import RecordedStart, Scenario, Suite
 from domain.simulator import CallerLimits, Persona
 from domain.suite import Run, Started, SuiteProgress, SuiteState, Tally
 from domain.suite_contracts import (
     AwaitSessionsInput,
     AwaitSessionsResult,
     BeginRunInput,
+    BeginRunResult,
     NoteSuiteInput,
     PinnedAgent,
     PriceRunInput,
@@ -23,6 +24,7 @@ from domain.suite_contracts import (
     SuiteResult,
 )
 from domain.tool_mocks import ToolMock
+from domain.tree import Timeline
 from domain.verdicts import CriterionVerdict, Verdict
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -108,8 +110,10 @@ def suite_records(agent: AgentRef, definition: AgentDefinition) -> tuple[Durable
             model="openai:gpt-5-mini",
             initial_context={"first_name": "Anna"},
             simulator={"enabled": True},
+            history=RecordedStart(session="ses_7", turn="turn_3"),
             at=AT,
         ),
+        BeginRunResult(timeline=Timeline(created_at=AT, updated_at=AT), initial_context={"first_name": "Anna"}),
         PriceRunInput(session_id=SESSION, organization_id="org_1"),
         RunPrice(cost=Decimal("0.08"), largest_call=Decimal("0.01")),
         RecordRunInput(

@@ -25,6 +25,8 @@ from domain.usage import Usage, priced
 from domain.verdicts import CriterionVerdict, JudgeInput, JudgeResult, Outcome, verdict_of
 from store.agents import AgentStore
 from store.database import Database
+from store.histories import Histories
+from store.sessions import SessionStore
 from store.steps import StepStore
 from store.suites import NewSuite, StoredRun, StoredSuite, SuiteStore
 from tests.waiting import eventually
@@ -212,7 +214,7 @@ async def suite_stage(client: Client, players: Players) -> AsyncIterator[SuiteSt
 
 def suite_worker(stage: SuiteStage, players: Players) -> Worker:
     """A worker for a stage."""
-    kept = SuiteActivities(SuiteStore(stage.database))
+    kept = SuiteActivities(SuiteStore(stage.database), Histories(SessionStore(stage.database)))
     return Worker(
         stage.client,
         task_queue=stage.task_queue,

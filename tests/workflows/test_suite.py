@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
 
 from domain.contracts import session_workflow_id
+from domain.scenario import RecordedStart
 from domain.suite import Run, Started
 from domain.suite_contracts import session_of
 from playhead.temporal import PlayheadPlugin
@@ -187,6 +188,16 @@ async def test_session_that_somebody_terminated_is_judged_like_any(stage: SuiteS
     await eventually(lambda: _has_begun(stage, suite.session_ids))
     await stage.client.get_workflow_handle(session_workflow_id(suite.session_ids[0])).terminate()
     assert (await suite.handle.result()).passed == 1
+
+
+async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stage: SuiteStage, players: Players) -> None:
+    lost = scenario("lost").model_copy(update={"history": RecordedStart(session="ses_erased")})
+    suite = await stage.start(suite_of(lost, scenario("a")))
+    result = await suite.handle.result()
+    assert (result.passed, result.inconclusive) == (1, 1)
+    run = (await suite.runs())["lost", 1]
+    assert run.error == "The session ses_erased that the scenario goes on from is not recorded."
+    assert [each.scenario.id for each in players.judged] == ["a"]
 
 
 async def test_start_that_is_tried_again_finds_its_session(stage: SuiteStage, players: Players) -> None:
