@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from domain.agent_rules import tool_name
 from domain.durable import Durable
 from domain.turns import Turn, TurnEvent
 
@@ -85,12 +86,18 @@ def _outcome(turn: Turn) -> str:
 
 
 def _calls(turn: Turn) -> list[tuple[TurnEvent, TurnEvent | None]]:
-    """The tool calls of a turn with their results. A model may use the id of a call again, once it was answered."""
+    """The tool calls of a turn with their results, without those by which a model moves on to another node.
+
+    A model may use the id of a call again, once it was answered.
+    """
+    moves = {
+        tool_name(str(event.payload.get("transition"))) for event in turn.events if event.type == "node_transition"
+    }
     calls: list[tuple[TurnEvent, TurnEvent | None]] = []
     waiting: dict[str, int] = {}
     for event in turn.events:
         call_id = str(event.payload.get("call_id"))
-        if event.type == "tool_call_started":
+        if event.type == "tool_call_started" and event.payload.get("name") not in moves:
             waiting[call_id] = len(calls)
             calls.append((event, None))
         elif event.type == "tool_call_result" and call_id in waiting:

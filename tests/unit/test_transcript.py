@@ -105,6 +105,16 @@ def test_tools_are_told_briefly_between_question_and_answer() -> None:
     ]
 
 
+def test_a_move_to_another_node_is_no_tool() -> None:
+    talk = with_events(
+        event("tool_call_started", 1, call_id="c1", name="to_booking", arguments={}),
+        event("node_transition", 1, from_node="greet", to_node="booking", transition="To booking"),
+        event("tool_call_result", 1, call_id="c1", name="to_booking", result="The conversation is now at booking."),
+        event("tool_call_started", 2, call_id="c1", name="find_table", arguments={}),
+    )
+    assert [text for speaker, text in said(talk) if speaker == "tool"] == ["find_table() -> no answer"]
+
+
 def test_a_tool_without_an_answer_has_none_and_calls_are_told_apart_by_their_ids() -> None:
     talk = with_events(
         event("tool_call_started", 1, call_id="c1", name="a", arguments={}),
