@@ -154,6 +154,35 @@ TRANSCRIPTS: Final = {
     "jsonl": json.dumps(TRANSCRIPT["entries"][0]) + "\n",
 }
 
+SESSION_COMPLETED: Final[dict[str, Any]] = {
+    "type": "session.completed",
+    "timestamp": "2026-11-23T18:00:21.040Z",
+    "data": {
+        "id": _SESSION_ID,
+        "workflow_run_id": 17,
+        "agent_id": "agt_5f0c91d2a4b7",
+        "agent_version": 3,
+        "agent_name": "booking-line",
+        "model": "openai:gpt-5-mini",
+        "name": "WR-TEXT-7K2QDX",
+        "revision": 5,
+        "completion_reason": "user_hangup",
+        "disposition": "user_hangup",
+        "tags": ["user_hangup"],
+        "current_node_id": "booking",
+        "initial_context": {"first_name": "Ada"},
+        "gathered_context": {},
+        "annotations": {"ticket": "T-1042"},
+        "simulator": None,
+        "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 21.04, "model_seconds": 0.98},
+        "cost": _COST,
+        "created_at": "2026-11-23T18:00:00Z",
+        "updated_at": "2026-11-23T18:00:21.040Z",
+        "turns_before": 0,
+        "transcript": TRANSCRIPT["entries"],
+    },
+}
+
 DEFINITION: Final[dict[str, Any]] = {
     "name": "booking-line",
     "prompt": "You speak for Osteria Fiorella. Be brief and warm.",

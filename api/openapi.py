@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api import webhooks
 from api.problems import ProblemDocument
 from domain.scenario import Suite
 
@@ -22,7 +23,13 @@ def install(app: FastAPI) -> None:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _completed(
-                get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+                get_openapi(
+                    title=app.title,
+                    version=app.version,
+                    description=DESCRIPTION,
+                    routes=app.routes,
+                    webhooks=webhooks.router.routes,
+                )
             )
         return app.openapi_schema
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from domain.contracts import session_workflow_id
 from domain.engine import ModelReply
+from domain.verdicts import Verdict
 from store.billing import Account, Billing, Item
 from store.columns import CleanText
 from store.database import Database
@@ -33,10 +34,8 @@ _UNBILLED = (
 )
 _FORGET_STEPS = delete(steps).where(steps.c.session_id == _SESSION_ID)
 _FORGET_BLOBS = delete(blobs).where(blobs.c.workflow_id == bindparam("workflow_id", type_=CleanText()))
-# How a simulated session was judged stays; the words in which it was do not.
-_FORGET_VERDICTS = (
-    update(runs).where(runs.c.session_id == bindparam("of_session", type_=CleanText())).values(verdict=None)
-)
+_OUTCOME = select(runs.c.outcome).where(runs.c.session_id == _SESSION_ID, runs.c.verdict.is_not(None))
+_SET_VERDICT = update(runs).where(runs.c.session_id == bindparam("of_session", type_=CleanText()))
 _FORGET_SESSION = delete(sessions).where(sessions.c.id == _SESSION_ID)
 
 
@@ -75,7 +74,7 @@ class ErasureStore:
             bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
         connection.execute(_FORGET_STEPS, key)
         connection.execute(_FORGET_BLOBS, {"workflow_id": session_workflow_id(session_id)})
-        connection.execute(_FORGET_VERDICTS, {"of_session": session_id})
+        _forget_why_it_was_judged_so(connection, session_id)
         connection.execute(_FORGET_SESSION, key)  # and with it its turns, branches and events
         items = [_item(turn_id, replies) for turn_id, replies in bought.items()]
         self._billing.bill(connection, _account(session_id, session), items, now)
@@ -96,6 +95,14 @@ class LateReplies:
         items = [_item(bought_as, [reply])]
         self._billing.bill(connection, _account(session_id, erased), items, datetime.now(UTC))
         return True
+
+
+def _forget_why_it_was_judged_so(connection: Connection, session_id: str) -> None:
+    """How a simulated session was judged stays; the words in which it was do not."""
+    outcome = connection.execute(_OUTCOME, {"session_id": session_id}).scalar()
+    if outcome is not None:
+        wordless = Verdict(outcome=outcome).model_dump_json()
+        connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": wordless})
 
 
 def _item(bought_as: str, replies: Iterable[ModelReply]) -> Item:

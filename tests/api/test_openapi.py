@@ -11,9 +11,11 @@ from api import representations
 from api.app import create_app
 from api.bodies import EndBody, NewMessage, NewSession, RewindBody
 from api.compat import forms
+from api.examples import SESSION_COMPLETED
 from api.openai import forms as chat_forms
 from api.problems import KINDS
 from domain.agent import parse_definition
+from domain.webhooks import SessionCompleted
 from store.database import Database
 from tests.api.conftest import quick_settings
 from tests.api.desk import Desk, Json, done
@@ -184,6 +186,19 @@ def test_examples_of_bodies_are_taken() -> None:
 def test_the_example_of_an_agent_is_one(document: Json) -> None:
     content = document["paths"]["/v1/agents"]["post"]["requestBody"]["content"]
     parse_definition(content["application/json"]["example"])
+
+
+def test_what_is_sent_is_described_with_an_example_that_is_true(document: Json) -> None:
+    (sent,) = document["webhooks"].values()
+    operation = sent["post"]
+    assert {parameter["name"] for parameter in operation["parameters"]} == {
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["examples"]
+    shown = SessionCompleted.model_validate(SESSION_COMPLETED).model_dump(mode="json")
+    assert (set(shown), set(shown["data"])) == (set(SESSION_COMPLETED), set(SESSION_COMPLETED["data"]))
 
 
 def test_the_error_table_has_the_codes_of_the_contract() -> None:

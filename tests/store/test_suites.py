@@ -9,9 +9,10 @@ from domain.contracts import AgentRef
 from domain.scenario import Suite
 from domain.suite import Run, SuiteStatus, Tally, plan_of
 from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput
-from domain.verdicts import Outcome, Verdict
+from domain.verdicts import CriterionVerdict, Outcome, Verdict
 from store.agents import StoredAgent
 from store.database import Database
+from store.erasure import ErasureStore
 from store.ledger import LedgerStore
 from store.sessions import SessionStore
 from store.settlement import SettlementStore
@@ -134,6 +135,19 @@ async def test_run_that_begins_twice_is_there_once_with_its_session(
     assert session is not None
     assert (session.suite_id, session.simulator, session.name) == ("sui_1", {"enabled": True}, "anna 1")
     assert (await store.standing("sui_1")).running == 1
+
+
+async def test_a_run_whose_session_is_erased_keeps_its_outcome_and_not_why(
+    store: SuiteStore, agent: StoredAgent, database: Database
+) -> None:
+    await created(store, agent)
+    await store.begin_run(beginning(agent))
+    why = CriterionVerdict(criterion="polite", outcome="failed", reason="She said: the words that nobody may find.")
+    judged = recording(outcome="failed").model_copy(update={"verdict": Verdict(outcome="failed", criteria=(why,))})
+    await store.record_run(judged)
+    await ErasureStore(database).erase(ORGANIZATION, ANNA.session_id("sui_1"))
+    (run,) = await store.runs("sui_1")
+    assert run.verdict == Verdict(outcome="failed")
 
 
 async def test_record_of_a_run_counts_what_was_bought_and_the_first_one_stays(
