@@ -23,11 +23,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from playhead.temporal import PlayheadPlugin
 from playhead.temporal_server import server_program
+from store.database import Database
 from tests.conftest import PROMPT_TIMERS
 from tests.provider import model_provider
 from tests.replay.scenarios import CHANGED, CHANGED_SCENARIO, SCENARIOS, Scenario
+from tests.replay.suite_stories import SUITE_SCENARIOS, SuiteScenario
 from tests.sandbox import sandboxed
-from tests.workflows.stage import Session, Stage, store_in, worker_on
+from tests.workflows.stage import Stage, store_in, worker_on
+from tests.workflows.suite_stage import Players, SuiteStage, suite_worker
 from workflows.search_attributes import ALL
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -37,7 +40,7 @@ NOT_KEPT = {"stackTrace", "identity"}
 
 async def main(names: list[str]) -> int:
     """Record what is missing; the exit status."""
-    known = {**SCENARIOS, CHANGED: CHANGED_SCENARIO}
+    known = {**SCENARIOS, CHANGED: CHANGED_SCENARIO, **SUITE_SCENARIOS}
     unknown = sorted(set(names) - set(known))
     if unknown:
         sys.stderr.write(f"There is no scenario {', '.join(unknown)}; known are {', '.join(known)}.\n")
@@ -58,16 +61,19 @@ def recorded(name: str) -> list[Path]:
     return sorted([*HISTORIES.glob(f"{name}.json"), *HISTORIES.glob(f"{name}.[0-9].json")])
 
 
-async def record(name: str, scenario: Scenario) -> list[Path]:
-    """Hold a scenario's conversation and write down the history of every run of its workflow."""
+async def record(name: str, scenario: Scenario | SuiteScenario) -> list[Path]:
+    """Hold a scenario's conversation, or run its suite, and write down the history of every run of its workflow."""
     async with server_for(scenario) as client, model_provider() as provider:
         os.environ.update(OPENAI_BASE_URL=provider.base_url, OPENAI_API_KEY="a key of the tests")
         with TemporaryDirectory() as folder:
             async with store_in(Path(folder)) as database:
-                stage = Stage.on(client, database, "playhead")
-                async with worker_on(stage, workflow=scenario.workflow):
-                    session = await scenario.story(stage, provider)
-                    runs = await runs_of(session)
+                if isinstance(scenario, SuiteScenario):
+                    runs = await runs_of_suite(scenario, client, database)
+                else:
+                    stage = Stage.on(client, database, "playhead")
+                    async with worker_on(stage, workflow=scenario.workflow):
+                        session = await scenario.story(stage, provider)
+                        runs = await runs_of(session.stage.client, session.workflow_id)
     several = len(runs) > 1
     files = [HISTORIES / (f"{name}.{number}.json" if several else f"{name}.json") for number in range(1, len(runs) + 1)]
     for file, run in zip(files, runs, strict=True):
@@ -77,7 +83,7 @@ async def record(name: str, scenario: Scenario) -> list[Path]:
 
 
 @asynccontextmanager
-async def server_for(scenario: Scenario) -> AsyncIterator[Client]:
+async def server_for(scenario: Scenario | SuiteScenario) -> AsyncIterator[Client]:
     """A server of its own, in memory."""
     limit = scenario.events_per_run
     suggestion = f"limit.historyCount.suggestContinueAsNew={limit}"
@@ -94,12 +100,20 @@ async def server_for(scenario: Scenario) -> AsyncIterator[Client]:
         await server.shutdown()
 
 
-async def runs_of(session: Session) -> list[WorkflowHistory]:
-    """The histories of all runs of a session, first to last."""
-    client, newest = session.stage.client, await session.handle.fetch_history()
-    runs = [newest]
+async def runs_of_suite(scenario: SuiteScenario, client: Client, database: Database) -> list[WorkflowHistory]:
+    """The histories of a suite whose sessions and judges are played."""
+    players = Players(database)
+    stage = SuiteStage(client, database, "playhead")
+    async with suite_worker(stage, players):
+        suite = await scenario.story(stage, players)
+        return await runs_of(client, suite.handle.id)
+
+
+async def runs_of(client: Client, workflow_id: str) -> list[WorkflowHistory]:
+    """The histories of all runs of a workflow, first to last."""
+    runs = [await client.get_workflow_handle(workflow_id).fetch_history()]
     while earlier := runs[0].events[0].workflow_execution_started_event_attributes.continued_execution_run_id:
-        runs.insert(0, await client.get_workflow_handle(session.workflow_id, run_id=earlier).fetch_history())
+        runs.insert(0, await client.get_workflow_handle(workflow_id, run_id=earlier).fetch_history())
     return runs
 
 

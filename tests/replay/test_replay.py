@@ -11,20 +11,22 @@ from temporalio.workflow import NondeterminismError
 from playhead.temporal import PlayheadPlugin
 from tests.replay.record import HISTORIES, recorded
 from tests.replay.scenarios import CHANGED, SCENARIOS
+from tests.replay.suite_stories import SUITE_SCENARIOS
 from workflows.session import SessionWorkflow
+from workflows.suite import SuiteWorkflow
 
 REPLAYED = sorted(file for file in HISTORIES.glob("*.json") if file.name != f"{CHANGED}.json")
 
 RISK_AND_REMEDY = """
-The session workflow no longer makes the decisions that stand in {name}.
+The workflow no longer makes the decisions that stand in {name}.
 
-The risk: sessions that are open now have histories like this one. A worker with the present code would fail every
-workflow task of theirs with this error, and their conversations would stand still until it is rolled back.
+The risk: sessions and suites that are open now have histories like this one. A worker with the present code would fail
+every workflow task of theirs with this error, and they would stand still until it is rolled back.
 
 The remedy: let old sessions take the old path. Put the change behind `workflow.patched("a-name")`, or release it under
 a new build id (PLAYHEAD_BUILD_ID), so that open sessions stay with the workers they began on.
 Never edit this history, nor record it again, to make the test pass: nobody can edit those of running sessions. Add a
-scenario to tests/replay/scenarios.py instead and record it with `python -m tests.replay.record`.
+scenario to tests/replay/scenarios.py or suite_stories.py instead and record it with `python -m tests.replay.record`.
 
 What Temporal says: {error}
 """
@@ -36,7 +38,7 @@ def history_in(file: Path) -> WorkflowHistory:
 
 async def replayed(file: Path) -> Exception | None:
     """Replay a history as a worker would; what goes wrong, if anything does."""
-    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin()])
+    replayer = Replayer(workflows=[SessionWorkflow, SuiteWorkflow], plugins=[PlayheadPlugin()])
     return (await replayer.replay_workflow(history_in(file), raise_on_replay_failure=False)).replay_failure
 
 
@@ -52,7 +54,7 @@ async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -
     assert isinstance(await replayed(file), NondeterminismError), "the replay check cannot fail, so it shows nothing"
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *SUITE_SCENARIOS])
 def test_every_scenario_has_its_history(name: str) -> None:
     assert recorded(name), f"record it with `python -m tests.replay.record {name}`"
 
@@ -80,9 +82,11 @@ def test_the_histories_hold_every_activity_and_every_update() -> None:
     events = [event for file in REPLAYED for event in history_in(file).events]
     activities = {event.activity_task_scheduled_event_attributes.activity_type.name for event in events}
     assert activities >= {"generate_step", "extract_variables", "call_tool", "settle_turns"}
+    assert activities >= {"begin_run", "price_run", "judge_session", "record_run", "note_suite", "await_sessions"}
     accepted = [event.workflow_execution_update_accepted_event_attributes for event in events]
     updates = {each.accepted_request.input.name for each in accepted}
     assert updates >= {"send_message", "rewind", "end", "approve", "deny", "await_greeting"}
+    assert updates >= {"pause", "resume", "cancel"}
 
 
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.json")), ids=lambda file: file.stem)

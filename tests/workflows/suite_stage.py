@@ -49,7 +49,8 @@ class Players:
     """What the model calls of a session cost, in US dollars; it stops at its limit, as sessions do."""
     judge_costs: str | None = None
     finds: Callable[[JudgeInput], Outcome] = lambda judged: "passed"
-    judge_fails: bool = False
+    judge_fails_on: str | None = None
+    """The scenario whose judge refuses to answer."""
     played: list[StartSession] = field(default_factory=list)
     judged: list[JudgeInput] = field(default_factory=list)
     at_once: int = 0
@@ -78,7 +79,7 @@ class Players:
     async def judge_session(self, judged: JudgeInput) -> JudgeResult:
         """Judge one session."""
         self.judged.append(judged)
-        if self.judge_fails and judged.scenario.success:
+        if judged.scenario.id == self.judge_fails_on and judged.scenario.success:
             raise ApplicationError("the judge refused", type="model_failed", non_retryable=True)
         outcome = self.finds(judged)
         if judged.scenario.success and self.judge_costs:

@@ -176,7 +176,7 @@ async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stage: 
 
 
 async def test_judge_that_fails_leaves_a_run_inconclusive_and_says_why(stage: SuiteStage, players: Players) -> None:
-    players.judge_fails = True
+    players.judge_fails_on = "a"
     suite = await stage.start(suite_of(scenario("a")))
     assert (await suite.handle.result()).outcome == "inconclusive"
     assert (await suite.runs())["a", 1].error == "the judge refused"
