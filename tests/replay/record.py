@@ -40,7 +40,7 @@ NOT_KEPT = {"stackTrace", "identity"}
 
 async def main(names: list[str]) -> int:
     """Record what is missing; the exit status."""
-    known = {**SCENARIOS, CHANGED: CHANGED_SCENARIO, **SUITE_SCENARIOS}
+    known: dict[str, Scenario | SuiteScenario] = {**SCENARIOS, CHANGED: CHANGED_SCENARIO, **SUITE_SCENARIOS}
     unknown = sorted(set(names) - set(known))
     if unknown:
         sys.stderr.write(f"There is no scenario {', '.join(unknown)}; known are {', '.join(known)}.\n")
