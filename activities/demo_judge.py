@@ -19,7 +19,10 @@ SAID_IT = 0.75
 
 _NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.M)
 _LINE = re.compile(r"^\[(turn_\w+)\] (?:(caller|agent): (\".*\")|(.*))$", re.M)
-_ABOUT_SPEAKING = "say conversation answer explain whether mention discuss speak suggest offer promise"
+_ABOUT_SPEAKING = (
+    "say conversation whether answer answered explain explained mention mentioned discuss discussed speak suggest "
+    "suggested offer offered promise promised"
+)
 _ABOUT_JUDGING = frozenset(word for word, _ in words_of(_ABOUT_SPEAKING))
 _NUMBER = re.compile(r"\b\d[\d:.]*\b")
 _PHRASES = (
@@ -55,7 +58,7 @@ def _verdict(number: int, criterion: str, shown: Sequence[_Shown]) -> JsonValue:
         return _recorded(number, "inconclusive", "The demo model finds no words in it to look for.", shown[-1:])
     if unwanted:
         return _never(number, unwanted, shown)
-    return _once(number, wanted, _NUMBER.findall(criterion), shown)
+    return _once(number, criterion, wanted, shown)
 
 
 def _never(number: int, unwanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
@@ -65,7 +68,8 @@ def _never(number: int, unwanted: set[str], shown: Sequence[_Shown]) -> JsonValu
     return _recorded(number, "passed", f"No turn up to {_last_id(shown)} shows it.", shown[-1:])
 
 
-def _once(number: int, wanted: set[str], figures: Sequence[str], shown: Sequence[_Shown]) -> JsonValue:
+def _once(number: int, criterion: str, wanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
+    figures = _NUMBER.findall(criterion)
     best = sorted(shown, key=lambda turn: len(wanted & turn.words), reverse=True)[:2]
     found = {word for turn in shown for word in wanted & turn.words}
     missing = [figure for figure in figures if not any(figure in turn.text for turn in shown)]
@@ -73,9 +77,15 @@ def _once(number: int, wanted: set[str], figures: Sequence[str], shown: Sequence
     if part >= ENOUGH and not missing:
         return _recorded(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best)
     if part <= TOO_LITTLE or missing:
-        lacking = ", ".join([*missing, *sorted(wanted - found)]) or "it"
+        lacking = ", ".join([*missing, *_as_written(criterion, wanted - found)]) or "it"
         return _recorded(number, "failed", f"No turn up to {_last_id(shown)} shows: {lacking}.", shown[-1:])
     return _recorded(number, "inconclusive", f"{_ids(best)} shows it in part.", best)
+
+
+def _as_written(criterion: str, words: set[str]) -> list[str]:
+    """The words of a criterion that mean these: "champagne" for the stem that it was looked for by."""
+    written = re.findall(r"[\w'-]+", criterion)
+    return [each for each in dict.fromkeys(written) if {word for word, _ in words_of(each)} & words]
 
 
 def _turns(asked: str) -> Iterable[_Shown]:

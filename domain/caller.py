@@ -100,7 +100,7 @@ def status_of(timeline: Timeline) -> SimulatorStatus | None:
     return SimulatorStatus(
         enabled=simulation.enabled,
         config=simulation.config,
-        has_the_floor=has_the_floor(timeline),
+        has_the_floor=has_the_floor(timeline) and not timeline.is_completed,
         lines=simulation.lines,
         stopped=simulation.stopped,
     )

@@ -14,6 +14,7 @@ from domain.caller import (
     opening_of,
     say,
     set_simulator,
+    status_of,
     stop,
     time_is_over_at,
 )
@@ -221,6 +222,16 @@ def test_stopping_ends_the_session_and_tells_why() -> None:
     assert (call.timeline.completion_reason, call.simulation.stopped) == ("caller_failed", "caller_failed")
     assert kinds(call.head)[-2:] == ["execution_error", "session_end"]
     assert call.due() is None
+
+
+def test_nobody_has_the_floor_once_the_session_has_ended() -> None:
+    call = Call()
+    before = status_of(call.timeline)
+    call.end()
+    after = status_of(call.timeline)
+    assert before is not None
+    assert after is not None
+    assert (before.has_the_floor, after.has_the_floor) == (True, False)
 
 
 def test_a_caller_hears_only_what_is_new() -> None:

@@ -172,6 +172,14 @@ ASKED = "\n".join(
 )
 
 
+def test_what_is_missing_is_told_in_the_words_of_the_criterion() -> None:
+    found = verdicts(INSTRUCTIONS.format("The agent offered biscuits on the balcony."), ASKED)["verdicts"]
+    assert isinstance(found, list)
+    [verdict] = found
+    assert isinstance(verdict, dict)
+    assert verdict["reason"] == "No turn up to turn_2 shows: biscuits, balcony."
+
+
 @pytest.mark.parametrize(
     ("criterion", "outcome", "turn_id"),
     [
