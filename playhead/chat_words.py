@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from domain.agent_rules import tool_name
 from domain.turns import Turn
-from domain.usage import Cost
+from domain.usage import DURATION, Cost
 from playhead.chat_commands import HELP
 from playhead.chat_session import DEMO_MODEL, Agent, Branch, Session, number_of
 
@@ -169,13 +169,16 @@ def node(session: Session) -> list[Line]:
 
 
 def usage(session: Session) -> list[Line]:
-    """Tokens and cost, model by model; a model without a known price is named, not counted as free."""
+    """Tokens and cost, model by model, and what seconds cost; a model without a known price is named, not free."""
     rows = [("model", "requests", "input", "output", "cost")]
     for model, used in sorted(session.usage.llm.items()):
         price = session.cost.breakdown.get(model)
         cost = "no price" if price is None else money(price)
         tokens = (str(used.requests), f"{used.prompt_tokens:,}", f"{used.completion_tokens:,}")
         rows.append((printable(model), *tokens, cost))
+    charged = session.cost.breakdown.get(DURATION)
+    if charged is not None:
+        rows.append((f"{session.usage.model_seconds:g} s of the model", "", "", "", money(charged)))
     if len(rows) == 1:
         return [Line("No model was called yet; nothing was spent.", "dim")]
     total = (f"{session.usage.total_tokens:,} tokens", str(session.usage.requests), "", "", money(session.cost.total))

@@ -70,6 +70,17 @@ def test_usage_names_models_without_a_price_and_does_not_count_them_as_free() ->
     assert "The price of local:model is not known" in shown[-1].text
 
 
+def test_usage_tells_what_the_seconds_of_the_model_cost() -> None:
+    used = ModelUsage(prompt_tokens=1, completion_tokens=1, total_tokens=2, requests=1)
+    amounts = {"a:b": Decimal("0.01"), "duration": Decimal("0.03")}
+    shown = words.usage(
+        session(usage=Usage(llm={"a:b": used}, model_seconds=1.5), cost=Cost(total=Decimal("0.04"), breakdown=amounts))
+    )
+    rows = [line.text.split() for line in shown]
+    assert rows[2] == ["1.5", "s", "of", "the", "model", "$0.03"]
+    assert rows[3][-1] == "$0.04"
+
+
 def test_columns_of_usage_stand_below_each_other() -> None:
     used = ModelUsage(prompt_tokens=1, completion_tokens=1, total_tokens=2, requests=1)
     shown = words.usage(session(usage=Usage(llm={"a:b": used, "a:much-longer-name": used})))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -103,6 +104,7 @@ class Stage:
         timing: Timing = QUICK,
         initial_context: dict[str, JsonValue] | None = None,
         webhook: WebhookTarget | None = None,
+        price_per_second: Decimal | None = None,
     ) -> "Session":
         """A session as the API has it before its workflow is started."""
         agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
@@ -116,6 +118,7 @@ class Stage:
             initial_context=initial_context or {},
             timing=timing,
             webhook=webhook,
+            price_per_second=price_per_second,
         )
         row = NewSession(
             id=start.session_id,

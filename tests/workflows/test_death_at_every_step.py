@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from temporalio.client import Client
 
 from domain.agent import AgentDefinition
 from domain.turns import Turn
+from domain.usage import cost_of_seconds
 from store.database import Database
 from tests.provider import Calls, Says, ScriptedModel
 from tests.workflows.booking import journal_of, library_agent
@@ -19,8 +21,8 @@ from tests.workflows.stage import QUICK, Session, Stage, spoken, types_of, worke
 
 Scripted = Callable[..., ScriptedModel]
 
-SOON_MISSED = QUICK.model_copy(update={"heartbeat": 2.0})
-"""A dead worker is noticed after two seconds; a living one is never silent for so long."""
+SOON_MISSED = QUICK.model_copy(update={"heartbeat": 4.0})
+"""A dead worker is noticed after four seconds; a living one is not silent for so long, on a busy machine either."""
 STEPS = (
     ("generate_step", 1),  # calls the tool
     ("call_tool", 1),
@@ -37,6 +39,8 @@ REPLIES = (
     Says("Which copy?"),
 )
 BOUGHT = len(REPLIES)
+PRICE = Decimal("0.002")
+"""For a second of the model, in US dollars: no death makes anybody pay for more of them."""
 TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
 
 
@@ -60,7 +64,7 @@ async def live_through(death: Death, stage: Stage, model: ScriptedModel, service
     path = f"/{death.moment}/books"
     service.expect_request(path).respond_with_json({"shelf": "B7"})
     agent = asking_at_the_desk(service.url_for(f"/{death.moment}"))
-    session = await stage.prepare(agent, model=model.string, timing=SOON_MISSED)
+    session = await stage.prepare(agent, model=model.string, timing=SOON_MISSED, price_per_second=PRICE)
     async with doomed_worker(stage.client, stage.task_queue, stage.database, dies=death) as process:
         await session.greet()
         await session.at_rest()
@@ -73,6 +77,8 @@ async def live_through(death: Death, stage: Stage, model: ScriptedModel, service
         assert await session.stored_turns() == list((await session.timeline()).turns)
         _, entry = await session.billed(2)
     assert (entry.turn_id, entry.usage.requests, entry.usage.total_tokens) == (result.turn.id, BOUGHT, TOKENS)
+    assert (entry.usage, entry.cost) == (result.turn.usage, result.turn.cost)
+    assert entry.cost.breakdown["duration"] == cost_of_seconds(entry.usage.model_seconds, PRICE).total > 0
 
     assert len(model.journal) == BOUGHT, f"{death}: what was bought and saved is not bought again"
     keys = [call.key for call in journal_of(service) if call.path == path]
