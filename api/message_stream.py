@@ -77,6 +77,8 @@ class MessageStreams:
     async def _logged(self, session: StoredSession, told: "_OneTurn", watch: Watch) -> list[bytes]:
         """What has been logged of the turn since."""
         pieces: list[bytes] = []
+        if not watch.takes_log_news():
+            return pieces
         while not told.is_over and (events := await self._rendered.after(session.id, told.position)):
             for event in events:
                 if event.is_closing and event.row.turn_id:

@@ -61,10 +61,11 @@ class Watching:
                 return
             while True:
                 voices = watch.voices()
-                async for piece, is_last in self._tail(session, telling, watch):
-                    yield piece
-                    if is_last:
-                        return
+                if watch.takes_log_news():
+                    async for piece, is_last in self._tail(session, telling, watch):
+                        yield piece
+                        if is_last:
+                            return
                 for piece in telling.words(voices):
                     yield piece
                 if joined.is_closed or watch.is_closed:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import statistics
 
+from benchmarks.first_token import first_tokens
 from benchmarks.floor import Floor
 from benchmarks.load import Talk, latencies, throughput
 from benchmarks.report import Measure, show
@@ -26,7 +27,8 @@ async def measure(rounds: int, seconds: float) -> list[Measure]:
         latency = await _paced(stack, rounds, seconds)
         print("throughput of 50 sessions ...", flush=True)
         turns = await _saturated(stack, rounds, seconds)
-    return [*latency, turns]
+    print("the first token of streamed replies ...", flush=True)
+    return [*latency, turns, *await first_tokens(rounds, seconds)]
 
 
 async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:

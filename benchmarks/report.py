@@ -10,35 +10,40 @@ REPORT = Path("build/bench.json")
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure next to its floor. `at_most` goals want a small ratio, `at_least` goals a large one."""
+    """One figure next to its floor. `at_most` goals want a small ratio, `at_least` goals a large one.
+
+    A figure without a floor counts by itself: its goal is what it should stay `within`.
+    """
 
     name: str
     unit: str
-    floor: float
+    floor: float | None
     measured: float
     goal: float | None
-    direction: Literal["at_most", "at_least"]
+    direction: Literal["at_most", "at_least", "within"]
 
     @property
-    def ratio(self) -> float:
-        return self.measured / self.floor
+    def ratio(self) -> float | None:
+        return None if self.floor is None else self.measured / self.floor
 
     @property
     def met(self) -> bool | None:
+        figure = self.measured if self.ratio is None else self.ratio
         if self.goal is None:
             return None
-        return self.ratio <= self.goal if self.direction == "at_most" else self.ratio >= self.goal
+        return figure >= self.goal if self.direction == "at_least" else figure <= self.goal
 
 
 def show(measures: list[Measure]) -> None:
     """Print a table and write the report."""
-    print(f"{'measure':<40}{'floor':>10}{'measured':>10}{'ratio':>8}{'goal':>10}  met")
+    print(f"{'measure':<46}{'floor':>8}{'measured':>10}{'ratio':>8}{'goal':>10}  met")
     for each in measures:
-        sign = "<=" if each.direction == "at_most" else ">="
+        sign = ">=" if each.direction == "at_least" else "<="
         goal = f"{sign} {each.goal:g}" if each.goal is not None else "-"
         met = {True: "yes", False: "NO", None: "-"}[each.met]
         name = f"{each.name} ({each.unit})"
-        print(f"{name:<40}{each.floor:>10.1f}{each.measured:>10.1f}{each.ratio:>8.2f}{goal:>10}  {met}")
+        floor, ratio = _figure(each.floor, 1), _figure(each.ratio, 2)
+        print(f"{name:<46}{floor:>8}{each.measured:>10.1f}{ratio:>8}{goal:>10}  {met}")
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps([_row(each) for each in measures], indent=2) + "\n")
     print(f"\nwritten to {REPORT}")
@@ -47,4 +52,9 @@ def show(measures: list[Measure]) -> None:
 def _row(measure: Measure) -> dict[str, object]:
     row = asdict(measure)
     del row["direction"]
-    return {**row, "ratio": round(measure.ratio, 4), "met": measure.met}
+    ratio = None if measure.ratio is None else round(measure.ratio, 4)
+    return {**row, "ratio": ratio, "met": measure.met}
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

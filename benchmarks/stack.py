@@ -50,7 +50,7 @@ async def running_stack() -> AsyncIterator[Stack]:
             service = await Service.start(name, name, environment=environment, log_file=log_file)
             opened.push_async_callback(service.end)
         api_url = f"http://{LOOPBACK}:{api_port}"
-        await _until_ready(api_url)
+        await until_ready(api_url)
         yield Stack(client=await Client.connect(place.address), api_url=api_url, api_key=secret)
 
 
@@ -70,7 +70,8 @@ async def _floor_worker(place: Place) -> _FloorWorker:
     return _FloorWorker(process)
 
 
-async def _until_ready(api_url: str) -> None:
+async def until_ready(api_url: str) -> None:
+    """Wait until an API answers."""
     async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(base_url=api_url, trust_env=False) as http:
         while True:
             try:

@@ -39,10 +39,10 @@ class Scene:
     watchers: set["Watch"] = field(default_factory=set)
     voices: dict[str, Voice] = field(default_factory=dict)
 
-    def wake(self) -> None:
+    def wake(self, *, log_grew: bool = False) -> None:
         """Have every watcher look."""
         for watcher in self.watchers:
-            watcher.wake()
+            watcher.wake(log_grew=log_grew)
 
 
 class Watch:
@@ -51,11 +51,13 @@ class Watch:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._news = asyncio.Event()
+        self._log_grew = True
         self.is_closed = False
         """Whether there will be no more news: this process stops."""
 
-    def wake(self) -> None:
-        """There may be something new."""
+    def wake(self, *, log_grew: bool = False) -> None:
+        """There may be something new, in the log or else in what is said."""
+        self._log_grew = self._log_grew or log_grew
         self._news.set()
 
     async def news(self, *, within: float) -> bool:
@@ -65,7 +67,16 @@ class Watch:
                 await self._news.wait()
         came = self._news.is_set()
         self._news.clear()
+        self._log_grew = self._log_grew or not came  # after a silence, to be sure
         return came
+
+    def takes_log_news(self) -> bool:
+        """Whether the log may have grown since this was last asked.
+
+        It is asked after the voices: the log has the start of a turn before anything is said in it.
+        """
+        grew, self._log_grew = self._log_grew, False
+        return grew
 
     def voices(self) -> dict[str, str]:
         """What the agent has said so far, by turn that is being answered."""
@@ -129,14 +140,14 @@ class LiveHub:
     def log_grew(self, session_id: str) -> None:
         """The session's log may have new events."""
         if scene := self._scenes.get(session_id):
-            scene.wake()
+            scene.wake(log_grew=True)
 
     def speak(self, session_id: str, spoken: Spoken) -> None:
         """A piece of what the agent says."""
         if scene := self._scenes.get(session_id):
-            voice = scene.voices.setdefault(spoken.turn_id, Voice(spoken.take, ""))
-            voice.follow(spoken)
-            scene.wake()
+            is_new = spoken.turn_id not in scene.voices
+            scene.voices.setdefault(spoken.turn_id, Voice(spoken.take, "")).follow(spoken)
+            scene.wake(log_grew=is_new)
 
     @contextmanager
     def on_arrival(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:

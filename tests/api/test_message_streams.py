@@ -96,6 +96,21 @@ async def test_a_turn_that_fails_ends_the_stream_with_it(caller: Caller, scripte
     assert failed.data["turn"]["error"]
 
 
+async def test_a_reply_that_is_interrupted_ends_its_stream_at_once_with_what_was_said(
+    caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says(SPEECH, gate=Gate()), Says("At nine."))
+    session_id = await opened(caller, model)
+    async with saying(caller, session_id, "When?") as stream:
+        spoken = await stream.until("reply_delta")
+        await caller.say(session_id, "Wait: when do you open?", on_busy="interrupt")
+        spoken += await stream.rest()
+    closed = spoken[-1]
+    assert closed.type == "turn_interrupted"
+    assert heard(spoken) == closed.data["turn"]["assistant_message"]["text"] == SPEECH[: len(SPEECH) // 2].strip()
+    assert model.journal[0].is_hung_up
+
+
 async def test_a_repeat_is_told_the_first_answer(caller: Caller, scripted: Scripted) -> None:
     model = scripted(Says(SPEECH))
     session_id = await opened(caller, model)
