@@ -26,7 +26,7 @@ from playhead.chat_screen import PlainScreen, Screen
 from playhead.chat_session import Agent, Session, number_of
 from playhead.chat_words import DEMO_NOTICE, is_demo
 from playhead.cli_api import command_failure, failing_as_command, told
-from playhead.client import NO_RETRIES, ApiProblem, Playhead
+from playhead.client import NO_RETRIES, ApiProblem, Playhead, PlayheadError
 from playhead.failures import FINDING, INTERRUPTED, USAGE, CommandFailed
 
 SUCCESS = 0
@@ -190,8 +190,7 @@ class Chat:
         before = self._session
         self._unanswered = message
         try:
-            with self._screen.waiting():
-                session = self._courier.send(before.id, message)
+            session = self._heard(before, message)
         except ApiProblem as refused:
             self._unanswered = None
             self._unsent = self._unsent or message.text
@@ -205,6 +204,21 @@ class Chat:
         if len(session.discarded_branches) > len(before.discarded_branches):
             self._screen.note("This is a new branch; what it left behind is kept: /branches")
         self._after_change()
+
+    def _heard(self, before: Session, message: Outgoing) -> Session:
+        """Say a message and hear the reply. Ctrl-C stops the reply; when that cannot be done, it stops the waiting."""
+        try:
+            with self._screen.waiting():
+                return self._courier.send(before.id, message, self._screen.heard)
+        except KeyboardInterrupt:
+            if not self._at_terminal:
+                raise
+            try:
+                self._courier.cancel(before.id)
+            except PlayheadError:
+                raise KeyboardInterrupt from None
+        with self._screen.waiting():
+            return self._courier.send(before.id, message, self._screen.heard)
 
     def _take_refusal(self, refused: ApiProblem, before: Session) -> None:
         """Look at what the session is now: a refusal means that it is not what the chat took it for."""

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from playhead.chat_session import Agent, Session
-from playhead.client import ApiProblem, Playhead, PlayheadError, Unreachable, WaitTimeout, results
+from playhead.client import (
+    ApiProblem,
+    Event,
+    ModelFailed,
+    Playhead,
+    PlayheadError,
+    TurnClosed,
+    Unreachable,
+    WaitTimeout,
+    results,
+)
+from playhead.client.events import FollowingTurn
+from playhead.client.session_calls import stream_message
 
 Answer = TypeVar("Answer")
 
@@ -65,6 +77,7 @@ class Courier:
         self._pause = pause
         self._clock = clock
         self._reached = False
+        self._followed: dict[str, FollowingTurn] = {}
 
     def create(self, agent: str) -> Session:
         """Open a session; its greeting may still be to come.
@@ -87,21 +100,38 @@ class Courier:
     def agent_of(self, session: Session) -> Agent:
         """The version of the agent that a session is pinned to."""
         stored = self._persistently(lambda: self._client.agents.get(session.agent_id, session.agent_version))
-        return Agent(name=stored.name, version=stored.version, model=stored.definition.model)
+        nodes = stored.definition.nodes.values()
+        moves = frozenset(transition.tool_name for node in nodes for transition in node.transitions)
+        return Agent(name=stored.name, version=stored.version, model=stored.definition.model, moves=moves)
 
-    def send(self, session_id: str, message: Outgoing) -> Session:
-        """Say something, and return the session after the reply."""
-        return self._persistently(
-            lambda: _seen(
-                self._client.sessions.send(
-                    session_id,
-                    message.text,
-                    message_id=message.message_id,
-                    expected_revision=message.expected_revision,
-                )
+    def send(self, session_id: str, message: Outgoing, hear: Callable[[Event], None]) -> Session:
+        """Say something, let the reply be heard while it is spoken, and return the session after it.
+
+        Sent again, the same message goes on being heard where it was. Raises ModelFailed when the turn fails.
+        """
+        following = self._followed.setdefault(
+            message.message_id,
+            stream_message(
+                session_id,
+                message.text,
+                message_id=message.message_id,
+                expected_revision=message.expected_revision,
             ),
-            assurance=" with the same message id, so that nothing is said twice",
         )
+
+        def listen() -> None:
+            for event in self._client.sessions.follow(following):
+                hear(event)
+                if event.type == "turn_failed" and isinstance(event.data, TurnClosed):
+                    raise ModelFailed.of(event.data.turn)
+
+        self._persistently(listen, assurance=" with the same message id, so that nothing is said twice")
+        del self._followed[message.message_id]
+        return self.session(session_id)
+
+    def cancel(self, session_id: str) -> None:
+        """Stop the reply that is being generated. Raises PlayheadError when it could not be stopped."""
+        self._client.sessions.cancel(session_id)
 
     def rewind(self, session_id: str, turn_id: str | None, *, before: bool) -> Session:
         """Rewind; doing so again changes nothing more."""

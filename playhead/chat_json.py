@@ -11,6 +11,7 @@ from domain.turns import Turn
 from playhead import chat_words as words
 from playhead.chat_commands import View
 from playhead.chat_session import Agent, Session, number_of
+from playhead.client import Event
 
 Kind = Literal["session", "turn", "rewound", "branches", "timeline", "usage", "node", "trouble", "ended", "left"]
 """The member `kind` of every line; a line of kind `turn` is the API's turn, with `number` as people see it."""
@@ -36,6 +37,9 @@ class JsonScreen:
 
     def said(self, text: str) -> None:
         """Not written: the turn has the message."""
+
+    def heard(self, event: Event) -> None:
+        """Not written: the turn has it all."""
 
     def answered(self, turn: Turn) -> None:
         self._write("turn", _turn(turn))

@@ -10,6 +10,7 @@ from playhead import chat_words as words
 from playhead.chat_commands import View
 from playhead.chat_session import Agent, Session
 from playhead.chat_words import Line
+from playhead.client import Event
 
 VIEWS: dict[View, Callable[[Session], list[Line]]] = {
     "branches": words.branches,
@@ -32,6 +33,9 @@ class Screen(Protocol):
 
     def said(self, text: str) -> None:
         """The person said this; a screen that already shows it does nothing."""
+
+    def heard(self, event: Event) -> None:
+        """Something of the turn that is being answered. Screens that show whole turns only do nothing."""
 
     def answered(self, turn: Turn) -> None:
         """A turn was answered, or failed."""
@@ -85,6 +89,9 @@ class TextScreen(ABC):
             if turn.user_message:
                 self.speech("you", turn.user_message.text, live=False)
             self._answer(turn, live=False)
+
+    def heard(self, event: Event) -> None:  # noqa: B027  # not abstract: most screens of lines wait for the turn
+        """Nothing is shown before the turn is answered."""
 
     def answered(self, turn: Turn) -> None:
         self._answer(turn, live=True)

@@ -26,6 +26,8 @@ class Agent(Durable):
     name: str
     version: int
     model: str | None = None
+    moves: frozenset[str] = frozenset()
+    """The names under which the model is offered its transitions."""
 
 
 def number_of(turn: Turn) -> int:

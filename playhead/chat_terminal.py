@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
@@ -16,10 +17,13 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.status import Status
 from rich.text import Text
 
+from domain.turns import Turn
 from playhead.chat_commands import HELP
 from playhead.chat_screen import TextScreen
-from playhead.chat_session import Session, number_of
-from playhead.chat_words import Line, Tone, brief, money, printable
+from playhead.chat_session import Agent, Session, number_of
+from playhead.chat_speech import Speech
+from playhead.chat_words import Line, Tone, brief, failure, happening, money, printable
+from playhead.client import Event, Happened, ReplyDelta, ReplyReset, TurnStarted
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -50,6 +54,9 @@ class TerminalScreen(TextScreen):
         self._console = console
         self._pause = pause
         self._clock = clock
+        self._spinner: Status | None = None
+        self._moves: frozenset[str] = frozenset()
+        self._live: _LiveTurn | None = None
 
     def line(self, line: Line) -> None:
         self._console.print(Text(line.text, STYLES[line.tone]))
@@ -60,9 +67,71 @@ class TerminalScreen(TextScreen):
     def said(self, text: str) -> None:
         """Not shown: the prompt already does."""
 
+    def opened(self, agent: Agent, session: Session) -> None:
+        self._moves = agent.moves
+        super().opened(agent, session)
+
+    def heard(self, event: Event) -> None:
+        """Show what the agent says while it says it, and what happens between its words."""
+        match event.data:
+            case TurnStarted(turn_id=turn_id):
+                self._live = _LiveTurn(turn_id)
+            case ReplyDelta(text=text) if self._live:
+                self._say(self._live, text)
+            case ReplyReset(text=text) if self._live:
+                if text.startswith(self._live.text):
+                    self._say(self._live, text[len(self._live.text) :])
+                else:
+                    self._end_speech(self._live)
+                    self.aside(Line("(the model begins its reply anew)", "dim"))
+                    self._live.text = ""
+                    self._say(self._live, text)
+            case Happened(model_extra=payload) if self._live and payload and payload.get("name") not in self._moves:
+                told = happening(event.type, payload)
+                if told:
+                    self._end_speech(self._live)
+                    self.line(Line(printable(told), "dim"))
+
+    def answered(self, turn: Turn) -> None:
+        live, self._live = self._live, None
+        if live is None or live.turn_id != turn.id:
+            super().answered(turn)
+            return
+        text = turn.assistant_message.text if turn.assistant_message else ""
+        if text.startswith(live.text):
+            self._say(live, text[len(live.text) :])
+        self._end_speech(live)
+        failed = failure(turn)
+        if failed:
+            self.line(failed)
+
+    def _say(self, live: "_LiveTurn", text: str) -> None:
+        live.text += text
+        if live.speech is None:
+            text = text.lstrip()
+            if not text:
+                return
+            if self._spinner is not None:
+                self._spinner.stop()
+            self._console.print(Text("agent".ljust(SPEAKER_COLUMNS), SPEAKERS["agent"]), end="")
+            live.speech = Speech(self._write, width=self._width, indent=SPEAKER_COLUMNS)
+        live.speech.say(printable(text))
+
+    def _end_speech(self, live: "_LiveTurn") -> None:
+        if live.speech is not None:
+            live.speech.end()
+            self._console.print()
+        live.speech = None
+
+    def _write(self, text: str) -> None:
+        self._console.print(Text(text), end="", soft_wrap=True)
+
+    @property
+    def _width(self) -> int:
+        return max(min(self._console.width, WIDEST) - SPEAKER_COLUMNS, 20)
+
     def speech(self, speaker: str, text: str, *, live: bool) -> None:
-        width = max(min(self._console.width, WIDEST) - SPEAKER_COLUMNS, 20)
-        lines = Text(printable(text)).wrap(self._console, width)
+        lines = Text(printable(text)).wrap(self._console, self._width)
         pieces = [re.findall(r"\s*\S+", line.plain) for line in lines]
         spoken = sum(len(words) for words in pieces)
         pace = min(WORD_SECONDS, LONGEST_SPEECH_SECONDS / max(spoken, 1)) if live else 0.0
@@ -84,7 +153,17 @@ class TerminalScreen(TextScreen):
         return pace
 
     def waiting(self) -> AbstractContextManager[object]:
-        return Status(_Seconds(self._clock), console=self._console, spinner="dots", spinner_style="dim")
+        self._spinner = Status(_Seconds(self._clock), console=self._console, spinner="dots", spinner_style="dim")
+        return self._spinner
+
+
+@dataclass
+class _LiveTurn:
+    """A turn that is being answered: what was heard of it, and the speech that is on its line."""
+
+    turn_id: str
+    text: str = ""
+    speech: Speech | None = None
 
 
 class _Seconds:

@@ -221,7 +221,7 @@ def help_lines() -> list[Line]:
     lines = [Line(f"  {command.ljust(width)}  {means}") for command, means in HELP.items()]
     return [
         *lines,
-        Line("  Anything else is said to the agent. Ctrl-C stops waiting, or shows a reply at once.", "dim"),
+        Line("  Anything else is said to the agent. Ctrl-C stops the reply.", "dim"),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from playhead.client import agent_calls, session_calls, simulation_calls, suite_calls, usage_calls
+from playhead.client import agent_calls, move_calls, session_calls, simulation_calls, suite_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
 from playhead.client.events import Event, EventReader, Following
@@ -166,8 +166,18 @@ class Sessions(Group):
     send = Carried(session_calls.send_message)
     stream = Followed(session_calls.stream_message)
     watch = Followed(session_calls.watch_session)
+
+    def follow(self, following: Following) -> AsyncIterator[Event]:
+        """A stream that was begun before, from where it was."""
+        return self._carrier.follow(following)
+
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)
+    edit = Carried(move_calls.edit_message)
+    regenerate = Carried(move_calls.regenerate)
+    cancel = Carried(move_calls.cancel_turn)
+    restore = Carried(move_calls.restore_branch)
+    fork = Carried(move_calls.fork_session)
     decide = Carried(session_calls.decide)
     fork = Carried(simulation_calls.fork_session)
     set_simulator = Carried(simulation_calls.set_simulator)

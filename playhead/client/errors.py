@@ -36,7 +36,7 @@ class Unreachable(PlayheadError):
 
 
 class ForeignAnswer(PlayheadError):
-    """What answered is not the Playhead API, or one so much newer that its answer cannot be read."""
+    """What answered is not the Playhead API, or a version of it whose answer this client cannot read."""
 
 
 class ApiProblem(PlayheadError):
@@ -181,6 +181,11 @@ class ModelFailed(ApiProblem):
     """The turn failed at the model. The session goes on from the turn before: send the next message."""
 
     codes = ("model_failed",)
+
+    @classmethod
+    def of(cls, turn: Turn) -> "ModelFailed":
+        """The error of a turn that failed after it had begun to be heard."""
+        return cls(502, {"code": "model_failed", "detail": turn.error or "The turn failed.", "turn": turn})
 
     @property
     def turn(self) -> Turn | None:

@@ -103,7 +103,7 @@ class Address:
 
     def _foreign(self, call: Call[Result], answer: str) -> ForeignAnswer:
         return ForeignAnswer(
-            f"What answers at {self.url} is not the Playhead API, or one that is newer than this client: "
+            f"What answers at {self.url} is not the Playhead API, or another version of it than this client knows: "
             f"{call.method} {call.path} gave {answer}."
         )
 

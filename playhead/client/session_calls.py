@@ -58,27 +58,27 @@ def list_sessions(
 
 def get_session(session_id: str) -> Call[Session]:
     """The session as it is now, with its newest 200 turns."""
-    return get(_path(session_id), Session.model_validate_json)
+    return get(session_path(session_id), Session.model_validate_json)
 
 
 def list_turns(session_id: str, *, limit: int | None = None) -> Listing[Turn]:
     """The turns of the visible branch, newest first, back to the greeting."""
-    return Listing(_path(session_id, "turns"), Turn, limit=limit, reversed=True)
+    return Listing(session_path(session_id, "turns"), Turn, limit=limit, reversed=True)
 
 
 def list_branches(session_id: str, *, limit: int | None = None) -> Listing[Branch]:
     """The branches that were given up, newest first."""
-    return Listing(_path(session_id, "branches"), Branch, limit=limit)
+    return Listing(session_path(session_id, "branches"), Branch, limit=limit)
 
 
 def compare_branches(session_id: str, a: str, b: str = "active") -> Call[Comparison]:
     """Two branches side by side, each by its id, or as `active` for what is visible."""
-    return get(_path(session_id, "branches", "compare"), Comparison.model_validate_json, query={"a": a, "b": b})
+    return get(session_path(session_id, "branches", "compare"), Comparison.model_validate_json, query={"a": a, "b": b})
 
 
 def get_transcript(session_id: str, form: Form = "text") -> Call[str]:
     """The visible conversation, all of it, as people read it."""
-    return get(_path(session_id, "transcript"), bytes.decode, query={"format": form})
+    return get(session_path(session_id, "transcript"), bytes.decode, query={"format": form})
 
 
 def send_message(
@@ -95,7 +95,7 @@ def send_message(
     attempt to carry this call bears it.
     """
     body = _message(text, message_id, expected_revision, on_busy)
-    return post(_path(session_id, "messages"), Session.model_validate_json, body, repeatable=True)
+    return post(session_path(session_id, "messages"), Session.model_validate_json, body, repeatable=True)
 
 
 def stream_message(
@@ -119,7 +119,7 @@ def watch_session(session_id: str, *, after: int | None = None) -> FollowingSess
 
     With `after` no snapshot comes, but everything after the event of that number; 0 is the whole log.
     """
-    call = get(_path(session_id, "events"), Session.model_validate_json)
+    call = get(session_path(session_id, "events"), Session.model_validate_json)
     return FollowingSession(call, get_session(session_id), after)
 
 
@@ -134,7 +134,11 @@ def submit_message(
     """Say something without waiting for the reply: the turn that will answer it."""
     body = _message(text, message_id, expected_revision, on_busy)
     return post(
-        _path(session_id, "messages"), Accepted.model_validate_json, body, query={"wait": "false"}, repeatable=True
+        session_path(session_id, "messages"),
+        Accepted.model_validate_json,
+        body,
+        query={"wait": "false"},
+        repeatable=True,
     )
 
 
@@ -143,7 +147,7 @@ def rewind(
 ) -> Call[Session]:
     """Go back to a turn, or to `before` it; None goes forward again to the newest turn. Nothing is deleted."""
     body: dict[str, JsonValue] = {"turn_id": turn_id, "before": before, **given(expected_revision=expected_revision)}
-    return post(_path(session_id, "rewind"), Session.model_validate_json, body)
+    return post(session_path(session_id, "rewind"), Session.model_validate_json, body)
 
 
 def decide(
@@ -156,19 +160,19 @@ def decide(
 ) -> Call[Session]:
     """Let a tool call that waits for a person be made, or not."""
     body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
-    path = _path(session_id, "approvals", call_id, decision)
+    path = session_path(session_id, "approvals", call_id, decision)
     return post(path, Session.model_validate_json, body)
 
 
 def end_session(session_id: str, *, reason: str | None = None, expected_revision: int | None = None) -> Call[Session]:
     """End the session. Ending an ended one changes nothing."""
     body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
-    return post(_path(session_id, "end"), Session.model_validate_json, body, repeatable=True)
+    return post(session_path(session_id, "end"), Session.model_validate_json, body, repeatable=True)
 
 
 def erase_session(session_id: str) -> Call[None]:
     """Erase the session everywhere; what it cost stays. Erasing it again changes nothing."""
-    return Call("DELETE", _path(session_id), _nothing, repeatable=True)
+    return Call("DELETE", session_path(session_id), _nothing, repeatable=True)
 
 
 def _nothing(content: bytes) -> None:
@@ -188,5 +192,6 @@ def _message(
     )
 
 
-def _path(session_id: str, *parts: str) -> str:
+def session_path(session_id: str, *parts: str) -> str:
+    """The address of a session, or of something below it."""
     return "/".join((SESSIONS, quoted(session_id), *map(quoted, parts)))

@@ -3,7 +3,7 @@
 import json
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 from typing import Any
 
@@ -104,7 +104,7 @@ class Stage:
         turn = self.conversation.timeline.turns[known.turn_id if known else turn_id]
         if turn.status == "failed":
             return problem(502, "model_failed", f"{turn.error} The session goes on.", turn=shown(turn))
-        return self.session()
+        return Response("".join(told(turn)), content_type="text/event-stream")
 
     def _rewind(self, request: Request) -> Response:
         body = request.get_json()
@@ -157,7 +157,7 @@ class Stage:
                     "is_completed": timeline.is_completed,
                     "completion_reason": timeline.completion_reason,
                     "usage": timeline.usage.model_dump(mode="json"),
-                    "cost": timeline.cost.model_dump(mode="json"),
+                    "cost": {**SESSION["cost"], **timeline.cost.model_dump(mode="json")},
                     "turns": [shown(turn) for turn in turns],
                     "discarded_branches": branches,
                 }
@@ -168,6 +168,24 @@ class Stage:
 def shown(turn: Turn) -> Body:
     """A turn as the API shows it."""
     return turn.model_dump(mode="json", exclude={"checkpoint"})
+
+
+def told(turn: Turn) -> Iterator[str]:
+    """The events of a turn as the API sends them; the reply comes in two pieces."""
+    about = {"turn_id": turn.id, "created_at": turn.created_at.isoformat()}
+    text = turn.assistant_message.text if turn.assistant_message else ""
+    yield event("turn_started", {**about, **shown(turn)})
+    for happened in turn.events:
+        yield event(happened.type, {**happened.payload, **about})
+    for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
+        if piece:
+            yield event("reply_delta", {"turn_id": turn.id, "text": piece})
+    yield event(f"turn_{turn.status}", {**about, "turn": shown(turn)})
+
+
+def event(kind: str, data: Body) -> str:
+    """One event on the wire."""
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
 def problem(status: int, code: str, detail: str, **figures: object) -> Response:
