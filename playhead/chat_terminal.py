@@ -95,6 +95,8 @@ class TerminalScreen(TextScreen):
     def answered(self, turn: Turn) -> None:
         live, self._live = self._live, None
         if live is None or live.turn_id != turn.id:
+            if live is not None:
+                self._end_speech(live)
             super().answered(turn)
             return
         text = turn.assistant_message.text if turn.assistant_message else ""

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playhead import cli_agents, cli_organizations, cli_services, cli_sessions, cli_simulate, cli_store, cli_watching
+from playhead import (
+    cli_agents,
+    cli_moves,
+    cli_organizations,
+    cli_services,
+    cli_sessions,
+    cli_simulate,
+    cli_store,
+    cli_watching,
+)
 from playhead.environment import apply_env_file
 from playhead.failures import CommandFailed
 
@@ -33,6 +42,7 @@ app = typer.Typer(
 )
 cli_services.add_to(app)
 app.add_typer(cli_agents.app, name="agents")
+cli_moves.add_to(cli_sessions.app)
 cli_watching.add_to(cli_sessions.app)
 app.add_typer(cli_sessions.app, name="sessions")
 app.add_typer(cli_simulate.app, name="simulate")

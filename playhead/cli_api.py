@@ -29,6 +29,7 @@ FINDINGS = frozenset(
         "suite_ended",
         "superseded",
         "turn_in_progress",
+        "turn_not_pending",
     }
 )
 """Problems that tell something about what was asked for, not that it was asked wrongly."""

@@ -127,6 +127,12 @@ class TurnInProgress(ApiProblem):
     codes = ("turn_in_progress",)
 
 
+class TurnNotPending(ApiProblem):
+    """The agent is not answering: there is nothing to cancel."""
+
+    codes = ("turn_not_pending",)
+
+
 class IdempotencyMismatch(ApiProblem):
     """The `message_id` was used for another text."""
 

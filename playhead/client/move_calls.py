@@ -41,9 +41,21 @@ def restore_branch(session_id: str, branch_id: str, *, expected_revision: int | 
     return post(session_path(session_id, "branches", branch_id, "restore"), Session.model_validate_json, body)
 
 
-def fork_session(session_id: str, *, turn_id: str | None = None) -> Call[Session]:
-    """Open a new session that goes on from a turn, or from where this one stands."""
-    body: dict[str, JsonValue] = given(turn_id=turn_id)
+def fork_session(
+    session_id: str,
+    *,
+    turn_id: str | None = None,
+    agent: str | None = None,
+    version: int | None = None,
+    model: str | None = None,
+    name: str | None = None,
+) -> Call[Session]:
+    """Open a new session that goes on from a turn of any branch, or from where this one stands.
+
+    It may go on with another `agent` that knows the node, or with another `model`. Only its own turns are billed to it.
+    """
+    named: JsonValue = agent if version is None else {"id": agent, "version": version}
+    body: dict[str, JsonValue] = given(turn_id=turn_id, agent=named, model=model, name=name)
     return post(session_path(session_id, "fork"), Session.model_validate_json, body)
 
 

@@ -21,7 +21,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.e2e.processes import COMMAND, dev_stack, environment_of, needs_proc, until_gone, until_seen
-from tests.unit.chat_stage import SESSION_ID, Stage, fails, says
+from tests.unit.chat_stage import SESSION_ID, Stage, fails, says, speaks_until_stopped
 
 PATIENCE = 60.0
 """Seconds after which what should be on the screen counts as never coming."""
@@ -166,6 +166,23 @@ def test_ctrl_c_stops_waiting_for_a_reply_that_enter_waits_for_again(stage: Stag
         assert terminal.end() == 0
     assert len({message["message_id"] for message in stage.messages}) == 1
     assert stage.said == ["A table, please"]
+
+
+def test_ctrl_c_stops_a_reply_and_the_conversation_goes_on(stage: Stage, tmp_path: Path) -> None:
+    stage.faults.append(speaks_until_stopped(stage))
+    with at_terminal(tmp_path, stage.url, "booking-line") as terminal:
+        terminal.see("Good evening.")
+        terminal.type("A table, please\r")
+        terminal.see("agent We have a")
+        terminal.press_ctrl_c()
+        terminal.see("table")
+        terminal.see("(interrupted)")
+        terminal.type("On second thoughts\r")
+        terminal.see("agent You said On second thoughts")
+        terminal.type("/quit\r")
+        assert terminal.end() == 0
+    assert stage.cancelled.is_set()
+    assert stage.said == ["A table, please", "On second thoughts"]
 
 
 def test_piped_chat_is_plain_text_and_ends_with_its_input(stage: Stage, tmp_path: Path) -> None:

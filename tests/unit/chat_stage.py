@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
@@ -24,6 +25,10 @@ from playhead.client import NO_RETRIES, Playhead
 from tests.unit.conversation import MODEL, Conversation, answered
 
 SESSION_ID = "ses_1"
+HALF = "We have a table"
+"""What a reply that was stopped had said."""
+PATIENCE = 30.0
+"""Seconds after which a reply that nobody stops breaks off."""
 STATUSES = {
     "idempotency_mismatch": 409,
     "revision_conflict": 409,
@@ -45,7 +50,8 @@ class Stage:
     """One agent, `booking-line`, and one session with it.
 
     `faults` meet messages and rewinds, `opening_faults` the opening, `replies` answer messages, and `looks` happen to
-    the pending turn whenever the session is looked at. `messages` and `rewinds` are the bodies of what was sent.
+    the pending turn whenever the session is looked at. `messages` and `rewinds` are the bodies of what was sent, and
+    `cancelled` is set once somebody tries to stop a reply.
     """
 
     def __init__(self, server: HTTPServer, *, model: str | None = None) -> None:
@@ -57,6 +63,7 @@ class Stage:
         self.faults: deque[Fault] = deque()
         self.replies: deque[Reply] = deque()
         self.looks: deque[Reply] = deque()
+        self.cancelled = threading.Event()
         self._model = model
         session = f"/v1/sessions/{SESSION_ID}"
         server.expect_request("/v1/sessions", method="POST").respond_with_handler(self._create)
@@ -64,6 +71,7 @@ class Stage:
         server.expect_request(f"{session}/messages", method="POST").respond_with_handler(self._send)
         server.expect_request(f"{session}/rewind", method="POST").respond_with_handler(self._rewind)
         server.expect_request(f"{session}/end", method="POST").respond_with_handler(self._end)
+        server.expect_request(f"{session}/cancel", method="POST").respond_with_handler(self._cancel)
         server.expect_request("/v1/agents/agt_1/versions/3").respond_with_handler(self._agent)
         server.expect_request("/v1/sessions/ses_unknown").respond_with_handler(
             lambda _: problem(404, "not_found", "No such session.")
@@ -110,6 +118,13 @@ class Stage:
         body = request.get_json()
         self.rewinds.append(body)
         return self._faulty(self.faults, request, lambda: self._obey(lambda: self.conversation.rewind(**body)))
+
+    def _cancel(self, request: Request) -> Response:
+        if not self.conversation.timeline.pending:
+            return problem(409, "turn_not_pending", "The agent is not answering: there is nothing to cancel.")
+        self.conversation.interrupt(HALF)
+        self.cancelled.set()
+        return self.session()
 
     def _end(self, request: Request) -> Response:
         return self._obey(lambda: self.conversation.end(**request.get_json()))
@@ -208,6 +223,36 @@ def says(text: str, *, node: str = "greet", left: str | None = None, ends: bool 
         conversation.timeline = complete(conversation.timeline, progress, conversation.limits, at=at)
 
     return reply
+
+
+def speaks_until_stopped(stage: "Stage") -> Fault:
+    """A reply of which the first words are heard, and that goes on until somebody stops it."""
+
+    def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
+        body = request.get_json()
+        turn_id = stage.conversation.say(body["text"], message_id=body["message_id"])
+
+        def spoken() -> Iterator[str]:
+            yield next(told(stage.conversation.timeline.turns[turn_id]))
+            yield event("reply_delta", {"turn_id": turn_id, "text": HALF})
+            assert stage.cancelled.wait(PATIENCE), "nobody stopped the reply"
+            yield from list(told(stage.conversation.timeline.turns[turn_id]))[1:]
+
+        return Response(spoken(), content_type="text/event-stream")
+
+    return fault
+
+
+def fails_while_spoken(stage: "Stage", error: str) -> Fault:
+    """A turn that is begun to be told, and fails."""
+
+    def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
+        body = request.get_json()
+        turn_id = stage.conversation.say(body["text"], message_id=body["message_id"])
+        stage.conversation.fail(error, turn_id=turn_id)
+        return Response("".join(told(stage.conversation.timeline.turns[turn_id])), content_type="text/event-stream")
+
+    return fault
 
 
 def fails(error: str) -> Reply:
