@@ -1,9 +1,11 @@
 """A request of the chat protocol carried out: its session found or opened, its beliefs checked, its message said."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, ValidationError
 
@@ -50,6 +52,8 @@ class Conversing:
         self._opening = opening
         self._timelines = timelines
         self._agents = agents
+        self._openings: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Who repeats a request while it is carried out waits until its session is open."""
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
@@ -118,29 +122,19 @@ class Conversing:
                 "conversation in metadata.session_id or in the header X-Session-Id.",
                 "messages",
             )
-        session_id = _session_id_for(organization_id, key) if key else None
-        if session_id is not None:
+        new = _new_session(request, wanted, agent)
+        if key is None:
+            session, _ = await self._opening.open(organization_id, new)
+            return session
+        session_id = _session_id_for(organization_id, key)
+        async with self._openings.setdefault(session_id, asyncio.Lock()):
             try:
                 return await self._timelines.session(organization_id, session_id)
             except Problem as problem:
                 if problem.code != "not_found":
                     raise
-        stored, version = agent
-        context = dict(request.initial_context or {})
-        if wanted.system is not None:
-            context[SYSTEM_MESSAGE] = wanted.system
-        annotations: dict[str, JsonValue] = {
-            name: value for name, value in (request.metadata or {}).items() if name != "session_id"
-        }
-        try:
-            new = NewSession(
-                agent=AgentVersion(id=stored.id, version=version), initial_context=context, annotations=annotations
-            )
-        except ValidationError as error:
-            message = "The system messages (with initial_context), or the metadata, are too large for a session."
-            raise ChatRefused(413, "too_large", message) from error
-        session, _ = await self._opening.open(organization_id, new, session_id=session_id)
-        return session
+            session, _ = await self._opening.open(organization_id, new, session_id=session_id)
+            return session
 
     async def _revision_agreed_on(
         self,
@@ -181,6 +175,24 @@ class Conversing:
         if greeting.status == "failed":
             raise Problem("model_failed", f"{greeting.error or 'The greeting failed.'} The session goes on.")
         return greeting
+
+
+def _new_session(request: ChatRequest, wanted: Wanted, agent: tuple[StoredAgent, int | None]) -> NewSession:
+    """The session that a request opens. Raises ChatRefused when it brings too much."""
+    stored, version = agent
+    system = {} if wanted.system is None else {SYSTEM_MESSAGE: wanted.system}
+    annotations: dict[str, JsonValue] = {
+        name: value for name, value in (request.metadata or {}).items() if name != "session_id"
+    }
+    try:
+        return NewSession(
+            agent=AgentVersion(id=stored.id, version=version),
+            initial_context={**(request.initial_context or {}), **system},
+            annotations=annotations,
+        )
+    except ValidationError as error:
+        message = "The system messages (with initial_context), or the metadata, are too large for a session."
+        raise ChatRefused(413, "too_large", message) from error
 
 
 def _command(wanted: Wanted, key: str | None, revision: int | None) -> SendMessage | None:

@@ -10,7 +10,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from playhead.client import agent_calls, move_calls, session_calls, simulation_calls, suite_calls, usage_calls
+from playhead.client import agent_calls, move_calls, session_calls, suite_calls, usage_calls
 from playhead.client.call import Call, Listing
 from playhead.client.errors import PlayheadError
 from playhead.client.events import Event, EventReader, Following
@@ -179,8 +179,7 @@ class Sessions(Group):
     restore = Carried(move_calls.restore_branch)
     fork = Carried(move_calls.fork_session)
     decide = Carried(session_calls.decide)
-    fork = Carried(simulation_calls.fork_session)
-    set_simulator = Carried(simulation_calls.set_simulator)
+    set_simulator = Carried(session_calls.set_simulator)
     end = Carried(session_calls.end_session)
     erase = Carried(session_calls.erase_session)
 

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from domain.agent import Limits
 from domain.commands import OnBusy
+from domain.simulator import SimulatorConfig
 from domain.transcript import Form
 from domain.turns import SessionStatus
 from playhead.client.call import Call, Listing, get, given, post, quoted
@@ -26,11 +27,13 @@ def open_session(
     initial_context: dict[str, JsonValue] | None = None,
     annotations: dict[str, JsonValue] | None = None,
     limits: Limits | None = None,
+    simulator: SimulatorConfig | None = None,
     wait: bool = True,
 ) -> Call[Session]:
     """Open a session with an agent, by its name or id, and wait until it has greeted (or do not `wait`).
 
-    Opening has no id by which a repeat is recognised: it is sent again only when it certainly was not accepted.
+    With a `simulator` a simulated caller talks to the agent from the greeting on. Opening has no id by which a repeat
+    is recognised: it is sent again only when it certainly was not accepted.
     """
     body: dict[str, JsonValue] = given(
         agent=agent if version is None else {"id": agent, "version": version},
@@ -38,6 +41,7 @@ def open_session(
         initial_context=initial_context,
         annotations=annotations,
         limits=limits.model_dump(mode="json", exclude_unset=True) if limits else None,
+        simulator=_switch(True, simulator) if simulator else None,
     )
     return post(SESSIONS, Session.model_validate_json, body, query={} if wait else {"wait": "false"})
 
@@ -164,6 +168,19 @@ def decide(
     return post(path, Session.model_validate_json, body)
 
 
+def set_simulator(
+    session_id: str,
+    *,
+    enabled: bool = True,
+    config: SimulatorConfig | None = None,
+    expected_revision: int | None = None,
+) -> Call[Session]:
+    """Switch a simulated caller on or off. Without a `config` the one that the session has goes on."""
+    body = {**_switch(enabled, config), **given(expected_revision=expected_revision)}
+    call = post(session_path(session_id, "simulator"), Session.model_validate_json, body, repeatable=True)
+    return replace(call, method="PUT")
+
+
 def end_session(session_id: str, *, reason: str | None = None, expected_revision: int | None = None) -> Call[Session]:
     """End the session. Ending an ended one changes nothing."""
     body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
@@ -179,6 +196,13 @@ def _nothing(content: bytes) -> None:
     """An answer without a body."""
     if content:
         raise ValueError("an answer without content has some")
+
+
+def _switch(enabled: bool, config: SimulatorConfig | None) -> dict[str, JsonValue]:
+    return {
+        "enabled": enabled,
+        **given(config=config.model_dump(mode="json", exclude_unset=True) if config else None),
+    }
 
 
 def _message(

@@ -14,6 +14,7 @@ from werkzeug import Request, Response
 from api.examples import AGENT, BRANCH, COMPARISON, DEFINITION_YAML, GREETING, LEDGER_ROW, SESSION, TURN, USAGE, page_of
 from api.problems import KINDS, Problem
 from domain.agent import Limits
+from domain.simulator import SimulatorConfig
 from playhead.client import (
     NO_RETRIES,
     ApiProblem,
@@ -86,6 +87,23 @@ def test_a_session_is_opened_with_what_is_given_and_nothing_else(httpserver: HTT
         {"agent": {"id": "booking-line", "version": 2}},
     ]
     assert [request.query_string for request in asked] == [b"", b"wait=false"]
+
+
+def test_a_simulated_caller_is_given_at_the_opening_or_switched_later(
+    httpserver: HTTPServer, playhead: Playhead
+) -> None:
+    opening = in_turn(httpserver, "/v1/sessions", SESSION)
+    switching = in_turn(httpserver, f"{PATH}/simulator", SESSION, SESSION)
+    caller = SimulatorConfig(goal="Book a table.", facts={"guests": "4"})
+    playhead.sessions.open("booking-line", simulator=caller)
+    playhead.sessions.set_simulator(SESSION_ID, config=caller, expected_revision=2)
+    playhead.sessions.set_simulator(SESSION_ID, enabled=False)
+    config = {"goal": "Book a table.", "facts": {"guests": "4"}}
+    assert opening[0].get_json() == {"agent": "booking-line", "simulator": {"enabled": True, "config": config}}
+    assert [(request.method, request.get_json()) for request in switching] == [
+        ("PUT", {"enabled": True, "config": config, "expected_revision": 2}),
+        ("PUT", {"enabled": False}),
+    ]
 
 
 def test_the_reply_of_a_session_is_what_the_agent_said_last(httpserver: HTTPServer, playhead: Playhead) -> None:

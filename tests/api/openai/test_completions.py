@@ -174,6 +174,24 @@ async def test_a_repeated_request_with_its_key_gives_the_same_reply_in_the_same_
     assert other.value.code == "idempotency_mismatch"
 
 
+async def test_requests_with_one_key_at_the_same_time_are_one_request(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("Once."), Says("Twice."))
+    await caller.push(library(model.string))
+    key = {"Idempotency-Key": "at-once"}
+    answers = await asyncio.gather(
+        *(
+            official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
+            for _ in range(4)
+        )
+    )
+    assert {(session_of(answer), answer.id, reply(answer)) for answer in answers} == {
+        (session_of(answers[0]), answers[0].id, "Once.")
+    }
+    assert len(model.journal) == 1
+
+
 async def test_a_key_belongs_to_its_organization(desk: Desk, official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     key = {"Idempotency-Key": "attempt-1"}
