@@ -197,6 +197,7 @@ def test_address_and_key_come_from_the_environment_unless_they_are_given(
 
 def test_every_problem_of_the_api_has_a_class_of_its_own() -> None:
     assert set(KINDS) - set(PROBLEMS) == {"internal_error"}, "give the new problem a class in playhead/client/errors.py"
+    assert set(PROBLEMS) <= set(KINDS)
 
 
 def test_problems_that_accepted_nothing_are_those_after_which_the_api_invites_to_come_again() -> None:
