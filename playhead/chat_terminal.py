@@ -23,7 +23,7 @@ from playhead.chat_screen import TextScreen
 from playhead.chat_session import Agent, Session, number_of
 from playhead.chat_speech import Speech
 from playhead.chat_words import Line, Tone, brief, failure, happening, money, printable
-from playhead.client import Event, Happened, ReplyDelta, ReplyReset, TurnStarted
+from playhead.client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -86,6 +86,8 @@ class TerminalScreen(TextScreen):
                     self.aside(Line("(the model begins its reply anew)", "dim"))
                     self._live.text = ""
                     self._say(self._live, text)
+            case TurnClosed(turn=turn) if self._live:
+                self._finish(self._live, turn.assistant_message.text if turn.assistant_message else "")
             case Happened(model_extra=payload) if self._live and payload and payload.get("name") not in self._moves:
                 told = happening(event.type, payload)
                 if told:
@@ -99,10 +101,7 @@ class TerminalScreen(TextScreen):
                 self._end_speech(live)
             super().answered(turn)
             return
-        text = turn.assistant_message.text if turn.assistant_message else ""
-        if text.startswith(live.text):
-            self._say(live, text[len(live.text) :])
-        self._end_speech(live)
+        self._finish(live, turn.assistant_message.text if turn.assistant_message else "")
         failed = failure(turn)
         if failed:
             self.line(failed)
@@ -118,6 +117,11 @@ class TerminalScreen(TextScreen):
             self._console.print(Text("agent".ljust(SPEAKER_COLUMNS), SPEAKERS["agent"]), end="")
             live.speech = Speech(self._write, width=self._width, indent=SPEAKER_COLUMNS)
         live.speech.say(printable(text))
+
+    def _finish(self, live: "_LiveTurn", text: str) -> None:
+        if text.startswith(live.text):
+            self._say(live, text[len(live.text) :])
+        self._end_speech(live)
 
     def _end_speech(self, live: "_LiveTurn") -> None:
         if live.speech is not None:

@@ -231,6 +231,8 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
             terminal.type("I would like to book a table.\r")
             terminal.see("→ booking")
             terminal.see("[demo model]")
+            terminal.type("/node\r")
+            terminal.see("The conversation is at: booking")
             stack.told(signal.SIGKILL)
             terminal.type("Tomorrow at seven, for four, in the name of Moreau.\r")
             terminal.see("with the same message id, so that nothing is said twice.")

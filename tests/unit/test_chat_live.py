@@ -58,6 +58,15 @@ def test_words_stand_on_the_terminal_as_they_come_and_once() -> None:
     assert wall.text == "agent  The terrace is free at seven, and\n       at eight.\n"
 
 
+def test_the_last_word_stands_there_as_soon_as_the_turn_is_over() -> None:
+    wall = Wall()
+    closed = [*told(turn(1, answer="At seven."))][-1]
+    wall.hears(started(), delta("At seven."), closed)
+    assert wall.text == "agent  At seven.\n"
+    wall.screen.answered(turn(1, answer="At seven."))
+    assert wall.text == "agent  At seven.\n"
+
+
 def test_what_happens_between_the_words_stands_between_them() -> None:
     wall = Wall()
     wall.hears(
