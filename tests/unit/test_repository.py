@@ -18,6 +18,17 @@ def pins(lock: str) -> dict[str, str]:
     return {match["name"]: match["version"] for match in PINNED.finditer((ROOT / lock).read_text())}
 
 
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name)
+def test_no_page_holds_the_marks_of_a_merge(page: Path) -> None:
+    marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", page.read_text(), re.MULTILINE)
+    assert not marks, f"{page.name} was merged by half: {marks}"
+
+
+def test_decisions_are_numbered_one_after_the_other() -> None:
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", (ROOT / "docs/decisions.md").read_text(), re.M)]
+    assert numbers == list(range(1, len(numbers) + 1)), "two branches took the same number: renumber the newer one"
+
+
 def test_every_python_package_is_packaged() -> None:
     listed = set(PYPROJECT["tool"]["setuptools"]["packages"])
     roots = {name for name in listed if "." not in name}
