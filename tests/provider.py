@@ -206,6 +206,10 @@ class ModelProvider:
         """The model of this name; it exists as soon as somebody speaks of it."""
         return self._models.setdefault(name, ScriptedModel(name))
 
+    def add(self, model: ScriptedModel) -> None:
+        """Let a model of the test's own making answer under its name."""
+        self._models[model.name] = model
+
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: one request, one answer."""
         stream = _Stream(writer)

@@ -1,0 +1,550 @@
+"""Any commands in any order against a live session, with workers killed in between: a sheet of paper agrees after each.
+
+LIVE_EXAMPLES=200 pytest tests/workflows/test_live_machine.py     for a longer look
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+
+from activities.model_messages import OPENING_CUE
+from domain.commands import CancelTurn, EditMessage, OnBusy, Regenerate, RestoreBranch, SendMessage
+from domain.contracts import SendMessageResult, message_update_id
+from domain.turns import Turn
+from domain.views import SessionHead, TimelineView
+from playhead.temporal import PlayheadPlugin
+from playhead.temporal_server import server_program
+from store.database import Database
+from tests.conftest import PROMPT_TIMERS
+from tests.provider import Asked, Gate, ModelProvider, Refuses, Reply, Says, ScriptedModel
+from tests.sandbox import sandboxed
+from tests.waiting import eventually
+from tests.workflows.agents import GREETING
+from tests.workflows.doomed_worker import doomed_worker
+from tests.workflows.live_sheet import No, Sheet
+from tests.workflows.stage import QUICK, Session, Stage, replay_all
+from workflows.search_attributes import ALL
+from workflows.session import SessionWorkflow
+
+EXAMPLES = int(os.environ.get("LIVE_EXAMPLES", "6"))
+STEPS = 25
+EVENTS_PER_RUN = 80
+"""After so many events the server of this test suggests to continue as new; a turn takes about a dozen."""
+SOON_MISSED = QUICK.model_copy(update={"heartbeat": 2.0})
+PATIENCE = 60.0
+"""Seconds for one command; the worker may have just been killed."""
+PICKS = st.integers(min_value=0, max_value=99)
+EXPECTED = st.sampled_from([None, None, 0, -1])
+"""What a command expects of the revision: nothing, the right one, or the one before."""
+ON_BUSY = st.sampled_from([None, "reject", "enqueue", "interrupt", "rollback"])
+
+Result = TypeVar("Result")
+
+
+class ObedientModel(ScriptedModel):
+    """Answers a text as the test wants: at once, when it is let go, or never. It always says the same to the same."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.gates: dict[str, Gate] = {}
+        self.failing: set[str] = set()
+
+    def reply_to(self, asked: Asked) -> Reply:
+        self.journal.append(asked)
+        text = [words for role, words in asked.conversation if role == "user"][-1]
+        if text in self.failing:
+            return Refuses(400)
+        return Says(reply_of(text), gate=self.gates.get(text))
+
+
+@dataclass
+class Crew:
+    """The one worker there is, in a process of its own."""
+
+    stage: Stage
+    _living: Any = field(default=None)  # Any: an asynchronous context manager has no public type of its own
+
+    async def start(self) -> None:
+        self._living = doomed_worker(self.stage.client, self.stage.task_queue, self.stage.database, dies=None)
+        await self._living.__aenter__()
+
+    async def kill(self) -> None:
+        """Let the worker die in the middle of whatever it does."""
+        await self._living.__aexit__(None, None, None)
+
+
+@dataclass
+class Room:
+    """Where the machine's sessions are held, and the loop that they are held on."""
+
+    stage: Stage
+    provider: ModelProvider
+    crew: Crew
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something on the loop, from the thread of the machine."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
+
+
+@pytest_asyncio.fixture
+async def room(database: Database, provider: ModelProvider) -> AsyncIterator[Room]:
+    """A server that finds a history long soon, and a worker that can be killed."""
+    server = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server_program()),
+        search_attributes=list(ALL),
+        dev_server_log_level="error",
+        dev_server_extra_args=[
+            *PROMPT_TIMERS,
+            *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
+        ],
+        plugins=[PlayheadPlugin(sandboxed())],
+    )
+    stage = Stage.on(server.client, database, f"live-{uuid4().hex[:8]}")
+    crew = Crew(stage)
+    await crew.start()
+    try:
+        yield Room(stage, provider, crew, asyncio.get_running_loop())
+        await replay_all(server.client, database, stage.task_queue)
+    finally:
+        await crew.kill()
+        await server.shutdown()
+
+
+class LiveSession(RuleBasedStateMachine):
+    """Everything that can be asked of a session, and what can happen to its worker."""
+
+    room: Room
+
+    @initialize()
+    def open(self) -> None:
+        self.sheet = Sheet()
+        self.offered = 0
+        self.was_killed = False
+        self.model = ObedientModel(f"live-{uuid4().hex[:8]}")
+        self.room.provider.add(self.model)
+        self.session: Session = self.run(self.room.stage.open(model=self.model.string, timing=SOON_MISSED))
+        view = self.run(self.session.timeline())
+        self.sheet.open_greeting(view.turns[0].id)
+        self.agree()
+
+    # --- saying something ------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.sheet.ended)
+    @rule(on_busy=ON_BUSY, expected=EXPECTED, fate=st.sampled_from(["answered", "answered", "held", "held", "fails"]))
+    def say(self, on_busy: OnBusy | None, expected: int | None, fate: str) -> None:
+        text, revision = self.new_text(fate), self.revision(expected)
+        told = self.told(
+            lambda: self.sheet.check_say(revision, on_busy),
+            lambda: self.session.say(
+                text, message_id=f"id of {text}", expected_revision=revision, on_busy=on_busy, wait=False
+            ),
+        )
+        if told is not None:
+            self.sheet.known[f"id of {text}"] = (told.turn.id, text)
+            self.sheet.say(told.turn.id, text, on_busy)
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended)
+    @rule(on_busy=st.sampled_from([None, "interrupt", "rollback"]), fate=st.sampled_from(["answered", "held"]))
+    def signal(self, on_busy: OnBusy | None, fate: str) -> None:
+        """A signal says no more than that it was heard; the same message by update tells its turn."""
+        text = self.new_text(fate)
+        command = SendMessage(text=text, message_id=f"id of {text}", on_busy=on_busy)
+        try:
+            self.sheet.check_say(None, on_busy or "enqueue")
+            refused = False
+        except No:
+            refused = True
+        self.run(self.session.handle.signal("user_message", command.model_dump(exclude_none=True, exclude={"wait"})))
+        if not refused:
+            told = self.run(self.session.say(text, message_id=f"id of {text}", wait=False))
+            self.sheet.known[f"id of {text}"] = (told.turn.id, text)
+            self.sheet.say(told.turn.id, text, on_busy or "enqueue")
+        self.agree()
+
+    @precondition(lambda self: self.sheet.known and not self.sheet.ended)
+    @rule(pick=PICKS, same=st.booleans(), times=st.integers(min_value=1, max_value=3))
+    def repeat(self, pick: int, same: bool, times: int) -> None:
+        """A message once more, also at the same moment: it joins its turn, or is found to say something else."""
+        message_id, (turn_id, text) = self.picked(pick, list(self.sheet.known.items()))
+        repeats = [
+            self.session.say(text if same else f"not {text}", message_id=message_id, wait=False) for _ in range(times)
+        ]
+        for outcome in self.run(outcomes_of(repeats)):
+            if not same:
+                assert code_of(outcome) == "idempotency_mismatch"
+            elif turn_id in self.sheet.superseded:
+                assert code_of(outcome) == "superseded"
+            else:
+                assert isinstance(outcome, SendMessageResult), outcome
+                assert outcome.turn.id == turn_id
+        self.agree()
+
+    @precondition(lambda self: self.sheet.active and not self.sheet.ended)
+    @rule(pick=PICKS, anywhere=st.booleans(), expected=EXPECTED, fate=st.sampled_from(["answered", "held", "fails"]))
+    def edit(self, pick: int, anywhere: bool, expected: int | None, fate: str) -> None:
+        turn_id, text, revision = self.turn(pick, anywhere), self.new_text(fate), self.revision(expected)
+        command = EditMessage(
+            turn_id=turn_id, text=text, message_id=f"edit {text}", expected_revision=revision, wait=False
+        )
+        told = self.told(lambda: self.sheet.check_edit(revision, turn_id), lambda: self.edited(command))
+        if told is not None:
+            self.sheet.replace(turn_id, told.turn.id, text)
+        self.agree()
+
+    @precondition(lambda self: self.sheet.active and not self.sheet.ended)
+    @rule(pick=PICKS, anywhere=st.booleans(), expected=EXPECTED, holds=st.booleans())
+    def regenerate(self, pick: int, anywhere: bool, expected: int | None, holds: bool) -> None:
+        turn_id, revision = self.turn(pick, anywhere), self.revision(expected)
+        text = self.sheet.entries[turn_id].text
+        self.offered += 1
+        command = Regenerate(
+            turn_id=turn_id, message_id=f"again {self.offered}", expected_revision=revision, wait=False
+        )
+        accepted = turn_id in self.sheet.active and revision in (None, self.sheet.revision)
+        if holds and accepted and text is not None and text not in self.sheet.held | self.sheet.failing:
+            self.hold(text)
+        told = self.told(lambda: self.sheet.check_active(revision, turn_id), lambda: self.regenerated(command))
+        if told is not None:
+            self.sheet.replace(turn_id, told.turn.id, text)
+        self.agree()
+
+    # --- moving about ----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.sheet.active and not self.sheet.ended)
+    @rule(pick=PICKS, anywhere=st.booleans(), before=st.booleans(), expected=EXPECTED)
+    def rewind(self, pick: int, anywhere: bool, before: bool, expected: int | None) -> None:
+        turn_id, revision = self.turn(pick, anywhere), self.revision(expected)
+        told = self.told(
+            lambda: self.sheet.check_active(revision, turn_id),
+            lambda: self.session.rewind(turn_id, before=before, expected_revision=revision),
+        )
+        if told is not None:
+            self.sheet.rewind(turn_id, before=before)
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended and self.sheet.cursor)
+    @rule()
+    def clear_the_cursor(self) -> None:
+        self.told(lambda: None, lambda: self.session.rewind(None))
+        self.sheet.rewind(None, before=False)
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended and self.sheet.pending)
+    @rule(expected=EXPECTED)
+    def cancel(self, expected: int | None) -> None:
+        revision = self.revision(expected)
+        command = CancelTurn(expected_revision=revision)
+        told = self.told(lambda: self.sheet.check_cancel(revision), lambda: self.cancelled(command))
+        if told is not None:
+            self.sheet.cancel()
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended and self.sheet.given_up)
+    @rule(pick=PICKS, expected=EXPECTED)
+    def restore(self, pick: int, expected: int | None) -> None:
+        place = pick % len(self.sheet.given_up)
+        view = self.run(self.session.timeline())
+        revision = self.revision(expected)
+        command = RestoreBranch(branch_id=view.discarded_branches[place].id, expected_revision=revision)
+        told = self.told(lambda: self.sheet.require(revision), lambda: self.restored(command))
+        if told is not None:
+            self.sheet.restore(place)
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended and len(self.sheet.entries) > 6)
+    @rule(really=st.integers(min_value=0, max_value=9).map(lambda number: number == 4))
+    def end(self, really: bool) -> None:
+        if really:  # else most sessions would be over after a few commands
+            self.told(lambda: None, lambda: self.session.end("done"))
+            self.sheet.end("done")
+            self.agree()
+
+    @precondition(lambda self: self.sheet.ended)
+    @rule(on_busy=ON_BUSY)
+    def come_too_late(self, on_busy: OnBusy | None) -> None:
+        if self.sheet.pending:  # else its workflow is closed, and the API answers
+            text = self.new_text("answered")
+            self.told(
+                lambda: self.sheet.check_say(None, on_busy), lambda: self.session.say(text, on_busy=on_busy, wait=False)
+            )
+        self.agree()
+
+    # --- at the same moment ----------------------------------------------------------------------
+
+    @precondition(lambda self: not self.sheet.ended)
+    @rule(count=st.integers(min_value=2, max_value=5), with_a_rewind=st.booleans())
+    def race(self, count: int, with_a_rewind: bool) -> None:
+        """Commands that expect the same revision: one wins, and the others are told both numbers."""
+        revision = self.sheet.revision
+        texts = [self.new_text("answered") for _ in range(count)]
+        racing: list[Coroutine[Any, Any, SendMessageResult | SessionHead]] = [
+            self.session.say(
+                each, message_id=f"id of {each}", expected_revision=revision, on_busy="rollback", wait=False
+            )
+            for each in texts
+        ]
+        first = self.sheet.active[0]
+        if with_a_rewind:
+            racing.append(self.session.rewind(first, expected_revision=revision))
+        outcomes = self.run(outcomes_of(racing))
+        [winner] = [place for place, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)]
+        for place, outcome in enumerate(outcomes):
+            if place != winner:
+                figures = figures_of(outcome, "revision_conflict")
+                assert figures["expected_revision"] == revision
+                assert figures["actual_revision"] > revision
+        won = outcomes[winner]
+        if isinstance(won, SendMessageResult):
+            self.sheet.known[f"id of {texts[winner]}"] = (won.turn.id, texts[winner])
+            self.sheet.say(won.turn.id, texts[winner], "rollback")
+        else:
+            self.sheet.rewind(first, before=False)
+        self.agree()
+
+    @precondition(lambda self: not self.sheet.ended and self.sheet.is_busy)
+    @rule(count=st.integers(min_value=2, max_value=6))
+    def crowd(self, count: int) -> None:
+        """Messages that are put in the queue together: all of them, in the order of their revisions."""
+        room_left = 20 - len(self.sheet.queue)
+        texts = [self.new_text("answered") for _ in range(min(count, room_left))]
+        crowding = [self.session.say(each, message_id=f"id of {each}", on_busy="enqueue", wait=False) for each in texts]
+        told = self.run(all_of(crowding))
+        for text, result in sorted(zip(texts, told, strict=True), key=lambda each: each[1].head.revision):
+            self.sheet.known[f"id of {text}"] = (result.turn.id, text)
+            self.sheet.say(result.turn.id, text, "enqueue")
+        self.agree()
+
+    # --- what models and workers do --------------------------------------------------------------
+
+    @precondition(lambda self: self.sheet.pending)
+    @rule(pick=PICKS)
+    def let_go(self, pick: int) -> None:
+        text = self.picked(pick, self.sheet.pending).text
+        assert text is not None
+        self.sheet.let_go(text)
+        self.open_gate(text)
+        self.agree()
+
+    @precondition(lambda self: self.sheet.pending and not self.was_killed)
+    @rule()
+    def kill_the_worker(self) -> None:
+        """Once in a session, for it takes seconds until another worker is there: which asks for every reply again."""
+        self.was_killed = True
+        self.run(self.room.crew.kill())
+        for text in self.sheet.held:
+            self.model.gates[text] = Gate()
+        self.run(self.room.crew.start())
+        self.agree()
+
+    def teardown(self) -> None:
+        """At the end everything is answered, billed once and recorded, as the sheet has it."""
+        if not hasattr(self, "session"):
+            return
+        for text in list(self.sheet.held):
+            self.sheet.let_go(text)
+            self.open_gate(text)
+        if not self.sheet.ended:
+            self.agree()
+            self.run(self.session.end("done"))
+            self.sheet.end("done")
+        result = self.run(self.session.handle.result())
+        assert (result.revision, result.turns) == (self.sheet.revision, len(self.sheet.entries))
+        ledger = self.run(self.session.billed(len(self.sheet.entries)))
+        assert {row.turn_id for row in ledger} == set(self.sheet.entries)
+        if self.sheet.head:
+            self.require_same(self.run(self.session.stored_turns(self.sheet.head)), self.sheet.seen)
+        stored = {(each.rewound_from_turn_id, each.leaf_turn_id) for each in self.run(self.session.stored_branches())}
+        assert stored == set(self.sheet.given_up)
+        self.require_contexts()
+
+    # --- agreement -------------------------------------------------------------------------------
+
+    def agree(self) -> None:
+        """Wait until the session is as the sheet says. Raises AssertionError with what differs when it never is."""
+        for entry in self.sheet.pending:
+            if entry.text in self.sheet.held:
+                self.run(self.model.gates[entry.text].reached())
+        last: list[str] = []
+
+        async def is_same() -> bool:
+            nonlocal last
+            last = self.differences(await self.session.timeline())
+            return not last
+
+        try:
+            self.run(eventually(is_same, within=15.0))
+        except AssertionError:
+            raise AssertionError("the session and the sheet disagree:\n" + "\n".join(last)) from None
+
+    def differences(self, view: TimelineView) -> list[str]:
+        sheet, head = self.sheet, view.head
+        found = {
+            "revision": (head.revision, sheet.revision),
+            "status": (head.status, sheet.status),
+            "reason": (head.completion_reason, sheet.ended),
+            "seen": ([turn.id for turn in view.turns], sheet.seen),
+            "future": ([turn.id for turn in view.future], sheet.future),
+            "branches": (
+                [(each.rewound_from_turn_id, [turn.id for turn in each.turns]) for each in view.discarded_branches],
+                list(sheet.branches()),
+            ),
+        }
+        wrong = [f"{name}: {live} is live, {paper} on paper" for name, (live, paper) in found.items() if live != paper]
+        shown = [*view.turns, *view.future, *(turn for each in view.discarded_branches for turn in each.turns)]
+        return wrong or [difference for turn in shown if (difference := self.difference(turn))]
+
+    def difference(self, turn: Turn) -> str | None:
+        """What is wrong with a turn, if anything is."""
+        entry = self.sheet.entries[turn.id]
+        said = turn.user_message.text if turn.user_message else None
+        reply = turn.assistant_message.text if turn.assistant_message else None
+        if (said, turn.status, turn.parent_id) != (entry.text, entry.status, entry.parent):
+            return f"{turn.id}: {said!r} is {turn.status} after {turn.parent_id} live, on paper {entry}"
+        if not is_reply(reply, entry.text, entry.status):
+            return f"{turn.id}: the reply to {said!r}, which is {turn.status}, is {reply!r}"
+        return None
+
+    def require_same(self, turns: list[Turn], ids: list[str]) -> None:
+        assert [turn.id for turn in turns] == ids
+        assert [difference for turn in turns if (difference := self.difference(turn))] == []
+
+    def require_contexts(self) -> None:
+        """The provider is the witness: a model was never told of another branch, nor twice of the same."""
+        above = {
+            entry.text: [self.sheet.entries[each].text for each in self.sheet.path(entry.id)]
+            for entry in self.sheet.entries.values()
+        }
+        for asked in self.model.journal:
+            told = [text for role, text in asked.conversation if role == "user" and text != OPENING_CUE]
+            assert len(set(told)) == len(told)
+            assert set(told) <= set(above[told[-1]])
+
+    # --- small change ----------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.room.run(work)
+
+    def told(self, check: Callable[[], None], ask: Callable[[], Coroutine[Any, Any, Result]]) -> Result | None:
+        """What a command gives; nothing when it is refused, which must be as the sheet says."""
+        wanted: str | None = None
+        try:
+            check()
+        except No as no:
+            wanted = no.code
+        [outcome] = self.run(outcomes_of([ask()]))
+        if wanted is None:
+            assert not isinstance(outcome, BaseException), f"refused with {outcome!r}"
+            return outcome
+        assert code_of(outcome) == wanted
+        return None
+
+    def edited(self, command: EditMessage) -> Coroutine[Any, Any, SendMessageResult]:
+        return self.session.handle.execute_update(SessionWorkflow.edit, command, id=message_update_id(command))
+
+    def regenerated(self, command: Regenerate) -> Coroutine[Any, Any, SendMessageResult]:
+        return self.session.handle.execute_update(SessionWorkflow.regenerate, command, id=message_update_id(command))
+
+    def cancelled(self, command: CancelTurn) -> Coroutine[Any, Any, SessionHead]:
+        return self.session.handle.execute_update(SessionWorkflow.cancel, command)
+
+    def restored(self, command: RestoreBranch) -> Coroutine[Any, Any, SessionHead]:
+        return self.session.handle.execute_update(SessionWorkflow.restore, command)
+
+    def new_text(self, fate: str) -> str:
+        """Words that nobody has said before, and what becomes of them."""
+        self.offered += 1
+        text = f"Message {self.offered}, of which a half is long enough"
+        if fate == "held":
+            self.hold(text)
+        if fate == "fails":
+            self.model.failing.add(text)
+            self.sheet.failing.add(text)
+        return text
+
+    def hold(self, text: str) -> None:
+        """Hold the reply to a text back, from now on."""
+        self.sheet.held.add(text)
+        self.model.gates[text] = Gate()
+
+    def open_gate(self, text: str) -> None:
+        self.room.loop.call_soon_threadsafe(self.model.gates.pop(text).open)
+
+    def turn(self, pick: int, anywhere: bool) -> str:
+        return self.picked(pick, list(self.sheet.entries) if anywhere else self.sheet.active)
+
+    def picked(self, pick: int, choices: list[Result]) -> Result:
+        return choices[pick % len(choices)]
+
+    def revision(self, expected: int | None) -> int | None:
+        return None if expected is None else self.sheet.revision + expected
+
+
+async def outcomes_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result | BaseException]:
+    """What each of several commands gives or raises, all sent at once."""
+    return list(await asyncio.gather(*commands, return_exceptions=True))
+
+
+async def all_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result]:
+    return list(await asyncio.gather(*commands))
+
+
+def reply_of(text: str) -> str:
+    return f"You said: {text}"
+
+
+def is_reply(reply: str | None, text: str | None, status: str) -> bool:
+    """Whether this may be the reply to a text: whole when it was completed, its beginning before."""
+    whole = GREETING if text is None else reply_of(text)
+    if status == "completed":
+        return reply == whole
+    return reply is None or (status != "failed" and whole.startswith(reply))
+
+
+def code_of(outcome: object) -> str:
+    """The code with which a command was refused. Fails when it was not."""
+    assert isinstance(outcome, WorkflowUpdateFailedError), outcome
+    assert isinstance(outcome.cause, ApplicationError)
+    return outcome.cause.type or ""
+
+
+def figures_of(outcome: object, code: str) -> dict[str, int]:
+    """The figures of a refusal with this code."""
+    assert code_of(outcome) == code
+    assert isinstance(outcome, WorkflowUpdateFailedError)
+    assert isinstance(outcome.cause, ApplicationError)
+    return dict(outcome.cause.details[0]["figures"])
+
+
+@pytest.mark.timeout(3_600)
+async def test_any_order_of_commands(room: Room) -> None:
+    machine = type("LiveSession", (LiveSession,), {"room": room})
+    profile = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        derandomize="LIVE_EXAMPLES" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],  # making a failing example smaller would take an hour; its steps are printed
+    )
+    await asyncio.to_thread(run_state_machine_as_test, machine, settings=profile)
