@@ -5,128 +5,48 @@ LIVE_EXAMPLES=200 pytest tests/workflows/test_live_machine.py     for a longer l
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-from temporalio.client import WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from activities.model_messages import OPENING_CUE
 from domain.commands import CancelTurn, EditMessage, OnBusy, Regenerate, RestoreBranch, SendMessage
 from domain.contracts import SendMessageResult, message_update_id
 from domain.turns import Turn
-from domain.views import SessionHead, TimelineView
-from playhead.temporal import PlayheadPlugin
-from playhead.temporal_server import server_program
+from domain.views import SessionHead
 from store.database import Database
-from tests.conftest import PROMPT_TIMERS
-from tests.provider import Asked, Gate, ModelProvider, Refuses, Reply, Says, ScriptedModel
-from tests.sandbox import sandboxed
+from tests.provider import Gate, ModelProvider
 from tests.waiting import eventually
-from tests.workflows.agents import GREETING
-from tests.workflows.doomed_worker import doomed_worker
+from tests.workflows.live_comparison import difference, differences
+from tests.workflows.live_room import ObedientModel, Room, all_of, code_of, figures_of, open_room, outcomes_of
 from tests.workflows.live_sheet import No, Sheet
-from tests.workflows.stage import QUICK, Session, Stage, replay_all
-from workflows.search_attributes import ALL
+from tests.workflows.stage import QUICK, Session
 from workflows.session import SessionWorkflow
 
 EXAMPLES = int(os.environ.get("LIVE_EXAMPLES", "6"))
 STEPS = 25
-EVENTS_PER_RUN = 80
-"""After so many events the server of this test suggests to continue as new; a turn takes about a dozen."""
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 2.0})
-PATIENCE = 60.0
-"""Seconds for one command; the worker may have just been killed."""
 PICKS = st.integers(min_value=0, max_value=99)
 EXPECTED = st.sampled_from([None, None, 0, -1])
 """What a command expects of the revision: nothing, the right one, or the one before."""
 ON_BUSY = st.sampled_from([None, "reject", "enqueue", "interrupt", "rollback"])
 
+PROFILE = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    database=None,
+    derandomize="LIVE_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # making a failing example smaller would take an hour; its steps are printed
+)
+
 Result = TypeVar("Result")
-
-
-class ObedientModel(ScriptedModel):
-    """Answers a text as the test wants: at once, when it is let go, or never. It always says the same to the same."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.gates: dict[str, Gate] = {}
-        self.failing: set[str] = set()
-
-    def reply_to(self, asked: Asked) -> Reply:
-        self.journal.append(asked)
-        text = [words for role, words in asked.conversation if role == "user"][-1]
-        if text in self.failing:
-            return Refuses(400)
-        return Says(reply_of(text), gate=self.gates.get(text))
-
-
-@dataclass
-class Crew:
-    """The one worker there is, in a process of its own."""
-
-    stage: Stage
-    _living: Any = field(default=None)  # Any: an asynchronous context manager has no public type of its own
-
-    async def start(self) -> None:
-        self._living = doomed_worker(self.stage.client, self.stage.task_queue, self.stage.database, dies=None)
-        await self._living.__aenter__()
-
-    async def kill(self) -> None:
-        """Let the worker die in the middle of whatever it does."""
-        await self._living.__aexit__(None, None, None)
-
-
-@dataclass
-class Room:
-    """Where the machine's sessions are held, and the loop that they are held on."""
-
-    stage: Stage
-    provider: ModelProvider
-    crew: Crew
-    loop: asyncio.AbstractEventLoop
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something on the loop, from the thread of the machine."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
-
-
-@pytest_asyncio.fixture
-async def room(database: Database, provider: ModelProvider) -> AsyncIterator[Room]:
-    """A server that finds a history long soon, and a worker that can be killed."""
-    server = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(server_program()),
-        search_attributes=list(ALL),
-        dev_server_log_level="error",
-        dev_server_extra_args=[
-            *PROMPT_TIMERS,
-            *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
-        ],
-        plugins=[PlayheadPlugin(sandboxed())],
-    )
-    stage = Stage.on(server.client, database, f"live-{uuid4().hex[:8]}")
-    crew = Crew(stage)
-    await crew.start()
-    try:
-        yield Room(stage, provider, crew, asyncio.get_running_loop())
-        await replay_all(server.client, database, stage.task_queue)
-    finally:
-        await crew.kill()
-        await server.shutdown()
 
 
 class LiveSession(RuleBasedStateMachine):
@@ -388,7 +308,7 @@ class LiveSession(RuleBasedStateMachine):
 
         async def is_same() -> bool:
             nonlocal last
-            last = self.differences(await self.session.timeline())
+            last = differences(await self.session.timeline(), self.sheet)
             return not last
 
         try:
@@ -396,37 +316,9 @@ class LiveSession(RuleBasedStateMachine):
         except AssertionError:
             raise AssertionError("the session and the sheet disagree:\n" + "\n".join(last)) from None
 
-    def differences(self, view: TimelineView) -> list[str]:
-        sheet, head = self.sheet, view.head
-        found = {
-            "revision": (head.revision, sheet.revision),
-            "status": (head.status, sheet.status),
-            "reason": (head.completion_reason, sheet.ended),
-            "seen": ([turn.id for turn in view.turns], sheet.seen),
-            "future": ([turn.id for turn in view.future], sheet.future),
-            "branches": (
-                [(each.rewound_from_turn_id, [turn.id for turn in each.turns]) for each in view.discarded_branches],
-                list(sheet.branches()),
-            ),
-        }
-        wrong = [f"{name}: {live} is live, {paper} on paper" for name, (live, paper) in found.items() if live != paper]
-        shown = [*view.turns, *view.future, *(turn for each in view.discarded_branches for turn in each.turns)]
-        return wrong or [difference for turn in shown if (difference := self.difference(turn))]
-
-    def difference(self, turn: Turn) -> str | None:
-        """What is wrong with a turn, if anything is."""
-        entry = self.sheet.entries[turn.id]
-        said = turn.user_message.text if turn.user_message else None
-        reply = turn.assistant_message.text if turn.assistant_message else None
-        if (said, turn.status, turn.parent_id) != (entry.text, entry.status, entry.parent):
-            return f"{turn.id}: {said!r} is {turn.status} after {turn.parent_id} live, on paper {entry}"
-        if not is_reply(reply, entry.text, entry.status):
-            return f"{turn.id}: the reply to {said!r}, which is {turn.status}, is {reply!r}"
-        return None
-
     def require_same(self, turns: list[Turn], ids: list[str]) -> None:
         assert [turn.id for turn in turns] == ids
-        assert [difference for turn in turns if (difference := self.difference(turn))] == []
+        assert [wrong for turn in turns if (wrong := difference(turn, self.sheet))] == []
 
     def require_contexts(self) -> None:
         """The provider is the witness: a model was never told of another branch, nor twice of the same."""
@@ -499,52 +391,9 @@ class LiveSession(RuleBasedStateMachine):
         return None if expected is None else self.sheet.revision + expected
 
 
-async def outcomes_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result | BaseException]:
-    """What each of several commands gives or raises, all sent at once."""
-    return list(await asyncio.gather(*commands, return_exceptions=True))
-
-
-async def all_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result]:
-    return list(await asyncio.gather(*commands))
-
-
-def reply_of(text: str) -> str:
-    return f"You said: {text}"
-
-
-def is_reply(reply: str | None, text: str | None, status: str) -> bool:
-    """Whether this may be the reply to a text: whole when it was completed, its beginning before."""
-    whole = GREETING if text is None else reply_of(text)
-    if status == "completed":
-        return reply == whole
-    return reply is None or (status != "failed" and whole.startswith(reply))
-
-
-def code_of(outcome: object) -> str:
-    """The code with which a command was refused. Fails when it was not."""
-    assert isinstance(outcome, WorkflowUpdateFailedError), outcome
-    assert isinstance(outcome.cause, ApplicationError)
-    return outcome.cause.type or ""
-
-
-def figures_of(outcome: object, code: str) -> dict[str, int]:
-    """The figures of a refusal with this code."""
-    assert code_of(outcome) == code
-    assert isinstance(outcome, WorkflowUpdateFailedError)
-    assert isinstance(outcome.cause, ApplicationError)
-    return dict(outcome.cause.details[0]["figures"])
-
-
 @pytest.mark.timeout(3_600)
-async def test_any_order_of_commands(room: Room) -> None:
-    machine = type("LiveSession", (LiveSession,), {"room": room})
-    profile = settings(
-        max_examples=EXAMPLES,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        derandomize="LIVE_EXAMPLES" not in os.environ,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],  # making a failing example smaller would take an hour; its steps are printed
-    )
-    await asyncio.to_thread(run_state_machine_as_test, machine, settings=profile)
+async def test_any_order_of_commands(database: Database, provider: ModelProvider) -> None:
+    async with open_room(database, provider) as room:
+        await asyncio.to_thread(
+            run_state_machine_as_test, type("LiveSession", (LiveSession,), {"room": room}), settings=PROFILE
+        )
