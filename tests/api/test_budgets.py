@@ -169,6 +169,34 @@ async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_b
     assert (await caller.end(session_id))["is_completed"]
 
 
+async def test_over_the_limit_no_turn_is_answered_another_way_and_no_session_is_forked(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await overspent(desk, caller, scripted)
+    before, events = await caller.session(session_id), await history_length(desk, session_id)
+    turn_id = before["turns"][1]["id"]
+    for command, body in (
+        (f"turns/{turn_id}/edit", {"text": "Two?"}),
+        (f"turns/{turn_id}/regenerate", {}),
+        ("fork", {"turn_id": turn_id}),
+    ):
+        problem(await caller.post(f"/v1/sessions/{session_id}/{command}", body), 402, "quota_exceeded")
+    assert (await caller.session(session_id))["revision"] == before["revision"]
+    assert await history_length(desk, session_id) == events
+    assert len(await caller.items("/v1/sessions")) == 1
+
+
+async def test_over_the_limit_no_suite_is_started(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    await overspent(desk, caller, scripted)
+    suite = {
+        "name": "trial",
+        "agent": "library",
+        "scenarios": [{"id": "asks", "goal": "Ask.", "success": ["It was told."]}],
+    }
+    problem(await caller.post("/v1/suites", suite), 402, "quota_exceeded")
+    assert await caller.items("/v1/suites") == []
+
+
 async def test_over_the_limit_no_simulated_caller_is_switched_on(
     desk: Desk, caller: Caller, scripted: Scripted
 ) -> None:

@@ -133,7 +133,7 @@ async def with_a_way_back(caller: Caller, model: ScriptedModel) -> int:
     return int((await caller.push(definition))["workflow_id"])
 
 
-async def test_7_what_was_rewound_away_is_listed_read_and_compared(caller: Caller, scripted: Scripted) -> None:
+async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: Caller, scripted: Scripted) -> None:
     panel = await opened(caller, scripted())
     for text in ("One", "Another one", "Yet another"):
         await panel.send(text)
@@ -149,6 +149,12 @@ async def test_7_what_was_rewound_away_is_listed_read_and_compared(caller: Calle
     assert compared["last_common_turn"]["id"] == panel.turns[0]["id"]
     told = [[turn["user_message"]["text"] for turn in compared[side]["turns"]] for side in ("a", "b")]
     assert told == [["One"], ["The last one"]]
+
+    done(await caller.post(f"{path}/{branches[-1]['id']}/restore"), 200)
+    await panel.reload()
+    assert [user for user, _ in panel.said] == [None, "One"]
+    given_up = [future["turns"][0]["user_message"]["text"] for future in panel.data["discarded_future"]]
+    assert sorted(given_up) == ["Another one", "The last one", "Yet another"]
 
 
 async def test_8_no_turn_repeats_the_conversation_before_it(desk: Desk, caller: Caller, scripted: Scripted) -> None:
