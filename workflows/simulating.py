@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.simulation import SimulationActivities
 from domain import caller
@@ -128,10 +128,10 @@ class Simulating:
 
     def _miss(self, aside: Aside, error: ActivityError) -> None:
         """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
-        is_wanted, reason = self._is_still_wanted(aside.id), f"The simulated caller failed: {reason_of(error)}"
-        self._spend(aside.model_copy(update={"error": reason}))
+        is_wanted, failed = self._is_still_wanted(aside.id), f"The simulated caller failed: {reason_of(error)}"
+        self._spend(aside.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
         if is_wanted:
-            self._stop("caller_failed", reason)
+            self._stop("caller_failed", failed)
 
     def _spend(self, aside: Aside) -> None:
         seconds = round((workflow.now() - aside.created_at).total_seconds(), 3)
