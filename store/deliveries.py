@@ -18,16 +18,18 @@ _SET_COUNT = update(sessions).where(sessions.c.id == bindparam("of_session"))
 
 
 class DeliveryLog:
-    """Records deliveries, each once."""
+    """Records what came of deliveries, each outcome once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def record(self, session_id: str, result: DeliverWebhookResult, at: datetime) -> None:
         """Write down what came of a delivery; of one of an erased session nothing. Raises StoreUnavailable."""
+        kind = "webhook_failed" if result.error else "webhook_delivered"
         happened = LoggedEvent(
-            key=f"webhook/{result.webhook_id}",
-            type="webhook_failed" if result.error else "webhook_delivered",
+            # One that was given up can be delivered later, when somebody has it tried anew.
+            key=f"{kind}/{result.webhook_id}",
+            type=kind,
             turn_id=None,
             created_at=at,
             payload=result.model_dump(mode="json", exclude_none=True),

@@ -14,6 +14,8 @@ import pytest
 import pytest_asyncio
 from pytest_httpserver import HTTPServer
 from sqlalchemy import select
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from werkzeug import Request, Response
 
@@ -204,6 +206,26 @@ async def test_a_receiver_that_wants_no_more_is_left_alone(stage: Stage, httpser
     assert result.error == "The receiver answered 410 Gone."
     assert len(receiver.journal) == 1
     assert (await logged(session))[-1][2]["error"] == result.error
+
+
+async def test_a_report_that_was_given_up_is_sent_again_when_its_workflow_is_reset(
+    stage: Stage, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver, 410)
+    session = await stage.open(webhook=receiver.target())
+    await session.end()
+    await delivered(session)
+    first_task = 4
+    reset = ResetWorkflowExecutionRequest(
+        namespace=stage.client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=webhook_workflow_id(session.id)),
+        workflow_task_finish_event_id=first_task,
+        request_id=session.id,
+    )
+    await stage.client.workflow_service.reset_workflow_execution(reset)
+    assert (await delivered(session)).status == 204
+    assert len({(report.id, report.body) for report in receiver.journal}) == 1
+    assert [kind for _, kind, _ in await logged(session)][1:] == ["webhook_failed", "webhook_delivered"]
 
 
 async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
