@@ -53,6 +53,7 @@ async def test_a_session_is_followed_from_its_beginning_to_its_end(desk: Desk, c
     key = caller.http.headers["Authorization"].removeprefix("Bearer ")
     async with AsyncPlayhead(desk.url, key) as playhead:
         session = await playhead.sessions.open("library")
+        await caller.recorded(session.id, turns=1)
         events = playhead.sessions.watch(session.id)
         snapshot = await anext(events)
         assert isinstance(snapshot.data, Session)
