@@ -151,7 +151,8 @@ class StepHeartbeat(Durable):
 class SettleTurnsInput(Durable):
     """Turns to bill and record, with the session's head and what else happened since it was last settled.
 
-    Branches that were restored go before those that were given up: a branch can be both.
+    Branches that were restored go before those that were given up: a branch can be both. Turns that were taken over
+    with a fork are recorded and not billed: the session that they were spoken in has done that.
     """
 
     session_id: str
@@ -163,6 +164,7 @@ class SettleTurnsInput(Durable):
     facts: tuple[SessionFact, ...] = ()
     restored_branch_ids: tuple[str, ...] = ()
     asides: tuple[Aside, ...] = ()
+    taken_over: tuple[str, ...] = ()
 
 
 class SettleTurnsResult(Durable):

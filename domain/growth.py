@@ -49,6 +49,31 @@ def give_up(timeline: Timeline, rewound_from_turn_id: str | None, *, at: datetim
     )
 
 
+def take_back(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
+    """Have a branch discarded no longer, and those whose turns lead to it begin where they leave it."""
+    path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
+    shared = {
+        each.id: [turn.id for turn in timeline.turns_of(each) if turn.id in path]
+        for each in timeline.discarded_branches
+    }
+    shortened = {
+        each.id: each.model_copy(update={"rewound_from_turn_id": shared[each.id][-1]})
+        for each in timeline.discarded_branches
+        if shared[each.id] and each.id != branch.id
+    }
+    others = (each for each in timeline.discarded_branches if each.id != branch.id)
+    unrecorded = timeline.unrecorded
+    changed = (branch.id, *shortened)
+    told = unrecorded.model_copy(
+        update={
+            "branches": (*(each for each in unrecorded.branches if each.id not in changed), *shortened.values()),
+            "restored_branch_ids": (*unrecorded.restored_branch_ids, *changed),
+        }
+    )
+    left = tuple(shortened.get(each.id, each) for each in others)
+    return timeline.model_copy(update={"discarded_branches": left, "unrecorded": told})
+
+
 def stop(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
     """Have those of the turns that are pending answered no further."""
     wanted = [turn_id for turn_id in turn_ids if turn_id in timeline.pending and turn_id not in timeline.stopping]

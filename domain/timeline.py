@@ -21,9 +21,9 @@ from domain.commands import (
     Rewind,
     SendMessage,
 )
-from domain.growth import append, empty_queue, finish, give_up, point_before, stop
+from domain.growth import append, empty_queue, finish, give_up, point_before, stop, take_back
 from domain.refusals import Refused
-from domain.tree import Cursor, DiscardedBranch, ForkPoint, QueuedMessage, RememberedMessage, Timeline
+from domain.tree import Cursor, ForkPoint, QueuedMessage, RememberedMessage, Timeline
 from domain.turns import Turn, UserMessage
 
 MAX_TEXT_CHARACTERS = 32_000
@@ -54,7 +54,8 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
 
     The same message id with the same text changes nothing. After a rewind the new turn grows a branch
     at the cursor, and what came after it is kept as a discarded branch. A message that interrupts is answered
-    before those that wait; one that rolls back takes the place of the turn that is pending.
+    before those that wait, and after those that interrupted before it; one that rolls back takes the place of the
+    turn that is pending.
 
     Raises Refused with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
     `too_large`, `turn_in_progress` or `queue_full`.
@@ -113,6 +114,7 @@ def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: dat
     timeline.require_revision(command.expected_revision)
     again = _active_turn(timeline, command.turn_id)
     said = again.user_message
+    _require_message_id(command.message_id)
     message = _message(said.text, command.message_id, at) if said else None
     remembered = _remember(timeline, command.message_id, turn_id, digest)
     return _in_place_of(remembered, again, turn_id=turn_id, message=message, at=at)
@@ -155,6 +157,9 @@ def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
 def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Timeline:
     """Make a discarded branch the active one again; the present future becomes a discarded branch in turn.
 
+    A branch that hangs off another discarded one brings the turns of that one which lead to it: the other is told
+    from where the two part. Every turn is always on the active branch or on one discarded one.
+
     Messages in the queue belonged to that future: each is noted as refused. A reply that is still pending there is
     recorded there.
 
@@ -169,9 +174,9 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
             f"The session has no discarded branch {command.branch_id}.",
             branch_id=command.branch_id,
         )
-    shared = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
-    fork = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in shared), None)
-    left = give_up(_without_branch(timeline, branch), fork, at=at)
+    path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
+    parted = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
+    left = give_up(take_back(timeline, branch), parted, at=at)
     restored = left.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
     told = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
     return empty_queue(told, _superseded(), at=at)
@@ -242,8 +247,12 @@ def _require_at_most(limit: int, text: str, name: str) -> None:
         )
 
 
-def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
+def _require_message_id(message_id: str | None) -> None:
     _require_at_most(MAX_LABEL_CHARACTERS, message_id or "", "message id")
+
+
+def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
+    _require_message_id(message_id)
     return UserMessage(text=text, created_at=at, message_id=message_id)
 
 
@@ -277,7 +286,10 @@ def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | N
             limit=MAX_QUEUED_MESSAGES,
         )
     if on_busy == "interrupt":
-        return stop(timeline, [pending.id]).changed(at=at, accepted=True, queue=(queued, *timeline.queue))
+        first = queued.model_copy(update={"interrupts": True})
+        ahead = tuple(each for each in timeline.queue if each.interrupts)
+        behind = tuple(each for each in timeline.queue if not each.interrupts)
+        return stop(timeline, [pending.id]).changed(at=at, accepted=True, queue=(*ahead, first, *behind))
     return timeline.changed(at=at, accepted=True, queue=(*timeline.queue, queued))
 
 
@@ -299,19 +311,6 @@ def _active_turn(timeline: Timeline, turn_id: str) -> Turn:
             turn_id=turn_id,
         )
     return turn
-
-
-def _without_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
-    """The same timeline with a branch that is discarded no longer, and the store to be told so."""
-    unrecorded = timeline.unrecorded
-    told = unrecorded.model_copy(
-        update={
-            "branches": tuple(each for each in unrecorded.branches if each.id != branch.id),
-            "restored_branch_ids": (*unrecorded.restored_branch_ids, branch.id),
-        }
-    )
-    kept = tuple(each for each in timeline.discarded_branches if each.id != branch.id)
-    return timeline.model_copy(update={"discarded_branches": kept, "unrecorded": told})
 
 
 def _superseded() -> Refused:

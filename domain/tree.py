@@ -3,7 +3,7 @@
 What may be done to it stands in `domain/timeline.py`; here is what it holds and how it is read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import takewhile
 from typing import Literal
@@ -43,10 +43,14 @@ class DiscardedBranch(Durable):
 
 
 class QueuedMessage(Durable):
-    """A message that was accepted while the agent was busy; it opens its turn when the reply is there."""
+    """A message that was accepted while the agent was busy; it opens its turn when the reply is there.
+
+    One that `interrupts` goes before those that do not.
+    """
 
     turn_id: str
     message: UserMessage
+    interrupts: bool = False
 
 
 class RememberedMessage(Durable):
@@ -102,8 +106,8 @@ class SessionFact(Durable):
 class Unrecorded(Durable):
     """What changed since the store was last told.
 
-    These are ids of closed turns, branches that were given up, ids of branches that are so no longer (they go
-    before the others), facts, and work that is no turn.
+    These are ids of closed turns, branches that were given up, ids of branches that are so no longer or not from
+    the same turn on (they go before the others), facts, and work that is no turn.
     """
 
     turn_ids: tuple[str, ...] = ()
@@ -209,6 +213,11 @@ class Timeline(Durable):
                 break
             turns.append(turn)
         return turns[::-1]
+
+    def taken_over(self, turn_ids: Iterable[str]) -> tuple[str, ...]:
+        """Those of the turns that this session shares with the one it was forked from, which has billed them."""
+        past = {turn.id for turn in self.path_to(self.forked_from.turn_id)} if self.forked_from else set()
+        return tuple(turn_id for turn_id in turn_ids if turn_id in past)
 
     def message_sent_before(self, message_id: str | None) -> RememberedMessage | None:
         """The turn that a message id opened, or will open once the messages before it are answered."""

@@ -76,18 +76,22 @@ class SettlementStore:
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
             connection.execute(write_turns, [turn_values(input.session_id, turn) for turn in settled])
-        if input.restored_branch_ids:
-            key = {"session_id": input.session_id, "branch_ids": input.restored_branch_ids}
-            connection.execute(_DELETE_BRANCHES, key)
-        if input.branches:
-            values = [_branch_values(input.session_id, branch) for branch in input.branches]
-            connection.execute(self._insert_branches, values)
+        if not is_late:
+            self._record_branches(connection, input)
         logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
             append(connection, input.session_id, session.event_count, logged)
         head = {} if is_late else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
+
+    def _record_branches(self, connection: Connection, input: SettleTurnsInput) -> None:
+        if input.restored_branch_ids:
+            key = {"session_id": input.session_id, "branch_ids": input.restored_branch_ids}
+            connection.execute(_DELETE_BRANCHES, key)
+        if input.branches:
+            values = [_branch_values(input.session_id, branch) for branch in input.branches]
+            connection.execute(self._insert_branches, values)
 
 
 def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow | None:
@@ -99,13 +103,17 @@ def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow
 def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[Item]]:
     """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
     asides = {aside.id: aside for aside in input.asides}
-    seconds = {turn.id: turn.usage.duration_seconds for turn in input.turns}
+    own = [turn for turn in input.turns if turn.id not in input.taken_over]
+    seconds = {turn.id: turn.usage.duration_seconds for turn in own}
     seconds |= {each: aside.usage.duration_seconds for each, aside in asides.items()}
     bills = bills_of(connection, input.session_id, seconds)
     settled = [
-        turn.model_copy(update={"usage": bills[turn.id].usage, "cost": bills[turn.id].cost}) for turn in input.turns
+        turn.model_copy(update={"usage": bills[turn.id].usage, "cost": bills[turn.id].cost})
+        if turn.id in bills
+        else turn
+        for turn in input.turns
     ]
-    items = [Item(turn.id, "turn", bills[turn.id]) for turn in input.turns if turn.status != "pending"]
+    items = [Item(turn.id, "turn", bills[turn.id]) for turn in own if turn.status != "pending"]
     return settled, [*items, *(Item(each, aside.purpose, bills[each]) for each, aside in asides.items())]
 
 

@@ -87,6 +87,7 @@ class Settling:
                 facts=unrecorded.facts,
                 restored_branch_ids=unrecorded.restored_branch_ids,
                 asides=unrecorded.asides,
+                taken_over=state.timeline.taken_over(unrecorded.turn_ids),
             ),
             summary=f"{len(turns)} turns",
             **settling(state.start.timing),

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from domain.contracts import session_workflow_id
 from tests.api.agents import GREETING, library
-from tests.api.desk import Caller, Json, done, problem, texts
+from tests.api.desk import Caller, Desk, Json, done, problem, texts
+from tests.api.endings import closed
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 
 Scripted = Callable[..., ScriptedModel]
@@ -198,6 +200,18 @@ async def test_a_fork_shares_the_past_and_bills_only_its_own_turns(caller: Calle
     assert [row["turn_id"] for row in rows] == [here["turns"][-1]["id"]]
     listed = await caller.items("/v1/sessions")
     assert forked["id"] in {each["id"] for each in listed}
+
+
+async def test_a_fork_that_ends_before_anybody_speaks_bills_nothing(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await opened(caller, scripted(Says("Two.")))
+    await caller.say(session_id, "2")
+    forked = done(await caller.post(f"/v1/sessions/{session_id}/fork"), 201)["id"]
+    await caller.end(forked)
+    await closed(desk.client, session_workflow_id(forked))
+    assert await caller.items("/v1/usage/ledger", session=forked) == []
+    assert texts(await caller.session(forked)) == texts(await caller.session(session_id))
 
 
 async def test_an_ended_session_can_be_forked_and_goes_on_with_another_model(

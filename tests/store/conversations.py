@@ -152,6 +152,7 @@ def settling(
     at_head: SessionHead | None = None,
     restored_branch_ids: tuple[str, ...] = (),
     asides: tuple[Aside, ...] = (),
+    taken_over: tuple[str, ...] = (),
 ) -> SettleTurnsInput:
     newest = turns[-1].id if turns else None
     return SettleTurnsInput(
@@ -164,4 +165,5 @@ def settling(
         facts=facts,
         restored_branch_ids=restored_branch_ids,
         asides=asides,
+        taken_over=taken_over,
     )

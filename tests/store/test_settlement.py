@@ -281,3 +281,26 @@ async def test_a_restored_branch_is_discarded_no_longer_unless_it_is_given_up_ag
     assert await sessions.branches(SESSION) == []
     await settlement.settle(settling(version=3, restored_branch_ids=("br_1",), branches=(again,)))
     assert await sessions.branches(SESSION) == [again]
+
+
+async def test_late_attempt_moves_no_branch(database: Database, settlement: SettlementStore) -> None:
+    kept = DiscardedBranch(id="br_1", rewound_from_turn_id="turn_0", leaf_turn_id="turn_1", discarded_at=START)
+    restored = kept.model_copy(update={"id": "br_2", "leaf_turn_id": "turn_2"})
+    await settlement.settle(settling(*conversation(3), version=3, branches=(kept,)))
+    await settlement.settle(settling(version=2, restored_branch_ids=("br_1",), branches=(restored,)))
+    assert await SessionStore(database).branches(SESSION) == [kept]
+
+
+async def test_turn_that_was_taken_over_is_recorded_and_not_billed_again(
+    database: Database, settlement: SettlementStore
+) -> None:
+    steps = StepStore(database)
+    for turn_id in ("turn_0", "turn_1"):
+        await save_step(steps, turn_id)
+    ended = TurnEvent(type="session_end", created_at=START, payload={"reason": "user_hangup"})
+    spent = Usage(duration_seconds=7)
+    shared = turn("turn_0", events=(ended,)).model_copy(update={"usage": spent})
+    batch = settling(shared, turn("turn_1", 1, parent="turn_0"), taken_over=("turn_0",))
+    assert await settlement.settle(batch) == 1
+    assert await billed_turns(database) == ["turn_1"]
+    assert (await stored_turns(database, "turn_0"))[0] == shared

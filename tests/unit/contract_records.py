@@ -186,6 +186,7 @@ def example_records() -> dict[str, Durable]:
             facts=timeline.unrecorded.facts,
             restored_branch_ids=("br_1",),
             asides=timeline.unrecorded.asides,
+            taken_over=("t0",),
         ),
         SettleTurnsResult(billed=2),
         CallToolInput(

@@ -7,11 +7,11 @@ import pytest
 
 from domain.agent import Limits
 from domain.closing import complete, fail, interrupt
-from domain.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.commands import CancelTurn, EditMessage, EndSession, OnBusy, Regenerate, RestoreBranch, Rewind, SendMessage
 from domain.engine import Outcome, TurnProgress
 from domain.refusals import Refusal, Refused
-from domain.timeline import begin_timeline, end, open_greeting, rewind, send
-from domain.tree import Timeline
+from domain.timeline import begin_timeline, cancel, edit, end, fork, open_greeting, regenerate, restore, rewind, send
+from domain.tree import DiscardedBranch, Timeline
 from domain.turns import Turn, TurnEvent
 from domain.usage import ModelUsage, Usage, priced
 
@@ -67,9 +67,22 @@ class Conversation:
 
     def greeted(self, text: str = "Good evening.") -> "Conversation":
         """The same conversation, opened by the agent."""
-        self.timeline = open_greeting(self.timeline, turn_id=self._new_turn(), at=self.tick())
+        self.open()
         self.answer(text)
         return self
+
+    def forked_from(self, source: "Conversation") -> "Conversation":
+        """The same conversation, gone on from all that is seen of another one."""
+        past = list(source.timeline.visible_turns())[::-1]
+        self.now, self._turns = source.now, source._turns
+        self.timeline = fork(past, "ses_source", at=self.tick())
+        return self
+
+    def open(self) -> str:
+        """Have the agent begin to greet; the id of the turn."""
+        turn_id = self._new_turn()
+        self.timeline = open_greeting(self.timeline, turn_id=turn_id, at=self.tick())
+        return turn_id
 
     def say(
         self,
@@ -105,6 +118,30 @@ class Conversation:
         progress = answered(turn_id or self.head.id, *said, outcome=None)
         self.timeline = interrupt(self.timeline, progress, self.limits, at=self.tick())
 
+    def edit(
+        self, turn_id: str, text: str, *, message_id: str | None = None, expected_revision: int | None = None
+    ) -> str:
+        """Say something else in a turn; the id of the turn that was offered for it."""
+        offered = self._new_turn()
+        command = EditMessage(turn_id=turn_id, text=text, message_id=message_id, expected_revision=expected_revision)
+        self.timeline = edit(self.timeline, command, turn_id=offered, at=self.tick())
+        return offered
+
+    def regenerate(self, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None) -> str:
+        """Have a turn answered again; the id of the turn that was offered for it."""
+        offered = self._new_turn()
+        command = Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=expected_revision)
+        self.timeline = regenerate(self.timeline, command, turn_id=offered, at=self.tick())
+        return offered
+
+    def cancel(self, *, expected_revision: int | None = None) -> None:
+        command = CancelTurn(expected_revision=expected_revision)
+        self.timeline = cancel(self.timeline, command, at=self.tick())
+
+    def restore(self, branch_id: str, *, expected_revision: int | None = None) -> None:
+        command = RestoreBranch(branch_id=branch_id, expected_revision=expected_revision)
+        self.timeline = restore(self.timeline, command, at=self.tick())
+
     def rewind(self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None) -> None:
         command = Rewind(turn_id=turn_id, before=before, expected_revision=expected_revision)
         self.timeline = rewind(self.timeline, command, at=self.tick())
@@ -124,6 +161,19 @@ class Conversation:
     def visible(self) -> list[str]:
         """The ids of the turns that are seen, oldest first."""
         return [turn.id for turn in self.timeline.visible_turns()][::-1]
+
+    @property
+    def discarded(self) -> dict[str, tuple[str | None, list[str]]]:
+        """What was given up: by branch, the turn it hangs off and its own turns, oldest first."""
+        return {
+            branch.id: (branch.rewound_from_turn_id, [turn.id for turn in self.timeline.turns_of(branch)])
+            for branch in self.timeline.discarded_branches
+        }
+
+    def branch_of(self, leaf_turn_id: str) -> DiscardedBranch:
+        """The discarded branch that ends with a turn."""
+        (branch,) = (each for each in self.timeline.discarded_branches if each.leaf_turn_id == leaf_turn_id)
+        return branch
 
     def _new_turn(self) -> str:
         turn_id = f"t{self._turns}"
