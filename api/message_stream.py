@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 
 from api.event_forms import Happened, TurnClosed, TurnStarted
 from api.event_log import LoggedEvent, RenderedLog
@@ -10,8 +11,10 @@ from api.messages import Messages, failure_of
 from api.problems import Problem
 from api.representations import Turn as ShownTurn
 from api.telling import Telling
+from api.timelines import Timelines
 from domain.commands import SendMessage
 from domain.turns import Turn
+from store.errors import StoreUnavailable
 from store.event_log import EventLog
 from store.live_hub import LiveHub, Watch
 from store.sessions import StoredSession
@@ -20,8 +23,11 @@ from store.sessions import StoredSession
 class MessageStreams:
     """Streams of single turns."""
 
-    def __init__(self, hub: LiveHub, log: EventLog, messages: Messages, *, heartbeat_seconds: float) -> None:
+    def __init__(
+        self, hub: LiveHub, log: EventLog, messages: Messages, timelines: Timelines, *, heartbeat_seconds: float
+    ) -> None:
         self._hub = hub
+        self._timelines = timelines
         self._log = log
         self._rendered = RenderedLog(log)
         self._messages = messages
@@ -38,7 +44,8 @@ class MessageStreams:
         with self._hub.watch(session.id) as watch:
             told = _OneTurn(position, command)
             answering = self._send(session, command, watch)
-            while not answering.done():
+            is_given_up = False
+            while not is_given_up and not _is_answered(answering, told):
                 voices = watch.voices()
                 for piece in await self._logged(session, told, watch):
                     yield piece
@@ -47,18 +54,11 @@ class MessageStreams:
                 for piece in told.words(voices):
                     yield piece
                 if not await watch.news(within=self._heartbeat_seconds) and told.has_begun:
+                    is_given_up = answering.done() and await self._is_completed(session)
                     yield HEARTBEAT
-            if not _is_wait_ended(answering, told):
+            if not is_given_up:
                 for piece in told.ending(_unless_unheard(answering.result(), told)):
                     yield piece
-                return
-            while True:
-                for piece in await self._logged(session, told, watch):
-                    yield piece
-                if told.is_over:
-                    return
-                if not await watch.news(within=self._heartbeat_seconds):
-                    yield HEARTBEAT
 
     def _send(self, session: StoredSession, command: SendMessage, watch: Watch) -> "asyncio.Task[Turn]":
         """Send the message. It goes on when the client goes away, as if it had not been streamed."""
@@ -73,6 +73,12 @@ class MessageStreams:
 
         answering.add_done_callback(over)
         return answering
+
+    async def _is_completed(self, session: StoredSession) -> bool:
+        """Whether the session is over, so that nothing more will be logged of the turn."""
+        with suppress(StoreUnavailable, Problem):
+            return (await self._timelines.now(session)).head.is_completed
+        return False
 
     async def _logged(self, session: StoredSession, told: "_OneTurn", watch: Watch) -> list[bytes]:
         """What has been logged of the turn since."""
@@ -152,7 +158,10 @@ def _unless_unheard(turn: Turn, told: _OneTurn) -> Turn:
     return turn
 
 
-def _is_wait_ended(answering: "asyncio.Task[Turn]", told: _OneTurn) -> bool:
-    """Whether the turn goes on although nobody waits for it any more: then the log tells how it ends."""
-    error = answering.exception()
-    return told.has_begun and isinstance(error, Problem) and error.code == "wait_timeout"
+def _is_answered(answering: "asyncio.Task[Turn]", told: _OneTurn) -> bool:
+    """Whether the message has its answer, be it a refusal.
+
+    A turn that has begun goes on when the wait for it ends, or is lost: then the log tells how it ends.
+    """
+    is_lost = answering.done() and told.has_begun and isinstance(answering.exception(), Problem)
+    return answering.done() and not is_lost

@@ -100,7 +100,7 @@ def build_services(settings: Settings, client: Client, database: Database, hub: 
     answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = Messages(conversations, timelines, sessions, budgets, metrics)
     log, heartbeat = EventLog(database), settings.events_heartbeat_seconds
-    message_streams = MessageStreams(hub, log, messages, heartbeat_seconds=heartbeat)
+    message_streams = MessageStreams(hub, log, messages, timelines, heartbeat_seconds=heartbeat)
     suite_store = SuiteStore(database)
     suite_answers = SuiteAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     suites = Suites(

@@ -1,6 +1,7 @@
 """Watching a session: what it is now, and then everything that happens, until it is over."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from api.event_log import RenderedLog
@@ -10,6 +11,7 @@ from api.session_answers import SessionAnswers
 from api.snapshots import Snapshot
 from api.telling import Telling
 from api.timelines import Timelines
+from store.errors import StoreUnavailable
 from store.event_log import EventLog
 from store.live_hub import LiveHub, Watch
 from store.sessions import StoredSession
@@ -98,7 +100,9 @@ class Watching:
         return Joined(min(length, start - 1) if start else length, snapshot, is_closed)
 
     async def _is_erased(self, session: StoredSession) -> bool:
-        return session.id not in await self._log.lengths([session.id])
+        with suppress(StoreUnavailable):
+            return session.id not in await self._log.lengths([session.id])
+        return False
 
     async def _is_over(self, session: StoredSession, position: int) -> bool:
         completed_at = await self._log.completed_at(session.id)
