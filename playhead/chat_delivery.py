@@ -78,6 +78,8 @@ class Courier:
         self._clock = clock
         self._reached = False
         self._followed: dict[str, FollowingTurn] = {}
+        self._lost_since: float | None = None
+        self._next_pause = self._patience.first_pause
 
     def create(self, agent: str) -> Session:
         """Open a session; its greeting may still be to come.
@@ -121,6 +123,7 @@ class Courier:
 
         def listen() -> None:
             for event in self._client.sessions.follow(following):
+                self._heard_from()
                 hear(event)
                 if event.type == "turn_failed" and isinstance(event.data, TurnClosed):
                     raise ModelFailed.of(event.data.turn)
@@ -151,32 +154,41 @@ class Courier:
 
     def _persistently(self, call: Callable[[], Answer], *, assurance: str = "", repeatable: bool = True) -> Answer:
         started = self._clock()
-        lost_since: float | None = None
-        pause = self._patience.first_pause
+        self._lost_since, self._next_pause = None, self._patience.first_pause
         while True:
             try:
                 answer = call()
             except PlayheadError as failure:
                 if repeatable and isinstance(failure, WaitTimeout):
                     self._wait_on(failure, started)
-                    lost_since, pause = None, self._patience.first_pause
+                    self._lost_since, self._next_pause = None, self._patience.first_pause
                     continue
                 if not self._may_repeat(failure, repeatable):
                     raise
-                if lost_since is None:
-                    lost_since = self._clock()
-                    self._tell(f"{_what_is_lost(failure)} Trying again in {pause:g} s{assurance}.")
-                elif self._clock() + pause - lost_since > self._patience.unreachable:
-                    raise GaveUp(failure) from failure
-                else:
-                    self._tell(f"Not yet. Trying again in {pause:g} s.")
-                self._pause(pause)
-                pause = min(pause * 2, self._patience.longest_pause)
+                self._try_again(failure, assurance)
             else:
-                self._reached = True
-                if lost_since is not None:
-                    self._tell("Connected again.")
+                self._heard_from()
                 return answer
+
+    def _try_again(self, failure: PlayheadError, assurance: str) -> None:
+        """Say what is lost, and pause. Raises GaveUp when nothing was heard for too long."""
+        pause = self._next_pause
+        if self._lost_since is None:
+            self._lost_since = self._clock()
+            self._tell(f"{_what_is_lost(failure)} Trying again in {pause:g} s{assurance}.")
+        elif self._clock() + pause - self._lost_since > self._patience.unreachable:
+            raise GaveUp(failure) from failure
+        else:
+            self._tell(f"Not yet. Trying again in {pause:g} s.")
+        self._pause(pause)
+        self._next_pause = min(pause * 2, self._patience.longest_pause)
+
+    def _heard_from(self) -> None:
+        """The API has answered, or has begun to."""
+        self._reached = True
+        if self._lost_since is not None:
+            self._tell("Connected again.")
+        self._lost_since, self._next_pause = None, self._patience.first_pause
 
     def _may_repeat(self, failure: PlayheadError, repeatable: bool) -> bool:
         if _was_not_accepted(failure):

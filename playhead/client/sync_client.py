@@ -151,6 +151,10 @@ class Followed(Generic[Parameters]):
 class Sessions(Group):
     """Conversations: opened, talked to, moved about, looked at and ended."""
 
+    def follow(self, following: Following) -> Iterator[Event]:
+        """A stream that was begun before, from where it was."""
+        return self._carrier.follow(following)
+
     open = Carried(session_calls.open_session)
     list = Listed(session_calls.list_sessions)
     get = Carried(session_calls.get_session)
@@ -161,11 +165,6 @@ class Sessions(Group):
     send = Carried(session_calls.send_message)
     stream = Followed(session_calls.stream_message)
     watch = Followed(session_calls.watch_session)
-
-    def follow(self, following: Following) -> Iterator[Event]:
-        """A stream that was begun before, from where it was."""
-        return self._carrier.follow(following)
-
     submit = Carried(session_calls.submit_message)
     rewind = Carried(session_calls.rewind)
     edit = Carried(move_calls.edit_message)

@@ -149,3 +149,14 @@ def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
         carrier.send(opened.id, Outgoing("Hello", "chat_1", None), lambda _: None)
     assert failed.value.turn is not None
     assert failed.value.turn.status == "failed"
+
+
+def test_connected_again_is_told_before_the_words_that_prove_it(httpserver: HTTPServer) -> None:
+    stage, clock, told_to_person = Stage(httpserver), Clock(), list[str]()
+    client = Playhead(stage.url, retries=NO_RETRIES)
+    carrier = Courier(client, told_to_person.append, patience=Patience(), pause=clock.pause, clock=clock)
+    opened = carrier.create("booking-line")
+    stage.faults.append(drops_after)
+    carrier.send(opened.id, Outgoing("Hello", "chat_1", None), lambda heard: told_to_person.append(heard.type))
+    assert told_to_person[1:3] == ["Connected again.", "turn_started"]
+    assert told_to_person.count("Connected again.") == 1
