@@ -1,6 +1,7 @@
 """How sessions end: asked to, at an end node, at a limit or for lack of company; and what is settled before."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from temporalio.api.enums.v1 import EventType
 
@@ -72,6 +73,20 @@ async def test_a_session_ends_when_it_has_cost_what_it_may(stage: Stage, scripte
     await session.handle.result()
     entries = await stage.ledger(session)
     assert sum(entry.cost.total for entry in entries) == second.head.cost.total
+
+
+async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stage: Stage, scripted: Scripted) -> None:
+    a_dollar_a_millisecond = Decimal(1000)
+    session = await stage.prepare(
+        limited(max_cost_usd="1"), model=scripted(Says("One.")).string, price_per_second=a_dollar_a_millisecond
+    )
+    await session.greet()
+    result = await session.say("1")
+    assert result.head.completion_reason == "max_cost"
+    assert set(result.turn.cost.breakdown) == {"duration"}
+    await session.handle.result()
+    [_, entry] = await stage.ledger(session)
+    assert entry.cost == result.turn.cost
 
 
 async def test_a_model_without_a_price_is_named_and_never_counted_as_free(stage: Stage, scripted: Scripted) -> None:
