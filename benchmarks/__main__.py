@@ -7,6 +7,7 @@ machine does hits both. Medians over the rounds are compared.
 import argparse
 import asyncio
 import statistics
+from time import perf_counter
 
 from benchmarks.first_token import first_tokens
 from benchmarks.floor import Floor
@@ -20,15 +21,17 @@ PACE = 5.0
 SATURATING_SESSIONS = 50
 
 
-async def measure(rounds: int, seconds: float) -> list[Measure]:
-    """Run both loads on both sides, round by round."""
+async def measure(rounds: int, seconds: float, turns: int) -> list[Measure]:
+    """Run both loads on both sides, round by round, and then one long session."""
     async with running_stack() as stack:
         print("latency at 5 messages a second ...", flush=True)
         latency = await _paced(stack, rounds, seconds)
         print("throughput of 50 sessions ...", flush=True)
-        turns = await _saturated(stack, rounds, seconds)
+        served = await _saturated(stack, rounds, seconds)
+        print(f"a session of {turns} turns ...", flush=True)
+        late = await _long(stack, turns)
     print("the first token of streamed replies ...", flush=True)
-    return [*latency, turns, *await first_tokens(rounds, seconds)]
+    return [*latency, served, late, *await first_tokens(rounds, seconds)]
 
 
 async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:
@@ -64,13 +67,28 @@ async def _saturated(stack: Stack, rounds: int, seconds: float) -> Measure:
     return Measure("throughput of 50 sessions", "turns/s", floor_median, measured_median, 0.75, "at_least")
 
 
+async def _long(stack: Stack, turns: int) -> Measure:
+    """One session over several runs of its workflow: here the floor is its own beginning."""
+    sessions = await Sessions.open(stack.api_url, stack.api_key, 1)
+    taken = []
+    for number in range(turns):
+        began = perf_counter()
+        await sessions.say(0, f"Message {number}, and a little more.")
+        taken.append((perf_counter() - began) * 1_000)
+    await sessions.close()
+    tenth = max(turns // 10, 1)
+    early, late = statistics.median(taken[:tenth]), statistics.median(taken[-tenth:])
+    return Measure(f"last tenth of {turns} turns, to the first", "ms", early, late, 1.2, "at_most")
+
+
 def main() -> None:
     """Measure, print, write build/bench.json. Exit status 0 whether or not the goals are met: figures are no tests."""
     parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each load on each side")
     parser.add_argument("--seconds", type=float, default=8.0, help="seconds of one round")
+    parser.add_argument("--turns", type=int, default=2_000, help="turns of the long session")
     arguments = parser.parse_args()
-    show(asyncio.run(measure(arguments.rounds, arguments.seconds)))
+    show(asyncio.run(measure(arguments.rounds, arguments.seconds, arguments.turns)))
 
 
 if __name__ == "__main__":
