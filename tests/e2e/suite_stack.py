@@ -121,7 +121,7 @@ class SuiteStack:
         """
         self.provider.hold()
         journal = self.provider.model(model).journal
-        await eventually(lambda: self._is_saved(model, len(journal)), within=PATIENCE)
+        await eventually(lambda: self._are_saved(model, len(journal)), within=PATIENCE)
         await asyncio.gather(*(worker.kill() for worker in self.workers))
         await eventually(self._nobody_waits, within=PATIENCE)
         self.provider.release()
@@ -142,9 +142,11 @@ class SuiteStack:
         of_model = [used for usage in usages for name, used in usage["llm"].items() if name.endswith(f":{model}")]
         return sum(used["requests"] for used in of_model), sum(used["total_tokens"] for used in of_model)
 
-    async def _is_saved(self, model: str, replies: int) -> bool:
-        saved = select(func.count()).where(steps.c.model == f"openai-chat:{model}")
-        return await self.database.read(lambda connection: connection.execute(saved).scalar_one()) == replies
+    async def _are_saved(self, model: str, replies: int) -> bool:
+        count = select(func.count()).where(steps.c.model == f"openai-chat:{model}")
+        saved = await self.database.read(lambda connection: connection.execute(count).scalar_one())
+        assert saved <= replies, f"{saved} replies were saved, of {replies} that were given"
+        return saved == replies
 
     async def _nobody_waits(self) -> bool:
         return self.provider.waiting == 0
@@ -170,7 +172,7 @@ async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[Su
             "PLAYHEAD_API_PORT": str(api_port),
             "PLAYHEAD_API_URL": f"http://{LOOPBACK}:{api_port}",
             "PLAYHEAD_DATABASE_URL": url,
-            "PLAYHEAD_HEARTBEAT_SECONDS": "8",
+            "PLAYHEAD_HEARTBEAT_SECONDS": "15",
             "PLAYHEAD_LOG_LEVEL": "warning",
             "PLAYHEAD_MODEL": "demo",
             "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",
