@@ -14,6 +14,7 @@ from benchmarks.floor import Floor
 from benchmarks.load import Talk, latencies, throughput
 from benchmarks.report import Measure, show
 from benchmarks.sessions import Sessions
+from benchmarks.simulated import simulated
 from benchmarks.stack import Stack, running_stack
 
 PACED_SESSIONS = 10
@@ -31,7 +32,7 @@ async def measure(rounds: int, seconds: float, turns: int) -> list[Measure]:
         print(f"a session of {turns} turns ...", flush=True)
         late = await _long(stack, turns)
     print("the first token of streamed replies ...", flush=True)
-    return [*latency, served, late, *await first_tokens(rounds, seconds)]
+    return [*latency, served, late, *await first_tokens(rounds, seconds), *await simulated()]
 
 
 async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:

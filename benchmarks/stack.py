@@ -11,6 +11,7 @@ import httpx
 from temporalio.client import Client
 
 from playhead.demo_stack import DEMO_MODEL, ORGANIZATION, Service, Workshop, environment_of
+from playhead.example_agents import add_missing_examples
 from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
 from store.database import Database
 from store.keys import KeyStore
@@ -30,8 +31,11 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack() -> AsyncIterator[Stack]:
-    """Temporal on SQLite as `playhead dev` runs it, the floor's worker, and a Playhead worker and API."""
+async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Stack]:
+    """Temporal on SQLite as `playhead dev` runs it, the floor's worker, and a Playhead worker and API.
+
+    The offline demo model answers; every reply of text takes it `demo_delay_seconds`.
+    """
     workshop = Workshop.make()
     place = Place(workshop.folder, free_port(), free_port())
     api_port = free_port()
@@ -40,9 +44,10 @@ async def running_stack() -> AsyncIterator[Stack]:
         database = await opened.enter_async_context(aclosing(Database.open(workshop.database_url)))
         await opened.enter_async_context(temporal_server(place))
         await upgrade(database)
+        await add_missing_examples(database, ORGANIZATION)
         _, secret = await KeyStore(database).create(ORGANIZATION, "benchmarks")
         environment = environment_of(os.environ, workshop, place, api_port, DEMO_MODEL)
-        environment |= {"PLAYHEAD_DEMO_DELAY_SECONDS": "0", "PLAYHEAD_HEARTBEAT_SECONDS": "10"}
+        environment |= {"PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}", "PLAYHEAD_HEARTBEAT_SECONDS": "10"}
         environment["PLAYHEAD_LOG_LEVEL"] = "warning"
         opened.push_async_callback((await _floor_worker(place)).end)
         for name in ("worker", "api"):

@@ -1,0 +1,123 @@
+"""Simulated callers: thirty at once against the time their models alone take, and one that talks for 2,000 turns."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from benchmarks.report import Measure
+from benchmarks.stack import Stack, running_stack
+
+CALLERS = 30
+LATENCY_SECONDS = 0.3
+"""How long every reply takes, the agent's and the caller's."""
+LONG_TURNS = 2_000
+STRETCH = 100
+"""So many turns at the beginning and at the end of the long session are compared."""
+LOOK_SECONDS = 0.5
+"""Seldom: who looks takes time from what is measured."""
+Json = dict[str, Any]  # Any: what the API answers
+
+SUITE: Json = {
+    "name": "bench",
+    "agent": "booking-line",
+    "concurrency": CALLERS,
+    "repeats": CALLERS // 3,
+    "scenarios": [
+        {
+            "id": f"books-{number}",
+            "persona": {"manner": manner},
+            "goal": "Book a table for dinner. Ask whether dogs are welcome.",
+            "facts": {"date": "Friday", "time": "19:30", "party size": 4, "name": "Anna Bell"},
+            "success": ["The agent repeated the date, the time, the party size and the name."],
+        }
+        for number, manner in enumerate(("friendly", "in a hurry", "talkative"))
+    ],
+}
+TALKER: Json = {
+    "name": "talker",
+    "start": "talk",
+    "nodes": {"talk": {"prompt": "Answer whatever the caller says.", "greeting": "Hello, how can I help?"}},
+    "limits": {"max_turns": 100_000},
+}
+CALLER: Json = {
+    "goal": "Talk about the weather.",
+    "min_turns": LONG_TURNS,
+    "limits": {"max_turns": LONG_TURNS, "max_stalled_turns": None},
+}
+
+
+async def simulated() -> list[Measure]:
+    """Both measures, each on a stack of its own."""
+    print(f"{CALLERS} simulated callers at once ...", flush=True)
+    async with running_stack(demo_delay_seconds=LATENCY_SECONDS) as stack, _calling(stack) as http:
+        suite = await _many(http)
+    print(f"one session of {LONG_TURNS:,} simulated turns ...", flush=True)
+    async with running_stack() as stack, _calling(stack) as http:
+        session = await _long(http)
+    return [suite, session]
+
+
+async def _many(http: httpx.AsyncClient) -> Measure:
+    """All callers at once. Ideally the suite takes as long as the replies of its longest conversation."""
+    await _run(http, {**SUITE, "repeats": 1})  # warms up
+    report = await _run(http, SUITE)
+    wall = _moment(report["suite"]["updated_at"]) - _moment(report["suite"]["created_at"])
+    ideal = max(_replies(run) for run in report["runs"]) * LATENCY_SECONDS
+    name = f"{CALLERS} callers at once, {LATENCY_SECONDS * 1000:.0f} ms a reply"
+    return Measure(name, "calls/min", 60 * CALLERS / ideal, 60 * CALLERS / wall, 0.85, "at_least")
+
+
+async def _run(http: httpx.AsyncClient, suite: Json) -> Json:
+    """Run a suite to its end; its report."""
+    started = (await http.post("/v1/suites", json=suite)).raise_for_status().json()
+    path = f"/v1/suites/{started['id']}"
+    while (await http.get(path)).raise_for_status().json()["outcome"] is None:  # noqa: ASYNC110  another process knows
+        await asyncio.sleep(LOOK_SECONDS)
+    report: Json = (await http.get(f"{path}/report")).raise_for_status().json()
+    return report
+
+
+def _replies(run: Json) -> int:
+    """Replies that took time: each line of the caller, and each answer but the greeting, which no model speaks."""
+    return sum(2 for turn in run["turns"] if turn["user_message"] is not None)
+
+
+async def _long(http: httpx.AsyncClient) -> Measure:
+    """One session that continues as new several times: its last turns must not take longer than its first."""
+    (await http.post("/v1/agents", json=TALKER)).raise_for_status()
+    body = {"agent": TALKER["name"], "simulator": {"enabled": True, "config": CALLER}}
+    session = (await http.post("/v1/sessions", json=body)).raise_for_status().json()
+    path = f"/v1/sessions/{session['id']}"
+    while not (await http.get(path)).raise_for_status().json()["is_completed"]:  # noqa: ASYNC110  another process knows
+        await asyncio.sleep(LOOK_SECONDS)
+    begun = [_moment(turn["created_at"]) for turn in await _turns(http, path)]
+    first, last = _stretch(begun[:STRETCH]), _stretch(begun[-STRETCH:])
+    return Measure(f"last {STRETCH} of {LONG_TURNS:,} simulated turns", "ms/turn", first, last, 1.15, "at_most")
+
+
+async def _turns(http: httpx.AsyncClient, path: str) -> list[Json]:
+    """Every turn of a session, oldest first."""
+    turns: list[Json] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = {"limit": "200", **({"cursor": cursor} if cursor else {})}
+        page = (await http.get(f"{path}/turns", params=query)).raise_for_status().json()
+        turns, cursor = [*page["items"], *turns], page["next_cursor"]
+    return turns
+
+
+def _stretch(begun: Sequence[float]) -> float:
+    """Milliseconds from a turn to the next one, on average."""
+    return (begun[-1] - begun[0]) / (len(begun) - 1) * 1000
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _calling(stack: Stack) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    return httpx.AsyncClient(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False)
