@@ -75,6 +75,13 @@ class Desk:
         self.steps.save(progress, *progress.messages, reply)
         return after(progress, reply, agent=DESK)
 
+    def cut(self, progress: TurnProgress) -> TurnProgress:
+        """Stop a turn; a reply that is under way is saved as far as it was heard."""
+        if progress.due == "reply" and self.extractions:
+            self.steps.save(progress, *progress.messages, ModelReply(text="I was ab", interrupted=True))
+            progress = after(progress, ModelReply(text="I was ab", interrupted=True), agent=DESK)
+        return progress.stopped()
+
     def _extract(self, progress: TurnProgress) -> TurnProgress:
         if self.extractions and self.extractions.pop():
             return learning(progress, Extracted(error="The model is away."))
@@ -117,7 +124,7 @@ TURNS = st.lists(st.tuples(st.integers(0, 8), REPLIES, st.lists(st.booleans(), m
 def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
     turns: list[tuple[int, list[tuple[str, list[str]]], list[bool]]],
 ) -> None:
-    """Turns go on from any earlier one, fail or are cut short in the middle; each reply calls tools of its own."""
+    """Turns go on from any earlier one, fail or are stopped in the middle; each reply calls tools of its own."""
     steps = SavedSteps()
     words: list[list[str]] = [[]]
     checkpoints = [start_checkpoint(DESK)]
@@ -125,7 +132,11 @@ def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
         place = pick % len(checkpoints)
         heard = [*words[place], f"message {number}"]
         progress = asked(f"message {number}", checkpoint=checkpoints[place], turn_id=f"t{number}", agent=DESK)
-        progress = Desk(replies, extractions, steps, heard).answer(progress)
+        desk = Desk(replies, extractions, steps, heard)
+        progress = desk.answer(progress)
+        if progress.due:
+            checkpoints.append(desk.cut(progress).checkpoint())
+            words.append(heard)
         if progress.outcome in ("answered", "ended"):
             assert_events_pair_up(progress)
             checkpoints.append(progress.checkpoint())
