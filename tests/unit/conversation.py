@@ -13,10 +13,16 @@ from domain.refusals import Refusal, Refused
 from domain.timeline import begin_timeline, cancel, edit, end, fork, open_greeting, regenerate, restore, rewind, send
 from domain.tree import DiscardedBranch, Timeline
 from domain.turns import Turn, TurnEvent
-from domain.usage import ModelUsage, Usage, priced
+from domain.usage import Cost, ModelUsage, Usage, priced
 
 MODEL = "test:model"
 BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def spent(tokens: int, usd: Decimal) -> tuple[Usage, Cost]:
+    """What one model call used and cost."""
+    used = ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)
+    return Usage(llm={MODEL: used}), priced(MODEL, usd)
 
 
 def answered(
@@ -30,13 +36,14 @@ def answered(
     events: tuple[TurnEvent, ...] = (),
 ) -> TurnProgress:
     """A turn as the engine leaves it after one model call that used so many tokens and cost so much."""
+    usage, cost = spent(tokens, Decimal(usd))
     return TurnProgress(
         turn_id=turn_id,
         node_id=node_id,
         said=said,
         events=events,
-        usage=Usage(llm={MODEL: ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)}),
-        cost=priced(MODEL, Decimal(usd)),
+        usage=usage,
+        cost=cost,
         steps=1,
         outcome=outcome,
         error=error,

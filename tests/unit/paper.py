@@ -6,6 +6,7 @@ of parents, cursors or copies of values.
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 
 @dataclass
@@ -19,6 +20,18 @@ class Line:
     tokens: int = 0
 
 
+Asked = tuple[str, ...]
+"""What a command asks for: its kind, then the turn and the words that it names."""
+
+
+class Waiting(NamedTuple):
+    """A message on paper that waits for its turn."""
+
+    turn_id: str
+    text: str
+    interrupts: bool = False
+
+
 @dataclass
 class Paper:
     """What a person would note down of a session."""
@@ -28,13 +41,17 @@ class Paper:
     shown: int | None = None
     """So many turns of the branch are seen after a rewind; None when nothing was rewound."""
     given_up: list[tuple[str | None, list[str]]] = field(default_factory=list)
-    queue: list[tuple[str, str]] = field(default_factory=list)
-    known: dict[str, tuple[str, str]] = field(default_factory=dict)
+    queue: list[Waiting] = field(default_factory=list)
+    stopping: set[str] = field(default_factory=set)
+    known: dict[str, tuple[str, Asked]] = field(default_factory=dict)
+    """By message id, the turn that was opened and what had been asked for."""
+    beside: int = 0
+    """Tokens that were spent on no turn."""
     revision: int = 0
     reason: str | None = None
     untold_turns: list[str] = field(default_factory=list)
-    untold_branches: int = 0
     untold_facts: list[str] = field(default_factory=list)
+    untold_asides: list[str] = field(default_factory=list)
 
     @property
     def seen(self) -> list[str]:
@@ -54,7 +71,7 @@ class Paper:
 
     @property
     def tokens(self) -> int:
-        return sum(line.tokens for line in self.lines.values())
+        return self.beside + sum(line.tokens for line in self.lines.values())
 
     @property
     def status(self) -> str:
@@ -70,9 +87,42 @@ class Paper:
         seen = list(self.seen)
         if len(seen) < len(self.branch):
             self.given_up.append((seen[-1] if seen else None, self.branch[len(seen) :]))
-            self.untold_branches += 1
         self.lines[turn_id] = Line(text=text, depth=len(seen))
         self.branch, self.shown = [*seen, turn_id], None
+
+    def open_in_place_of(self, old: str, turn_id: str, text: str | None) -> None:
+        """The old turn and all that came after it give way; a reply that is under way for them is stopped."""
+        self.stop(self.branch[-1])
+        self.drop_queue()
+        self.shown = self.branch.index(old)
+        self.open(turn_id, text)
+
+    def wait(self, message: Waiting) -> None:
+        place = len(self.queue)
+        if message.interrupts:
+            place = sum(1 for each in self.queue if each.interrupts)
+        self.queue.insert(place, message)
+
+    def stop(self, turn_id: str) -> None:
+        if turn_id in self.pending:
+            self.stopping.add(turn_id)
+
+    def restore(self, place: int) -> None:
+        """The branch is active now; what it shares with others is theirs no longer."""
+        way = self.way_to(self.given_up[place][1][-1])
+        others = [*self.given_up[:place], *self.given_up[place + 1 :], (None, self.branch)]
+        self.given_up = [_parted(start, own, way) for start, own in others]
+        self.branch, self.shown = way, None
+        self.drop_queue()
+
+    def way_to(self, turn_id: str | None) -> list[str]:
+        """All turns from the first one to this one, wherever they stand."""
+        if turn_id is None:
+            return []
+        if turn_id in self.branch:
+            return self.branch[: self.branch.index(turn_id) + 1]
+        start, own = next(each for each in self.given_up if turn_id in each[1])
+        return [*self.way_to(start), *own[: own.index(turn_id) + 1]]
 
     def touch(self, turn_id: str) -> None:
         if self.lines[turn_id].status != "pending" and turn_id not in self.untold_turns:
@@ -98,3 +148,9 @@ class Paper:
 
 def usd(tokens: int) -> Decimal:
     return Decimal(tokens) / 1_000
+
+
+def _parted(start: str | None, own: list[str], way: list[str]) -> tuple[str | None, list[str]]:
+    """A branch without what is on the way to another one, and the turn it hangs off then."""
+    shared = [turn_id for turn_id in own if turn_id in way]
+    return (shared[-1] if shared else start), own[len(shared) :]

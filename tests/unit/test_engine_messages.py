@@ -49,10 +49,12 @@ class Desk:
     extractions: list[bool]
     steps: SavedSteps
     heard: list[str]
+    patience: int
 
     def answer(self, progress: TurnProgress) -> TurnProgress:
-        """Take a turn as far as the replies go."""
-        while progress.due:
+        """Take a turn as far as the replies and the person's patience go."""
+        while progress.due and self.patience:
+            self.patience -= 1
             match progress.due:
                 case "reply":
                     if not self.replies:
@@ -116,23 +118,24 @@ REPLIES = st.lists(
     st.tuples(st.sampled_from(["", "", "Certainly.", "One moment."]), st.lists(st.sampled_from(TOOLS), max_size=4)),
     max_size=12,
 )
-TURNS = st.lists(st.tuples(st.integers(0, 8), REPLIES, st.lists(st.booleans(), max_size=4)), max_size=8)
+PATIENCE = st.sampled_from([1, 2, 3, 4, 99, 99])
+TURNS = st.lists(st.tuples(st.integers(0, 8), REPLIES, st.lists(st.booleans(), max_size=4), PATIENCE), max_size=8)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(turns=TURNS)
 def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
-    turns: list[tuple[int, list[tuple[str, list[str]]], list[bool]]],
+    turns: list[tuple[int, list[tuple[str, list[str]]], list[bool], int]],
 ) -> None:
     """Turns go on from any earlier one, fail or are stopped in the middle; each reply calls tools of its own."""
     steps = SavedSteps()
     words: list[list[str]] = [[]]
     checkpoints = [start_checkpoint(DESK)]
-    for number, (pick, replies, extractions) in enumerate(turns, start=1):
+    for number, (pick, replies, extractions, patience) in enumerate(turns, start=1):
         place = pick % len(checkpoints)
         heard = [*words[place], f"message {number}"]
         progress = asked(f"message {number}", checkpoint=checkpoints[place], turn_id=f"t{number}", agent=DESK)
-        desk = Desk(replies, extractions, steps, heard)
+        desk = Desk(replies, extractions, steps, heard, patience)
         progress = desk.answer(progress)
         if progress.due:
             checkpoints.append(desk.cut(progress).checkpoint())
