@@ -188,8 +188,8 @@ def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> Non
 def test_what_is_learned_twice_joins(talk: Conversation) -> None:
     talk.answer()
     talk.end()
-    for values in ({"guests": 4, "day": "Monday"}, {"guests": 5}):
-        talk.timeline = learn(talk.timeline, aside(), Extracted(values=dict(values)), at=talk.tick())
+    for extraction in (Extracted(values={"guests": 4, "day": "Monday"}), Extracted(values={"guests": 5})):
+        talk.timeline = learn(talk.timeline, aside(), extraction, at=talk.tick())
     assert talk.timeline.learned_context == {"guests": 5, "day": "Monday"}
 
 
