@@ -1,7 +1,7 @@
 """A suite of simulated sessions as one workflow: it starts them, so many at a time, and has each judged at its end."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.session import SessionWorkflow
     from workflows.steps import reason_of
     from workflows.suite_details import suite_summary
+    from workflows.tasks import Tasks
 
 LOOK_SECONDS = 30.0
 """How long one look for sessions that have closed waits for the first of them."""
@@ -63,7 +64,7 @@ class SuiteWorkflow:
         self._out_of_sight = set(self._state.under_way)
         self._closed: set[str] = set()
         self._busy: set[str] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
 
     # --- the story of a suite --------------------------------------------------------------------
 
@@ -83,15 +84,15 @@ class SuiteWorkflow:
 
     def _go_on_with_what_is_under_way(self) -> None:
         for session_id, started in self._state.under_way.items():
-            self._start_task(self._bring_to_its_verdict(session_id, started))
+            self._tasks.start(self._bring_to_its_verdict(session_id, started))
         if self._out_of_sight:
-            self._start_task(self._look_for_closed())
+            self._tasks.start(self._look_for_closed())
 
     def _start_what_may(self) -> None:
         while (started := self._next_start()) is not None:
             session_id = started.run.session_id(self._start.suite_id)
             self._change(rules.start(self._state, session_id, started))
-            self._start_task(self._conduct(session_id, started))
+            self._tasks.start(self._conduct(session_id, started))
 
     async def _conduct(self, session_id: str, started: Started) -> None:
         """Take a run from nothing to its verdict."""
@@ -223,10 +224,10 @@ class SuiteWorkflow:
             )
         except WorkflowAlreadyStartedError:
             if not self._out_of_sight:
-                self._start_task(self._look_for_closed())
+                self._tasks.start(self._look_for_closed())
             self._out_of_sight.add(session.session_id)
         else:
-            self._start_task(self._watch(session.session_id, child))
+            self._tasks.start(self._watch(session.session_id, child))
 
     async def _watch(self, session_id: str, child: "asyncio.Task[Any]") -> None:
         with suppress(ChildWorkflowError):  # terminated by hand, perhaps: the judge sees what there is
@@ -340,14 +341,12 @@ class SuiteWorkflow:
             await workflow.wait_condition(self._needs_attention)
         except asyncio.CancelledError:  # somebody has asked Temporal itself to cancel the suite
             self._change(rules.cancel(self._state))
-        for task in filter(_is_broken, self._tasks):
-            # A broken task fails the workflow task: Temporal shows it and tries again, once it is mended.
-            task.result()
+        self._tasks.surface_errors()
 
     def _needs_attention(self) -> bool:
         is_over = rules.is_over(self._state, self._suite, self._plan)
         is_due = self._next_start() is not None or self._may_continue_as_new()
-        return is_over or is_due or any(map(_is_broken, self._tasks))
+        return is_over or is_due or self._tasks.are_broken
 
     def _wants_to_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
@@ -364,10 +363,6 @@ class SuiteWorkflow:
             yield
         finally:
             self._busy.discard(session_id)
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [task for task in self._tasks if not task.done() or _is_broken(task)]
-        self._tasks.append(asyncio.create_task(work))
 
     def _change(self, state: SuiteState) -> None:
         self._state = state
@@ -390,7 +385,3 @@ class SuiteWorkflow:
 def _shown(caller: SimulatorConfig | None) -> dict[str, JsonValue] | None:
     """A caller as the record of its session shows it."""
     return {"enabled": True, "config": caller.model_dump(mode="json")} if caller else None
-
-
-def _is_broken(task: asyncio.Task[None]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is not None
