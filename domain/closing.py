@@ -44,7 +44,7 @@ def interrupt(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at:
     The next message continues from it: the model knows what was asked and how far the answer came.
     """
     turn = _pending(timeline, progress.turn_id)
-    left = progress.stopped()
+    left = progress.stopped(at=at)
     stopped = _answered(turn, left, at).model_copy(
         update={"status": "interrupted", "node_id": left.node_id, "checkpoint": left.checkpoint()}
     )

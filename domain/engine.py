@@ -117,11 +117,14 @@ class TurnProgress(Durable):
             carry=self.messages,
         )
 
-    def stopped(self) -> "TurnProgress":
+    def stopped(self, *, at: datetime) -> "TurnProgress":
         """The same progress, given up on the way. Calls that nothing will come of are answered: models insist on it."""
-        calls = (*self.calls, *([self.leaving] if self.leaving else []))
-        unmade = (ToolReturned(call_id=call.id, name=call.name, content=STOPPED) for call in calls)
-        return self._with(messages=(*self.messages, *unmade), calls=(), leaving=None, extracting=False)
+        left = self._with(calls=(), leaving=None, extracting=False)
+        for call in (*self.calls, *([self.leaving] if self.leaving else [])):
+            left = _returned(left, call, STOPPED)._happened(
+                "tool_call_result", at, call_id=call.id, name=call.name, error="interrupted", result=STOPPED
+            )
+        return left
 
     def failed(self, error: str) -> "TurnProgress":
         """The same progress, given up with an error that a person can read."""

@@ -104,6 +104,8 @@ def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversatio
     progress = returning(at_the_desk(calling("find_table", "check_menu")), "Table 5.", table="5")
     checkpoint = stopped(talk, progress)
     assert told(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED)]
+    results = [event.payload for event in talk.head.events if event.type == "tool_call_result"]
+    assert [(each["call_id"], each.get("error")) for each in results] == [("c1", None), ("c2", "interrupted")]
     assert checkpoint.gathered_context == {"table": "5"}, "what a tool brought is kept"
 
 

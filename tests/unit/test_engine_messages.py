@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.engine import Extracted, ModelReply, TurnProgress, start_checkpoint
 from domain.turns import AgentSaid, Message, ToolReturned, UserSaid
-from tests.unit.answering import DESK, after, asked, calling, learning, returning
+from tests.unit.answering import AT, DESK, after, asked, calling, learning, returning
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Desk:
         if progress.due == "reply" and self.extractions:
             self.steps.save(progress, *progress.messages, ModelReply(text="I was ab", interrupted=True))
             progress = after(progress, ModelReply(text="I was ab", interrupted=True), agent=DESK)
-        return progress.stopped()
+        return progress.stopped(at=AT)
 
     def _extract(self, progress: TurnProgress) -> TurnProgress:
         if self.extractions and self.extractions.pop():
@@ -138,7 +138,9 @@ def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
         desk = Desk(replies, extractions, steps, heard, patience)
         progress = desk.answer(progress)
         if progress.due:
-            checkpoints.append(desk.cut(progress).checkpoint())
+            stopped = desk.cut(progress)
+            assert_events_pair_up(stopped)
+            checkpoints.append(stopped.checkpoint())
             words.append(heard)
         if progress.outcome in ("answered", "ended"):
             assert_events_pair_up(progress)
