@@ -34,6 +34,7 @@ from domain.views import TimelineView
 from playhead.failures import UNREACHABLE, USAGE, CommandFailed
 from playhead.large_payloads import READ_ONCE
 from playhead.settings import Settings
+from playhead.updates import UpdatesSentAgain
 from workflows import search_attributes
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -99,7 +100,7 @@ class PlayheadPlugin(SimplePlugin):
         super().__init__(
             "playhead",
             data_converter=DataConverter(payload_converter_class=PayloadConverter),
-            interceptors=[LogContext()],
+            interceptors=[LogContext(), UpdatesSentAgain()],
             workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
         )
 
