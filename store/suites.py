@@ -90,9 +90,10 @@ _COUNTS = (
     .where(runs.c.suite_id == bindparam("suite_id"))
     .group_by(runs.c.scenario, runs.c.outcome)
 )
-_SPENT = select(func.count().label("turns"), func.coalesce(func.sum(ledger.c.picodollars), 0).label("spent")).where(
-    ledger.c.suite_id == bindparam("suite_id")
-)
+_IS_TURN = ledger.c.purpose == "turn"
+_SPENT = select(
+    func.count().filter(_IS_TURN).label("turns"), func.coalesce(func.sum(ledger.c.picodollars), 0).label("spent")
+).where(ledger.c.suite_id == bindparam("suite_id"))
 _RUNS = (
     select(runs)
     .where(runs.c.suite_id == bindparam("suite_id"))

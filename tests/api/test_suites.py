@@ -77,6 +77,8 @@ async def test_what_a_suite_has_spent_is_the_sum_of_its_ledger_rows(caller: Call
     assert Decimal(suite["progress"]["cost"]["total"]) == spent > 0
     report = done(await caller.get(f"/v1/suites/{suite['id']}/report"), 200)
     assert Decimal(report["runs"][0]["cost"]) == spent
+    billed_turns = [row for row in rows if row["purpose"] == "turn"]
+    assert suite["progress"]["turns"] == report["runs"][0]["turn_count"] == len(billed_turns) < len(rows)
 
 
 async def test_yaml_is_taken_as_people_write_it_and_the_query_changes_it(caller: Caller, agent: str) -> None:
