@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
 from pydantic import JsonValue
@@ -131,6 +131,17 @@ class ModelProviders:
             return priced(key, response.cost().total_price)
         except (LookupError, ValueError):
             return unpriced(key)
+
+
+def load_provider(model: str) -> None:
+    """Load what a model's provider brings along before the first reply needs it.
+
+    That is a second of work on a quiet machine and many on a busy one, in which a worker could tell nobody that it
+    lives. A model that cannot be had is no matter here: the turn that wants it says so.
+    """
+    if model != DEMO:
+        with suppress(UserError, ImportError, ValueError):
+            infer_model(model, provider_factory=_provider_without_retries)
 
 
 @asynccontextmanager

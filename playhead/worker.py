@@ -13,7 +13,7 @@ from activities.heartbeats import LONGEST_PAUSE
 from activities.judging import JudgeActivities
 from activities.model import ModelActivities
 from activities.narration import Narrator
-from activities.providers import ModelProviders
+from activities.providers import ModelProviders, load_provider
 from activities.settlement import SettlementActivities
 from activities.simulation import SimulationActivities
 from activities.spending import SpendingLimit
@@ -146,6 +146,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience
         client = await until_reached(
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
+        await asyncio.to_thread(load_provider, settings.model)
         toolbox = build_toolbox(settings)
         try:
             async with watching_this_worker(database, audience) as watching:

@@ -105,8 +105,9 @@ def test_an_inserted_value_is_never_expanded(said: str, secret: str) -> None:
 
 @given(TEMPLATES)
 def test_a_template_without_faults_keeps_no_opening_braces_of_its_own(template: str) -> None:
-    if not check(template):
-        assert "{{" not in render(template.replace("|", ""), {})
+    plain = template.replace("|", "")  # a fallback may hold any braces
+    if not check(plain):
+        assert "{{" not in render(plain, {})
 
 
 @given(st.text(alphabet="{}|a \n", max_size=40))
