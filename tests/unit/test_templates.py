@@ -106,7 +106,7 @@ def test_an_inserted_value_is_never_expanded(said: str, secret: str) -> None:
 @given(TEMPLATES)
 def test_a_template_without_faults_keeps_no_opening_braces_of_its_own(template: str) -> None:
     plain = template.replace("|", "")  # a fallback may hold any braces
-    if not check(plain):
+    if not check(plain) and "{{{" not in plain:  # braces around a value that is missing come to stand side by side
         assert "{{" not in render(plain, {})
 
 
