@@ -53,6 +53,12 @@ class SessionMachine(OtherWays):
             SendMessage(text=text, message_id=message_id, expected_revision=self.revision(expected), on_busy=on_busy)
         )
 
+    @precondition(lambda self: self.paper.is_busy and self.paper.reason is None)
+    @rule(texts=st.lists(TEXTS, min_size=1, max_size=3), on_busy=st.sampled_from(["interrupt", "rollback"]))
+    def break_in(self, texts: list[str], on_busy: OnBusy) -> None:
+        for text in texts:
+            self.send(SendMessage(text=text, on_busy=on_busy))
+
     @rule(text=TEXTS, message_id=st.sampled_from(["m1", "m2", "m3"]), expected=REVISIONS)
     def say_again(self, text: str, message_id: str, expected: str) -> None:
         expected_revision = self.revision(expected) if message_id in self.paper.known else None
