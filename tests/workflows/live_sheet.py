@@ -166,11 +166,15 @@ class Sheet:
         self._answer()
 
     def restore(self, place: int) -> None:
-        """Go back to a future that was given up."""
+        """Go back to a future that was given up. Others that led over its turns begin where they leave it now."""
         self.revision += 1
         self._drop_queue()
         _, leaf = self.given_up.pop(place)
-        shared = [mine for mine, theirs in zip(self.active, self.path(leaf), strict=False) if mine == theirs]
+        back = self.path(leaf)
+        self.given_up = [
+            ([after, *(turn for turn in turns if turn in back)][-1], turns[-1]) for after, turns in self.branches()
+        ]
+        shared = [mine for mine, theirs in zip(self.active, back, strict=False) if mine == theirs]
         fork = shared[-1] if shared else None
         if self.leaf is not None and self.leaf != fork:
             self.given_up.append((fork, self.leaf))
