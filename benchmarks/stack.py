@@ -11,7 +11,6 @@ import httpx
 from temporalio.client import Client
 
 from playhead.demo_stack import DEMO_MODEL, ORGANIZATION, Service, Workshop, environment_of
-from playhead.example_agents import add_missing_examples
 from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
 from store.database import Database
 from store.keys import KeyStore
@@ -44,7 +43,6 @@ async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Sta
         database = await opened.enter_async_context(aclosing(Database.open(workshop.database_url)))
         await opened.enter_async_context(temporal_server(place))
         await upgrade(database)
-        await add_missing_examples(database, ORGANIZATION)
         _, secret = await KeyStore(database).create(ORGANIZATION, "benchmarks")
         environment = environment_of(os.environ, workshop, place, api_port, DEMO_MODEL)
         environment |= {"PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}", "PLAYHEAD_HEARTBEAT_SECONDS": "10"}
