@@ -213,7 +213,7 @@ async def test_answer_without_words_says_that_it_is_done(service: HTTPServer, to
         ("9" * 5_000, "application/json", "not_json"),
         ("[" * 5_000 + "]" * 5_000, "application/json", "not_json"),
         (b"\x89PNG", "image/png", "not_text"),
-        (gzip.compress(b"{}"), "application/octet-stream", "not_text"),
+        (gzip.compress(b"{}", mtime=0), "application/octet-stream", "not_text"),
         ("x" * 65_537, "text/plain", "too_large"),
     ],
 )
@@ -233,7 +233,7 @@ async def test_answer_that_the_context_cannot_take_is_an_error(service: HTTPServ
 
 
 async def test_compressed_answer_is_refused_unread(service: HTTPServer, toolbox: Toolbox) -> None:
-    bomb = gzip.compress(b"0" * 50_000_000)
+    bomb = gzip.compress(b"0" * 50_000_000, mtime=0)
     url = answering(service, bomb, headers={"Content-Encoding": "gzip"})
     assert (await failure_of(toolbox, call_of(http_tool(url)))).code == "not_text"
 
