@@ -31,8 +31,11 @@ demo: $(READY)
 dev: $(READY)
 	@.venv/bin/playhead dev $(ARGS)
 
+# Tests wait more than they compute: four processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
+PROCESSES ?= 4
+
 test: $(READY)
-	@.venv/bin/python -m pytest -q $(ARGS)
+	@.venv/bin/python -m pytest -q -n $(PROCESSES) $(ARGS)
 
 check: $(READY)
 	@.venv/bin/ruff format --check .

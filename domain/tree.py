@@ -120,6 +120,17 @@ class Unrecorded(Durable):
     def is_empty(self) -> bool:
         return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.asides)
 
+    def after(self, earlier: "Unrecorded") -> "Unrecorded":
+        """What is to be told when something that happened earlier has to be told as well, perhaps again."""
+        still_given_up = (branch for branch in earlier.branches if branch.id not in self.restored_branch_ids)
+        return Unrecorded(
+            turn_ids=tuple(dict.fromkeys((*earlier.turn_ids, *self.turn_ids))),
+            branches=(*still_given_up, *self.branches),
+            facts=(*earlier.facts, *self.facts),
+            restored_branch_ids=tuple(dict.fromkeys((*earlier.restored_branch_ids, *self.restored_branch_ids))),
+            asides=(*earlier.asides, *self.asides),
+        )
+
 
 class Timeline(Durable):
     """All turns of a session as a tree, and the path through it that the next message extends.

@@ -50,6 +50,8 @@ HIGHEST_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
+SETTLE_AGAIN = "settle-again-in-the-next-run"
+"""Patch: sessions from before it continue as new only while nothing is being settled."""
 LET_GO = "let-waiting-updates-go-before-continue-as-new"
 """Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
 
@@ -84,6 +86,7 @@ class SessionWorkflow:
         self._ending = Ending(self._state, self._replies.steps)
         self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
+        self._settles_again: bool | None = None
         self._updates = 0
         self._signals = 0
 
@@ -98,9 +101,11 @@ class SessionWorkflow:
         self._tasks.start(self._ending.look_back())
         self._tasks.start(self._simulating.play())
         while not self._may_close():
+            if self._is_long() and self._settles_again is None:
+                self._settles_again = workflow.patched(SETTLE_AGAIN)
             if self._may_continue_as_new():
                 workflow.continue_as_new(
-                    start.model_copy(update={"timeline": self._timeline}),
+                    start.model_copy(update={"timeline": self._settling.timeline_to_carry}),
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
@@ -339,15 +344,15 @@ class SessionWorkflow:
         return self._state.timeline
 
     def _needs_attention(self) -> bool:
+        is_undecided = self._is_long() and self._settles_again is None
         has_turns_to_answer = not self._replies.are_all_begun and not self._moves_on
         moves = self._may_continue_as_new() or (self._must_move_on() and not self._moves_on)
-        return has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
+        return is_undecided or has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
 
     def _may_close(self) -> bool:
         """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
-        is_over = self._timeline.is_completed and not self._timeline.pending and self._ending.is_over
-        is_over = is_over and not self._simulating.is_under_way
-        return is_over and self._settling.is_done and workflow.all_handlers_finished()
+        is_over = self._timeline.is_completed and not (self._timeline.pending or self._simulating.is_under_way)
+        return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
     def _may_continue_as_new(self) -> bool:
         """Whether this run is long enough, and at a point where a new one can take over.
@@ -362,8 +367,9 @@ class SessionWorkflow:
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_busy = self._replies.are_under_way or self._settling.is_under_way or self._simulating.is_under_way
-        return not is_busy and not self._timeline.is_completed
+        is_settling = self._settling.is_under_way and not self._settles_again
+        is_busy = self._replies.are_under_way or is_settling or self._simulating.is_under_way
+        return not (is_busy or self._timeline.is_completed)
 
     def _is_long(self) -> bool:
         return (

@@ -7,6 +7,7 @@ from temporalio import workflow
 from activities.settlement import SettlementActivities
 from domain import closing
 from domain.contracts import SettleTurnsInput
+from domain.tree import Timeline, Unrecorded
 from domain.views import recorded_head_of
 from workflows.policies import settling
 from workflows.state import SessionState
@@ -24,17 +25,28 @@ class Settling:
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
-        self._is_under_way = False
+        self._under_way: Unrecorded | None = None
         self._last: datetime | None = None
 
     @property
     def is_under_way(self) -> bool:
-        return self._is_under_way
+        return self._under_way is not None
 
     @property
     def is_done(self) -> bool:
         """Whether the store knows everything."""
-        return not self._is_under_way and not self._has_unrecorded()
+        return self._under_way is None and not self._has_unrecorded()
+
+    @property
+    def timeline_to_carry(self) -> Timeline:
+        """The timeline for the next run, in which what is being settled just now is settled again.
+
+        That changes nothing where it had been done.
+        """
+        timeline = self._state.timeline
+        if self._under_way is None:
+            return timeline
+        return timeline.model_copy(update={"unrecorded": timeline.unrecorded.after(self._under_way)})
 
     async def settle_behind_the_replies(self) -> None:
         """Bill and record what happened, for as long as the session lives."""
@@ -67,10 +79,10 @@ class Settling:
             return
 
     async def _settle(self) -> None:
-        self._is_under_way = True
         self._last = workflow.now()
         state = self._state
         state.timeline, unrecorded = closing.take_unrecorded(state.timeline)
+        self._under_way = unrecorded
         turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
         under_way = tuple(turn for turn_id, turn in state.under_way.items() if turn_id in state.timeline.pending)
         state.under_way.clear()
@@ -92,7 +104,7 @@ class Settling:
             summary=f"{len(turns)} turns",
             **settling(state.start.timing),
         )
-        self._is_under_way = False
+        self._under_way = None
 
     def _has_unrecorded(self) -> bool:
         return bool(self._state.under_way) or not self._state.timeline.unrecorded.is_empty

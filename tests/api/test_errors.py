@@ -59,7 +59,7 @@ async def test_unknown_sessions_take_no_commands(caller: Caller, command: str, b
         ("messages", {"text": "Hello", "message_id": "two words"}, "body.message_id", "should match pattern"),
         ("messages", {"text": "Hello", "expected_revision": "2"}, "body.expected_revision", "whole number"),
         ("messages", {"text": "Hello", "expected_revision": -1}, "body.expected_revision", "greater than or equal"),
-        ("messages", {"text": "Hello", "on_busy": "shout"}, "body.on_busy", "'reject' or 'enqueue'"),
+        ("messages", {"text": "Hello", "on_busy": "shout"}, "body.on_busy", "'interrupt' or 'rollback'"),
         ("messages", {"text": "NUL \x00"}, "body.text", "cannot be stored"),
         ("messages", ["Hello"], "body", "must be a JSON object"),
         ("rewind", {}, "body.turn_id", "is required"),

@@ -7,7 +7,7 @@ import pytest
 from domain.closing import interrupt, learn, spend_aside, take_unrecorded
 from domain.engine import STOPPED, Extracted, ModelReply, TurnProgress
 from domain.refusals import Refused
-from domain.tree import Aside, AsidePurpose
+from domain.tree import Aside, AsidePurpose, DiscardedBranch, Unrecorded
 from domain.turns import AgentSaid, Checkpoint, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, priced
 from tests.unit.answering import AGENT, DESK, after, asked, calling, learning, opened, returning
@@ -204,3 +204,15 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
     assert talk.timeline.turns == turns
     assert talk.timeline.learned_context == {"guests": 4}
     assert talk.timeline.unrecorded.asides == (aside(),)
+
+
+def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:
+    gone = DiscardedBranch(id="br_1", rewound_from_turn_id="t0", leaf_turn_id="t1", discarded_at=BEGINNING)
+    back = DiscardedBranch(id="br_2", rewound_from_turn_id="t0", leaf_turn_id="t2", discarded_at=BEGINNING)
+    earlier = Unrecorded(turn_ids=("t1", "t2"), branches=(gone, back))
+    later = Unrecorded(turn_ids=("t2", "t3"), restored_branch_ids=("br_1",))
+    both = later.after(earlier)
+    assert both.turn_ids == ("t1", "t2", "t3")
+    assert both.branches == (back,), "a branch that was restored since is not given up again"
+    assert both.restored_branch_ids == ("br_1",)
+    assert Unrecorded().after(earlier) == earlier

@@ -64,14 +64,12 @@ def test_rewound_session_shows_node_and_context_as_of_the_cursor_but_everything_
     assert (head.gathered_context, head.head_turn_id) == ({}, None)
 
 
-@pytest.mark.parametrize("status", ["pending", "failed", "interrupted"])
+@pytest.mark.parametrize("status", ["pending", "failed"])
 def test_turn_without_a_checkpoint_leaves_the_session_where_it_was(talk: Conversation, status: str) -> None:
     move(talk, "A table.", "booking", guests=2)
     talk.say("For three.")
     if status == "failed":
         talk.fail()
-    if status == "interrupted":
-        talk.interrupt("Well")
     head = head_of(talk.timeline, AGENT, "run-1")
     assert (head.current_node_id, head.gathered_context) == ("booking", {"guests": 2})
 

@@ -29,7 +29,7 @@ YESTERDAY = timedelta(days=1)
 async def stage(client: Client, tmp_path: Path) -> AsyncIterator[Stage]:
     """A stage with a store of its own, for pruning sees all of a store."""
     async with store_in(tmp_path) as database:
-        yield Stage.on(client, database, f"stage-{uuid4().hex[:8]}", threshold=EVERYTHING)
+        yield Stage.on(client, database, f"pruned-{uuid4().hex[:8]}", threshold=EVERYTHING)
 
 
 def later() -> datetime:
