@@ -1,7 +1,11 @@
 """Where a live session and the sheet of paper differ, told turn by turn."""
 
+from collections.abc import Iterable
+
+from activities.model_messages import OPENING_CUE
 from domain.turns import Turn
 from domain.views import TimelineView
+from tests.provider import Asked
 from tests.workflows.agents import GREETING
 from tests.workflows.live_sheet import Sheet
 
@@ -48,3 +52,14 @@ def is_reply(reply: str | None, text: str | None, status: str) -> bool:
     if status == "completed":
         return reply == whole
     return reply is None or (status != "failed" and whole.startswith(reply))
+
+
+def require_contexts(journal: Iterable[Asked], sheet: Sheet) -> None:
+    """The provider is the witness: a model was never told of another branch, nor twice of the same."""
+    above = {
+        entry.text: [sheet.entries[each].text for each in sheet.path(entry.id)] for entry in sheet.entries.values()
+    }
+    for asked in journal:
+        told = [text for role, text in asked.conversation if role == "user" and text != OPENING_CUE]
+        assert len(set(told)) == len(told)
+        assert set(told) <= set(above[told[-1]])

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from activities.model_messages import OPENING_CUE
 from domain.commands import CancelTurn, EditMessage, OnBusy, Regenerate, RestoreBranch, SendMessage
 from domain.contracts import SendMessageResult
 from domain.turns import Turn
@@ -23,7 +22,8 @@ from store.database import Database
 from tests.provider import Gate, ModelProvider
 from tests.waiting import eventually
 from tests.workflows import live_commands as commands
-from tests.workflows.live_comparison import difference, differences
+from tests.workflows.live_comparison import difference, differences, require_contexts
+from tests.workflows.live_fork import fork_and_talk
 from tests.workflows.live_room import ObedientModel, Room, all_of, code_of, figures_of, open_room, outcomes_of
 from tests.workflows.live_sheet import No, Sheet
 from tests.workflows.stage import QUICK, Session
@@ -106,6 +106,15 @@ class LiveSession(RuleBasedStateMachine):
             told = self.run(self.session.say(text, message_id=f"id of {text}", wait=False))
             self.sheet.known[f"id of {text}"] = (told.turn.id, text)
             self.sheet.say(told.turn.id, text, on_busy or "enqueue")
+        self.agree()
+
+    @precondition(is_open)
+    @rule(pick=PICKS)
+    def fork(self, pick: int) -> None:
+        """The source of a fork stays as it is, whatever is said in the fork."""
+        path = self.sheet.path(self.turn(pick, anywhere=True))
+        if all(self.sheet.entries[each].status != "pending" for each in path):
+            self.run(fork_and_talk(self.session, path))
         self.agree()
 
     @precondition(is_open)
@@ -313,7 +322,7 @@ class LiveSession(RuleBasedStateMachine):
             self.require_same(self.run(self.session.stored_turns(self.sheet.head)), self.sheet.seen)
         stored = {(each.rewound_from_turn_id, each.leaf_turn_id) for each in self.run(self.session.stored_branches())}
         assert stored == set(self.sheet.given_up)
-        self.require_contexts()
+        require_contexts(self.model.journal, self.sheet)
 
     # --- agreement -------------------------------------------------------------------------------
 
@@ -337,17 +346,6 @@ class LiveSession(RuleBasedStateMachine):
     def require_same(self, turns: list[Turn], ids: list[str]) -> None:
         assert [turn.id for turn in turns] == ids
         assert [wrong for turn in turns if (wrong := difference(turn, self.sheet))] == []
-
-    def require_contexts(self) -> None:
-        """The provider is the witness: a model was never told of another branch, nor twice of the same."""
-        above = {
-            entry.text: [self.sheet.entries[each].text for each in self.sheet.path(entry.id)]
-            for entry in self.sheet.entries.values()
-        }
-        for asked in self.model.journal:
-            told = [text for role, text in asked.conversation if role == "user" and text != OPENING_CUE]
-            assert len(set(told)) == len(told)
-            assert set(told) <= set(above[told[-1]])
 
     # --- small change ----------------------------------------------------------------------------
 
