@@ -124,6 +124,7 @@ class Opening:
             initial_context=row.initial_context,
             timing=self._timing,
             price_per_second=terms.price_per_second,
+            settles_again=True,
             webhook=self._target(definition),
         )
 

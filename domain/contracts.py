@@ -58,7 +58,8 @@ class StartSession(Durable):
 
     `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
     `suite_id` is set for the sessions that a suite has started. `simulator` is the caller that it begins with, `mocks`
-    answer in the place of tools.
+    answer in the place of tools. `settles_again` says that a run may end while something is being settled, which the
+    next run then settles again; sessions from before that was known do not.
     """
 
     session_id: str
@@ -75,6 +76,7 @@ class StartSession(Durable):
     suite_id: str | None = None
     simulator: SimulatorConfig | None = None
     mocks: tuple[ToolMock, ...] = ()
+    settles_again: bool = False
 
 
 class SessionResult(Durable):

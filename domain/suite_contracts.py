@@ -160,6 +160,7 @@ def session_of(start: StartSuite, started: Started) -> StartSession:
         suite_id=start.suite_id,
         simulator=scenario.simulator(model=suite.caller_model, seed=suite.seed_of(scenario.id, run.repeat)),
         mocks=scenario.mocks,
+        settles_again=True,
     )
 
 

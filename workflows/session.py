@@ -50,8 +50,6 @@ HIGHEST_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
-SETTLE_AGAIN = "settle-again-in-the-next-run"
-"""Patch: sessions from before it continue as new only while nothing is being settled."""
 LET_GO = "let-waiting-updates-go-before-continue-as-new"
 """Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
 
@@ -86,7 +84,6 @@ class SessionWorkflow:
         self._ending = Ending(self._state, self._replies.steps)
         self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
-        self._settles_again: bool | None = None
         self._updates = 0
         self._signals = 0
 
@@ -101,11 +98,9 @@ class SessionWorkflow:
         self._tasks.start(self._ending.look_back())
         self._tasks.start(self._simulating.play())
         while not self._may_close():
-            if self._is_long() and self._settles_again is None:
-                self._settles_again = workflow.patched(SETTLE_AGAIN)
             if self._may_continue_as_new():
                 workflow.continue_as_new(
-                    start.model_copy(update={"timeline": self._settling.timeline_to_carry}),
+                    start.model_copy(update={"timeline": self._settling.timeline_to_carry, "settles_again": True}),
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
@@ -344,10 +339,9 @@ class SessionWorkflow:
         return self._state.timeline
 
     def _needs_attention(self) -> bool:
-        is_undecided = self._is_long() and self._settles_again is None
         has_turns_to_answer = not self._replies.are_all_begun and not self._moves_on
         moves = self._may_continue_as_new() or (self._must_move_on() and not self._moves_on)
-        return is_undecided or has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
+        return has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
 
     def _may_close(self) -> bool:
         """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
@@ -367,7 +361,7 @@ class SessionWorkflow:
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_settling = self._settling.is_under_way and not self._settles_again
+        is_settling = self._settling.is_under_way and not self._state.start.settles_again
         is_busy = self._replies.are_under_way or is_settling or self._simulating.is_under_way
         return not (is_busy or self._timeline.is_completed)
 

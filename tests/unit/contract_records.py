@@ -155,6 +155,7 @@ def example_records() -> dict[str, Durable]:
             simulator=CALLER,
             mocks=(MOCK,),
             webhook=TARGET,
+            settles_again=True,
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),

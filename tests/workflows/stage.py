@@ -119,6 +119,7 @@ class Stage:
             timing=timing,
             webhook=webhook,
             price_per_second=price_per_second,
+            settles_again=True,
         )
         row = NewSession(
             id=start.session_id,

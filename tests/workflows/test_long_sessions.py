@@ -16,8 +16,8 @@ from tests.workflows.stage import QUICK, Session, Stage, spoken, worker_on
 
 Scripted = Callable[..., ScriptedModel]
 
-TURNS = 160
-PER_RUN = 50
+TURNS = 195
+PER_RUN = 64
 """Messages after which a run of these tests ends; in production it takes some three hundred."""
 TEXT = "{number:03}: is there anything else that I could do in the library on a rainy day like this one?"
 BYTES_OF_A_TURN = 5 * 1_024

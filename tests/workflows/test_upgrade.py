@@ -80,9 +80,10 @@ async def build_of(session: Session) -> str:
 
 
 async def moved(session: Session, run_id: str) -> None:
-    """Wait until a session has left a run."""
+    """Wait until a session has left a run. It learns of another build with whatever it hears of next."""
 
     async def has_moved() -> bool:
+        await session.handle.signal("rewind_to", "turn_of_nobody")
         return (await session.status()).run_id != run_id
 
     await eventually(has_moved)
