@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 from pydantic import JsonValue
@@ -44,6 +46,8 @@ TAIL_MESSAGES = 80
 """Messages of the history that are read, counted from its end."""
 CALLER_TAIL_MESSAGES = 400
 """The same for a caller, who must not forget what it has asked already."""
+SHORTEST_PAUSE_SECONDS = 0.05
+"""Between two pieces of a streamed reply. Who listens is sent no more than a frame in that time anyway."""
 
 _CHARACTERS_PER_TOKEN = 4
 _HANGS_UP = ToolCallPart(HANG_UP.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
@@ -127,10 +131,11 @@ class _DemoStream(StreamedResponse):
             self.finish_reason = "tool_call"
             return
         said = ""
-        chunks = _chunks(part.content) if self.delay_seconds else [part.content]
-        for chunk in chunks:
-            if self.delay_seconds:
-                await asyncio.sleep(self.delay_seconds / len(chunks))
+        chunks = _chunks(part.content, self.delay_seconds)
+        began = monotonic()
+        for number, chunk in enumerate(chunks, start=1):
+            # By the clock, not pause by pause: pauses last a little longer than they should, and that adds up.
+            await _until(began + self.delay_seconds * number / len(chunks))
             said += chunk
             self._usage = RequestUsage(input_tokens=self.reply.usage.input_tokens, output_tokens=_tokens(said))
             for event in self._parts_manager.handle_text_delta(vendor_part_id="content", content=chunk):
@@ -248,8 +253,18 @@ def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestPara
     return next((each for each in given if each is not None), "")
 
 
-def _chunks(text: str) -> list[str]:
-    return re.findall(r"\s*\S+\s*", text) or [text]
+def _chunks(text: str, seconds: float) -> list[str]:
+    """The pieces in which a text is said in so many seconds: whole words, and not more than anybody could tell apart."""
+    words = re.findall(r"\s*\S+\s*", text) or [text]
+    pieces = max(1, min(len(words), int(seconds / SHORTEST_PAUSE_SECONDS)))
+    bounds = [len(words) * number // pieces for number in range(pieces + 1)]
+    return ["".join(words[start:end]) for start, end in pairwise(bounds)]
+
+
+async def _until(moment: float) -> None:
+    left = moment - monotonic()
+    if left > 0:
+        await asyncio.sleep(left)
 
 
 def _tokens(text: str) -> int:

@@ -43,7 +43,8 @@ class Timing(Durable):
 
     `heartbeat` is how long a silent worker counts as alive while it generates a reply: shorter recovers
     sooner from its death, longer is safer against buying a reply twice on an overloaded machine. `settle_within`
-    is how long a finished turn may wait for others to be settled with it.
+    is how long a finished turn may wait for others to be settled with it; `settle_unattended_within` the same while a
+    simulated caller talks and nobody watches. Sessions from before that was known have none and make no difference.
     """
 
     model_timeout: float = 120.0
@@ -51,6 +52,7 @@ class Timing(Durable):
     retry_initial: float = 1.0
     retry_maximum: float = 30.0
     settle_within: float = 1.8
+    settle_unattended_within: float | None = None
 
 
 class StartSession(Durable):

@@ -15,7 +15,7 @@ from playhead.failures import USAGE, CommandFailed
 from playhead.large_payloads import with_large_payloads
 from playhead.live import watched_at_this_api
 from playhead.settings import Settings
-from playhead.starting import opened, require_migrated, run_together, until_reached
+from playhead.starting import opened, require_migrated, run_together, spare_what_stays, until_reached
 from playhead.temporal import TemporalUnavailable, connect, ensure_reachable
 from playhead.temporal_server import port_taken
 from store.database import Database
@@ -117,6 +117,7 @@ def listening(host: str, port: int, option: str = "--api-port or PLAYHEAD_API_PO
 
 
 async def _serve(server: Server, listener: socket.socket, settings: Settings) -> None:
+    spare_what_stays()
     log.info("the API listens", address=settings.api_url)
     await server.serve(sockets=[listener])
 

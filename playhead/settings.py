@@ -287,6 +287,9 @@ class Settings(BaseSettings):
     settle_within_seconds: float = _seconds(
         1.8, means="How long a finished turn may wait to be billed together with others.", least=0.0, most=60
     )
+    settle_unattended_within_seconds: float = _seconds(
+        10.0, means="The same while a simulated caller talks and nobody watches.", least=0.0, most=600
+    )
 
     log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = _setting(
         "console", means="How log lines look: for people, or for machines.", expects="console or json"
@@ -351,6 +354,7 @@ class Settings(BaseSettings):
             retry_initial=self.model_retry_initial_seconds,
             retry_maximum=self.model_retry_maximum_seconds,
             settle_within=self.settle_within_seconds,
+            settle_unattended_within=self.settle_unattended_within_seconds,
         )
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -22,8 +22,15 @@ from workflows import search_attributes
 LOOPBACK = "127.0.0.1"
 SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 """Without these every commit waits for the disk, and a turn takes ten times as long (design.md, "Embedded stack")."""
-TIMER_LATENESS = "100ms"
-"""How late timers may fire, settling and retries among them; a second unless it is said otherwise."""
+DYNAMIC_CONFIG: dict[str, str | int] = {
+    # How late timers may fire, settling and retries among them; a second unless it is said otherwise.
+    "history.timerProcessorMaxTimeShift": "100ms",
+    # How often in a second each shard looks for tasks it has written: 20 unless it is said otherwise. This server has
+    # one shard, so that on a busy one each step of every session would wait for the next twentieth of a second.
+    "history.transferProcessorMaxPollRPS": 1000,
+    "history.timerProcessorMaxPollRPS": 100,
+}
+"""Settings of the server that make a conversation wait for nothing; deploy/temporal has the same for one of its own."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """How long the server may take to answer, and to end, before it counts as failed and is killed."""
@@ -154,7 +161,7 @@ async def _start(place: Place) -> asyncio.subprocess.Process:
         *("--db-filename", str(place.folder / "temporal.db")),
         *(f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS),
         *(f"--search-attribute={key.name}=Keyword" for key in search_attributes.ALL),
-        *("--dynamic-config-value", f"history.timerProcessorMaxTimeShift={json.dumps(TIMER_LATENESS)}"),
+        *dynamic_config(DYNAMIC_CONFIG),
         *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
     ]
     with place.log_file.open("wb") as written:
@@ -168,6 +175,12 @@ async def _start(place: Place) -> asyncio.subprocess.Process:
             start_new_session=True,
             preexec_fn=dying_with_parent(),
         )
+
+
+def dynamic_config(values: Mapping[str, str | int | bool]) -> list[str]:
+    """The arguments of the development server that set these."""
+    pairs = [f"{name}={json.dumps(value)}" for name, value in values.items()]
+    return [argument for pair in pairs for argument in ("--dynamic-config-value", pair)]
 
 
 def dying_with_parent() -> Callable[[], None] | None:

@@ -25,7 +25,7 @@ from activities.webhooks import WebhookActivities
 from playhead.large_payloads import with_large_payloads
 from playhead.live import watching_this_worker
 from playhead.settings import Settings
-from playhead.starting import opened, require_migrated, until_reached
+from playhead.starting import opened, require_migrated, spare_what_stays, until_reached
 from playhead.temporal import TemporalUnavailable, ensure_reachable
 from store.agents import AgentStore
 from store.database import Database
@@ -151,6 +151,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience
         try:
             async with watching_this_worker(database, audience) as watching:
                 worker = build_worker(settings, client, database, toolbox=toolbox, audience=watching)
+                spare_what_stays()
                 log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
                 await work_until(worker, stop)
         finally:

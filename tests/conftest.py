@@ -9,14 +9,14 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from playhead.temporal import PlayheadPlugin
-from playhead.temporal_server import server_program
+from playhead.temporal_server import DYNAMIC_CONFIG, dynamic_config, server_program
 from tests.provider import ModelProvider, model_provider
 from tests.sandbox import sandboxed
 from workflows.search_attributes import ALL
 
-PROMPT_TIMERS = ("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"')
-"""The server looks for due timers once a second by default: a pause of 50 ms would take a second."""
-PROMPT_DELETION = ("--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false")
+PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTimeShift": "1ms"})
+"""As Playhead runs the server, and still more prompt: a pause of 50 ms must not take a tenth of a second."""
+PROMPT_DELETION = dynamic_config({"history.transferProcessorEnsureCloseBeforeDelete": False})
 """The server takes half a minute to delete a workflow that has just closed: it tries again until other work is done."""
 
 

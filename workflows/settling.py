@@ -1,11 +1,13 @@
 """Settling behind the replies: what happened is billed and recorded, several turns at once when they come fast."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 
 from activities.settlement import SettlementActivities
-from domain import closing
+from domain import caller, closing
 from domain.contracts import SettleTurnsInput
 from domain.tree import Timeline, Unrecorded
 from domain.views import recorded_head_of
@@ -64,19 +66,34 @@ class Settling:
         """
         if self._state.is_watched:
             return
+        if self._is_unattended:
+            await self._wait_while_unattended()
+            return
         settle_within = timedelta(seconds=self._state.start.timing.settle_within)
         now = workflow.now()
         was_quiet = self._last is None or now - self._last >= settle_within
         if was_quiet and workflow.patched(AFTER_A_QUIET_TIME):
             return
         soon = now + settle_within * SETTLE_WITH_NEXT_MESSAGE
-        try:
-            await workflow.wait_condition(
-                lambda: self._must_settle_now() or (bool(self._state.timeline.pending) and workflow.now() >= soon),
-                timeout=settle_within,
-            )
-        except TimeoutError:
-            return
+        await self._wait(
+            lambda: self._must_settle_now() or (bool(self._state.timeline.pending) and workflow.now() >= soon),
+            settle_within,
+        )
+
+    @property
+    def _is_unattended(self) -> bool:
+        """Whether a simulated caller talks and nobody watches, so that nobody waits for a record."""
+        is_unheard = not self._state.is_watched and caller.has_the_floor(self._state.timeline)
+        return is_unheard and self._state.start.timing.settle_unattended_within is not None
+
+    async def _wait_while_unattended(self) -> None:
+        """Wait for enough turns, for as long as no person comes in."""
+        longest = self._state.start.timing.settle_unattended_within or 0.0
+        await self._wait(lambda: self._must_settle_now() or not self._is_unattended, timedelta(seconds=longest))
+
+    async def _wait(self, is_time: Callable[[], bool], longest: timedelta) -> None:
+        with suppress(TimeoutError):
+            await workflow.wait_condition(is_time, timeout=longest)
 
     async def _settle(self) -> None:
         self._last = workflow.now()

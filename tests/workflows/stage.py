@@ -71,7 +71,14 @@ from workflows.webhook import DeliverWebhookWorkflow
 ORGANIZATION = "org_tests"
 PRICED = "priced"
 """The one scripted model whose price is known on the stage: a dollar for a thousand tokens, in or out."""
-QUICK = Timing(model_timeout=10.0, heartbeat=10.0, retry_initial=0.05, retry_maximum=0.2, settle_within=0.1)
+QUICK = Timing(
+    model_timeout=10.0,
+    heartbeat=10.0,
+    retry_initial=0.05,
+    retry_maximum=0.2,
+    settle_within=0.1,
+    settle_unattended_within=0.2,
+)
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
 
 CREDENTIALS = {
