@@ -254,7 +254,7 @@ def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestPara
 
 
 def _chunks(text: str, seconds: float) -> list[str]:
-    """The pieces in which a text is said in so many seconds: whole words, and not more than anybody could tell apart."""
+    """The pieces of whole words in which a text is said in so many seconds."""
     words = re.findall(r"\s*\S+\s*", text) or [text]
     pieces = max(1, min(len(words), int(seconds / SHORTEST_PAUSE_SECONDS)))
     bounds = [len(words) * number // pieces for number in range(pieces + 1)]

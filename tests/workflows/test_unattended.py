@@ -42,7 +42,8 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stage: Stage, scri
     assert await session.settlements() == [], "two turns wait for others"
     await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=False))
     await session.at_rest()
-    assert [len(each.turns) for each in await session.settlements()][0] == 2
+    first, *_ = await session.settlements()
+    assert len(first.turns) == 2
     assert await session.reply("It is me now")
     await session.at_rest()
     gate.open()
