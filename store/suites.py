@@ -99,11 +99,20 @@ _RUNS = (
     .where(runs.c.suite_id == bindparam("suite_id"))
     .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
 )
-# A session that was forked has its source's steps too, which were paid for there and before it began.
+# A session that was forked has its source's turns too, which began before it did and were paid for there.
+_SHARED = (
+    select(turns.c.id)
+    .where(
+        turns.c.session_id == steps.c.session_id,
+        turns.c.id == steps.c.turn_id,
+        turns.c.created_at < sessions.c.created_at,
+    )
+    .correlate(steps, sessions)
+)
 _REPLIES = (
     select(steps.c.turn_id, steps.c.node_id, steps.c.reply)
     .join(sessions, sessions.c.id == steps.c.session_id)
-    .where(steps.c.session_id == bindparam("session_id"), steps.c.created_at >= sessions.c.created_at)
+    .where(steps.c.session_id == bindparam("session_id"), ~_SHARED.exists())
 )
 _TURNS = select(func.count()).select_from(turns).where(turns.c.session_id == bindparam("session_id"))
 _RECORD = (
