@@ -8,20 +8,27 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from domain.usage import TokenPrice
-from domain.webhook_signing import key_of
 from playhead.environment import PREFIX, apply_env_file, warnings_about
+from playhead.setting_values import (
+    Addresses,
+    Credentials,
+    OrganizationCredentials,
+    Prices,
+    WebhookSecret,
+    lower,
+    seconds,
+    setting,
+)
 
 if TYPE_CHECKING:
     from domain.contracts import Timing
@@ -47,26 +54,6 @@ class InvalidSettings(ValueError):
         self.lines = tuple(lines)
 
 
-def _setting(
-    default: Any = None, *, means: str, expects: str, secret: bool = False, shown: str = "", **form: Any
-) -> Any:
-    """A field with its documentation. `shown` stands for a default that is worked out; secrets are never shown."""
-    documented: dict[str, Any] = {"expects": expects, "secret": secret, "shown": shown}
-    default = form.pop("default_factory", None) or default
-    if callable(default):
-        return Field(default_factory=default, description=means, json_schema_extra=documented, **form)
-    return Field(default, description=means, json_schema_extra=documented, **form)
-
-
-def _seconds(default: float, *, means: str, least: float = 0.001, most: float = 86_400) -> Any:
-    expects = f"a number of seconds from {least:g} to {most:g}"
-    return _setting(default, means=means, expects=expects, ge=least, le=most, allow_inf_nan=False)
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
 def _default_model() -> str:
     for key, package, model in PROVIDER_DEFAULTS:
         if os.environ.get(key) and find_spec(package):
@@ -77,49 +64,6 @@ def _default_model() -> str:
 def _default_database(settings: dict[str, Any]) -> str:
     folder: Path = settings.get("data_dir", Path(".playhead"))
     return f"sqlite:///{folder.absolute() / 'playhead.db'}"
-
-
-def _parsed_prices(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        prices: object = json.loads(value, parse_float=str)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    for model, price in prices.items() if isinstance(prices, dict) else ():
-        unknown = set(price if isinstance(price, dict) else ()) - set(TokenPrice.model_fields)
-        if unknown:
-            raise ValueError(f"{model}: there is no price called {', '.join(sorted(unknown))}")
-    return prices
-
-
-Prices = Annotated[dict[str, TokenPrice], NoDecode, BeforeValidator(_parsed_prices)]
-
-
-def _parsed_credentials(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        raise ValueError("not JSON") from None  # whose message would show a part of a secret
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _signing(value: str) -> str:
-    key_of(value)
-    return value
-
-
-WebhookSecret = Annotated[str, AfterValidator(_signing)]
-Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_credentials)]
-OrganizationCredentials = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_parsed_credentials)]
-Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class _Environment(EnvSettingsSource):
@@ -134,12 +78,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    data_dir: Path = _setting(
+    data_dir: Path = setting(
         Path(".playhead"),
         means="The folder in which the embedded stack keeps everything.",
         expects="a folder",
     )
-    database_url: str = _setting(
+    database_url: str = setting(
         default_factory=_default_database,
         means="The store: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.",
         expects="a URL such as sqlite:///playhead.db or postgresql://user:password@host:5432/playhead",
@@ -147,7 +91,7 @@ class Settings(BaseSettings):
         shown="playhead.db in the data folder",
         pattern=r"^(sqlite|postgres|postgresql)(\+[a-z0-9_]+)?://",
     )
-    model: str = _setting(
+    model: str = setting(
         default_factory=_default_model,
         means="The model of agents that name none: `<provider>:<model>`, or `demo` for the offline scripted model.",
         expects="`demo`, or a provider and a model such as openai:gpt-5-mini",
@@ -155,14 +99,14 @@ class Settings(BaseSettings):
         "and the anthropic extra, else `demo`",
         pattern=r"^(demo|[a-z0-9_-]+:\S+)$",
     )
-    prices: Prices = _setting(
+    prices: Prices = setting(
         dict,
         means="US dollars for a million tokens of models whose price is not known or not yours, as JSON: "
         '`{"openai-chat:my-model": {"input": "0.1", "output": "0.4"}}`; also `cache_read` and `cache_write`.',
         expects='JSON such as {"provider:model": {"input": "0.1", "output": "0.4"}}',
         shown="none",
     )
-    credentials: Credentials = _setting(
+    credentials: Credentials = setting(
         dict,
         means="Secrets that agents' tools and webhooks may use, by the name under which these refer to them, as JSON: "
         '`{"CRM_KEY": "..."}`. They never reach Temporal, the store or logs.',
@@ -170,7 +114,7 @@ class Settings(BaseSettings):
         secret=True,
         shown="none",
     )
-    organization_credentials: OrganizationCredentials = _setting(
+    organization_credentials: OrganizationCredentials = setting(
         dict,
         means="Secrets that the agents of one organization may use, no other's, as JSON: "
         '`{"fiorella": {"CRM_KEY": "..."}}`. They go before those of the same name in `PLAYHEAD_CREDENTIALS`.',
@@ -178,45 +122,45 @@ class Settings(BaseSettings):
         secret=True,
         shown="none",
     )
-    tool_addresses: Addresses = _setting(
+    tool_addresses: Addresses = setting(
         tuple,
         means="Addresses that agents' tools and webhooks may reach although they are not public: host names, IP "
         "addresses or networks, separated by commas.",
         expects="host names, addresses or networks such as crm.internal,10.1.0.0/16",
         shown="none: public addresses only",
     )
-    webhook_url: str | None = _setting(
+    webhook_url: str | None = setting(
         means="Where the ends of sessions are reported whose agents declare no webhook of their own.",
         expects="a URL such as https://example.com/playhead",
         shown="none",
         pattern=r"^https?://\S+$",
     )
-    webhook_secret: WebhookSecret | None = _setting(
+    webhook_secret: WebhookSecret | None = setting(
         means="Signs the reports that go to `PLAYHEAD_WEBHOOK_URL`: `whsec_` and random bytes in Base64, as "
         "`echo whsec_$(openssl rand -base64 32)` makes one.",
         expects="whsec_ and 24 to 64 random bytes in Base64",
         secret=True,
         shown="none",
     )
-    context_characters: int = _setting(
+    context_characters: int = setting(
         200_000,
         means="How many characters of earlier conversation a model call reads, newest turns first.",
         expects="a whole number from 1,000 to 10,000,000",
         ge=1_000,
         le=10_000_000,
     )
-    demo_delay_seconds: float = _seconds(
+    demo_delay_seconds: float = seconds(
         0.0, means="How long the offline demo model takes for a reply.", least=0.0, most=600
     )
 
-    task_queue: str = _setting(
+    task_queue: str = setting(
         "playhead",
         means="The Temporal task queue that connects API and workers.",
         expects="a name of at most 200 characters",
         min_length=1,
         max_length=200,
     )
-    large_payload_bytes: int = _setting(
+    large_payload_bytes: int = setting(
         LARGE_PAYLOAD_BYTES,
         means="From which size on what Temporal would carry (a message, a reply, the state of a long session) is kept "
         "in the store, and Temporal gets a reference to it.",
@@ -224,86 +168,86 @@ class Settings(BaseSettings):
         ge=1_024,
         le=1_000_000,
     )
-    build_id: str | None = _setting(
+    build_id: str | None = setting(
         means="Names the code a worker runs and turns Temporal's worker versioning on: such a worker gets no work "
         "before its version is made current.",
         expects="a name of at most 200 characters",
         shown="none: unversioned",
         max_length=200,
     )
-    deployment_name: str = _setting(
+    deployment_name: str = setting(
         "playhead",
         means="The Temporal worker deployment that build ids belong to.",
         expects="a name of at most 200 characters without dots",
         pattern=r"^[^.\s]{1,200}$",
     )
 
-    api_host: str = _setting(
+    api_host: str = setting(
         "127.0.0.1", means="The address the API listens on.", expects="a host name or address", min_length=1
     )
-    api_port: int = _setting(
+    api_port: int = setting(
         8080,
         means="The port the API listens on.",
         expects="a port: a whole number from 1 to 65535",
         ge=1,
         le=65_535,
     )
-    temporal_ui_url: str | None = _setting(
+    temporal_ui_url: str | None = setting(
         means="Where people find the Temporal UI; sessions link to it.",
         expects="a URL such as http://127.0.0.1:8233",
         shown="none",
         pattern=r"^https?://\S+$",
     )
-    wait_seconds: float = _seconds(
+    wait_seconds: float = seconds(
         60.0, means="How long a request waits for a reply before it answers 504.", least=0.1, most=3_600
     )
 
-    events_heartbeat_seconds: float = _seconds(
+    events_heartbeat_seconds: float = seconds(
         15.0, means="The longest silence in a stream of events; then a comment is sent.", least=0.05, most=300
     )
-    slow_client_seconds: float = _seconds(
+    slow_client_seconds: float = seconds(
         30.0, means="How long a client may take nothing of a stream before it is dropped.", least=0.05, most=600
     )
 
-    model_timeout_seconds: float = _seconds(120.0, means="How long one model call may take.", least=0.1, most=3_600)
-    heartbeat_seconds: float = _seconds(
+    model_timeout_seconds: float = seconds(120.0, means="How long one model call may take.", least=0.1, most=3_600)
+    heartbeat_seconds: float = seconds(
         10.0,
         means="How long a worker may be silent during a model call before another takes over.",
         least=0.5,
         most=600,
     )
-    model_retry_initial_seconds: float = _seconds(
+    model_retry_initial_seconds: float = seconds(
         1.0, means="The pause before a failed step is tried again; it doubles each time.", most=600
     )
-    model_retry_maximum_seconds: float = _seconds(
+    model_retry_maximum_seconds: float = seconds(
         30.0, means="The longest pause between two tries of a step.", most=3_600
     )
-    grace_seconds: float = _seconds(
+    grace_seconds: float = seconds(
         10.0,
         means="How long a worker that was told to stop may finish the replies it is generating.",
         least=0.0,
         most=3_600,
     )
-    settle_within_seconds: float = _seconds(
+    settle_within_seconds: float = seconds(
         1.8, means="How long a finished turn may wait to be billed together with others.", least=0.0, most=60
     )
-    settle_unattended_within_seconds: float = _seconds(
+    settle_unattended_within_seconds: float = seconds(
         10.0, means="The same while a simulated caller talks and nobody watches.", least=0.0, most=600
     )
 
-    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = _setting(
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = setting(
         "console", means="How log lines look: for people, or for machines.", expects="console or json"
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _setting(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = setting(
         "info", means="The least severe log lines that are written.", expects="debug, info, warning or error"
     )
 
-    keyless: bool = _setting(
+    keyless: bool = setting(
         False,
         means="Whether calls without an API key are accepted as organization `dev`; only `playhead dev` sets it.",
         expects="true or false",
     )
-    temporal_address: str | None = _setting(
+    temporal_address: str | None = setting(
         means="The Temporal server `playhead dev` started; else the SDK's own environment configuration decides.",
         expects="host:port",
     )
