@@ -1,20 +1,18 @@
 """`playhead simulate fork`: a conversation taken up again at a turn, with its caller, and followed to its end."""
 
 import json
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 from werkzeug import Request, Response
 
 from api.examples import GREETING, SESSION, TURN, page_of
 from api.suite_examples import SUITE, SUITE_REPORT
 from playhead import forking_runs
-from playhead.cli import app
 from playhead.failures import USAGE
+from tests.cli.running import playhead
 
 SUITE_ID = SUITE["id"]
 RUN = SUITE_REPORT["runs"][0]
@@ -27,20 +25,16 @@ PENDING = {**TURN, "status": "pending", "assistant_message": None}
 
 
 @pytest.fixture
-def api(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
-    for name in [*os.environ]:
-        if name.startswith("PLAYHEAD_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for("").rstrip("/"))
+def api(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
+    """An API that knows the suite's report and the turns of its run."""
     monkeypatch.setattr(forking_runs, "LOOK_SECONDS", 0.001)
-    httpserver.expect_request(f"/v1/suites/{SUITE_ID}/report").respond_with_json({**SUITE_REPORT, "suite": SUITE})
-    httpserver.expect_request(f"/v1/sessions/{SOURCE_ID}/turns").respond_with_json(page_of(GREETING, TURN))
-    yield httpserver
-    httpserver.check_assertions()
+    api.expect_request(f"/v1/suites/{SUITE_ID}/report").respond_with_json({**SUITE_REPORT, "suite": SUITE})
+    api.expect_request(f"/v1/sessions/{SOURCE_ID}/turns").respond_with_json(page_of(GREETING, TURN))
+    return api
 
 
 def fork(*options: str) -> Result:
-    return CliRunner().invoke(app, ["simulate", "fork", SUITE_ID, RUN["scenario"], *options])
+    return playhead("simulate", "fork", SUITE_ID, RUN["scenario"], *options)
 
 
 def serve(api: HTTPServer, source: dict[str, Any], *looks: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -1,20 +1,19 @@
 """`playhead sessions tail`: what it prints while a session happens, and how it ends."""
 
 import json
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
 from pytest_httpserver import HTTPServer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 from werkzeug import Response
 
 from api.examples import SESSION, TURN
-from playhead.cli import app
 from playhead.client.events import EventReader
 from playhead.failures import UNREACHABLE, USAGE
 from playhead.tailing import PlainTail
 from playhead.temporal_server import free_port
+from tests.cli.running import playhead
 from tests.unit.test_client_events import (
     AT,
     CLOSED,
@@ -32,15 +31,14 @@ from tests.unit.test_client_events import (
 
 
 @pytest.fixture
-def api(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
-    monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for(""))
-    httpserver.expect_request(PATH).respond_with_json(SESSION)
-    yield httpserver
-    httpserver.check_assertions()
+def api(api: HTTPServer) -> HTTPServer:
+    """An API that knows the session."""
+    api.expect_request(PATH).respond_with_json(SESSION)
+    return api
 
 
 def tail(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["sessions", "tail", SESSION_ID, *arguments])
+    return playhead("sessions", "tail", SESSION_ID, *arguments)
 
 
 def told(*events: Told) -> str:
@@ -96,7 +94,7 @@ def test_a_lost_connection_is_told_and_taken_up_again(api: HTTPServer, monkeypat
 
 def test_what_is_wrong_from_the_start_is_told_at_once(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     api.expect_request("/v1/sessions/ses_none").respond_with_json({"code": "not_found", "detail": "No."}, status=404)
-    assert CliRunner().invoke(app, ["sessions", "tail", "ses_none"]).exit_code == USAGE
+    assert playhead("sessions", "tail", "ses_none").exit_code == USAGE
     monkeypatch.setenv("PLAYHEAD_API_URL", f"http://127.0.0.1:{free_port()}")
     result = tail()
     assert (result.exit_code, result.stdout) == (UNREACHABLE, "")

@@ -1,14 +1,13 @@
 """`playhead simulate`: suites started, followed through outages, left alone, steered, reported and compared."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 from werkzeug import Request, Response
 
 from api.examples import page_of
@@ -17,12 +16,12 @@ from api.reports.page import page_of_report
 from api.suite_examples import DEFINITION_YAML, SUITE, SUITE_REPORT, SUITE_SUMMARY
 from api.suite_forms import Suite
 from playhead import simulating
-from playhead.cli import app
 from playhead.cli_simulate import DETACHED, complete_suites
 from playhead.client import NO_RETRIES, Playhead
 from playhead.failures import FINDING, UNREACHABLE, USAGE
 from playhead.simulate_screen import clock, told
 from playhead.simulating import Sight, Watch
+from tests.cli.running import playhead
 from tests.unit.suite_report import report_of, run
 
 SUITE_ID = SUITE["id"]
@@ -35,20 +34,9 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("PLAYHEAD_", "TEMPORAL_", "OPENAI_", "ANTHROPIC_")):
-            monkeypatch.delenv(name)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulating, "LOOK_SECONDS", 0.001)
     monkeypatch.setattr(simulating, "LONGEST_PAUSE", 0.001)
-
-
-@pytest.fixture
-def api(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
-    monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for("").rstrip("/"))
-    yield httpserver
-    httpserver.check_assertions()
 
 
 @pytest.fixture
@@ -58,7 +46,7 @@ def suite_file(tmp_path: Path) -> str:
 
 
 def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["simulate", *arguments])
+    return playhead("simulate", *arguments)
 
 
 def written(report: Any) -> str:

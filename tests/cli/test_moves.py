@@ -1,31 +1,24 @@
 """`playhead sessions message|edit|regenerate|cancel|restore|fork`: what is sent, what is printed, and how it ends."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from api.examples import SESSION, TURN
-from playhead.cli import app
 from playhead.failures import FINDING, UNREACHABLE, USAGE
+from tests.cli.running import playhead
 
 SESSION_ID, TURN_ID = SESSION["id"], TURN["id"]
 PATH = f"/v1/sessions/{SESSION_ID}"
 REPLY = f"{TURN['assistant_message']['text']}\n"
 
 
-@pytest.fixture
-def api(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
-    monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for(""))
-    yield httpserver
-    httpserver.check_assertions()
-
-
 def sessions(*arguments: str, typed: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["sessions", *arguments], input=typed)
+    return playhead("sessions", *arguments, typed=typed)
 
 
 def sent(api: HTTPServer) -> Any:

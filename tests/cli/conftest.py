@@ -1,0 +1,25 @@
+"""What tests of the command line share: an environment of their own, and an API that answers what they say."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and an environment without settings: tests must not see those of this machine."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith(("PLAYHEAD_", "TEMPORAL_", "OPENAI_", "ANTHROPIC_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def api(own_environment: None, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    """An API that answers what the test says, found as the command line finds one."""
+    monkeypatch.setenv("PLAYHEAD_API_URL", httpserver.url_for("").rstrip("/"))
+    yield httpserver
+    httpserver.check_assertions()
