@@ -11,14 +11,14 @@ journal holds every request that came in: it is the independent witness for what
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal
-from uuid import uuid4
+from typing import Any
+
+from tests.wire import Stream, completion, delta, read_request, tool_calls_of
 
 PATIENCE = 30.0
 """Seconds that tests wait for a request, and a held reply for its release, before that counts as a failure."""
@@ -212,14 +212,14 @@ class ModelProvider:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: one request, one answer."""
-        stream = _Stream(writer)
+        stream = Stream(writer)
         self._open.add(reader)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await self._serve(reader, stream)
         self._open.discard(reader)
 
-    async def _serve(self, reader: asyncio.StreamReader, stream: "_Stream") -> None:
-        path, body = await _read_request(reader)
+    async def _serve(self, reader: asyncio.StreamReader, stream: Stream) -> None:
+        path, body = await read_request(reader)
         if not path.endswith("/chat/completions"):
             await stream.fail(HTTPStatus.NOT_FOUND, f"There is nothing at {path}.")
             return
@@ -230,12 +230,14 @@ class ModelProvider:
         if isinstance(reply, Says | Calls) and not body.get("stream"):
             if reply.gate is not None:
                 await reply.gate.passed()
-            await stream.answer(_completion(reply))
+            used = reply if isinstance(reply, Says) else Says("")
+            answer = completion(reply.text, _calls_of(reply), used.prompt_tokens, used.completion_tokens)
+            await stream.answer(answer)
         else:
             await self._give_unless_hung_up(reply, stream, reader, asked)
 
     async def _give_unless_hung_up(
-        self, reply: Reply, stream: "_Stream", reader: asyncio.StreamReader, asked: Asked
+        self, reply: Reply, stream: Stream, reader: asyncio.StreamReader, asked: Asked
     ) -> None:
         """Give the reply until the client closes the connection, and write down if it does so too early."""
         giving = asyncio.create_task(self._give(reply, stream))
@@ -256,7 +258,7 @@ class ModelProvider:
         await self._taking.wait()
         return not reader.at_eof()
 
-    async def _give(self, reply: Reply, stream: "_Stream") -> None:
+    async def _give(self, reply: Reply, stream: Stream) -> None:
         match reply:
             case Refuses():
                 await stream.fail(reply.status, f"Scripted to refuse with {reply.status}.", reply.retry_after)
@@ -268,7 +270,7 @@ class ModelProvider:
                 await stream.end()
             case BreaksOff():
                 await stream.begin()
-                await stream.send(_delta(content=reply.text[: len(reply.text) // 2]))
+                await stream.send(delta(content=reply.text[: len(reply.text) // 2]))
                 if reply.gate is not None:
                     await reply.gate.passed()
                 await (stream.end() if reply.cleanly else stream.cut())
@@ -277,7 +279,7 @@ class ModelProvider:
                 await stream.finish("stop", reply.prompt_tokens, reply.completion_tokens)
             case Calls():
                 await _speak(reply, stream)
-                await stream.send(_delta(tool_calls=_tool_calls(reply)))
+                await stream.send(delta(tool_calls=tool_calls_of(_calls_of(reply))))
                 await stream.finish("tool_calls", Says.prompt_tokens, Says.completion_tokens)
 
 
@@ -307,110 +309,18 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
         await asyncio.gather(*serving, return_exceptions=True)
 
 
-class _Stream:
-    """A reply on the wire: an HTTP response whose body is a stream of events, in chunks."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    async def begin(self) -> None:
-        await self._write(_head(HTTPStatus.OK, "text/event-stream", "transfer-encoding: chunked"))
-
-    async def send(self, data: str) -> None:
-        event = f"data: {data}\n\n".encode()
-        await self._write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
-
-    async def finish(self, reason: Literal["stop", "tool_calls"], prompt_tokens: int, completion_tokens: int) -> None:
-        await self.send(_chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
-        await self.send(_chunk([], _usage(prompt_tokens, completion_tokens)))
-        await self.end()
-
-    async def answer(self, body: str) -> None:
-        """Send an answer in one piece, to a client that did not ask for a stream."""
-        data = body.encode()
-        await self._write(_head(HTTPStatus.OK, "application/json", f"content-length: {len(data)}") + data)
-
-    async def end(self) -> None:
-        await self.send("[DONE]")
-        await self._write(b"0\r\n\r\n")
-
-    async def cut(self) -> None:
-        self._writer.transport.abort()
-
-    async def fail(self, status: int, message: str, retry_after: float | None = None) -> None:
-        body = json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
-        extra = [f"content-length: {len(body)}"]
-        if retry_after is not None:
-            extra.append(f"retry-after: {retry_after:g}")
-        await self._write(_head(status, "application/json", *extra) + body)
-
-    async def _write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-
-async def _speak(reply: Says | Calls, stream: _Stream) -> None:
+async def _speak(reply: Says | Calls, stream: Stream) -> None:
     """Send the text in two parts. A gate stands between them, so that a held reply has begun to be spoken."""
     middle = len(reply.text) // 2
     await stream.begin()
-    await stream.send(_delta(content=reply.text[:middle]))
+    await stream.send(delta(content=reply.text[:middle]))
     if reply.gate is not None:
         await reply.gate.passed()
-    await stream.send(_delta(content=reply.text[middle:]))
+    await stream.send(delta(content=reply.text[middle:]))
 
 
-async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head.split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines if line)
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return first.split(" ")[1], json.loads(body) if body else {}
-
-
-def _head(status: int, content_type: str, *extra: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-type: {content_type}", *extra]
-    return "\r\n".join([*lines, "connection: close", "", ""]).encode()
-
-
-def _delta(**delta: object) -> str:
-    return _chunk([{"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": None}])
-
-
-def _tool_calls(reply: Calls) -> list[dict[str, object]]:
-    return [
-        {
-            "index": index,
-            "id": f"call_{uuid4().hex[:8]}",
-            "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
-        }
-        for index, call in enumerate((reply, *reply.also))
-    ]
-
-
-def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    }
-
-
-def _completion(reply: Says | Calls) -> str:
-    """A reply in one piece."""
-    message: dict[str, object] = {"role": "assistant", "content": reply.text or None}
-    used = reply if isinstance(reply, Says) else Says("")
-    if isinstance(reply, Calls):
-        message["tool_calls"] = _tool_calls(reply)
-    reason = "tool_calls" if isinstance(reply, Calls) else "stop"
-    head = {"id": "reply", "object": "chat.completion", "created": 0, "model": "scripted"}
-    choice = {"index": 0, "message": message, "finish_reason": reason}
-    return json.dumps({**head, "choices": [choice], "usage": _usage(used.prompt_tokens, used.completion_tokens)})
-
-
-def _chunk(choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> str:
-    head = {"id": "reply", "object": "chat.completion.chunk", "created": 0, "model": "scripted"}
-    return json.dumps({**head, "choices": choices, "usage": usage})
+def _calls_of(reply: Says | Calls) -> list[tuple[str, str]]:
+    return [(call.name, call.arguments) for call in (reply, *reply.also)] if isinstance(reply, Calls) else []
 
 
 def _text_of(message: dict[str, Any]) -> str:

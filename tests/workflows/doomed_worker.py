@@ -25,7 +25,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from playhead.temporal import PlayheadPlugin
 from store.database import Database
-from tests.workflows.stage import activities_on
+from tests.workflows.staff import activities_on
 from workflows import policies
 from workflows.session import SessionWorkflow
 from workflows.webhook import DeliverWebhookWorkflow

@@ -20,16 +20,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
 from activities.heartbeats import LONGEST_PAUSE
-from activities.judging import JudgeActivities
-from activities.model import ModelActivities
-from activities.providers import ModelProviders
-from activities.settlement import SettlementActivities
-from activities.simulation import SimulationActivities
-from activities.spending import SpendingLimit
-from activities.toolbox import Toolbox
-from activities.tools import ToolActivities
-from activities.webhook_sender import WebhookSender
-from activities.webhooks import WebhookActivities
 from domain.agent import AgentDefinition
 from domain.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.contracts import (
@@ -45,7 +35,6 @@ from domain.contracts import (
 from domain.refusals import Refusal
 from domain.tree import DiscardedBranch
 from domain.turns import Turn
-from domain.usage import TokenPrice
 from domain.views import SessionHead, TimelineView
 from domain.webhook_contracts import WebhookTarget
 from playhead.large_payloads import LargePayloads, with_large_payloads
@@ -53,17 +42,14 @@ from playhead.settings import LARGE_PAYLOAD_BYTES
 from playhead.temporal import PlayheadPlugin
 from store.agents import AgentStore
 from store.database import Database
-from store.deliveries import DeliveryLog
 from store.keys import KeyStore
 from store.ledger import LedgerRow, LedgerStore
-from store.organizations import OrganizationStore
 from store.schema import upgrade
 from store.sessions import NewSession, SessionStore
-from store.settlement import SettlementStore
-from store.steps import StepStore
 from tests.sandbox import sandboxed
 from tests.waiting import eventually
 from tests.workflows.agents import CLERK
+from tests.workflows.staff import activities_on
 from workflows.search_attributes import AGENT, ORG, STATUS
 from workflows.session import SessionWorkflow
 from workflows.webhook import DeliverWebhookWorkflow
@@ -80,12 +66,6 @@ QUICK = Timing(
     settle_unattended_within=0.2,
 )
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
-
-CREDENTIALS = {
-    "BOOKING_KEY": "s3cret-of-the-booking-service",
-    "HOOK_KEY": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh",
-}
-"""What the tools and webhooks of test agents sign with; it must turn up nowhere."""
 
 
 @dataclass(frozen=True)
@@ -336,49 +316,6 @@ async def store_in(folder: Path) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.aclose()
-
-
-def activities_on(
-    database: Database,
-    *,
-    settlement: SettlementStore | None = None,
-    prices: dict[str, TokenPrice] | None = None,
-) -> list[Callable[..., Any]]:
-    """The activities of a worker, on a store of the test's choice."""
-    agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
-    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
-    providers = ModelProviders(prices=prices or {})
-    model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
-    tools = ToolActivities(agents=agents, runner=toolbox)
-    settled = SettlementActivities(settlements)
-    limit = SpendingLimit(OrganizationStore(database))
-    simulation = SimulationActivities(steps=steps, limit=limit, caller=providers, context_characters=100_000)
-    judge = JudgeActivities(
-        steps=steps,
-        sessions=SessionStore(database),
-        settlements=settlements,
-        agents=agents,
-        limit=limit,
-        caller=providers,
-        context_characters=100_000,
-    )
-    webhooks = WebhookActivities(
-        sessions=SessionStore(database),
-        deliveries=DeliveryLog(database),
-        sender=WebhookSender(toolbox.guard),
-        credentials=toolbox.credentials,
-        own_secret=None,
-    )
-    return [
-        model.generate_step,
-        model.extract_variables,
-        tools.call_tool,
-        settled.settle_turns,
-        simulation.play_caller,
-        judge.judge_session,
-        webhooks.send_webhook,
-        webhooks.record_delivery,
-    ]
 
 
 def worker_on(

@@ -8,7 +8,8 @@ from temporalio.worker import Worker
 from domain.contracts import GenerateStepInput
 from tests.provider import ScriptedModel
 from tests.workflows.sandbox_probe import ProbedSession
-from tests.workflows.stage import QUICK, Stage, activities_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import QUICK, Stage
 
 Scripted = Callable[..., ScriptedModel]
 

@@ -12,7 +12,8 @@ from domain.scenario import Scenario
 from domain.verdicts import JudgeInput, JudgeResult
 from tests.provider import Calls, Refuses, Reply, Says, ScriptedModel
 from tests.workflows.agents import GREETING
-from tests.workflows.stage import ORGANIZATION, Session, Stage, activities_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import ORGANIZATION, Session, Stage
 
 Scripted = Callable[..., ScriptedModel]
 

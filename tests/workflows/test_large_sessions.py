@@ -17,7 +17,8 @@ from tests.provider import Calls, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.booking import library_agent
 from tests.workflows.outages import BreakableDatabase
-from tests.workflows.stage import Stage, activities_on, spoken, worker_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import Stage, spoken, worker_on
 
 Scripted = Callable[..., ScriptedModel]
 

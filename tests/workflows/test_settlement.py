@@ -10,7 +10,8 @@ from store.settlement import SettlementStore
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.outages import BreakableDatabase, ForgetfulSettlement
-from tests.workflows.stage import ORGANIZATION, QUICK, Stage, activities_on, spoken, worker_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import ORGANIZATION, QUICK, Stage, spoken, worker_on
 
 Scripted = Callable[..., ScriptedModel]
 

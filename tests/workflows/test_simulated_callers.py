@@ -19,7 +19,8 @@ from tests.waiting import eventually
 from tests.workflows.agents import CLERK, GREETING
 from tests.workflows.booking import library_agent
 from tests.workflows.doomed_worker import Death, doomed_worker
-from tests.workflows.stage import QUICK, Session, Stage, activities_on, types_of, worker_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import QUICK, Session, Stage, types_of, worker_on
 from workflows.session import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]

@@ -16,7 +16,8 @@ from store.sessions import SessionStore
 from store.suites import SuiteStore
 from tests.provider import Calls, Says, ScriptedModel
 from tests.workflows.agents import GREETING
-from tests.workflows.stage import ORGANIZATION, Stage, activities_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import ORGANIZATION, Stage
 from tests.workflows.suite_stage import SuiteStage, suite_of
 from workflows.session import SessionWorkflow
 from workflows.suite import SuiteWorkflow

@@ -22,7 +22,8 @@ from store.tables import metadata
 from tests.provider import Calls, ModelProvider, Refuses, Says, ScriptedModel
 from tests.workflows.agents import GREETING, WANDERER
 from tests.workflows.booking import RETRIES, journal_of, library_agent
-from tests.workflows.stage import CREDENTIALS, Session, Stage, spoken, types_of
+from tests.workflows.staff import CREDENTIALS
+from tests.workflows.stage import Session, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 Service = HTTPServer

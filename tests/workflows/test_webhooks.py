@@ -28,7 +28,8 @@ from store.tables import events
 from tests.provider import Says, ScriptedModel
 from tests.waiting import eventually
 from tests.workflows.doomed_worker import Death, doomed_worker
-from tests.workflows.stage import CREDENTIALS, ORGANIZATION, Session, Stage
+from tests.workflows.staff import CREDENTIALS
+from tests.workflows.stage import ORGANIZATION, Session, Stage
 from workflows.webhook import DeliverWebhookWorkflow
 
 Scripted = Callable[..., ScriptedModel]

@@ -9,7 +9,8 @@ from temporalio.worker import Worker
 from domain.contracts import GenerateStepResult
 from tests.provider import Gate, Says, ScriptedModel
 from tests.workflows.doomed_worker import Death, doomed_worker
-from tests.workflows.stage import QUICK, Session, Stage, activities_on, spoken, worker_on
+from tests.workflows.staff import activities_on
+from tests.workflows.stage import QUICK, Session, Stage, spoken, worker_on
 
 Scripted = Callable[..., ScriptedModel]
 
