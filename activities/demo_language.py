@@ -70,6 +70,7 @@ _ANEW = re.compile(
 )
 
 
+@lru_cache(maxsize=8192)
 def plain(text: str) -> str:
     """The text as it is read: cut to a bounded length, lower case, straight apostrophes, single spaces."""
     return " ".join(text[:LONGEST_READ].lower().replace("\u2019", "'").split())

@@ -167,6 +167,7 @@ def to_the_person(text: str) -> str:
     return _PERSONS.sub(turned, text)
 
 
+@lru_cache(maxsize=2048)
 def kind_of(label: str) -> Kind:
     """What sort of detail a label or question asks for; `free` when nothing tells."""
     read = label.lower()
@@ -191,6 +192,7 @@ def _slot(phrase: str, taken: Sequence[Kind]) -> Slot:
     return Slot("free" if kind in taken else kind, label, question)
 
 
+@lru_cache(maxsize=2048)
 def asked_in(text: str) -> tuple[str, Slot | None]:
     """The last question of what the agent said, and the slot it asks for, if it does ask for one."""
     end = text.rfind("?")
