@@ -56,6 +56,16 @@ QUERY_SECONDS: Final = 2.0
 SUMMARY_BYTES: Final = 200
 """Temporal takes 400 for a summary; a list of sessions shows less."""
 
+GIVEN_UP: Final = frozenset(
+    {
+        WorkflowExecutionStatus.CANCELED,
+        WorkflowExecutionStatus.FAILED,
+        WorkflowExecutionStatus.TERMINATED,
+        WorkflowExecutionStatus.TIMED_OUT,
+    }
+)
+"""How a workflow is closed other than by the end of its session."""
+
 Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, Decide, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
@@ -175,6 +185,14 @@ class Conversations:
         except (TimeoutError, RuntimeError):
             return None
         return True
+
+    async def was_given_up(self, session_id: str) -> bool:
+        """Whether the workflow was closed from outside, by an operator or by a failure. False when nobody can tell."""
+        with suppress(TimeoutError, RPCError, RuntimeError):
+            async with asyncio.timeout(QUERY_SECONDS):
+                known = await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
+                return known.status in GIVEN_UP
+        return False
 
     def _start_operation(self, start: StartSession) -> WithStartWorkflowOperation[SessionWorkflow, SessionResult]:
         return WithStartWorkflowOperation(

@@ -103,6 +103,10 @@ class Timelines:
             raise NoLiveAnswer
         return await self._conversations.timeline(session.id)
 
+    async def was_given_up(self, session: StoredSession) -> bool:
+        """Whether nothing more will happen in a session although it was never ended. False when nobody can tell."""
+        return not self._availability.outage_of("temporal") and await self._conversations.was_given_up(session.id)
+
     async def after(self, session: StoredSession, result: SendMessageResult, turn: Turn) -> Snapshot:
         """The session after a message was answered: what was known before and the turn, when nothing else changed."""
         before = self._latest.get(session.id)

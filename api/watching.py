@@ -28,7 +28,7 @@ class Joined:
 
 
 class Watching:
-    """Streams of a session's events. They take nothing of Temporal's but one question at the start."""
+    """Streams of a session's events. They take nothing of Temporal's but a question at the start, and one in each silence."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Watching:
                 if joined.is_closed or watch.is_closed:
                     return
                 if not await watch.news(within=self._heartbeat_seconds):
-                    if await self._is_erased(session):
+                    if await self._is_erased(session) or await self._timelines.was_given_up(session):
                         return
                     yield HEARTBEAT
 

@@ -6,6 +6,8 @@ Run as a module it is the floor's worker: `python -m benchmarks.floor TEMPORAL_A
 import asyncio
 import sys
 from datetime import timedelta
+from time import perf_counter
+from uuid import uuid4
 
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowHandle
@@ -40,6 +42,36 @@ class BareWorkflow:
         self._over = True
 
 
+@activity.defn
+async def pause(seconds: float) -> str:
+    """Stands for a model that takes its time."""
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+@workflow.defn(name="BareTalk")
+class BareTalkWorkflow:
+    """So many activities, one after the other: two sides that talk, and nothing else."""
+
+    @workflow.run
+    async def run(self, replies: int, seconds: float) -> None:
+        for _ in range(replies):
+            await workflow.execute_activity(pause, seconds, start_to_close_timeout=timedelta(seconds=60))
+
+
+async def talks(client: Client, sessions: int, replies: int, seconds: float) -> float:
+    """The seconds that bare conversations take, all at once, from the first start to the last end."""
+    began = perf_counter()
+    handles = [
+        await client.start_workflow(
+            BareTalkWorkflow.run, args=[replies, seconds], id=f"talk-{uuid4().hex}", task_queue=TASK_QUEUE
+        )
+        for _ in range(sessions)
+    ]
+    await asyncio.gather(*(handle.result() for handle in handles))
+    return perf_counter() - began
+
+
 class Floor:
     """A number of bare workflows to talk to."""
 
@@ -67,7 +99,9 @@ class Floor:
 async def work(address: str) -> None:
     """Serve bare workflows until the process is ended."""
     client = await Client.connect(address)
-    async with Worker(client, task_queue=TASK_QUEUE, workflows=[BareWorkflow], activities=[echo]):
+    async with Worker(
+        client, task_queue=TASK_QUEUE, workflows=[BareWorkflow, BareTalkWorkflow], activities=[echo, pause]
+    ):
         await asyncio.Event().wait()
 
 

@@ -36,14 +36,14 @@ class Measure:
 
 def show(measures: list[Measure]) -> None:
     """Print a table and write the report."""
-    print(f"{'measure':<46}{'floor':>8}{'measured':>10}{'ratio':>8}{'goal':>10}  met")
+    print(f"{'measure':<64}{'floor':>8}{'measured':>10}{'ratio':>8}{'goal':>10}  met")
     for each in measures:
         sign = ">=" if each.direction == "at_least" else "<="
         goal = f"{sign} {each.goal:g}" if each.goal is not None else "-"
         met = {True: "yes", False: "NO", None: "-"}[each.met]
         name = f"{each.name} ({each.unit})"
         floor, ratio = _figure(each.floor, 1), _figure(each.ratio, 2)
-        print(f"{name:<46}{floor:>8}{each.measured:>10.1f}{ratio:>8}{goal:>10}  {met}")
+        print(f"{name:<64}{floor:>8}{each.measured:>10.1f}{ratio:>8}{goal:>10}  {met}")
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps([_row(each) for each in measures], indent=2) + "\n")
     print(f"\nwritten to {REPORT}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from domain.contracts import session_workflow_id
 from playhead.server import GRACE_SECONDS
 from tests.api.agents import library
 from tests.api.conftest import quick_settings
@@ -201,6 +202,22 @@ async def test_silence_is_broken_by_comments(desk: Desk, caller: Caller, scripte
         await caller.end(session_id)
         await following
     assert set(stream.comments) == {"still here"}
+
+
+async def test_a_session_that_an_operator_terminates_ends_its_streams(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await opened(caller, scripted())
+    watchful = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    async with (
+        serving(watchful, desk.client, desk.database, desk.hub) as other,
+        other.caller(caller.organization) as watcher,
+        watching(watcher, session_id) as stream,
+    ):
+        await stream.until("snapshot")
+        await desk.client.get_workflow_handle(session_workflow_id(session_id)).terminate("by an operator")
+        assert await stream.rest() == []
+    assert (await caller.session(session_id))["completion_reason"] == "workflow_terminated"
 
 
 async def test_a_server_that_stops_ends_its_streams(desk: Desk, caller: Caller, scripted: Scripted) -> None:
