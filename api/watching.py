@@ -28,7 +28,7 @@ class Joined:
 
 
 class Watching:
-    """Streams of a session's events. They take nothing of Temporal's but a question at the start, and one in each silence."""
+    """Streams of a session's events. Of Temporal they take a question at the start, and one in each silence."""
 
     def __init__(
         self,
