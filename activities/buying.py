@@ -54,6 +54,22 @@ class Purchase(Protocol):
 
 
 @dataclass(frozen=True)
+class AsidePurchase:
+    """A reply beside the turns, a caller's or a judge's: its aside is to it what a turn is to an agent's reply.
+
+    `node_id` stands for the node at which it is saved among the steps.
+    """
+
+    session_id: str
+    organization_id: str
+    turn_id: str
+    node_id: str
+    model: str
+    step: int = 0
+    anchor_turn_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Bought:
     """A reply that is paid for. `reused` says that it had been bought before and was only looked up."""
 

@@ -1,13 +1,12 @@
 """Judging a conversation that is over: the checks first, then a model's verdict on each criterion, bought once."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.buying import Bought, Buyer
+from activities.buying import AsidePurchase, Bought, Buyer
 from activities.model_calls import ModelAnswer, ModelCaller, RecordCall
 from activities.spending import SpendingLimit
 from activities.timing import timed
@@ -39,32 +38,6 @@ if TYPE_CHECKING:
 JUDGE = "judge"
 """Stands for the node of a judgement, where it is saved among the steps."""
 TURNS_A_PAGE = 200
-
-
-@dataclass(frozen=True)
-class _JudgeStep:
-    """A judgement as it is bought: in one step, with nothing before it."""
-
-    input: JudgeInput
-    step: int = 0
-    node_id: str = JUDGE
-    anchor_turn_id: str | None = None
-
-    @property
-    def session_id(self) -> str:
-        return self.input.session_id
-
-    @property
-    def organization_id(self) -> str:
-        return self.input.organization_id
-
-    @property
-    def turn_id(self) -> str:
-        return self.input.judgement_id
-
-    @property
-    def model(self) -> str:
-        return self.input.model
 
 
 class JudgeActivities:
@@ -137,7 +110,14 @@ class JudgeActivities:
             )
             return await timed(self._caller.record(call), input.price_per_second)
 
-        return await self._buyer.once(_JudgeStep(input), ask)
+        purchase = AsidePurchase(
+            session_id=input.session_id,
+            organization_id=input.organization_id,
+            turn_id=input.judgement_id,
+            node_id=JUDGE,
+            model=input.model,
+        )
+        return await self._buyer.once(purchase, ask)
 
     async def _conversation(self, session: "StoredSession", input: JudgeInput) -> Conversation:
         """The visible branch of the session, and how it stood at its end."""

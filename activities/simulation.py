@@ -1,11 +1,10 @@
 """The other end of a conversation: a model that plays the caller, line by line, each bought once."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.buying import Bought, Buyer
+from activities.buying import AsidePurchase, Bought, Buyer
 from activities.model_calls import ModelAnswer, ModelCall, ModelCaller
 from activities.spending import SpendingLimit
 from activities.timing import timed
@@ -21,35 +20,6 @@ if TYPE_CHECKING:
 CALLER = "caller"
 """Stands for the node at which a caller speaks, where its lines are saved among the steps."""
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
-
-
-@dataclass(frozen=True)
-class _CallerStep:
-    """A caller's line as it is bought: its aside is to it what a turn is to a reply."""
-
-    input: PlayCallerInput
-    step: int
-    node_id: str = CALLER
-
-    @property
-    def session_id(self) -> str:
-        return self.input.session_id
-
-    @property
-    def organization_id(self) -> str:
-        return self.input.organization_id
-
-    @property
-    def turn_id(self) -> str:
-        return self.input.aside_id
-
-    @property
-    def anchor_turn_id(self) -> str | None:
-        return self.input.anchor_aside_id
-
-    @property
-    def model(self) -> str:
-        return self.input.model
 
 
 class SimulationActivities:
@@ -103,7 +73,16 @@ class SimulationActivities:
             )
             return await timed(self._caller.call(call), input.price_per_second)
 
-        return await self._buyer.once(_CallerStep(input, step), ask)
+        purchase = AsidePurchase(
+            session_id=input.session_id,
+            organization_id=input.organization_id,
+            turn_id=input.aside_id,
+            node_id=CALLER,
+            model=input.model,
+            step=step,
+            anchor_turn_id=input.anchor_aside_id,
+        )
+        return await self._buyer.once(purchase, ask)
 
 
 def _as_heard(spoken: Spoken) -> Message:
