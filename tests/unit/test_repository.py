@@ -5,6 +5,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from playhead.temporal_server import DYNAMIC_CONFIG
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -67,3 +70,11 @@ def test_every_declared_dependency_is_locked() -> None:
     names = [re.split(r"[\[<>=; ]", dependency)[0] for dependency in PYPROJECT["project"]["dependencies"]]
     missing = set(names) - set(pins("requirements.lock"))
     assert not missing, f"{sorted(missing)} declared but not locked; run make lock"
+
+
+def test_a_server_of_its_own_is_as_prompt_as_the_embedded_one() -> None:
+    """With one shard it has to look more often than with many, so only the names and the time are the same."""
+    deployed = yaml.safe_load((ROOT / "deploy/temporal/dynamicconfig.yaml").read_text())
+    assert DYNAMIC_CONFIG.keys() <= deployed.keys()
+    lateness = "history.timerProcessorMaxTimeShift"
+    assert deployed[lateness] == [{"value": DYNAMIC_CONFIG[lateness]}]
