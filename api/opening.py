@@ -125,6 +125,7 @@ class Opening:
             timing=self._timing,
             price_per_second=terms.price_per_second,
             settles_again=True,
+            reads_after_the_end=True,
             webhook=self._target(definition),
         )
 

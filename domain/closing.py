@@ -76,9 +76,15 @@ def spend_aside(timeline: Timeline, aside: Aside, *, at: datetime) -> Timeline:
     )
 
 
-def take_unrecorded(timeline: Timeline) -> tuple[Timeline, Unrecorded]:
-    """Hand out what the store has not been told yet; the timeline that is left has nothing unrecorded."""
-    return timeline.model_copy(update={"unrecorded": Unrecorded()}), timeline.unrecorded
+def take_unrecorded(timeline: Timeline, *, keeps_the_end: bool = False) -> tuple[Timeline, Unrecorded]:
+    """Hand out what the store has not been told yet; the timeline that is left has nothing unrecorded.
+
+    The end of the session may be kept back: more will happen, and it is told last.
+    """
+    unrecorded = timeline.unrecorded
+    kept = unrecorded.of_the_end if keeps_the_end else Unrecorded()
+    told = unrecorded.but_the_end if keeps_the_end else unrecorded
+    return timeline.model_copy(update={"unrecorded": kept}), told
 
 
 def _pending(timeline: Timeline, turn_id: str) -> Turn:

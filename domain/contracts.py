@@ -61,7 +61,9 @@ class StartSession(Durable):
     `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
     `suite_id` is set for the sessions that a suite has started. `simulator` is the caller that it begins with, `mocks`
     answer in the place of tools. `settles_again` says that a run may end while something is being settled, which the
-    next run then settles again; sessions from before that was known do not.
+    next run then settles again; sessions from before that was known do not. `reads_after_the_end` says that the
+    variables of an end node are read when its goodbye has been said, and that the end is told last of all; sessions
+    from before that was known read them first, and tell the end at once.
     """
 
     session_id: str
@@ -79,6 +81,7 @@ class StartSession(Durable):
     simulator: SimulatorConfig | None = None
     mocks: tuple[ToolMock, ...] = ()
     settles_again: bool = False
+    reads_after_the_end: bool = False
 
 
 class SessionResult(Durable):

@@ -269,6 +269,11 @@ def take_extraction(
     return _within_limit(agent, _leave(agent, learned, learned.leaving, at, initial_context))
 
 
+def read_later(progress: TurnProgress) -> TurnProgress:
+    """End a turn at an end node with its goodbye, without the node's variables: they are read once it has been said."""
+    return progress._with(extracting=False, outcome="ended")
+
+
 def _within_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
     """Give the turn up once it may not ask for another reply. Variables are read all the same: they lead to none."""
     limit = agent.limits.max_steps_per_turn

@@ -161,6 +161,7 @@ def session_of(start: StartSuite, started: Started) -> StartSession:
         simulator=scenario.simulator(model=suite.caller_model, seed=suite.seed_of(scenario.id, run.repeat)),
         mocks=scenario.mocks,
         settles_again=True,
+        reads_after_the_end=True,
     )
 
 

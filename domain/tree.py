@@ -120,6 +120,17 @@ class Unrecorded(Durable):
     def is_empty(self) -> bool:
         return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.asides)
 
+    @property
+    def of_the_end(self) -> "Unrecorded":
+        """That the session has ended, if that is among it."""
+        return Unrecorded(facts=tuple(fact for fact in self.facts if fact.type == "session_completed"))
+
+    @property
+    def but_the_end(self) -> "Unrecorded":
+        """Everything else."""
+        facts = tuple(fact for fact in self.facts if fact.type != "session_completed")
+        return self.model_copy(update={"facts": facts})
+
     def after(self, earlier: "Unrecorded") -> "Unrecorded":
         """What is to be told when something that happened earlier has to be told as well, perhaps again."""
         still_given_up = (branch for branch in earlier.branches if branch.id not in self.restored_branch_ids)

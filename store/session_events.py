@@ -25,10 +25,10 @@ class LoggedEvent:
 
 
 def events_of(turns: Iterable[Turn], facts: Iterable[SessionFact]) -> list[LoggedEvent]:
-    """Everything that the turns and facts tell, in the order in which it happened."""
+    """Everything that the turns and facts tell, in the order in which it happened; the end of the session last."""
     events = [event for turn in turns for event in _of_turn(turn)]
     events += [LoggedEvent(fact.key, fact.type, None, fact.created_at, fact.payload) for fact in facts]
-    return sorted(events, key=lambda event: event.created_at)
+    return sorted(events, key=lambda event: (event.type == "session_completed", event.created_at))
 
 
 def start_of(turn: Turn) -> LoggedEvent:

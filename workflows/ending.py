@@ -35,6 +35,14 @@ class Ending:
         """Whether the session has ended and everything was read from it that the agent wants to know."""
         return self._is_over
 
+    @property
+    def is_yet_to_be_told(self) -> bool:
+        """Whether the session has ended and something may still happen in it: its end is told last."""
+        timeline = self._state.timeline
+        if not (timeline.is_completed and self._state.start.reads_after_the_end) or self._is_over:
+            return False
+        return bool(timeline.pending) or self._has_more_to_tell()
+
     async def end_when_idle(self) -> None:
         """End the session when nothing happened for as long as the agent allows, or when its time is up."""
         limit = timedelta(seconds=self._state.agent.limits.inactivity_seconds)
@@ -95,11 +103,12 @@ class Ending:
         self._state.change(closing.learn(self._state.timeline, aside, extraction, at=workflow.now()))
 
     def _has_more_to_tell(self) -> bool:
-        """Whether somebody spoke at a node with variables. An end node has had its own read with its last turn."""
+        """Whether somebody spoke at a node with variables, and these were not read with the last turn."""
         timeline = self._state.timeline
         node = self._state.agent.nodes[self._state.head.current_node_id]
         spoken = any(turn.user_message for turn in timeline.visible_turns())
-        return bool(node.extract) and spoken and timeline.completion_reason != "end_node"
+        was_read = timeline.completion_reason == "end_node" and not self._state.start.reads_after_the_end
+        return bool(node.extract) and spoken and not was_read
 
     def _end(self, reason: CompletionReason) -> None:
         self._state.change(rules.end(self._state.timeline, EndSession(reason=reason), at=workflow.now()))

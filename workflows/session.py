@@ -80,8 +80,8 @@ class SessionWorkflow:
         self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
         self._tasks = Tasks()
         self._replies = Replies(self._state, self._tasks)
-        self._settling = Settling(self._state)
         self._ending = Ending(self._state, self._replies.steps)
+        self._settling = Settling(self._state, self._ending)
         self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
         self._updates = 0
@@ -99,8 +99,9 @@ class SessionWorkflow:
         self._tasks.start(self._simulating.play())
         while not self._may_close():
             if self._may_continue_as_new():
+                carried = self._settling.timeline_to_carry
                 workflow.continue_as_new(
-                    start.model_copy(update={"timeline": self._settling.timeline_to_carry, "settles_again": True}),
+                    start.model_copy(update={"timeline": carried, "settles_again": True, "reads_after_the_end": True}),
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )

@@ -11,6 +11,7 @@ from domain import caller, closing
 from domain.contracts import SettleTurnsInput
 from domain.tree import Timeline, Unrecorded
 from domain.views import recorded_head_of
+from workflows.ending import Ending
 from workflows.policies import settling
 from workflows.state import SessionState
 
@@ -25,8 +26,9 @@ AFTER_A_QUIET_TIME = "settle-at-once-after-a-quiet-time"
 class Settling:
     """The settlements of one session, one after the other."""
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, state: SessionState, ending: Ending) -> None:
         self._state = state
+        self._ending = ending
         self._under_way: Unrecorded | None = None
         self._last: datetime | None = None
 
@@ -98,7 +100,9 @@ class Settling:
     async def _settle(self) -> None:
         self._last = workflow.now()
         state = self._state
-        state.timeline, unrecorded = closing.take_unrecorded(state.timeline)
+        state.timeline, unrecorded = closing.take_unrecorded(
+            state.timeline, keeps_the_end=self._ending.is_yet_to_be_told
+        )
         self._under_way = unrecorded
         turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
         under_way = tuple(turn for turn_id, turn in state.under_way.items() if turn_id in state.timeline.pending)
@@ -124,7 +128,9 @@ class Settling:
         self._under_way = None
 
     def _has_unrecorded(self) -> bool:
-        return bool(self._state.under_way) or not self._state.timeline.unrecorded.is_empty
+        unrecorded = self._state.timeline.unrecorded
+        told = unrecorded.but_the_end if self._ending.is_yet_to_be_told else unrecorded
+        return bool(self._state.under_way) or not told.is_empty
 
     def _must_settle_now(self) -> bool:
         many = len(self._state.timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE

@@ -23,6 +23,7 @@ from domain.engine import (
     TurnProgress,
     advance,
     begin,
+    read_later,
     start_checkpoint,
     take_extraction,
     take_result,
@@ -88,6 +89,8 @@ class Steps:
         if due == "reply":
             reply = await self._generate(progress)
             return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
+        if due == "extraction" and progress.leaving is None and self._start.reads_after_the_end:
+            return read_later(progress)
         if due == "extraction":
             extraction = await self._extract(progress)
             return take_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)

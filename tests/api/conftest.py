@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
@@ -18,6 +19,7 @@ from store.schema import upgrade
 from tests.api.desk import Caller, Desk, serving
 from tests.postgres import Postgres, running_postgres
 from tests.provider import ModelProvider, Reply, ScriptedModel
+from tests.waiting import eventually
 
 PRICED = "priced"
 """The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""
@@ -77,7 +79,13 @@ async def desk(
     async with (
         build_worker(settings, client, database, audience=hub),
         serving(settings, client, database, hub) as running,
+        httpx.AsyncClient(base_url=running.url, trust_env=False) as asking,
     ):
+
+        async def is_ready() -> bool:
+            return (await asking.get("/readyz")).is_success
+
+        await eventually(is_ready)  # a database that has just been made takes its time on a busy machine
         yield running
     await database.aclose()
 

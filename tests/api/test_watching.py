@@ -72,6 +72,24 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
     assert "reply_reset" not in types_of(events)
 
 
+async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Caller, scripted: Scripted) -> None:
+    recorded = Calls("record_variables", '{"content": true}')
+    model = scripted(Calls("farewell"), Says("Goodbye then."), recorded)
+    nodes = library()["nodes"]
+    goodbye = {**nodes["goodbye"], "extract": [{"name": "content", "type": "boolean"}]}
+    await caller.push(library(model.string, nodes={**nodes, "goodbye": goodbye}))
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        answered = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "That is all."})).json()
+        assert answered["is_completed"]
+        events = await stream.rest()
+    told = [kind for kind in types_of(events) if not kind.startswith("reply_")]
+    assert told[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
+    assert (await caller.session(session_id))["gathered_context"] == {"content": True}
+
+
 async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
     model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
     nodes = {"desk": {"prompt": "Order.", "greeting": "Hello.", "tools": ["order"]}}

@@ -5,7 +5,7 @@ from domain.contracts import message_update_id
 from domain.extraction import RECORD_TOOL
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
 from tests.waiting import eventually
-from tests.workflows.agents import ASKING, limited
+from tests.workflows.agents import ASKING, PARTING, limited
 from tests.workflows.stage import Session, Stage
 from workflows.session import SessionWorkflow
 
@@ -47,6 +47,16 @@ async def stopping(stage: Stage, provider: ModelProvider) -> Session:
     pending = (await session.timeline()).turns[-1]
     await edited(session, pending.id, "At last")
     await session.at_rest()
+    return session
+
+
+async def parting(stage: Stage, provider: ModelProvider) -> Session:
+    """A goodbye at an end node with variables, which are read once it has been said; the end is told last."""
+    model = provider.model("parting")
+    model.script(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
+    session = await stage.open(PARTING, model=model.string)
+    await session.say("That is all")
+    await session.handle.result()
     return session
 
 

@@ -1,9 +1,10 @@
 """The conversations of simulated callers whose histories are kept."""
 
-from domain.simulator import SetSimulator, SimulatorConfig
+from domain.contracts import Timing
+from domain.simulator import CallerLimits, SetSimulator, SimulatorConfig
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
 from tests.waiting import eventually
-from tests.workflows.stage import Session, Stage
+from tests.workflows.stage import QUICK, Session, Stage
 from workflows.session import SessionWorkflow
 
 
@@ -34,9 +35,21 @@ async def caller_fails(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def opened(stage: Stage, provider: ModelProvider, config: SimulatorConfig) -> Session:
+async def unattended(stage: Stage, provider: ModelProvider) -> Session:
+    """A caller whose twelve turns are settled in eights and at the end, with nobody watching."""
+    caller = provider.model("unattended")
+    caller.script(*(Says(f"Question {number}") for number in range(12)))
+    limits = CallerLimits(max_turns=12, max_stalled_turns=None)
+    config = SimulatorConfig(goal="Borrow a book.", model=caller.string, min_turns=12, limits=limits)
+    patient = QUICK.model_copy(update={"settle_unattended_within": 3600.0})
+    session = await opened(stage, provider, config, timing=patient)
+    await session.handle.result()
+    return session
+
+
+async def opened(stage: Stage, provider: ModelProvider, config: SimulatorConfig, timing: Timing = QUICK) -> Session:
     """A session that begins with a caller."""
-    session = await stage.prepare(model=provider.model("answers-a-caller").string)
+    session = await stage.prepare(model=provider.model("answers-a-caller").string, timing=timing)
     session.start = session.start.model_copy(update={"simulator": config})
     await session.begin()
     await eventually(session.status)

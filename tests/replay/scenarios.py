@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from domain.webhook_contracts import WebhookTarget
 from playhead.example_agents import example_agents
 from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.replay.branching_stories import branching, deadline, last_look, stopping
-from tests.replay.caller_stories import caller_fails, simulated_caller
+from tests.replay.branching_stories import branching, deadline, last_look, parting, stopping
+from tests.replay.caller_stories import caller_fails, simulated_caller, unattended
 from tests.replay.changed_session import ChangedSession
 from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
 from tests.waiting import eventually
@@ -195,6 +195,8 @@ SCENARIOS = {
     "stopping": Scenario(stopping),
     "last-look": Scenario(last_look),
     "deadline": Scenario(deadline),
+    "parting": Scenario(parting),
+    "unattended": Scenario(unattended),
 }
 """Histories that every later version of the code has to replay."""
 

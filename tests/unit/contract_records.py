@@ -156,6 +156,7 @@ def example_records() -> dict[str, Durable]:
             mocks=(MOCK,),
             webhook=TARGET,
             settles_again=True,
+            reads_after_the_end=True,
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),

@@ -68,6 +68,23 @@ ASKING = parse_definition(
 """Wants to know two things, and never leaves its node."""
 
 
+PARTING = parse_definition(
+    {
+        "name": "parting",
+        "start": "desk",
+        "nodes": {
+            "desk": {
+                "prompt": "Help.",
+                "greeting": "Good morning.",
+                "transitions": [{"name": "farewell", "when": "the visitor leaves", "to": "goodbye"}],
+            },
+            "goodbye": {"prompt": "Say goodbye.", "end": True, "extract": [{"name": "content", "type": "boolean"}]},
+        },
+    }
+)
+"""Wants to know one thing when it has said goodbye."""
+
+
 def limited(
     definition: AgentDefinition = CLERK,
     *,

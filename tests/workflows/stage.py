@@ -107,6 +107,7 @@ class Stage:
             webhook=webhook,
             price_per_second=price_per_second,
             settles_again=True,
+            reads_after_the_end=True,
         )
         row = NewSession(
             id=start.session_id,

@@ -6,10 +6,11 @@ from decimal import Decimal
 from temporalio.api.enums.v1 import EventType
 
 from domain.extraction import RECORD_TOOL
+from store.event_log import EventLog
 from store.sessions import SessionStore
 from tests.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.waiting import eventually
-from tests.workflows.agents import ASKING, limited
+from tests.workflows.agents import ASKING, PARTING, limited
 from tests.workflows.stage import ORGANIZATION, PRICED, Session, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
@@ -148,6 +149,52 @@ async def test_variables_are_read_when_a_session_is_ended_from_outside(stage: St
     assert types_of(last)[-2:] == ["session_end", "variables_extracted"]
     rows = await stage.ledger(session)
     assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 1), ("extraction", 1)]
+
+
+async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    reading = Calls(RECORD_TOOL, '{"content": true}', gate=gate)
+    model = scripted(Calls("farewell"), Says("Goodbye."), reading)
+    session = await stage.open(PARTING, model=model.string)
+    last = await session.say("That is all")
+    assert (spoken(last.turn), last.head.completion_reason) == ("Goodbye.", "end_node")
+    await gate.reached()
+    gate.open()
+    await session.handle.result()
+    assert (await session.status()).gathered_context == {"content": True}
+    rows = await stage.ledger(session)
+    assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 2), ("extraction", 1)]
+
+
+async def test_the_end_is_told_after_what_was_read_last(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}', gate=gate))
+    session = await stage.open(PARTING, model=model.string)
+    await session.say("That is all")
+    await gate.reached()
+
+    async def told() -> list[str]:
+        return [row.type for row in await EventLog(stage.database).after(session.id, 0, limit=100)]
+
+    async def has_said_goodbye() -> bool:
+        return (await told())[-2:] == ["session_end", "turn_completed"]
+
+    await eventually(has_said_goodbye)
+    gate.open()
+    await session.handle.result()
+    assert (await told())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
+
+
+async def test_a_session_from_before_reads_first_and_then_says_goodbye(stage: Stage, scripted: Scripted) -> None:
+    model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
+    session = await stage.prepare(PARTING, model=model.string)
+    session.start = session.start.model_copy(update={"reads_after_the_end": False})
+    await session.greet()
+    last = await session.say("That is all")
+    assert last.head.gathered_context == {"content": True}
+    assert "variables_extracted" in types_of(last.turn)
+    await session.handle.result()
+    assert [(row.purpose, row.usage.requests) for row in await stage.ledger(session)] == [("turn", 0), ("turn", 3)]
 
 
 async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(stage: Stage, scripted: Scripted) -> None:

@@ -305,9 +305,11 @@ async def test_variables_of_the_last_node_are_read_before_the_session_closes(
     result = await session.say("Two copies of Emma, that is all.")
     assert spoken(result.turn).endswith("Goodbye.")
     assert result.head.is_completed
-    assert result.head.gathered_context == {"title": "Emma", "copies": 2, "content": True}
+    assert result.head.gathered_context == {"title": "Emma", "copies": 2}, "the goodbye does not wait for the rest"
     await session.handle.result()
-    assert [entry.usage.requests for entry in await session.billed(2)] == [0, 6]
+    assert (await session.status()).gathered_context == {"title": "Emma", "copies": 2, "content": True}
+    rows = [(entry.purpose, entry.usage.requests) for entry in await session.billed(3)]
+    assert rows == [("turn", 0), ("turn", 5), ("extraction", 1)]
 
 
 # --- going back ---------------------------------------------------------------------------------
