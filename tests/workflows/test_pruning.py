@@ -86,7 +86,7 @@ async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_r
 ) -> None:
     async with worker_on(stage):
         session = await stage.open(model=scripted().string)
-        # Taken away from a worker in the middle of an activity, now and then the SDK's worker cannot be stopped any more.
+        # Taken away in the middle of an activity, now and then it leaves a worker of the SDK that cannot be stopped.
         await session.at_rest()
         first, *events = await session.events()
         completed = next(event for event in events if event.HasField("workflow_task_completed_event_attributes"))
