@@ -31,8 +31,8 @@ demo: $(READY)
 dev: $(READY)
 	@.venv/bin/playhead dev $(ARGS)
 
-# Tests wait more than they compute: four processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
-PROCESSES ?= 4
+# Tests wait more than they compute: three processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
+PROCESSES ?= 3
 
 test: $(READY)
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) $(ARGS)
