@@ -72,6 +72,7 @@ async def test_all_who_watch_one_session_are_told_everything(hall: Desk, scripte
         await caller.push(library(scripted(Says("One."), Says("Two.")).string))
         session_id = await opened(caller)
         streams = await asyncio.gather(*(stack.enter_async_context(watching(caller, session_id)) for _ in range(MANY)))
+        await asyncio.gather(*(stream.until("snapshot") for stream in streams))
         for text in ("a", "b"):
             await caller.say(session_id, text)
         await caller.end(session_id)
@@ -91,7 +92,9 @@ async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Des
         async def begin() -> tuple[str, Stream]:
             async with talking:
                 session_id = str((await caller.open("library"))["id"])
-            return session_id, await stack.enter_async_context(watching(caller, session_id))
+            stream = await stack.enter_async_context(watching(caller, session_id))
+            await stream.until("snapshot")  # what happened before it stands in it, and is not told
+            return session_id, stream
 
         async def talk(number: int, session_id: str) -> None:
             async with talking:

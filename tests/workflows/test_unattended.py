@@ -45,8 +45,9 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stage: Stage, scri
     first, *_ = await session.settlements()
     assert len(first.turns) == 2
     assert await session.reply("It is me now")
-    await session.at_rest()
+    await session.end()
     gate.open()
+    await session.handle.result()
 
 
 async def test_sessions_from_before_are_settled_as_they_were(stage: Stage, scripted: Scripted) -> None:
@@ -61,4 +62,6 @@ async def test_sessions_from_before_are_settled_as_they_were(stage: Stage, scrip
     await session.billed(1)
     [greeting] = await session.settlements()
     assert len(greeting.turns) == 1, "after a quiet time a turn is settled at once"
+    await session.end()
     gate.open()
+    await session.handle.result()
