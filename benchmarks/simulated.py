@@ -108,12 +108,16 @@ async def _long(http: httpx.AsyncClient) -> Measure:
     session = (await http.post("/v1/sessions", json=body)).raise_for_status().json()
     path = f"/v1/sessions/{session['id']}"
     # The list comes from the store. The session itself would have to be asked in its worker, which has a reply to give.
-    over = {"status": "completed", "limit": "1"}
-    while not (await http.get("/v1/sessions", params=over)).raise_for_status().json()["items"]:  # noqa: ASYNC110  as above
+    while not await _is_over(http):  # noqa: ASYNC110  another process knows
         await asyncio.sleep(LOOK_SECONDS)
     begun = [_moment(turn["created_at"]) for turn in await _turns(http, path)]
     first, last = _stretch(begun[:STRETCH]), _stretch(begun[-STRETCH:])
     return Measure(f"last {STRETCH} of {LONG_TURNS:,} simulated turns", "ms/turn", first, last, 1.15, "at_most")
+
+
+async def _is_over(http: httpx.AsyncClient) -> bool:
+    answer = await http.get("/v1/sessions", params={"status": "completed", "limit": "1"})
+    return bool(answer.raise_for_status().json()["items"])
 
 
 async def _turns(http: httpx.AsyncClient, path: str) -> list[Json]:

@@ -73,7 +73,7 @@ def spare_what_stays() -> None:
     """Tell the garbage collector that what is loaded by now stays.
 
     A service keeps some hundred thousand objects of its libraries for as long as it lives. Going through them again and
-    again for garbage stopped everything for 100 to 200 ms at a time.
+    again for garbage stops everything meanwhile (docs/decisions.md, 48).
     """
     gc.collect()
     gc.freeze()
