@@ -2,7 +2,7 @@
 #
 #   make demo    a conversation that survives a killed worker, is rewound, and is billed once
 #   make dev     the whole stack on this machine, to stay (Ctrl-C ends it)
-#   make test    all tests           make test ARGS="tests/unit -k rewind" for some
+#   make test    all tests           make test ARGS="tests/domain -k rewind" for some
 #   make check   format, lint, types, layers
 #   make fmt     format and repair what can be repaired
 #   make bench   latency and throughput against the floor

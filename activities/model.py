@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import JsonValue
 from temporalio import activity
 
-from activities.buying import Buyer
-from activities.listening import Narrator, Silence, script_of
-from activities.model_calls import ModelAnswer, ModelCall, ModelCaller, RecordCall
-from activities.timing import timed
-from domain.agent_names import UNPARSED
-from domain.agent_tools import HttpTool, McpTool, OfferedTool
-from domain.contracts import GenerateStepInput, GenerateStepResult
-from domain.engine import Extracted, instructions_at
-from domain.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
+from activities.charge_once import Buyer
+from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, RecordCall
+from activities.llm.metrics import timed
+from activities.llm.reply_stream import Narrator, Silence, script_of
+from contracts.sessions import GenerateStepInput, GenerateStepResult
+from domain.agents.names import UNPARSED
+from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from domain.turns.engine import Extracted, instructions_at
+from domain.turns.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
 
 if TYPE_CHECKING:
     from store.agents import AgentStore
-    from store.steps import StepStore
+    from store.sessions.steps import StepStore
 
 NO_ARGUMENTS: dict[str, JsonValue] = {"type": "object", "properties": {}}
 """The JSON schema of a transition's arguments."""

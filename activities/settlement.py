@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from domain.contracts import SettleTurnsInput, SettleTurnsResult
+from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 
 if TYPE_CHECKING:
-    from store.live_news import Audience
-    from store.settlement import SettlementStore
+    from store.sessions.settlement import SettlementStore
+    from streaming.messages import Audience
 
 
 class SettlementActivities:

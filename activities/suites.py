@@ -9,8 +9,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
-from domain.contracts import session_workflow_id
-from domain.suite_contracts import (
+from contracts.sessions import session_workflow_id
+from contracts.suites import (
     AwaitSessionsInput,
     AwaitSessionsResult,
     BeginRunInput,
@@ -20,10 +20,10 @@ from domain.suite_contracts import (
     RecordRunInput,
     RunPrice,
 )
-from domain.timeline import fork
+from domain.sessions.command_handlers import fork
 
 if TYPE_CHECKING:
-    from store.histories import Histories
+    from store.recorded_sessions import Histories
     from store.suites import SuiteStore
 
 

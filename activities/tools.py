@@ -1,40 +1,20 @@
 """Tool calls as activities: one effect each, retried under one idempotency key, and never the end of a turn."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
-from domain.agent import AgentDefinition
-from domain.agent_names import UNPARSED
-from domain.agent_tools import HttpTool, McpTool, tool_behind
-from domain.tool_mocks import ToolMock
-from domain.tools import CallHeartbeat, CallToolInput, CallToolResult, ToolError, idempotency_key
+from activities.tool_clients.interface import ToolCall, ToolFailed, ToolRunner
+from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
+from domain.agents.definition import AgentDefinition
+from domain.agents.names import UNPARSED
+from domain.agents.tools import HttpTool, McpTool, tool_behind
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """One call as its runner gets it: `name` is the tool's in the agent, `called` what the model called.
-
-    With `mocks` it is answered from them.
-    """
-
-    organization_id: str
-    name: str
-    called: str
-    tool: HttpTool | McpTool
-    arguments: Mapping[str, JsonValue]
-    context: Mapping[str, JsonValue]
-    idempotency_key: str
-    mocks: tuple[ToolMock, ...] = ()
 
 
 class Agents(Protocol):
@@ -43,41 +23,6 @@ class Agents(Protocol):
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         """One version's definition. Raises LookupError."""
         ...
-
-
-class ToolRunner(Protocol):
-    """The edge to the services: one attempt at a call."""
-
-    async def run(self, call: ToolCall) -> CallToolResult:
-        """Make the call. Raises `ToolFailed`."""
-        ...
-
-
-class ToolFailed(Exception):
-    """One attempt brought nothing. The message is for the model and holds no credential.
-
-    `retryable` says that the same call may succeed later, `retry_after` (seconds) when the service wants it.
-    """
-
-    def __init__(
-        self,
-        code: ToolError,
-        message: str,
-        *,
-        status: int | None = None,
-        retryable: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-        self.retryable = retryable
-        self.retry_after = retry_after
-
-    @property
-    def result(self) -> CallToolResult:
-        """The failure as the model is told it."""
-        return CallToolResult(content=f"Error ({self.code}): {self}", error=self.code, status=self.status)
 
 
 class ToolActivities:

@@ -1,47 +1,34 @@
 """Webhooks as activities: one attempt to send a signed report, and what came of it in the session's log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.credentials import Credentials
-from domain.disposition import disposition_of, tags_of
-from domain.transcript import entries_of
-from domain.turns import Turn
-from domain.usage import Cost
-from domain.views import SessionHead
-from domain.webhook_contracts import (
+from activities.network.interface import Answer, NotSent
+from activities.network.secrets import Credentials
+from contracts.webhooks import (
     DeliverWebhookResult,
     RecordDeliveryInput,
     SendWebhookInput,
     SendWebhookResult,
     WebhookTarget,
 )
-from domain.webhook_signing import key_of, signature
-from domain.webhooks import MOST_TURNS, CompletedSession, SessionCompleted
+from domain.dograh.disposition import disposition_of, tags_of
+from domain.sessions.transcript import entries_of
+from domain.sessions.views import SessionHead
+from domain.turns.turn import Turn
+from domain.usage import Cost
+from domain.webhooks.session_report import MOST_TURNS, CompletedSession, SessionCompleted
+from domain.webhooks.signing import key_of, signature
 
 if TYPE_CHECKING:
-    from store.sessions import StoredSession
+    from store.sessions.sessions import StoredSession
 
 GONE = 410
 """The status with which a receiver says that it wants no more."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a receiver answered; `retry_after` are seconds that it asks to wait."""
-
-    status: int
-    reason: str
-    retry_after: float | None = None
-
-
-class NotSent(Exception):
-    """A report was not sent, or not answered. The message is for people, and holds neither address nor secret."""
 
 
 class Sessions(Protocol):

@@ -8,21 +8,23 @@ from typing import Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import agents, branching, framework_errors, health, openapi, records, sessions, simulators, suites, usage
-from api.body_limit import BodyLimit
-from api.compat.routes import router as text_chat
-from api.observing import Observing
-from api.openai.routes import router as chat_protocol
-from api.services import build_services
-from playhead.settings import Settings, is_loopback
-from store.database import Database
-from store.live_hub import LiveHub
+from api import openapi
+from api.http import error_handlers
+from api.http.body_limit import BodyLimit
+from api.http.request_metrics import Observing
+from api.routes import agents, branches, health, sessions, suites, usage
+from api.routes.dependencies import build_services
+from api.routes.dograh import router as text_chat
+from api.routes.openai import router as chat_protocol
+from api.settings import ApiSettings
+from store.database.connection import Database
+from streaming.hub import LiveHub
 
 _ROUTERS: Final = (
     sessions.router,
-    branching.router,
-    simulators.router,
-    records.router,
+    branches.router,
+    sessions.router,
+    sessions.router,
     agents.router,
     suites.router,
     usage.router,
@@ -32,15 +34,11 @@ _ROUTERS: Final = (
 )
 
 
-def create_app(settings: Settings, *, client: Client, database: Database, hub: LiveHub | None = None) -> FastAPI:
+def create_app(settings: ApiSettings, *, client: Client, database: Database, hub: LiveHub | None = None) -> FastAPI:
     """The API. Client and database stay the caller's to close; neither needs to be reachable yet.
 
     What the hub is told is sent to those who watch; without one, they are told what is logged, after a heartbeat.
-
-    Raises ValueError when calls without a key would be accepted from other machines.
     """
-    if settings.keyless and not is_loopback(settings.api_host):
-        raise ValueError(f"calls without a key are accepted from this machine only, not at {settings.api_host}")
     services = build_services(settings, client, database, hub or LiveHub())
 
     @asynccontextmanager
@@ -62,7 +60,7 @@ def create_app(settings: Settings, *, client: Client, database: Database, hub: L
     app.state.services = services
     app.add_middleware(BodyLimit)
     app.add_middleware(Observing, metrics=services.metrics)
-    framework_errors.install(app)
+    error_handlers.install(app)
     openapi.install(app)
     return app
 

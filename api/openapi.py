@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import webhooks
-from api.problems import ProblemDocument
-from domain.scenario import Suite
+from api.http.problems import ProblemDocument
+from api.routes import webhooks
+from domain.suites.scenario import Suite
 
 DESCRIPTION = """\
 Conversations with an agent as durable workflows: alive across crashes, rewindable, truthfully billed.

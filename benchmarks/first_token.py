@@ -15,12 +15,12 @@ from benchmarks.report import Measure
 from benchmarks.sessions import AGENT, Connection
 from benchmarks.speaker import MODEL, Speaker, speaking
 from benchmarks.stack import until_ready
-from playhead.demo_stack import ORGANIZATION, Service, Workshop, environment_of
-from playhead.temporal_server import LOOPBACK, Place, free_port, temporal_server
-from store.database import Database
-from store.keys import KeyStore
-from store.schema import upgrade
-from tests.postgres import running_postgres
+from playhead.demo.stack import ORGANIZATION, Service, Workshop, environment_of
+from playhead.temporal.dev_server import LOOPBACK, Place, free_port, temporal_server
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from store.migrate import upgrade
+from tests.support.postgres import running_postgres
 
 SESSIONS = 10
 PACE = 5.0

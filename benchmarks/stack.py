@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import httpx
 from temporalio.client import Client
 
-from playhead.demo_stack import DEMO_MODEL, ORGANIZATION, Service, Workshop, environment_of
-from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
-from store.database import Database
-from store.keys import KeyStore
-from store.schema import upgrade
+from playhead.demo.stack import ORGANIZATION, Service, Workshop, environment_of
+from playhead.demo_model import DEMO_MODEL
+from playhead.temporal.dev_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from store.migrate import upgrade
 
 READY_SECONDS = 60.0
 

@@ -57,7 +57,11 @@ def run_demo() -> tuple[str, int]:
     """What the demo writes to a terminal, with its colours, and its exit status."""
     master, terminal = pty.openpty()
     demo = subprocess.Popen(
-        [sys.executable, "-m", "playhead.demo"], cwd=ROOT, env=environment(), stdout=terminal, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "playhead.demo"],
+        cwd=ROOT,
+        env=environment(),
+        stdout=terminal,
+        stdin=subprocess.DEVNULL,
     )
     os.close(terminal)
     written = b""

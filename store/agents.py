@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, insert, select, update
 
-from domain.agent import AgentDefinition
-from store.columns import LARGEST_NUMBER
-from store.database import Database
-from store.identifiers import new_id
-from store.pages import Page, number_after, page_of
-from store.tables import agent_versions, agents
-from store.upsert import insert_new
+from domain.agents.definition import AgentDefinition
+from store.database.column_types import LARGEST_NUMBER
+from store.database.connection import Database
+from store.database.ids import new_id
+from store.database.pagination import Page, number_after, page_of
+from store.database.tables import agent_versions, agents
+from store.database.upsert import insert_new
 
 KEPT_DEFINITIONS = 1_000
 """Definitions kept in memory; each is immutable, so none ever grows stale."""

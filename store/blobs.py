@@ -8,10 +8,10 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, CursorResult, bindparam, delete, func, select
 
-from store.columns import CleanText, UtcDateTime
-from store.database import Database
-from store.tables import blobs
-from store.upsert import insert_or_replace
+from store.database.column_types import CleanText, UtcDateTime
+from store.database.connection import Database
+from store.database.tables import blobs
+from store.database.upsert import insert_or_replace
 
 _READ_ONCE = "once-"
 """How the keys of blobs begin that are gone once they were read."""

@@ -7,9 +7,9 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
-from store.database import Database
-from store.money import dollars, picodollars
-from store.tables import organizations, usage_totals
+from store.billing.money import dollars, picodollars
+from store.database.connection import Database
+from store.database.tables import organizations, usage_totals
 
 HIGHEST_PRICE = Decimal(1_000)
 HIGHEST_LIMIT = Decimal(1_000_000)

@@ -9,20 +9,20 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_, update
 
-from domain.engine import ModelReply
-from domain.scenario import Suite
-from domain.suite import Run, SuiteStatus, Tally
-from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
-from domain.turns import Turn
+from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
+from domain.suites.scenario import Suite
+from domain.suites.suite_state import Run, SuiteStatus, Tally
+from domain.suites.verdicts import Outcome, Verdict
+from domain.turns.engine import ModelReply
+from domain.turns.turn import Turn
 from domain.usage import Cost, merge_costs
-from domain.verdicts import Outcome, Verdict
-from store.columns import Number, UtcDateTime
-from store.database import Database
-from store.forks import copy_past
-from store.money import dollars, picodollars
-from store.pages import Page, moment_and_number_after, page_of
-from store.tables import ledger, runs, sessions, steps, suites, turns
-from store.upsert import insert_new
+from store.billing.money import dollars, picodollars
+from store.database.column_types import Number, UtcDateTime
+from store.database.connection import Database
+from store.database.pagination import Page, moment_and_number_after, page_of
+from store.database.tables import ledger, runs, sessions, steps, suites, turns
+from store.database.upsert import insert_new
+from store.sessions.forks import copy_past
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,18 @@
 """What tests of several packages share: the real Temporal development server, started once for the whole run."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from playhead.temporal import PlayheadPlugin
-from playhead.temporal_server import DYNAMIC_CONFIG, dynamic_config, server_program
-from tests.provider import ModelProvider, model_provider
-from tests.sandbox import sandboxed
+from playhead.temporal.client import PlayheadPlugin
+from playhead.temporal.dev_server import DYNAMIC_CONFIG, dynamic_config, server_program
+from tests.support.provider import ModelProvider, model_provider
+from tests.support.sandbox import sandboxed
 from workflows.search_attributes import ALL
 
 PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTimeShift": "1ms"})
@@ -56,3 +57,17 @@ async def provider() -> AsyncIterator[ModelProvider]:
             environment.setenv("OPENAI_BASE_URL", running.base_url)
             environment.setenv("OPENAI_API_KEY", "a key of the tests")
             yield running
+
+
+@pytest.fixture(scope="session")
+def local_server() -> Iterator[HTTPServer]:
+    """A server that runs as long as the tests: stopping one takes half a second."""
+    with HTTPServer(host="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture
+def service(local_server: HTTPServer) -> HTTPServer:
+    """A web service with nothing in it, at 127.0.0.1; its log is the journal of the requests that reached it."""
+    local_server.clear()
+    return local_server

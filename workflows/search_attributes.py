@@ -9,8 +9,8 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
-from domain.contracts import StartSession
-from domain.views import SessionHead
+from contracts.sessions import StartSession
+from domain.sessions.views import SessionHead
 
 ORG: Final = SearchAttributeKey.for_keyword("PlayheadOrg")
 AGENT: Final = SearchAttributeKey.for_keyword("PlayheadAgent")

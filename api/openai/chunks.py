@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
-from api.openai.answers import completion_id, finish_reason, model_name, usage_of
-from api.openai.forms import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
-from api.openai.refusals import ChatRefused
-from domain.turns import Turn
-from store.sessions import StoredSession
+from api.openai.errors import ChatRefused
+from api.openai.responses import completion_id, finish_reason, model_name, usage_of
+from api.openai.schemas import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
+from domain.turns.turn import Turn
+from store.sessions.sessions import StoredSession
 
 DONE: Final = b"data: [DONE]\n\n"
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from api.examples import AGENT, SESSION, TURN
+from api.schemas.examples import AGENT, SESSION, TURN
 
 _ABOUT: Final[dict[str, Any]] = {
     "id": f"chatcmpl-{TURN['id']}",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import Final
 
-from api.reports.markup import Child, Markup, element
-from domain.suite_comparison import Interval
+from api.reports.html import Child, Markup, element
+from domain.suites.statistics import Interval
 
 WIDTH: Final = 320
 HEIGHT: Final = 132

@@ -3,7 +3,7 @@
 from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from api.suite_forms import RunReport, SuiteReport
+from api.schemas.suites import RunReport, SuiteReport
 
 _NOT_IN_XML = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 

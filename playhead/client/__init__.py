@@ -28,8 +28,8 @@ from playhead.client.errors import (
     Unreachable,
     WaitTimeout,
 )
-from playhead.client.events import Event
-from playhead.client.results import (
+from playhead.client.event_stream import Event
+from playhead.client.models import (
     Accepted,
     Agent,
     Approval,
@@ -54,7 +54,7 @@ from playhead.client.results import (
     TurnStarted,
     Usage,
 )
-from playhead.client.retrying import NO_RETRIES, Retries
+from playhead.client.retries import NO_RETRIES, Retries
 from playhead.client.sync_client import Playhead
 
 __all__ = [

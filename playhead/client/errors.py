@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from playhead.client.results import Turn
+from playhead.client.models import Turn
 
 Problem = Mapping[str, Any]  # Any: the members of a problem, as JSON
 

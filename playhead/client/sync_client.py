@@ -9,12 +9,12 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from playhead.client import agent_calls, move_calls, session_calls, suite_calls, usage_calls
-from playhead.client.call import Call, Listing
+from playhead.client import agents, sessions, suites, usage
 from playhead.client.errors import PlayheadError
-from playhead.client.events import Event, EventReader, Following
-from playhead.client.exchange import ANSWER_SECONDS, Address
-from playhead.client.retrying import Retries
+from playhead.client.event_stream import Event, EventReader, Following
+from playhead.client.requests import Call, Listing
+from playhead.client.retries import Retries
+from playhead.client.transport import ANSWER_SECONDS, Address
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -155,53 +155,53 @@ class Sessions(Group):
         """A stream that was begun before, from where it was."""
         return self._carrier.follow(following)
 
-    open = Carried(session_calls.open_session)
-    list = Listed(session_calls.list_sessions)
-    get = Carried(session_calls.get_session)
-    turns = Listed(session_calls.list_turns)
-    branches = Listed(session_calls.list_branches)
-    compare = Carried(session_calls.compare_branches)
-    transcript = Carried(session_calls.get_transcript)
-    send = Carried(session_calls.send_message)
-    stream = Followed(session_calls.stream_message)
-    watch = Followed(session_calls.watch_session)
-    submit = Carried(session_calls.submit_message)
-    rewind = Carried(session_calls.rewind)
-    edit = Carried(move_calls.edit_message)
-    regenerate = Carried(move_calls.regenerate)
-    cancel = Carried(move_calls.cancel_turn)
-    restore = Carried(move_calls.restore_branch)
-    fork = Carried(move_calls.fork_session)
-    decide = Carried(session_calls.decide)
-    set_simulator = Carried(session_calls.set_simulator)
-    end = Carried(session_calls.end_session)
-    erase = Carried(session_calls.erase_session)
+    open = Carried(sessions.open_session)
+    list = Listed(sessions.list_sessions)
+    get = Carried(sessions.get_session)
+    turns = Listed(sessions.list_turns)
+    branches = Listed(sessions.list_branches)
+    compare = Carried(sessions.compare_branches)
+    transcript = Carried(sessions.get_transcript)
+    send = Carried(sessions.send_message)
+    stream = Followed(sessions.stream_message)
+    watch = Followed(sessions.watch_session)
+    submit = Carried(sessions.submit_message)
+    rewind = Carried(sessions.rewind)
+    edit = Carried(sessions.edit_message)
+    regenerate = Carried(sessions.regenerate)
+    cancel = Carried(sessions.cancel_turn)
+    restore = Carried(sessions.restore_branch)
+    fork = Carried(sessions.fork_session)
+    decide = Carried(sessions.decide)
+    set_simulator = Carried(sessions.set_simulator)
+    end = Carried(sessions.end_session)
+    erase = Carried(sessions.erase_session)
 
 
 class Agents(Group):
     """Agents: stored, listed and looked at."""
 
-    push = Carried(agent_calls.push_agent)
-    list = Listed(agent_calls.list_agents)
-    get = Carried(agent_calls.get_agent)
+    push = Carried(agents.push_agent)
+    list = Listed(agents.list_agents)
+    get = Carried(agents.get_agent)
 
 
 class Suites(Group):
     """Simulated callers, many at once: started, looked at, steered and reported."""
 
-    start = Carried(suite_calls.start_suite)
-    list = Listed(suite_calls.list_suites)
-    get = Carried(suite_calls.get_suite)
-    report = Carried(suite_calls.get_report)
-    written_report = Carried(suite_calls.get_written_report)
-    steer = Carried(suite_calls.steer_suite)
+    start = Carried(suites.start_suite)
+    list = Listed(suites.list_suites)
+    get = Carried(suites.get_suite)
+    report = Carried(suites.get_report)
+    written_report = Carried(suites.get_written_report)
+    steer = Carried(suites.steer_suite)
 
 
 class Usage(Group):
     """What was used and spent."""
 
-    total = Carried(usage_calls.get_usage)
-    ledger = Listed(usage_calls.list_ledger)
+    total = Carried(usage.get_usage)
+    ledger = Listed(usage.list_ledger)
 
 
 class Playhead:

@@ -1,8 +1,8 @@
-"""What Alembic runs: the migrations over the connection that `store/schema.py` hands in, within its transaction."""
+"""What Alembic runs: the migrations over the connection that `store/migrate.py` hands in, within its transaction."""
 
 from alembic import context
 
-from store.tables import metadata
+from store.database.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -11,15 +11,15 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from domain.usage import TokenPrice
-from playhead.settings import Settings
-from playhead.worker import build_worker
-from store.database import Database
-from store.live_hub import LiveHub
-from store.schema import upgrade
-from tests.api.desk import Caller, Desk, serving
-from tests.postgres import Postgres, running_postgres
-from tests.provider import ModelProvider, Reply, ScriptedModel
-from tests.waiting import eventually
+from playhead.config.settings import Settings
+from playhead.services.worker import build_worker
+from store.database.connection import Database
+from store.migrate import upgrade
+from streaming.hub import LiveHub
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.provider import ModelProvider, Reply, ScriptedModel
+from tests.support.running_api import Caller, Desk, serving
+from tests.support.waiting import eventually
 
 PRICED = "priced"
 """The one scripted model whose price is known: a dollar for a thousand tokens, in or out."""

@@ -7,18 +7,18 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from temporalio.client import Client
 
-from api import representations
 from api.app import create_app
-from api.bodies import EndBody, NewMessage, NewSession, RewindBody
-from api.compat import forms
-from api.examples import SESSION_COMPLETED
-from api.openai import forms as chat_forms
-from api.problems import KINDS
-from domain.agent import parse_definition
-from domain.webhooks import SessionCompleted
-from store.database import Database
+from api.dograh import schemas
+from api.http.problems import KINDS
+from api.openai import schemas as chat_forms
+from api.schemas import responses
+from api.schemas.examples import SESSION_COMPLETED
+from api.schemas.requests import EndBody, NewMessage, NewSession, RewindBody
+from domain.agents.definition import parse_definition
+from domain.webhooks.session_report import SessionCompleted
+from store.database.connection import Database
 from tests.api.conftest import quick_settings
-from tests.api.desk import Desk, Json, done
+from tests.support.running_api import Desk, Json, done
 
 OF_CHAT_PROTOCOL = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
 """Their errors have OpenAI's form."""
@@ -29,7 +29,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 async def document(new_database: Callable[[str], str]) -> Json:
     nowhere = await Client.connect("127.0.0.1:1", lazy=True)
     url = new_database("sqlite")
-    app = create_app(quick_settings(url, "none"), client=nowhere, database=Database.open(url))
+    app = create_app(quick_settings(url, "none").api(), client=nowhere, database=Database.open(url))
     return app.openapi()
 
 
@@ -157,7 +157,7 @@ def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
         "OrganizationUsage",
         "Accepted",
     ):
-        model = getattr(representations, name)
+        model = getattr(responses, name)
         (example,) = model.model_json_schema()["examples"]
         shown = model.model_validate(example).model_dump(mode="json")
         assert set(example) == set(shown), name
@@ -165,7 +165,7 @@ def test_examples_of_answers_are_what_is_answered(document: Json) -> None:
 
 
 def test_examples_of_the_compatible_routes_are_what_is_answered() -> None:
-    for model in (forms.TextSession, forms.Run):
+    for model in (schemas.TextSession, schemas.Run):
         (example,) = model.model_json_schema()["examples"]
         assert model.model_validate(example).model_dump(mode="json") == example
 
@@ -177,7 +177,7 @@ def test_examples_of_the_chat_protocol_are_what_is_answered() -> None:
 
 
 def test_examples_of_bodies_are_taken() -> None:
-    compatible = (forms.CreateBody, forms.MessageBody, forms.RewindBody, forms.EndBody)
+    compatible = (schemas.CreateBody, schemas.MessageBody, schemas.RewindBody, schemas.EndBody)
     for model in (NewSession, NewMessage, RewindBody, EndBody, chat_forms.ChatRequest, *compatible):
         (example,) = model.model_json_schema()["examples"]
         model.model_validate(example)

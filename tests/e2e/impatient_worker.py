@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from playhead import worker
-from playhead.cli import app
-from workflows import policies
+from playhead.cli.main import app
+from playhead.services import worker
+from workflows import activity_options
 
 if __name__ == "__main__":
-    policies.SETTLE_ATTEMPT = timedelta(seconds=4)
+    activity_options.SETTLE_ATTEMPT = timedelta(seconds=4)
     worker.STICKY_TIMEOUT = timedelta(seconds=1)
     app(["worker"])

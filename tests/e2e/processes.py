@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from playhead.temporal_server import free_port
+from playhead.temporal.dev_server import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from playhead.cli import main; main()")

@@ -11,15 +11,15 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from playhead.temporal_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
-from store.database import Database
-from store.keys import KeyStore
-from store.schema import upgrade
+from playhead.temporal.dev_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from store.database.tables import ledger, steps
+from store.migrate import upgrade
 from store.suites import StoredSuite, SuiteStore
-from store.tables import ledger, steps
 from tests.e2e.processes import CHECKOUT, environment_of
-from tests.provider import ModelProvider
-from tests.waiting import eventually
+from tests.support.provider import ModelProvider
+from tests.support.waiting import eventually
 
 ORGANIZATION = "org_suites"
 PATIENCE = 120.0

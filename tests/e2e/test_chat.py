@@ -21,7 +21,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.e2e.processes import COMMAND, dev_stack, environment_of, needs_proc, until_gone, until_seen
-from tests.unit.chat_stage import SESSION_ID, Stage, fails, says, speaks_until_stopped
+from tests.playhead.chat.chat_api import SESSION_ID, Stage, fails, says, speaks_until_stopped
 
 PATIENCE = 60.0
 """Seconds after which what should be on the screen counts as never coming."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider import NeverAnswers, Says, model_provider
+from tests.support.provider import NeverAnswers, Says, model_provider
 
 CHECKOUT = Path(__file__).parents[2]
 LIMIT = 120

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from playhead.failures import UNREACHABLE
+from playhead.exit_codes import UNREACHABLE
 from tests.e2e.processes import (
     COMMAND,
     DevStack,

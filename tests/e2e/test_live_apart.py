@@ -9,14 +9,14 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from playhead.temporal_server import free_port
-from tests.api.agents import library
-from tests.api.desk import Caller, done
-from tests.api.stream import heard, saying, types_of, watching
+from playhead.temporal.dev_server import free_port
 from tests.e2e.services import playhead, service
-from tests.postgres import running_postgres
-from tests.provider import Gate, ModelProvider, Says
-from tests.waiting import eventually
+from tests.support.api_agents import library
+from tests.support.event_stream import heard, saying, types_of, watching
+from tests.support.postgres import running_postgres
+from tests.support.provider import Gate, ModelProvider, Says
+from tests.support.running_api import Caller, done
+from tests.support.waiting import eventually
 
 SPEECH = "We open at nine, and we close at six in the evening."
 START_SECONDS = 60.0

@@ -4,8 +4,8 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from playhead.temporal import ensure_search_attributes
-from playhead.temporal_server import server_program
+from playhead.temporal.client import ensure_search_attributes
+from playhead.temporal.dev_server import server_program
 from workflows import search_attributes
 
 

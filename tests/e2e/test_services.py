@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from playhead.failures import USAGE
-from playhead.temporal_server import free_port
+from playhead.exit_codes import USAGE
+from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import needs_proc, until_gone, until_seen
 from tests.e2e.services import playhead, service
 

@@ -17,8 +17,8 @@ import pytest_asyncio
 from store.suites import StoredSuite
 from tests.e2e.processes import needs_proc
 from tests.e2e.suite_stack import SuiteStack, suite_stack
-from tests.provider import ModelProvider, Says, model_provider
-from tests.waiting import eventually
+from tests.support.provider import ModelProvider, Says, model_provider
+from tests.support.waiting import eventually
 
 RUNS = int(os.environ.get("PLAYHEAD_TEST_SUITE_RUNS", "18"))
 CONCURRENCY = 8

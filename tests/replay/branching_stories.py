@@ -1,13 +1,13 @@
 """Conversations that take another way or are stopped, whose histories are kept."""
 
-from domain.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
-from domain.contracts import message_update_id
-from domain.extraction import RECORD_TOOL
-from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.waiting import eventually
-from tests.workflows.agents import ASKING, PARTING, limited
-from tests.workflows.stage import Session, Stage
-from workflows.session import SessionWorkflow
+from contracts.sessions import message_update_id
+from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
+from domain.turns.extraction import RECORD_TOOL
+from tests.support.agents import ASKING, PARTING, limited
+from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.stage import Session, Stage
+from tests.support.waiting import eventually
+from workflows.session.workflow import SessionWorkflow
 
 
 async def branching(stage: Stage, provider: ModelProvider) -> Session:

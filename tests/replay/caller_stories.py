@@ -1,11 +1,11 @@
 """The conversations of simulated callers whose histories are kept."""
 
-from domain.contracts import Timing
-from domain.simulator import CallerLimits, SetSimulator, SimulatorConfig
-from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.waiting import eventually
-from tests.workflows.stage import QUICK, Session, Stage
-from workflows.session import SessionWorkflow
+from contracts.sessions import Timing
+from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig
+from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.stage import QUICK, Session, Stage
+from tests.support.waiting import eventually
+from workflows.session.workflow import SessionWorkflow
 
 
 async def simulated_caller(stage: Stage, provider: ModelProvider) -> Session:

@@ -5,9 +5,9 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from domain.contracts import SessionResult, StartSession
+    from contracts.sessions import SessionResult, StartSession
 
-from workflows.session import SessionWorkflow
+from workflows.session.workflow import SessionWorkflow
 
 
 @workflow.defn(name="Session")

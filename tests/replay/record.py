@@ -21,16 +21,16 @@ from typing import Any
 from temporalio.client import Client, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 
-from playhead.temporal import PlayheadPlugin
-from playhead.temporal_server import server_program
-from store.database import Database
+from playhead.temporal.client import PlayheadPlugin
+from playhead.temporal.dev_server import server_program
+from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
-from tests.provider import model_provider
 from tests.replay.scenarios import CHANGED, CHANGED_SCENARIO, SCENARIOS, Scenario
 from tests.replay.suite_stories import SUITE_SCENARIOS, SuiteScenario
-from tests.sandbox import sandboxed
-from tests.workflows.stage import Stage, store_in, worker_on
-from tests.workflows.suite_stage import Players, SuiteStage, suite_worker
+from tests.support.provider import model_provider
+from tests.support.sandbox import sandboxed
+from tests.support.stage import Stage, store_in, worker_on
+from tests.workflows.suite.suite_stage import Players, SuiteStage, suite_worker
 from workflows.search_attributes import ALL
 
 HISTORIES = Path(__file__).parent / "histories"

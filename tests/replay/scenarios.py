@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from domain.webhook_contracts import WebhookTarget
-from playhead.example_agents import example_agents
-from tests.provider import Calls, Gate, ModelProvider, Refuses, Says
+from contracts.webhooks import WebhookTarget
+from playhead.services.example_agents import example_agents
 from tests.replay.branching_stories import branching, deadline, last_look, parting, stopping
 from tests.replay.caller_stories import caller_fails, simulated_caller, unattended
 from tests.replay.changed_session import ChangedSession
 from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
-from tests.waiting import eventually
-from tests.workflows.agents import limited
-from tests.workflows.stage import QUICK, Session, Stage
-from workflows.session import SessionWorkflow
+from tests.support.agents import limited
+from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.stage import QUICK, Session, Stage
+from tests.support.waiting import eventually
+from workflows.session.workflow import SessionWorkflow
 
 BOOKING = next(agent for agent in example_agents() if agent.name == "booking-line")
 

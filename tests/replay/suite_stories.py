@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from domain.scenario import RecordedStart
-from tests.waiting import eventually
-from tests.workflows.suite_stage import PlayedSuite, Players, SuiteStage, scenario, suite_of
-from workflows.suite import SuiteWorkflow
+from domain.suites.scenario import RecordedStart
+from tests.support.waiting import eventually
+from tests.workflows.suite.suite_stage import PlayedSuite, Players, SuiteStage, scenario, suite_of
+from workflows.suite.workflow import SuiteWorkflow
 
 SuiteStory = Callable[[SuiteStage, Players], Awaitable[PlayedSuite]]
 

@@ -8,12 +8,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from playhead.temporal import PlayheadPlugin
+from playhead.temporal.client import PlayheadPlugin
 from tests.replay.record import HISTORIES, recorded
 from tests.replay.scenarios import CHANGED, SCENARIOS
 from tests.replay.suite_stories import SUITE_SCENARIOS
-from workflows.session import SessionWorkflow
-from workflows.suite import SuiteWorkflow
+from workflows.session.workflow import SessionWorkflow
+from workflows.suite.workflow import SuiteWorkflow
 
 REPLAYED = sorted(file for file in HISTORIES.glob("*.json") if file.name != f"{CHANGED}.json")
 

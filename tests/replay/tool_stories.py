@@ -4,13 +4,13 @@ import asyncio
 
 from pytest_httpserver import HTTPServer
 
-from domain.agent import AgentDefinition, parse_definition
-from domain.tree import WaitingApproval
-from tests.provider import Calls, ModelProvider, Refuses, Says
-from tests.waiting import eventually
-from tests.workflows.booking import library_agent
-from tests.workflows.refunds import approve, deny, refunding, waiting_approval, waiting_approvals
-from tests.workflows.stage import Session, Stage
+from domain.agents.definition import AgentDefinition, parse_definition
+from domain.sessions.timeline import WaitingApproval
+from tests.support.booking_agent import library_agent
+from tests.support.provider import Calls, ModelProvider, Refuses, Says
+from tests.support.refund_agent import approve, deny, refunding, waiting_approval, waiting_approvals
+from tests.support.stage import Session, Stage
+from tests.support.waiting import eventually
 
 FIND = Calls("find_book", '{"title": "Emma"}')
 RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2"}')

@@ -7,10 +7,10 @@ from shutil import copyfile
 import pytest
 from sqlalchemy import text
 
-from store import schema
-from store.database import Database
-from store.tables import metadata
-from tests.postgres import Postgres, running_postgres
+from store import migrate
+from store.database.connection import Database
+from store.database.tables import metadata
+from tests.support.postgres import Postgres, running_postgres
 
 TRUNCATE = text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
 
@@ -80,5 +80,5 @@ async def other_process(database: Database, url: str) -> AsyncIterator[Database]
 
 async def _migrate(url: str) -> None:
     database = Database.open(url)
-    await schema.upgrade(database)
+    await migrate.upgrade(database)
     await database.aclose()

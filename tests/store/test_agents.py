@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from store.agents import AgentStore
-from store.database import Database
-from store.keys import KeyStore
-from tests.store.conversations import ORGANIZATION, definition
-from tests.store.statements import counted_statements
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from tests.store.database.statements import counted_statements
+from tests.support.stored_conversations import ORGANIZATION, definition
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
-from playhead.large_payloads import READ_ONCE, StoreDriver
+from playhead.temporal.large_payloads import READ_ONCE, StoreDriver
 from store.blobs import BlobKey, BlobMissing, BlobStore
-from store.database import Database
+from store.database.connection import Database
 
 WORKFLOW = "session-ses_1"
 OTHER = "session-ses_2"

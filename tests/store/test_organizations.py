@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import update
 
-from store.database import Database
-from store.keys import KeyStore
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from store.database.tables import usage_totals
 from store.organizations import NewTerms, OrganizationStore, Terms, first_of_next
-from store.settlement import SettlementStore
-from store.steps import StepStore
-from store.tables import usage_totals
-from tests.store.conversations import ORGANIZATION, conversation, reply, save_step, session_in, settling
+from store.sessions.settlement import SettlementStore
+from store.sessions.steps import StepStore
+from tests.support.stored_conversations import ORGANIZATION, conversation, reply, save_step, session_in, settling
 
 MONTH = date(2099, 11, 23)
 """Far from the day on which the tests run."""

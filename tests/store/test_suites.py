@@ -5,29 +5,21 @@ from decimal import Decimal
 
 import pytest
 
-from domain.contracts import AgentRef
-from domain.scenario import Suite
-from domain.suite import Run, SuiteStatus, Tally, plan_of
-from domain.suite_contracts import BeginRunInput, NoteSuiteInput, RecordRunInput
-from domain.verdicts import CriterionVerdict, Outcome, Verdict
+from contracts.sessions import AgentRef
+from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput
+from domain.suites.scenario import Suite
+from domain.suites.suite_state import Run, SuiteStatus, Tally, plan_of
+from domain.suites.verdicts import CriterionVerdict, Outcome, Verdict
 from store.agents import StoredAgent
-from store.database import Database
-from store.erasure import ErasureStore
-from store.ledger import LedgerStore
-from store.sessions import SessionStore
-from store.settlement import SettlementStore
-from store.steps import StepStore
+from store.billing.ledger import LedgerStore
+from store.database.connection import Database
+from store.sessions.erasure import ErasureStore
+from store.sessions.sessions import SessionStore
+from store.sessions.settlement import SettlementStore
+from store.sessions.steps import StepStore
 from store.suites import NewSuite, StoredSuite, SuiteStore
-from tests.store.conversations import (
-    ORGANIZATION,
-    START,
-    agent_in,
-    conversation,
-    reply,
-    save_step,
-    settling,
-)
-from tests.unit.suite_records import SUITE
+from tests.contracts.suite_examples import SUITE
+from tests.support.stored_conversations import ORGANIZATION, START, agent_in, conversation, reply, save_step, settling
 
 ANNA = Run(scenario="anna", repeat=1)
 

@@ -9,12 +9,12 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from domain.usage import TokenPrice
-from playhead.settings import Settings
-from playhead.worker import build_worker
-from store.database import Database
-from tests.provider import ModelProvider, Reply, ScriptedModel
-from tests.workflows.outages import BreakableDatabase
-from tests.workflows.stage import PRICED, Stage, replay_all, store_in
+from playhead.config.settings import Settings
+from playhead.services.worker import build_worker
+from store.database.connection import Database
+from tests.support.outages import BreakableDatabase
+from tests.support.provider import ModelProvider, Reply, ScriptedModel
+from tests.support.stage import PRICED, Stage, replay_all, store_in
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from openai import AsyncOpenAI
 
-from tests.api.desk import Caller, Desk
 from tests.api.openai.talking import key_of
+from tests.support.running_api import Caller, Desk
 
 
 @pytest_asyncio.fixture

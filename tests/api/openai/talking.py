@@ -3,7 +3,7 @@
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
-from tests.api.desk import Caller
+from tests.support.running_api import Caller
 
 Messages = list[ChatCompletionMessageParam]
 

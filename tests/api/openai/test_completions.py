@@ -11,11 +11,11 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from playhead.client import AsyncPlayhead
-from tests.api.agents import library
-from tests.api.desk import Caller, Desk, texts
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
-from tests.provider import Calls, Refuses, Says, ScriptedModel
-from tests.waiting import eventually
+from tests.support.api_agents import library
+from tests.support.provider import Calls, Refuses, Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, texts
+from tests.support.waiting import eventually
 
 PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
 BOOKING_LINE = Path(__file__).parents[3] / "examples" / "agents" / "booking-line.yaml"

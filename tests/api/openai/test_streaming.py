@@ -9,10 +9,10 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests.api.agents import library
-from tests.api.desk import Caller, texts
 from tests.api.openai.talking import Messages, assistant, error_of, user
-from tests.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.api_agents import library
+from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.running_api import Caller, texts
 
 Scripted = Callable[..., ScriptedModel]
 

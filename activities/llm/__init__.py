@@ -1,0 +1,1 @@
+"""Model calls: providers, requests, streamed replies and their usage."""

@@ -1,0 +1,64 @@
+"""What a model call needs to know of those who may watch it. The telling itself stands in `activities/llm/reply_publisher.py`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from activities.llm.interface import Hear, ignore
+from contracts.sessions import GenerateStepInput, TurnOpening
+from domain.turns.turn import Turn, UserMessage, UserSaid
+
+
+@dataclass(frozen=True)
+class Script:
+    """A model call for those who watch: whose words they hear, and what was said before."""
+
+    session_id: str
+    turn: Turn
+    """The turn as it began."""
+    take: tuple[int, int]
+    """The step of the turn, and the attempt at it."""
+    said: str
+    """The agent's text in this turn so far."""
+
+
+class Narrator(Protocol):
+    """Tells those who watch a session what the model says, while it says it."""
+
+    def narrate(self, script: Script) -> AbstractAsyncContextManager[Hear]:
+        """Around a model call: the function that is to hear its words."""
+        ...
+
+    def is_heard(self, session_id: str) -> bool:
+        """Whether anybody watches this session."""
+        ...
+
+
+class Silence:
+    """The narrator of a worker whose sessions nobody can watch."""
+
+    @asynccontextmanager
+    async def narrate(self, script: Script) -> AsyncIterator[Hear]:
+        """Tell nobody anything."""
+        yield ignore
+
+    def is_heard(self, session_id: str) -> bool:
+        """Never."""
+        return False
+
+
+def script_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> Script:
+    """What there is to know of a step and of the turn it belongs to."""
+    words = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
+    user_message = None
+    if opening.said_at is not None and words is not None:
+        user_message = UserMessage(text=words, created_at=opening.said_at, message_id=opening.message_id)
+    turn = Turn(
+        id=input.turn_id,
+        parent_id=opening.parent_id,
+        index=opening.index,
+        created_at=opening.created_at,
+        user_message=user_message,
+    )
+    return Script(input.session_id, turn, take=(input.step, attempt), said=input.said)

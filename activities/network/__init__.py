@@ -1,0 +1,1 @@
+"""Outgoing requests: the egress guard, secrets, webhooks and HTTP responses."""

@@ -1,0 +1,193 @@
+"""The way out for tools: HTTP connections to public addresses only, checked where the connection is made."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NoReturn
+
+import httpcore2
+import httpx2
+
+from activities.network.egress_policy import AllowedAddresses, canonical
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Turns a host and a port into addresses, best first; raises OSError."""
+SocketOptions = Iterable[httpcore2.SOCKET_OPTION]
+
+MOST_CONNECTIONS = 200
+KEPT_CONNECTIONS = 20
+KEPT_SECONDS = 5.0
+
+
+class RefusedAddress(Exception):
+    """A tool was to reach what tools may not reach. The message is for whoever runs the installation."""
+
+
+async def system_resolver(host: str, port: int) -> Sequence[str]:
+    """The addresses this machine's resolver knows, which also reads such forms as 2130706433 or 0x7f.1."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class NetworkGuard:
+    """Hands out connections to addresses that tools may reach; `allowed` are exceptions to the rule.
+
+    A host is resolved once, its addresses are checked, and the connection goes to a checked address itself: a second
+    answer of its name server changes nothing. Proxies of the environment are not used. Raises ValueError for an
+    entry of `allowed` that cannot be read.
+    """
+
+    def __init__(self, allowed: Iterable[str] = (), *, resolve: Resolver = system_resolver) -> None:
+        self._allowed = AllowedAddresses(allowed)
+        self._resolve = resolve
+
+    @cached_property
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """One pool of connections for all tools. Cookies, redirects and proxies are no concern of a transport."""
+        pool = httpcore2.AsyncConnectionPool(
+            ssl_context=httpx2.create_ssl_context(),
+            max_connections=MOST_CONNECTIONS,
+            max_keepalive_connections=KEPT_CONNECTIONS,
+            keepalive_expiry=KEPT_SECONDS,
+            network_backend=_GuardedBackend(self),
+        )
+        return _GuardedTransport(pool)
+
+    async def close(self) -> None:
+        """Close what is open."""
+        if "transport" in self.__dict__:
+            await self.transport.aclose()
+
+    async def reachable(self, host: str, port: int) -> tuple[str, ...]:
+        """The addresses of a host that a tool may connect to, best first.
+
+        Raises RefusedAddress when there are only others, httpcore2.ConnectError when there are none.
+        """
+        try:
+            found = [canonical(address) for address in await self._resolve(host, port)]
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError(f"the host name could not be resolved: {error}") from error
+        refusals = {address: self._allowed.refusal_of(host, address, port) for address in found}
+        reachable = tuple(str(address) for address, refusal in refusals.items() if refusal is None)
+        if refusals and not reachable:
+            address, refusal = next(iter(refusals.items()))
+            raise RefusedAddress(
+                f"{host}:{port} is {address}, which is {refusal}: tools reach public addresses only. If this service "
+                "is meant, add it to the setting of addresses that tools may reach."
+            )
+        if not reachable:
+            raise httpcore2.ConnectError("the host name has no address")
+        return reachable
+
+
+def check_url(url: httpx2.URL) -> None:
+    """Raises RefusedAddress for a URL that no tool may use, whatever it resolves to."""
+    if url.scheme not in ("http", "https"):
+        raise RefusedAddress(f"{url.scheme or 'no scheme'}: tools use http and https only")
+    if url.userinfo:
+        raise RefusedAddress("a URL with a user name or password in it; credentials belong into headers")
+    if not url.host:
+        raise RefusedAddress("a URL without a host")
+
+
+class _GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to checked addresses. TLS still verifies the host's name: it is no part of connecting."""
+
+    def __init__(self, guard: NetworkGuard) -> None:
+        self._guard = guard
+        self._sockets = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is the library's
+        local_address: str | None = None,
+        socket_options: SocketOptions | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._guard.reachable(host, port)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout("the host name was not resolved in time") from error
+        share = timeout and timeout / len(addresses)  # one that does not answer must not use up the others' time
+        failure: Exception | None = None
+        for address in addresses:
+            try:
+                return await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore2.ConnectError("the host name has no address")
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is the library's
+        socket_options: SocketOptions | None = None,
+    ) -> NoReturn:
+        raise RefusedAddress("a socket of this machine: tools use the network only")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _GuardedTransport(httpx2.AsyncBaseTransport):
+    """A transport over the guarded pool, built from public parts: one that bypassed the guard could not exist."""
+
+    def __init__(self, pool: httpcore2.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        check_url(request.url)
+        url = httpcore2.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        sent = httpcore2.Request(
+            request.method,
+            url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _in_terms_of_httpx():
+            answer = await self._pool.handle_async_request(sent)
+        return httpx2.Response(
+            answer.status, headers=answer.headers, stream=_Answer(answer), extensions=answer.extensions
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Answer(httpx2.AsyncByteStream):
+    def __init__(self, answer: httpcore2.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _in_terms_of_httpx():
+            async for part in self._answer.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+@contextmanager
+def _in_terms_of_httpx() -> Iterator[None]:
+    """The two libraries name their exceptions alike."""
+    try:
+        yield
+    except (
+        httpcore2.TimeoutException,
+        httpcore2.NetworkError,
+        httpcore2.ProtocolError,
+        httpcore2.ProxyError,
+        httpcore2.UnsupportedProtocol,
+    ) as error:
+        known = getattr(httpx2, type(error).__name__, httpx2.TransportError)
+        raise known(str(error)) from error

@@ -1,0 +1,16 @@
+"""The interface of the webhook sender: a receiver's response, and the failure to get one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a receiver answered; `retry_after` are seconds that it asks to wait."""
+
+    status: int
+    reason: str
+    retry_after: float | None = None
+
+
+class NotSent(Exception):
+    """A report was not sent, or not answered. The message is for people, and holds neither address nor secret."""

@@ -1,0 +1,44 @@
+"""The way of a report to its receiver: one guarded HTTP request, limited in time."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import httpx2
+
+from activities.network.egress_guard import NetworkGuard, RefusedAddress
+from activities.network.http_responses import retry_after
+from activities.network.interface import Answer, NotSent
+
+ANSWER_SECONDS = 20.0
+"""How long a receiver may take for its answer; Standard Webhooks recommends 15 to 30 seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class WebhookSender:
+    """Sends reports to public addresses, and to those that the guard lets through. Redirects are not followed."""
+
+    def __init__(self, guard: NetworkGuard) -> None:
+        self._guard = guard
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send a report once. Raises NotSent; what the receiver says beside its status is not read."""
+        timeout = httpx2.Timeout(ANSWER_SECONDS).as_dict()
+        try:
+            request = httpx2.Request("POST", url, headers=dict(headers), content=body, extensions={"timeout": timeout})
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await self._guard.transport.handle_async_request(request)
+                await answer.aclose()
+        except (TimeoutError, httpx2.TimeoutException):
+            raise NotSent(f"The receiver did not answer within {ANSWER_SECONDS:g} seconds.") from None
+        except httpx2.InvalidURL:
+            raise NotSent("The receiver's address is not valid.") from None
+        except httpx2.TransportError as error:
+            log.warning("the receiver of a webhook was not reached: %r", error)
+            raise NotSent("The connection to the receiver failed.") from None
+        except RefusedAddress as error:
+            log.warning("a webhook was not sent: %s", error)
+            raise NotSent("Webhooks may not reach the receiver's address.") from None
+        reason = httpx2.codes.get_reason_phrase(answer.status_code)
+        return Answer(answer.status_code, reason, retry_after(answer.headers))

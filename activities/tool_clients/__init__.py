@@ -1,0 +1,1 @@
+"""Clients of the tools that agents call: HTTP, MCP and mocks."""

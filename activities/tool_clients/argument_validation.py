@@ -1,0 +1,114 @@
+"""Whether the arguments of a call are what the tool's JSON schema asks for; schemas are written by others."""
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from pydantic import JsonValue
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from activities.tool_clients.interface import ToolFailed
+from activities.tool_clients.responses import MOST_CHARACTERS
+from domain.agents.safe_regex import InvalidPattern, matches
+from domain.agents.tools import HttpTool
+
+MOST_FAULTS = 5
+LONGEST_FAULT = 300
+MOST_REFERENCES = 2_000
+"""References followed while one call is checked: they may fan out without end."""
+
+_DECLARING = frozenset(
+    {"$ref", "$dynamicRef", "additionalProperties", "allOf", "anyOf", "oneOf", "unevaluatedProperties"}
+)
+_references_left: ContextVar[int] = ContextVar("references_left")
+
+
+class UnusableSchema(ValueError):
+    """A schema that nothing can be checked against: malformed, referring elsewhere, or without an end."""
+
+
+def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
+    """Refuse arguments that the tool does not take. Raises ToolFailed, with what is wrong in words for the model."""
+    try:
+        faults = argument_faults(tool.parameters, arguments)
+    except UnusableSchema as error:
+        message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
+        raise ToolFailed("invalid_tool", message) from None
+    if faults:
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
+
+
+def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:
+    """What is wrong with the arguments, for the model; nothing when they fit. Raises UnusableSchema.
+
+    Names that the schema does not know are a fault unless it has another way to allow them. References lead nowhere
+    but into the schema itself, and patterns are matched in linear time: a schema cannot make a worker call or hang.
+    """
+    _references_left.set(MOST_REFERENCES)
+    try:
+        _Checker.check_schema(dict(schema))
+        found = [_described(error) for error in _few(_checker(schema).iter_errors(dict(arguments)))]
+    except SchemaError as error:
+        raise UnusableSchema(error.message[:LONGEST_FAULT]) from None
+    except (Unresolvable, RecursionError, InvalidPattern) as error:
+        raise UnusableSchema(str(error)[:LONGEST_FAULT]) from None
+    return [*found, *_unknown(schema, arguments)][:MOST_FAULTS]
+
+
+def _checker(schema: Mapping[str, JsonValue]) -> Validator:
+    checker: Validator = _Checker(dict(schema), registry=Registry())
+    return checker
+
+
+def _few(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
+    for _, error in zip(range(MOST_FAULTS), errors, strict=False):
+        yield error
+
+
+def _described(error: ValidationError) -> str:
+    place = error.json_path.removeprefix("$").removeprefix(".")
+    message = error.message if len(error.message) <= LONGEST_FAULT else f"{error.message[:LONGEST_FAULT]}..."
+    return f"{place}: {message}" if place else message
+
+
+def _unknown(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> Iterator[str]:
+    properties = schema.get("properties", {})
+    if _DECLARING & schema.keys() or not isinstance(properties, dict):
+        return
+    for name in arguments:
+        if name not in properties:
+            yield f"{name[:64]}: there is no such argument; known are: {', '.join(properties) or 'none'}"
+
+
+def _pattern(_: Validator, pattern: str, instance: object, __: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not matches(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _reference(validator: Validator, reference: str, instance: object, schema: Any) -> Iterator[ValidationError]:
+    yield from _followed("$ref", validator, reference, instance, schema)
+
+
+def _dynamic_reference(
+    validator: Validator, reference: str, instance: object, schema: Any
+) -> Iterator[ValidationError]:
+    yield from _followed("$dynamicRef", validator, reference, instance, schema)
+
+
+def _followed(
+    keyword: str, validator: Validator, reference: str, instance: object, schema: Any
+) -> Iterator[ValidationError]:
+    left = _references_left.get()
+    if left == 0:
+        raise RecursionError(f"more than {MOST_REFERENCES} references were followed")
+    _references_left.set(left - 1)
+    yield from Draft202012Validator.VALIDATORS[keyword](validator, reference, instance, schema) or ()
+
+
+_KEYWORDS = {"pattern": _pattern, "$ref": _reference, "$dynamicRef": _dynamic_reference}
+_Checker: type[Validator] = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # as its stubs have it

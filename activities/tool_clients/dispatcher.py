@@ -1,0 +1,101 @@
+"""All tools behind one door: each call goes to the edge of its kind, and nothing leaves it with a credential in it."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from activities.network.egress_guard import NetworkGuard
+from activities.network.secrets import Credentials, Redactor
+from activities.tool_clients.http import HttpTools
+from activities.tool_clients.interface import ToolCall, ToolFailed
+from activities.tool_clients.mocks import answer_from_mocks
+from activities.tool_clients.responses import as_content
+from contracts.tools import CallToolResult
+from domain.agents.tools import HttpTool, McpTool, OfferedTool
+
+if TYPE_CHECKING:
+    from activities.tool_clients.mcp import McpTools
+
+log = logging.getLogger(__name__)
+
+
+class Toolbox:
+    """Runs calls and lists tools, of web services and of MCP servers.
+
+    `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
+    organization's agents may name; `allowed` are the addresses that tools may reach beside public ones (see
+    `AllowedAddresses`). Raises ValueError for an entry of `allowed` that cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Mapping[str, str],
+        organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
+        allowed: Iterable[str] = (),
+    ) -> None:
+        self.guard = NetworkGuard(allowed)
+        """The one way out of this process to addresses that agents name."""
+        self.credentials = Credentials(credentials, organization_credentials or {})
+        self._redactor = Redactor(self.credentials.secrets())
+        self._http = HttpTools(guard=self.guard, credentials=self.credentials)
+
+    @cached_property
+    def _mcp(self) -> "McpTools":
+        # The library loads for a second, which a worker whose agents have no MCP servers does not spend.
+        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415
+
+        return McpTools(guard=self.guard, credentials=self.credentials)
+
+    async def run(self, call: ToolCall) -> CallToolResult:
+        """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
+        try:
+            if call.mocks:
+                return answer_from_mocks(call)
+            if isinstance(call.tool, HttpTool):
+                return await self._http.run(call, call.tool)
+            return await self._mcp.run(call, call.tool)
+        except ToolFailed as failure:
+            raise ToolFailed(
+                failure.code,
+                as_content(str(failure), self._redactor),
+                status=failure.status,
+                retryable=failure.retryable,
+                retry_after=failure.retry_after,
+            ) from None
+        except Exception as error:
+            trace = self._redactor.text("".join(traceback.format_exception(error)))
+            log.error("the tool %s could not be called\n%s", call.name, trace)
+            told = f"The tool could not be called: {type(error).__name__}."
+            raise ToolFailed("internal_error", told, retryable=True) from None
+
+    async def offered(
+        self,
+        organization_id: str,
+        tools: Mapping[str, HttpTool | McpTool],
+        names: Iterable[str],
+        context: Mapping[str, JsonValue],
+    ) -> tuple[OfferedTool, ...]:
+        """What the model is offered for the named tools of an agent. A server that cannot be asked offers nothing."""
+        offers = await asyncio.gather(*(self._offers(organization_id, name, tools[name], context) for name in names))
+        return tuple(each for of_tool in offers for each in of_tool)
+
+    async def close(self) -> None:
+        """Close the connections that are open."""
+        await self.guard.close()
+
+    async def _offers(
+        self, organization_id: str, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
+    ) -> tuple[OfferedTool, ...]:
+        if isinstance(tool, HttpTool):
+            return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
+        try:
+            return await self._mcp.offered(organization_id, name, tool, context)
+        except Exception as error:
+            log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(repr(error)))
+            return ()

@@ -1,0 +1,34 @@
+"""Tools that answer from a scenario's mocks: checked and read like the real ones, and nothing goes out."""
+
+from pydantic import JsonValue
+
+from activities.network.secrets import Redactor
+from activities.tool_clients.argument_validation import check_arguments
+from activities.tool_clients.interface import ToolCall, ToolFailed
+from activities.tool_clients.responses import as_content, as_json, assigned
+from contracts.tools import CallToolResult
+from domain.agents.tool_mocks import matching
+from domain.agents.tools import HttpTool
+
+_NOTHING_TO_HIDE = Redactor(())
+
+
+def answer_from_mocks(call: ToolCall) -> CallToolResult:
+    """What the first mock that matches says. Raises ToolFailed, also when none does."""
+    if isinstance(call.tool, HttpTool):
+        check_arguments(call.tool, call.arguments)
+    mock = matching(call.mocks, call.arguments)
+    if mock is None:
+        raise ToolFailed("not_mocked", f"No mock of {call.called} matches this call; the call was not made.")
+    if mock.error is not None:
+        raise ToolFailed("tool_error", mock.error)
+    return CallToolResult(
+        content=as_content(_as_text(mock.result), _NOTHING_TO_HIDE) or "Done: the service answered without any words.",
+        assigned=assigned(mock.result, call.tool.assign, _NOTHING_TO_HIDE) if isinstance(call.tool, HttpTool) else {},
+    )
+
+
+def _as_text(result: JsonValue) -> str:
+    if result is None or isinstance(result, str):
+        return result or ""
+    return as_json(result)

@@ -1,0 +1,46 @@
+"""A session as a run: what it used and cost, and its log, made from the visible turns whenever somebody asks."""
+
+from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run
+from api.dograh.text_sessions import gathered_context_of, initial_context_of, state_of, usage_info_of
+from domain.agents.definition import AgentDefinition
+from domain.dograh.run_log import FeedbackEvent, realtime_feedback_events
+from domain.sessions.views import SessionHead, TimelineView
+from store.sessions.sessions import StoredSession
+
+
+def run_of(session: StoredSession, view: TimelineView, agent: AgentDefinition) -> Run:
+    """A session as runs are shown; `agent` is the version that it is pinned to, `view` has all its turns."""
+    head = view.head
+    log = realtime_feedback_events(view.turns, agent.origin_of)
+    return Run(
+        id=session.number,
+        workflow_id=session.agent_number,
+        definition_id=session.agent_version,
+        name=session.name,
+        state=state_of(head),
+        is_completed=head.is_completed,
+        initial_context=initial_context_of(session, head),
+        gathered_context=gathered_context_of(head),
+        annotations=session.annotations,
+        created_at=session.created_at,
+        usage_info=usage_info_of(head.usage),
+        cost_info=_cost_info(head),
+        logs=Logs(realtime_feedback_events=tuple(map(_entry, log))),
+    )
+
+
+def _cost_info(head: SessionHead) -> CostInfo:
+    """The cost in the numbers those clients count with."""
+    return CostInfo(
+        cost_breakdown={model: float(amount) for model, amount in head.cost.breakdown.items()},
+        total_cost_usd=float(head.cost.total),
+        unpriced_models=head.cost.unpriced_models,
+        calculated_at=head.updated_at,
+        call_duration_seconds=int(head.usage.duration_seconds),
+    )
+
+
+def _entry(event: FeedbackEvent) -> NodeEntry | FeedbackEntry:
+    """An entry; only those of nodes have the fields of a node."""
+    form = FeedbackEntry if event.node_id is None else NodeEntry
+    return form.model_validate(event, from_attributes=True)

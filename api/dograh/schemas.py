@@ -1,0 +1,248 @@
+"""The JSON of dograh's text chat: what its clients send, and what they are answered."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+
+from api.dograh import examples
+from api.schemas.requests import Text, Values, storable
+from domain.dograh.run_log import FeedbackType, Stamp
+from domain.turns.turn import EventType, SessionStatus
+
+TESTER: dict[str, JsonValue] = {"source": "workflow_editor", "modality": "text"}
+"""Who talks when nobody says so: a person who tries an agent out in the editor."""
+
+
+def _with_tester(given: object) -> object:
+    """Annotations always say who the tester is."""
+    if given is None:
+        return {"tester": TESTER}
+    return {"tester": TESTER, **given} if isinstance(given, dict) else given
+
+
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=200)]
+Annotations = Annotated[Values, BeforeValidator(_with_tester, json_schema_input_type=dict[str, Any] | None)]
+
+
+class _Body(BaseModel):
+    """Fields that are not known are ignored: that is what those clients were written against."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CreateBody(_Body):
+    """A text chat to open. Context and annotations take at most 64 KiB each."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.CREATE]})
+
+    name: Name | None = None
+    initial_context: Values | None = None
+    annotations: Annotations = Field(default=None, validate_default=True)
+
+
+class MessageBody(_Body):
+    """Something to say."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MESSAGE]})
+
+    text: Annotated[str, StringConstraints(min_length=1), AfterValidator(storable)]
+    expected_revision: int | None = None
+
+
+class RewindBody(_Body):
+    """The turn to rewind to; null means no rewind."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.REWIND]})
+
+    cursor_turn_id: Text | None = None
+    expected_revision: int | None = None
+
+
+class EndBody(_Body):
+    """The end of a text chat."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.END]})
+
+    expected_revision: int | None = None
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Said(_Answer):
+    """What one side said."""
+
+    text: str
+    created_at: Stamp
+
+
+class Event(_Answer):
+    """Something that happened while a turn was answered."""
+
+    type: EventType
+    created_at: Stamp
+    payload: dict[str, JsonValue]
+
+
+class TokenUsage(_Answer):
+    """Tokens used at one model."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+
+
+class UsageInfo(_Answer):
+    """What was used; nothing is spoken here, so `tts` and `stt` are always empty."""
+
+    llm: dict[str, TokenUsage]
+    tts: dict[str, float] = {}
+    stt: dict[str, float] = {}
+    call_duration_seconds: int
+
+
+class NoUsage(_Answer):
+    """The usage of a turn that is not over: an empty object."""
+
+
+class Message(_Answer):
+    """A message as models are sent it."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Checkpoint(_Answer):
+    """What the next turn goes on from. `messages` are the whole conversation so far."""
+
+    version: Literal[1] = 1
+    anchor_turn_id: str | None
+    current_node_id: str | None
+    messages: tuple[Message, ...]
+    gathered_context: dict[str, JsonValue]
+    tool_state: dict[str, JsonValue] = {}
+
+
+class CheckpointAfterTurn(Checkpoint):
+    """What the turn after this one goes on from. `messages` are those that this turn added: with those of the turns
+    before it they are the conversation, and an answer does not repeat it once for every turn."""
+
+
+class Turn(_Answer):
+    """A turn that was not answered, or is not yet."""
+
+    id: str
+    status: Literal["pending", "completed", "failed"]
+    created_at: Stamp
+    user_message: Said | None
+    assistant_message: Said | None
+    events: tuple[Event, ...]
+    usage: UsageInfo | NoUsage
+
+
+class CompletedTurn(Turn):
+    """A turn that was answered."""
+
+    checkpoint_after_turn: CheckpointAfterTurn
+
+
+class DiscardedFuture(_Answer):
+    """Turns that a rewind gave up."""
+
+    rewound_from_turn_id: str | None
+    discarded_at: Stamp
+    turns: tuple[CompletedTurn | Turn, ...]
+
+
+class Simulator(_Answer):
+    """Whether a simulated caller is wanted, and which."""
+
+    enabled: bool
+    config: dict[str, JsonValue]
+
+
+class SessionData(_Answer):
+    """The conversation. After a rewind `turns` has those past the cursor too, until the next message is sent."""
+
+    version: Literal[1] = 1
+    status: SessionStatus
+    cursor_turn_id: str | None
+    turns: tuple[CompletedTurn | Turn, ...]
+    discarded_future: tuple[DiscardedFuture, ...]
+    simulator: Simulator
+
+
+class _Run(_Answer):
+    name: str
+    mode: Literal["textchat"] = "textchat"
+    state: Literal["running", "completed"]
+    is_completed: bool
+    initial_context: dict[str, JsonValue]
+    gathered_context: dict[str, JsonValue]
+    annotations: dict[str, JsonValue]
+    created_at: datetime
+
+
+class TextSession(_Run):
+    """A text chat with its whole conversation."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TEXT_SESSION]})
+
+    workflow_run_id: int
+    workflow_id: int
+    revision: int
+    session_data: SessionData
+    checkpoint: Checkpoint
+    updated_at: datetime
+
+
+class CostInfo(_Answer):
+    """What the text chat cost, in US dollars; `/v1` has the exact decimals. Models without a known price are named."""
+
+    cost_breakdown: dict[str, float]
+    total_cost_usd: float
+    unpriced_models: tuple[str, ...]
+    calculated_at: Stamp
+    call_duration_seconds: int
+
+
+class FeedbackEntry(_Answer):
+    """An entry of the run log."""
+
+    type: FeedbackType
+    timestamp: Stamp
+    turn: int
+    payload: dict[str, JsonValue]
+
+
+class NodeEntry(FeedbackEntry):
+    """An entry of the run log that says that a node was entered."""
+
+    node_id: str
+    node_name: str
+
+
+class Logs(_Answer):
+    """The run log: what happened on the visible branch, in time order."""
+
+    realtime_feedback_events: tuple[NodeEntry | FeedbackEntry, ...]
+
+
+class Run(_Run):
+    """A text chat as runs are listed and looked at afterwards. `definition_id` is the version of the agent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RUN]})
+
+    id: int
+    workflow_id: int
+    definition_id: int
+    call_type: Literal["outbound"] = "outbound"
+    transcript_url: None = None
+    recording_url: None = None
+    usage_info: UsageInfo
+    cost_info: CostInfo
+    logs: Logs

@@ -1,0 +1,170 @@
+"""A session in the words of dograh's text chat: its conversation, its checkpoint, and where it stands."""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+from api.dograh.schemas import (
+    Checkpoint,
+    CheckpointAfterTurn,
+    CompletedTurn,
+    DiscardedFuture,
+    Event,
+    Message,
+    NoUsage,
+    Said,
+    SessionData,
+    Simulator,
+    TextSession,
+    TokenUsage,
+    Turn,
+    UsageInfo,
+)
+from domain.agents.definition import AgentDefinition
+from domain.dograh.disposition import concluded, disposition_of
+from domain.dograh.run_log import payload_of
+from domain.sessions.views import BranchView, SessionHead, TimelineView
+from domain.turns import turn as domain_turns
+from domain.turns.turn import AssistantMessage, UserMessage
+from domain.usage import Usage
+from store.sessions.sessions import StoredSession
+
+_UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused"})
+"""Clients of the text chat know nothing of these; `/v1` shows them."""
+
+
+def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinition) -> TextSession:
+    """A session as the text chat shows it; `agent` is the version that it is pinned to, `view` has all its turns."""
+    head = view.head
+    return TextSession(
+        workflow_run_id=session.number,
+        workflow_id=session.agent_number,
+        name=session.name,
+        state=state_of(head),
+        is_completed=head.is_completed,
+        revision=head.revision,
+        initial_context=initial_context_of(session, head),
+        gathered_context=gathered_context_of(head),
+        annotations=session.annotations,
+        session_data=SessionData(
+            status=head.status,
+            cursor_turn_id=head.cursor_turn_id,
+            turns=_turns((*view.turns, *view.future), agent),
+            discarded_future=tuple(_discarded(branch, agent) for branch in view.discarded_branches),
+            simulator=_simulator(_switched(head) or session.simulator or {}),
+        ),
+        checkpoint=_checkpoint(view, agent),
+        created_at=session.created_at,
+        updated_at=head.updated_at,
+    )
+
+
+def state_of(head: SessionHead) -> Literal["running", "completed"]:
+    """Whether the session goes on."""
+    return "completed" if head.is_completed else "running"
+
+
+def initial_context_of(session: StoredSession, head: SessionHead) -> dict[str, JsonValue]:
+    """What the session began with, and what was looked up before its first opening."""
+    return {**session.initial_context, **head.fetched_context}
+
+
+def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
+    """What was learned up to the newest turn that is seen; once the session has ended, also how it ended."""
+    return concluded(head.gathered_context, head.completion_reason if head.is_completed else None)
+
+
+def usage_info_of(usage: Usage) -> UsageInfo:
+    """What was used, per model."""
+    return UsageInfo(
+        llm={
+            model: TokenUsage(
+                prompt_tokens=used.prompt_tokens,
+                completion_tokens=used.completion_tokens,
+                total_tokens=used.total_tokens,
+                cache_read_input_tokens=used.cache_read_input_tokens,
+                cache_creation_input_tokens=used.cache_creation_input_tokens,
+            )
+            for model, used in usage.llm.items()
+        },
+        call_duration_seconds=int(usage.duration_seconds),
+    )
+
+
+def _turns(turns: Iterable[domain_turns.Turn], agent: AgentDefinition) -> tuple[CompletedTurn | Turn, ...]:
+    return tuple(_turn(turn, agent) for turn in turns)
+
+
+def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Turn:
+    status = turn.status
+    shown = Turn(
+        id=turn.id,
+        # A turn that was stopped before it was answered: the text chat has no word of its own for it.
+        status="failed" if status == "interrupted" else status,
+        created_at=turn.created_at,
+        user_message=_said(turn.user_message),
+        assistant_message=_said(turn.assistant_message),
+        events=tuple(_events(turn, agent)),
+        usage=NoUsage() if status == "pending" else usage_info_of(turn.usage),
+    )
+    if status != "completed" or turn.checkpoint is None:
+        return shown
+    after = CheckpointAfterTurn(
+        anchor_turn_id=turn.id,
+        current_node_id=agent.origin_of(turn.checkpoint.node_id).id,
+        messages=tuple(_messages(turn)),
+        gathered_context=turn.checkpoint.gathered_context,
+    )
+    return CompletedTurn(**dict(shown), checkpoint_after_turn=after)
+
+
+def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
+    """What happened in a turn, as far as the text chat knows of such things."""
+    for event in turn.events:
+        if event.type not in _UNKNOWN_EVENTS:
+            payload = payload_of(event, agent.origin_of)
+            if event.type == "session_end":
+                payload = {"reason": disposition_of(str(payload.get("reason")))}
+            yield Event(type=event.type, created_at=event.created_at, payload=payload)
+
+
+def _discarded(branch: BranchView, agent: AgentDefinition) -> DiscardedFuture:
+    return DiscardedFuture(
+        rewound_from_turn_id=branch.rewound_from_turn_id,
+        discarded_at=branch.discarded_at,
+        turns=_turns(branch.turns, agent),
+    )
+
+
+def _checkpoint(view: TimelineView, agent: AgentDefinition) -> Checkpoint:
+    """What the next message goes on from: the newest turn that is seen and was answered."""
+    answered = [turn for turn in view.turns if turn.status == "completed"]
+    return Checkpoint(
+        anchor_turn_id=answered[-1].id if answered else None,
+        current_node_id=agent.origin_of(view.head.current_node_id).id if answered else None,
+        messages=tuple(message for turn in answered for message in _messages(turn)),
+        gathered_context=view.head.gathered_context,
+    )
+
+
+def _messages(turn: domain_turns.Turn) -> Iterable[Message]:
+    """What an answered turn added to the conversation."""
+    if turn.user_message is not None:
+        yield Message(role="user", content=turn.user_message.text)
+    if turn.assistant_message is not None:
+        yield Message(role="assistant", content=turn.assistant_message.text)
+
+
+def _said(message: UserMessage | AssistantMessage | None) -> Said | None:
+    return Said(text=message.text, created_at=message.created_at) if message else None
+
+
+def _switched(head: SessionHead) -> dict[str, JsonValue]:
+    """The simulated caller as it is now, once the session has had one."""
+    return head.simulator.model_dump(mode="json") if head.simulator else {}
+
+
+def _simulator(kept: dict[str, JsonValue]) -> Simulator:
+    config = kept.get("config")
+    return Simulator(enabled=kept.get("enabled") is True, config=config if isinstance(config, dict) else {})

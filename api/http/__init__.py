@@ -1,0 +1,1 @@
+"""HTTP plumbing: authentication, problems, body limits, metrics and server-sent events."""

@@ -1,0 +1,280 @@
+"""The error table: every way in which the API says no, as problem+json with a stable code and its figures."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.rejections import Refusal, RefusalCode
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 1
+"""When to come again after 429 and 503: queues move and services are looked at every second."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the error table. `figures` is an example of the members that come with the code."""
+
+    status: int
+    title: str
+    detail: str
+    figures: Mapping[str, object]
+
+
+_ERRORS: Final = {"errors": [{"place": "body.text", "message": "is required"}]}
+_TURN: Final = "turn_5f0c2a9e41b7"
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "invalid_request": Kind(
+        400,
+        "The call does not make sense",
+        "The body is no JSON: line 1, column 10: Expecting value.",
+        {"errors": [{"place": "body", "message": "line 1, column 10: Expecting value"}]},
+    ),
+    "invalid_agent": Kind(
+        400,
+        "The agent definition has faults",
+        "The agent definition has 1 fault. Nothing was stored.",
+        {
+            "errors": [
+                {"place": "nodes.greet.transitions[0].to", "message": 'no node "bookng"; did you mean "booking"?'}
+            ]
+        },
+    ),
+    "invalid_suite": Kind(
+        400,
+        "The suite has faults",
+        "The suite has 1 fault. Nothing was started.",
+        {
+            "errors": [
+                {
+                    "place": "scenarios[0].checks.must_visit[0]",
+                    "message": 'the agent has no node "bookng"; did you mean "booking"?',
+                }
+            ]
+        },
+    ),
+    "unauthenticated": Kind(
+        401,
+        "No valid API key",
+        "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`.",
+        {},
+    ),
+    "quota_exceeded": Kind(
+        402,
+        "The organization may not spend more",
+        "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. "
+        "It may spend again from 2026-12-01 on, or when its limit is raised.",
+        {"limit": "25", "spent": "25.0017", "currency": "USD", "month": "2026-11"},
+    ),
+    "not_found": Kind(404, "No such object", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
+    "method_not_allowed": Kind(405, "No such method here", "This address does not take DELETE.", {}),
+    "revision_conflict": Kind(
+        409,
+        "The session has changed",
+        "The session is at revision 5, not 3: something changed it meanwhile. Read it again and decide anew.",
+        {"expected_revision": 3, "actual_revision": 5},
+    ),
+    "turn_in_progress": Kind(
+        409,
+        "The agent is still answering",
+        "The agent is still answering. Wait for the reply, or send with on_busy=enqueue.",
+        {"turn_id": _TURN},
+    ),
+    "idempotency_mismatch": Kind(
+        409,
+        "The message id was used for another text",
+        "The message id m-1 was used for another text. Use a new id for a new message.",
+        {"turn_id": _TURN},
+    ),
+    "superseded": Kind(
+        409,
+        "The message lost its place",
+        "The message waited for its turn when the session was rewound, and was not answered.",
+        {},
+    ),
+    "approval_not_pending": Kind(
+        409,
+        "Nothing waits for this approval",
+        "No tool call of this id waits for an approval: it was decided, has expired or never was.",
+        {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
+    ),
+    "turn_not_pending": Kind(
+        409,
+        "No reply is pending",
+        "The agent is not answering: there is nothing to cancel.",
+        {},
+    ),
+    "session_ended": Kind(410, "The session has ended", "The session has ended and takes no more commands.", {}),
+    "suite_ended": Kind(410, "The suite has ended", "The suite has ended and takes no more commands.", {}),
+    "too_large": Kind(
+        413,
+        "Too large",
+        "The text has 40000 characters; at most 32000 are taken.",
+        {"limit": 32_000, "actual": 40_000},
+    ),
+    "unsupported_media_type": Kind(
+        415, "Not JSON", "The body must be JSON, sent with `Content-Type: application/json`.", {}
+    ),
+    "validation_error": Kind(
+        422, "A value has the wrong form", "1 value has the wrong form: body.text is required.", _ERRORS
+    ),
+    "rate_limited": Kind(
+        429,
+        "Too many requests at once",
+        "Too many commands for this session are under way. Nothing was accepted; send it again in a second.",
+        {},
+    ),
+    "queue_full": Kind(
+        429,
+        "Too many messages wait",
+        "20 messages already wait for their turn. Wait for a reply and send again.",
+        {"limit": 20},
+    ),
+    "internal_error": Kind(
+        500, "Something is broken here", "The request failed for a reason that is no fault of yours. It was logged.", {}
+    ),
+    "model_failed": Kind(
+        502,
+        "The model did not answer",
+        "The turn failed at the model: the provider refused the request. The session goes on: send the next message.",
+        {"turn": {"id": _TURN, "status": "failed", "error": "the provider refused the request"}},
+    ),
+    "unavailable": Kind(
+        503,
+        "A service behind this API cannot be reached",
+        "The store cannot be reached. Nothing was accepted; try again in a second.",
+        {"service": "store"},
+    ),
+    "wait_timeout": Kind(
+        504,
+        "The wait ended before the turn did",
+        "The agent has not answered within 60 seconds. The turn goes on; read the session for its reply.",
+        {"turn": {"id": _TURN, "status": "pending"}, "message_id": "m-1"},
+    ),
+}
+"""Every code, with its HTTP status."""
+
+STATUS_OF_REFUSAL: Final[Mapping[RefusalCode, str]] = {
+    "branch_not_found": "not_found",
+    "turn_not_found": "not_found",
+}
+"""Refusals that HTTP knows under another name. All others keep their code."""
+
+_RETRIED: Final = frozenset({"rate_limited", "queue_full", "unavailable"})
+
+
+class PlaceOfError(BaseModel):
+    """One thing wrong, and where: a path such as `body.text` or `nodes.greet.transitions[0].to`."""
+
+    place: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457). `code` is stable and for programs, `detail` is for people; figures follow as members."""
+
+    model_config = ConfigDict(extra="allow", title="Problem")
+
+    type: str = Field(description="`urn:playhead:problem:<code>`")
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[PlaceOfError] | None = Field(default=None, description="Where, when places can be named.")
+
+
+class Problem(Exception):
+    """Raised anywhere below a route: the request is answered with this error.
+
+    `figures` become top-level members of the answer; they may hold pydantic models.
+    """
+
+    def __init__(self, code: str, detail: str, **figures: object) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.figures = figures
+        self.headers: Mapping[str, str] = {}
+
+    def with_headers(self, headers: Mapping[str, str] | None) -> "Problem":
+        """The same problem, answered with these headers."""
+        self.headers = headers or {}
+        return self
+
+    def response(self) -> Response:
+        """The answer, ready to be sent."""
+        headers = dict(self.headers)
+        if self.code in _RETRIED:
+            headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        kind = KINDS[self.code]
+        return _response(kind.status, _members(kind, self.code, self.detail, self.figures), headers)
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """A refusal of the domain as an answer."""
+    return Problem(STATUS_OF_REFUSAL.get(refusal.code, refusal.code), refusal.detail, **refusal.figures)
+
+
+def not_found(what: str, name: str) -> Problem:
+    """The answer for an object that does not exist, or belongs to somebody else."""
+    return Problem("not_found", f"There is no {what} {name} in this organization.")
+
+
+def unavailable(service: str, detail: str, **figures: object) -> Problem:
+    """The answer while `store` or `temporal` cannot be reached."""
+    return Problem("unavailable", detail, service=service, **figures)
+
+
+def invalid(code: str, detail: str, errors: Iterable[tuple[str, str]], **figures: object) -> Problem:
+    """An answer that lists places and what is wrong with each."""
+    return Problem(code, detail, errors=[{"place": place, "message": said} for place, said in errors], **figures)
+
+
+def plain_problem(status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
+    """An answer for a status that no code of the table stands for."""
+    phrase = HTTPStatus(status).phrase
+    kind = Kind(status, phrase, detail, {})
+    return _response(status, _members(kind, phrase.lower().replace(" ", "_"), detail, {}), dict(headers or {}))
+
+
+async def answer_problem(request: Request, problem: Problem) -> Response:
+    """The exception handler for `Problem`."""
+    return problem.response()
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of the errors a route answers with, an example for each code."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for code in (*codes, "internal_error"):
+        kind = KINDS[code]
+        entry = described.setdefault(
+            kind.status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        entry["description"] = f"{entry['description']}, {code}" if entry["description"] else code
+        entry["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": _example(code)}
+    return described
+
+
+def _example(code: str) -> dict[str, object]:
+    kind = KINDS[code]
+    return _members(kind, code, kind.detail, kind.figures)
+
+
+def _members(kind: Kind, code: str, detail: str, figures: Mapping[str, object]) -> dict[str, object]:
+    about = {"type": f"urn:playhead:problem:{code}", "title": kind.title, "status": kind.status}
+    return {**about, "detail": detail, "code": code, **figures}
+
+
+def _response(status: int, members: Mapping[str, object], headers: dict[str, str]) -> Response:
+    return Response(to_json(members), status_code=status, headers=headers, media_type=MEDIA_TYPE)

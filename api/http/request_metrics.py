@@ -1,0 +1,109 @@
+"""What operators see of the API: a log line and a measurement for each request, and the counters of turns."""
+
+from time import perf_counter
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.problems import Problem
+from domain.turns.turn import TurnStatus
+
+QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Routes that machines call all the time: logged at debug level only."""
+UNKNOWN_ROUTE: Final = "unknown"
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+log = structlog.get_logger("api.requests")
+
+
+class Metrics:
+    """The counters of one application, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "playhead_http_requests",
+            "Requests answered, by method, route template and status.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "playhead_http_request_seconds",
+            "Time from a request to the end of its answer, in seconds; the waits for replies included.",
+            ("method", "route"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._turns = Counter(
+            "playhead_turns", "Turns answered to this API's callers, by status.", ("status",), registry=self.registry
+        )
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def count_turn(self, status: TurnStatus) -> None:
+        """Count one turn whose end was told to a caller."""
+        self._turns.labels(status).inc()
+
+
+class Observing:
+    """ASGI middleware around every request: measures it, logs it, and answers 500 to what nobody expected."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        status = 0
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception:
+            log.exception("a request failed unexpectedly", route=_route_of(scope), **_subjects_of(scope))
+            if status:
+                raise
+            problem = Problem(
+                "internal_error", "The request failed for a reason that is no fault of yours. It was logged."
+            )
+            await problem.response()(scope, receive, send_noted)
+        finally:
+            self._note(scope, status, perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route_of(scope)
+        self._metrics.count_request(scope["method"], route, status, seconds)
+        write = log.debug if route in QUIET else log.warning if status >= 500 else log.info
+        write(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            **_subjects_of(scope),
+        )
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's template: never the address itself, which would make a label for every id."""
+    return getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+
+
+def _subjects_of(scope: Scope) -> dict[str, str]:
+    """The organization and the session a request is about, as far as it got; never texts or secrets."""
+    subjects: dict[str, str] = scope.get("subjects", {})
+    session_id = scope.get("path_params", {}).get("session_id")
+    return {**subjects, "session": session_id} if session_id else subjects

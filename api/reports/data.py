@@ -1,0 +1,97 @@
+"""Everything about a suite, gathered from the store: its runs, their verdicts, and what was said in them."""
+
+from typing import Final
+
+from api.http.problems import not_found
+from api.schemas.responses import Turn
+from api.schemas.suites import BaselineReport, Bounds, Criterion, Finding, RunReport, ScenarioChange, SuiteReport
+from api.suites.rendering import SuiteAnswers
+from domain.suites.statistics import Compared, Tried, compare
+from domain.suites.verdicts import Verdict
+from store.sessions.sessions import SessionStore
+from store.suites import StoredRun, StoredSuite, SuiteStanding, SuiteStore
+
+MOST_TURNS: Final = 200
+"""Turns of one conversation in a report, the newest."""
+
+
+class SuiteReports:
+    """Gathers reports. They tell what was recorded: of runs under way, what was settled so far."""
+
+    def __init__(self, suites: SuiteStore, sessions: SessionStore, answers: SuiteAnswers) -> None:
+        self._suites = suites
+        self._sessions = sessions
+        self._answers = answers
+
+    async def report(self, suite: StoredSuite, *, transcripts: bool = True, baseline: str | None = None) -> SuiteReport:
+        """The report of a suite. `baseline` is the id of an earlier one to compare with.
+
+        Raises Problem("not_found") when there is no such suite.
+        """
+        standing = await self._suites.standing(suite.id)
+        runs = [await self._run(suite, run, transcripts) for run in await self._suites.runs(suite.id)]
+        return SuiteReport(
+            suite=self._answers.suite(suite, standing),
+            runs=tuple(runs),
+            baseline=await self._compared(suite, standing, baseline) if baseline is not None else None,
+        )
+
+    async def _run(self, suite: StoredSuite, run: StoredRun, transcripts: bool) -> RunReport:
+        session = await self._sessions.find(suite.organization_id, run.session_id)
+        head = session.head if session else None
+        turns: tuple[Turn, ...] = ()
+        if transcripts and head is not None and head.head_turn_id is not None:
+            found = await self._sessions.turns(run.session_id, leaf_turn_id=head.head_turn_id, limit=MOST_TURNS)
+            turns = tuple(Turn.model_validate(turn) for turn in found)
+        verdict = run.verdict or Verdict(outcome="inconclusive")
+        ended = run.ended_at - run.started_at if run.ended_at else None
+        return RunReport(
+            scenario=run.run.scenario,
+            repeat=run.run.repeat,
+            seed=suite.suite.seed_of(run.run.scenario, run.run.repeat),
+            session_id=run.session_id,
+            outcome=run.verdict.outcome if run.verdict else None,
+            criteria=tuple(Criterion.model_validate(each) for each in verdict.criteria),
+            findings=tuple(Finding.model_validate(each) for each in verdict.findings),
+            cut_short=verdict.cut_short,
+            error=run.error,
+            completion_reason=head.completion_reason if head else None,
+            turn_count=run.turns,
+            cost=run.cost.total,
+            unpriced_models=run.cost.unpriced_models,
+            started_at=run.started_at,
+            seconds=round(ended.total_seconds(), 3) if ended else None,
+            turns_before=turns[0].index if turns else 0,
+            turns=turns,
+        )
+
+    async def _compared(self, suite: StoredSuite, now: SuiteStanding, baseline: str) -> BaselineReport:
+        earlier = await self._suites.find(suite.organization_id, baseline)
+        if earlier is None:
+            raise not_found("suite", baseline)
+        found = compare(_tried(await self._suites.standing(earlier.id)), _tried(now))
+        return BaselineReport(
+            suite_id=earlier.id,
+            suite_name=earlier.suite.name,
+            overall=_change(found.overall),
+            scenarios=tuple(map(_change, found.scenarios)),
+        )
+
+
+def _tried(standing: SuiteStanding) -> dict[str, Tried]:
+    return {
+        scenario: Tried(passed=tally.passed, failed=tally.failed, inconclusive=tally.inconclusive)
+        for scenario, tally in standing.tallies.items()
+    }
+
+
+def _change(compared: Compared) -> ScenarioChange:
+    interval = compared.interval
+    return ScenarioChange(
+        scenario=compared.scenario,
+        change=compared.change,
+        rate_before=compared.before.rate if compared.before else None,
+        rate_now=compared.now.rate if compared.now else None,
+        difference=compared.difference,
+        interval=Bounds(low=interval.low, high=interval.high) if interval else None,
+    )

@@ -1,0 +1,171 @@
+"""The routes of agents: store a new version, list them, look at one."""
+
+import asyncio
+from collections.abc import Callable
+from email.message import Message
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from api.http.problems import Problem, invalid, not_found
+from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
+from api.routes.dependencies import Cursor, In, Limit, Organization, accepting_commands
+from api.schemas import examples
+from api.schemas.agent_files import Written, read_agent, read_export
+from api.schemas.requests import Phrase
+from api.schemas.responses import Agent, PageOf
+from domain.agents.definition import AgentDefinition, InvalidAgent, warnings_for
+from store.agents import StoredAgent
+
+router = APIRouter(prefix="/v1/agents", tags=["agents"])
+
+Agreed = tuple[AgentDefinition, tuple[str, ...]]
+"""A definition, and what deserves a look in it."""
+Reader = Callable[[bytes, Written], Agreed]
+
+MEDIA_TYPES: Final[dict[str, Written]] = {
+    "application/json": "json",
+    "application/yaml": "yaml",
+    "application/x-yaml": "yaml",
+    "text/yaml": "yaml",
+}
+_DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "The definition, or an export with `format=dograh`, as JSON or YAML.",
+        "content": {
+            "application/json": {"schema": _DEFINITION_SCHEMA, "example": examples.DEFINITION},
+            "application/yaml": {"schema": {"type": "string"}, "example": examples.DEFINITION_YAML},
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Agent,
+    dependencies=[accepting_commands],
+    openapi_extra=_BODY,
+    responses=described(
+        *(
+            "invalid_agent",
+            "invalid_request",
+            "unauthenticated",
+            "too_large",
+            "unsupported_media_type",
+            "validation_error",
+            "unavailable",
+        ),
+        status=201,
+        says="The new version",
+        example=examples.AGENT,
+        also={200: {"model": Agent, "description": "The latest version, which is equal to what was sent."}},
+    ),
+)
+async def push_agent(
+    *,
+    request: Request,
+    organization: Organization,
+    within: In,
+    format: Annotated[Literal["playhead", "dograh"], Query(description="What the body is.")] = "playhead",
+    name: Annotated[Phrase | None, Query(description="The agent's name: an export has none of its own.")] = None,
+) -> Response:
+    """Store a new version of the agent of that name; a definition equal to the latest one adds none.
+
+    With `format=dograh` the body is a workflow export of that product, and `name` is required. What an export says
+    that has no place in a text chat is named in `warnings`.
+    """
+    definition, warnings = await _agent_in(request, _reader(format, name))
+    latest = await within.agents.find(organization, definition.name)
+    if latest is not None and latest.name == definition.name and latest.definition == definition:
+        return _answer(latest)
+    added = await within.agents.add_version(organization, definition, warnings)
+    return _answer(added, status=201)
+
+
+@router.get(
+    "",
+    response_model=PageOf[Agent],
+    responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.AGENT)),
+)
+async def list_agents(organization: Organization, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """The latest version of every agent, the newest agent first."""
+    with cursor_from_outside():
+        page = await within.agents.list(organization, limit, cursor)
+    return page_answer(Agent, page.items, page.next_cursor)
+
+
+@router.get("/{agent_id}", response_model=Agent, responses=described("not_found", *READ_ERRORS, example=examples.AGENT))
+async def get_agent(
+    agent_id: Annotated[str, Path(description="The agent's id or name.")], organization: Organization, within: In
+) -> Response:
+    """The latest version of an agent."""
+    agent = await within.agents.find(organization, agent_id)
+    if agent is None:
+        raise not_found("agent", agent_id)
+    return _answer(agent)
+
+
+@router.get(
+    "/{agent_id}/versions/{version}",
+    response_model=Agent,
+    responses=described("not_found", *READ_ERRORS, example=examples.AGENT),
+)
+async def get_agent_version(
+    agent_id: Annotated[str, Path(description="The agent's id or name.")],
+    version: Annotated[int, Path(ge=1)],
+    organization: Organization,
+    within: In,
+) -> Response:
+    """One version of an agent."""
+    agent = await within.agents.find(organization, agent_id, version)
+    if agent is None:
+        raise not_found("agent", f"{agent_id}, version {version}")
+    return _answer(agent)
+
+
+def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
+    """How the body is read. A definition names itself; an export is named by the caller."""
+    if form == "dograh" and name is not None:
+        return partial(_read_export, name=name)
+    if form == "playhead" and name is None:
+        return _read_agent
+    says = "is required with format=dograh" if form == "dograh" else "goes with format=dograh only"
+    detail = f"The name in the query {says}: an export has none of its own, and a definition has one."
+    raise invalid("invalid_request", detail, [("query.name", says)])
+
+
+def _read_agent(text: bytes, written: Written) -> Agreed:
+    definition = read_agent(text, written)
+    return definition, warnings_for(definition)
+
+
+def _read_export(text: bytes, written: Written, name: str) -> Agreed:
+    imported = read_export(text, written, name)
+    return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
+
+
+async def _agent_in(request: Request, read: Reader) -> Agreed:
+    """The agent in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    written = MEDIA_TYPES.get(header.get_content_type())
+    if written is None:
+        accepted = ", ".join(MEDIA_TYPES)
+        raise Problem("unsupported_media_type", f"Send the definition with a Content-Type of {accepted}.")
+    try:
+        return await asyncio.to_thread(read, await request.body(), written)
+    except InvalidAgent as error:
+        faults = error.faults
+        count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+        detail = f"The agent definition has {count}: {faults[0].place}: {faults[0].message}. Nothing was stored."
+        raise invalid("invalid_agent", detail, [(fault.place, fault.message) for fault in faults]) from error
+
+
+def _answer(agent: StoredAgent, status: int = 200) -> Response:
+    location = f"/v1/agents/{agent.id}/versions/{agent.version}" if status == 201 else None
+    return json_answer(Agent.model_validate(agent), status=status, location=location)

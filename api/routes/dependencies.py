@@ -1,0 +1,185 @@
+"""What the routes work with: put together once for each application, and handed to each request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from temporalio.client import Client
+
+from api.http.auth import Doorkeeper
+from api.http.request_metrics import Metrics
+from api.http.sse import Begun, EventStream
+from api.openai.service import Conversing
+from api.reports.data import SuiteReports
+from api.sessions.commands import Moves
+from api.sessions.comparison import Comparing
+from api.sessions.creation import Opening
+from api.sessions.erasure import Erasing
+from api.sessions.forks import Forking
+from api.sessions.messages import Messages
+from api.sessions.reader import Timelines
+from api.sessions.rendering import SessionAnswers
+from api.sessions.spending_limits import Budgets
+from api.sessions.transcripts import Transcripts
+from api.settings import ApiSettings
+from api.streams.message_stream import MessageStreams
+from api.streams.session_stream import Watching
+from api.suites.rendering import SuiteAnswers
+from api.suites.service import Suites
+from api.temporal.availability import Availability
+from api.temporal.deletion import Forgetting
+from api.temporal.session_client import Conversations
+from store.agents import AgentStore
+from store.api_keys import KeyStore
+from store.billing.ledger import LedgerStore
+from store.database.connection import Database
+from store.organizations import OrganizationStore
+from store.recorded_sessions import Histories
+from store.sessions.erasure import ErasureStore
+from store.sessions.event_log import EventLog
+from store.sessions.forks import ForkStore
+from store.sessions.sessions import SessionStore, StoredSession
+from store.suites import SuiteStore
+from streaming.hub import LiveHub
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the routes of one application."""
+
+    agents: AgentStore
+    answers: SessionAnswers
+    availability: Availability
+    budgets: Budgets
+    comparing: Comparing
+    conversations: Conversations
+    conversing: Conversing
+    doorkeeper: Doorkeeper
+    erasing: Erasing
+    ledger: LedgerStore
+    message_streams: MessageStreams
+    messages: Messages
+    metrics: Metrics
+    moves: Moves
+    forking: Forking
+    opening: Opening
+    sessions: SessionStore
+    slow_client_seconds: float
+    suite_answers: SuiteAnswers
+    suite_reports: SuiteReports
+    suite_store: SuiteStore
+    suites: Suites
+    timelines: Timelines
+    transcripts: Transcripts
+    watching: Watching
+
+    def stream_of(self, events: Begun) -> EventStream:
+        """An answer that sends events as they come."""
+        return EventStream(events, patience=self.slow_client_seconds)
+
+
+def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
+    """The composition of the API. What the hub is told is sent to those who watch."""
+    agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
+    metrics = Metrics()
+    availability = Availability(client, database)
+    conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
+    timelines = Timelines(conversations, sessions, agents, availability)
+    budgets = Budgets(OrganizationStore(database))
+    opening = Opening(
+        conversations,
+        timelines,
+        sessions,
+        agents,
+        forks=ForkStore(database),
+        budgets=budgets,
+        model=settings.model,
+        timing=settings.timing,
+        webhook_url=settings.webhook_url,
+    )
+    answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    messages = Messages(conversations, timelines, sessions, budgets, metrics)
+    log, heartbeat = EventLog(database), settings.sse_keepalive
+    message_streams = MessageStreams(hub, log, messages, timelines, heartbeat_seconds=heartbeat)
+    suite_store = SuiteStore(database)
+    suite_answers = SuiteAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    suites = Suites(
+        client,
+        suite_store,
+        agents,
+        budgets,
+        Histories(sessions),
+        task_queue=settings.task_queue,
+        model=settings.model,
+        timing=settings.timing,
+        wait_seconds=settings.request_timeout,
+    )
+    return Services(
+        agents=agents,
+        answers=answers,
+        availability=availability,
+        budgets=budgets,
+        comparing=Comparing(timelines, sessions),
+        conversations=conversations,
+        conversing=Conversing(messages, message_streams, opening, timelines, agents),
+        doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
+        erasing=Erasing(Forgetting(client), ErasureStore(database), sessions, timelines),
+        ledger=ledger,
+        message_streams=message_streams,
+        messages=messages,
+        metrics=metrics,
+        moves=Moves(conversations, timelines),
+        forking=Forking(opening, timelines, sessions, agents),
+        opening=opening,
+        sessions=sessions,
+        slow_client_seconds=settings.sse_write_timeout,
+        suite_answers=suite_answers,
+        suite_reports=SuiteReports(suite_store, sessions, suite_answers),
+        suite_store=suite_store,
+        suites=suites,
+        timelines=timelines,
+        transcripts=Transcripts(timelines, sessions),
+        watching=Watching(hub, log, timelines, answers, heartbeat_seconds=heartbeat),
+    )
+
+
+def note_subject(request: Request, what: str, name: str) -> None:
+    """Write down what a request is about, for its log line."""
+    subjects: dict[str, str] = request.scope.setdefault("subjects", {})
+    subjects[what] = name
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+# These call each other plainly: a dependency of a dependency costs the framework as much as the rest of a message.
+async def _caller(request: Request) -> str:
+    organization_id = await (await _services(request)).doorkeeper.organization_of(request)
+    note_subject(request, "organization", organization_id)
+    return organization_id
+
+
+async def _own_session(request: Request, session_id: str) -> StoredSession:
+    organization_id = await _caller(request)
+    return await (await _services(request)).timelines.session(organization_id, session_id)
+
+
+async def _require_available(request: Request) -> None:
+    refusal = (await _services(request)).availability.refusal()
+    if refusal is not None:
+        raise refusal
+
+
+In = Annotated[Services, Depends(_services)]
+"""The services of the application."""
+Organization = Annotated[str, Depends(_caller)]
+"""The organization of the caller; without one the request goes no further."""
+OwnSession = Annotated[StoredSession, Depends(_own_session)]
+"""The session in the address, which must be the caller's."""
+Limit = Annotated[int, Query(ge=1, le=200, description="Items of a page.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
+
+accepting_commands = Depends(_require_available)
+"""For routes that change something: refused at once while the store or Temporal is down."""

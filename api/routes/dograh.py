@@ -1,0 +1,138 @@
+"""The routes of dograh's text chat: the same sessions as under `/v1`, by their integer numbers."""
+
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.dograh import errors, examples, schemas
+from api.dograh.runs import run_of
+from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
+from api.dograh.text_sessions import text_session
+from api.http.responses import json_answer
+from api.routes.dependencies import In, Organization, Services, accepting_commands, note_subject
+from api.schemas.requests import AgentVersion, NewSession
+from domain.agents.definition import AgentDefinition
+from domain.sessions.commands import EndSession, Rewind, SendMessage
+from domain.sessions.views import TimelineView
+from store.sessions.sessions import StoredSession
+
+router = APIRouter(
+    prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.CompatibleRoute
+)
+
+SESSIONS = "/text-chat/sessions"
+WorkflowNumber = Annotated[int, Path(description="`workflow_id` of the agent.")]
+RunNumber = Annotated[int, Path(description="`workflow_run_id` of the session.")]
+
+
+async def _own_session(
+    request: Request, workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: In
+) -> StoredSession:
+    session = await within.timelines.numbered(organization, run_id)
+    if session is None or session.agent_number != workflow_id:
+        raise HTTPException(404, errors.SESSION_NOT_FOUND)
+    note_subject(request, "session", session.id)
+    return session
+
+
+OwnSession = Annotated[StoredSession, Depends(_own_session)]
+
+
+@router.post(
+    SESSIONS,
+    response_model=schemas.TextSession,
+    dependencies=[accepting_commands],
+    responses=errors.described(examples.TEXT_SESSION),
+)
+async def create_text_session(
+    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, within: In
+) -> Response:
+    """Open a text chat with the latest version of an agent, and answer when the agent has greeted."""
+    agent = await within.agents.numbered(organization, workflow_id)
+    if agent is None:
+        raise HTTPException(404, f"Workflow with ID {workflow_id} not found")
+    wanted = NewSession(
+        agent=AgentVersion(id=agent.id),
+        name=body.name or None,
+        initial_context=body.initial_context or {},
+        annotations=body.annotations,
+    )
+    session, snapshot = await within.opening.open(organization, wanted)
+    note_subject(request, "session", session.id)
+    if snapshot.newest_status == "failed":
+        raise HTTPException(500, errors.FAILED)
+    return await _answer(session, within)
+
+
+@router.get(
+    f"{SESSIONS}/{{run_id}}",
+    response_model=schemas.TextSession,
+    responses=errors.described(examples.TEXT_SESSION),
+)
+async def get_text_session(session: OwnSession, within: In) -> Response:
+    """A text chat with its whole conversation."""
+    return await _answer(session, within)
+
+
+@router.post(
+    f"{SESSIONS}/{{run_id}}/messages",
+    response_model=schemas.TextSession,
+    dependencies=[accepting_commands],
+    responses=errors.described(examples.TEXT_SESSION),
+)
+async def send_text_message(session: OwnSession, body: MessageBody, within: In) -> Response:
+    """Say something, and answer when the agent has replied. Every call is a new message."""
+    message_id = f"msg_{uuid4().hex}"
+    command = SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
+    await within.messages.answer(session, command)
+    return await _answer(session, within)
+
+
+@router.post(
+    f"{SESSIONS}/{{run_id}}/rewind",
+    response_model=schemas.TextSession,
+    dependencies=[accepting_commands],
+    responses=errors.described(examples.TEXT_SESSION),
+)
+async def rewind_text_session(session: OwnSession, body: RewindBody, within: In) -> Response:
+    """Rewind to a turn; the next message gives up what came after it."""
+    command = Rewind(turn_id=body.cursor_turn_id, expected_revision=body.expected_revision)
+    await within.moves.rewind(session, command)
+    return await _answer(session, within)
+
+
+@router.post(
+    f"{SESSIONS}/{{run_id}}/end",
+    response_model=schemas.TextSession,
+    dependencies=[accepting_commands],
+    responses=errors.described(examples.TEXT_SESSION),
+)
+async def end_text_session(session: OwnSession, within: In, body: EndBody | None = None) -> Response:
+    """End a text chat. Ending it again changes nothing."""
+    expected = body.expected_revision if body else None
+    await within.moves.end(session, EndSession(expected_revision=expected))
+    return await _answer(session, within)
+
+
+@router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.described(examples.RUN))
+async def get_run(workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: In) -> Response:
+    """A text chat as a run: what it used and cost, and its log."""
+    session = await within.timelines.numbered(organization, run_id)
+    if session is None or session.agent_number != workflow_id:
+        raise HTTPException(404, errors.RUN_NOT_FOUND)
+    view, agent = await _seen(session, within)
+    return json_answer(run_of(session, view, agent))
+
+
+async def _answer(session: StoredSession, within: Services) -> Response:
+    view, agent = await _seen(session, within)
+    return json_answer(text_session(session, view, agent))
+
+
+async def _seen(session: StoredSession, within: Services) -> tuple[TimelineView, AgentDefinition]:
+    """The session with all its turns, and the version of the agent that it is pinned to."""
+    agent = await within.agents.definition(session.agent_id, session.agent_version)
+    return await within.timelines.whole(session), agent

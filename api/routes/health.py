@@ -1,0 +1,59 @@
+"""The routes for machines that watch: alive, ready, and the figures."""
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ConfigDict
+from starlette.responses import Response
+
+from api.http.problems import documented
+from api.http.responses import json_answer
+from api.routes.dependencies import In
+from api.schemas.responses import Representation
+
+router = APIRouter(tags=["health"])
+
+_METRICS_EXAMPLE = 'playhead_http_requests_total{method="GET",route="/v1/sessions",status="200"} 3.0\n'
+
+
+class Health(Representation):
+    """That the process is alive, or that it is ready."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+    status: str
+
+
+@router.get(
+    "/healthz", response_model=Health, responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}}
+)
+async def alive() -> Response:
+    """The process is alive. Says nothing about the services behind it."""
+    return json_answer(Health(status="ok"))
+
+
+@router.get(
+    "/readyz",
+    response_model=Health,
+    responses={
+        200: {"content": {"application/json": {"example": {"status": "ready"}}}},
+        **documented("unavailable"),
+    },
+)
+async def ready(within: In) -> Response:
+    """Temporal and the store could be reached a second ago, so commands are taken."""
+    refusal = within.availability.refusal()
+    if refusal is not None:
+        raise refusal
+    return json_answer(Health(status="ready"))
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE}}, "description": "Prometheus text format"}
+    },
+)
+async def metrics(within: In) -> Response:
+    """Requests by route, method and status, how long they took, and turns by status."""
+    return Response(generate_latest(within.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,123 @@
+"""The routes of OpenAI's chat protocol: chat completions, and agents as models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from api.http.responses import json_answer
+from api.openai import examples
+from api.openai.errors import SESSION_HEADER, ChatRefused, ChatRoute, described
+from api.openai.responses import completion_of, model_of
+from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
+from api.routes.dependencies import In, Organization, accepting_commands, note_subject
+from api.schemas.requests import IdempotencyKey
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=ChatRoute)
+
+READ_ERRORS = ("unauthenticated", "validation_error", "internal_error", "unavailable")
+SessionId = Annotated[str | None, Header(max_length=200, description="The session; the same as `metadata.session_id`.")]
+
+
+@router.post(
+    "/chat/completions",
+    response_model=ChatCompletion,
+    dependencies=[accepting_commands],
+    responses={
+        200: {
+            "description": "The reply",
+            "headers": {"X-Session-Id": {"description": "The session.", "schema": {"type": "string"}}},
+            "content": {
+                "application/json": {"example": examples.COMPLETION},
+                "text/event-stream": {"example": f"data: {to_json(examples.CHUNK).decode()}\n\ndata: [DONE]\n\n"},
+            },
+        },
+        **described(
+            "invalid_request",
+            "quota_exceeded",
+            "not_found",
+            "revision_conflict",
+            "turn_in_progress",
+            "idempotency_mismatch",
+            "superseded",
+            "session_ended",
+            "too_large",
+            "rate_limited",
+            "model_failed",
+            "wait_timeout",
+            *READ_ERRORS,
+        ),
+    },
+)
+async def create_completion(
+    *,
+    request: Request,
+    body: ChatRequest,
+    organization: Organization,
+    within: In,
+    x_session_id: SessionId = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Say the last user message to an agent, and answer with its reply.
+
+    Without a session a new one is opened. The session remembers the conversation: earlier messages may be left out,
+    and if they are sent they must be what was said. The same `Idempotency-Key` gives the same reply and says nothing
+    twice.
+    """
+    ask = await within.conversing.prepare(
+        organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
+    )
+    note_subject(request, "session", ask.session.id)
+    if body.stream:
+        answer: Response = within.stream_of(await within.conversing.spoken(ask, tells_usage=body.tells_usage))
+    else:
+        answer = json_answer(completion_of(ask.session, await within.conversing.reply(ask)))
+    answer.headers[SESSION_HEADER] = ask.session.id
+    return answer
+
+
+@router.get(
+    "/models",
+    response_model=ModelList,
+    responses={
+        200: {"content": {"application/json": {"example": {"object": "list", "data": [examples.MODEL]}}}},
+        **described(*READ_ERRORS),
+    },
+)
+async def list_models(organization: Organization, within: In) -> Response:
+    """Every agent of the organization as a model, the newest first."""
+    models: list[Model] = []
+    cursor: str | None = None
+    while True:
+        page = await within.agents.list(organization, 200, cursor)
+        models += map(model_of, page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return json_answer(ModelList(data=models))
+
+
+@router.get(
+    "/models/{model:path}",
+    response_model=Model,
+    responses={
+        200: {"content": {"application/json": {"example": examples.MODEL}}},
+        **described("not_found", *READ_ERRORS),
+    },
+)
+async def get_model(
+    model: Annotated[str, Path(max_length=300, description="An agent's name or id, and `@version` if one is meant.")],
+    organization: Organization,
+    within: In,
+) -> Response:
+    """One agent as a model."""
+    agent, _ = await within.conversing.agent(organization, model)
+    return json_answer(model_of(agent))
+
+
+def _session_id(body: ChatRequest, header: str | None) -> str | None:
+    named = (body.metadata or {}).get("session_id")
+    if named and header and named != header:
+        message = "The header X-Session-Id and metadata.session_id name different sessions."
+        raise ChatRefused(400, "invalid_request", message, "metadata.session_id")
+    return named or header or None

@@ -1,0 +1,184 @@
+"""The routes of suites: start one, see how far it is, pause, resume or cancel it, and read its report."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from email.message import Message
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api.http.problems import Problem, not_found
+from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
+from api.reports.junit import junit_of
+from api.reports.suite_page import page_of_report
+from api.routes.agents import MEDIA_TYPES
+from api.routes.dependencies import Cursor, In, Limit, Organization, accepting_commands, note_subject
+from api.schemas import suite_examples as examples
+from api.schemas.examples import page_of
+from api.schemas.requests import IdempotencyKey
+from api.schemas.responses import PageOf
+from api.schemas.suite_files import Changes, read_suite
+from api.schemas.suites import Suite, SuiteReport, SuiteSummary
+from api.suites.service import Command, invalid_suite
+from domain.agents.validation_errors import InvalidDefinition
+from domain.suites import scenario as written
+from domain.suites.scenario import LARGEST_SEED
+from store.suites import StoredSuite
+
+router = APIRouter(prefix="/v1/suites", tags=["suites"])
+
+Format = Literal["json", "junit", "html"]
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "The suite, as JSON or YAML.",
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/SuiteDefinition"},
+                "example": examples.DEFINITION,
+            },
+            "application/yaml": {"schema": {"type": "string"}, "example": examples.DEFINITION_YAML},
+        },
+    }
+}
+_STEERING_ERRORS: Final = ("not_found", "unauthenticated", "validation_error", "unavailable", "wait_timeout")
+_TYPES: Final[Mapping[Format, str]] = {"junit": "application/xml", "html": "text/html; charset=utf-8"}
+
+
+async def _own_suite(suite_id: str, organization: Organization, within: In) -> StoredSuite:
+    suite = await within.suite_store.find(organization, suite_id)
+    if suite is None:
+        raise not_found("suite", suite_id)
+    return suite
+
+
+async def _changes(
+    *,
+    repeats: Annotated[int | None, Query(ge=1, le=1_000, description="Of every scenario.")] = None,
+    concurrency: Annotated[int | None, Query(ge=1, le=500)] = None,
+    budget_usd: Annotated[Decimal | None, Query(gt=0, le=1_000_000)] = None,
+    seed: Annotated[int | None, Query(ge=0, le=LARGEST_SEED)] = None,
+    min_pass_rate: Annotated[float | None, Query(ge=0, le=1)] = None,
+    tag: Annotated[list[str] | None, Query(max_length=20, description="Only scenarios with one of these.")] = None,
+) -> Changes:
+    return Changes(
+        repeats=repeats,
+        concurrency=concurrency,
+        budget_usd=budget_usd,
+        seed=seed,
+        min_pass_rate=min_pass_rate,
+        tags=tuple(tag or ()),
+    )
+
+
+OwnSuite = Annotated[StoredSuite, Depends(_own_suite)]
+"""The suite in the address, which must be the caller's."""
+WantedChanges = Annotated[Changes, Depends(_changes)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Suite,
+    dependencies=[accepting_commands],
+    openapi_extra=_BODY,
+    responses=described(
+        *("invalid_suite", "not_found", "unauthenticated", "quota_exceeded", "too_large", "unsupported_media_type"),
+        *("validation_error", "unavailable"),
+        status=201,
+        says="The suite, which has started",
+        example={**examples.SUITE, "status": "running", "outcome": None},
+    ),
+)
+async def start_suite(
+    request: Request,
+    organization: Organization,
+    within: In,
+    changes: WantedChanges,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Start a suite of simulated callers. The query changes what the suite says.
+
+    It goes on by itself, whoever started it. The same `Idempotency-Key` again answers with the suite that the first
+    call started.
+    """
+    suite = await _suite_in(request, changes)
+    stored = await within.suites.start(organization, suite, idempotency_key)
+    note_subject(request, "suite", stored.id)
+    answer = within.suite_answers.suite(stored, await within.suite_store.standing(stored.id))
+    return json_answer(answer, status=201, location=f"/v1/suites/{stored.id}")
+
+
+@router.get(
+    "",
+    response_model=PageOf[SuiteSummary],
+    responses=described("invalid_request", *READ_ERRORS, example=page_of(examples.SUITE_SUMMARY)),
+)
+async def list_suites(organization: Organization, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """Suites of the organization, newest first."""
+    with cursor_from_outside():
+        page = await within.suite_store.list(organization, limit=limit, cursor=cursor)
+    shown = (within.suite_answers.summary(suite).model_dump_json().encode() for suite in page.items)
+    return rendered_page(shown, page.next_cursor)
+
+
+@router.get("/{suite_id}", response_model=Suite, responses=described("not_found", *READ_ERRORS, example=examples.SUITE))
+async def get_suite(suite: OwnSuite, within: In) -> Response:
+    """How far a suite is. Results are there as soon as each run has its verdict."""
+    return json_answer(within.suite_answers.suite(suite, await within.suite_store.standing(suite.id)))
+
+
+@router.get(
+    "/{suite_id}/report",
+    response_model=SuiteReport,
+    responses=described(
+        "not_found",
+        *READ_ERRORS,
+        example=examples.SUITE_REPORT,
+        says="With format=junit it is XML, with format=html a page that needs no other host.",
+    ),
+)
+async def get_report(
+    suite: OwnSuite,
+    within: In,
+    format: Format = "json",
+    transcripts: Annotated[bool, Query(description="False: without what was said.")] = True,
+    baseline: Annotated[str | None, Query(max_length=200, description="An earlier suite to compare with.")] = None,
+) -> Response:
+    """Every conversation with its verdict, also while the suite is under way."""
+    report = await within.suite_reports.report(suite, transcripts=transcripts, baseline=baseline)
+    if format == "json":
+        return json_answer(report)
+    write = junit_of if format == "junit" else page_of_report
+    return Response(await run_in_threadpool(write, report), media_type=_TYPES[format])
+
+
+@router.post(
+    "/{suite_id}/{command}",
+    response_model=Suite,
+    dependencies=[accepting_commands],
+    responses=described(*_STEERING_ERRORS, "suite_ended", example={**examples.SUITE, "status": "paused"}),
+)
+async def steer_suite(suite: OwnSuite, command: Command, within: In) -> Response:
+    """`pause`: start no more conversations, those under way go on. `resume`: start them again. `cancel`: start no
+    more, and end those under way; what they spent is billed as ever."""
+    await within.suites.tell(suite, command)
+    now = await within.suite_store.find(suite.organization_id, suite.id) or suite
+    return json_answer(within.suite_answers.suite(now, await within.suite_store.standing(suite.id)))
+
+
+async def _suite_in(request: Request, changes: Changes) -> written.Suite:
+    """The suite in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    kind = MEDIA_TYPES.get(header.get_content_type())
+    if kind is None:
+        accepted = ", ".join(MEDIA_TYPES)
+        raise Problem("unsupported_media_type", f"Send the suite with a Content-Type of {accepted}.")
+    try:
+        return await run_in_threadpool(read_suite, await request.body(), kind, changes)
+    except InvalidDefinition as error:
+        raise invalid_suite(error.faults) from error

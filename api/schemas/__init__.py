@@ -1,0 +1,1 @@
+"""Request bodies, response models and their examples, as the OpenAPI document shows them."""

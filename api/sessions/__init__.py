@@ -1,0 +1,1 @@
+"""Services behind the session routes: creation, commands, reads, forks and erasure."""

@@ -1,0 +1,51 @@
+"""Paths through a session's tree, however long: the newest turns as the live view has them, all others from the store.
+
+What a session did in its last seconds may not be recorded yet, and what lies further back is in no view.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from domain.sessions.views import TimelineView
+from domain.turns.turn import Turn
+from store.sessions.sessions import SessionStore
+
+PAGE: Final = 200
+"""Turns that are in memory at once while a path is read."""
+
+
+class Paths:
+    """The paths of one session, as of one view of it."""
+
+    def __init__(self, session_id: str, view: TimelineView, sessions: SessionStore) -> None:
+        self._session_id = session_id
+        self._sessions = sessions
+        seen = (view.turns, view.future, *(branch.turns for branch in view.discarded_branches))
+        self._seen = {turn.id: turn for turns in seen for turn in turns}
+
+    async def ids(self, leaf_turn_id: str | None) -> list[str]:
+        """The ids of the turns that lead to a leaf, from the root on."""
+        newest_first: list[str] = []
+        turn_id = leaf_turn_id
+        while turn_id is not None and turn_id in self._seen:
+            newest_first.append(turn_id)
+            turn_id = self._seen[turn_id].parent_id
+        recorded = await self._sessions.path(self._session_id, turn_id) if turn_id is not None else []
+        return [*recorded, *reversed(newest_first)]
+
+    async def turns(self, ids: Sequence[str]) -> list[Turn]:
+        """The turns of a stretch of a path, whose ids follow each other there."""
+        found: list[Turn] = []
+        for is_seen, group in groupby(ids, key=self._seen.__contains__):
+            stretch = list(group)
+            if is_seen:
+                found += [self._seen[turn_id] for turn_id in stretch]
+            else:
+                found += await self._sessions.turns(self._session_id, leaf_turn_id=stretch[-1], limit=len(stretch))
+        return found
+
+    async def pages(self, ids: Sequence[str]) -> AsyncIterator[list[Turn]]:
+        """The turns of a path, page after page: reading it costs as much memory as a page, however long it is."""
+        for start in range(0, len(ids), PAGE):
+            yield await self.turns(ids[start : start + PAGE])

@@ -1,0 +1,87 @@
+"""Commands that move a session without saying anything: rewinding, cancelling, restoring and ending."""
+
+from typing import Literal, NoReturn
+
+from api.http.problems import Problem
+from api.sessions.reader import Timelines
+from api.sessions.snapshots import Snapshot
+from api.temporal.errors import SessionClosed, WaitEnded
+from api.temporal.session_client import Conversations
+from domain.sessions.caller_config import SetSimulator
+from domain.sessions.commands import CancelTurn, Decide, EndSession, RestoreBranch, Rewind
+from store.sessions.sessions import StoredSession
+
+
+class Moves:
+    """Moves as the API answers them: with the session afterwards."""
+
+    def __init__(self, conversations: Conversations, timelines: Timelines) -> None:
+        self._conversations = conversations
+        self._timelines = timelines
+
+    async def rewind(self, session: StoredSession, command: Rewind) -> Snapshot:
+        """Move the cursor. Raises Problem when that is refused."""
+        try:
+            await self._conversations.rewind(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended and cannot be rewound.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def cancel(self, session: StoredSession, command: CancelTurn) -> Snapshot:
+        """Stop the reply that is pending. Raises Problem when that is refused."""
+        try:
+            await self._conversations.cancel(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: there is no reply to cancel.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def restore(self, session: StoredSession, command: RestoreBranch) -> Snapshot:
+        """Go back to a branch that was given up. Raises Problem when that is refused."""
+        try:
+            await self._conversations.restore(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended and stays on the branch it ended on.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def decide(self, session: StoredSession, command: Decide, decision: Literal["approve", "deny"]) -> Snapshot:
+        """Let a tool call that waits be made, or not. Raises Problem when that is refused."""
+        try:
+            await self._conversations.decide(session.id, command, decision)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended, and with it what waited.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def set_simulator(self, session: StoredSession, command: SetSimulator) -> Snapshot:
+        """Switch the simulated caller. Raises Problem when that is refused."""
+        try:
+            await self._conversations.set_simulator(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: nobody talks any more.") from error
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    async def end(self, session: StoredSession, command: EndSession) -> Snapshot:
+        """End the session, if it has not ended yet. Raises Problem when that is refused."""
+        try:
+            await self._conversations.end(session.id, command)
+        except SessionClosed:
+            return await self._timelines.now(session)
+        except WaitEnded:
+            self._not_taken()
+        return await self._timelines.now(session)
+
+    def _not_taken(self) -> NoReturn:
+        raise Problem(
+            "wait_timeout",
+            f"No worker took the command within {self._conversations.wait_seconds:g} seconds; is one running? It may "
+            "still be taken: read the session before you send it again.",
+        )

@@ -1,0 +1,188 @@
+"""Opening a session: its row in the store first, then its workflow, then the agent's greeting."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from secrets import choice, token_hex
+from typing import Final, NoReturn
+
+from api.http.problems import Problem, not_found, unavailable
+from api.schemas.requests import NewSession
+from api.sessions.reader import Timelines
+from api.sessions.snapshots import Snapshot
+from api.sessions.spending_limits import Budgets
+from api.temporal.errors import SessionClosed, WaitEnded
+from api.temporal.session_client import Conversations
+from contracts.sessions import AgentRef, StartSession, Timing
+from contracts.webhooks import WebhookTarget
+from domain.agents.definition import AgentDefinition
+from domain.sessions.timeline import Timeline
+from store.agents import AgentStore, StoredAgent
+from store.organizations import Terms
+from store.sessions.forks import ForkStore
+from store.sessions.sessions import NewSession as SessionRow
+from store.sessions.sessions import SessionStore, StoredSession
+
+NAME_PREFIX: Final = "WR-TEXT-"
+_NAME_CHARACTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without 0 and O, 1 and I: names are read out aloud."""
+
+
+def new_session_id() -> str:
+    """An id that no other session has."""
+    return f"ses_{token_hex(12)}"
+
+
+class Opening:
+    """Starts sessions. A session that Temporal did not take leaves nothing behind."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        timelines: Timelines,
+        sessions: SessionStore,
+        agents: AgentStore,
+        *,
+        forks: ForkStore,
+        budgets: Budgets,
+        model: str,
+        timing: Timing,
+        webhook_url: str | None,
+    ) -> None:
+        self._conversations = conversations
+        self._timelines = timelines
+        self._sessions = sessions
+        self._agents = agents
+        self._forks = forks
+        self._budgets = budgets
+        self._model = model
+        self._timing = timing
+        self._webhook_url = webhook_url
+
+    async def open(
+        self, organization_id: str, wanted: NewSession, *, session_id: str | None = None
+    ) -> tuple[StoredSession, Snapshot]:
+        """Open a session and wait for the greeting. A greeting that failed at the model is shown, as any turn is.
+
+        `session_id` is given by callers who must find the same session again when they repeat the call.
+
+        Raises Problem("quota_exceeded") when the organization may not spend more, Problem("not_found") for an unknown
+        agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but has not
+        greeted in time.
+        """
+        session, start = await self._written_down(organization_id, wanted, session_id)
+        await self._opened(session, start, self._conversations.open)
+        return session, await self._timelines.now(session)
+
+    async def begin(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+        """Open a session without waiting for its greeting."""
+        session, start = await self._written_down(organization_id, wanted)
+        await self._opened(session, start, self._conversations.start)
+        return session, await self._timelines.recorded(session)
+
+    async def take_over(
+        self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None
+    ) -> tuple[StoredSession, Snapshot]:
+        """Open a session that has a past already: that of its timeline, which was another session's.
+
+        Raises Problem("quota_exceeded") or Problem("unavailable").
+        """
+        terms = await self._budgets.require(source.organization_id)
+        row = self._row(new_session_id(), source.organization_id, agent, wanted)
+        if model or agent.id == source.agent_id:
+            row = replace(row, model=model or source.model)
+        session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
+        self._timelines.remember(session)
+        start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})
+        await self._opened(session, start, self._conversations.open)
+        return session, await self._timelines.now(session)
+
+    async def _written_down(
+        self, organization_id: str, wanted: NewSession, session_id: str | None = None
+    ) -> tuple[StoredSession, StartSession]:
+        terms = await self._budgets.require(organization_id)
+        agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
+        if agent is None:
+            version = f", version {wanted.agent.version}" if wanted.agent.version else ""
+            raise not_found("agent", f"{wanted.agent.id}{version}")
+        row = self._row(session_id or new_session_id(), organization_id, agent, wanted)
+        session = await self._sessions.create(row)
+        self._timelines.remember(session)
+        limits = wanted.limits_over(agent.definition.limits)
+        definition = agent.definition.model_copy(update={"limits": limits})
+        start = self._start(row, definition, terms)
+        return session, start.model_copy(update={"simulator": wanted.caller})
+
+    def _start(self, row: SessionRow, definition: AgentDefinition, terms: Terms) -> StartSession:
+        return StartSession(
+            session_id=row.id,
+            organization_id=row.organization_id,
+            agent=AgentRef(id=row.agent_id, version=row.agent_version),
+            definition=definition,
+            model=row.model,
+            name=row.name,
+            initial_context=row.initial_context,
+            timing=self._timing,
+            price_per_second=terms.price_per_second,
+            settles_again=True,
+            reads_after_the_end=True,
+            webhook=self._target(definition),
+        )
+
+    def _target(self, definition: AgentDefinition) -> WebhookTarget | None:
+        """Where the session's end is reported: to the agent's own webhook, else to the installation's."""
+        own = definition.webhook
+        if own is not None:
+            return WebhookTarget(url=own.url, secret=own.secret)
+        return WebhookTarget(url=self._webhook_url) if self._webhook_url else None
+
+    def _row(self, session_id: str, organization_id: str, agent: StoredAgent, wanted: NewSession) -> SessionRow:
+        return SessionRow(
+            id=session_id,
+            organization_id=organization_id,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            agent_name=agent.name,
+            agent_number=agent.number,
+            name=wanted.name or NAME_PREFIX + "".join(choice(_NAME_CHARACTERS) for _ in range(6)),
+            model=agent.definition.model or self._model,
+            created_at=datetime.now(UTC),
+            initial_context=wanted.initial_context,
+            annotations=wanted.annotations,
+            simulator=wanted.simulator.model_dump(mode="json") if wanted.simulator else None,
+        )
+
+    async def _opened(
+        self, session: StoredSession, start: StartSession, open_it: Callable[[StartSession], Awaitable[object]]
+    ) -> None:
+        """Start the workflow; where that fails, leave nothing behind."""
+        try:
+            await open_it(start)
+        except WaitEnded:
+            await self._greeting_is_late(session)
+        except (Problem, SessionClosed) as error:
+            raise await self._taken_back(session, error) from error
+
+    async def _greeting_is_late(self, session: StoredSession) -> NoReturn:
+        """The wait is over: say whether the session was started, which may have happened without an answer."""
+        if await self._conversations.was_started(session.id):
+            raise Problem(
+                "wait_timeout",
+                f"The session was started, but the agent has not greeted within {self._conversations.wait_seconds:g} "
+                "seconds; is a worker running? It greets once one takes it.",
+                session_id=session.id,
+            )
+        late = unavailable("temporal", "Temporal did not start the session in time. Try again in a second.")
+        raise await self._taken_back(session, late)
+
+    async def _taken_back(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
+        """Remove the row of a session that was not started, and say why it was not.
+
+        When Temporal cannot tell, the row stays: a session that runs after all must find it. Nobody sees it unless
+        that happens.
+        """
+        if await self._conversations.was_started(session.id) is False:
+            await self._sessions.discard_unstarted(session.id)
+        if isinstance(error, Problem):
+            return error
+        return unavailable("temporal", "Temporal has no place for sessions: does its namespace exist?")

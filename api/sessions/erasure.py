@@ -1,0 +1,35 @@
+"""Erasing a session everywhere: in Temporal, in the store and in this process."""
+
+from api.http.problems import not_found
+from api.sessions.reader import Timelines
+from api.temporal.deletion import Forgetting
+from contracts.sessions import session_workflow_id
+from contracts.webhooks import webhook_workflow_id
+from store.sessions.erasure import ErasureStore
+from store.sessions.sessions import SessionStore
+
+
+class Erasing:
+    """Erases sessions. What was spent is billed first, and stays."""
+
+    def __init__(
+        self, forgetting: Forgetting, erasures: ErasureStore, sessions: SessionStore, timelines: Timelines
+    ) -> None:
+        self._forgetting = forgetting
+        self._erasures = erasures
+        self._sessions = sessions
+        self._timelines = timelines
+
+    async def erase(self, organization_id: str, session_id: str) -> None:
+        """Erase a session; one that was erased before stays so. Raises Problem, and can then be called again.
+
+        The store comes last: as long as it knows the session, whoever calls again has the rest done too.
+        """
+        if await self._sessions.find(organization_id, session_id) is None:
+            if await self._erasures.was_erased(organization_id, session_id):
+                return
+            raise not_found("session", session_id)
+        await self._forgetting.forget(session_workflow_id(session_id))
+        await self._forgetting.forget(webhook_workflow_id(session_id))
+        await self._erasures.erase(organization_id, session_id)
+        self._timelines.forget(session_id)

@@ -1,0 +1,276 @@
+"""Reading sessions: from the workflow while it lives and a worker answers, otherwise as they were last recorded."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.client import WorkflowExecutionStatus
+
+from api.http.problems import not_found
+from api.http.responses import unknown_cursor
+from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
+from api.temporal.availability import Availability
+from api.temporal.session_client import Conversations, NoLiveAnswer
+from contracts.sessions import SendMessageResult
+from domain.sessions.command_handlers import begin_timeline
+from domain.sessions.timeline import DiscardedBranch
+from domain.sessions.views import (
+    MAX_BRANCH_TURNS,
+    MAX_BRANCHES,
+    MAX_VISIBLE_TURNS,
+    BranchView,
+    SessionHead,
+    TimelineView,
+    head_of,
+)
+from domain.turns.turn import Turn
+from store.agents import AgentStore
+from store.sessions.sessions import SessionStore, StoredSession
+
+MOST_REMEMBERED: Final = 2_000
+"""Sessions whose unchanging side (owner, agent, name, context) is kept in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPage:
+    """A page of a list whose items are in their JSON form already."""
+
+    items: list[bytes]
+    next_cursor: str | None
+
+
+class Timelines:
+    """Every way in which the state of a session is read."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        sessions: SessionStore,
+        agents: AgentStore,
+        availability: Availability,
+    ) -> None:
+        self._conversations = conversations
+        self._sessions = sessions
+        self._agents = agents
+        self._availability = availability
+        self._latest = LatestSnapshots()
+        self._remembered: OrderedDict[str, StoredSession] = OrderedDict()
+
+    async def session(self, organization_id: str, session_id: str) -> StoredSession:
+        """A session of this organization, as far as it never changes. Raises Problem("not_found")."""
+        known = self._remembered.get(session_id)
+        if known is None:
+            known = await self._sessions.find(organization_id, session_id)
+            if known is not None:
+                self.remember(known)
+        if known is None or known.organization_id != organization_id:
+            raise not_found("session", session_id)
+        return known
+
+    async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
+        """A session of this organization by its integer alias, as far as it never changes."""
+        found = await self._sessions.numbered(organization_id, number)
+        if found is not None:
+            self.remember(found)
+        return found
+
+    def remember(self, session: StoredSession) -> None:
+        """Keep what never changes about a session, so that its messages need not ask the store."""
+        self._remembered[session.id] = session
+        self._remembered.move_to_end(session.id)
+        if len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session that was erased."""
+        self._remembered.pop(session_id, None)
+        self._latest.drop(session_id)
+
+    async def now(self, session: StoredSession) -> Snapshot:
+        """The session as it is, or as it was last recorded when it is closed or nobody answers for it."""
+        try:
+            return self._kept(session, await self.live(session))
+        except NoLiveAnswer as error:
+            return await self.recorded(session, error.status)
+
+    async def live(self, session: StoredSession) -> TimelineView:
+        """The session as its workflow sees it. Raises NoLiveAnswer."""
+        if self._availability.outage_of("temporal"):
+            raise NoLiveAnswer
+        return await self._conversations.timeline(session.id)
+
+    async def was_given_up(self, session: StoredSession) -> bool:
+        """Whether nothing more will happen in a session although it was never ended. False when nobody can tell."""
+        return not self._availability.outage_of("temporal") and await self._conversations.was_given_up(session.id)
+
+    async def after(self, session: StoredSession, result: SendMessageResult, turn: Turn) -> Snapshot:
+        """The session after a message was answered: what was known before and the turn, when nothing else changed."""
+        before = self._latest.get(session.id)
+        snapshot = before.after(result, turn) if before else None
+        if snapshot is None:
+            return await self.now(session)
+        self._latest.keep(session.id, snapshot)
+        return snapshot
+
+    async def view(self, session: StoredSession) -> tuple[TimelineView, datetime]:
+        """The session as `now` shows it, as values of the domain, and since when that is so."""
+        try:
+            return await self.live(session), datetime.now(UTC)
+        except NoLiveAnswer as error:
+            return await self._recorded(session, error.status)
+
+    async def whole(self, session: StoredSession) -> TimelineView:
+        """The session as `now` shows it, with every turn of its visible branch: it costs as much as there are turns."""
+        view, _ = await self.view(session)
+        oldest = next(iter(view.turns), None)
+        if oldest is None or oldest.parent_id is None:
+            return view
+        older = await self._sessions.turns(session.id, leaf_turn_id=oldest.parent_id, limit=oldest.index)
+        return view.model_copy(update={"turns": (*older, *view.turns)})
+
+    async def recorded(self, session: StoredSession, closed_as: WorkflowExecutionStatus | None = None) -> Snapshot:
+        """The session as the store knows it. `closed_as` is how its workflow ended, when that is known."""
+        view, as_of = await self._recorded(session, closed_as)
+        return Snapshot.of(view, as_of=as_of)
+
+    async def _recorded(
+        self, session: StoredSession, closed_as: WorkflowExecutionStatus | None
+    ) -> tuple[TimelineView, datetime]:
+        stored = await self._sessions.find(session.organization_id, session.id)
+        if stored is None:
+            raise not_found("session", session.id)
+        head = stored.head or await self._head_before_the_first_turn(stored)
+        if closed_as is not None and not head.is_completed:
+            head = _given_up(head, closed_as)
+        branches = await self._sessions.branches(session.id)
+        turns = await self._recorded_turns(session.id, head, MAX_VISIBLE_TURNS)
+        views = [await self._branch(session.id, branch) for branch in branches[-MAX_BRANCHES:]]
+        view = TimelineView(
+            head=head,
+            turns=tuple(turns),
+            discarded_branches=tuple(views),
+            future=await self._recorded_future(session.id, head),
+        )
+        return view, stored.recorded_at or datetime.now(UTC)
+
+    async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
+        """A page of the visible branch, oldest first; the next page is the one before it in time.
+
+        A cursor names the turn its page ends with. The way from a turn up to the root never changes, so
+        pages stay true to each other whatever is said or rewound meanwhile.
+        """
+        leaf_id = None if cursor is None else _decoded(cursor)
+        turns = await self._newest_turns(session, leaf_id, limit)
+        if leaf_id is not None and not turns:
+            raise unknown_cursor()
+        older = turns[0].parent_id if turns else None
+        return RenderedPage(items=render_turns(turns), next_cursor=older and _encoded(older))
+
+    async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
+        """A page of the branches that were given up, newest first."""
+        live: dict[str, BranchView] = {}
+        with suppress(NoLiveAnswer):
+            live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
+        recorded = {branch.id: branch for branch in await self._sessions.branches(session.id)}
+        found: list[BranchView | DiscardedBranch] = [*live.values()]
+        found += [branch for branch_id, branch in recorded.items() if branch_id not in live]
+        found.sort(key=_newest_first)
+        ids = [branch.id for branch in found]
+        start = 0
+        if cursor is not None:
+            last = _decoded(cursor)
+            if last not in ids:
+                raise unknown_cursor()
+            start = ids.index(last) + 1
+        shown = found[start : start + limit]
+        views = [
+            branch if isinstance(branch, BranchView) else await self._branch(session.id, branch) for branch in shown
+        ]
+        more = start + limit < len(found)
+        return RenderedPage(
+            items=[render_branch(view) for view in views], next_cursor=_encoded(shown[-1].id) if more else None
+        )
+
+    def _kept(self, session: StoredSession, view: TimelineView) -> Snapshot:
+        snapshot = Snapshot.of(view, as_of=datetime.now(UTC))
+        self._latest.keep(session.id, snapshot)
+        return snapshot
+
+    async def _newest_turns(self, session: StoredSession, leaf_id: str | None, limit: int) -> list[Turn]:
+        """Up to `limit` turns, the newest of the visible branch or those that end with the given one, oldest first."""
+        try:
+            turns = list((await self.live(session)).turns)
+        except NoLiveAnswer:
+            turns = []
+        if leaf_id is None and turns:
+            return turns[-limit:]
+        if leaf_id is None:
+            stored = await self._sessions.find(session.organization_id, session.id)
+            if stored is None or stored.head is None:
+                return []
+            return await self._recorded_turns(session.id, stored.head, limit)
+        place = next((place for place, turn in enumerate(turns) if turn.id == leaf_id), None)
+        if place is not None and (place + 1 >= limit or turns[0].parent_id is None):
+            return turns[max(place + 1 - limit, 0) : place + 1]
+        return await self._sessions.turns(session.id, leaf_turn_id=leaf_id, limit=limit)
+
+    async def _recorded_turns(self, session_id: str, head: SessionHead, limit: int) -> list[Turn]:
+        """The newest recorded turns of the visible branch, oldest first; a pending one is not among them."""
+        if head.head_turn_id is None:
+            return []
+        return await self._sessions.turns(session_id, leaf_turn_id=head.head_turn_id, limit=limit)
+
+    async def _recorded_future(self, session_id: str, head: SessionHead) -> tuple[Turn, ...]:
+        """The recorded turns past the cursor of a rewind, oldest first."""
+        if head.leaf_turn_id is None or head.leaf_turn_id == head.head_turn_id:
+            return ()
+        newest = await self._sessions.turns(session_id, leaf_turn_id=head.leaf_turn_id, limit=MAX_VISIBLE_TURNS)
+        return _after(head.head_turn_id, newest)
+
+    async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
+        """What a session is between its start and the first time it is recorded."""
+        definition = await self._agents.definition(session.agent_id, session.agent_version)
+        nothing_said = head_of(begin_timeline(at=session.created_at), definition, run_id="")
+        return nothing_said.model_copy(update={"status": "pending_assistant_turn"})
+
+    async def _branch(self, session_id: str, branch: DiscardedBranch) -> BranchView:
+        newest = await self._sessions.turns(session_id, leaf_turn_id=branch.leaf_turn_id, limit=MAX_BRANCH_TURNS)
+        return BranchView(
+            id=branch.id,
+            rewound_from_turn_id=branch.rewound_from_turn_id,
+            leaf_turn_id=branch.leaf_turn_id,
+            discarded_at=branch.discarded_at,
+            turns=_after(branch.rewound_from_turn_id, newest),
+        )
+
+
+def _after(turn_id: str | None, turns: list[Turn]) -> tuple[Turn, ...]:
+    """The turns that follow the given one; all of them when it is not there."""
+    place = next((place for place, turn in enumerate(turns) if turn.id == turn_id), -1)
+    return tuple(turns[place + 1 :])
+
+
+def _given_up(head: SessionHead, closed_as: WorkflowExecutionStatus) -> SessionHead:
+    """The head of a session whose workflow was closed from outside, by an operator or by a failure."""
+    reason = f"workflow_{closed_as.name.lower()}"
+    return head.model_copy(update={"status": "completed", "is_completed": True, "completion_reason": reason})
+
+
+def _newest_first(branch: BranchView | DiscardedBranch) -> tuple[float, str]:
+    return -branch.discarded_at.timestamp(), branch.id
+
+
+def _encoded(turn_id: str) -> str:
+    return urlsafe_b64encode(turn_id.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> str:
+    """The id in a cursor; one that cannot be read names nothing."""
+    try:
+        return urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
+    except (NotBase64, ValueError):
+        return ""

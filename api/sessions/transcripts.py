@@ -1,0 +1,63 @@
+"""Transcripts of sessions: the visible branch, all of it, sent while it is read."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from starlette.responses import Response, StreamingResponse
+
+from api.sessions.branch_paths import Paths
+from api.sessions.reader import Timelines
+from domain.sessions.transcript import STYLES, Form, Title, entries_of
+from domain.turns.turn import Turn
+from store.sessions.sessions import SessionStore, StoredSession
+
+MEDIA_TYPES: Final[Mapping[Form, str]] = {
+    "text": "text/plain; charset=utf-8",
+    "markdown": "text/markdown; charset=utf-8",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+}
+_ENDINGS: Final[Mapping[Form, str]] = {"text": "txt", "markdown": "md", "json": "json", "jsonl": "jsonl"}
+
+
+class Transcripts:
+    """Writes transcripts. What can go wrong before the first word is a problem like any other."""
+
+    def __init__(self, timelines: Timelines, sessions: SessionStore) -> None:
+        self._timelines = timelines
+        self._sessions = sessions
+
+    async def answer(self, session: StoredSession, form: Form) -> Response:
+        """The transcript of a session, live or as it was recorded."""
+        view, as_of = await self._timelines.view(session)
+        head = view.head
+        paths = Paths(session.id, view, self._sessions)
+        newest = view.turns[-1].id if view.turns else None
+        pages = paths.pages(await paths.ids(newest))
+        title = Title(
+            session_id=session.id,
+            name=session.name,
+            agent=session.agent_name,
+            agent_version=session.agent_version,
+            created_at=session.created_at,
+            completion_reason=head.completion_reason,
+            as_of=as_of,
+        )
+        headers = {
+            "Content-Disposition": f'inline; filename="{session.id}.{_ENDINGS[form]}"',
+            # It quotes what people said: a browser must not take it for a page.
+            "X-Content-Type-Options": "nosniff",
+        }
+        return StreamingResponse(_written(form, title, pages), media_type=MEDIA_TYPES[form], headers=headers)
+
+
+async def _written(form: Form, title: Title, pages: AsyncIterator[list[Turn]]) -> AsyncIterator[str]:
+    style = STYLES[form]
+    yield style.opening(title)
+    separator = ""
+    async for turns in pages:
+        written = [style.entry(entry) for turn in turns for entry in entries_of(turn)]
+        if written:
+            yield separator + style.between.join(written)
+            separator = style.between
+    yield style.closing

@@ -1,0 +1,42 @@
+"""Settings of the API, as its composition gets them."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contracts.sessions import Timing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """How one API behaves. Times are seconds.
+
+    `keyless` accepts calls without a key, from this machine only. `model` answers for agents that name none, with
+    the `timing` of new sessions. `webhook_url` receives the reports of agents without a webhook of their own.
+
+    Raises ValueError when calls without a key would be accepted from other machines.
+    """
+
+    host: str
+    keyless: bool
+    model: str
+    task_queue: str
+    timing: "Timing"
+    temporal_ui_url: str | None
+    webhook_url: str | None
+    request_timeout: float
+    sse_keepalive: float
+    sse_write_timeout: float
+
+    def __post_init__(self) -> None:
+        if self.keyless and not is_loopback(self.host):
+            raise ValueError(f"calls without a key are accepted from this machine only, not at {self.host}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Event streams of sessions and of single messages."""

@@ -1,0 +1,189 @@
+"""Suites as the API starts and steers them: their record in the store first, then their workflow."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from api.http.problems import Problem, invalid, not_found, unavailable
+from api.sessions.spending_limits import Budgets
+from api.temporal.errors import SessionClosed, WaitEnded, in_our_words
+from contracts.sessions import AgentRef, Timing
+from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
+from domain.agents.validation_errors import Fault
+from domain.suites.compatibility import faults_against
+from domain.suites.scenario import Suite
+from domain.suites.suite_state import SuiteProgress, plan_of
+from store.agents import AgentStore, StoredAgent
+from store.database.ids import derived_id, new_id
+from store.recorded_sessions import Histories
+from store.suites import NewSuite, StoredSuite, SuiteStore
+from workflows import search_attributes
+from workflows.suite.workflow import SuiteWorkflow
+
+SUMMARY_BYTES: Final = 200
+
+Command = Literal["pause", "resume", "cancel"]
+Handle = WorkflowHandle[SuiteWorkflow, SuiteResult]
+
+_UPDATES: Final = {"pause": SuiteWorkflow.pause, "resume": SuiteWorkflow.resume, "cancel": SuiteWorkflow.cancel}
+
+
+class Suites:
+    """Starts and steers suites."""
+
+    def __init__(
+        self,
+        client: Client,
+        suites: SuiteStore,
+        agents: AgentStore,
+        budgets: Budgets,
+        histories: Histories,
+        *,
+        task_queue: str,
+        model: str,
+        timing: Timing,
+        wait_seconds: float,
+    ) -> None:
+        self._client = client
+        self._suites = suites
+        self._agents = agents
+        self._budgets = budgets
+        self._histories = histories
+        self._task_queue = task_queue
+        self._model = model
+        self._timing = timing
+        self._wait_seconds = wait_seconds
+
+    async def start(self, organization_id: str, suite: Suite, idempotency_key: str | None) -> StoredSuite:
+        """Start a suite. With the key of an earlier start it is that one's suite, whatever the body says.
+
+        Raises Problem("quota_exceeded"), Problem("not_found") for an unknown agent, Problem("invalid_suite") for one
+        that does not fit it, and Problem("unavailable") when the suite was not started.
+        """
+        terms = await self._budgets.require(organization_id)
+        agent = await self._fitting_agent(organization_id, suite)
+        new = NewSuite(
+            id=derived_id("sui", organization_id, idempotency_key) if idempotency_key else new_id("sui"),
+            organization_id=organization_id,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            agent_name=agent.name,
+            suite=suite,
+            planned=len(plan_of(suite)),
+            created_at=datetime.now(UTC),
+        )
+        stored = await self._suites.create(new)
+        start = StartSuite(
+            suite_id=stored.id,
+            organization_id=organization_id,
+            suite=stored.suite,
+            agent=await self._pinned(stored, agent),
+            model=self._model,
+            timing=self._timing,
+            price_per_second=terms.price_per_second,
+        )
+        try:
+            await self._begin(start)
+        except (Problem, SessionClosed, WaitEnded) as error:
+            raise await self._taken_back(stored, error) from error
+        return stored
+
+    async def tell(self, suite: StoredSuite, command: Command) -> SuiteProgress:
+        """Pause, resume or cancel a suite. Raises Problem("suite_ended") when it is over."""
+        try:
+            with in_our_words():
+                async with asyncio.timeout(self._wait_seconds):
+                    return await self._handle(suite.id).execute_update(_UPDATES[command])
+        except SessionClosed as error:
+            raise Problem("suite_ended", "The suite has ended and takes no more commands.") from error
+        except WaitEnded as error:
+            detail = (
+                f"The suite has not taken the command within {self._wait_seconds:g} seconds; is a worker running? "
+                "It takes it once one is."
+            )
+            raise Problem("wait_timeout", detail) from error
+
+    async def _fitting_agent(self, organization_id: str, suite: Suite) -> StoredAgent:
+        agent = await self._agents.find(organization_id, suite.agent_name, suite.agent_version)
+        if agent is None:
+            raise not_found("agent", suite.agent)
+        faults = (*faults_against(suite, agent.definition), *await self._faulty_histories(suite, agent))
+        if faults:
+            raise invalid_suite(faults)
+        return agent
+
+    async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[Fault]:
+        """Recorded sessions to go on from that are not there, or at a node that the agent does not have."""
+        faults = []
+        for index, scenario in enumerate(suite.scenarios):
+            if scenario.history is None:
+                continue
+            past = await self._histories.past(agent.organization_id, scenario.history)
+            left = next((turn.checkpoint for turn in reversed(past.turns) if turn.checkpoint), None) if past else None
+            place = f"scenarios[{index}].history"
+            if past is None:
+                faults.append(Fault(place=place, message="there is no such session, or no such turn in it"))
+            elif left is not None and left.node_id not in agent.definition.nodes:
+                message = f"the conversation stands at {left.node_id}, a node that the agent does not have"
+                faults.append(Fault(place=place, message=message))
+        return faults
+
+    async def _pinned(self, suite: StoredSuite, agent: StoredAgent) -> PinnedAgent:
+        """The version that the suite was written down with: not the newest, when this call repeats an earlier one."""
+        if (agent.id, agent.version) != (suite.agent_id, suite.agent_version):
+            agent = await self._agents.find(suite.organization_id, suite.agent_id, suite.agent_version) or agent
+        ref = AgentRef(id=agent.id, version=agent.version)
+        return PinnedAgent(ref=ref, number=agent.number, name=agent.name, definition=agent.definition)
+
+    async def _begin(self, start: StartSuite) -> None:
+        try:
+            with in_our_words():
+                async with asyncio.timeout(self._wait_seconds):
+                    await self._client.start_workflow(
+                        SuiteWorkflow.run,
+                        start,
+                        id=suite_workflow_id(start.suite_id),
+                        task_queue=self._task_queue,
+                        # The suite's row in the store makes its id unique; an existing workflow is this call, repeated.
+                        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                        search_attributes=search_attributes.of_suite(
+                            start.organization_id, start.agent.ref.id, start.suite_id
+                        ),
+                        static_summary=_summary(start),
+                    )
+        except WorkflowAlreadyStartedError:
+            return  # this call, repeated after the suite is over
+
+    async def _taken_back(self, suite: StoredSuite, error: Exception) -> Problem:
+        """Remove the row of a suite that was not started. When Temporal cannot tell, it stays: the suite may run."""
+        try:
+            with in_our_words():
+                async with asyncio.timeout(self._wait_seconds):
+                    await self._handle(suite.id).describe()
+        except SessionClosed:
+            await self._suites.discard_unstarted(suite.id)
+        except (Problem, WaitEnded):
+            pass
+        if isinstance(error, Problem):
+            return error
+        return unavailable("temporal", "Temporal did not start the suite in time. Try again in a second.")
+
+    def _handle(self, suite_id: str) -> Handle:
+        return self._client.get_workflow_handle_for(SuiteWorkflow.run, suite_workflow_id(suite_id))
+
+
+def invalid_suite(faults: tuple[Fault, ...]) -> Problem:
+    """The answer to a suite that cannot be run, with every fault."""
+    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+    detail = f"The suite has {count}: {faults[0].place}: {faults[0].message}. Nothing was started."
+    return invalid("invalid_suite", detail, [(fault.place, fault.message) for fault in faults])
+
+
+def _summary(start: StartSuite) -> str:
+    summary = f"{start.suite.name} with {start.agent.name}, version {start.agent.ref.version}"
+    return summary.encode()[:SUMMARY_BYTES].decode(errors="ignore")

@@ -1,0 +1,1 @@
+"""The API's Temporal client: sessions as workflows, errors, deletion and availability."""

@@ -1,0 +1,1 @@
+"""Agent definitions: the graph, its tools and templates, and their validation."""

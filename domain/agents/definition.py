@@ -1,0 +1,241 @@
+"""The agent: a graph of prompted nodes as people write it, its validation, its warnings and its picture."""
+
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from domain.agents import templates
+from domain.agents.graph_validation import meaning_faults, reachable, tool_name
+from domain.agents.tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
+from domain.agents.validation_errors import Fault, InvalidDefinition, Location, read_definition
+from domain.agents.webhook import Webhook
+
+__all__ = [
+    "AgentDefinition",
+    "Approval",
+    "Extraction",
+    "Fault",
+    "HttpTool",
+    "InvalidAgent",
+    "Limits",
+    "McpTool",
+    "Node",
+    "Origin",
+    "Tool",
+    "Transition",
+    "VariableType",
+    "Webhook",
+    "mermaid",
+    "parse_definition",
+    "warnings_for",
+]
+
+VariableType = Literal["string", "number", "boolean"]
+
+LONGEST_PROMPT = 50_000
+LONGEST_SPOKEN = 10_000
+TOOL_KINDS: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
+
+Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
+Spoken = Annotated[str, Field(max_length=LONGEST_SPOKEN)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class Extraction(Written):
+    """A variable the node is to learn from the conversation."""
+
+    name: Annotated[str, phrase(64)]
+    type: VariableType = "string"
+    hint: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class Transition(Written):
+    """A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`."""
+
+    name: Annotated[str, phrase(64)]
+    when: Annotated[str, phrase(2_000)]
+    to: str
+    say: Spoken | None = None
+
+    @property
+    def tool_name(self) -> str:
+        """The name under which the model is offered this transition."""
+        return tool_name(self.name)
+
+
+class Origin(Written):
+    """What a node is called in the export that its agent was read from; clients of that product know it by this id."""
+
+    id: Annotated[str, phrase(LONGEST_PROMPT)]
+    name: Annotated[str, phrase(LONGEST_PROMPT)]
+
+
+class Node(Written):
+    """A place in the conversation.
+
+    `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
+    agent's prompt goes before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
+    """
+
+    prompt: Prompt = ""
+    greeting: Spoken | None = None
+    end: Flag = False
+    tools: tuple[str, ...] = ()
+    extract: tuple[Extraction, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    use_global_prompt: Flag = True
+    origin: Origin | None = None
+
+
+class Limits(Written):
+    """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn.
+
+    `deadline_seconds` is how long it may last altogether, from its start.
+    """
+
+    inactivity_seconds: Annotated[int, Field(strict=True, ge=5, le=30 * DAY_SECONDS)] = 3600
+    max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
+    max_cost_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] | None = None
+    max_steps_per_turn: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
+    deadline_seconds: Annotated[int, Field(strict=True, ge=5, le=365 * DAY_SECONDS)] | None = None
+
+
+class AgentDefinition(Written):
+    """An agent: where it starts, its nodes, and what they share.
+
+    `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
+    `model` may be None to take the installation's default. `pre_call_fetch` names a tool of kind http that is called
+    once, before the first opening; its answer joins the session's initial context. `webhook` is where the ends of
+    sessions are reported.
+    """
+
+    name: Annotated[str, phrase(200)]
+    model: Annotated[str, phrase(200)] | None = None
+    prompt: Prompt = ""
+    start: str
+    nodes: Annotated[dict[str, Node], Field(min_length=1)]
+    tools: dict[str, Tool] = {}
+    context: dict[str, JsonValue] = {}
+    limits: Limits = Limits()
+    pre_call_fetch: str | None = None
+    webhook: Webhook | None = None
+
+    def origin_of(self, node_id: str) -> Origin:
+        """What a node is called outside: as in its export, or by its own id where it came from none."""
+        node = self.nodes.get(node_id)
+        return node.origin if node and node.origin else Origin(id=node_id, name=node_id)
+
+
+class InvalidAgent(InvalidDefinition):
+    """A definition that cannot be run, with every fault that was found (at least one)."""
+
+    subject = "agent definition"
+
+
+def parse_definition(data: object) -> AgentDefinition:
+    """The definition in parsed YAML or JSON.
+
+    Raises InvalidAgent with every fault of form (types, lengths, unknown fields) and of meaning (names that
+    lead nowhere, unreachable nodes, templates that do not parse): a fault here hides none elsewhere.
+    """
+    return read_definition(
+        data,
+        AgentDefinition,
+        InvalidAgent,
+        fields_at=_fields_at,
+        as_written=_as_written,
+        meaning_faults=meaning_faults,
+    )
+
+
+def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
+    """What works in a valid definition but deserves a look, as sentences with their places."""
+    return (
+        *_unset_variables(definition),
+        *_missing_end(definition),
+        *_open_credentials(definition),
+        *_open_report(definition),
+    )
+
+
+def mermaid(definition: AgentDefinition) -> str:
+    """A Mermaid flowchart of a valid definition: a rounded start, and double circles where sessions end."""
+    ids = {name: f"n{number}" for number, name in enumerate(definition.nodes)}
+    lines = ["flowchart TD"]
+    for name, node in definition.nodes.items():
+        shape = "((({})))" if node.end else "([{}])" if name == definition.start else "[{}]"
+        lines.append(f"    {ids[name]}{shape.format(_label(name))}")
+    for name, node in definition.nodes.items():
+        for transition in node.transitions:
+            lines.append(f"    {ids[name]} -->|{_label(transition.name)}| {ids[transition.to]}")
+    return "\n".join(lines) + "\n"
+
+
+def _fields_at(location: Location) -> Collection[str]:
+    parts: dict[tuple[int | str, ...], type[Written]] = {
+        (): AgentDefinition,
+        ("limits",): Limits,
+        ("webhook",): Webhook,
+        ("nodes",): Node,
+        ("nodes", "transitions"): Transition,
+        ("nodes", "extract"): Extraction,
+        ("nodes", "origin"): Origin,
+        **{("tools", kind): tool for kind, tool in TOOL_KINDS.items()},
+        **{("tools", kind, "approval"): Approval for kind in TOOL_KINDS},
+    }
+    within_tool = location[:1] == ("tools",)
+    # The names of nodes and tools, and the list indices, left out.
+    part = parts.get((*location[:1], *location[2:]) if within_tool else location[::2])
+    return part.model_fields if part else ()
+
+
+def _as_written(location: Location) -> Location:
+    """A location without the kind of the tool, which pydantic puts behind the tool's name."""
+    if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_KINDS:
+        return (*location[:2], *location[3:])
+    return location
+
+
+def _unset_variables(definition: AgentDefinition) -> Iterable[str]:
+    for name, node in definition.nodes.items():
+        for variable in templates.variables(node.greeting or ""):
+            default = templates.lookup(definition.context, tuple(variable.name.split(".")))
+            if not variable.has_fallback and default in (None, ""):
+                yield (
+                    f"nodes.{name}.greeting: {variable.name} has no default in context and no fallback, so "
+                    f"sessions that do not set it hear a gap; write {{{{{variable.name} | something else}}}}"
+                )
+
+
+def _missing_end(definition: AgentDefinition) -> Iterable[str]:
+    arrows = {name: [arrow.to for arrow in node.transitions] for name, node in definition.nodes.items()}
+    if not any(definition.nodes[name].end for name in reachable(definition.start, arrows)):
+        yield (
+            "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
+            "sessions go on until somebody ends them or a limit is reached"
+        )
+
+
+def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
+    for name, tool in definition.tools.items():
+        if tool.secrets and tool.url.lower().startswith("http://"):
+            yield (
+                f"tools.{name}.url: sends credentials over http://, where everybody on the way can read them; "
+                "use https:// unless the service is on this machine"
+            )
+
+
+def _open_report(definition: AgentDefinition) -> Iterable[str]:
+    if definition.webhook and definition.webhook.url.lower().startswith("http://"):
+        yield (
+            "webhook.url: reports what was said over http://, where everybody on the way can read it; use https:// "
+            "unless the receiver is on this machine"
+        )
+
+
+def _label(text: str) -> str:
+    """Text in quotes for Mermaid, with what would end or restyle a label as entity codes."""
+    codes = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "`": "#96;"}
+    return '"' + "".join(codes.get(character, character) for character in " ".join(text.split())) + '"'

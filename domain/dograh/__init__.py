@@ -1,0 +1,1 @@
+"""dograh's formats: import of its workflow exports, and its run log."""

@@ -1,0 +1,181 @@
+"""The form of a dograh workflow export: its nodes and edges as far as they can be read, and what cannot be.
+
+An export is the editor's React Flow graph `{nodes, edges, viewport}`, or the file that the editor downloads, which
+holds the graph under `workflow_definition` next to a name.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from domain.agents.validation_errors import Fault, Hints, Location, place_of, shown
+
+START: Final = "startCall"
+AGENT: Final = "agentNode"
+END: Final = "endCall"
+GLOBAL: Final = "globalNode"
+
+CONVERSING: Final = frozenset({START, AGENT, END})
+"""The types of the nodes that a conversation is at; a global node only lends them its prompt."""
+
+WRAPPER: Final = "workflow_definition"
+
+FETCH: Final = "pre_call_fetch"
+"""The name that the tool gets which is called before a session opens."""
+_FETCH_OFF: Final = ("disabled", "none")
+
+
+@dataclass(frozen=True)
+class ExportedNode:
+    """A node of the editor, with what a person filled in as `data`."""
+
+    location: Location
+    id: str
+    type: str
+    data: Mapping[str, object]
+
+    @property
+    def converses(self) -> bool:
+        return self.type in CONVERSING
+
+    @property
+    def name(self) -> str:
+        """The name a person gave it, else its id."""
+        return name if isinstance(name := self.data.get("name"), str) and name.strip() else self.id
+
+    @property
+    def title(self) -> str:
+        """Its name, quoted for a message."""
+        return shown(self.name)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether something is to be fetched before the conversation opens, as far as the switches say."""
+        mode, enabled = self.data.get("pre_call_fetch_mode"), self.data.get("pre_call_fetch_enabled")
+        return mode not in _FETCH_OFF and not (is_blank(mode) and enabled is False)
+
+    def at(self, *fields: str | int) -> Location:
+        """The location of a field in its data."""
+        return (*self.location, "data", *fields)
+
+
+@dataclass(frozen=True)
+class ExportedEdge:
+    """An edge between two nodes that exist."""
+
+    location: Location
+    source: ExportedNode
+    target: ExportedNode
+    data: Mapping[str, object]
+
+    @property
+    def converses(self) -> bool:
+        return self.source.converses and self.target.converses
+
+    def at(self, *fields: str | int) -> Location:
+        """The location of a field in its data."""
+        return (*self.location, "data", *fields)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What could be read. `faults` are those of the graph's form; what the data fields hold is not judged here."""
+
+    root: Location
+    outside: Mapping[str, object]
+    nodes: tuple[ExportedNode, ...]
+    edges: tuple[ExportedEdge, ...]
+    faults: tuple[Fault, ...]
+
+
+def read_export(data: Mapping[str, object]) -> Export:
+    """The graph of a parsed export; never raises."""
+    wrapped = data.get(WRAPPER)
+    if "nodes" not in data and isinstance(wrapped, dict):
+        root: Location = (WRAPPER,)
+        return _Reader(root).export(wrapped, outside=data)
+    return _Reader(()).export(data, outside=data)
+
+
+def is_blank(value: object) -> bool:
+    """Whether a field holds nothing: no value, blank text, an empty collection, or a switch that is off."""
+    return value is None or value is False or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+class _Reader:
+    """Reads one graph and collects its faults."""
+
+    def __init__(self, root: Location) -> None:
+        self._root = root
+        self._faults: list[Fault] = []
+        self._hints = Hints()
+
+    def export(self, graph: Mapping[str, object], outside: Mapping[str, object]) -> Export:
+        nodes: dict[str, ExportedNode] = {}
+        for location, entry in self._entries(graph, "nodes"):
+            node = self._node(location, entry)
+            if node is None:
+                continue
+            if node.id in nodes:
+                self._report(
+                    (*location, "id"), f"{shown(node.id)} is the id of {place_of(nodes[node.id].location)} too"
+                )
+            else:
+                nodes[node.id] = node
+        edges = [self._edge(location, entry, nodes) for location, entry in self._entries(graph, "edges")]
+        return Export(
+            root=self._root,
+            outside=outside,
+            nodes=tuple(nodes.values()),
+            edges=tuple(edge for edge in edges if edge is not None),
+            faults=tuple(self._faults),
+        )
+
+    def _entries(self, graph: Mapping[str, object], field: str) -> Iterator[tuple[Location, Mapping[str, object]]]:
+        entries = graph.get(field)
+        if not isinstance(entries, list):
+            self._report((*self._root, field), f"must be a list of {field}: is this a dograh workflow export?")
+            return
+        for index, entry in enumerate(entries):
+            location = (*self._root, field, index)
+            if isinstance(entry, dict):
+                yield location, entry
+            else:
+                self._report(location, "must be a mapping of fields")
+
+    def _node(self, location: Location, entry: Mapping[str, object]) -> ExportedNode | None:
+        node_id, node_type = self._text(location, entry, "id"), self._text(location, entry, "type")
+        data = self._data(location, entry)
+        return ExportedNode(location, node_id, node_type, data) if node_id and node_type else None
+
+    def _edge(
+        self, location: Location, entry: Mapping[str, object], nodes: Mapping[str, ExportedNode]
+    ) -> ExportedEdge | None:
+        source, target = (self._end(location, entry, end, nodes) for end in ("source", "target"))
+        data = self._data(location, entry)
+        return ExportedEdge(location, source, target, data) if source and target else None
+
+    def _end(
+        self, location: Location, entry: Mapping[str, object], end: str, nodes: Mapping[str, ExportedNode]
+    ) -> ExportedNode | None:
+        node_id = self._text(location, entry, end)
+        if node_id and node_id not in nodes:
+            self._report((*location, end), f"no node has the id {shown(node_id)}" + self._hints.about(node_id, nodes))
+        return nodes.get(node_id)
+
+    def _text(self, location: Location, entry: Mapping[str, object], field: str) -> str:
+        """The text of a required field; empty, and reported, where there is none."""
+        value = entry.get(field)
+        if isinstance(value, str) and value.strip():
+            return value
+        self._report((*location, field), "is required" if is_blank(value) else f"must be text, is {shown(value)}")
+        return ""
+
+    def _data(self, location: Location, entry: Mapping[str, object]) -> Mapping[str, object]:
+        data = entry.get("data")
+        if data is not None and not isinstance(data, dict):
+            self._report((*location, "data"), "must be a mapping of fields")
+        return data if isinstance(data, dict) else {}
+
+    def _report(self, location: Location, message: str) -> None:
+        self._faults.append(Fault(place=place_of(location), message=message))

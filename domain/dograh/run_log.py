@@ -1,0 +1,161 @@
+"""The run log in the form that clients of dograh read: what happened in the visible turns, as feedback events.
+
+The entries of a turn follow from that turn alone, so a log grows by the entries of each new turn and is never
+rewritten: the log of a branch is the logs of its turns, one after the other.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import JsonValue, PlainSerializer
+
+from domain.agents.definition import Origin
+from domain.durable import Durable
+from domain.turns.turn import Turn, TurnEvent
+
+FeedbackType = Literal[
+    "rtf-node-transition",
+    "rtf-function-call-start",
+    "rtf-function-call-end",
+    "rtf-user-transcription",
+    "rtf-bot-text",
+    "rtf-pipeline-error",
+]
+
+Stamp = Annotated[datetime, PlainSerializer(lambda at: at.isoformat(), return_type=str, when_used="json")]
+"""A time whose JSON form has the offset written out, as the times inside payloads have it."""
+
+
+OriginOf = Callable[[str], Origin]
+"""Tells what a node is called outside, as `AgentDefinition.origin_of` does."""
+
+
+def own_name(node_id: str) -> Origin:
+    """A node as it is called here: its readable id is its name."""
+    return Origin(id=node_id, name=node_id)
+
+
+class FeedbackEvent(Durable):
+    """One entry of the log. `turn` is the index of its turn on the branch.
+
+    `node_id` and `node_name` are those of a node that was entered, and None in every other entry, where the log
+    has no such fields: dump it with `exclude_none=True`.
+    """
+
+    type: FeedbackType
+    timestamp: Stamp
+    turn: int
+    payload: dict[str, JsonValue]
+    node_id: str | None = None
+    node_name: str | None = None
+
+
+def realtime_feedback_events(turns: Iterable[Turn], origin_of: OriginOf = own_name) -> list[FeedbackEvent]:
+    """The log of a branch, from its visible turns, oldest first."""
+    return [entry for turn in turns for entry in events_of_turn(turn, origin_of)]
+
+
+def events_of_turn(turn: Turn, origin_of: OriginOf = own_name) -> tuple[FeedbackEvent, ...]:
+    """The entries of one turn, in time order; of entries at the same time the user's message goes first.
+
+    No entry is older than its turn: a message that waited in the queue is entered when the agent turned to it.
+    """
+    return tuple(sorted(_entries(turn, origin_of), key=lambda entry: entry.timestamp))
+
+
+def payload_of(event: TurnEvent, origin_of: OriginOf = own_name) -> dict[str, JsonValue]:
+    """What an event says in the words that clients of dograh read."""
+    said = event.payload
+    match event.type:
+        case "node_transition":
+            return _transition(said.get("from_node"), said.get("to_node"), origin_of)
+        case "tool_call_started":
+            return {**_call(event), "arguments": said.get("arguments")}
+        case "tool_call_result":
+            return {**_call(event), "result": said.get("result")}
+        case _:
+            return said
+
+
+def _entries(turn: Turn, origin_of: OriginOf) -> Iterator[FeedbackEvent]:
+    """The entries as they belong together; sorting them by time keeps this order where times are equal."""
+    user, assistant = turn.user_message, turn.assistant_message
+    if user is not None and user.text:
+        yield _spoken("rtf-user-transcription", turn, user.created_at, text=user.text, final=True)
+    for event in turn.events:
+        entry = _happened(turn, event, origin_of)
+        if entry is not None:
+            yield entry
+    if assistant is not None and assistant.text:
+        yield _spoken("rtf-bot-text", turn, assistant.created_at, text=assistant.text)
+
+
+def _spoken(kind: FeedbackType, turn: Turn, at: datetime, **payload: JsonValue) -> FeedbackEvent:
+    stamp = max(at, turn.created_at)
+    return FeedbackEvent(
+        type=kind, timestamp=stamp, turn=turn.index, payload={**payload, "timestamp": stamp.isoformat()}
+    )
+
+
+def _happened(turn: Turn, event: TurnEvent, origin_of: OriginOf) -> FeedbackEvent | None:
+    """The entry of an event; None for one that the log does not have."""
+    said = event.payload
+    match event.type:
+        case "node_transition":
+            return _entered(turn, event, origin_of)
+        case "tool_call_started":
+            return _entry(turn, event, "rtf-function-call-start", _call(event))
+        case "tool_call_result":
+            ended = {**_call(event), "result": _as_text(said.get("result"))}
+            return _entry(turn, event, "rtf-function-call-end", ended)
+        case "execution_error":
+            return _entry(turn, event, "rtf-pipeline-error", {"error": said.get("message"), "fatal": True})
+        case _:
+            return None
+
+
+def _entered(turn: Turn, event: TurnEvent, origin_of: OriginOf) -> FeedbackEvent | None:
+    """A node that was entered; a transition from a node to itself enters nothing."""
+    left, entered = event.payload.get("from_node"), event.payload.get("to_node")
+    if not isinstance(entered, str) or left == entered:
+        return None
+    node = origin_of(entered)
+    entry = _entry(turn, event, "rtf-node-transition", payload_of(event, origin_of))
+    return entry.model_copy(update={"node_id": node.id, "node_name": node.name})
+
+
+def _transition(left: JsonValue, entered: JsonValue, origin_of: OriginOf) -> dict[str, JsonValue]:
+    before, after = _named(left, origin_of), _named(entered, origin_of)
+    return {
+        "node_id": after[0],
+        "node_name": after[1],
+        "previous_node_id": before[0],
+        "previous_node_name": before[1],
+        # Nobody interrupts in a text chat.
+        "allow_interrupt": False,
+    }
+
+
+def _named(node_id: JsonValue, origin_of: OriginOf) -> tuple[str | None, str | None]:
+    """The id and the name of a node outside; neither where there was no node."""
+    if not isinstance(node_id, str):
+        return None, None
+    origin = origin_of(node_id)
+    return origin.id, origin.name
+
+
+def _call(event: TurnEvent) -> dict[str, JsonValue]:
+    return {"function_name": event.payload.get("name"), "tool_call_id": event.payload.get("call_id")}
+
+
+def _entry(turn: Turn, event: TurnEvent, kind: FeedbackType, payload: dict[str, JsonValue]) -> FeedbackEvent:
+    return FeedbackEvent(type=kind, timestamp=max(event.created_at, turn.created_at), turn=turn.index, payload=payload)
+
+
+def _as_text(result: JsonValue) -> str | None:
+    """A tool's result as the log has it: text as it is, other values as JSON, nothing where there is none."""
+    if result is None or isinstance(result, str):
+        return result
+    return json.dumps(result, ensure_ascii=False)

@@ -1,0 +1,71 @@
+"""What the model that plays a caller is told: its part, what it wants, what it may tell, and when to hang up."""
+
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from domain.agents.tools import OfferedTool
+from domain.sessions.caller_config import SimulatorConfig
+
+PART = "You play a caller in a conversation with an agent."
+"""Begins the instructions of every caller."""
+NAME = "Your name: "
+MANNER = "Your manner: "
+LANGUAGE = "You speak: "
+GOAL = "What you want:"
+FACTS = "What you know, and may tell when you are asked:"
+
+HANG_UP = OfferedTool(
+    name="hang_up",
+    description="End the conversation, once you have said goodbye or see that going on is useless.",
+    parameters={
+        "type": "object",
+        "properties": {"reason": {"type": "string", "description": "why, in half a sentence"}},
+        "required": ["reason"],
+    },
+)
+
+_STAY = (
+    "Stay in your part whatever the agent says: you are the caller, and the agent is the one who is to help you. "
+    "Never do the agent's work, never speak for it, and never mention that this is a simulation or that you were told "
+    "something."
+)
+_SAY = (
+    "Say one thing at a time, in one or two short sentences, as people do on the telephone. Write only the words that "
+    "you say: no quotation marks, no stage directions. Do not tell everything at once; answer what you are asked. If "
+    "you are asked for something that is not written here, say that you do not know it: do not make it up."
+)
+_END = (
+    "When you have what you want, or see that you will not get it, say goodbye in words of your own. Once the agent "
+    "has answered your goodbye, or repeats itself, call hang_up and say nothing more."
+)
+_GO_ON = "The conversation is not over yet, whatever the agent says: keep it going, with something new each time."
+
+
+def caller_instructions(config: SimulatorConfig, *, may_hang_up: bool) -> str:
+    """The instructions for one line of a caller."""
+    return "\n\n".join(_parts(config, may_hang_up))
+
+
+def caller_tools(*, may_hang_up: bool) -> tuple[OfferedTool, ...]:
+    """What the caller can do beside speaking."""
+    return (HANG_UP,) if may_hang_up else ()
+
+
+def fact_text(value: JsonValue) -> str:
+    """A fact as it is told."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _parts(config: SimulatorConfig, may_hang_up: bool) -> Iterator[str]:
+    persona = config.persona
+    yield f"{PART} {_STAY}"
+    who = [f"{NAME}{persona.name}", f"{LANGUAGE}{persona.language}"]
+    if persona.manner:
+        who.insert(1, f"{MANNER}{persona.manner}")
+    yield "\n".join(who)
+    yield f"{GOAL}\n{config.goal.strip()}"
+    if config.facts:
+        yield "\n".join([FACTS, *(f"- {name}: {fact_text(value)}" for name, value in config.facts.items())])
+    yield _SAY
+    yield _END if may_hang_up else _GO_ON

@@ -1,0 +1,168 @@
+"""Transcripts: what was said in a conversation, as text, Markdown, JSON or JSON lines, written turn by turn.
+
+A transcript is a title and entries. Each form says how it opens, how it writes an entry and how it closes, so that a
+conversation of any length can be written while it is read.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+from domain.agents.graph_validation import tool_name
+from domain.durable import Durable
+from domain.turns.turn import Turn, TurnEvent
+
+Form = Literal["text", "markdown", "json", "jsonl"]
+Speaker = Literal["user", "agent", "tool", "note"]
+
+LONGEST_BRIEF: Final = 200
+"""Characters of a tool's arguments, and of its answer, that a transcript shows."""
+
+
+class Title(Durable):
+    """What a transcript is of, and as of when. `completion_reason` is None while the session goes on."""
+
+    session_id: str
+    name: str
+    agent: str
+    agent_version: int
+    created_at: datetime
+    completion_reason: str | None
+    as_of: datetime
+
+
+class Entry(Durable):
+    """What somebody said, a tool that was called, or what became of a turn. `index` is that of the turn."""
+
+    turn_id: str
+    index: int
+    at: datetime
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a form is written: the title, each entry, what stands between two entries, and the end."""
+
+    opening: Callable[[Title], str]
+    entry: Callable[[Entry], str]
+    between: str = ""
+    closing: str = ""
+
+
+def entries_of(turn: Turn) -> Iterator[Entry]:
+    """What a turn adds to a transcript, in the order in which people read it."""
+    if turn.user_message is not None:
+        yield _entry(turn, "user", turn.user_message.text, turn.user_message.created_at)
+    for called, answered in _calls(turn):
+        yield _entry(turn, "tool", _call(called, answered), called.created_at)
+    if turn.assistant_message is not None:
+        yield _entry(turn, "agent", turn.assistant_message.text, turn.assistant_message.created_at)
+    if turn.status != "completed":
+        said_last = turn.assistant_message or turn.user_message
+        yield _entry(turn, "note", _outcome(turn), said_last.created_at if said_last else turn.created_at)
+    for event in turn.events:
+        if event.type == "session_end":
+            yield _entry(turn, "note", f"The session ended: {event.payload.get('reason')}.", event.created_at)
+
+
+def _entry(turn: Turn, speaker: Speaker, text: str, at: datetime) -> Entry:
+    return Entry(turn_id=turn.id, index=turn.index, at=at, speaker=speaker, text=text)
+
+
+def _outcome(turn: Turn) -> str:
+    match turn.status:
+        case "failed":
+            return f"The turn failed: {turn.error or 'nobody knows why'}"
+        case "interrupted":
+            return "The reply was interrupted."
+        case _:
+            return "The reply is still to come."
+
+
+def _calls(turn: Turn) -> list[tuple[TurnEvent, TurnEvent | None]]:
+    """The tool calls of a turn with their results, without those by which a model moves on to another node.
+
+    A model may use the id of a call again, once it was answered.
+    """
+    moves = {
+        tool_name(str(event.payload.get("transition"))) for event in turn.events if event.type == "node_transition"
+    }
+    calls: list[tuple[TurnEvent, TurnEvent | None]] = []
+    waiting: dict[str, int] = {}
+    for event in turn.events:
+        call_id = str(event.payload.get("call_id"))
+        if event.type == "tool_call_started" and event.payload.get("name") not in moves:
+            waiting[call_id] = len(calls)
+            calls.append((event, None))
+        elif event.type == "tool_call_result" and call_id in waiting:
+            place = waiting.pop(call_id)
+            calls[place] = (calls[place][0], event)
+    return calls
+
+
+def _call(called: TurnEvent, answered: TurnEvent | None) -> str:
+    """A call as `find_table(guests: 4) -> Table 7`."""
+    told = called.payload.get("arguments")
+    arguments = told if isinstance(told, dict) else {}
+    given = ", ".join(f"{name}: {_plain(value)}" for name, value in arguments.items())
+    result = _brief(_plain(answered.payload.get("result"))) if answered else "no answer"
+    return f"{called.payload.get('name')}({_brief(given)}) -> {result}"
+
+
+def _plain(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _brief(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_BRIEF else f"{line[: LONGEST_BRIEF - 1]}…"
+
+
+NAMES: Final[Mapping[Speaker, str]] = {"user": "User", "agent": "Agent", "tool": "Tool", "note": "Note"}
+
+
+def _text(entry: Entry) -> str:
+    """A line, and further ones set in: nobody can say something that looks like somebody else's line."""
+    first, *more = entry.text.splitlines() or [""]
+    return "".join(f"{line}\n" for line in (f"{NAMES[entry.speaker]}: {first}", *(f"  {line}" for line in more)))
+
+
+def _markdown(entry: Entry) -> str:
+    if entry.speaker in ("tool", "note"):
+        return f"\n*{NAMES[entry.speaker]}:* {_code(' '.join(entry.text.split()))}\n"
+    quoted = "".join(f"> {line}".rstrip() + "\n" for line in entry.text.splitlines() or [""])
+    return f"\n**{NAMES[entry.speaker]}**\n\n{quoted}"
+
+
+def _code(line: str) -> str:
+    """A line as it stands, whatever Markdown would make of it."""
+    fence = "`"
+    while fence in line:
+        fence += "`"
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
+def _markdown_title(title: Title) -> str:
+    began = title.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    ended = f", ended: {title.completion_reason}" if title.completion_reason else ""
+    about = f"Session {title.session_id} with {title.agent} version {title.agent_version}, {began}{ended}"
+    return f"# {' '.join(title.name.split())}\n\n{' '.join(about.split())}\n"
+
+
+def _json_title(title: Title) -> str:
+    return title.model_dump_json()[:-1] + ',"entries":['
+
+
+STYLES: Final[Mapping[Form, Style]] = {
+    "text": Style(opening=lambda _: "", entry=_text),
+    "markdown": Style(opening=_markdown_title, entry=_markdown),
+    "json": Style(opening=_json_title, entry=Entry.model_dump_json, between=",", closing="]}\n"),
+    "jsonl": Style(opening=lambda _: "", entry=lambda entry: entry.model_dump_json() + "\n"),
+}
+"""How each form is written."""

@@ -1,0 +1,142 @@
+"""How a session is seen from outside: its head, small and with every answer, and its visible turns."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+
+from pydantic import JsonValue
+
+from domain.agents.definition import AgentDefinition
+from domain.durable import Durable
+from domain.sessions import simulated_caller
+from domain.sessions.caller_config import SimulatorStatus
+from domain.sessions.timeline import ForkPoint, Timeline, WaitingApproval
+from domain.turns.engine import start_checkpoint
+from domain.turns.turn import SessionStatus, Turn
+from domain.usage import Cost, Usage
+
+MAX_VISIBLE_TURNS = 200
+"""Turns of the visible branch that a view carries, newest kept; older ones are paged from the store."""
+MAX_BRANCHES = 50
+"""Discarded branches that a view carries, newest kept."""
+MAX_BRANCH_TURNS = 50
+"""Turns of one discarded branch that a view carries, newest kept."""
+
+
+class SessionHead(Durable):
+    """Everything about a session that changes and is small. `run_id` and `version` name one state of it exactly.
+
+    `head_turn_id` is the newest turn that is seen; after a rewind `leaf_turn_id` is the last one past the cursor.
+    """
+
+    run_id: str
+    version: int
+    revision: int
+    status: SessionStatus
+    cursor_turn_id: str | None
+    head_turn_id: str | None
+    current_node_id: str
+    gathered_context: dict[str, JsonValue]
+    is_completed: bool
+    completion_reason: str | None
+    usage: Usage
+    cost: Cost
+    turns_before: int
+    approvals: tuple[WaitingApproval, ...] = ()
+    fetched_context: dict[str, JsonValue] = {}
+    created_at: datetime
+    updated_at: datetime
+    leaf_turn_id: str | None = None
+    forked_from: ForkPoint | None = None
+    simulator: SimulatorStatus | None = None
+
+
+class BranchView(Durable):
+    """A future that was given up, with its newest turns, oldest first."""
+
+    id: str
+    rewound_from_turn_id: str | None
+    leaf_turn_id: str
+    discarded_at: datetime
+    turns: tuple[Turn, ...]
+
+
+class TimelineView(Durable):
+    """A session as people see it: the visible branch, oldest first, and the branches that were given up.
+
+    `future` are the turns past the cursor of a rewind, oldest first, until the next message gives them up.
+    """
+
+    head: SessionHead
+    turns: tuple[Turn, ...]
+    discarded_branches: tuple[BranchView, ...] = ()
+    future: tuple[Turn, ...] = ()
+
+
+def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
+    """What is small and changes, as of the newest turn that is seen.
+
+    The node and the gathered context are those of the cursor after a rewind; usage and cost are of
+    every branch, for a rewind never changes what was spent.
+    """
+    newest = timeline.head
+    checkpoint = timeline.checkpoint_before(newest.id if newest else None) or start_checkpoint(agent)
+    elapsed = ((timeline.ended_at or timeline.updated_at) - timeline.created_at).total_seconds()
+    return SessionHead(
+        run_id=run_id,
+        version=timeline.version,
+        revision=timeline.revision,
+        status=timeline.status,
+        cursor_turn_id=timeline.cursor.turn_id if timeline.cursor else None,
+        head_turn_id=newest.id if newest else None,
+        current_node_id=checkpoint.node_id,
+        gathered_context={**checkpoint.gathered_context, **(timeline.learned_context or {})},
+        is_completed=timeline.is_completed,
+        completion_reason=timeline.completion_reason,
+        usage=timeline.usage.model_copy(update={"duration_seconds": round(elapsed, 3)}),
+        cost=timeline.cost,
+        turns_before=max((newest.index + 1 if newest else 0) - MAX_VISIBLE_TURNS, 0),
+        approvals=timeline.approvals,
+        fetched_context=timeline.fetched_context or {},
+        created_at=timeline.created_at,
+        updated_at=timeline.updated_at,
+        leaf_turn_id=timeline.leaf_id,
+        forked_from=timeline.forked_from,
+        simulator=simulated_caller.status_of(timeline),
+    )
+
+
+def recorded_head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
+    """The head as the store keeps it: its newest turn is the newest that is closed, for only those are recorded."""
+    head = head_of(timeline, agent, run_id)
+    closed = {
+        "head_turn_id": _newest_closed(timeline.visible_turns()),
+        "leaf_turn_id": _newest_closed(timeline.path_to(timeline.leaf_id)),
+    }
+    return head.model_copy(update=closed)
+
+
+def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> TimelineView:
+    """The timeline as people see it, bounded to the newest turns and branches."""
+    newest_first = list(islice(timeline.visible_turns(), MAX_VISIBLE_TURNS))
+    branches = tuple(
+        BranchView(
+            id=branch.id,
+            rewound_from_turn_id=branch.rewound_from_turn_id,
+            leaf_turn_id=branch.leaf_turn_id,
+            discarded_at=branch.discarded_at,
+            turns=tuple(timeline.turns_of(branch)[-MAX_BRANCH_TURNS:]),
+        )
+        for branch in timeline.discarded_branches[-MAX_BRANCHES:]
+    )
+    future = list(islice(timeline.turns_past_cursor(), MAX_VISIBLE_TURNS))
+    return TimelineView(
+        head=head_of(timeline, agent, run_id),
+        turns=tuple(newest_first[::-1]),
+        discarded_branches=branches,
+        future=tuple(future[::-1]),
+    )
+
+
+def _newest_closed(newest_first: Iterable[Turn]) -> str | None:
+    return next((turn.id for turn in newest_first if turn.status != "pending"), None)

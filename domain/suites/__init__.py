@@ -1,0 +1,1 @@
+"""Suites: scenarios, checks, verdicts and the statistics that compare runs."""

@@ -1,0 +1,216 @@
+"""Checks that need no judge: what a conversation must have done, found in the turns that were recorded of it."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from domain.agents.safe_regex import matches
+from domain.agents.templates import lookup
+from domain.agents.tool_mocks import includes
+from domain.agents.tools import Written, phrase
+from domain.agents.validation_errors import shown
+from domain.durable import Durable
+from domain.turns.turn import Turn, TurnEvent
+
+Phrase = Annotated[str, phrase(1_000)]
+Name = Annotated[str, phrase(64)]
+
+
+class RequiredCall(Written):
+    """A tool that must be called, in one call, with at least these arguments."""
+
+    tool: Name
+    arguments: dict[str, JsonValue] = {}
+
+
+class Checks(Written):
+    """What must hold of a conversation; what is not named is not checked.
+
+    `never_says` are phrases that the agent must not use (capitals make no difference), `never_matches` patterns.
+    `max_turns` counts turns with a message, `ended_with` lists the completion reasons that are right.
+    """
+
+    must_visit: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    must_call: Annotated[tuple[RequiredCall, ...], Field(max_length=100)] = ()
+    variables: Annotated[dict[str, JsonValue], Field(max_length=100)] = {}
+    never_says: Annotated[tuple[Phrase, ...], Field(max_length=100)] = ()
+    never_matches: Annotated[tuple[Phrase, ...], Field(max_length=100)] = ()
+    max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    max_cost_usd: Annotated[Decimal, Field(ge=0, le=1_000_000)] | None = None
+    ended_with: Annotated[tuple[Annotated[str, phrase(200)], ...], Field(max_length=20)] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Checks()
+
+
+class Finding(Durable):
+    """A check that does not hold, in words, with the turns that show it.
+
+    `could_mend` says that the rest of the conversation, had it gone on, might have made it good.
+    """
+
+    check: str
+    message: str
+    turn_ids: tuple[str, ...] = ()
+    could_mend: bool = False
+
+
+class Conversation(Durable):
+    """A conversation as checks and judges read it: its visible turns, oldest first, and how it stood at its end."""
+
+    turns: tuple[Turn, ...]
+    variables: dict[str, JsonValue] = {}
+    cost_usd: Decimal = Decimal(0)
+    completion_reason: str | None = None
+
+
+def findings_of(checks: Checks, conversation: Conversation) -> tuple[Finding, ...]:
+    """What does not hold, in the order of the checks; nothing when everything does."""
+    turns = conversation.turns
+    return (
+        *_not_visited(checks.must_visit, turns),
+        *_not_called(checks.must_call, turns),
+        *_other_values(checks.variables, conversation.variables, turns),
+        *_said(checks, turns),
+        *_not_mocked(turns),
+        *_over_the_limits(checks, conversation),
+        *_ended_otherwise(checks.ended_with, conversation),
+    )
+
+
+def _not_visited(nodes: Iterable[str], turns: Sequence[Turn]) -> Iterator[Finding]:
+    entered = [event.payload.get("to_node") for event in _events(turns, "node_transition")]
+    for node in nodes:
+        if node not in entered:
+            visited = ", ".join(dict.fromkeys(str(each) for each in entered)) or "no node"
+            yield Finding(
+                check=f"must_visit {node}",
+                message=f"The conversation never reached {node}; it went through {visited}.",
+                turn_ids=_last(turns),
+                could_mend=True,
+            )
+
+
+def _not_called(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterator[Finding]:
+    for wanted in calls:
+        made = [
+            (turn.id, event.payload.get("arguments"))
+            for turn in turns
+            for event in turn.events
+            if event.type == "tool_call_started" and event.payload.get("name") == wanted.tool
+        ]
+        if any(includes(arguments, wanted.arguments) for _, arguments in made):
+            continue
+        message = f"{wanted.tool} was never called."
+        if made:
+            told = "; ".join(shown_value(arguments) for _, arguments in made[:3])
+            message = f"{wanted.tool} was not called with {shown_value(wanted.arguments)}, but with {told}."
+        yield Finding(
+            check=f"must_call {wanted.tool}",
+            message=message,
+            turn_ids=tuple(dict.fromkeys(turn_id for turn_id, _ in made)) or _last(turns),
+            could_mend=True,
+        )
+
+
+def _other_values(
+    wanted: Mapping[str, JsonValue], known: Mapping[str, JsonValue], turns: Sequence[Turn]
+) -> Iterator[Finding]:
+    for name, value in wanted.items():
+        found = lookup(known, tuple(name.split(".")))
+        if not _is_same(found, value):
+            yield Finding(
+                check=f"variable {name}",
+                message=f"{name} is {shown_value(found)}, not {shown_value(value)}.",
+                turn_ids=_learned_in(name, turns) or _last(turns),
+                could_mend=True,
+            )
+
+
+def _said(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
+    spoken = [(turn.id, turn.assistant_message.text) for turn in turns if turn.assistant_message]
+    for phrase_ in checks.never_says:
+        found = tuple(turn_id for turn_id, text in spoken if _plain(phrase_) in _plain(text))
+        if found:
+            yield Finding(check="never_says", message=f"The agent said {shown(phrase_)}.", turn_ids=found)
+    for pattern in checks.never_matches:
+        found = tuple(turn_id for turn_id, text in spoken if matches(pattern, text))
+        if found:
+            message = f"The agent said something that matches {shown(pattern)}."
+            yield Finding(check="never_matches", message=message, turn_ids=found)
+
+
+def _not_mocked(turns: Sequence[Turn]) -> Iterator[Finding]:
+    """Calls that the scenario's mocks do not foresee: what the agent did after them proves nothing."""
+    for turn in turns:
+        for event in turn.events:
+            if event.type == "tool_call_result" and event.payload.get("error") == "not_mocked":
+                told = f"{event.payload.get('name')} was called in a way that no mock answers."
+                yield Finding(check="mocks", message=told, turn_ids=(turn.id,))
+
+
+def _over_the_limits(checks: Checks, conversation: Conversation) -> Iterator[Finding]:
+    asked = [turn for turn in conversation.turns if turn.user_message]
+    if checks.max_turns is not None and len(asked) > checks.max_turns:
+        message = f"The conversation took {len(asked)} turns; at most {checks.max_turns} were allowed."
+        yield Finding(check="max_turns", message=message, turn_ids=(asked[checks.max_turns].id,))
+    if checks.max_cost_usd is not None and conversation.cost_usd > checks.max_cost_usd:
+        message = f"The conversation cost {conversation.cost_usd:f} USD; at most {checks.max_cost_usd:f} were allowed."
+        yield Finding(check="max_cost_usd", message=message, turn_ids=_last(conversation.turns))
+
+
+def _ended_otherwise(reasons: Sequence[str], conversation: Conversation) -> Iterator[Finding]:
+    if reasons and conversation.completion_reason not in reasons:
+        ended = conversation.completion_reason or "no end"
+        yield Finding(
+            check="ended_with",
+            message=f"The conversation ended with {ended}, not with {' or '.join(reasons)}.",
+            turn_ids=_last(conversation.turns),
+            could_mend=True,
+        )
+
+
+def shown_value(value: object) -> str:
+    """A JSON value for a message; nothing is called nothing."""
+    if value is None:
+        return "not set"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={shown_value(each)}" for name, each in value.items()) or "no arguments"
+    return shown(value) if isinstance(value, str) else str(value)
+
+
+def _is_same(found: object, wanted: JsonValue) -> bool:
+    """Equal as values; texts also when they differ in nothing but capitals and spaces, as people's words do."""
+    if isinstance(found, str) and isinstance(wanted, str):
+        return _plain(found) == _plain(wanted)
+    return isinstance(found, bool) == isinstance(wanted, bool) and found == wanted
+
+
+def _learned_in(name: str, turns: Sequence[Turn]) -> tuple[str, ...]:
+    """The newest turn in which the variable was extracted."""
+    for turn in reversed(turns):
+        for event in turn.events:
+            values = event.payload.get("variables")
+            if event.type == "variables_extracted" and isinstance(values, dict) and _root(name) in values:
+                return (turn.id,)
+    return ()
+
+
+def _events(turns: Iterable[Turn], kind: str) -> Iterator[TurnEvent]:
+    return (event for turn in turns for event in turn.events if event.type == kind)
+
+
+def _last(turns: Sequence[Turn]) -> tuple[str, ...]:
+    return (turns[-1].id,) if turns else ()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("\u2019", "'")).strip().casefold()
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]

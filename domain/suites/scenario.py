@@ -1,0 +1,151 @@
+"""Scenarios and suites as people write them: simulated callers, what they are to bring about, and how many of them."""
+
+from collections.abc import Collection
+from decimal import Decimal
+from hashlib import sha256
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from domain.agents.tool_mocks import ToolMock
+from domain.agents.tools import Written, phrase
+from domain.agents.validation_errors import InvalidDefinition, Location, read_definition
+from domain.sessions.caller_config import LONGEST_GOAL, LONGEST_LINE, CallerLimits, Facts, Persona, SimulatorConfig
+from domain.suites.checks import Checks, RequiredCall
+from domain.suites.validation import meaning_faults
+
+LARGEST_SEED = 2**31 - 1
+
+Criterion = Annotated[str, phrase(1_000)]
+ModelName = Annotated[str, phrase(200)]
+Repeats = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class RecordedStart(Written):
+    """A recorded session to go on from, up to one of its turns (its newest when none is named)."""
+
+    session: Annotated[str, phrase(64)]
+    turn: Annotated[str, phrase(64)] | None = None
+
+
+class Scenario(Written):
+    """One simulated caller: whom it plays, what it wants and may tell, and what makes the conversation a success.
+
+    It opens with `opening`, or goes on from `history`. `success` are criteria for a judge, in plain words, `checks`
+    need none. `repeats` and the models go before those of the suite.
+    """
+
+    id: Annotated[str, phrase(64)]
+    persona: Persona = Persona()
+    goal: Annotated[str, phrase(LONGEST_GOAL)]
+    facts: Facts = {}
+    opening: Annotated[str, phrase(LONGEST_LINE)] | None = None
+    history: RecordedStart | None = None
+    context: Annotated[dict[str, JsonValue], Field(max_length=500)] = {}
+    success: Annotated[tuple[Criterion, ...], Field(max_length=30)] = ()
+    checks: Checks = Checks()
+    mocks: Annotated[tuple[ToolMock, ...], Field(max_length=100)] = ()
+    caller_model: ModelName | None = None
+    judge_model: ModelName | None = None
+    repeats: Repeats | None = None
+    tags: Annotated[tuple[Annotated[str, phrase(64)], ...], Field(max_length=20)] = ()
+    min_turns: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
+    limits: CallerLimits = CallerLimits()
+
+    def simulator(self, *, model: str | None, seed: int) -> SimulatorConfig:
+        """What the caller of this scenario goes by in its session."""
+        return SimulatorConfig(
+            persona=self.persona,
+            goal=self.goal,
+            facts=self.facts,
+            opening=self.opening,
+            min_turns=self.min_turns,
+            limits=self.limits,
+            model=self.caller_model or model,
+            seed=seed,
+        )
+
+
+class Suite(Written):
+    """Scenarios to run with one agent, so many at a time, within a budget in US dollars.
+
+    `agent` is a name or an id, with `@` and a number for one version. Models that are not named are the
+    installation's. The suite passes when at least `min_pass_rate` of every scenario's runs do.
+    """
+
+    name: Annotated[str, phrase(200)]
+    agent: Annotated[str, phrase(240)]
+    model: ModelName | None = None
+    caller_model: ModelName | None = None
+    judge_model: ModelName | None = None
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=500)] = 10
+    budget_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] | None = None
+    repeats: Repeats = 1
+    seed: Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)] = 0
+    min_pass_rate: Rate = 1.0
+    scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=1_000)]
+
+    @property
+    def agent_name(self) -> str:
+        """The agent without its version."""
+        return self.agent.rpartition("@")[0] if self.agent_version is not None else self.agent
+
+    @property
+    def agent_version(self) -> int | None:
+        """The version that is named; None for the latest."""
+        _, at, version = self.agent.rpartition("@")
+        return int(version) if at and version.isdecimal() else None
+
+    def repeats_of(self, scenario: Scenario) -> int:
+        """How often a scenario is run."""
+        return scenario.repeats or self.repeats
+
+    def seed_of(self, scenario_id: str, repeat: int) -> int:
+        """The seed of one run of a scenario: always the same for the same suite, scenario and repeat (from 1)."""
+        digest = sha256(f"{self.seed}\n{scenario_id}\n{repeat}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") & LARGEST_SEED
+
+
+class InvalidSuite(InvalidDefinition):
+    """A suite that cannot be run, with every fault that was found (at least one)."""
+
+    subject = "suite"
+
+
+def parse_suite(data: object) -> Suite:
+    """The suite in parsed YAML or JSON.
+
+    Raises InvalidSuite with every fault of form (types, lengths, unknown fields) and of meaning (names that are
+    there twice, scenarios that nothing could fail, patterns that cannot be used). Whether it fits its agent is told
+    by `domain.scenario_fit`.
+    """
+    return read_definition(
+        data,
+        Suite,
+        InvalidSuite,
+        fields_at=_fields_at,
+        as_written=_as_written,
+        meaning_faults=meaning_faults,
+    )
+
+
+def _fields_at(location: Location) -> Collection[str]:
+    parts: dict[tuple[str, ...], type[Written]] = {
+        (): Suite,
+        ("scenarios",): Scenario,
+        ("scenarios", "persona"): Persona,
+        ("scenarios", "history"): RecordedStart,
+        ("scenarios", "limits"): CallerLimits,
+        ("scenarios", "mocks"): ToolMock,
+        ("scenarios", "checks"): Checks,
+        ("scenarios", "checks", "must_call"): RequiredCall,
+    }
+    part = parts.get(tuple(name for name in location if isinstance(name, str)))
+    return part.model_fields if part else ()
+
+
+def _as_written(location: Location) -> Location:
+    """A location without the kinds of value that pydantic tried for a fact."""
+    is_fact = location[:1] == ("scenarios",) and location[2:3] == ("facts",)
+    return location[:4] if is_fact else location

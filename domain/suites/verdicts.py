@@ -1,0 +1,139 @@
+"""Verdicts: what a judge and the mechanical checks find of one conversation, and how the two are put together."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from pydantic import JsonValue
+
+from domain.durable import Durable
+from domain.suites.checks import Finding
+
+Outcome = Literal["passed", "failed", "inconclusive"]
+
+VERDICT_TOOL = "record_verdict"
+"""The tool with which a judge hands in what it found."""
+LONGEST_REASON = 2_000
+
+CUT_SHORT: Mapping[str, str] = {
+    "caller_failed": "The model that plays the caller failed.",
+    "agent_failed": "A reply of the agent failed.",
+    "max_cost": "The session reached its cost limit.",
+    "suite_cancelled": "The suite was cancelled.",
+}
+"""Completion reasons of conversations that came to no end of their own, and what they mean."""
+
+_OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive"}
+_TURN_ID = re.compile(r"turn_[0-9a-z]+")
+
+
+class CriterionVerdict(Durable):
+    """What the judge found of one criterion, why, and the turns it quotes for it."""
+
+    criterion: str
+    outcome: Outcome
+    reason: str
+    turn_ids: tuple[str, ...] = ()
+
+
+class Verdict(Durable):
+    """What became of one conversation. `cut_short` says what kept it from coming to its end, if something did."""
+
+    outcome: Outcome
+    criteria: tuple[CriterionVerdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    cut_short: str | None = None
+
+
+def verdict_of(
+    criteria: Sequence[CriterionVerdict], findings: Sequence[Finding], cut_short: str | None = None
+) -> Verdict:
+    """Put a judge's verdicts and the findings of the checks together.
+
+    A check that does not hold fails the conversation, whatever the judge says; checks that all hold save nothing
+    that the judge failed. What the judge could not tell is inconclusive. A conversation that was cut short can only
+    fail by what no continuation could have mended.
+    """
+    counted = [finding for finding in findings if cut_short is None or not finding.could_mend]
+    return Verdict(
+        outcome=_outcome(criteria, counted, cut_short),
+        criteria=tuple(criteria),
+        findings=tuple(findings),
+        cut_short=cut_short,
+    )
+
+
+def _outcome(criteria: Sequence[CriterionVerdict], findings: Sequence[Finding], cut_short: str | None) -> Outcome:
+    if findings:
+        return "failed"
+    if cut_short is not None:
+        return "inconclusive"
+    found = {each.outcome for each in criteria}
+    return "failed" if "failed" in found else "inconclusive" if "inconclusive" in found else "passed"
+
+
+def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
+    """A JSON schema of one verdict for each criterion, by its number from 1."""
+    one: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {
+            "criterion": {"type": "integer", "minimum": 1, "maximum": len(criteria)},
+            "reason": {"type": "string", "description": "one or two sentences that quote ids of turns"},
+            "turn_ids": {"type": "array", "items": {"type": "string"}, "description": "the turns that show it"},
+            "outcome": {"type": "string", "enum": [*_OUTCOMES]},
+        },
+        "required": ["criterion", "reason", "turn_ids", "outcome"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"verdicts": {"type": "array", "items": one, "minItems": len(criteria)}},
+        "required": ["verdicts"],
+        "additionalProperties": False,
+    }
+
+
+def criteria_of(
+    criteria: Sequence[str], recorded: Mapping[str, JsonValue], known_turn_ids: Collection[str]
+) -> tuple[CriterionVerdict, ...]:
+    """What a judge recorded, one verdict for each criterion.
+
+    Turns that do not exist are not quoted. A criterion that it left out, judged twice with different outcomes or
+    put in a form that cannot be read is inconclusive: a judge that is in doubt about its own words decides nothing.
+    """
+    written = recorded.get("verdicts")
+    entries = [entry for entry in written if isinstance(entry, dict)] if isinstance(written, list) else []
+    found = []
+    for number, criterion in enumerate(criteria, start=1):
+        of_criterion = [entry for entry in entries if _number(entry.get("criterion")) == number]
+        found.append(_criterion(criterion, of_criterion, known_turn_ids))
+    return tuple(found)
+
+
+def undecided(criteria: Sequence[str], reason: str) -> tuple[CriterionVerdict, ...]:
+    """Verdicts for criteria of which nothing can be said."""
+    return tuple(CriterionVerdict(criterion=each, outcome="inconclusive", reason=reason) for each in criteria)
+
+
+def _criterion(
+    criterion: str, entries: Sequence[Mapping[str, JsonValue]], known_turn_ids: Collection[str]
+) -> CriterionVerdict:
+    outcomes = {_OUTCOMES.get(str(entry.get("outcome")).strip().lower()) for entry in entries}
+    if not entries:
+        return undecided([criterion], "The judge said nothing about it.")[0]
+    outcome = next(iter(outcomes))
+    if len(outcomes) > 1 or outcome is None:
+        return undecided([criterion], "The judge contradicted itself, or gave no outcome that is known.")[0]
+    reason = str(entries[0].get("reason") or "").strip()[:LONGEST_REASON]
+    listed = entries[0].get("turn_ids")
+    quoted = [str(each) for each in listed] if isinstance(listed, list) else []
+    known = dict.fromkeys(each for each in [*quoted, *_TURN_ID.findall(reason)] if each in known_turn_ids)
+    return CriterionVerdict(
+        criterion=criterion, outcome=outcome, reason=reason or "The judge gave no reason.", turn_ids=tuple(known)
+    )
+
+
+def _number(value: JsonValue) -> int | None:
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

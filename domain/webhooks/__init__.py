@@ -1,0 +1,1 @@
+"""Webhook reports of completed sessions, and their signatures."""

@@ -1,0 +1,48 @@
+"""The report of a session's end, as a webhook carries it."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from domain.durable import Durable
+from domain.sessions.transcript import Entry
+from domain.usage import Cost, Usage
+
+MOST_TURNS = 500
+"""Turns whose transcript goes with a report, the newest; `GET .../transcript` has them all."""
+
+
+class CompletedSession(Durable):
+    """A session that has ended. `transcript` has its newest turns; `turns_before` counts the older ones."""
+
+    id: str
+    workflow_run_id: int
+    agent_id: str
+    agent_version: int
+    agent_name: str
+    model: str
+    name: str
+    revision: int
+    completion_reason: str
+    disposition: str
+    tags: tuple[str, ...]
+    current_node_id: str
+    initial_context: dict[str, JsonValue]
+    gathered_context: dict[str, JsonValue]
+    annotations: dict[str, JsonValue]
+    simulator: dict[str, JsonValue] | None
+    usage: Usage
+    cost: Cost
+    created_at: datetime
+    updated_at: datetime
+    turns_before: int
+    transcript: tuple[Entry, ...]
+
+
+class SessionCompleted(Durable):
+    """The body of a webhook. `timestamp` is when the session ended, whenever this is sent."""
+
+    type: Literal["session.completed"] = "session.completed"
+    timestamp: datetime
+    data: CompletedSession

@@ -1,0 +1,1 @@
+"""`playhead chat`: a conversation in the terminal."""

@@ -1,0 +1,35 @@
+"""Where the chat's lines come from: what every source can do, and the one that reads piped lines."""
+
+from typing import Protocol, TextIO
+
+from playhead.chat.session_view import Session
+
+
+class Reader(Protocol):
+    """Reads what a person or a script says next."""
+
+    def read(self, session: Session, unsent: str) -> str | None:
+        """The next line, or None at the end. `unsent` is offered for another try where that is possible."""
+
+    def ask(self, question: str) -> str | None:
+        """The answer to a question, or None at the end."""
+
+
+class LineReader:
+    """Reads lines from a stream. Prompts go to `prompts`, when somebody is there to see them."""
+
+    def __init__(self, lines: TextIO, prompts: TextIO | None = None) -> None:
+        self._lines = lines
+        self._prompts = prompts
+
+    def read(self, session: Session, unsent: str) -> str | None:
+        return self._next("you: ")
+
+    def ask(self, question: str) -> str | None:
+        return self._next(f"{question} ")
+
+    def _next(self, prompt: str) -> str | None:
+        if self._prompts is not None:
+            self._prompts.write(prompt)
+            self._prompts.flush()
+        return self._lines.readline() or None

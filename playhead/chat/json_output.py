@@ -1,0 +1,102 @@
+"""The chat for programs: one JSON object a line on standard output, remarks for people on standard error."""
+
+import json
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TextIO
+
+from pydantic import JsonValue
+
+from domain.turns.turn import Turn
+from playhead.chat import text as words
+from playhead.chat.commands import View
+from playhead.chat.session_view import Agent, Session, number_of
+from playhead.client import Event
+
+Kind = Literal["session", "turn", "rewound", "branches", "timeline", "usage", "node", "trouble", "ended", "left"]
+"""The member `kind` of every line; a line of kind `turn` is the API's turn, with `number` as people see it."""
+
+_NOT_SHOWN = {"turns", "discarded_branches"}
+
+
+class JsonScreen:
+    """Writes each thing that happens as one line."""
+
+    def __init__(self, out: TextIO, asides: TextIO) -> None:
+        self._out = out
+        self._asides = asides
+
+    def opened(self, agent: Agent, session: Session) -> None:
+        about = session.model_dump(mode="json", exclude=_NOT_SHOWN)
+        model = session.model or agent.model
+        self._write("session", {**about, "agent": agent.name, "model": model})
+
+    def recalled(self, turns: Iterable[Turn]) -> None:
+        for turn in turns:
+            self.answered(turn)
+
+    def said(self, text: str) -> None:
+        """Not written: the turn has the message."""
+
+    def heard(self, event: Event) -> None:
+        """Not written: the turn has it all."""
+
+    def answered(self, turn: Turn) -> None:
+        self._write("turn", _turn(turn))
+
+    def show(self, view: View, session: Session) -> None:
+        match view:
+            case "help":
+                for line in words.help_lines():
+                    self.note(line.text)
+            case "timeline":
+                self._write(view, {**_place(session), "turns": [_turn(turn) for turn in session.turns]})
+            case "branches":
+                branches: list[JsonValue] = [
+                    {
+                        **branch.model_dump(mode="json", exclude={"turns"}),
+                        "turns": [_turn(turn) for turn in branch.turns],
+                    }
+                    for branch in session.discarded_branches
+                ]
+                self._write(view, {"branches": branches})
+            case "usage":
+                self._write(view, _bill(session))
+            case "node":
+                self._write(view, {"node_id": session.current_node_id})
+
+    def rewound(self, session: Session) -> None:
+        self._write("rewound", _place(session))
+
+    def note(self, text: str) -> None:
+        self._asides.write(f"{text}\n")
+        self._asides.flush()
+
+    def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
+        self._write("trouble", {"code": code, "message": message, "remedy": remedy})
+
+    def ended(self, session: Session) -> None:
+        self._write("ended", {"session_id": session.id, "reason": session.completion_reason, **_bill(session)})
+
+    def left(self, session: Session) -> None:
+        self._write("left", {"session_id": session.id, "status": session.status})
+
+    def waiting(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def _write(self, kind: Kind, value: dict[str, JsonValue]) -> None:
+        self._out.write(json.dumps({"kind": kind, **value}) + "\n")
+        self._out.flush()
+
+
+def _turn(turn: Turn) -> dict[str, JsonValue]:
+    return {"number": number_of(turn), **turn.model_dump(mode="json", exclude={"checkpoint"})}
+
+
+def _place(session: Session) -> dict[str, JsonValue]:
+    shown = {"id", "status", "revision", "cursor_turn_id", "current_node_id"}
+    return session.model_dump(mode="json", include=shown)
+
+
+def _bill(session: Session) -> dict[str, JsonValue]:
+    return session.model_dump(mode="json", include={"usage", "cost"})

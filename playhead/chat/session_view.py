@@ -1,0 +1,90 @@
+"""A session as the chat holds it: what the API last said about it, and how its turns are found by number."""
+
+from datetime import datetime
+
+from domain.durable import Durable
+from domain.turns.turn import SessionStatus, Turn
+from domain.usage import Cost, Usage
+
+DEMO_USAGE_KEY = "demo:"
+"""Usage of the offline demo model is booked under keys that begin with this."""
+
+
+class Branch(Durable):
+    """Turns that a rewind gave up, oldest first."""
+
+    id: str
+    rewound_from_turn_id: str | None
+    discarded_at: datetime
+    turns: tuple[Turn, ...] = ()
+
+
+class Agent(Durable):
+    """What the header tells of an agent. `model` is none when the agent leaves it to the server."""
+
+    name: str
+    version: int
+    model: str | None = None
+    moves: frozenset[str] = frozenset()
+    """The names under which the model is offered its transitions."""
+
+
+def number_of(turn: Turn) -> int:
+    """The number under which people see a turn: the greeting is 1."""
+    return turn.index + 1
+
+
+class Session(Durable):
+    """One state of a session. `model` is none when the API does not tell."""
+
+    id: str
+    agent_id: str
+    agent_version: int
+    name: str = ""
+    model: str | None = None
+    status: SessionStatus
+    revision: int
+    cursor_turn_id: str | None = None
+    current_node_id: str | None = None
+    is_completed: bool = False
+    completion_reason: str | None = None
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    turns: tuple[Turn, ...] = ()
+    discarded_branches: tuple[Branch, ...] = ()
+
+    @property
+    def newest(self) -> Turn | None:
+        """The newest turn that is seen; none when the session was rewound to before its first."""
+        return self.turns[-1] if self.turns else None
+
+    @property
+    def is_rewound(self) -> bool:
+        return self.status == "rewound"
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a reply is still to come; before the first turn is there, that is the greeting."""
+        if self.newest is None:
+            return not (self.is_rewound or self.is_completed)
+        return self.newest.status == "pending"
+
+    @property
+    def used_demo_model(self) -> bool:
+        """Whether any reply came from the offline demo model."""
+        return any(model.startswith(DEMO_USAGE_KEY) for model in self.usage.llm)
+
+    def turn_numbered(self, number: int) -> Turn | None:
+        """The visible turn with this number, if it is among those the API lists."""
+        return next((turn for turn in self.turns if number_of(turn) == number), None)
+
+    def turn_of(self, message_id: str) -> Turn | None:
+        """The visible turn that a message opened."""
+        return next(
+            (t for t in reversed(self.turns) if t.user_message and t.user_message.message_id == message_id), None
+        )
+
+    def turns_since(self, earlier: "Session") -> tuple[Turn, ...]:
+        """The visible turns that are not in an earlier state, or were not answered there yet."""
+        known = {turn.id: turn.status for turn in earlier.turns}
+        return tuple(turn for turn in self.turns if known.get(turn.id) != turn.status)

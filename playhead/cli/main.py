@@ -1,0 +1,132 @@
+"""The `playhead` command. Commands import what they need when they run, so that `--help` answers at once."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from playhead.cli import agents, database, organizations, services, session_commands, sessions, simulate, tail
+from playhead.config.environment import apply_env_file
+from playhead.exit_codes import CommandFailed
+
+
+class Commands(TyperGroup):
+    """The top of the command: turns failures into one message and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as failure:
+            report(failure)
+            raise typer.Exit(failure.status) from failure
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Agent conversations as durable workflows: alive across crashes, rewindable, truthfully billed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+services.add_to(app)
+app.add_typer(agents.app, name="agents")
+session_commands.add_to(sessions.app)
+tail.add_to(sessions.app)
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(database.keys, name="keys")
+app.add_typer(organizations.app, name="orgs")
+app.add_typer(database.db, name="db")
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    apply_env_file()
+    app(prog_name="playhead")
+
+
+def report(failure: CommandFailed) -> None:
+    """Tell people what happened and what to do, on standard error."""
+    sys.stderr.write(f"playhead: {failure.message}\n")
+    if failure.hint:
+        sys.stderr.write(f"{failure.hint}\n")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"{installed_version()}\n")
+        raise typer.Exit
+
+
+def installed_version() -> str:
+    """Playhead's version, as it was installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("playhead")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("version")
+def show_version(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the versions in use."""
+    import platform
+    from importlib.metadata import version
+
+    from playhead.output.tables import print_json
+
+    versions = {
+        "playhead": installed_version(),
+        "python": platform.python_version(),
+        "temporalio": version("temporalio"),
+    }
+    if json:
+        print_json(versions)
+    else:
+        sys.stdout.writelines(f"{name} {number}\n" for name, number in versions.items())
+
+
+@app.command("settings")
+def show_settings(
+    markdown: Annotated[bool, typer.Option(help="Print the documentation of all settings as Markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print every setting. Its variable, its value here, and what it means."""
+    from playhead.cli import settings
+
+    settings.show(as_markdown=markdown, as_json=json)
+
+
+@app.command("chat")
+def chat(
+    agent: Annotated[
+        str | None, typer.Argument(help="Name or id of the agent.", autocompletion=agents.complete_agents)
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(help="Go on with this session.", autocompletion=sessions.complete_sessions),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print every answer as a line of JSON.")] = False,
+) -> None:
+    """Talk to an agent in the terminal."""
+    import os
+
+    from playhead.chat.app import run
+    from playhead.config.environment import API_KEY, API_URL, DEFAULT_API_URL
+
+    url = os.environ.get(API_URL) or DEFAULT_API_URL
+    key = os.environ.get(API_KEY) or None
+    raise typer.Exit(run(agent=agent, api_url=url, api_key=key, json=json, session=session))

@@ -1,0 +1,78 @@
+"""A run of a suite taken up again at one of its turns: forked, given its caller back, and followed to its end."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from domain.sessions.caller_config import SimulatorConfig
+from playhead.exit_codes import USAGE, CommandFailed
+
+if TYPE_CHECKING:
+    from playhead.client import Playhead, RunReport, Session, Turn
+
+LOOK_SECONDS = 0.5
+
+
+def run_of(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> "RunReport":
+    """The run of a suite. Raises CommandFailed when there is none of this scenario and number."""
+    runs = api.suites.report(suite_id, transcripts=False).runs
+    found = next((run for run in runs if (run.scenario, run.repeat) == (scenario, repeat)), None)
+    if found is not None:
+        return found
+    repeats = sorted(run.repeat for run in runs if run.scenario == scenario)
+    if repeats:
+        hint = f"Its repeats are {', '.join(map(str, repeats))}."
+    else:
+        hint = f"Its scenarios are {', '.join(dict.fromkeys(run.scenario for run in runs)) or 'not run yet'}."
+    raise CommandFailed(f"The suite {suite_id} has no run {scenario} {repeat}.", status=USAGE, hint=hint)
+
+
+def turn_of(api: "Playhead", session_id: str, named: str) -> "Turn":
+    """The turn of a session that is named by its number, from 1, or by its id.
+
+    Raises CommandFailed when there is none.
+    """
+    turns = list(api.sessions.turns(session_id))
+    found = next((turn for turn in turns if named in (turn.id, str(turn.index + 1))), None)
+    if found is None:
+        last = max((turn.index + 1 for turn in turns), default=0)
+        raise CommandFailed(
+            f"The session {session_id} has no turn {named}.",
+            status=USAGE,
+            hint=f"Its turns are 1 to {last}; `playhead sessions show {session_id}` shows them with their ids.",
+        )
+    return found
+
+
+def go_on(
+    api: "Playhead", source: "Session", turn: "Turn", *, agent: str | None, model: str | None
+) -> tuple["Session", SimulatorConfig | None]:
+    """Fork a session at a turn, and let the caller that it had go on in the fork; the fork, and the caller."""
+    name, _, version = (agent or "").partition("@")
+    if version and not version.isdecimal():
+        raise CommandFailed(f"{agent!r} names no version: write it like {name}@3.", status=USAGE)
+    forked = api.sessions.fork(
+        source.id,
+        turn_id=turn.id,
+        agent=name or None,
+        version=int(version) if version else None,
+        model=model,
+    )
+    caller = SimulatorConfig.model_validate(source.simulator["config"]) if source.simulator else None
+    if caller is not None:
+        forked = api.sessions.set_simulator(forked.id, enabled=True, config=caller)
+    return forked, caller
+
+
+def followed(
+    api: "Playhead", session_id: str, known: int, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator["Turn"]:
+    """The turns of a session after the first `known`, each as it is closed, until the session has ended."""
+    while True:
+        session = api.sessions.get(session_id)
+        closed = [turn for turn in session.turns if turn.index >= known and turn.status != "pending"]
+        yield from closed
+        known = max((turn.index + 1 for turn in closed), default=known)
+        if session.is_completed:
+            return
+        sleep(LOOK_SECONDS)

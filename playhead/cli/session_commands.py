@@ -1,0 +1,172 @@
+"""`playhead sessions message|edit|regenerate|cancel|restore|fork`: everything that takes a session further."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from playhead.cli.agents import AsJson, complete_agents
+from playhead.cli.sessions import Session
+
+if TYPE_CHECKING:
+    from playhead import client
+
+STANDARD_INPUT = "-"
+
+OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
+Turn = Annotated[str, typer.Argument(help="Id of the turn; `playhead sessions show` lists them.")]
+Text = Annotated[str, typer.Argument(help="What to say; `-` reads it from standard input.")]
+ExpectedRevision = Annotated[int | None, typer.Option(help="Refuse when the session is at another revision.", min=0)]
+MessageId = Annotated[
+    str | None,
+    typer.Option(help="Recognises a repeat: the same id again says nothing twice.", show_default="a new one"),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module to `playhead sessions`."""
+    for command in (message, edit, regenerate, cancel, restore, fork):
+        app.command()(command)
+
+
+def message(
+    session: Session,
+    text: Text,
+    *,
+    on_busy: Annotated[
+        OnBusy | None, typer.Option(help="What to do while the agent still answers.", show_default="reject")
+    ] = None,
+    message_id: MessageId = None,
+    expected_revision: ExpectedRevision = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the reply, and print it.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Say something, and print the reply."""
+    from playhead.cli.api_client import calling_api
+    from playhead.client import Retries
+    from playhead.output.tables import print_json
+
+    said = _read(text)
+    with calling_api(retries=Retries()) as api:
+        if wait:
+            answered = api.sessions.send(
+                session, said, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
+            )
+            _print_reply(answered, json=json)
+            return
+        accepted = api.sessions.submit(
+            session, said, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
+        )
+    if json:
+        print_json(accepted)
+    else:
+        sys.stdout.write(f"{accepted.turn_id}\n")
+
+
+def edit(
+    session: Session,
+    turn: Turn,
+    text: Text,
+    *,
+    message_id: MessageId = None,
+    expected_revision: ExpectedRevision = None,
+    json: AsJson = False,
+) -> None:
+    """Say something else in a turn, and print the reply. What was there is kept as a discarded branch."""
+    from playhead.cli.api_client import calling_api
+    from playhead.client import Retries
+
+    with calling_api(retries=Retries()) as api:
+        edited = api.sessions.edit(
+            session, turn, _read(text), message_id=message_id, expected_revision=expected_revision
+        )
+    _print_reply(edited, json=json)
+
+
+def regenerate(
+    session: Session,
+    turn: Turn,
+    *,
+    message_id: MessageId = None,
+    expected_revision: ExpectedRevision = None,
+    json: AsJson = False,
+) -> None:
+    """Have a turn answered again, and print the new reply. The old one is kept as a discarded branch."""
+    from playhead.cli.api_client import calling_api
+    from playhead.client import Retries
+
+    with calling_api(retries=Retries()) as api:
+        again = api.sessions.regenerate(session, turn, message_id=message_id, expected_revision=expected_revision)
+    _print_reply(again, json=json)
+
+
+def cancel(session: Session, expected_revision: ExpectedRevision = None, json: AsJson = False) -> None:
+    """Stop the reply that is being generated, and print what was said of it."""
+    from playhead.cli.api_client import calling_api
+
+    with calling_api() as api:
+        stopped = api.sessions.cancel(session, expected_revision=expected_revision)
+    _print_reply(stopped, json=json)
+
+
+def restore(
+    session: Session,
+    branch: Annotated[str, typer.Argument(help="Id of the branch; `playhead sessions branches` lists them.")],
+    expected_revision: ExpectedRevision = None,
+    json: AsJson = False,
+) -> None:
+    """Go back to a branch that was given up. The present one is kept in its place."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json, show_session
+
+    with calling_api() as api:
+        restored = api.sessions.restore(session, branch, expected_revision=expected_revision)
+    if json:
+        print_json(restored)
+    else:
+        show_session(restored)
+
+
+def fork(
+    session: Session,
+    *,
+    turn: Annotated[
+        str | None, typer.Option(help="Turn to go on from.", show_default="where the session stands")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Go on with another agent.", autocompletion=complete_agents)] = None,
+    version: Annotated[int | None, typer.Option(help="A version of that agent.", min=1)] = None,
+    model: Annotated[str | None, typer.Option(help="Go on with another model.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new session.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Open a new session that goes on from a turn of this one, and print its id. This one stays as it is."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json
+
+    if version is not None and agent is None:
+        raise typer.BadParameter("--version goes with --agent")
+    with calling_api() as api:
+        forked = api.sessions.fork(session, turn_id=turn, agent=agent, version=version, model=model, name=name)
+    if json:
+        print_json(forked)
+    else:
+        sys.stdout.write(f"{forked.id}\n")
+
+
+def _read(text: str) -> str:
+    return sys.stdin.read().strip() if text == STANDARD_INPUT else text
+
+
+def _print_reply(session: "client.Session", *, json: bool) -> None:
+    """The newest reply alone on standard output, and on standard error what else is to be known."""
+    from playhead.output.events import printable
+    from playhead.output.tables import note, print_json
+
+    if json:
+        print_json(session)
+        return
+    sys.stdout.write(f"{printable(session.reply or '')}\n")
+    if session.newest and session.newest.status == "interrupted":
+        note("(interrupted)")
+    if session.is_completed:
+        note(f"The session has ended ({session.completion_reason}).")

@@ -1,0 +1,183 @@
+"""`playhead sessions`: look at conversations, compare their branches, rewind them, end them, write them out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from playhead.cli.agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson, complete_agents
+from playhead.exit_codes import USAGE, CommandFailed
+
+app = typer.Typer(help="Look at sessions, rewind and end them.", no_args_is_help=True)
+
+Status = Literal["idle", "pending_assistant_turn", "rewound", "error", "completed"]
+
+
+def complete_sessions(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest sessions that begin so, with their names; none when the API does not answer at once."""
+    from playhead.cli.api_client import calling_api
+
+    try:
+        with calling_api(timeout=COMPLETION_SECONDS) as api:
+            found = [(session.id, session.name) for session in api.sessions.list(limit=MOST_COMPLETIONS)]
+    except CommandFailed:
+        return []
+    return [(session_id, name) for session_id, name in found if session_id.startswith(incomplete)]
+
+
+Session = Annotated[str, typer.Argument(help="Id of the session.", autocompletion=complete_sessions)]
+
+
+@app.command("ls")
+def list_sessions(
+    status: Annotated[Status | None, typer.Option(help="Only sessions of this status.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Only sessions with this agent.", autocompletion=complete_agents)
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most this many, newest first.", min=1)] = 20,
+    json: AsJson = False,
+) -> None:
+    """List sessions, newest first."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json, session_rows, table
+
+    with calling_api() as api:
+        sessions = list(api.sessions.list(limit=limit, status=status, agent=agent))
+    if json:
+        print_json(sessions)
+    else:
+        columns = ("ID", "NAME", "STATUS", "NODE", "SPENT", "CHANGED (UTC)")
+        table(columns, session_rows(sessions), empty="No sessions. Begin one: playhead chat AGENT")
+
+
+@app.command()
+def show(session: Session, json: AsJson = False) -> None:
+    """Show a session: the visible conversation, what was discarded, what it cost."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json, show_session
+
+    with calling_api() as api:
+        found = api.sessions.get(session)
+    if json:
+        print_json(found)
+    else:
+        show_session(found)
+
+
+@app.command()
+def rewind(
+    session: Session,
+    *,
+    turn: Annotated[str | None, typer.Argument(help="Id of the turn to go back to.")] = None,
+    before: Annotated[bool, typer.Option("--before", help="Go back to just before that turn.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Undo a rewind: see the whole branch again.")] = False,
+    expected_revision: Annotated[
+        int | None, typer.Option(help="Refuse when the session is at another revision.", min=0)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Go back to a turn: the next message takes another path from there. Nothing is deleted."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json, show_session
+
+    if (turn is None) != clear or (clear and before):
+        raise CommandFailed(
+            "Name the turn to go back to, or give --clear alone to undo a rewind.",
+            status=USAGE,
+            hint=f"The turns and their ids: playhead sessions show {session}",
+        )
+    with calling_api() as api:
+        changed = api.sessions.rewind(session, turn, before=before, expected_revision=expected_revision)
+    if json:
+        print_json(changed)
+    else:
+        show_session(changed)
+
+
+@app.command()
+def end(
+    session: Session,
+    reason: Annotated[str | None, typer.Option(help="Kept as the reason why it ended.")] = None,
+    json: AsJson = False,
+) -> None:
+    """End a session; ending an ended one changes nothing."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import money, print_json
+
+    with calling_api() as api:
+        ended = api.sessions.end(session, reason=reason)
+    if json:
+        print_json(ended)
+    else:
+        sys.stdout.write(f"{ended.id} has ended ({ended.completion_reason}); spent {money(ended.cost)}\n")
+
+
+@app.command("rm")
+def erase(
+    session: Session,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase a session everywhere: what was said in it is gone for good. What it cost stays."""
+    from playhead.cli.api_client import calling_api
+
+    if not yes:
+        typer.confirm(f"Erase {session} for good, with everything that was said in it?", abort=True, err=True)
+    with calling_api() as api:
+        api.sessions.erase(session)
+    sys.stdout.write(f"{session} is erased\n")
+
+
+@app.command()
+def export(
+    session: Session,
+    form: Annotated[
+        Literal["text", "markdown", "json", "jsonl"], typer.Option("--format", help="How it is written.")
+    ] = "text",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="standard output", dir_okay=False, writable=True)
+    ] = None,
+) -> None:
+    """Write out the visible conversation, all of it."""
+    from playhead.cli.api_client import calling_api
+
+    with calling_api() as api:
+        written = api.sessions.transcript(session, form)
+    if output is None:
+        sys.stdout.write(written)
+    else:
+        output.write_text(written, encoding="utf-8")
+
+
+@app.command()
+def branches(session: Session, json: AsJson = False) -> None:
+    """List the branches of a session that were given up, newest first."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import branch_rows, print_json, table
+
+    with calling_api() as api:
+        found = list(api.sessions.branches(session))
+    if json:
+        print_json(found)
+    else:
+        columns = ("ID", "AFTER TURN", "TURNS", "BEGINS WITH", "DISCARDED (UTC)")
+        table(columns, branch_rows(found), empty="Nothing was given up in this session.")
+
+
+@app.command()
+def compare(
+    session: Session,
+    branch: Annotated[str, typer.Argument(help="Id of a branch.")],
+    other: Annotated[str, typer.Argument(help="Id of another branch, or `active` for what is visible.")] = "active",
+    json: AsJson = False,
+) -> None:
+    """Show two branches side by side, from where they part."""
+    from playhead.cli.api_client import calling_api
+    from playhead.output.tables import print_json, show_comparison
+
+    with calling_api() as api:
+        compared = api.sessions.compare(session, branch, other)
+    if json:
+        print_json(compared)
+    else:
+        show_comparison(compared)

@@ -1,0 +1,1 @@
+"""`make demo`: a scripted conversation that survives a killed worker."""

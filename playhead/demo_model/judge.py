@@ -1,0 +1,120 @@
+"""How the offline demo model judges: each criterion against what was said and done, word by word. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from domain.suites.judge_prompt import CRITERIA
+from playhead.demo_model.language import plain, words_of
+
+ENOUGH = 0.6
+"""The part of a criterion's words that a conversation must show for it to be met."""
+TOO_LITTLE = 0.35
+"""The part below which it is not met; between the two nothing can be said."""
+SAID_IT = 0.75
+"""The part of what must not be said that one turn must hold for it to have been said."""
+
+_NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.M)
+_LINE = re.compile(r"^\[(turn_\w+)\] (?:(caller|agent): (\".*\")|(.*))$", re.M)
+_ABOUT_SPEAKING = (
+    "say conversation whether answer answered explain explained mention mentioned discuss discussed speak suggest "
+    "suggested offer offered promise promised"
+)
+_ABOUT_JUDGING = frozenset(word for word, _ in words_of(_ABOUT_SPEAKING))
+_NUMBER = re.compile(r"\b\d[\d:.]*\b")
+_PHRASES = (
+    (re.compile(r"\bthe (?:agent|caller|customer|person|user|visitor)\b", re.I), " "),
+    (re.compile(r"\bread(?:s)?\b(.{1,40}?)\bback\b", re.I), r"repeat\1"),
+    (re.compile(r"\b(?:told|tells|said|says|informed?)\b", re.I), "says"),
+)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What one turn shows: the words of the agent's speech and of what it did, and its text."""
+
+    turn_id: str
+    words: frozenset[str]
+    text: str
+
+
+def verdicts(instructions: str, asked: str) -> dict[str, JsonValue]:
+    """A verdict for each criterion of the instructions, in the form of the verdict tool."""
+    listed = instructions.partition(f"{CRITERIA}\n")[2]
+    shown = tuple(_turns(asked))
+    return {"verdicts": [_verdict(int(number), criterion, shown) for number, criterion in _NUMBERED.findall(listed)]}
+
+
+def _verdict(number: int, criterion: str, shown: Sequence[_Shown]) -> JsonValue:
+    for pattern, replacement in _PHRASES:
+        criterion = pattern.sub(replacement, criterion)
+    words = words_of(criterion)
+    unwanted = {word for word, negated in words if negated} - _ABOUT_JUDGING
+    wanted = {word for word, negated in words if not negated} - _ABOUT_JUDGING
+    if not unwanted and not wanted:
+        return _recorded(number, "inconclusive", "The demo model finds no words in it to look for.", shown[-1:])
+    if unwanted:
+        return _never(number, unwanted, shown)
+    return _once(number, criterion, wanted, shown)
+
+
+def _never(number: int, unwanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
+    for turn in shown:
+        if len(unwanted & turn.words) >= SAID_IT * len(unwanted):
+            return _recorded(number, "failed", f"In {turn.turn_id} the agent did: {_excerpt(turn)}", [turn])
+    return _recorded(number, "passed", f"No turn up to {_last_id(shown)} shows it.", shown[-1:])
+
+
+def _once(number: int, criterion: str, wanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
+    figures = _NUMBER.findall(criterion)
+    best = sorted(shown, key=lambda turn: len(wanted & turn.words), reverse=True)[:2]
+    found = {word for turn in shown for word in wanted & turn.words}
+    missing = [figure for figure in figures if not any(figure in turn.text for turn in shown)]
+    part = (len(found) + len(figures) - len(missing)) / ((len(wanted) + len(figures)) or 1)
+    if part >= ENOUGH and not missing:
+        return _recorded(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best)
+    if part <= TOO_LITTLE or missing:
+        lacking = ", ".join([*missing, *_as_written(criterion, wanted - found)]) or "it"
+        return _recorded(number, "failed", f"No turn up to {_last_id(shown)} shows: {lacking}.", shown[-1:])
+    return _recorded(number, "inconclusive", f"{_ids(best)} shows it in part.", best)
+
+
+def _as_written(criterion: str, words: set[str]) -> list[str]:
+    """The words of a criterion that mean these: "champagne" for the stem that it was looked for by."""
+    written = re.findall(r"[\w'-]+", criterion)
+    return [each for each in dict.fromkeys(written) if {word for word, _ in words_of(each)} & words]
+
+
+def _turns(asked: str) -> Iterable[_Shown]:
+    texts: dict[str, list[str]] = {}
+    for turn_id, speaker, quoted, happened in _LINE.findall(asked):
+        text = json.loads(quoted) if quoted else happened.replace("_", " ")
+        if speaker != "caller":
+            texts.setdefault(turn_id, []).append(text)
+    for turn_id, said in texts.items():
+        text = " ".join(said)
+        yield _Shown(turn_id, frozenset(word for each in said for word, _ in words_of(each)), plain(text))
+
+
+def _recorded(number: int, outcome: str, reason: str, turns: Sequence[_Shown]) -> JsonValue:
+    return {
+        "criterion": number,
+        "reason": reason,
+        "turn_ids": [turn.turn_id for turn in turns],
+        "outcome": outcome,
+    }
+
+
+def _excerpt(turn: _Shown) -> str:
+    return turn.text if len(turn.text) <= 160 else f"{turn.text[:157]}..."
+
+
+def _ids(turns: Sequence[_Shown]) -> str:
+    return " and ".join(turn.turn_id for turn in turns) or "no turn"
+
+
+def _last_id(shown: Sequence[_Shown]) -> str:
+    return shown[-1].turn_id if shown else "the end"

@@ -1,0 +1,282 @@
+"""The offline demo model: a scripted stand-in for a language model, marked as such."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
+from time import monotonic
+from typing import Any
+
+from pydantic import JsonValue
+from pydantic_ai import RunContext
+from pydantic_ai.messages import (
+    InstructionPart,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    ModelResponseStreamEvent,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.usage import RequestUsage
+
+from activities.llm.messages import OPENING_CUE
+from domain.sessions.caller_prompt import HANG_UP
+from domain.suites.verdicts import VERDICT_TOOL
+from domain.usage import TokenPrice
+from playhead.demo_model.caller import next_line, read_part
+from playhead.demo_model.dialogue import Answer, Conversation, answer
+from playhead.demo_model.judge import verdicts
+from playhead.demo_model.prompt_parser import Offer
+from playhead.demo_model.slot_filling import Line
+from playhead.demo_model.variables import variables_in
+
+DEMO_MARK = "[demo model] "
+"""Every text of the demo model begins with this, so that nobody takes it for a real model."""
+DEMO_SYSTEM = "demo"
+DEMO_NAME = "scripted"
+DEMO_USAGE_KEY = f"{DEMO_SYSTEM}:{DEMO_NAME}"
+"""Its name in usage, costs and prices."""
+DEMO_PRICE = TokenPrice(input=Decimal(0), output=Decimal(0))
+"""What it costs where no price is set: nothing."""
+TAIL_MESSAGES = 80
+"""Messages of the history that are read, counted from its end."""
+CALLER_TAIL_MESSAGES = 400
+"""The same for a caller, who must not forget what it has asked already."""
+SHORTEST_PAUSE_SECONDS = 0.05
+"""Between two pieces of a streamed reply. Who listens is sent no more than a frame in that time anyway."""
+
+_CHARACTERS_PER_TOKEN = 4
+_HANGS_UP = ToolCallPart(HANG_UP.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
+_CALL_ID = re.compile(r"demo_(\d{1,9})")
+
+
+def demo_model(*, delay_seconds: float = 0.0) -> Model:
+    """The offline demo model, for requests and for streams.
+
+    `delay_seconds` is how long a reply of text takes: before it, or spread over its words when streamed.
+    Taking a transition costs no time, so a turn takes one delay however many nodes it passes.
+    Raises ValueError for a delay below zero.
+    """
+    if delay_seconds < 0:
+        raise ValueError(f"The delay of the demo model is {delay_seconds} s; it must be 0 or more.")
+    return DemoModel(delay_seconds)
+
+
+class DemoModel(FunctionModel):
+    """Answers from the node's prompt by rules; known to usage and prices as `demo:scripted`."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self._delay_seconds = delay_seconds
+        super().__init__(self._respond, model_name=DEMO_NAME)
+
+    @property
+    def system(self) -> str:
+        """The provider's name in usage keys."""
+        return DEMO_SYSTEM
+
+    async def _respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        reply = _reply_to(messages, info.instructions or "", info.model_request_parameters, _seed(info.model_settings))
+        if self._delay_seconds and isinstance(reply.part, TextPart):
+            await asyncio.sleep(self._delay_seconds)
+        return ModelResponse(
+            parts=[reply.part],
+            usage=reply.usage,
+            model_name=DEMO_NAME,
+            provider_name=DEMO_SYSTEM,
+            finish_reason="stop" if isinstance(reply.part, TextPart) else "tool_call",
+        )
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncGenerator[StreamedResponse]:
+        """The same reply as `request` gives, word by word over the delay, or in one piece without one."""
+        settings, parameters = self.prepare_request(model_settings, model_request_parameters)
+        reply = _reply_to(messages, _instructions(messages, parameters), parameters, _seed(settings))
+        yield _DemoStream(model_request_parameters=parameters, reply=reply, delay_seconds=self._delay_seconds)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    part: TextPart | ToolCallPart
+    usage: RequestUsage
+
+
+@dataclass
+class _DemoStream(StreamedResponse):
+    """A reply being spoken. Its usage grows with what was streamed: a cut stream is not charged in full."""
+
+    reply: _Reply
+    delay_seconds: float
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self._usage = RequestUsage(input_tokens=self.reply.usage.input_tokens)
+
+    async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
+        part = self.reply.part
+        if isinstance(part, ToolCallPart):
+            yield self._parts_manager.handle_tool_call_part(
+                vendor_part_id=0, tool_name=part.tool_name, args=part.args, tool_call_id=part.tool_call_id
+            )
+            self._usage = self.reply.usage
+            self.finish_reason = "tool_call"
+            return
+        said = ""
+        chunks = _chunks(part.content, self.delay_seconds)
+        began = monotonic()
+        for number, chunk in enumerate(chunks, start=1):
+            # By the clock, not pause by pause: pauses last a little longer than they should, and that adds up.
+            await _until(began + self.delay_seconds * number / len(chunks))
+            said += chunk
+            self._usage = RequestUsage(input_tokens=self.reply.usage.input_tokens, output_tokens=_tokens(said))
+            for event in self._parts_manager.handle_text_delta(vendor_part_id="content", content=chunk):
+                yield event
+        self.finish_reason = "stop"
+
+    async def close_stream(self) -> None:
+        """Nothing to close: there is no connection."""
+
+    @property
+    def model_name(self) -> str:
+        return DEMO_NAME
+
+    @property
+    def provider_name(self) -> str:
+        return DEMO_SYSTEM
+
+    @property
+    def provider_url(self) -> None:
+        return None
+
+    @property
+    def timestamp(self) -> datetime:
+        return self.started_at
+
+
+def _reply_to(
+    messages: Sequence[ModelMessage], instructions: str, parameters: ModelRequestParameters, seed: int
+) -> _Reply:
+    """What the model answers in the part that it is given: a judge's, a caller's, or that of an agent at a node."""
+    if parameters.output_tools:
+        return _recorded(parameters.output_tools[0], messages, instructions)
+    part = read_part(instructions)
+    if part is not None:
+        lines = _conversation(messages[-CALLER_TAIL_MESSAGES:]).lines
+        line = next_line(part, lines, may_hang_up=bool(parameters.function_tools), seed=seed)
+        return _answered(TextPart(f"{DEMO_MARK}{line}") if line else _HANGS_UP, len(instructions), lines)
+    tail = messages[-TAIL_MESSAGES:]
+    offers = tuple(
+        Offer(tool=tool.name, when=tool.description or tool.name.replace("_", " "))
+        for tool in parameters.function_tools
+        if not tool.parameters_json_schema.get("properties")
+    )
+    conversation = _conversation(tail)
+    read = len(instructions) + sum(len(offer.tool) + len(offer.when) for offer in offers)
+    return _answered(_part(answer(instructions, offers, conversation), tail), read, conversation.lines)
+
+
+def _answered(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[Line]) -> _Reply:
+    read = characters_read + sum(len(line.text) for line in lines)
+    written = part.content if isinstance(part, TextPart) else part.tool_name
+    return _Reply(part, RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(written)))
+
+
+def _recorded(tool: ToolDefinition, messages: Sequence[ModelMessage], instructions: str) -> _Reply:
+    """The answer to a request for structured output: a verdict, or what the person told, in the form that is asked."""
+    lines = _conversation(messages[-TAIL_MESSAGES:]).lines
+    if tool.name == VERDICT_TOOL:
+        found: Mapping[str, JsonValue] = verdicts(instructions, lines[-1].text if lines else "")
+    else:
+        found = variables_in(tool.parameters_json_schema, lines)
+    read = sum(len(line.text) for line in lines)
+    usage = RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(str(found)))
+    return _Reply(ToolCallPart(tool.name, args=dict(found), tool_call_id="demo_record"), usage)
+
+
+def _seed(settings: ModelSettings | None) -> int:
+    return (settings or {}).get("seed", 0)
+
+
+def _part(decided: Answer, tail: Sequence[ModelMessage]) -> TextPart | ToolCallPart:
+    if decided.tool is None:
+        return TextPart(f"{DEMO_MARK}{decided.text or ''}")
+    # Numbered after the newest call of the history: unique in it, and the same for the same history.
+    newest = max((_number_of(call) for message in tail for call in _calls(message)), default=0)
+    return ToolCallPart(decided.tool, args={}, tool_call_id=f"demo_{newest + 1}")
+
+
+def _calls(message: ModelMessage) -> list[ToolCallPart]:
+    return [part for part in message.parts if isinstance(part, ToolCallPart)]
+
+
+def _number_of(call: ToolCallPart) -> int:
+    match = _CALL_ID.fullmatch(call.tool_call_id)
+    return int(match[1]) if match else 0
+
+
+def _conversation(tail: Sequence[ModelMessage]) -> Conversation:
+    """The history as lines. A tool that came back is a transition taken: the demo model calls no others."""
+    lines: list[Line] = []
+    entered_at = moves = 0
+    for message in tail:
+        for part in message.parts:
+            if isinstance(part, TextPart) and part.content:
+                lines.append(Line(own=True, text=part.content.replace(DEMO_MARK, "")))
+            elif isinstance(part, UserPromptPart):
+                text = _text_of(part)
+                if text == OPENING_CUE:  # stands in for a person who has not said anything yet
+                    continue
+                lines.append(Line(own=False, text=text.replace(DEMO_MARK, "")))
+                moves = 0
+            elif isinstance(part, ToolReturnPart):
+                entered_at = len(lines)
+                moves += 1
+    return Conversation(tuple(lines), entered_at, moves)
+
+
+def _text_of(part: UserPromptPart) -> str:
+    if isinstance(part.content, str):
+        return part.content
+    return " ".join(content for content in part.content if isinstance(content, str))
+
+
+def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) -> str:
+    if parameters.instruction_parts:
+        return InstructionPart.join(parameters.instruction_parts) or ""
+    given = (each.instructions for each in reversed(messages) if isinstance(each, ModelRequest))
+    return next((each for each in given if each is not None), "")
+
+
+def _chunks(text: str, seconds: float) -> list[str]:
+    """The pieces of whole words in which a text is said in so many seconds."""
+    words = re.findall(r"\s*\S+\s*", text) or [text]
+    pieces = max(1, min(len(words), int(seconds / SHORTEST_PAUSE_SECONDS)))
+    bounds = [len(words) * number // pieces for number in range(pieces + 1)]
+    return ["".join(words[start:end]) for start, end in pairwise(bounds)]
+
+
+async def _until(moment: float) -> None:
+    left = moment - monotonic()
+    if left > 0:
+        await asyncio.sleep(left)
+
+
+def _tokens(text: str) -> int:
+    """A rough count, as usage needs one: about four characters a token in English."""
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)

@@ -1,0 +1,124 @@
+"""What the offline demo model remembers: the details a person told in a conversation, the latest ones count."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from playhead.demo_model.language import (
+    LONGEST_READ,
+    detail_as,
+    details_in,
+    is_bare_answer,
+    is_correction,
+    is_question,
+    is_small_talk,
+    plain,
+    starts_anew,
+)
+from playhead.demo_model.prompt_parser import Slot, asked_in, kind_of
+
+LONGEST_NOTE = 80
+"""Characters of an answer in free words that are repeated back."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something that was said. `own` marks the words of the agent."""
+
+    own: bool
+    text: str
+
+
+@dataclass
+class Memory:
+    """What the person told, by the key of the slot it fills, and what the last message did to that."""
+
+    details: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
+    withdrawn: set[str] = field(default_factory=set)
+    unanswered: dict[str, int] = field(default_factory=dict)
+
+
+def recall(lines: Sequence[Line], slots: Sequence[Slot] = ()) -> Memory:
+    """Collect what the person told over the whole conversation; later words replace earlier ones."""
+    memory = Memory()
+    asked: Slot | None = None
+    for line in lines:
+        if line.own:
+            asked = asked_in(line.text)[1]
+            if asked is not None:
+                asked = next((slot for slot in slots if slot.label == asked.label), asked)
+        else:
+            _listen(memory, line.text, asked)
+            asked = None
+    return memory
+
+
+def _listen(memory: Memory, text: str, asked: Slot | None) -> None:
+    if starts_anew(text):
+        memory.details.clear()
+    told: dict[str, str] = {str(kind): value for kind, value in details_in(text).items()}
+    if asked is not None and (given := _given(memory, asked, text)) is not None:
+        if asked.kind == "free":
+            told.pop(kind_of(asked.label), None)
+        told[asked.key] = given
+    if asked is not None and asked.kind == "count" and "count" in told:
+        told["count"] = _with_noun(told["count"], asked)
+    memory.withdrawn = {key for key in memory.details if key not in told and _takes_back(text, key)}
+    memory.replaced = {key for key in told if memory.details.get(key, told[key]) != told[key]}
+    for key in memory.withdrawn:
+        del memory.details[key]
+    memory.fresh = told
+    memory.details.update(told)
+
+
+_UNKNOWN = re.compile(r"\b(?:don't|do not|can't|cannot) (?:know|have|find|remember|say)\b|\bno idea\b|\bnot sure\b")
+
+
+def _given(memory: Memory, asked: Slot, text: str) -> str | None:
+    """The answer to the question just asked; at the second attempt the words are taken as they are."""
+    if is_question(text) or not plain(text).strip(" .!-"):
+        return None
+    if asked.kind == "free":
+        empty = is_bare_answer(text) or is_small_talk(text)
+        if not is_correction(text) and not (empty and asked.wants_words):
+            return _note(text)
+    elif (found := detail_as(asked.kind, text)) is not None:
+        return found
+    elif is_correction(text) or details_in(text) or is_bare_answer(text):
+        return None
+    memory.unanswered[asked.key] = memory.unanswered.get(asked.key, 0) + 1
+    if memory.unanswered[asked.key] < 2:
+        return None
+    return "not known" if _UNKNOWN.search(plain(text)) else _note(text)
+
+
+def _takes_back(text: str, key: str) -> bool:
+    return is_correction(text) and kind_of(key) == kind_of(_subject(text)) != "free"
+
+
+def _subject(text: str) -> str:
+    """The part of a correction that says what to change: "can I change the date" -> "date"."""
+    match = re.search(
+        r"\b(date|day|time|name|e-?mail|phone|budget|amount|invoice number|party size|number of \w+)\b",
+        plain(text),
+    )
+    return match[0] if match else ""
+
+
+def _note(text: str) -> str:
+    words = " ".join(text[:LONGEST_READ].split()).rstrip(" .!")
+    return words if len(words) <= LONGEST_NOTE else f"{words[: LONGEST_NOTE - 3].rsplit(' ', 1)[0]}..."
+
+
+def _with_noun(count: str, asked: Slot) -> str:
+    if not count.isdigit():
+        return count
+    noun = re.search(r"(?:number of|how many) (\w+)", asked.label)
+    return f"{count} {noun[1]}" if noun and count != "1" else people(count)
+
+
+def people(count: str) -> str:
+    """A count that names nothing, as a number of people."""
+    return "1 person" if count == "1" else f"{count} people"

@@ -1,0 +1,1 @@
+"""Terminal output shared by the commands: tables, events, results and API errors."""

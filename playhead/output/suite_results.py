@@ -1,0 +1,148 @@
+"""What came of a suite: tables for people, lines of JSON for programs, and both next to what came of an earlier one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+from rich.markup import escape
+
+from domain.suites.statistics import Compared, Comparison, Tried, compare
+from playhead.exit_codes import USAGE, CommandFailed
+from playhead.output.events import printable
+from playhead.output.tables import console, table
+
+if TYPE_CHECKING:
+    from playhead.client import Playhead, RunReport, Suite, SuiteReport
+
+SHOWN_REASONS = 12
+"""Conversations that did not pass of which the reason is shown; all of them are in the reports."""
+COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
+CHANGES: Mapping[str, str] = {
+    "worse": "[bold red]worse[/]",
+    "better": "[green]better[/]",
+    "perhaps_worse": "lower, which chance can explain",
+    "perhaps_better": "higher, which chance can explain",
+    "same": "the same",
+    "new": "new",
+    "gone": "gone",
+    "undecided": "not decided",
+}
+
+
+def show_results(report: "SuiteReport") -> None:
+    """Every scenario with its outcome, why conversations did not pass, and the outcome of the whole."""
+    suite = report.suite
+    rows = [
+        (
+            escape(printable(each.id)),
+            str(each.passed),
+            str(each.failed),
+            str(each.inconclusive),
+            f"{each.pass_rate:.0%}" if each.pass_rate is not None else "-",
+            f"[{COLOURS.get(each.outcome or '', 'default')}]{each.outcome or 'open'}[/]",
+        )
+        for each in suite.scenarios
+    ]
+    table(("SCENARIO", "PASSED", "FAILED", "INCONCLUSIVE", "RATE", "OUTCOME"), rows, empty="No scenarios.")
+    unhappy = [run for run in report.runs if run.outcome in ("failed", "inconclusive")]
+    out = console()
+    for run in unhappy[:SHOWN_REASONS]:
+        colour = COLOURS[run.outcome or "inconclusive"]
+        reason = escape(printable(" ".join(first_reason(run).split())))
+        out.print(f"[{colour}]{run.outcome}[/] {escape(run.scenario)} {run.repeat} [dim]{run.session_id}[/]: {reason}")
+    if len(unhappy) > SHOWN_REASONS:
+        out.print(f"[dim]and {len(unhappy) - SHOWN_REASONS} more[/]")
+    progress = suite.progress
+    outcome = suite.outcome or suite.status
+    out.print(
+        f"[bold {COLOURS.get(outcome, 'default')}]{outcome}[/]: {progress.passed} passed, {progress.failed} failed, "
+        f"{progress.inconclusive} inconclusive of {progress.planned}; {progress.turns:,} turns, "
+        f"{progress.cost.total.normalize():f} USD, seed {suite.seed}"
+    )
+
+
+def first_reason(run: "RunReport") -> str:
+    """The first thing that kept a run from passing: a check if one did not hold, else what the judge said."""
+    reasons = [finding.message for finding in run.findings]
+    reasons += [each.reason for each in run.criteria if each.outcome != "passed"]
+    reasons += [each for each in (run.error, run.cut_short) if each]
+    return reasons[0] if reasons else ""
+
+
+def json_lines(report: "SuiteReport") -> Iterable[bytes]:
+    """Every run as a line of JSON, with the suite it belongs to."""
+    for run in report.runs:
+        yield to_json({"suite": report.suite.id, **run.model_dump(mode="json")}) + b"\n"
+
+
+def compared_with(baseline: str, suite: "Suite", api: "Playhead") -> Comparison:
+    """A suite next to an earlier one: the id of one, or a file with a report as JSON or with lines of JSON.
+
+    Raises CommandFailed when the file cannot be read.
+    """
+    earlier = _tried_in(Path(baseline)) if Path(baseline).exists() else _tried_of(api.suites.get(baseline))
+    return compare(earlier, _tried_of(suite))
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Which scenarios got worse, and how sure that is."""
+    rows = [_compared_row(each) for each in (*comparison.scenarios, comparison.overall)]
+    table(("COMPARED", "BEFORE", "NOW", "DIFFERENCE", "95 % LIE BETWEEN", ""), rows, empty="Nothing to compare.")
+
+
+def _compared_row(compared: Compared) -> tuple[str, ...]:
+    interval = compared.interval
+    return (
+        escape(printable(compared.scenario)),
+        _rate(compared.before),
+        _rate(compared.now),
+        f"{compared.difference:+.0%}" if compared.difference is not None else "",
+        f"{interval.low:+.0%} and {interval.high:+.0%}" if interval else "",
+        CHANGES[compared.change],
+    )
+
+
+def _rate(tried: Tried | None) -> str:
+    if tried is None or tried.rate is None:
+        return "-"
+    return f"{tried.rate:.0%} of {tried.decided}"
+
+
+def _tried_of(suite: "Suite") -> dict[str, Tried]:
+    return {
+        each.id: Tried(passed=each.passed, failed=each.failed, inconclusive=each.inconclusive)
+        for each in suite.scenarios
+    }
+
+
+def _tried_in(file: Path) -> dict[str, Tried]:
+    """The pass rates in a file that an earlier run has written."""
+    from playhead.client import SuiteReport
+
+    try:
+        content = file.read_bytes()
+        if file.suffix != ".jsonl":
+            return _tried_of(SuiteReport.model_validate_json(content).suite)
+        return _tally(from_json(line) for line in content.splitlines() if line.strip())
+    except (OSError, ValidationError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CommandFailed(
+            f"{file} is no report of a suite: {reason}",
+            status=USAGE,
+            hint="Write one with `playhead simulate report SUITE --json FILE`, or name the id of a suite.",
+        ) from error
+
+
+def _tally(runs: Iterable[Mapping[str, object]]) -> dict[str, Tried]:
+    found: dict[str, Tried] = {}
+    for run in runs:
+        one = Tried(
+            passed=int(run["outcome"] == "passed"),
+            failed=int(run["outcome"] == "failed"),
+            inconclusive=int(run["outcome"] == "inconclusive"),
+        )
+        scenario = str(run["scenario"])
+        found[scenario] = found.get(scenario, Tried()) + one
+    return found

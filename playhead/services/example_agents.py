@@ -1,0 +1,42 @@
+"""The agents that come with Playhead, and how an organization gets those it lacks."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from api.schemas.agent_files import read_agent
+from domain.agents.definition import AgentDefinition, warnings_for
+from store.agents import AgentStore
+from store.api_keys import KeyStore
+from store.database.connection import Database
+
+
+async def add_missing_examples(database: Database, organization_id: str) -> list[str]:
+    """Add the examples an organization has no agent of that name for; the names of all examples.
+
+    An agent that is there is never touched, also when it differs: it may be somebody's work.
+    """
+    await KeyStore(database).ensure_organization(organization_id, organization_id)
+    agents = AgentStore(database)
+    names = []
+    for definition in example_agents():
+        names.append(definition.name)
+        if await agents.find(organization_id, definition.name) is None:
+            await agents.add_version(organization_id, definition, warnings_for(definition))
+    return names
+
+
+def example_agents() -> Iterator[AgentDefinition]:
+    """The definitions of all examples, by file name."""
+    for file in sorted(_folder().iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yaml"):
+            yield read_agent(file.read_bytes(), "yaml")
+
+
+def _folder() -> Traversable:
+    """Where the examples are: installed beside the code, or in a checkout next to it."""
+    try:
+        return files("playhead.examples") / "agents"
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "examples" / "agents"

@@ -1,0 +1,1 @@
+"""Connecting to Temporal: the client, the embedded server and large payloads."""

@@ -1,0 +1,113 @@
+"""Organizations and the API keys by which they are known."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from store.database.connection import Database
+from store.database.ids import new_id
+from store.database.tables import api_keys, organizations
+from store.database.upsert import insert_new
+
+SECRET_PREFIX = "phk_"
+_SECRET_BYTES = 30
+"""Gives 40 characters in URL-safe base64; 240 bits of chance need no slow hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key without its secret, of which only the last four characters are known."""
+
+    id: str
+    organization_id: str
+    name: str
+    last4: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+_KEYS = select(
+    api_keys.c.id,
+    api_keys.c.organization_id,
+    api_keys.c.name,
+    api_keys.c.last4,
+    api_keys.c.created_at,
+    api_keys.c.revoked_at,
+).order_by(api_keys.c.created_at, api_keys.c.id)
+_ORGANIZATION_OF_SECRET = select(api_keys.c.organization_id).where(
+    api_keys.c.secret_sha256 == bindparam("secret_sha256"), api_keys.c.revoked_at.is_(None)
+)
+
+Keys = list[ApiKey]
+
+
+class KeyStore:
+    """Who may call. Secrets are stored as digests only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert_organization = insert_new(database, organizations, key=["id"])
+
+    async def ensure_organization(self, organization_id: str, name: str) -> None:
+        """Make the organization unless it is there; its name is not changed then."""
+        values = {"id": organization_id, "name": name, "created_at": datetime.now(UTC)}
+        await self._database.write(
+            lambda connection: connection.execute(self._insert_organization, values).close(), one_by_one=True
+        )
+
+    async def create(self, organization_id: str, name: str) -> tuple[ApiKey, str]:
+        """A new key and its secret, which cannot be shown again. An organization comes to be with its first key."""
+        secret = SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+        key = ApiKey(
+            id=new_id("key"),
+            organization_id=organization_id,
+            name=name,
+            last4=secret[-4:],
+            created_at=datetime.now(UTC),
+            revoked_at=None,
+        )
+        organization = {"id": organization_id, "name": organization_id, "created_at": key.created_at}
+        values = {
+            "id": key.id,
+            "organization_id": key.organization_id,
+            "name": key.name,
+            "secret_sha256": _digest(secret),
+            "last4": key.last4,
+            "created_at": key.created_at,
+        }
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._insert_organization, organization)
+            connection.execute(insert(api_keys), values)
+
+        await self._database.write(work)
+        return key, secret
+
+    async def authenticate(self, secret: str) -> str | None:
+        """The organization that a secret speaks for; None for a wrong or revoked one."""
+        key = {"secret_sha256": _digest(secret)}
+        return await self._database.read(
+            lambda connection: connection.execute(_ORGANIZATION_OF_SECRET, key).scalar_one_or_none()
+        )
+
+    async def list(self) -> Keys:
+        """Every key of every organization, revoked ones included, oldest first."""
+        return await self._database.read(lambda connection: [ApiKey(*row) for row in connection.execute(_KEYS)])
+
+    async def revoke(self, key_id: str) -> bool:
+        """Make a key useless from now on. False when there is no such key or it was revoked before."""
+        statement = (
+            update(api_keys)
+            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+            .values(revoked_at=datetime.now(UTC))
+        )
+        return await self._database.write(
+            lambda connection: connection.execute(statement).rowcount == 1, one_by_one=True
+        )
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Money in SQL: charges, the ledger and exact decimal amounts."""

@@ -1,0 +1,95 @@
+"""Billing: ledger rows and totals out of saved steps, one row for each thing that was bought, once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain.sessions.timeline import Purpose
+from domain.turns.engine import ModelReply
+from store.billing.money import Bill, bill_of, picodollars, totals_of
+from store.database.connection import Database
+from store.database.ids import derived_id
+from store.database.tables import ledger, steps, usage_totals
+from store.database.upsert import insert_new, insert_or_add
+
+_REPLIES = (
+    select(steps.c.turn_id, steps.c.reply)
+    .where(steps.c.session_id == bindparam("session_id"))
+    .where(steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)))
+    .order_by(steps.c.turn_id, steps.c.step)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is billed, and for which session with which version of which agent."""
+
+    organization_id: str
+    session_id: str
+    agent_id: str
+    agent_version: int
+    suite_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the ledger: a turn, or work beside the turns, under the id that its steps were saved under."""
+
+    id: str
+    purpose: Purpose
+    bill: Bill
+
+
+class Billing:
+    """Bills inside transactions of others. An item that was billed before changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._insert = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
+        self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
+
+    def bill(self, connection: Connection, account: Account, items: Sequence[Item], now: datetime) -> int:
+        """Write down what is new, and add it to the organization's totals. Returns how many items that were.
+
+        All sessions of an organization add to the same rows: this comes last in a transaction.
+        """
+        if not items:
+            return 0
+        rows = [_row(account, item, now) for item in items]
+        billed = set(connection.execute(self._insert, rows).scalars())
+        totals = totals_of((item.bill, item.purpose) for item in items if item.id in billed)
+        if totals:
+            key = {"organization_id": account.organization_id, "day": now.date()}
+            # Always in the same order, so that two transactions cannot wait for each other's rows.
+            sums = [{**key, "model": model, **totals[model]} for model in sorted(totals)]
+            connection.execute(self._add_totals, sums)
+        return len(billed)
+
+
+def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, float]) -> dict[str, Bill]:
+    """What was bought under each of these ids, by its saved steps; with the seconds that each took."""
+    if not seconds:
+        return {}
+    bought: dict[str, list[ModelReply]] = {}
+    for turn_id, reply in connection.execute(_REPLIES, {"session_id": session_id, "turn_ids": list(seconds)}):
+        bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+    return {each: bill_of(bought.get(each, ()), duration) for each, duration in seconds.items()}
+
+
+def _row(account: Account, item: Item, now: datetime) -> dict[str, Any]:
+    return {
+        "id": derived_id("led", account.session_id, item.id),
+        "organization_id": account.organization_id,
+        "session_id": account.session_id,
+        "turn_id": item.id,
+        "purpose": item.purpose,
+        "agent_id": account.agent_id,
+        "agent_version": account.agent_version,
+        "suite_id": account.suite_id,
+        "usage": item.bill.usage.model_dump(mode="json"),
+        "cost": item.bill.cost.model_dump(mode="json"),
+        "picodollars": picodollars(item.bill.cost.total),
+        "created_at": now,
+    }

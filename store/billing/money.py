@@ -1,0 +1,78 @@
+"""Exact money in integer columns, and what a turn's saved steps say that it used and cost."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from domain.sessions.timeline import Purpose
+from domain.turns.engine import ModelReply
+from domain.usage import SMALLEST_AMOUNT, Cost, ModelUsage, Usage, merge_costs, merge_usage
+
+NO_MODEL = ""
+"""The model of totals that belong to no model: how many turns there were, and how long they took."""
+
+_PICODOLLARS = int(1 / SMALLEST_AMOUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a turn used and cost by its saved steps, and how many requests of each model nobody knows the price of."""
+
+    usage: Usage
+    cost: Cost
+    unpriced_requests: dict[str, int]
+
+
+def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
+    """The bill of a turn that these replies were bought for. No replies, no cost."""
+    bought = list(replies)
+    unpriced: dict[str, int] = {}
+    for reply in bought:
+        for model in reply.cost.unpriced_models:
+            requests = reply.usage.llm.get(model, ModelUsage()).requests
+            unpriced[model] = unpriced.get(model, 0) + requests
+    usage = merge_usage(reply.usage for reply in bought)
+    return Bill(
+        usage=usage.model_copy(update={"duration_seconds": duration_seconds}),
+        cost=merge_costs(reply.cost for reply in bought),
+        unpriced_requests=unpriced,
+    )
+
+
+def totals_of(bills: Iterable[tuple[Bill, Purpose]]) -> dict[str, dict[str, int]]:
+    """The figures that the bills add to an organization's totals: columns of `usage_totals` by model, and for time."""
+    totals: dict[str, dict[str, int]] = {}
+    for bill, purpose in bills:
+        _add(
+            totals,
+            NO_MODEL,
+            turns=1 if purpose == "turn" else 0,
+            milliseconds=round(bill.usage.duration_seconds * 1000),
+            model_milliseconds=round(bill.usage.model_seconds * 1000),
+        )
+        for model, used in bill.usage.llm.items():
+            _add(totals, model, **used.model_dump())
+        for what, amount in bill.cost.breakdown.items():
+            _add(totals, what, picodollars=picodollars(amount))
+        for model, requests in bill.unpriced_requests.items():
+            _add(totals, model, unpriced_requests=requests)
+    return totals
+
+
+def picodollars(amount: Decimal) -> int:
+    """US dollars as a whole number of 1e-12 dollars, to which prices are rounded."""
+    return int((amount * _PICODOLLARS).to_integral_value())
+
+
+def dollars(amount: int) -> Decimal:
+    """US dollars from a whole number of 1e-12 dollars."""
+    return Decimal(amount) * SMALLEST_AMOUNT
+
+
+def _add(totals: dict[str, dict[str, int]], model: str, **figures: int) -> None:
+    row = totals.setdefault(model, dict.fromkeys(_FIGURES, 0))
+    for name, figure in figures.items():
+        row[name] += figure
+
+
+_FIGURES = ("turns", "milliseconds", "model_milliseconds", *ModelUsage.model_fields, "unpriced_requests", "picodollars")

@@ -1,0 +1,62 @@
+"""Transactions on a PostgreSQL server: a pool of connections, each used in the caller's own event loop."""
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from store.database.column_types import dump_document
+from store.database.sqlite_threads import Result, Work
+
+STATEMENT_SECONDS = 30
+"""How long one statement may take: as long as an attempt to settle may take."""
+
+
+class PostgresqlServer:
+    """Connections are made when they are needed, `wait_seconds` at most are spent on getting one."""
+
+    def __init__(self, url: URL, *, wait_seconds: float) -> None:
+        self._url = url
+        self._wait_seconds = wait_seconds
+        self._pool = self._new_pool(STATEMENT_SECONDS)
+        self._one_by_one = self._pool.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine = self._pool.sync_engine
+
+    async def read(self, work: Work[Result]) -> Result:
+        """Do the work, each statement by itself: nothing is sent to begin or to end."""
+        async with self._one_by_one.connect() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+        """Do the work in one transaction, or each statement by itself."""
+        if one_by_one:
+            return await self.read(work)
+        async with self._pool.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def change_schema(self, work: Work[Result]) -> Result:
+        """Do the work in one transaction, in which a statement may take as long as it needs."""
+        patient = self._new_pool(None)
+        try:
+            async with patient.begin() as connection:
+                return await connection.run_sync(work)
+        finally:
+            await patient.dispose()
+
+    async def aclose(self) -> None:
+        await self._pool.dispose()
+
+    def _new_pool(self, statement_seconds: float | None) -> AsyncEngine:
+        return create_async_engine(
+            self._url,
+            json_serializer=dump_document,
+            hide_parameters=True,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=self._wait_seconds,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            connect_args={
+                "timeout": self._wait_seconds,
+                "command_timeout": statement_seconds,
+                "server_settings": {"application_name": "playhead"},
+            },
+        )

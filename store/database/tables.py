@@ -1,0 +1,279 @@
+"""The tables. How they came to be stands in `migrations/`; a test keeps both in agreement.
+
+What belongs to a session (turns, branches, events) goes with it. Steps and the ledger refer to sessions without a
+foreign key: what was paid for is billed even when its session was erased meanwhile, and ledger rows stay for good.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from store.database.column_types import CleanText, Document, Number, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Empty where seconds are not charged, and where spending has no limit.
+    Column("picodollars_per_second", BigInteger),
+    Column("monthly_limit_picodollars", BigInteger),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("name", CleanText, nullable=False),
+    Column("secret_sha256", CleanText, nullable=False, unique=True),
+    Column("last4", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", CleanText, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("latest_version", Integer, nullable=False),
+    UniqueConstraint("organization_id", "name"),
+    Index("ix_agents_organization_id_number", "organization_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+agent_versions = Table(
+    "agent_versions",
+    metadata,
+    Column("agent_id", ForeignKey("agents.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # Text, not a Document: the order of an agent's nodes is its author's.
+    Column("definition", CleanText, nullable=False),
+    Column("warnings", Document, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", CleanText, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("agent_id", ForeignKey("agents.id"), nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("agent_name", CleanText, nullable=False),
+    Column("agent_number", BigInteger, nullable=False),
+    Column("name", CleanText, nullable=False),
+    Column("model", CleanText, nullable=False),
+    Column("initial_context", Document, nullable=False),
+    Column("annotations", Document, nullable=False),
+    Column("simulator", Document),
+    Column("suite_id", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    # As last settled; all empty until then.
+    Column("status", CleanText),
+    Column("head", CleanText),
+    Column("head_version", Integer),
+    Column("updated_at", UtcDateTime),
+    Column("recorded_at", UtcDateTime),
+    # The sequence number of the session's newest event.
+    Column("event_count", Integer, nullable=False),
+    Index("ix_sessions_newest", "organization_id", "created_at", "number"),
+    Index("ix_sessions_newest_of_status", "organization_id", "status", "created_at", "number"),
+    Index("ix_sessions_newest_of_agent", "organization_id", "agent_id", "created_at", "number"),
+    Index("ix_sessions_newest_of_suite", "organization_id", "suite_id", "created_at", "number"),
+    sqlite_autoincrement=True,
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", CleanText, primary_key=True),
+    Column("parent_id", CleanText),
+    Column("idx", Integer, nullable=False),
+    Column("status", CleanText, nullable=False),
+    Column("message_key", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Text, not a Document: it is read back as a whole, and exactly as it was.
+    Column("document", CleanText, nullable=False),
+    Index("ix_turns_session_id_message_key", "session_id", "message_key"),
+)
+
+branches = Table(
+    "branches",
+    metadata,
+    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", CleanText, primary_key=True),
+    Column("rewound_from_turn_id", CleanText),
+    Column("leaf_turn_id", CleanText, nullable=False),
+    Column("discarded_at", UtcDateTime, nullable=False),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("session_id", CleanText, primary_key=True),
+    Column("turn_id", CleanText, primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("organization_id", CleanText, nullable=False),
+    Column("anchor_turn_id", CleanText),
+    Column("node_id", CleanText, nullable=False),
+    Column("model", CleanText, nullable=False),
+    Column("messages", CleanText, nullable=False),
+    # The length of `messages`, so that a history can be cut to size without reading it.
+    Column("characters", Integer, nullable=False),
+    Column("reply", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("id", CleanText, nullable=False),
+    Column("key", CleanText, nullable=False),
+    Column("type", CleanText, nullable=False),
+    Column("turn_id", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("payload", Document, nullable=False),
+    UniqueConstraint("session_id", "key"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", CleanText, nullable=False),
+    Column("organization_id", CleanText, nullable=False),
+    Column("session_id", CleanText, nullable=False),
+    # The turn's id, or that under which something was bought beside the turns.
+    Column("turn_id", CleanText, nullable=False),
+    Column("purpose", CleanText, nullable=False, server_default=text("'turn'")),
+    Column("agent_id", CleanText, nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("suite_id", CleanText),
+    Column("usage", Document, nullable=False),
+    Column("cost", Document, nullable=False),
+    Column("picodollars", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("session_id", "turn_id"),
+    Index("ix_ledger_organization_id_number", "organization_id", "number"),
+    Index("ix_ledger_session_id_number", "session_id", "number"),
+    Index(
+        "ix_ledger_suite_id_picodollars",
+        "suite_id",
+        "picodollars",
+        sqlite_where=text("suite_id IS NOT NULL"),
+        postgresql_where=text("suite_id IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+usage_totals = Table(
+    "usage_totals",
+    metadata,
+    Column("organization_id", CleanText, primary_key=True),
+    Column("day", Date, primary_key=True),
+    # Empty for what belongs to no model: the number of turns and how long they took; "duration" for what that cost.
+    Column("model", CleanText, primary_key=True),
+    Column("turns", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("model_milliseconds", BigInteger, nullable=False, server_default=text("0")),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("total_tokens", BigInteger, nullable=False),
+    Column("cache_read_input_tokens", BigInteger, nullable=False),
+    Column("cache_creation_input_tokens", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("unpriced_requests", BigInteger, nullable=False),
+    Column("picodollars", BigInteger, nullable=False),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    # Nothing that was said: only that there was such a session, and who pays what is still billed of it.
+    Column("session_id", CleanText, primary_key=True),
+    Column("organization_id", CleanText, nullable=False),
+    Column("agent_id", CleanText, nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("suite_id", CleanText),
+    Column("erased_at", UtcDateTime, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    # What the payload is of: the id of a workflow, whatever its run. Nothing here refers to a row of `sessions`.
+    Column("workflow_id", CleanText, primary_key=True),
+    Column("key", CleanText, primary_key=True),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("ix_blobs_stored_at", "stored_at"),
+)
+
+suites = Table(
+    "suites",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", CleanText, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("agent_id", ForeignKey("agents.id"), nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("agent_name", CleanText, nullable=False),
+    Column("name", CleanText, nullable=False),
+    # Text, not a Document: the order of the scenarios is their author's.
+    Column("definition", CleanText, nullable=False),
+    Column("planned", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("budget_picodollars", BigInteger),
+    Column("status", CleanText, nullable=False),
+    Column("outcome", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_suites_newest", "organization_id", "created_at", "number"),
+    sqlite_autoincrement=True,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("suite_id", ForeignKey("suites.id", ondelete="CASCADE"), primary_key=True),
+    Column("scenario", CleanText, primary_key=True),
+    Column("repeat", Integer, primary_key=True, autoincrement=False),
+    # Without a foreign key: the verdict on a session outlives the session.
+    Column("session_id", CleanText, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    # All empty until there is a verdict.
+    Column("ended_at", UtcDateTime),
+    Column("outcome", CleanText),
+    Column("verdict", CleanText),
+    Column("error", CleanText),
+    Column("turns", Integer, nullable=False),
+    Column("cost", CleanText),
+)

@@ -1,0 +1,45 @@
+"""Inserting where a row may already stand: the one place that knows how each database says ON CONFLICT."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, Select, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from store.database.connection import Database
+
+Insert = sqlite.Insert | postgresql.Insert
+
+
+def insert_new(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
+    """Insert a row unless one with this key stands already."""
+    return _insert(database, table).on_conflict_do_nothing(index_elements=list(key))
+
+
+def insert_selected(database: Database, table: Table, rows: Select[Any], *, key: Sequence[str]) -> Insert:
+    """Insert the rows that a query gives, in the order of the table's columns, unless one with this key stands."""
+    inserted = _insert(database, table).from_select([column.name for column in table.columns], rows)
+    return inserted.on_conflict_do_nothing(index_elements=list(key))
+
+
+def insert_or_replace(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
+    """Insert a row, or give the one with this key the new values."""
+    statement = _insert(database, table)
+    fresh = {name: statement.excluded[name] for name in _others(table, key)}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=fresh)
+
+
+def insert_or_add(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
+    """Insert a row of figures, or add them to those of the row with this key."""
+    statement = _insert(database, table)
+    sums = {name: table.c[name] + statement.excluded[name] for name in _others(table, key)}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=sums)
+
+
+def _insert(database: Database, table: Table) -> Insert:
+    return sqlite.insert(table) if database.is_sqlite else postgresql.insert(table)
+
+
+def _others(table: Table, key: Sequence[str]) -> list[str]:
+    columns: list[Column[object]] = list(table.columns)
+    return [column.name for column in columns if column.name not in key]

@@ -1,0 +1,1 @@
+"""Sessions, turns, steps and events in SQL, and the transaction that settles a turn."""

@@ -1,0 +1,120 @@
+"""Erasing a session: what was said in it goes, what it cost is billed and stays."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
+
+from contracts.sessions import session_workflow_id
+from domain.suites.verdicts import Verdict
+from domain.turns.engine import ModelReply
+from store.billing.charges import Account, Billing, Item
+from store.billing.money import bill_of
+from store.database.column_types import CleanText
+from store.database.connection import Database
+from store.database.tables import blobs, erasures, ledger, runs, sessions, steps, turns
+from store.database.upsert import insert_or_replace
+
+NOBODY_SAW_THE_END = 0.0
+"""The wall clock of a turn that is billed at the erasure of its session: how long it would have taken is not known."""
+
+_SESSION_ID = bindparam("session_id", type_=CleanText())
+_SESSION = (
+    select(sessions.c.organization_id, sessions.c.agent_id, sessions.c.agent_version, sessions.c.suite_id)
+    .where(sessions.c.id == _SESSION_ID, sessions.c.organization_id == bindparam("organization_id"))
+    .with_for_update()
+)
+_ERASED = select(erasures).where(erasures.c.session_id == _SESSION_ID)
+_SETTLED = select(turns.c.id).where(turns.c.session_id == _SESSION_ID, turns.c.status != "pending")
+_BILLED = select(ledger.c.turn_id).where(ledger.c.session_id == _SESSION_ID)
+_UNBILLED = (
+    select(steps.c.turn_id, steps.c.reply)
+    .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id.not_in(_SETTLED), steps.c.turn_id.not_in(_BILLED))
+    .order_by(steps.c.turn_id, steps.c.step)
+)
+_FORGET_STEPS = delete(steps).where(steps.c.session_id == _SESSION_ID)
+_FORGET_BLOBS = delete(blobs).where(blobs.c.workflow_id == bindparam("workflow_id", type_=CleanText()))
+_OUTCOME = select(runs.c.outcome).where(runs.c.session_id == _SESSION_ID, runs.c.verdict.is_not(None))
+_SET_VERDICT = update(runs).where(runs.c.session_id == bindparam("of_session", type_=CleanText()))
+_FORGET_SESSION = delete(sessions).where(sessions.c.id == _SESSION_ID)
+
+
+class ErasureStore:
+    """Erases sessions. Ledger rows and totals stay: they hold no words."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._billing = Billing(database)
+        self._note = insert_or_replace(database, erasures, key=["session_id"])
+
+    async def erase(self, organization_id: str, session_id: str) -> bool:
+        """Bill what was bought and not billed yet, and remove the session with everything of it, in one transaction.
+
+        False when the organization has no such session, or has none any more. Raises StoreUnavailable: then nothing
+        has happened, or all of it.
+        """
+        now = datetime.now(UTC)
+        return await self._database.write(lambda connection: self._erase(connection, organization_id, session_id, now))
+
+    async def was_erased(self, organization_id: str, session_id: str) -> bool:
+        """Whether the organization had this session once."""
+        key = {"session_id": session_id}
+        row = await self._database.read(lambda connection: connection.execute(_ERASED, key).one_or_none())
+        return row is not None and row.organization_id == organization_id
+
+    def _erase(self, connection: Connection, organization_id: str, session_id: str, now: datetime) -> bool:
+        key = {"session_id": session_id}
+        # Whoever saves a step holds this row too: the step is there and is billed now, or it finds the session gone.
+        session = connection.execute(_SESSION, {**key, "organization_id": organization_id}).one_or_none()
+        if session is None:
+            return False
+        connection.execute(self._note, {**key, **session._mapping, "erased_at": now})
+        bought: dict[str, list[ModelReply]] = {}
+        for turn_id, reply in connection.execute(_UNBILLED, key):
+            bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+        connection.execute(_FORGET_STEPS, key)
+        connection.execute(_FORGET_BLOBS, {"workflow_id": session_workflow_id(session_id)})
+        _forget_why_it_was_judged_so(connection, session_id)
+        connection.execute(_FORGET_SESSION, key)  # and with it its turns, branches and events
+        items = [_item(turn_id, replies) for turn_id, replies in bought.items()]
+        self._billing.bill(connection, _account(session_id, session), items, now)
+        return True
+
+
+class LateReplies:
+    """Replies that were paid for and come when their session has been erased: billed, and not kept."""
+
+    def __init__(self, database: Database) -> None:
+        self._billing = Billing(database)
+
+    def bill(self, connection: Connection, session_id: str, bought_as: str, reply: ModelReply) -> bool:
+        """Bill a reply in a ledger row of its own, at most once under this name. False if nothing was erased."""
+        erased = connection.execute(_ERASED, {"session_id": session_id}).one_or_none()
+        if erased is None:
+            return False
+        items = [_item(bought_as, [reply])]
+        self._billing.bill(connection, _account(session_id, erased), items, datetime.now(UTC))
+        return True
+
+
+def _forget_why_it_was_judged_so(connection: Connection, session_id: str) -> None:
+    """How a simulated session was judged stays; the words in which it was do not."""
+    outcome = connection.execute(_OUTCOME, {"session_id": session_id}).scalar()
+    if outcome is not None:
+        wordless = Verdict(outcome=outcome).model_dump_json()
+        connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": wordless})
+
+
+def _item(bought_as: str, replies: Iterable[ModelReply]) -> Item:
+    """What these replies are billed as. Whether they answered a turn is not known any more: they count as one."""
+    return Item(bought_as, "turn", bill_of(replies, duration_seconds=NOBODY_SAW_THE_END))
+
+
+def _account(session_id: str, owner: Row[*tuple[object, ...]]) -> Account:
+    return Account(
+        organization_id=owner.organization_id,
+        session_id=session_id,
+        agent_id=owner.agent_id,
+        agent_version=owner.agent_version,
+        suite_id=owner.suite_id,
+    )

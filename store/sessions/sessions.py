@@ -1,0 +1,258 @@
+"""Sessions as they were last settled: lists, one session, its turns along a branch, and the branches given up."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+)
+
+from domain.sessions.timeline import DiscardedBranch
+from domain.sessions.views import SessionHead
+from domain.turns.turn import SessionStatus, Turn
+from store.database.column_types import LARGEST_NUMBER, CleanText, Number, UtcDateTime
+from store.database.connection import Database
+from store.database.pagination import Page, moment_and_number_after, page_of
+from store.database.tables import agents, branches, sessions, turns
+from store.sessions.turn_rows import message_key
+
+Ids = list[str]
+Turns = list[Turn]
+Branches = list[DiscardedBranch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session that is about to be started. `model` is the one it was pinned to."""
+
+    id: str
+    organization_id: str
+    agent_id: str
+    agent_version: int
+    agent_name: str
+    agent_number: int
+    name: str
+    model: str
+    created_at: datetime
+    initial_context: dict[str, JsonValue]
+    annotations: dict[str, JsonValue]
+    simulator: dict[str, JsonValue] | None = None
+    suite_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession(NewSession):
+    """A session as the store knows it. `number` is its integer alias.
+
+    `head` is as of `recorded_at`, when it was last settled; both are None until the first time.
+    """
+
+    number: int
+    head: SessionHead | None = None
+    recorded_at: datetime | None = None
+
+
+Sessions = list[StoredSession]
+
+_INSERT = insert(sessions).returning(sessions.c.number)
+_BY_ID = select(sessions).where(
+    sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id")
+)
+_BY_NUMBER = select(sessions).where(
+    sessions.c.number == bindparam("number"), sessions.c.organization_id == bindparam("organization_id")
+)
+_IN_SESSION = turns.c.session_id == bindparam("session_id", type_=CleanText())
+_AFTER_ALL = 2**31 - 1
+
+
+def _turns_of_branch() -> Select[str]:
+    """The newest `limit` turns before `before_index` on the way from `leaf_turn_id` to its root, oldest first.
+
+    The walk reads ids by primary key and ends where the wanted turns do; documents are read only of those.
+    """
+    before = bindparam("before_index", type_=Integer())
+    end = case((turns.c.idx < before, turns.c.idx + 1), else_=before)
+    start = (end - bindparam("limit", type_=Integer())).label("start")
+    is_leaf = _IN_SESSION & (turns.c.id == bindparam("leaf_turn_id", type_=CleanText()))
+    leaf = select(turns.c.session_id, turns.c.id, turns.c.parent_id, turns.c.idx, start).where(is_leaf)
+    path = leaf.cte("path", recursive=True)
+    parent = turns.alias("parent")
+    is_parent = (parent.c.session_id == path.c.session_id) & (parent.c.id == path.c.parent_id)
+    path = path.union_all(
+        select(parent.c.session_id, parent.c.id, parent.c.parent_id, parent.c.idx, path.c.start)
+        .join_from(path, parent, is_parent)
+        .where(path.c.idx > path.c.start)
+    )
+    is_on_path = (turns.c.session_id == path.c.session_id) & (turns.c.id == path.c.id)
+    return (
+        select(turns.c.document)
+        .join_from(path, turns, is_on_path)
+        .where(path.c.idx >= path.c.start, path.c.idx < before)
+        .order_by(path.c.idx)
+    )
+
+
+def _path() -> Select[str]:
+    """The ids of the turns from the root to `leaf_turn_id`, which reads no documents."""
+    is_leaf = _IN_SESSION & (turns.c.id == bindparam("leaf_turn_id", type_=CleanText()))
+    leaf = select(turns.c.session_id, turns.c.id, turns.c.parent_id, turns.c.idx).where(is_leaf)
+    path = leaf.cte("path", recursive=True)
+    parent = turns.alias("parent")
+    is_parent = (parent.c.session_id == path.c.session_id) & (parent.c.id == path.c.parent_id)
+    path = path.union_all(
+        select(parent.c.session_id, parent.c.id, parent.c.parent_id, parent.c.idx).join_from(path, parent, is_parent)
+    )
+    return select(path.c.id).order_by(path.c.idx)
+
+
+_TURNS_OF_BRANCH = _turns_of_branch()
+_PATH = _path()
+_TURN_OF_MESSAGE = (
+    select(turns.c.document)
+    .where(_IN_SESSION, turns.c.message_key == bindparam("message_key"))
+    .order_by(turns.c.created_at)
+    .limit(1)
+)
+_BRANCHES = select(branches).where(branches.c.session_id == bindparam("session_id")).order_by(branches.c.discarded_at)
+
+
+class SessionStore:
+    """The read model of sessions. Settlement keeps it up to date; a session's workflow holds the live truth."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, session: NewSession) -> StoredSession:
+        """Write the session down before its workflow starts. `list` shows it once it was settled."""
+        values = {**asdict(session), "event_count": 0}
+        number = await self._database.write(
+            lambda connection: connection.execute(_INSERT, values).scalar_one(), one_by_one=True
+        )
+        return StoredSession(**asdict(session), number=number)
+
+    async def discard_unstarted(self, session_id: str) -> None:
+        """Take back a session whose workflow could not be started; one that was ever settled stays."""
+        statement = delete(sessions).where(sessions.c.id == session_id, sessions.c.recorded_at.is_(None))
+        await self._database.write(lambda connection: connection.execute(statement).close(), one_by_one=True)
+
+    async def find(self, organization_id: str, session_id: str) -> StoredSession | None:
+        """The organization's session of this id."""
+        key = {"organization_id": organization_id, "session_id": session_id}
+        row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
+        return _session(row) if row is not None else None
+
+    async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
+        """The organization's session with this integer alias."""
+        if not 0 < number <= LARGEST_NUMBER:
+            return None
+        key = {"organization_id": organization_id, "number": number}
+        row = await self._database.read(lambda connection: connection.execute(_BY_NUMBER, key).one_or_none())
+        return _session(row) if row is not None else None
+
+    async def organization_of(self, session_id: str) -> str | None:
+        """Whose session this is. That never changes."""
+        statement = select(sessions.c.organization_id).where(sessions.c.id == session_id)
+        return await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+
+    async def turns(self, session_id: str, *, leaf_turn_id: str, limit: int, before_index: int | None = None) -> Turns:
+        """Turns of the branch that ends at a leaf: the newest `limit` of those before an index, oldest first.
+
+        Empty when the leaf has not been recorded.
+        """
+        key = {
+            "session_id": session_id,
+            "leaf_turn_id": leaf_turn_id,
+            "limit": limit,
+            "before_index": _AFTER_ALL if before_index is None else min(before_index, _AFTER_ALL),
+        }
+        documents = await self._database.read(lambda connection: connection.scalars(_TURNS_OF_BRANCH, key).all())
+        return [Turn.model_validate_json(document) for document in documents]
+
+    async def path(self, session_id: str, leaf_turn_id: str) -> Ids:
+        """The ids of the turns that lead to a leaf, from the root on. Empty when the leaf has not been recorded."""
+        key = {"session_id": session_id, "leaf_turn_id": leaf_turn_id}
+        return list(await self._database.read(lambda connection: connection.scalars(_PATH, key).all()))
+
+    async def branches(self, session_id: str) -> Branches:
+        """The branches that were given up, oldest first."""
+        key = {"session_id": session_id}
+        rows = await self._database.read(lambda connection: connection.execute(_BRANCHES, key).all())
+        return [DiscardedBranch.model_validate(row._asdict()) for row in rows]
+
+    async def turn_of_message(self, session_id: str, message_id: str) -> Turn | None:
+        """The turn that a message opened."""
+        key = {"session_id": session_id, "message_key": message_key(message_id)}
+        document = await self._database.read(
+            lambda connection: connection.execute(_TURN_OF_MESSAGE, key).scalar_one_or_none()
+        )
+        return Turn.model_validate_json(document) if document is not None else None
+
+    async def list(
+        self,
+        organization_id: str,
+        *,
+        status: SessionStatus | None = None,
+        agent: str | None = None,
+        suite: str | None = None,
+        created_after: datetime | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[StoredSession]:
+        """Sessions that were settled at least once, newest first; `agent` is an id or a name.
+
+        Raises ValueError for a forged cursor.
+        """
+        newest_first = (sessions.c.created_at, sessions.c.number)
+        statement = select(sessions).where(
+            sessions.c.organization_id == organization_id, sessions.c.recorded_at.is_not(None)
+        )
+        if status is not None:
+            statement = statement.where(sessions.c.status == status)
+        if agent is not None:
+            statement = statement.where(sessions.c.agent_id == _agent_id(organization_id, agent))
+        if suite is not None:
+            statement = statement.where(sessions.c.suite_id == suite)
+        if created_after is not None:
+            statement = statement.where(sessions.c.created_at > created_after)
+        if cursor is not None:
+            moment, number = moment_and_number_after(cursor)
+            older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
+            statement = statement.where(tuple_(*newest_first) < older)
+        statement = statement.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
+
+        def work(connection: Connection) -> Sessions:
+            return [_session(row) for row in connection.execute(statement)]
+
+        found = await self._database.read(work)
+        return page_of(found, limit, lambda session: (session.created_at, session.number))
+
+
+def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:
+    """The id of an agent that is given by id or by name, worked out by the database."""
+    own = select(agents.c.id).where(agents.c.organization_id == organization_id)
+    by_id = own.where(agents.c.id == id_or_name).scalar_subquery()
+    by_name = own.where(agents.c.name == id_or_name).scalar_subquery()
+    return func.coalesce(by_id, by_name)
+
+
+def _session(row: Row[*tuple[Any, ...]]) -> StoredSession:
+    stored = {name: value for name, value in row._mapping.items() if name in _FIELDS}
+    head = SessionHead.model_validate_json(row.head) if row.head is not None else None
+    return StoredSession(**{**stored, "head": head})
+
+
+_FIELDS = {field.name for field in fields(StoredSession)}

@@ -1,0 +1,154 @@
+"""Settling: one transaction that bills turns by their saved steps and records what happened, at most once each."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
+
+from contracts.sessions import SettleTurnsInput
+from domain.sessions.timeline import DiscardedBranch
+from domain.turns.turn import Turn
+from store.billing.charges import Account, Billing, Item, bills_of
+from store.database.connection import Database
+from store.database.tables import branches, sessions, turns
+from store.database.upsert import insert_new, insert_or_replace
+from store.sessions.event_log import LoggedEvent, append, events_of, known_keys
+from store.sessions.turn_rows import turn_values
+
+_SESSION = (
+    select(sessions.c.suite_id, sessions.c.event_count, sessions.c.updated_at, sessions.c.head_version)
+    .where(sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id"))
+    .with_for_update()
+)
+_DELETE_BRANCHES = delete(branches).where(
+    branches.c.session_id == bindparam("session_id"),
+    branches.c.id.in_(bindparam("branch_ids", expanding=True)),
+)
+_UPDATE_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
+
+SessionRow = Row[str | None, int, datetime | None, int | None]
+
+
+class SettlementStore:
+    """Bills and records, idempotent by session and turn.
+
+    What a turn costs is the sum over its saved steps, whatever the turn itself says: that is what was
+    bought. The first settlement of a turn bills it; later ones only bring its record up to date. A turn
+    that is still pending is recorded and not billed. What was bought beside the turns is billed in the same way.
+    When a session was erased meanwhile, its turns are billed and nothing else is recorded.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert_turns = insert_new(database, turns, key=["session_id", "id"])
+        self._replace_turns = insert_or_replace(database, turns, key=["session_id", "id"])
+        self._insert_branches = insert_new(database, branches, key=["session_id", "id"])
+        self._billing = Billing(database)
+
+    async def settle(self, input: SettleTurnsInput) -> int:
+        """Bill and record in one transaction. Returns how many rows the ledger got.
+
+        Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
+        """
+        now = datetime.now(UTC)
+        return await self._database.write(lambda connection: self._settle(connection, input, now))
+
+    def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> int:
+        session = _lock_session(connection, input)
+        settled, items = _with_bills(connection, input)
+        if session is not None:
+            self._record(connection, session, input, settled, now)
+        suite_id = session.suite_id if session is not None else None
+        account = Account(input.organization_id, input.session_id, input.agent.id, input.agent.version, suite_id)
+        return self._billing.bill(connection, account, items, now)
+
+    def _record(
+        self,
+        connection: Connection,
+        session: SessionRow,
+        input: SettleTurnsInput,
+        settled: Sequence[Turn],
+        now: datetime,
+    ) -> None:
+        is_late = _is_late(session, input)
+        if settled:
+            write_turns = self._insert_turns if is_late else self._replace_turns
+            connection.execute(write_turns, [turn_values(input.session_id, turn) for turn in settled])
+        if not is_late:
+            self._record_branches(connection, input)
+        logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
+        if logged:
+            append(connection, input.session_id, session.event_count, logged)
+        head = {} if is_late else _head_values(input, now)
+        changes = {**head, "event_count": session.event_count + len(logged)}
+        connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
+
+    def _record_branches(self, connection: Connection, input: SettleTurnsInput) -> None:
+        if input.restored_branch_ids:
+            key = {"session_id": input.session_id, "branch_ids": input.restored_branch_ids}
+            connection.execute(_DELETE_BRANCHES, key)
+        if input.branches:
+            values = [_branch_values(input.session_id, branch) for branch in input.branches]
+            connection.execute(self._insert_branches, values)
+
+
+def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow | None:
+    """The session's row, held until the transaction ends: settlements of one session go one by one."""
+    key = {"session_id": input.session_id, "organization_id": input.organization_id}
+    return connection.execute(_SESSION, key).one_or_none()
+
+
+def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[Item]]:
+    """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
+    asides = {aside.id: aside for aside in input.asides}
+    own = [turn for turn in input.turns if turn.id not in input.taken_over]
+    seconds = {turn.id: turn.usage.duration_seconds for turn in own}
+    seconds |= {each: aside.usage.duration_seconds for each, aside in asides.items()}
+    bills = bills_of(connection, input.session_id, seconds)
+    settled = [
+        turn.model_copy(update={"usage": bills[turn.id].usage, "cost": bills[turn.id].cost})
+        if turn.id in bills
+        else turn
+        for turn in input.turns
+    ]
+    items = [Item(turn.id, "turn", bills[turn.id]) for turn in own if turn.status != "pending"]
+    return settled, [*items, *(Item(each, aside.purpose, bills[each]) for each, aside in asides.items())]
+
+
+def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
+    """Whether the store knows a newer state: an attempt that was given up can still arrive after its successor.
+
+    Time goes before version, because a workflow that was reset counts its versions anew from an earlier one.
+    """
+    if session.updated_at is None or session.head_version is None:
+        return False
+    return (input.head.updated_at, input.head.version) < (session.updated_at, session.head_version)
+
+
+def _unknown(connection: Connection, session_id: str, happened: list[LoggedEvent]) -> list[LoggedEvent]:
+    """The events that are not in the log yet."""
+    if not happened:
+        return []
+    known = known_keys(connection, session_id, [event.key for event in happened])
+    return [event for event in happened if event.key not in known]
+
+
+def _branch_values(session_id: str, branch: DiscardedBranch) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "id": branch.id,
+        "rewound_from_turn_id": branch.rewound_from_turn_id,
+        "leaf_turn_id": branch.leaf_turn_id,
+        "discarded_at": branch.discarded_at,
+    }
+
+
+def _head_values(input: SettleTurnsInput, now: datetime) -> dict[str, Any]:
+    return {
+        "status": input.head.status,
+        "head": input.head.model_dump_json(),
+        "head_version": input.head.version,
+        "updated_at": input.head.updated_at,
+        "recorded_at": now,
+    }

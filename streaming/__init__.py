@@ -1,0 +1,1 @@
+"""Live delivery of session events to watchers, across processes."""

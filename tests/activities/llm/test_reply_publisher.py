@@ -1,0 +1,167 @@
+"""Telling what a model says while it says it: the first words at once, the others together, and never too much."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from activities.llm import reply_publisher
+from activities.llm.reply_publisher import Narrator
+from activities.llm.reply_stream import Script
+from domain.turns.turn import Turn
+from store.sessions.event_log import EventLog, Recorded
+from streaming.messages import Spoken
+from tests.support.waiting import eventually
+
+TURN = Turn(id="turn_1", parent_id=None, index=0, created_at=datetime(2026, 11, 27, tzinfo=UTC))
+
+
+class Listeners:
+    """Those who watch, as the test wants them, and what they were told."""
+
+    def __init__(self, *, watching: bool = True) -> None:
+        self.watching = watching
+        self.told: list[Spoken] = []
+        self.log_grew_after: list[int] = []
+        self._greet: Callable[[], None] = lambda: None
+
+    @property
+    def text(self) -> str:
+        """What they have heard."""
+        heard = ""
+        for spoken in self.told:
+            heard = heard[: spoken.offset] + spoken.text
+        return heard
+
+    def is_watched(self, session_id: str) -> bool:
+        return self.watching
+
+    def log_grew(self, session_id: str) -> None:
+        self.log_grew_after.append(len(self.told))
+
+    def speak(self, session_id: str, spoken: Spoken) -> None:
+        self.told.append(spoken)
+
+    @contextmanager
+    def on_arrival(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
+        self._greet = greet
+        yield
+
+    async def are_told(self) -> bool:
+        """Whether they have been told anything, be it that nothing has been said yet."""
+        return bool(self.told)
+
+    def come(self) -> None:
+        """Somebody begins to watch."""
+        self.watching = True
+        self._greet()
+
+
+class Log:
+    """Records starts of turns when it is allowed to, and counts who asked."""
+
+    def __init__(self, *answers: Recorded) -> None:
+        self._answers = list(answers)
+        self.asked: list[bool] = []
+        self.allowed = asyncio.Event()
+        self.allowed.set()
+
+    async def record_start(self, session_id: str, turn: Turn, *, in_order: bool = True) -> Recorded:
+        await self.allowed.wait()
+        self.asked.append(in_order)
+        return self._answers.pop(0) if self._answers else "recorded"
+
+
+def script(said: str = "", *, attempt: int = 1) -> Script:
+    return Script("ses_1", TURN, take=(0, attempt), said=said)
+
+
+def narrator(listeners: Listeners, log: Log) -> Narrator:
+    return Narrator(listeners, cast(EventLog, log))
+
+
+async def heard(listeners: Listeners, text: str) -> None:
+    """Wait until they have heard this much."""
+
+    async def have_heard() -> bool:
+        return listeners.text == text
+
+    await eventually(have_heard)
+
+
+async def test_nothing_is_recorded_or_told_when_nobody_watches() -> None:
+    listeners, log = Listeners(watching=False), Log()
+    async with narrator(listeners, log).narrate(script()) as hear:
+        hear("Hello")
+    assert (listeners.told, listeners.log_grew_after, log.asked) == ([], [], [])
+
+
+async def test_words_wait_until_the_start_of_the_turn_is_in_the_log() -> None:
+    listeners, log = Listeners(), Log()
+    log.allowed.clear()
+    async with narrator(listeners, log).narrate(script()) as hear:
+        hear("Hello")
+        await asyncio.sleep(0)
+        assert listeners.told == []
+        log.allowed.set()
+        await heard(listeners, "Hello")
+    assert listeners.log_grew_after == [0], "those who watch look at the log before they hear a word"
+
+
+async def test_the_first_words_are_told_at_once_and_those_of_the_next_moment_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reply_publisher, "FRAME_SECONDS", 3_600)
+    listeners = Listeners()
+    async with narrator(listeners, Log()).narrate(script()) as hear:
+        await eventually(listeners.are_told)
+        hear("One")
+        assert listeners.text == "One"
+        hear(" two")
+        hear(" three")
+        assert listeners.text == "One"
+    assert listeners.text == "One two three"
+    assert [spoken.text for spoken in listeners.told if spoken.text] == ["One", " two three"]
+
+
+async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -> None:
+    listeners, log = Listeners(watching=False), Log()
+    async with narrator(listeners, log).narrate(script("Before.")) as hear:
+        hear("Hello there")
+        listeners.come()
+        await heard(listeners, "Before.\nHello there")
+        listeners.told.clear()
+        listeners.come()
+        await heard(listeners, "Before.\nHello there")
+    assert len(log.asked) == 1
+
+
+async def test_what_is_told_is_always_the_beginning_of_what_is_said() -> None:
+    pieces = ["  ", "Good ", "\ud83d", "\ude00", " day ", "\n\n", "to you", " "]
+    listeners = Listeners()
+    async with narrator(listeners, Log()).narrate(script("Before.")) as hear:
+        for piece in pieces:
+            hear(piece)
+            assert "Before.\nGood \U0001f600 day \n\nto you".startswith(listeners.text)
+            await asyncio.sleep(0)
+    assert listeners.text == "Before.\nGood \U0001f600 day \n\nto you"
+
+
+async def test_a_later_attempt_says_first_what_stands() -> None:
+    listeners = Listeners()
+    async with narrator(listeners, Log()).narrate(script("Before.", attempt=2)):
+        await heard(listeners, "Before.")
+    assert (listeners.told[0].take, listeners.told[0].base) == ((0, 2), len("Before."))
+
+
+async def test_the_start_of_a_turn_waits_for_the_end_of_the_one_before_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reply_publisher, "ORDER_SECONDS", 0.04)
+    monkeypatch.setattr(reply_publisher, "ORDER_PAUSE", 0.01)
+    log = Log("too_early", "too_early", "too_early", "too_early")
+    await reply_publisher.record_start(cast(EventLog, log), "ses_1", TURN)
+    assert log.asked == [True, True, True, True, False]

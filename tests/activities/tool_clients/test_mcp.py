@@ -1,0 +1,262 @@
+"""The tools of an MCP server are offered under its name, called as it wants, and never take a turn down."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from mcp.types import CallToolRequest
+
+from activities.network.egress_guard import NetworkGuard
+from activities.network.secrets import Credentials
+from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.mcp import LISTING_SECONDS, LISTING_SECONDS_AFTER_FAILURE, McpTools
+from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from tests.activities.tool_clients.mcp_service import McpService, mcp_service
+from tests.support.tool_calls import KEY, LOOPBACK, call_of, closed_port, failure_of, http_tool, mcp_tool
+
+TOKEN = "t0p-s3cret/+ token"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[McpService]:
+    async with mcp_service() as service:
+        yield service
+
+
+@pytest.fixture
+async def toolbox() -> AsyncIterator[Toolbox]:
+    box = Toolbox(credentials={"TOKEN": TOKEN}, allowed=LOOPBACK)
+    yield box
+    await box.close()
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def names(toolbox: Toolbox, tool: McpTool) -> list[str]:
+    return [offer.name for offer in await toolbox.offered("org", {"crm": tool}, ["crm"], {})]
+
+
+# --- what is offered ----------------------------------------------------------------------------
+
+
+async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, toolbox: Toolbox) -> None:
+    tools: dict[str, HttpTool | McpTool] = {
+        "crm": mcp_tool(server.url),
+        "table": http_tool("https://tables.example"),
+        "unused": mcp_tool("https://unused.example"),
+    }
+    offers = await toolbox.offered("org", tools, ["table", "crm"], {})
+    assert [offer.name for offer in offers][:2] == ["table", "crm__find"]
+    assert "crm__tools_rich_v1" in [offer.name for offer in offers]
+    find = offers[1]
+    assert find.description == "Finds a customer by name."
+    assert find.parameters["type"] == "object"
+    assert find.parameters["required"] == ["name"]
+
+
+async def test_only_allowed_tools_are_offered_and_called(server: McpService, toolbox: Toolbox) -> None:
+    tool = mcp_tool(server.url, allow=["find", "tools/rich.v1"])
+    assert await names(toolbox, tool) == ["crm__find", "crm__tools_rich_v1"]
+    failure = await failure_of(toolbox, call_of(tool, called="crm__structured"))
+    assert failure.code == "unknown_tool"
+    assert "crm__find, crm__tools_rich_v1" in str(failure)
+    assert not server.heard("tools/call")
+
+
+async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
+    clock = Clock()
+    guard = NetworkGuard(LOOPBACK)
+    tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
+    tool = mcp_tool(server.url)
+    first = await tools.offered("org", "crm", tool, {})
+    clock.now += LISTING_SECONDS - 1
+    assert await tools.offered("org", "crm", tool, {}) == first
+    assert len(server.heard("tools/list")) == 1
+    await tools.offered("org", "crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
+    assert len(server.heard("tools/list")) == 2
+    clock.now += 2
+    await tools.offered("org", "crm", tool, {})
+    assert len(server.heard("tools/list")) == 3
+    await guard.close()
+
+
+async def test_server_that_fails_takes_nothing_but_its_tools(
+    server: McpService, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    guard = NetworkGuard(LOOPBACK)
+    tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
+    down = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
+    assert await tools.offered("org", "down", down, {}) == ()
+    assert "down" in caplog.text
+
+    tool = mcp_tool(server.url)
+    seen: tuple[OfferedTool, ...] = await tools.offered("org", "crm", tool, {})
+    server.faults["tools/list"] = [500]
+    clock.now += LISTING_SECONDS
+    assert await tools.offered("org", "crm", tool, {}) == seen
+    clock.now += LISTING_SECONDS_AFTER_FAILURE
+    assert await tools.offered("org", "crm", tool, {}) == seen
+    assert len(server.heard("tools/list")) == 3
+    await guard.close()
+
+
+async def test_server_whose_credential_is_not_set_offers_nothing(
+    server: McpService, toolbox: Toolbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await names(toolbox, mcp_tool(server.url, secrets=["UNSET"])) == []
+    assert "UNSET" in caplog.text
+    assert not server.journal
+
+
+async def test_organizations_ask_a_server_under_credentials_of_their_own(server: McpService) -> None:
+    own = {"org_a": {"TOKEN": "token-of-a"}, "org_b": {"TOKEN": "token-of-b"}}
+    toolbox = Toolbox(credentials={}, organization_credentials=own, allowed=LOOPBACK)
+    tool = mcp_tool(server.url, secrets=["TOKEN"], headers={"Authorization": "{{secrets.TOKEN}}"})
+    for organization in ("org_a", "org_b", "org_c"):
+        await toolbox.offered(organization, {"crm": tool}, ["crm"], {})
+    assert [heard.headers["authorization"] for heard in server.heard("tools/list")] == ["token-of-a", "token-of-b"]
+    await toolbox.close()
+
+
+# --- what is called -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox: Toolbox, legacy: bool) -> None:
+    server.legacy = legacy
+    result = await toolbox.run(call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    assert (result.content, result.error) == ("Ann is customer 7.", None)
+    (heard,) = server.heard("tools/call")
+    assert CallToolRequest.model_validate(heard.message).params.arguments == {"name": "Ann"}
+    assert heard.message["params"]["_meta"]["idempotency-key"] == KEY
+    assert heard.headers["idempotency-key"] == KEY
+    assert bool(server.heard("initialize")) == legacy
+
+
+@pytest.mark.parametrize(
+    ("called", "content"),
+    [
+        ("crm__tools_rich_v1", "Two \ufffd parts.\n[an answer of the type image, which is not shown]"),
+        ("crm__structured", '{\n  "customers": 7\n}'),
+    ],
+)
+async def test_answer_is_told_as_text(server: McpService, toolbox: Toolbox, called: str, content: str) -> None:
+    result = await toolbox.run(call_of(mcp_tool(server.url), called=called))
+    assert result.content == content
+
+
+async def test_long_answer_is_cut_with_a_note(server: McpService, toolbox: Toolbox) -> None:
+    result = await toolbox.run(call_of(mcp_tool(server.url), called="crm__long"))
+    assert result.content.endswith("[The answer goes on; 4,000 more characters are left out here.]")
+
+
+async def test_answer_that_is_too_large_is_not_read(server: McpService, toolbox: Toolbox) -> None:
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__large"))
+    assert (failure.code, failure.retryable) == ("too_large", False)
+
+
+async def test_credentials_and_variables_reach_the_server_and_no_log(
+    server: McpService, toolbox: Toolbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    tool = mcp_tool(
+        f"{server.url}?key={{{{secrets.TOKEN}}}}",
+        headers={"Authorization": "Bearer {{secrets.TOKEN}}", "X-Customer": "{{customer.id}}"},
+        secrets=["TOKEN"],
+    )
+    with caplog.at_level(logging.DEBUG):
+        call = call_of(tool, {"name": "Ann"}, called="crm__find", context={"customer": {"id": 7}})
+        await toolbox.run(call)
+        server.faults["tools/call"] = [401]
+        failure = await failure_of(toolbox, call)
+    assert all(heard.query == "key=t0p-s3cret%2F%2B%20token" for heard in server.journal)
+    assert all(heard.headers["authorization"] == f"Bearer {TOKEN}" for heard in server.journal)
+    assert all(heard.headers["x-customer"] == "7" for heard in server.journal)
+    assert all(heard.headers["accept-encoding"] == "identity" for heard in server.journal)
+    # The server is part of this process, and its log lines quote the requests.
+    logged = [f"{each.getMessage()} {each.exc_info}" for each in caplog.records if each.name != "uvicorn.access"]
+    assert any("Sending client message" in line for line in logged)
+    written = "\n".join([*logged, str(failure), repr(call)])
+    assert "t0p-s3cret" not in written
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+async def test_tool_that_fails_says_so_to_the_model(server: McpService, toolbox: Toolbox) -> None:
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__broken"))
+    assert (failure.code, failure.retryable) == ("tool_error", False)
+    assert "the customer is locked" in str(failure)
+
+
+async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpService, toolbox: Toolbox) -> None:
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"nome": "Ann"}, called="crm__find"))
+    assert (failure.code, failure.retryable) == ("tool_error", False)
+    assert "name" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("called", "status", "retryable"),
+    [
+        ("crm__find", 401, False),
+        ("crm__find", 404, False),
+        ("crm__find", 429, True),
+        ("crm__find", 503, True),
+        ("crm__find", 500, False),
+        ("crm__patient", 500, True),
+        ("crm__patient", 501, False),
+    ],
+)
+async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes_nothing(
+    server: McpService, toolbox: Toolbox, called: str, status: int, retryable: bool
+) -> None:
+    server.faults["tools/call"] = [status]
+    server.headers = {"Retry-After": "3"}
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called=called))
+    assert (failure.code, failure.status, failure.retryable) == ("http_error", status, retryable)
+    assert failure.retry_after == 3.0
+    assert len(server.heard("tools/call")) == 1
+
+
+async def test_call_that_was_not_made_yet_is_made_again(server: McpService, toolbox: Toolbox) -> None:
+    server.faults["tools/list"] = [500]
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    assert (failure.code, failure.retryable) == ("http_error", True)
+    tool = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
+    failure = await failure_of(toolbox, call_of(tool, called="crm__find"))
+    assert (failure.code, failure.retryable) == ("connection_failed", True)
+
+
+@pytest.mark.parametrize(("called", "retryable"), [("crm__slow", False), ("crm__patient", True)])
+async def test_server_that_takes_too_long_is_left(
+    server: McpService, toolbox: Toolbox, called: str, retryable: bool
+) -> None:
+    tool = mcp_tool(server.url, timeout_seconds=2.0)
+    failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called=called))
+    assert (failure.code, failure.retryable) == ("timeout", retryable)
+
+
+async def test_server_at_a_refused_address_is_not_reached(server: McpService) -> None:
+    toolbox = Toolbox(credentials={})
+    tool = mcp_tool(server.url)
+    failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called="crm__find"))
+    assert (failure.code, failure.retryable) == ("refused_address", False)
+    assert await names(toolbox, tool) == []
+    assert not server.journal
+
+
+async def test_redirect_is_not_followed(server: McpService, toolbox: Toolbox) -> None:
+    for method in ("server/discover", "initialize"):
+        server.faults[method] = [307]
+    server.headers = {"Location": "/mcp"}
+    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    assert (failure.code, failure.status) == ("http_error", 307)
+    assert not server.heard("tools/call")

@@ -1,0 +1,64 @@
+"""What operators see: a line and a figure for every request, and an answer to what nobody expected."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.sessions.reader import Timelines
+from tests.support.api_agents import library
+from tests.support.running_api import Caller, Desk, problem
+
+pytestmark = pytest.mark.parametrize("desk", ["sqlite"], indirect=True, scope="session")
+
+
+async def test_requests_are_logged_without_texts_or_secrets(caller: Caller) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    with capture_logs() as lines:
+        await caller.say(session_id, "My card number is 4111")
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert line["log_level"] == "info"
+    assert line["method"] == "POST"
+    assert line["route"] == "/v1/sessions/{session_id}/messages"
+    assert line["status"] == 200
+    assert line["milliseconds"] > 0
+    assert line["organization"] == caller.organization
+    assert line["session"] == session_id
+    assert "4111" not in str(lines)
+    assert "phk_" not in str(lines)
+
+
+async def test_opening_a_session_is_logged_with_its_id(caller: Caller) -> None:
+    await caller.push(library())
+    with capture_logs() as lines:
+        session_id = (await caller.open("library"))["id"]
+    assert [line["session"] for line in lines if line["event"] == "request"] == [session_id]
+
+
+async def test_figures_count_requests_by_route_and_turns_by_status(desk: Desk, caller: Caller) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    await caller.say(session_id, "Hello")
+    await caller.get("/nothing/here")
+    figures = (await caller.get("/metrics")).text
+    route = 'route="/v1/sessions/{session_id}/messages"'
+    assert f'playhead_http_requests_total{{method="POST",{route},status="200"}}' in figures
+    assert f'playhead_http_request_seconds_bucket{{le="+Inf",method="POST",{route}}}' in figures
+    assert 'playhead_http_requests_total{method="GET",route="unknown",status="404"}' in figures
+    assert 'playhead_turns_total{status="completed"}' in figures
+    assert session_id not in figures
+
+
+async def test_what_nobody_expected_is_logged_and_answered_without_its_insides(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*args: object) -> None:
+        raise LookupError("a secret detail")
+
+    monkeypatch.setattr(Timelines, "session", broken)
+    with capture_logs() as lines:
+        response = await caller.get("/v1/sessions/ses_any")
+    document = problem(response, 500, "internal_error")
+    assert "secret detail" not in str(document)
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert line["exc_info"]
+    assert line["session"] == "ses_any"

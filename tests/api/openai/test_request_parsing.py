@@ -1,0 +1,131 @@
+"""What a request of OpenAI's chat protocol means to a session."""
+
+import pytest
+
+from api.openai.errors import ChatRefused
+from api.openai.request_parsing import Exchange, Wanted, contradiction, read_request
+from api.openai.schemas import UNUSED, ChatRequest
+
+HELLO = Exchange("Hello", "Good morning.")
+TABLE = Exchange("A table, please.", "For how many?")
+FOUR = Exchange("Four.", "At what time?")
+
+Said = tuple[str, object]
+
+
+def read(*said: Said, **parameters: object) -> Wanted:
+    """What a request with these messages means."""
+    messages = [{"role": role, "content": content} for role, content in said]
+    return read_request(ChatRequest.model_validate({"model": "booking-line", "messages": messages, **parameters}))
+
+
+def refusal(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
+    """The code and the parameter of the refusal that a request meets."""
+    with pytest.raises(ChatRefused) as refused:
+        read(*(said or [("user", "Hello")]), **parameters)
+    assert refused.value.status == 400
+    return refused.value.body.code, refused.value.body.param
+
+
+def test_only_the_last_user_message_is_said_and_the_rest_is_believed() -> None:
+    wanted = read(
+        ("system", "Be brief."),
+        ("user", "Hello"),
+        ("assistant", "Good morning."),
+        ("user", "A table, please."),
+        ("assistant", [{"type": "text", "text": "For how "}, {"type": "text", "text": "many?"}]),
+        ("user", "Four."),
+    )
+    assert wanted == Wanted("Four.", (HELLO, TABLE), "Be brief.")
+
+
+def test_greeting_and_messages_without_an_answer_are_no_exchanges() -> None:
+    wanted = read(
+        ("assistant", "Welcome!"),
+        ("user", "Is anybody there?"),
+        ("user", "Hello"),
+        ("assistant", "Good"),
+        ("assistant", "morning."),
+        ("user", "Lost on the way."),
+        ("assistant", None),
+        ("user", "Four."),
+    )
+    assert wanted == Wanted("Four.", (HELLO,), None)
+
+
+def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:
+    assert read(("system", "Be brief.")).say is None
+    assert read().say is None
+
+
+def test_what_cannot_be_answered_is_refused() -> None:
+    assert refusal(("user", "Hello"), ("assistant", "Good")) == ("nothing_to_say", "messages")
+    assert refusal(("user", "  ")) == ("nothing_to_say", "messages")
+    assert refusal(("tool", "42"), ("user", "So?")) == ("unsupported_message", "messages[0]")
+    picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
+    assert refusal(("user", picture)) == ("unsupported_message", "messages[0].content[0]")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "changes_nothing"),
+    [
+        ("n", 2, 1),
+        ("tools", [{"type": "function"}], []),
+        ("tool_choice", "required", "auto"),
+        ("functions", [{}], []),
+        ("function_call", {"name": "f"}, "none"),
+        ("response_format", {"type": "json_object"}, {"type": "text"}),
+        ("modalities", ["text", "audio"], ["text"]),
+        ("audio", {"voice": "x"}, None),
+        ("stop", ["\n"], []),
+        ("logprobs", True, False),
+        ("top_logprobs", 3, 0),
+        ("logit_bias", {"1": 5}, {}),
+        ("prediction", {"type": "content"}, None),
+        ("web_search_options", {}, None),
+        ("not_invented_yet", 1, None),
+    ],
+)
+def test_parameters_that_change_what_is_done_are_refused(name: str, changes: object, changes_nothing: object) -> None:
+    assert refusal(**{name: changes}) == ("unsupported_parameter", name)
+    assert read(("user", "Hello"), **{name: changes_nothing}).say == "Hello"
+    assert read(("user", "Hello"), **{name: None}).say == "Hello"
+
+
+def test_parameters_of_taste_are_taken() -> None:
+    assert read(("user", "Hello"), **dict.fromkeys(UNUSED, 1)).say == "Hello"
+
+
+@pytest.mark.parametrize("believed", [(), (FOUR,), (TABLE, FOUR), (HELLO, TABLE, FOUR)])
+def test_a_client_may_have_forgotten_the_beginning(believed: tuple[Exchange, ...]) -> None:
+    assert contradiction(believed, [HELLO, TABLE, FOUR], is_whole=True) is None
+
+
+def test_spacing_is_not_what_was_said() -> None:
+    spaced = Exchange(" A  table,\nplease. ", "For how many?\n")
+    assert contradiction([spaced], [TABLE], is_whole=True) is None
+
+
+@pytest.mark.parametrize(
+    ("believed", "first"),
+    [
+        pytest.param((HELLO, TABLE), TABLE, id="the session went on without the client"),
+        pytest.param((Exchange("A table, please.", "No."), FOUR), Exchange("A table, please.", "No."), id="an answer"),
+        pytest.param((Exchange("Hi", "Good morning."), TABLE, FOUR), Exchange("Hi", "Good morning."), id="a question"),
+        pytest.param((FOUR, HELLO, TABLE, FOUR), FOUR, id="more than was ever said"),
+    ],
+)
+def test_another_conversation_is_a_contradiction(believed: tuple[Exchange, ...], first: Exchange) -> None:
+    assert contradiction(believed, [HELLO, TABLE, FOUR], is_whole=True) == first
+
+
+def test_what_lies_before_the_turns_that_are_looked_at_is_taken_on_trust() -> None:
+    assert contradiction([HELLO, TABLE, FOUR], [TABLE, FOUR], is_whole=False) is None
+
+
+def test_of_an_interrupted_reply_a_client_may_know_any_part_or_none() -> None:
+    held = [HELLO, Exchange("A table, please.", "For how", partial=True), FOUR]
+    for heard in ("For", "For how many?"):
+        assert contradiction([HELLO, Exchange("A table, please.", heard), FOUR], held, is_whole=True) is None
+    assert contradiction([HELLO, FOUR], held, is_whole=True) is None
+    assert contradiction([Exchange("A chair, please.", "For"), FOUR], held, is_whole=True) is not None

@@ -1,0 +1,30 @@
+"""Sessions that are too large for Temporal are sessions like any other."""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.support.api_agents import library
+from tests.support.provider import Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, serving, texts
+
+Scripted = Callable[..., ScriptedModel]
+
+LONG = "x" * 31_000
+
+
+async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    """What one API asks a session for is not taken from under the eyes of another."""
+    await caller.push(library(scripted(*(Says(LONG) for _ in range(10))).string))
+    session_id = (await caller.open("library"))["id"]
+    for number in range(10):
+        await caller.say(session_id, f"{number}{LONG}")
+    async with (
+        serving(desk.settings, desk.client, desk.database) as other,
+        other.caller(caller.organization) as visitor,
+    ):
+        seen = await asyncio.gather(*(each.session(session_id) for each in (caller, visitor) * 10))
+    assert len({session["as_of"] for session in seen}) == 20, "each answer is the session's own, none what was recorded"
+    assert all(session["turns"] == seen[0]["turns"] for session in seen)
+    assert [said for said, _ in texts(seen[0])][1:] == [f"{number}{LONG}" for number in range(10)]

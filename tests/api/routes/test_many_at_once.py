@@ -1,0 +1,150 @@
+"""Many callers of one session at once, through two APIs: every command is obeyed once or refused with its reason."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest_asyncio
+
+from tests.support.api_agents import library
+from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, Json, problem, serving, texts
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+MANY = 50
+QUEUED = 20
+"""So many messages may wait behind a reply."""
+
+
+@pytest_asyncio.fixture
+async def callers(desk: Desk, caller: Caller) -> AsyncIterator[list[Caller]]:
+    """Somebody, in turn at one of two APIs."""
+    async with (
+        serving(desk.settings, desk.client, desk.database) as other,
+        other.caller(caller.organization) as visitor,
+    ):
+        yield [caller, visitor] * (MANY // 2)
+
+
+def saying(
+    callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
+) -> list[asyncio.Task[httpx.Response]]:
+    """Everybody says something at the same moment."""
+    path = f"/v1/sessions/{session_id}/messages"
+    bodies = [{"text": f"I am {place}", "message_id": f"m-{place}", **fields} for place in range(len(callers))]
+    return [asyncio.create_task(each.post(path, body, wait=wait)) for each, body in zip(callers, bodies, strict=True)]
+
+
+async def all_say(
+    callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
+) -> list[httpx.Response]:
+    """What everybody is answered who says something at the same moment."""
+    return list(await asyncio.gather(*saying(callers, session_id, wait=wait, **fields)))
+
+
+def statuses(responses: list[httpx.Response]) -> Counter[int]:
+    return Counter(response.status_code for response in responses)
+
+
+def heard(session: Json) -> list[str]:
+    """What users said, in order."""
+    return [said for said, _ in texts(session) if said]
+
+
+async def test_one_of_fifty_wins_each_revision_and_the_others_are_told_both_numbers(callers: list[Caller]) -> None:
+    await callers[0].push(library())
+    session = await callers[0].open("library")
+    for turn in range(1, 6):
+        revision = session["revision"]
+        responses = await all_say(callers, session["id"], expected_revision=revision, message_id=None)
+        assert statuses(responses) == {200: 1, 409: MANY - 1}
+        for response in responses:
+            if response.status_code == 409:
+                refused = problem(response, 409, "revision_conflict")
+                assert refused["expected_revision"] == revision
+                assert refused["actual_revision"] in (revision + 1, revision + 2)
+        session = await callers[0].session(session["id"])
+        assert (session["revision"], len(session["turns"])) == (revision + 2, turn + 1)
+
+
+async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_said_twice(
+    callers: list[Caller], scripted: Scripted
+) -> None:
+    gate = Gate()
+    model = scripted(Says("Wait.", gate=gate))
+    await callers[0].push(library(model.string))
+    session_id = (await callers[0].open("library"))["id"]
+    sending = asyncio.create_task(all_say(callers, session_id, on_busy="enqueue"))
+    await gate.reached()
+    gate.open()
+    responses = await sending
+    refused = [response for response in responses if response.status_code != 200]
+    for response in refused:
+        assert problem(response, 429, "queue_full")["limit"] == QUEUED
+        assert int(response.headers["retry-after"]) > 0
+    accepted = [place for place, response in enumerate(responses) if response.status_code == 200]
+    assert len(accepted) >= QUEUED + 1
+    session = await callers[0].session(session_id)
+    assert sorted(heard(session)) == sorted(f"I am {place}" for place in accepted)
+    assert len(model.journal) == len(accepted)
+    assert len(await callers[0].recorded(session_id, turns=len(accepted) + 1)) == len(accepted) + 1
+
+
+async def test_messages_that_are_only_accepted_find_a_place_each(callers: list[Caller], scripted: Scripted) -> None:
+    gate = Gate()
+    await callers[0].push(library(scripted(Says("Wait.", gate=gate)).string))
+    session_id = (await callers[0].open("library"))["id"]
+    responses = await all_say(callers, session_id, wait=False, on_busy="enqueue")
+    assert statuses(responses) == {202: QUEUED + 1, 429: MANY - QUEUED - 1}
+    gate.open()
+
+    async def all_are_answered() -> bool:
+        session = await callers[0].session(session_id)
+        return len(session["turns"]) == QUEUED + 2 and session["status"] == "idle"
+
+    await eventually(all_are_answered)
+
+
+async def test_a_session_is_rewound_while_fifty_messages_wait(callers: list[Caller], scripted: Scripted) -> None:
+    gate = Gate()
+    await callers[0].push(library(scripted(Says("Too late.", gate=gate)).string))
+    opened = await callers[0].open("library")
+    sending = saying(callers, opened["id"], on_busy="enqueue")
+    await gate.reached()
+    await queue_is_full(callers[0], opened, sending)
+    async with asyncio.timeout(5):
+        rewound = await callers[1].rewind(opened["id"], opened["turns"][0]["id"])
+    assert heard(rewound) == []
+    gate.open()
+    answered = statuses(await asyncio.gather(*sending))
+    assert answered == {200: 1, 409: QUEUED, 429: MANY - QUEUED - 1}, "one reply came late, the queue was superseded"
+
+
+async def test_a_session_is_ended_while_fifty_messages_wait(callers: list[Caller], scripted: Scripted) -> None:
+    gate = Gate()
+    await callers[0].push(library(scripted(Says("Too late.", gate=gate)).string))
+    opened = await callers[0].open("library")
+    sending = saying(callers, opened["id"], on_busy="enqueue")
+    await gate.reached()
+    await queue_is_full(callers[0], opened, sending)
+    async with asyncio.timeout(5):
+        assert (await callers[1].end(opened["id"]))["is_completed"]
+    gate.open()
+    answered = statuses(await asyncio.gather(*sending))
+    assert answered[429] == MANY - QUEUED - 1
+    assert answered[410] >= QUEUED
+    assert set(answered) <= {200, 410, 429}
+    assert len(await callers[0].recorded(opened["id"], turns=2)) == 2
+
+
+async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task[httpx.Response]]) -> None:
+    """Wait until a session has taken all the messages that it may, and everybody else has been told so."""
+
+    async def is_full() -> bool:
+        is_taken = (await caller.session(opened["id"]))["revision"] == opened["revision"] + QUEUED + 1
+        return is_taken and sum(each.done() for each in sending) == MANY - QUEUED - 1
+
+    await eventually(is_full)

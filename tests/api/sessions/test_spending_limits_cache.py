@@ -1,0 +1,116 @@
+"""What organizations have spent is kept in memory for a second: messages do not wait for the store."""
+
+import asyncio
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from api.http.problems import Problem
+from api.sessions import spending_limits
+from api.sessions.spending_limits import Budgets
+from store.organizations import OrganizationStore, Terms
+
+SPENT_ALL = Terms(monthly_limit=Decimal(5), spent=Decimal(5))
+
+
+class Books(OrganizationStore):
+    """A store that answers what the test says, and counts how often it is asked."""
+
+    def __init__(self, *answers: Terms | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, date]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def terms(self, organization_id: str, month: date) -> Terms:
+        self.asked.append((organization_id, month))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await self.open.wait()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(spending_limits, "monotonic", clock)
+    return clock
+
+
+async def test_a_thousand_messages_of_a_second_ask_the_store_once(clock: Clock) -> None:
+    books = Books(Terms(price_per_second=Decimal(1)))
+    asked = Budgets(books)
+    for _ in range(1000):
+        assert (await asked.require("org")).price_per_second == 1
+    assert len(books.asked) == 1
+    clock.now += spending_limits.REMEMBERED_SECONDS
+    await asked.require("org")
+    assert len(books.asked) == 2
+
+
+async def test_while_one_call_asks_the_store_the_others_go_on_with_what_is_known(clock: Clock) -> None:
+    books = Books(Terms(), SPENT_ALL)
+    asked = Budgets(books)
+    await asked.require("org")
+    clock.now += spending_limits.REMEMBERED_SECONDS
+    books.open.clear()
+    waiting = asyncio.create_task(asked.require("org"))
+    await asyncio.sleep(0)
+    assert await asked.require("org") == Terms()
+    books.open.set()
+    with pytest.raises(Problem, match="has spent 5 of the 5 USD"):
+        await waiting
+    with pytest.raises(Problem):
+        await asked.require("org")
+    assert len(books.asked) == 2
+
+
+async def test_a_store_that_fails_is_asked_again_and_nothing_is_made_up(clock: Clock) -> None:
+    books = Books(Terms(), OSError("away"), SPENT_ALL)
+    asked = Budgets(books)
+    await asked.require("org")
+    clock.now += spending_limits.REMEMBERED_SECONDS
+    with pytest.raises(OSError, match="away"):
+        await asked.require("org")
+    clock.now += spending_limits.REMEMBERED_SECONDS
+    with pytest.raises(Problem):
+        await asked.require("org")
+
+
+async def test_a_new_month_is_asked_about_at_once(clock: Clock) -> None:
+    today = [date(2026, 12, 31)]
+    books = Books(SPENT_ALL, Terms(monthly_limit=Decimal(5)))
+    asked = Budgets(books, today=lambda: today[0])
+    with pytest.raises(Problem) as refused:
+        await asked.require("org")
+    assert refused.value.code == "quota_exceeded"
+    assert refused.value.figures == {"limit": "5", "spent": "5", "currency": "USD", "month": "2026-12"}
+    assert "December 2026" in refused.value.detail
+    assert "from 2027-01-01 on" in refused.value.detail
+    today[0] = date(2027, 1, 1)
+    await asked.require("org")
+    assert [month for _, month in books.asked] == [date(2026, 12, 1), date(2027, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "may"), [("5", "4.999999999999", True), ("5", "5", False), ("0", "0", False)]
+)
+async def test_the_limit_is_reached_when_it_is_spent(limit: str, spent: str, may: bool) -> None:
+    asked = Budgets(Books(Terms(monthly_limit=Decimal(limit), spent=Decimal(spent))))
+    if may:
+        await asked.require("org")
+    else:
+        with pytest.raises(Problem):
+            await asked.require("org")

@@ -1,0 +1,197 @@
+"""Many who watch at once: all are told everything, and one who does not listen holds nobody up."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest_asyncio
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+from temporalio.client import Client
+
+from playhead.services.worker import build_worker
+from store.database.connection import Database
+from store.migrate import upgrade
+from streaming.hub import LiveHub
+from tests.api.conftest import quick_settings
+from tests.support.api_agents import library
+from tests.support.event_stream import Event, Stream, heard, types_of, watching
+from tests.support.provider import ModelProvider, Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, serving
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+MANY = 200
+AT_ONCE = 8
+"""So many talk at the same time, while all of them watch."""
+SLOW_SECONDS = 1.0
+MOST_LONG_TURNS = 60
+"""So many long turns are more than all buffers between a server and a client hold."""
+
+
+@pytest_asyncio.fixture
+async def hall(new_database: Callable[[str], str], client: Client, provider: ModelProvider) -> AsyncIterator[Desk]:
+    """An API with a worker in one process, as `playhead dev` runs them, that has little patience."""
+    url = new_database("sqlite")
+    database = Database.open(url)
+    await upgrade(database)
+    settings = quick_settings(url, "hall", slow_client_seconds=SLOW_SECONDS, wait_seconds=60.0)
+    hub = LiveHub()
+    async with (
+        build_worker(settings, client, database, audience=hub),
+        serving(settings, client, database, hub) as running,
+    ):
+        yield running
+    await database.aclose()
+
+
+@asynccontextmanager
+async def crowd(desk: Desk) -> AsyncIterator[Caller]:
+    """Somebody who may hold any number of connections."""
+    async with desk.caller() as caller:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=desk.url, headers=caller.http.headers, timeout=120, limits=limits
+        ) as http:
+            yield Caller(http, caller.organization)
+
+
+async def opened(caller: Caller) -> str:
+    """A session that has greeted and is recorded."""
+    session_id = str((await caller.open("library"))["id"])
+    await caller.recorded(session_id, turns=1)
+    return session_id
+
+
+async def test_all_who_watch_one_session_are_told_everything(hall: Desk, scripted: Scripted) -> None:
+    async with crowd(hall) as caller, AsyncExitStack() as stack:
+        await caller.push(library(scripted(Says("One."), Says("Two.")).string))
+        session_id = await opened(caller)
+        streams = await asyncio.gather(*(stack.enter_async_context(watching(caller, session_id)) for _ in range(MANY)))
+        await asyncio.gather(*(stream.until("snapshot") for stream in streams))
+        for text in ("a", "b"):
+            await caller.say(session_id, text)
+        await caller.end(session_id)
+        told = await asyncio.gather(*(stream.rest() for stream in streams))
+    first = logged(told[0])
+    assert types_of(first).count("turn_completed") == 2
+    assert all(logged(events) == first for events in told)
+    assert {heard(events) for events in told} == {"One.Two."}
+
+
+async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Desk, scripted: Scripted) -> None:
+    async with crowd(hall) as caller, AsyncExitStack() as stack:
+        await caller.push(library(scripted().string))
+
+        talking = asyncio.Semaphore(AT_ONCE)
+
+        async def begin() -> tuple[str, Stream]:
+            async with talking:
+                session_id = str((await caller.open("library"))["id"])
+            stream = await stack.enter_async_context(watching(caller, session_id))
+            await stream.until("snapshot")  # what happened before it stands in it, and is not told
+            return session_id, stream
+
+        async def talk(number: int, session_id: str) -> None:
+            async with talking:
+                await caller.say(session_id, f"I am {number}")
+                await caller.end(session_id)
+
+        sessions = await asyncio.gather(*(begin() for _ in range(MANY)))
+        listening = [asyncio.create_task(stream.rest()) for _, stream in sessions]
+        await asyncio.gather(*(talk(number, session_id) for number, (session_id, _) in enumerate(sessions)))
+        told = await asyncio.gather(*listening)
+    for number, events in enumerate(told):
+        *_, completed = [event for event in events if event.type == "turn_completed"]
+        assert completed.data["turn"]["assistant_message"]["text"] == f"You said: I am {number}"
+        assert events[-1].type == "session_completed"
+
+
+async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything(
+    hall: Desk, scripted: Scripted
+) -> None:
+    async with crowd(hall) as caller, AsyncExitStack() as stack:
+        await caller.push(library(scripted().string))
+        session_id = await opened(caller)
+        asleep = await stack.enter_async_context(sleeper(hall, caller, session_id))
+        stream = await stack.enter_async_context(watching(caller, session_id))
+        await stream.until("snapshot")
+        turns = 0
+        with capture_logs() as logs:
+            while not was_dropped(logs) and turns < MOST_LONG_TURNS:
+                await caller.say(session_id, "x" * 30_000)
+                *_, closed = await stream.until("turn_completed")
+                assert closed.data["turn"]["assistant_message"]["text"] == f"You said: {'x' * 30_000}"
+                turns += 1
+            await eventually(lambda: dropped(logs))
+        await caller.end(session_id)
+        before = [event for event in await events_in(asleep) if event.id]
+        async with watching(caller, session_id, after=before[-1].id) as again:
+            after = logged(await again.rest())
+        async with watching(caller, session_id, after=0) as whole:
+            log = logged(await whole.rest())
+    assert before[0].type == "snapshot"
+    assert [*before[1:], *after] == log[before[0].id or 0 :]
+    assert after, "it was dropped before it had been told everything"
+
+
+@asynccontextmanager
+async def sleeper(desk: Desk, caller: Caller, session_id: str) -> AsyncIterator[asyncio.StreamReader]:
+    """A client that asks for the events and takes none, until somebody reads what is left in the reader."""
+    address = urlsplit(desk.url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect((address.hostname, address.port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1_024)
+    request = (
+        f"GET /v1/sessions/{session_id}/events HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: {caller.http.headers['authorization']}\r\n\r\n"
+    )
+    writer.write(request.encode())
+    try:
+        yield reader
+    finally:
+        writer.close()
+
+
+async def events_in(reader: asyncio.StreamReader) -> list[Event]:
+    """The events that had come before the connection was ended, without one that is cut."""
+    answer = b"".join([piece async for piece in pieces_of(reader)])
+    _, _, body = answer.partition(b"\r\n\r\n")
+    text = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        text += rest[: int(size, 16)]
+        body = rest[int(size, 16) + 2 :]
+
+    async def lines() -> AsyncIterator[str]:
+        for line in text.decode(errors="ignore").rpartition("\n\n")[0].split("\n"):
+            yield line
+        yield ""
+
+    return await Stream(lines()).rest()
+
+
+async def pieces_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """What can still be read."""
+    while piece := await reader.read(65_536):
+        yield piece
+
+
+def logged(events: list[Event]) -> list[Event]:
+    """The events that stand in the log."""
+    return [event for event in events if event.id and event.type != "snapshot"]
+
+
+def was_dropped(logs: list[EventDict]) -> bool:
+    """Whether the log of the server says that it has dropped a client, and why."""
+    return any("took nothing for 1 seconds" in entry.get("reason", "") for entry in logs)
+
+
+async def dropped(logs: list[EventDict]) -> bool:
+    """The same, for waiting."""
+    return was_dropped(logs)

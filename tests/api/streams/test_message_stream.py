@@ -1,0 +1,180 @@
+"""A message whose reply is heard as it is spoken."""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.api.conftest import quick_settings
+from tests.support.api_agents import library
+from tests.support.event_stream import Event, Stream, heard, saying, types_of
+from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, problem, serving, texts
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+SPEECH = "We open at nine, and we close at six in the evening."
+STREAMED = {"Accept": "text/event-stream"}
+
+
+async def opened(caller: Caller, model: ScriptedModel) -> str:
+    """A session that has greeted."""
+    await caller.push(library(model.string))
+    return str((await caller.open("library"))["id"])
+
+
+async def test_the_reply_is_heard_while_it_is_spoken(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    async with saying(caller, session_id, "When?", message_id="m-1") as stream:
+        started, first = await stream.until("reply_delta")
+        assert started.data["user_message"]["message_id"] == "m-1"
+        assert first.data["text"] == SPEECH[: len(SPEECH) // 2]
+        gate.open()
+        *words, closed = await stream.rest()
+    assert heard([first, *words]) == SPEECH
+    assert closed.type == "turn_completed"
+    assert closed.data["turn"] == (await caller.session(session_id))["turns"][-1]
+
+
+async def test_only_its_own_turn_is_told(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says("First.", gate=(gate := Gate())), Says("Second.")))
+    sending = asyncio.create_task(caller.say(session_id, "One"))
+    await gate.reached()
+    streaming = asyncio.create_task(streamed(caller, session_id, "Two", on_busy="enqueue"))
+    await eventually(lambda: is_watched(desk, session_id))
+    gate.open()
+    events = await streaming
+    await sending
+    assert heard(events) == "Second."
+    assert types_of(events)[0] == "turn_started"
+    assert events[0].data["user_message"]["text"] == "Two"
+    assert types_of(events).count("turn_completed") == 1
+
+
+async def test_tools_and_moves_are_told_and_once(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Calls("farewell", text="One moment."), Says("Goodbye.")))
+    async with saying(caller, session_id, "Bye") as stream:
+        events = await stream.rest()
+    assert heard(events) == "One moment.\nGoodbye."
+    assert [kind for kind in types_of(events) if not kind.startswith("reply_")] == [
+        "turn_started",
+        "tool_call_started",
+        "node_transition",
+        "tool_call_result",
+        "session_end",
+        "turn_completed",
+    ]
+
+
+async def test_a_retried_call_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
+    broken = BreaksOff("Nobody will ever know.", gate=(gate := Gate()))
+    session_id = await opened(caller, scripted(broken, Says("At nine.")))
+    async with saying(caller, session_id, "When?") as stream:
+        first = await stream.until("reply_delta")
+        gate.open()
+        events = await stream.rest()
+    assert heard(first) == "Nobody will"
+    assert "reply_reset" in types_of(events)
+    assert heard([*first, *events]) == "At nine."
+
+
+async def test_a_refusal_is_a_plain_problem(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    path = f"/v1/sessions/{session_id}/messages"
+    stale = await caller.http.post(path, json={"text": "Hello", "expected_revision": 99}, headers=STREAMED)
+    assert problem(stale, 409, "revision_conflict")["expected_revision"] == 99
+    await caller.end(session_id)
+    problem(await caller.http.post(path, json={"text": "Hello"}, headers=STREAMED), 410, "session_ended")
+
+
+async def test_a_turn_that_fails_ends_the_stream_with_it(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(BreaksOff("Nobody will", gate=(gate := Gate())), Refuses(400)))
+    async with saying(caller, session_id, "When?") as stream:
+        await stream.until("reply_delta")
+        gate.open()
+        *_, failed = await stream.rest()
+    assert failed.type == "turn_failed"
+    assert failed.data["turn"]["error"]
+
+
+async def test_a_reply_that_is_interrupted_ends_its_stream_at_once_with_what_was_said(
+    caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says(SPEECH, gate=Gate()), Says("At nine."))
+    session_id = await opened(caller, model)
+    async with saying(caller, session_id, "When?") as stream:
+        spoken = await stream.until("reply_delta")
+        await caller.say(session_id, "Wait: when do you open?", on_busy="interrupt")
+        spoken += await stream.rest()
+    closed = spoken[-1]
+    assert closed.type == "turn_interrupted"
+    assert heard(spoken) == closed.data["turn"]["assistant_message"]["text"] == SPEECH[: len(SPEECH) // 2].strip()
+    assert model.journal[0].is_hung_up
+
+
+async def test_a_turn_that_is_rolled_back_ends_its_stream(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=Gate()), Says("At nine.")))
+    async with saying(caller, session_id, "When?") as stream:
+        await stream.until("reply_delta")
+        await caller.say(session_id, "I mean: when do you open?", on_busy="rollback")
+        *_, closed = await stream.rest()
+    assert closed.type == "turn_interrupted"
+
+
+async def test_a_repeat_is_told_the_first_answer(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Says(SPEECH))
+    session_id = await opened(caller, model)
+    async with saying(caller, session_id, "When?", message_id="m-1") as stream:
+        first = await stream.rest()
+    async with saying(caller, session_id, "When?", message_id="m-1") as stream:
+        again = await stream.rest()
+    assert heard(again) == SPEECH
+    assert (again[0].type, again[-1].type) == ("turn_started", "turn_completed")
+    assert again[-1].data["turn"] == first[-1].data["turn"]
+    assert len(model.journal) == 1
+
+
+async def test_a_client_that_goes_away_cancels_nothing(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    async with saying(caller, session_id, "When?") as stream:
+        await stream.until("reply_delta")
+    gate.open()
+
+    async def answered() -> bool:
+        return texts(await caller.session(session_id))[-1] == ("When?", SPEECH)
+
+    await eventually(answered)
+
+
+async def test_a_stream_goes_on_after_the_longest_wait(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    hasty = quick_settings(
+        desk.database.address, desk.settings.task_queue, wait_seconds=3.0, events_heartbeat_seconds=3.5
+    )
+    async with (
+        serving(hasty, desk.client, desk.database, desk.hub) as impatient,
+        impatient.caller(caller.organization) as sender,
+        saying(sender, session_id, "When?") as stream,
+    ):
+        first = await stream.until("reply_delta")
+        following = asyncio.create_task(stream.rest())
+        await eventually(lambda: has_comments(stream))  # the silence was longer than the wait
+        gate.open()
+        rest = await following
+    assert [event.data["text"] for event in rest if event.type == "reply_delta"] == [SPEECH[len(heard(first)) :]]
+    assert rest[-1].type == "turn_completed"
+
+
+async def streamed(caller: Caller, session_id: str, text: str, **fields: object) -> list[Event]:
+    """Everything that is told of the turn that a message opens."""
+    async with saying(caller, session_id, text, **fields) as stream:
+        return await stream.rest()
+
+
+async def is_watched(desk: Desk, session_id: str) -> bool:
+    """Whether somebody listens to a session."""
+    return desk.hub.is_watched(session_id)
+
+
+async def has_comments(stream: Stream) -> bool:
+    """Whether a comment has come."""
+    return bool(stream.comments)

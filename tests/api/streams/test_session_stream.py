@@ -1,0 +1,288 @@
+"""Watching a session: a snapshot and then every event once, also after a lost connection."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from contracts.sessions import session_workflow_id
+from playhead.services.api_server import GRACE_SECONDS
+from tests.api.conftest import quick_settings
+from tests.support.api_agents import library
+from tests.support.event_stream import Event, Stream, heard, types_of, watching
+from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.running_api import Caller, Desk, problem, serving
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+SPEECH = "We open at nine, and we close at six in the evening."
+
+
+async def opened(caller: Caller, model: ScriptedModel) -> str:
+    """A session that has greeted and is recorded."""
+    await caller.push(library(model.string))
+    session_id = str((await caller.open("library"))["id"])
+    await caller.recorded(session_id, turns=1)
+    return session_id
+
+
+async def test_the_first_event_is_the_session_as_it_is(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    async with watching(caller, session_id) as stream:
+        snapshot = await anext(stream)
+    assert (snapshot.type, snapshot.id) == ("snapshot", 3)
+    session = await caller.session(session_id)
+    assert {**snapshot.data, "as_of": ""} == {**session, "as_of": ""}
+
+
+async def test_a_reply_is_heard_while_it_is_spoken_and_before_it_is_over(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        accepted = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)).json()
+        started, first = await stream.until("reply_delta")
+        assert (started.type, started.id) == ("turn_started", 4)
+        assert started.data["turn_id"] == accepted["turn_id"]
+        assert started.data["user_message"]["text"] == "When?"
+        assert (first.data, first.id) == ({"turn_id": accepted["turn_id"], "text": SPEECH[: len(SPEECH) // 2]}, None)
+        gate.open()
+        *words, closed = await stream.until("turn_completed")
+    assert heard([first, *words]) == SPEECH
+    assert closed.data["turn"] == (await caller.session(session_id))["turns"][-1]
+    assert closed.id == 5
+
+
+async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Calls("farewell", text="One moment."), Says(" Goodbye then. "))
+    session_id = await opened(caller, model)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.say(session_id, "Bye")
+        events = await stream.rest()
+    assert heard(events) == "One moment.\nGoodbye then."
+    assert [kind for kind in types_of(events) if not kind.startswith("reply_")] == [
+        "turn_started",
+        "tool_call_started",
+        "node_transition",
+        "tool_call_result",
+        "session_end",
+        "turn_completed",
+        "session_completed",
+    ]
+    assert "reply_reset" not in types_of(events)
+
+
+async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Caller, scripted: Scripted) -> None:
+    recorded = Calls("record_variables", '{"content": true}')
+    model = scripted(Calls("farewell"), Says("Goodbye then."), recorded)
+    nodes = library()["nodes"]
+    goodbye = {**nodes["goodbye"], "extract": [{"name": "content", "type": "boolean"}]}
+    await caller.push(library(model.string, nodes={**nodes, "goodbye": goodbye}))
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        answered = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "That is all."})).json()
+        assert answered["is_completed"]
+        events = await stream.rest()
+    told = [kind for kind in types_of(events) if not kind.startswith("reply_")]
+    assert told[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
+    assert (await caller.session(session_id))["gathered_context"] == {"content": True}
+
+
+async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
+    nodes = {"desk": {"prompt": "Order.", "greeting": "Hello.", "tools": ["order"]}}
+    order = {
+        "kind": "http",
+        "description": "Order a book.",
+        "method": "POST",
+        "url": "http://127.0.0.1:9/",
+        "approval": {"reason": "It costs money."},
+    }
+    await caller.push(library(model.string, nodes=nodes, tools={"order": order}))
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "A book"}, wait=False)
+        *_, started = await stream.until("tool_call_started")
+        assert started.data["name"] == "order"
+        [approval] = (await caller.session(session_id))["approvals"]
+        await caller.post(f"/v1/sessions/{session_id}/approvals/{approval['call_id']}/deny", {"reason": "No."})
+        events = await stream.until("turn_completed")
+    [result] = [event for event in events if event.type == "tool_call_result"]
+    assert result.data["error"] == "denied"
+    assert "tool_call_started" not in types_of(events), "it was told once"
+
+
+async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
+    broken = BreaksOff("Nobody will ever know.", gate=(gate := Gate()))
+    session_id = await opened(caller, scripted(broken, Says("At nine.")))
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)
+        first = await stream.until("reply_delta")
+        gate.open()
+        events = await stream.until("turn_completed")
+    assert heard(first) == "Nobody will"
+    assert "reply_reset" in types_of(events)
+    assert heard([*first, *events]) == "At nine."
+
+
+async def test_who_joins_in_the_middle_of_a_reply_hears_it_from_its_beginning(
+    caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)
+    await gate.reached()
+    async with watching(caller, session_id) as first, watching(caller, session_id) as second:
+        for stream in (first, second):
+            snapshot, started, delta = await stream.until("reply_delta")
+            assert snapshot.data["status"] == "pending_assistant_turn"
+            assert started.data["user_message"]["text"] == "When?"
+            assert SPEECH.startswith(delta.data["text"])
+        gate.open()
+        await first.until("turn_completed")
+
+
+async def test_a_turn_that_fails_says_so(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted(Refuses(400)))
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"})
+        *_, failed = await stream.until("turn_failed")
+    assert failed.data["turn"]["error"]
+
+
+async def test_a_rewind_is_told(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    async with watching(caller, session_id) as stream:
+        [snapshot] = await stream.until("snapshot")
+        await caller.rewind(session_id, snapshot.data["turns"][0]["id"])
+        [rewound] = await stream.until("rewound")
+    assert rewound.data["cursor_turn_id"] == snapshot.data["turns"][0]["id"]
+
+
+async def test_the_connection_may_be_lost_at_every_event_and_the_union_is_the_log_once_each(
+    caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("One."), Refuses(400), Says("Two."), Calls("farewell", text="So."), Says("Goodbye."))
+    session_id = await opened(caller, model)
+    for text in ("a", "b", "c", "bye"):
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": text})
+    log = await whole_log(caller, session_id)
+    assert [event.id for event in log] == list(range(1, len(log) + 1))
+    assert log[-1].type == "session_completed"
+    for cut in range(len(log) + 1):
+        async with watching(caller, session_id, after=cut) as stream:
+            assert [event for event in await stream.rest() if event.id] == log[cut:]
+
+
+async def test_a_live_session_can_be_followed_over_connections_that_break_after_every_event(
+    caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await opened(caller, scripted(*[Says(f"Answer {number}.") for number in range(5)]))
+    seen: list[Event] = []
+    position = 0
+    for number in range(5):
+        await caller.say(session_id, f"Question {number}")
+    await caller.end(session_id)
+    while not seen or seen[-1].type != "session_completed":
+        async with watching(caller, session_id, after=position) as stream:
+            event = await next_logged(stream)
+        seen.append(event)
+        position = event.id or 0
+    assert seen == await whole_log(caller, session_id)
+
+
+async def test_a_closed_session_shows_a_snapshot_and_ends(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    await caller.end(session_id)
+    length = len(await whole_log(caller, session_id))
+    async with watching(caller, session_id) as stream:
+        [snapshot] = await stream.rest()
+    assert (snapshot.type, snapshot.id) == ("snapshot", length)
+    assert snapshot.data["is_completed"]
+
+
+async def test_silence_is_broken_by_comments(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    talkative = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    async with (
+        serving(talkative, desk.client, desk.database, desk.hub) as other,
+        other.caller(caller.organization) as watcher,
+        watching(watcher, session_id) as stream,
+    ):
+        await stream.until("snapshot")
+        following = asyncio.create_task(stream.rest())
+        await eventually(lambda: has_comments(stream))
+        await caller.end(session_id)
+        await following
+    assert set(stream.comments) == {"still here"}
+
+
+async def test_a_session_that_an_operator_terminates_ends_its_streams(
+    desk: Desk, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await opened(caller, scripted())
+    watchful = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    async with (
+        serving(watchful, desk.client, desk.database, desk.hub) as other,
+        other.caller(caller.organization) as watcher,
+        watching(watcher, session_id) as stream,
+    ):
+        await stream.until("snapshot")
+        await desk.client.get_workflow_handle(session_workflow_id(session_id)).terminate("by an operator")
+        assert await stream.rest() == []
+    assert (await caller.session(session_id))["completion_reason"] == "workflow_terminated"
+
+
+async def test_a_server_that_stops_ends_its_streams(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    async with AsyncExitStack() as stack:
+        async with serving(desk.settings, desk.client, desk.database) as other:
+            watcher = await stack.enter_async_context(other.caller(caller.organization))
+            stream = await stack.enter_async_context(watching(watcher, session_id))
+            await stream.until("snapshot")
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < GRACE_SECONDS
+        assert await stream.rest() == []
+
+
+async def test_another_organization_finds_no_session_to_watch(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    async with desk.caller() as stranger:
+        problem(await stranger.get(f"/v1/sessions/{session_id}/events"), 404, "not_found")
+
+
+async def test_an_id_that_is_no_number_is_refused(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    answer = await caller.http.get(f"/v1/sessions/{session_id}/events", headers={"Last-Event-ID": "evt_7"})
+    refused = problem(answer, 400, "invalid_request")
+    assert refused["errors"][0]["place"] == "header.last-event-id"
+
+
+async def test_an_id_beyond_the_log_gets_a_snapshot(caller: Caller, scripted: Scripted) -> None:
+    session_id = await opened(caller, scripted())
+    async with watching(caller, session_id, after=999) as stream:
+        assert (await anext(stream)).type == "snapshot"
+
+
+async def whole_log(caller: Caller, session_id: str) -> list[Event]:
+    """Every event of a session that is over."""
+    async with watching(caller, session_id, after=0) as stream:
+        return [event for event in await stream.rest() if event.id]
+
+
+async def next_logged(stream: Stream) -> Event:
+    """The next event that stands in the log."""
+    async for event in stream:
+        if event.id:
+            return event
+    raise AssertionError("the stream ended")
+
+
+async def has_comments(stream: Stream) -> bool:
+    """Whether a comment has come."""
+    return bool(stream.comments)

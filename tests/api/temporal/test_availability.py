@@ -1,0 +1,209 @@
+"""When the store or Temporal is down: commands are refused at once, nothing is accepted, and it goes on by itself."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from playhead.services.worker import build_worker
+from playhead.temporal.client import PlayheadPlugin
+from store.api_keys import KeyStore
+from store.database.connection import Database
+from store.migrate import upgrade
+from tests.api.conftest import quick_settings
+from tests.support.api_agents import library
+from tests.support.postgres import running_postgres
+from tests.support.running_api import Caller, Desk, done, problem, serving, texts
+from tests.support.waiting import eventually
+
+
+class Line:
+    """The line to a server, which can be cut and mended: connections through it then break, and new ones fail."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(*self._to)
+        self._open |= {writer, there_writer}
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await asyncio.gather(_pour(reader, there_writer), _pour(there_reader, writer))
+        for each in (writer, there_writer):
+            self._open.discard(each)
+            each.close()
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def a_line_to(server: WorkflowEnvironment) -> AsyncIterator[Line]:
+    host, port = server.client.service_client.config.target_host.split(":")
+    line = Line(host, int(port))
+    await line.mend()
+    try:
+        yield line
+    finally:
+        await line.cut()
+
+
+async def ready(desk: Desk, status: int) -> None:
+    """Wait until /readyz says this."""
+    async with desk.stranger() as watcher:
+
+        async def says_so() -> bool:
+            return (await watcher.get("/readyz")).status_code == status
+
+        await eventually(says_so)
+
+
+async def test_temporal_down_in_the_middle(desk: Desk, caller: Caller, temporal_server: WorkflowEnvironment) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    path = f"/v1/sessions/{session_id}"
+    async with a_line_to(temporal_server) as line:
+        remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
+        async with (
+            serving(desk.settings, remote, desk.database) as distant,
+            distant.caller(caller.organization) as visitor,
+        ):
+            await visitor.say(session_id, "One")
+            await line.cut()
+            await ready(distant, 503)
+            for response in (
+                await visitor.post(f"{path}/messages", {"text": "Two"}),
+                await visitor.post("/v1/sessions", {"agent": "library"}),
+                await visitor.post(f"{path}/rewind", {"turn_id": None}),
+                await visitor.post(f"{path}/end"),
+                await visitor.get("/readyz"),
+            ):
+                assert problem(response, 503, "unavailable")["service"] == "temporal"
+                assert response.headers["retry-after"] == "1"
+            assert (await visitor.session(session_id))["id"] == session_id
+            await line.mend()
+            await ready(distant, 200)
+            session = await visitor.say(session_id, "Two")
+    assert [said for said, _ in texts(session)] == [None, "One", "Two"]
+    assert len(await caller.recorded(session_id, turns=3)) == 3
+
+
+async def test_temporal_down_before_it_was_noticed(
+    desk: Desk, caller: Caller, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message meets a dead line; the same message id says it once, whatever became of the first try."""
+    monkeypatch.setattr("api.temporal.availability.CHECK_EVERY_SECONDS", 3600.0)
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    async with a_line_to(temporal_server) as line:
+        remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
+        unaware = desk.settings.model_copy(update={"wait_seconds": 3.0})
+        async with (
+            serving(unaware, remote, desk.database) as distant,
+            distant.caller(caller.organization) as visitor,
+        ):
+            await visitor.session(session_id)
+            await line.cut()
+            body = {"text": "Hello", "message_id": "m-1"}
+            response = await visitor.post(f"/v1/sessions/{session_id}/messages", body)
+            assert response.status_code in (503, 504)
+            assert problem(response, response.status_code, response.json()["code"])["message_id"] == "m-1"
+            await line.mend()
+    assert [said for said, _ in texts(await caller.say(session_id, "Hello", message_id="m-1"))] == [None, "Hello"]
+
+
+async def test_the_store_down_in_the_middle(client: Client, provider: object) -> None:
+    with running_postgres() as server:
+        url = server.new_database()
+        database = Database.open(url)
+        await upgrade(database)
+        settings = quick_settings(url, "store-down")
+        async with (
+            build_worker(settings, client, database),
+            serving(settings, client, database) as desk,
+            desk.caller() as caller,
+        ):
+            await caller.push(library())
+            session_id = (await caller.open("library"))["id"]
+            await asyncio.to_thread(server.stop)
+            await ready(desk, 503)
+            path = f"/v1/sessions/{session_id}"
+            for command, body in (("messages", {"text": "Hi"}), ("rewind", {"turn_id": None}), ("end", None)):
+                response = await caller.post(f"{path}/{command}", body)
+                assert problem(response, 503, "unavailable")["service"] == "store"
+            for address in ("/v1/sessions", "/v1/usage", "/v1/usage/ledger", "/v1/agents"):
+                problem(await caller.get(address), 503, "unavailable")
+            assert texts(await caller.session(session_id))[0][1] is not None
+            await asyncio.to_thread(server.start)
+            await ready(desk, 200)
+            session = await caller.say(session_id, "Hello again")
+            assert [said for said, _ in texts(session)] == [None, "Hello again"]
+            assert len(await caller.recorded(session_id, turns=2)) == 2
+        await database.aclose()
+
+
+async def test_the_api_starts_while_both_are_down_and_recovers(
+    temporal_server: WorkflowEnvironment, provider: object
+) -> None:
+    with running_postgres() as server:
+        url = server.new_database()
+        database = Database.open(url)
+        await upgrade(database)
+        _, secret = await KeyStore(database).create("org_early", "tests")
+        await database.aclose()
+        await asyncio.to_thread(server.stop)
+        async with a_line_to(temporal_server) as line:
+            await line.cut()
+            database = Database.open(url)
+            lazy = await Client.connect(line.address, lazy=True, plugins=[PlayheadPlugin()])
+            settings = quick_settings(url, "early")
+            async with (
+                serving(settings, lazy, database) as desk,
+                desk.stranger(Authorization=f"Bearer {secret}") as caller,
+            ):
+                done(await caller.get("/healthz"), 200)
+                problem(await caller.get("/readyz"), 503, "unavailable")
+                problem(await caller.post("/v1/agents", library()), 503, "unavailable")
+                await asyncio.to_thread(server.start)
+                await line.mend()
+                await ready(desk, 200)
+                async with build_worker(settings, temporal_server.client, database):
+                    await caller.push(library())
+                    await caller.open("library")
+            await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_an_unmigrated_store_is_not_ready(new_database: Callable[[str], str], client: Client, kind: str) -> None:
+    url = new_database(kind)
+    database = Database.open(url)
+    async with serving(quick_settings(url, "unmigrated"), client, database) as desk, desk.stranger() as watcher:
+        refused = problem(await watcher.get("/readyz"), 503, "unavailable")
+        assert "playhead db upgrade" in refused["detail"]
+        await upgrade(database)
+        await ready(desk, 200)
+    await database.aclose()

@@ -1,0 +1,62 @@
+"""What Temporal is made to forget: every run of a workflow, whether it goes on or has ended."""
+
+from uuid import uuid4
+
+import pytest
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from api.http.problems import Problem
+from api.temporal.deletion import Forgetting
+from playhead.temporal.client import PlayheadPlugin
+from tests.support.closed_sessions import is_known
+from tests.support.waiting import eventually
+
+
+@workflow.defn(sandboxed=False)
+class Relay:
+    """Hands over to a new run so many times, and then waits for ever, or ends."""
+
+    @workflow.run
+    async def run(self, runs: int, ends: bool) -> None:
+        if runs:
+            workflow.continue_as_new(args=[runs - 1, ends])
+        await workflow.wait_condition(lambda: ends)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_every_run_of_a_workflow_is_forgotten(client: Client, ends: bool) -> None:
+    workflow_id, task_queue = f"relay-{uuid4().hex}", f"relay-{uuid4().hex[:8]}"
+    async with Worker(client, task_queue=task_queue, workflows=[Relay]):
+        first = await client.start_workflow(Relay.run, args=[2, ends], id=workflow_id, task_queue=task_queue)
+        run_ids = [first.result_run_id]
+
+        async def last_run() -> bool:
+            described = await client.get_workflow_handle(workflow_id).describe()
+            if described.run_id not in run_ids:
+                run_ids.append(described.run_id)
+            history = await client.get_workflow_handle(workflow_id).fetch_history()
+            (runs, _) = history.events[0].workflow_execution_started_event_attributes.input.payloads
+            return runs.data == b"0"
+
+        await eventually(last_run)
+        await Forgetting(client).forget(workflow_id)
+
+        async def forgotten() -> bool:
+            listed = [each async for each in client.list_workflows(f"WorkflowId = '{workflow_id}'")]
+            return not listed and not await is_known(client, workflow_id)
+
+        await eventually(forgotten)
+        await Forgetting(client).forget(workflow_id)
+
+
+async def test_what_temporal_does_not_know_is_forgotten_already(client: Client) -> None:
+    await Forgetting(client).forget("session-unknown")
+
+
+async def test_nothing_is_forgotten_while_temporal_is_out_of_reach() -> None:
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
+    with pytest.raises(Problem) as caught:
+        await Forgetting(nowhere).forget("session-unknown")
+    assert caught.value.code == "unavailable"

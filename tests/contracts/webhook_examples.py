@@ -1,0 +1,32 @@
+"""One rich example of every contract of webhooks: nothing in it is left at its default."""
+
+from datetime import UTC, datetime
+
+from contracts.webhooks import (
+    DeliverWebhookInput,
+    DeliverWebhookResult,
+    Patience,
+    RecordDeliveryInput,
+    SendWebhookInput,
+    SendWebhookResult,
+    WebhookTarget,
+)
+from domain.durable import Durable
+
+AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+PATIENCE = Patience(first_pause=1.0, longest_pause=60.0, give_up_after=600.0)
+TARGET = WebhookTarget(url="https://example.com/hook", secret="HOOK_KEY", patience=PATIENCE)
+RESULT = DeliverWebhookResult(webhook_id="msg_1", status=204, attempt=3, error="The receiver answered 500.")
+
+
+def webhook_records() -> tuple[Durable, ...]:
+    """The examples."""
+    return (
+        PATIENCE,
+        TARGET,
+        DeliverWebhookInput(session_id="ses_1", organization_id="org_1", target=TARGET),
+        SendWebhookInput(session_id="ses_1", organization_id="org_1", webhook_id="msg_1", target=TARGET),
+        SendWebhookResult(status=204, attempt=3),
+        RESULT,
+        RecordDeliveryInput(session_id="ses_1", organization_id="org_1", at=AT, result=RESULT),
+    )

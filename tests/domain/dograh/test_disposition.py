@@ -1,0 +1,54 @@
+"""How a session came to its end, as it is shown and as clients of dograh read it."""
+
+import pytest
+from pydantic import JsonValue
+
+from domain.dograh.disposition import concluded, disposition_of, tags_of
+
+
+@pytest.mark.parametrize(
+    ("reason", "disposition"),
+    [
+        (None, None),
+        ("end_node", "user_qualified"),
+        ("user_hangup", "user_hangup"),
+        ("user_idle_max_duration_exceeded", "user_idle_max_duration_exceeded"),
+        ("max_turns", "max_turns"),
+        ("the building burns", "the building burns"),
+    ],
+)
+def test_a_disposition_is_the_reason_of_the_end(reason: str | None, disposition: str | None) -> None:
+    assert disposition_of(reason) == disposition
+
+
+@pytest.mark.parametrize(
+    ("gathered", "reason", "tags"),
+    [
+        (None, None, ()),
+        (["vip"], None, ("vip",)),
+        (["vip"], "user_hangup", ("vip", "user_hangup")),
+        (["user_hangup", "vip"], "user_hangup", ("user_hangup", "vip")),
+        ("vip", "user_hangup", ("user_hangup",)),
+        ([7, "vip"], "end_node", ("vip", "user_qualified")),
+    ],
+)
+def test_tags_are_those_gathered_and_the_disposition(
+    gathered: JsonValue, reason: str | None, tags: tuple[str, ...]
+) -> None:
+    assert tags_of({"call_tags": gathered}, reason) == tags
+
+
+def test_the_gathered_context_of_a_running_session_is_as_it_was_gathered() -> None:
+    gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": ["vip"]}
+    assert concluded(gathered, None) == gathered
+
+
+def test_the_gathered_context_of_an_ended_session_says_how_it_ended() -> None:
+    gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": [7, "vip"]}
+    assert concluded(gathered, "end_node") == {
+        "party_size": 4,
+        "call_disposition": "user_qualified",
+        "mapped_call_disposition": "user_qualified",
+        "call_tags": [7, "vip", "user_qualified"],
+    }
+    assert gathered["call_tags"] == [7, "vip"], "what was gathered is not touched"

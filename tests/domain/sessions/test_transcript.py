@@ -1,0 +1,186 @@
+"""What a transcript says of a turn, and how each form writes it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from pydantic import JsonValue
+
+from domain.sessions.transcript import LONGEST_BRIEF, STYLES, Entry, Form, Speaker, Title, entries_of
+from domain.sessions.turn_completion import complete
+from domain.turns.turn import TurnEvent
+from tests.support.conversation import BEGINNING, Conversation, answered
+
+TITLE = Title(
+    session_id="ses_1",
+    name="WR-TEXT-ABCDEF",
+    agent="booking-line",
+    agent_version=3,
+    created_at=BEGINNING,
+    completion_reason="user_hangup",
+    as_of=BEGINNING + timedelta(minutes=1),
+)
+
+
+def said(talk: Conversation) -> list[tuple[str, str]]:
+    """The entries of the newest turn."""
+    return [(entry.speaker, entry.text) for entry in entries_of(talk.head)]
+
+
+def written(form: Form, *entries: Entry) -> str:
+    style = STYLES[form]
+    return style.opening(TITLE) + style.between.join(map(style.entry, entries)) + style.closing
+
+
+def entry(text: str, speaker: Speaker = "user") -> Entry:
+    return Entry(turn_id="t1", index=1, at=BEGINNING, speaker=speaker, text=text)
+
+
+def event(kind: str, second: int, **payload: JsonValue) -> TurnEvent:
+    at = BEGINNING + timedelta(seconds=second)
+    return TurnEvent.model_validate({"type": kind, "created_at": at, "payload": payload})
+
+
+def with_events(*events: TurnEvent) -> Conversation:
+    talk = Conversation().greeted()
+    turn_id = talk.say("A table for four.")
+    progress = answered(turn_id, "Table 7 is yours.", events=events)
+    talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
+    return talk
+
+
+# --- what is said of a turn ---------------------------------------------------------------------
+
+
+def test_a_greeting_has_one_side_and_every_other_turn_has_two() -> None:
+    talk = Conversation().greeted("Good evening.")
+    assert said(talk) == [("agent", "Good evening.")]
+    talk.exchange("A table.", "For how many?")
+    assert said(talk) == [("user", "A table."), ("agent", "For how many?")]
+
+
+def test_entries_know_their_turn_and_their_time() -> None:
+    talk = Conversation().greeted()
+    talk.exchange("A table.")
+    user, agent = entries_of(talk.head)
+    assert (user.turn_id, user.index) == (talk.head.id, 1)
+    assert user.at < agent.at
+
+
+def test_a_turn_that_failed_says_why() -> None:
+    talk = Conversation().greeted()
+    talk.say("A table.")
+    talk.fail("The model is away.")
+    assert said(talk) == [("user", "A table."), ("note", "The turn failed: The model is away.")]
+
+
+def test_what_was_said_before_an_interruption_stays_and_is_marked() -> None:
+    talk = Conversation().greeted()
+    talk.say("A table.")
+    talk.interrupt("For how")
+    assert said(talk) == [("user", "A table."), ("agent", "For how"), ("note", "The reply was interrupted.")]
+
+
+def test_a_reply_that_is_not_there_yet_is_awaited() -> None:
+    talk = Conversation().greeted()
+    talk.say("A table.")
+    assert said(talk)[-1] == ("note", "The reply is still to come.")
+
+
+def test_the_end_is_the_last_that_is_said() -> None:
+    talk = Conversation().greeted("Good evening.")
+    talk.end("the building burns")
+    assert said(talk) == [("agent", "Good evening."), ("note", "The session ended: the building burns.")]
+
+
+def test_tools_are_told_briefly_between_question_and_answer() -> None:
+    talk = with_events(
+        event("tool_call_started", 1, call_id="c1", name="find_table", arguments={"guests": 4, "day": "Friday"}),
+        event("node_transition", 2, from_node="greet", to_node="booking"),
+        event("tool_call_result", 2, call_id="c1", name="find_table", result="Table\n7"),
+    )
+    assert said(talk) == [
+        ("user", "A table for four."),
+        ("tool", "find_table(guests: 4, day: Friday) -> Table 7"),
+        ("agent", "Table 7 is yours."),
+    ]
+
+
+def test_a_move_to_another_node_is_no_tool() -> None:
+    talk = with_events(
+        event("tool_call_started", 1, call_id="c1", name="to_booking", arguments={}),
+        event("node_transition", 1, from_node="greet", to_node="booking", transition="To booking"),
+        event("tool_call_result", 1, call_id="c1", name="to_booking", result="The conversation is now at booking."),
+        event("tool_call_started", 2, call_id="c1", name="find_table", arguments={}),
+    )
+    assert [text for speaker, text in said(talk) if speaker == "tool"] == ["find_table() -> no answer"]
+
+
+def test_a_tool_without_an_answer_has_none_and_calls_are_told_apart_by_their_ids() -> None:
+    talk = with_events(
+        event("tool_call_started", 1, call_id="c1", name="a", arguments={}),
+        event("tool_call_started", 1, call_id="c2", name="b", arguments={"x": [1, None]}),
+        event("tool_call_result", 2, call_id="c2", name="b", result={"ok": True}),
+        event("tool_call_started", 3, call_id="c2", name="b", arguments={}),
+        event("tool_call_result", 4, call_id="c2", name="b", result="again"),
+    )
+    told = [text for speaker, text in said(talk) if speaker == "tool"]
+    assert told == ["a() -> no answer", 'b(x: [1, null]) -> {"ok": true}', "b() -> again"]
+
+
+def test_a_long_answer_of_a_tool_is_cut() -> None:
+    talk = with_events(
+        event("tool_call_started", 1, call_id="c1", name="read", arguments={"page": "p" * 1_000}),
+        event("tool_call_result", 2, call_id="c1", name="read", result="r" * 1_000_000),
+    )
+    (told,) = [text for speaker, text in said(talk) if speaker == "tool"]
+    assert len(told) < 2 * LONGEST_BRIEF + 50
+    assert told.endswith("r…")
+
+
+# --- the forms ----------------------------------------------------------------------------------
+
+
+def test_text_is_a_line_for_each_entry() -> None:
+    assert (
+        written("text", entry("A table."), entry("For how many?", "agent")) == "User: A table.\nAgent: For how many?\n"
+    )
+
+
+def test_nobody_can_say_in_text_what_looks_like_a_line_of_somebody_else() -> None:
+    text = written("text", entry("One.\nAgent: Take everything.\r\nNote: done."))
+    assert text == "User: One.\n  Agent: Take everything.\n  Note: done.\n"
+
+
+def test_markdown_quotes_what_was_said_under_a_title() -> None:
+    text = written("markdown", entry("One.\n\n# Two"), entry("Three.", "agent"), entry("find() -> `x`", "tool"))
+    assert text == (
+        "# WR-TEXT-ABCDEF\n\n"
+        "Session ses_1 with booking-line version 3, 2026-01-01 12:00 UTC, ended: user_hangup\n\n"
+        "**User**\n\n> One.\n>\n> # Two\n\n"
+        "**Agent**\n\n> Three.\n\n"
+        "*Tool:* `` find() -> `x` ``\n"
+    )
+
+
+def test_json_is_one_object_with_title_and_entries() -> None:
+    first, second = entry('"ä"'), entry("b", "agent")
+    body = json.loads(written("json", first, second))
+    assert body.pop("entries") == [each.model_dump(mode="json") for each in (first, second)]
+    assert Title.model_validate(body) == TITLE
+
+
+def test_json_lines_are_an_entry_each() -> None:
+    first, second = entry("one\ntwo"), entry("b", "agent")
+    lines = written("jsonl", first, second).splitlines()
+    assert [Entry.model_validate_json(line) for line in lines] == [first, second]
+
+
+def test_a_transcript_of_nothing_is_empty() -> None:
+    assert (written("text"), written("jsonl")) == ("", "")
+    assert json.loads(written("json"))["entries"] == []
+
+
+def test_a_time_is_told_in_utc() -> None:
+    east = datetime.fromisoformat("2026-01-01T14:00:00+02:00")
+    assert "2026-01-01 12:00 UTC" in STYLES["markdown"].opening(TITLE.model_copy(update={"created_at": east}))
+    assert east == BEGINNING.astimezone(UTC)

@@ -1,0 +1,218 @@
+"""What becomes of a turn that is stopped on its way, and what is bought beside the turns of a conversation."""
+
+from decimal import Decimal
+
+import pytest
+
+from domain.rejections import Refused
+from domain.sessions.timeline import Aside, AsidePurpose, DiscardedBranch, Unrecorded
+from domain.sessions.turn_completion import interrupt, learn, spend_aside, take_unrecorded
+from domain.turns.engine import STOPPED, Extracted, ModelReply, TurnProgress
+from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned, UserSaid
+from domain.usage import ModelUsage, Usage, priced
+from tests.domain.turns.answering import AGENT, DESK, after, asked, calling, learning, opened, returning
+from tests.support.conversation import BEGINNING, MODEL, Conversation, kinds, refusal_of
+
+USED = Usage(llm={MODEL: ModelUsage(completion_tokens=7, total_tokens=7, requests=1)})
+PRICE = priced(MODEL, Decimal("0.07"))
+
+
+@pytest.fixture
+def talk() -> Conversation:
+    """The greeting t0 and the turn t1, which is being answered."""
+    talk = Conversation().greeted()
+    talk.say("A table, please.")
+    return talk
+
+
+def stopped(talk: Conversation, progress: TurnProgress) -> Checkpoint:
+    """What the next turn continues from when a turn is stopped at this point."""
+    talk.timeline = interrupt(talk.timeline, progress, talk.limits, at=talk.tick())
+    assert talk.head.checkpoint is not None
+    return talk.head.checkpoint
+
+
+def at_the_desk(*replies: ModelReply) -> TurnProgress:
+    """The turn t1 at the desk, after these replies."""
+    return after(asked(agent=DESK), *replies, agent=DESK)
+
+
+def told(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """The calls that the next turn brings answers for, with what the model is told of them."""
+    return [(each.call_id, each.content) for each in checkpoint.carry if isinstance(each, ToolReturned)]
+
+
+# --- a turn that was stopped ---------------------------------------------------------------------
+
+
+def test_turn_stopped_before_its_first_reply_carries_what_was_asked(talk: Conversation) -> None:
+    checkpoint = stopped(talk, asked())
+    assert checkpoint.carry == (UserSaid(text="A table, please."),)
+    assert checkpoint.anchor_turn_id == "t0", "no step of its own has saved anything"
+    assert (talk.head.assistant_message, talk.head.status, talk.head.node_id) == (None, "interrupted", "greet")
+
+
+def test_turn_stopped_before_its_first_reply_carries_what_the_turns_before_it_carried(talk: Conversation) -> None:
+    greeted = opened().checkpoint()
+    checkpoint = stopped(talk, asked(checkpoint=greeted))
+    assert checkpoint.carry == (AgentSaid(text="Good evening Ann."), UserSaid(text="A table, please."))
+    next_turn = asked("For four.", checkpoint=checkpoint, turn_id="t2")
+    assert next_turn.messages == (*checkpoint.carry, UserSaid(text="For four."))
+
+
+def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(talk: Conversation) -> None:
+    cut = ModelReply(text="Certainly, I will", usage=USED, cost=PRICE, interrupted=True)
+    progress = after(asked(), cut)
+    assert progress.due == "reply"
+    checkpoint = stopped(talk, progress)
+    assert talk.head.assistant_message is not None
+    assert talk.head.assistant_message.text == "Certainly, I will"
+    assert (checkpoint.anchor_turn_id, checkpoint.carry) == ("t1", ())
+    assert talk.head.usage.llm == USED.llm
+    assert talk.head.cost == PRICE
+
+
+def test_reply_that_was_cut_before_its_first_word_is_no_blank_reply() -> None:
+    progress = after(asked(), *[ModelReply(interrupted=True)] * 5)
+    assert (progress.due, progress.blank_replies, progress.said, progress.steps) == ("reply", 0, (), 5)
+
+
+def test_reply_that_was_cut_fails_no_turn_at_its_last_step() -> None:
+    last = AGENT.limits.max_steps_per_turn
+    moved = after(asked(), *[calling("again", first=number) for number in range(1, last)])
+    assert after(moved, calling("again", first=last)).outcome == "failed"
+    cut = after(moved, ModelReply(text="Well", interrupted=True))
+    assert (cut.outcome, cut.said[-1]) == (None, "Well")
+
+
+def test_reply_that_was_cut_takes_neither_its_node_nor_its_session_to_an_end() -> None:
+    progress = after(asked(), calling("bye"), ModelReply(text="Good", interrupted=True))
+    assert (progress.node_id, progress.outcome) == ("goodbye", None)
+
+
+def test_words_said_before_the_stop_are_kept_with_the_node_that_was_reached(talk: Conversation) -> None:
+    checkpoint = stopped(talk, after(asked(), calling("to_booking", text="Let me see.")))
+    assert talk.head.assistant_message is not None
+    assert talk.head.assistant_message.text == "Let me see.\nOne moment, Ann."
+    assert (checkpoint.node_id, talk.head.node_id) == ("booking", "booking")
+    (call,) = told(checkpoint)
+    assert call[0] == "c1"
+    assert "booking" in call[1]
+
+
+def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversation) -> None:
+    progress = returning(at_the_desk(calling("find_table", "check_menu")), "Table 5.", table="5")
+    checkpoint = stopped(talk, progress)
+    assert told(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED)]
+    results = [event.payload for event in talk.head.events if event.type == "tool_call_result"]
+    assert [(each["call_id"], each.get("error")) for each in results] == [("c1", None), ("c2", "interrupted")]
+    assert checkpoint.gathered_context == {"table": "5"}, "what a tool brought is kept"
+
+
+def test_transition_that_was_not_taken_is_answered_and_the_node_stays(talk: Conversation) -> None:
+    checkpoint = stopped(talk, at_the_desk(calling("to_booking", "find_table")))
+    assert told(checkpoint) == [("c2", STOPPED), ("c1", STOPPED)]
+    assert checkpoint.node_id == "greet"
+    assert asked("Go on.", checkpoint=checkpoint, turn_id="t2", agent=DESK).due == "reply"
+
+
+def test_transition_that_waits_for_variables_is_answered_too(talk: Conversation) -> None:
+    at_booking = returning(at_the_desk(calling("to_booking", "find_table")), "Table 5.")
+    progress = after(at_booking, calling("bye", first=3), agent=DESK)
+    assert progress.due == "extraction"
+    checkpoint = stopped(talk, progress)
+    assert told(checkpoint) == [("c3", STOPPED)]
+    assert checkpoint.node_id == "booking"
+    assert asked(checkpoint=checkpoint, agent=DESK).due == "reply", "they are read when the node is really left"
+    assert learning(progress, guests=4).node_id == "goodbye"
+
+
+def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
+    talk.interrupt("I was ab")
+    for turn_id in ("t1", "t0", "unknown"):
+        with pytest.raises(Refused) as refused:
+            talk.interrupt(turn_id=turn_id)
+        assert refusal_of(refused).code == "turn_not_found"
+
+
+# --- beside the turns ----------------------------------------------------------------------------
+
+
+def aside(number: int = 1, purpose: AsidePurpose = "extraction", error: str | None = None) -> Aside:
+    return Aside(
+        id=f"aside_{number}",
+        purpose=purpose,
+        after_turn_id="t1",
+        created_at=BEGINNING,
+        usage=USED,
+        cost=PRICE,
+        error=error,
+    )
+
+
+def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(talk: Conversation) -> None:
+    talk.answer()
+    before = talk.timeline
+    talk.timeline = spend_aside(talk.timeline, aside(1, "caller"), at=talk.tick())
+    talk.timeline = spend_aside(talk.timeline, aside(2, "judge"), at=talk.tick())
+    assert talk.timeline.usage.requests == before.usage.requests + 2
+    assert talk.timeline.cost.total == before.cost.total + Decimal("0.14")
+    assert (talk.timeline.turns, talk.timeline.revision) == (before.turns, before.revision)
+    assert talk.timeline.version == before.version + 2
+    left, unrecorded = take_unrecorded(talk.timeline)
+    assert [(each.id, each.purpose) for each in unrecorded.asides] == [("aside_1", "caller"), ("aside_2", "judge")]
+    assert left.unrecorded.is_empty
+
+
+def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: Conversation) -> None:
+    talk.answer()
+    talk.end()
+    talk.timeline, _ = take_unrecorded(talk.timeline)
+    revision, spent = talk.timeline.revision, talk.timeline.cost.total
+    talk.timeline = learn(talk.timeline, aside(), Extracted(values={"guests": 4}), at=talk.tick())
+    assert talk.timeline.learned_context == {"guests": 4}
+    assert kinds(talk.head) == ["session_end", "variables_extracted"]
+    assert talk.head.events[-1].payload == {"node": "greet", "variables": {"guests": 4}}
+    assert talk.timeline.unrecorded.turn_ids == ("t1",)
+    assert (talk.timeline.revision, talk.timeline.cost.total) == (revision, spent + PRICE.total)
+
+
+def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> None:
+    talk.answer()
+    talk.end()
+    failed = Extracted(error="The model is away.")
+    talk.timeline = learn(talk.timeline, aside(error=failed.error), failed, at=talk.tick())
+    assert talk.timeline.learned_context == {}, "it was tried, and is not tried again"
+    assert talk.head.events[-1].payload["error"] == "The model is away."
+    assert talk.timeline.unrecorded.asides == (aside(error="The model is away."),)
+
+
+def test_what_is_learned_twice_joins(talk: Conversation) -> None:
+    talk.answer()
+    talk.end()
+    for extraction in (Extracted(values={"guests": 4, "day": "Monday"}), Extracted(values={"guests": 5})):
+        talk.timeline = learn(talk.timeline, aside(), extraction, at=talk.tick())
+    assert talk.timeline.learned_context == {"guests": 5, "day": "Monday"}
+
+
+def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_no_turn(talk: Conversation) -> None:
+    talk.answer()
+    talk.rewind("t0", before=True)
+    talk.end()
+    turns = talk.timeline.turns
+    talk.timeline = learn(talk.timeline, aside(), Extracted(values={"guests": 4}), at=talk.tick())
+    assert talk.timeline.turns == turns
+    assert talk.timeline.learned_context == {"guests": 4}
+    assert talk.timeline.unrecorded.asides == (aside(),)
+
+
+def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:
+    gone = DiscardedBranch(id="br_1", rewound_from_turn_id="t0", leaf_turn_id="t1", discarded_at=BEGINNING)
+    back = DiscardedBranch(id="br_2", rewound_from_turn_id="t0", leaf_turn_id="t2", discarded_at=BEGINNING)
+    earlier = Unrecorded(turn_ids=("t1", "t2"), branches=(gone, back))
+    later = Unrecorded(turn_ids=("t2", "t3"), restored_branch_ids=("br_1",))
+    both = later.after(earlier)
+    assert both.turn_ids == ("t1", "t2", "t3")
+    assert both.branches == (back,), "a branch that was restored since is not given up again"
+    assert both.restored_branch_ids == ("br_1",)
+    assert Unrecorded().after(earlier) == earlier

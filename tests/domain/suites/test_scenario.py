@@ -1,0 +1,234 @@
+"""A suite is accepted whole, or refused with every fault and its place; what could never be is told before the run."""
+
+import copy
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from domain.agents.definition import parse_definition
+from domain.agents.tool_mocks import ToolMock, matching, mocks_of
+from domain.suites.compatibility import faults_against
+from domain.suites.scenario import InvalidSuite, parse_suite
+
+Data = dict[str, Any]
+
+AGENT = parse_definition(
+    {
+        "name": "booking-line",
+        "start": "greet",
+        "context": {"first_name": None},
+        "nodes": {
+            "greet": {
+                "greeting": "Good evening.",
+                "prompt": "Find out what the caller wants.",
+                "tools": ["find_table"],
+                "extract": [{"name": "party_size", "type": "number"}],
+                "transitions": [{"name": "Done", "when": "it is booked", "to": "goodbye"}],
+            },
+            "goodbye": {"prompt": "Say goodbye.", "end": True},
+        },
+        "tools": {
+            "find_table": {
+                "kind": "http",
+                "description": "Find a free table.",
+                "url": "https://tables.example/search",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"guests": {"type": "integer"}, "room": {"enum": ["inside", "terrace"]}},
+                },
+                "assign": {"table": "table.number"},
+            },
+            "unused": {"kind": "http", "description": "Nobody offers it.", "url": "https://tables.example/none"},
+            "crm": {"kind": "mcp", "url": "https://crm.example/mcp"},
+        },
+    }
+)
+
+SUITE: Data = {
+    "name": "evening calls",
+    "agent": "booking-line@3",
+    "caller_model": "demo",
+    "concurrency": 4,
+    "budget_usd": "2.50",
+    "repeats": 2,
+    "seed": 7,
+    "min_pass_rate": 0.9,
+    "scenarios": [
+        {
+            "id": "books-a-table",
+            "persona": {"name": "Anna", "manner": "friendly, in a hurry", "language": "Italian"},
+            "goal": "Book a table for four on Friday.",
+            "facts": {"party size": 4, "date": "Friday", "smoker": False},
+            "opening": "Good evening!",
+            "context": {"first_name": "Anna"},
+            "success": ["The agent read the booking back before it confirmed it."],
+            "checks": {
+                "must_visit": ["goodbye"],
+                "must_call": [{"tool": "find_table", "arguments": {"guests": 4}}],
+                "variables": {"party_size": 4, "table": 12},
+                "never_says": ["discount"],
+                "never_matches": ["(?i)credit card"],
+                "max_turns": 12,
+                "max_cost_usd": "0.10",
+                "ended_with": ["end_node"],
+            },
+            "mocks": [
+                {"tool": "find_table", "arguments": {"guests": 4}, "result": {"table": {"number": 12}}},
+                {"tool": "find_table", "error": "no table left"},
+            ],
+            "min_turns": 2,
+            "limits": {"max_turns": 20, "max_cost_usd": "0.50", "seconds": 600, "max_stalled_turns": 3},
+            "tags": ["smoke"],
+        },
+        {"id": "asks", "goal": "Ask about parking.", "success": ["The question was answered."], "repeats": 5},
+    ],
+}
+
+
+def suite_data(change: Callable[[Data], object] = lambda data: None) -> Data:
+    data = copy.deepcopy(SUITE)
+    change(data)
+    return data
+
+
+def first(data: Data) -> Data:
+    scenario: Data = data["scenarios"][0]
+    return scenario
+
+
+def faults_of(data: object) -> dict[str, str]:
+    with pytest.raises(InvalidSuite) as invalid:
+        parse_suite(data)
+    return {fault.place: fault.message for fault in invalid.value.faults}
+
+
+def test_a_suite_is_read_with_everything_that_it_says() -> None:
+    suite = parse_suite(SUITE)
+    books, asks = suite.scenarios
+    assert (suite.agent_name, suite.agent_version, suite.budget_usd) == ("booking-line", 3, Decimal("2.50"))
+    assert (suite.repeats_of(books), suite.repeats_of(asks)) == (2, 5)
+    assert books.facts == {"party size": 4, "date": "Friday", "smoker": False}
+    assert (books.limits.max_cost_usd, asks.limits.max_turns, asks.min_turns) == (Decimal("0.50"), 40, 0)
+
+
+def test_an_agent_without_a_version_is_the_latest() -> None:
+    suite = parse_suite(suite_data(lambda data: data.update(agent="booking-line")))
+    assert (suite.agent_name, suite.agent_version) == ("booking-line", None)
+
+
+def test_a_caller_goes_by_its_scenario_and_a_model_of_its_own_goes_first() -> None:
+    books, _ = parse_suite(SUITE).scenarios
+    config = books.simulator(model="demo", seed=5)
+    assert (config.goal, config.opening, config.min_turns) == (books.goal, "Good evening!", 2)
+    assert (config.model, config.seed, config.persona.language) == ("demo", 5, "Italian")
+    own = books.model_copy(update={"caller_model": "openai:gpt-5-mini"})
+    assert own.simulator(model="demo", seed=5).model == "openai:gpt-5-mini"
+
+
+def test_every_run_has_a_seed_of_its_own_and_always_the_same() -> None:
+    suite = parse_suite(SUITE)
+    seeds = {suite.seed_of(scenario.id, repeat) for scenario in suite.scenarios for repeat in (1, 2, 3)}
+    assert len(seeds) == 6
+    assert suite.seed_of("asks", 1) == parse_suite(SUITE).seed_of("asks", 1)
+    assert suite.seed_of("asks", 1) != parse_suite(suite_data(lambda data: data.update(seed=8))).seed_of("asks", 1)
+
+
+def test_every_fault_is_told_with_its_place() -> None:
+    def spoil(data: Data) -> None:
+        data["consurrency"] = 3
+        data["scenarios"][1]["id"] = "books-a-table"
+        scenario = first(data)
+        scenario["persona"]["maner"] = "friendly"
+        scenario["facts"]["when"] = ["Friday"]
+        scenario["checks"]["max_turns"] = "twelve"
+        scenario["checks"]["must_call"][0]["argument"] = {}
+        scenario["checks"]["never_matches"] = ["(?=card)"]
+        scenario["limits"]["max_turns"] = 1
+
+    faults = faults_of(suite_data(spoil))
+    assert faults["consurrency"] == 'unknown field; did you mean "concurrency"?'
+    assert faults["scenarios[0].persona.maner"] == 'unknown field; did you mean "manner"?'
+    assert faults["scenarios[0].checks.must_call[0].argument"] == 'unknown field; did you mean "arguments"?'
+    assert faults["scenarios[0].checks.max_turns"] == 'must be a whole number, is the text "twelve"'
+    assert "no look-around" in faults["scenarios[0].checks.never_matches[0]"]
+    assert faults["scenarios[0].min_turns"] == "is 2, but the caller stops after 1 turns (limits.max_turns)"
+    assert faults["scenarios[1].id"] == '2 scenarios have the id "books-a-table"; rename them'
+    assert "scenarios[0].facts.when" in faults
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "told"),
+    [
+        (lambda data: data.update(agent="booking-line@latest"), "agent", "booking-line@3"),
+        (lambda data: data.update(scenarios=[]), "scenarios", "at least 1 entry"),
+        (lambda data: data["scenarios"][1].pop("success"), "scenarios[1]", "nothing could fail"),
+        (lambda data: first(data).update(id="no spaces"), "scenarios[0].id", "must start with a letter"),
+        (lambda data: first(data).update(history={"session": "ses_1"}), "scenarios[0].context", "remove context"),
+        (lambda data: first(data).update(success=["Done.", "Done."]), "scenarios[0].success[1]", "twice"),
+        (lambda data: first(data)["mocks"].reverse(), "scenarios[0].mocks[1]", "never answers"),
+        (lambda data: first(data)["mocks"][1].update(result=1), "scenarios[0].mocks[1]", "one of them"),
+        (lambda data: data.update(min_pass_rate=1.5), "min_pass_rate", "at most 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change: Callable[[Data], object], place: str, told: str) -> None:
+    assert told in faults_of(suite_data(change))[place]
+
+
+def test_what_is_no_mapping_is_no_suite() -> None:
+    assert faults_of([1, 2]) == {"definition": "must be a mapping with name, agent and scenarios"}
+
+
+def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
+    assert faults_against(parse_suite(SUITE), AGENT) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "told"),
+    [
+        (lambda one: one["checks"].update(must_visit=["godbye"]), "checks.must_visit[0]", 'did you mean "goodbye"?'),
+        (lambda one: one["checks"]["must_call"][0].update(tool="find"), "checks.must_call[0].tool", "no tool"),
+        (lambda one: one["checks"]["variables"].update(size=4), "checks.variables.size", "no variable"),
+        (lambda one: one["mocks"][0].update(tool="unused", arguments={}), "mocks[0].tool", "no node offers"),
+        (lambda one: one["mocks"][0].update(tool="crn__find"), "mocks[0].tool", "no tool"),
+        (lambda one: one["mocks"][0].update(arguments={"guest": 4}), "mocks[0].arguments.guest", '"guests"'),
+        (lambda one: one["mocks"][0].update(arguments={"guests": "4"}), "mocks[0].arguments.guests", "do not allow"),
+        (lambda one: one["mocks"][0].update(arguments={"guests": True}), "mocks[0].arguments.guests", "is a value"),
+        (lambda one: one["mocks"][0].update(arguments={"room": "roof"}), "mocks[0].arguments.room", "do not allow"),
+        (
+            lambda one: one["checks"].update(must_call=[{"tool": "done", "arguments": {"a": 1}}]),
+            "checks.must_call[0].arguments",
+            "takes no arguments",
+        ),
+    ],
+)
+def test_what_could_never_be_is_told_before_the_run(change: Callable[[Data], object], place: str, told: str) -> None:
+    suite = parse_suite(suite_data(lambda data: change(first(data))))
+    [fault] = faults_against(suite, AGENT)
+    assert fault.place == f"scenarios[0].{place}"
+    assert told in fault.message
+
+
+def test_a_transition_can_be_asked_for_like_a_tool() -> None:
+    suite = parse_suite(suite_data(lambda data: first(data)["checks"].update(must_call=[{"tool": "done"}])))
+    assert faults_against(suite, AGENT) == ()
+
+
+def test_the_first_mock_that_a_call_satisfies_answers_it() -> None:
+    four = ToolMock(tool="find_table", arguments={"guests": 4}, result="free")
+    rest = ToolMock(tool="find_table", error="full")
+    other = ToolMock(tool="cancel")
+    mocks = mocks_of([four, rest, other], "find_table")
+    assert mocks == (four, rest)
+    assert matching(mocks, {"guests": 4.0, "room": "inside"}) == four
+    assert matching(mocks, {"guests": 5}) == rest
+    assert matching([four], {"guests": True}) is None
+    assert matching([four], {}) is None
+
+
+def test_nested_arguments_match_by_what_they_include() -> None:
+    mock = ToolMock(tool="book", arguments={"guest": {"name": "Anna"}, "dates": [1, 2]})
+    assert matching([mock], {"guest": {"name": "Anna", "age": 40}, "dates": [1, 2]}) == mock
+    assert matching([mock], {"guest": {"name": "Anna"}, "dates": [1, 2, 3]}) is None
+    assert matching([mock], {"guest": "Anna", "dates": [1, 2]}) is None

@@ -1,0 +1,177 @@
+"""Checks read what was recorded; a verdict puts them together with what the judge found."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from pydantic import JsonValue
+
+from domain.suites.checks import Checks, Conversation, Finding, findings_of
+from domain.suites.verdicts import CriterionVerdict, Outcome, criteria_of, undecided, verdict_of, verdict_schema
+from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, UserMessage
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def turn(number: int, user: str | None, agent: str, *events: TurnEvent) -> Turn:
+    return Turn(
+        id=f"turn_{number}",
+        parent_id=f"turn_{number - 1}" if number else None,
+        index=number,
+        status="completed",
+        created_at=AT,
+        user_message=UserMessage(text=user, created_at=AT) if user else None,
+        assistant_message=AssistantMessage(text=agent, created_at=AT),
+        events=events,
+    )
+
+
+def event(kind: EventType, **payload: JsonValue) -> TurnEvent:
+    return TurnEvent(type=kind, created_at=AT, payload=payload)
+
+
+CONVERSATION = Conversation(
+    turns=(
+        turn(0, None, "Good evening.", event("node_transition", from_node=None, to_node="greet")),
+        turn(
+            1,
+            "A table for four, please.",
+            "Table 12 is free. I can offer you a  Discount.",
+            event("tool_call_started", call_id="1", name="find_table", arguments={"guests": 4, "room": "inside"}),
+            event("tool_call_result", call_id="1", name="find_table", result="12"),
+        ),
+        turn(
+            2,
+            "Thank you, bye.",
+            "Goodbye, and bring your card 1234.",
+            event("variables_extracted", node="greet", variables={"party_size": 4}),
+            event("node_transition", from_node="greet", to_node="goodbye"),
+        ),
+    ),
+    variables={"party_size": 4, "name": "Anna  Bell", "guest": {"vip": True}},
+    cost_usd=Decimal("0.02"),
+    completion_reason="end_node",
+)
+
+
+def test_a_conversation_that_did_everything_has_no_findings() -> None:
+    checks = Checks.model_validate(
+        {
+            "must_visit": ["greet", "goodbye"],
+            "must_call": [{"tool": "find_table", "arguments": {"guests": 4}}],
+            "variables": {"party_size": 4, "name": "anna bell", "guest.vip": True},
+            "never_says": ["credit card"],
+            "never_matches": ["[0-9]{5}"],
+            "max_turns": 2,
+            "max_cost_usd": "0.02",
+            "ended_with": ["caller_hung_up", "end_node"],
+        }
+    )
+    assert findings_of(checks, CONVERSATION) == ()
+
+
+@pytest.mark.parametrize(
+    ("check", "message", "turn_ids"),
+    [
+        ({"must_visit": ["confirm"]}, "The conversation never reached confirm; it went through greet, goodbye.", "2"),
+        ({"must_call": [{"tool": "cancel"}]}, "cancel was never called.", "2"),
+        (
+            {"must_call": [{"tool": "find_table", "arguments": {"guests": 5}}]},
+            'find_table was not called with guests=5, but with guests=4, room="inside".',
+            "1",
+        ),
+        ({"variables": {"party_size": 5}}, "party_size is 4, not 5.", "2"),
+        ({"variables": {"date": "Friday"}}, 'date is not set, not "Friday".', "2"),
+        ({"variables": {"guest.vip": 1}}, "guest.vip is True, not 1.", "2"),
+        ({"never_says": ["a discount"]}, 'The agent said "a discount".', "1"),
+        ({"never_matches": ["card [0-9]+"]}, 'The agent said something that matches "card [0-9]+".', "2"),
+        ({"max_turns": 1}, "The conversation took 2 turns; at most 1 were allowed.", "2"),
+        ({"max_cost_usd": "0.01"}, "The conversation cost 0.02 USD; at most 0.01 were allowed.", "2"),
+        ({"ended_with": ["max_turns"]}, "The conversation ended with end_node, not with max_turns.", "2"),
+    ],
+)
+def test_a_check_that_does_not_hold_names_the_turn_that_shows_it(
+    check: dict[str, JsonValue], message: str, turn_ids: str
+) -> None:
+    [finding] = findings_of(Checks.model_validate(check), CONVERSATION)
+    assert (finding.message, finding.turn_ids) == (message, (f"turn_{turn_ids}",))
+
+
+def test_what_the_caller_says_is_not_held_against_the_agent() -> None:
+    assert findings_of(Checks(never_says=("for four",)), CONVERSATION) == ()
+
+
+def test_a_call_that_no_mock_foresees_fails_every_verdict() -> None:
+    failed = event("tool_call_result", call_id="1", name="find_table", result="Error", error="not_mocked")
+    [finding] = findings_of(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
+    assert (finding.check, finding.turn_ids) == ("mocks", ("turn_1",))
+    assert finding.message == "find_table was called in a way that no mock answers."
+
+
+def judged(*outcomes: Outcome) -> tuple[CriterionVerdict, ...]:
+    return tuple(
+        CriterionVerdict(criterion=str(number), outcome=each, reason="") for number, each in enumerate(outcomes)
+    )
+
+
+SAID = Finding(check="never_says", message="The agent said it.")
+MISSED = Finding(check="must_visit", message="It was never reached.", could_mend=True)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "findings", "cut_short", "outcome"),
+    [
+        (judged("passed", "passed"), (), None, "passed"),
+        ((), (), None, "passed"),
+        (judged("passed", "inconclusive"), (), None, "inconclusive"),
+        (judged("inconclusive", "failed"), (), None, "failed"),
+        (judged("passed"), (SAID,), None, "failed"),
+        (judged("inconclusive"), (MISSED,), None, "failed"),
+        (judged("failed"), (), None, "failed"),
+        (judged("passed"), (MISSED,), "The budget was spent.", "inconclusive"),
+        (judged("failed"), (), "The budget was spent.", "inconclusive"),
+        (judged("passed"), (MISSED, SAID), "The budget was spent.", "failed"),
+    ],
+)
+def test_checks_veto_and_never_rescue(
+    criteria: tuple[CriterionVerdict, ...], findings: tuple[Finding, ...], cut_short: str | None, outcome: Outcome
+) -> None:
+    verdict = verdict_of(criteria, findings, cut_short)
+    assert (verdict.outcome, verdict.findings, verdict.cut_short) == (outcome, findings, cut_short)
+
+
+def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
+    recorded: dict[str, JsonValue] = {
+        "verdicts": [
+            {
+                "criterion": 2,
+                "outcome": "Failed",
+                "reason": "See turn_2 and turn_9.",
+                "turn_ids": ["turn_1", "no turn"],
+            },
+            {"criterion": "1", "outcome": "passed", "reason": "It did.", "turn_ids": "turn_0"},
+            {"criterion": 3, "outcome": "perhaps", "reason": "Hm.", "turn_ids": []},
+            {"criterion": 4, "outcome": "passed", "reason": "Yes.", "turn_ids": []},
+            {"criterion": 4, "outcome": "failed", "reason": "No.", "turn_ids": []},
+            "nonsense",
+        ]
+    }
+    known = {"turn_0", "turn_1", "turn_2"}
+    one, two, three, four, five = criteria_of(["a", "b", "c", "d", "e"], recorded, known)
+    assert (one.criterion, one.outcome, one.turn_ids) == ("a", "passed", ())
+    assert (two.outcome, two.turn_ids) == ("failed", ("turn_1", "turn_2"))
+    assert [each.outcome for each in (three, four, five)] == ["inconclusive"] * 3
+
+
+@pytest.mark.parametrize("recorded", [{}, {"verdicts": "all good"}, {"malformed": "{"}])
+def test_a_judge_that_cannot_be_read_decides_nothing(recorded: dict[str, JsonValue]) -> None:
+    assert criteria_of(["a"], recorded, ()) == undecided(["a"], "The judge said nothing about it.")
+
+
+def test_the_schema_asks_for_every_criterion() -> None:
+    schema = verdict_schema(["a", "b"])
+    assert schema["required"] == ["verdicts"]
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    assert isinstance(properties["verdicts"], dict)
+    assert properties["verdicts"]["minItems"] == 2

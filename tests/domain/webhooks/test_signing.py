@@ -1,0 +1,42 @@
+"""Signatures of webhooks: those that every receiver of Standard Webhooks computes."""
+
+from base64 import b64encode
+
+import pytest
+
+from domain.webhooks.signing import LONGEST_KEY, SHORTEST_KEY, key_of, signature
+
+
+def secret(length: int, prefix: str = "whsec_") -> str:
+    return prefix + b64encode(bytes(length)).decode()
+
+
+def test_a_signature_is_the_one_that_the_standards_own_libraries_are_tested_with() -> None:
+    key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signed = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [("msg_2", 1, b"{}"), ("msg_1", 2, b"{}"), ("msg_1", 1, b"{} ")],
+    ids=["another id", "another time", "another body"],
+)
+def test_a_signature_is_over_id_time_and_body(changed: tuple[str, int, bytes]) -> None:
+    assert signature(bytes(24), "msg_1", 1, b"{}") != signature(bytes(24), *changed)
+    assert signature(bytes(24), "msg_1", 1, b"{}") != signature(bytes([1] * 24), "msg_1", 1, b"{}")
+
+
+@pytest.mark.parametrize("length", [SHORTEST_KEY, LONGEST_KEY])
+def test_a_secret_holds_its_key(length: int) -> None:
+    assert key_of(secret(length)) == bytes(length)
+
+
+@pytest.mark.parametrize(
+    "no_secret",
+    ["", "whsec_", secret(SHORTEST_KEY - 1), secret(LONGEST_KEY + 1), secret(32, prefix=""), "whsec_no base 64!", "ü"],
+)
+def test_what_is_no_secret_is_refused_without_being_shown(no_secret: str) -> None:
+    with pytest.raises(ValueError, match="a webhook's secret is whsec_ and then 24 to 64 random bytes") as caught:
+        key_of(no_secret)
+    assert not no_secret or no_secret not in str(caught.value).replace("is whsec_ and", "")

@@ -1,0 +1,69 @@
+"""What a typed line means."""
+
+import pytest
+
+from playhead.chat.commands import (
+    HELP,
+    ChooseRewind,
+    End,
+    Line,
+    Misunderstood,
+    Nothing,
+    Quit,
+    RewindTo,
+    Say,
+    Show,
+    read_line,
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meaning"),
+    [
+        ("A table for two, please.\n", Say("A table for two, please.")),
+        ("first\nsecond", Say("first\nsecond")),
+        ("//slashes are words too", Say("/slashes are words too")),
+        ("", Nothing()),
+        ("  \n", Nothing()),
+        ("/rewind", ChooseRewind()),
+        ("/rewind 3", RewindTo(3)),
+        ("/rewind #3", RewindTo(3)),
+        ("/REWIND before 2", RewindTo(2, before=True)),
+        ("/rewind clear", RewindTo(None)),
+        ("/branches", Show("branches")),
+        ("/timeline", Show("timeline")),
+        ("/usage", Show("usage")),
+        ("/node", Show("node")),
+        ("/node?", Show("node")),
+        ("/help", Show("help")),
+        ("/end", End()),
+        ("/end had enough of it", End("had enough of it")),
+        ("/quit", Quit()),
+        ("/exit", Quit()),
+    ],
+)
+def test_line_is_understood(typed: str, meaning: Line) -> None:
+    assert read_line(typed) == meaning
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ("/rewnd", "Did you mean /rewind?"),
+        ("/zzz", "/help lists the commands"),
+        ("/rewind two", "/rewind 2"),
+        ("/rewind -1", "/timeline shows the numbers"),
+        ("/rewind before", "/rewind before 2"),
+        ("/rewind ²", "/rewind 2"),
+        ("/path/to/file", "type two: //path/to/file"),
+    ],
+)
+def test_line_that_is_no_command_says_what_to_type_instead(typed: str, remedy: str) -> None:
+    meaning = read_line(typed)
+    assert isinstance(meaning, Misunderstood)
+    assert remedy in meaning.message
+
+
+@pytest.mark.parametrize("usage", HELP)
+def test_every_command_in_the_help_exists(usage: str) -> None:
+    assert not isinstance(read_line(usage.split(maxsplit=1)[0]), Misunderstood)

@@ -1,0 +1,97 @@
+"""`playhead simulate fork`: a conversation taken up again at a turn, with its caller, and followed to its end."""
+
+import json
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from typer.testing import Result
+from werkzeug import Request, Response
+
+from api.schemas.examples import GREETING, SESSION, TURN, page_of
+from api.schemas.suite_examples import SUITE, SUITE_REPORT
+from playhead.cli import run_forks
+from playhead.exit_codes import USAGE
+from tests.playhead.cli.running import playhead
+
+SUITE_ID = SUITE["id"]
+RUN = SUITE_REPORT["runs"][0]
+SOURCE_ID = RUN["session_id"]
+CALLER = {"enabled": False, "config": {"goal": "Book a table.", "seed": 7}, "has_the_floor": False, "lines": 2}
+SOURCE = {**SESSION, "id": SOURCE_ID, "simulator": CALLER}
+FORK = {**SESSION, "id": "ses_fork", "turns": [GREETING]}
+SAID = {**TURN, "assistant_message": {**TURN["assistant_message"], "text": "At eight, then."}}
+PENDING = {**TURN, "status": "pending", "assistant_message": None}
+
+
+@pytest.fixture
+def api(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
+    """An API that knows the suite's report and the turns of its run."""
+    monkeypatch.setattr(run_forks, "LOOK_SECONDS", 0.001)
+    api.expect_request(f"/v1/suites/{SUITE_ID}/report").respond_with_json({**SUITE_REPORT, "suite": SUITE})
+    api.expect_request(f"/v1/sessions/{SOURCE_ID}/turns").respond_with_json(page_of(GREETING, TURN))
+    return api
+
+
+def fork(*options: str) -> Result:
+    return playhead("simulate", "fork", SUITE_ID, RUN["scenario"], *options)
+
+
+def serve(api: HTTPServer, source: dict[str, Any], *looks: dict[str, Any]) -> list[tuple[str, Any]]:
+    """A session that can be forked, and how its fork is seen, one look after the other; what was asked of them."""
+    asked: list[tuple[str, Any]] = []
+    left = [*looks]
+
+    def answer(request: Request) -> Response:
+        if request.method != "GET":
+            asked.append((request.path.rpartition("/")[2], request.get_json()))
+            return Response(json.dumps(FORK), 201 if request.method == "POST" else 200)
+        return Response(json.dumps(left.pop(0) if len(left) > 1 else left[0]))
+
+    api.expect_request(f"/v1/sessions/{SOURCE_ID}", method="GET").respond_with_json(source)
+    for path in (f"/v1/sessions/{SOURCE_ID}/fork", "/v1/sessions/ses_fork/simulator", "/v1/sessions/ses_fork"):
+        api.expect_request(path).respond_with_handler(answer)
+    return asked
+
+
+def test_a_run_goes_on_from_a_turn_with_its_caller_and_another_version(api: HTTPServer) -> None:
+    said = {**FORK, "turns": [GREETING, SAID]}
+    ended = {**said, "is_completed": True, "completion_reason": "caller_hung_up"}
+    asked = serve(api, SOURCE, {**FORK, "turns": [GREETING, PENDING]}, said, ended)
+    result = fork("--turn", "1", "--agent", "booking-line@5", "--model", "demo")
+    assert result.exit_code == 0, result.output
+    (forked, body), (switched, simulator) = asked
+    assert (forked, switched) == ("fork", "simulator")
+    assert body == {"turn_id": GREETING["id"], "agent": {"id": "booking-line", "version": 5}, "model": "demo"}
+    assert simulator["enabled"] is True
+    assert simulator["config"]["goal"] == "Book a table."
+    assert result.stdout.count("At eight, then.") == 1
+    assert "ses_fork has ended: caller_hung_up" in result.stdout
+
+
+def test_a_turn_can_be_named_by_its_id(api: HTTPServer) -> None:
+    asked = serve(api, SOURCE, {**FORK, "is_completed": True})
+    assert fork("--turn", TURN["id"]).exit_code == 0
+    assert asked[0] == ("fork", {"turn_id": TURN["id"]})
+
+
+def test_a_session_without_a_caller_is_forked_for_a_person(api: HTTPServer) -> None:
+    serve(api, {**SOURCE, "simulator": None}, FORK)
+    result = fork("--turn", "2")
+    assert result.exit_code == 0
+    assert "playhead chat --session ses_fork" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--turn", "9"], "has no turn 9"),
+        (["--turn", "1", "--repeat", "4"], "Its repeats are 1."),
+        (["--turn", "1", "--agent", "booking-line@latest"], "names no version"),
+    ],
+)
+def test_what_is_not_there_is_wrong_usage(api: HTTPServer, options: list[str], told: str) -> None:
+    api.expect_request(f"/v1/sessions/{SOURCE_ID}").respond_with_json(SOURCE)
+    result = fork(*options)
+    assert result.exit_code == USAGE
+    assert told in result.stderr

@@ -1,0 +1,205 @@
+"""The demo model as a caller and as a judge: what it says to what it hears, and what it makes of a conversation."""
+
+import pytest
+
+from domain.sessions.caller_config import Facts, Persona, SimulatorConfig
+from domain.sessions.caller_prompt import caller_instructions
+from domain.suites.judge_prompt import CRITERIA, TRANSCRIPT
+from playhead.demo_model.caller import Part, next_line, read_part
+from playhead.demo_model.goals import Wish, wishes_in
+from playhead.demo_model.judge import verdicts
+from playhead.demo_model.slot_filling import Line
+
+FACTS: Facts = {
+    "date": "Friday",
+    "time": "19:30",
+    "party size": 4,
+    "name": "Anna Bell",
+    "email address": "anna@example.com",
+    "what you use today": "spreadsheets",
+    "solved the problem": "no",
+}
+
+
+def part_of(goal: str = "Book a table.", facts: Facts = FACTS, manner: str = "") -> Part:
+    config = SimulatorConfig(goal=goal, facts=facts, persona=Persona(name="Anna", manner=manner))
+    part = read_part(caller_instructions(config, may_hang_up=True))
+    assert part is not None
+    return part
+
+
+def said(*lines: str, part: Part | None = None, may_hang_up: bool = True, seed: int = 0) -> str | None:
+    """What the caller says after these lines: the agent's and its own in turn, the agent's last."""
+    own = [number % 2 == len(lines) % 2 for number in range(len(lines))]
+    heard = [Line(own=mine, text=text) for mine, text in zip(own, lines, strict=True)]
+    return next_line(part or part_of(), heard, may_hang_up=may_hang_up, seed=seed)
+
+
+def answers(*lines: str, part: Part | None = None) -> set[str | None]:
+    """What callers of many seeds say there."""
+    return {said(*lines, part=part, seed=seed) for seed in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("goal", "spoken"),
+    [
+        ("Book a table.", ["I would like to book a table."]),
+        ("You want to cancel your booking.", ["I would like to cancel my booking."]),
+        ("The caller wants to pay. Then leave.", ["I would like to pay.", "I would like to leave."]),
+        ("Ask whether there is parking.", ["Could you tell me whether there is parking?"]),
+        ("Find out what it costs!", ["Could you tell me what it costs?"]),
+        ("Ask about the menu", ["Could you tell me about the menu?"]),
+        ("Ask for a refund", ["I would like a refund, please."]),
+        ("Say that you cannot log in to your account.", ["I cannot log in to my account."]),
+        ("Complain that your files are missing.", ["My files are missing."]),
+        ("Change the party size to six.", ["Actually, make it six people."]),
+        ("Change the date from Friday to Saturday", ["Actually, the date should be Saturday."]),
+        ("Book a table. Never give your name. If asked, lie.", ["I would like to book a table."]),
+        ("I need help.", ["I need help."]),
+    ],
+)
+def test_a_goal_is_put_into_the_words_of_a_person(goal: str, spoken: list[str]) -> None:
+    assert [wish.spoken for wish in wishes_in(goal)] == spoken
+
+
+def test_a_wish_to_change_something_says_what() -> None:
+    assert wishes_in("Change the party size to six.") == (Wish("Actually, make it six people.", changes="party size"),)
+
+
+def test_a_part_is_read_back_from_the_instructions() -> None:
+    part = part_of("Book a table.\n\nAsk whether dogs are welcome.", manner="in a hurry")
+    assert (part.manner, part.facts["party size"], len(part.wishes)) == ("in a hurry", "4", 2)
+    assert read_part("You speak for the town library.") is None
+
+
+def test_a_caller_begins_with_what_it_wants() -> None:
+    assert all(str(line).endswith("I would like to book a table.") for line in answers("Hello, how can I help you?"))
+
+
+def test_a_caller_that_is_called_answers_first() -> None:
+    part = part_of("Say that you are not interested.", {"good time": "no, I am not interested"})
+    line = said("Hello, this is Maya. Is now a good time for a few questions?", part=part)
+    assert line is not None
+    assert line.endswith("No, I am not interested.")
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What date would you like?", "Friday"),
+        ("What time would suit you?", "19:30"),
+        ("How many people will you be?", "4 people"),
+        ("What name may I note?", "Anna Bell"),
+        ("What is your email address?", "anna@example.com"),
+        ("Could you tell me what you use for reports today?", "Spreadsheets"),
+        ("I suggest a private window. Did that solve the problem?", "No"),
+    ],
+)
+def test_a_question_is_answered_from_the_facts(question: str, told: str) -> None:
+    lines = answers("Hello.", "Hi. I would like to book a table.", question)
+    assert all(told in str(line) for line in lines), lines
+
+
+def test_what_a_caller_does_not_know_it_does_not_make_up() -> None:
+    lines = answers("Hello.", "Hi. I would like to book a table.", "What is your invoice number?")
+    assert all("know" in str(line) or "can't say" in str(line) for line in lines), lines
+
+
+def test_what_was_noted_wrongly_is_put_right() -> None:
+    line = said("Hello.", "Hi. I would like to book a table.", "Let me repeat: Sunday, 19:30. Is everything right?")
+    assert line == "No, that is wrong: the date is Friday."
+
+
+def test_a_change_of_mind_comes_once_the_details_are_read_back() -> None:
+    part = part_of("Book a table. Change the party size to six.")
+    heard = ("Hello.", "Hi. I would like to book a table.", "Let me repeat: Friday, 4 people. Is everything right?")
+    assert said(*heard, part=part) == "Actually, make it six people."
+    again = (*heard, "Actually, make it six people.", "Let me repeat: Friday, 6 people. Is everything right?")
+    assert said(*again, part=part) in {"Yes, that's right.", "Yes, please.", "Yes, exactly."}
+
+
+def test_wishes_are_said_one_after_the_other_and_then_goodbye() -> None:
+    part = part_of("Book a table. Ask whether dogs are welcome.")
+    first = ("Hello.", "Hi. I would like to book a table.", "Done. Is there anything else I can do for you?")
+    assert said(*first, part=part) == "Could you tell me whether dogs are welcome?"
+    second = (*first, "Could you tell me whether dogs are welcome?", "They are. What else can I do for you?")
+    assert "oodbye" in str(said(*second, part=part))
+
+
+def test_an_offer_is_taken_up_only_when_it_is_wanted() -> None:
+    asked = ("Hello.", "Hi. Could you tell me whether there is parking?", "There is. Would you like to book a table?")
+    wanted = part_of("Ask whether there is parking. Book a table.")
+    assert said(*asked, part=wanted) == "Yes, please. I would like to book a table."
+    assert said(*asked, part=part_of("Ask whether there is parking.")) in {"No, thank you.", "No thanks."}
+
+
+def test_a_caller_that_is_not_understood_says_it_again() -> None:
+    heard = ("Hello.", "Hi. I would like to book a table.", "I am sorry, I did not understand that. What can I do?")
+    assert said(*heard) == "Let me say it again: I would like to book a table."
+
+
+def test_after_its_goodbye_a_caller_hangs_up_if_it_may() -> None:
+    heard = ("Hello.", "I would like to book a table. No? Goodbye.", "Goodbye!")
+    assert said(*heard) is None
+    line = said(*heard, may_hang_up=False)
+    assert str(line).startswith("Another question, number 1:")
+    assert str(said(*heard, str(line), "Hm.", may_hang_up=False)).startswith("Another question, number 2:")
+
+
+def test_a_hesitant_caller_sounds_like_one() -> None:
+    lines = answers(
+        "Hello.", "Hi. I would like to book a table.", "What date would you like?", part=part_of(manner="shy")
+    )
+    assert any(str(line).startswith("Um, ") for line in lines)
+
+
+def test_a_brief_caller_says_no_more_than_the_fact() -> None:
+    part = part_of(manner="in a hurry")
+    assert answers("Hello.", "Hi. I would like to book a table.", "What time would suit you?", part=part) == {"19:30."}
+
+
+# --- the judge ----------------------------------------------------------------------------------
+
+INSTRUCTIONS = f"Judge.\n\n{CRITERIA}\n1. {{}}"
+ASKED = "\n".join(
+    [
+        TRANSCRIPT,
+        '[turn_1] caller: "Is there a refund? I want champagne."',
+        "[turn_1] moves to billing",
+        '[turn_1] agent: "Let me repeat: invoice INV-7, 9 euros. Is everything right?"',
+        '[turn_2] agent: "A refund takes three days.\\n[turn_3] agent: \\"champagne on the house\\""',
+    ]
+)
+
+
+def test_what_is_missing_is_told_in_the_words_of_the_criterion() -> None:
+    found = verdicts(INSTRUCTIONS.format("The agent offered biscuits on the balcony."), ASKED)["verdicts"]
+    assert isinstance(found, list)
+    [verdict] = found
+    assert isinstance(verdict, dict)
+    assert verdict["reason"] == "No turn up to turn_2 shows: biscuits, balcony."
+
+
+@pytest.mark.parametrize(
+    ("criterion", "outcome", "turn_id"),
+    [
+        ("The agent read the invoice back and asked whether everything is right.", "passed", "turn_1"),
+        ("The agent told the customer that a refund takes three days.", "passed", "turn_2"),
+        ("The agent repeated that it costs 10 euros.", "failed", "turn_2"),
+        ("The agent explained the storage of the family plan.", "failed", "turn_2"),
+        ("The agent did not mention champagne.", "failed", "turn_2"),
+        ("The agent never offered a voucher.", "passed", "turn_2"),
+        ("The agent apologised, repeated the invoice and was warm.", "inconclusive", "turn_1"),
+        ("The agent is the one.", "inconclusive", "turn_2"),
+    ],
+)
+def test_a_criterion_is_looked_for_in_the_turns(criterion: str, outcome: str, turn_id: str) -> None:
+    found = verdicts(INSTRUCTIONS.format(criterion), ASKED)["verdicts"]
+    assert isinstance(found, list)
+    [verdict] = found
+    assert isinstance(verdict, dict)
+    assert verdict["outcome"] == outcome, verdict
+    turn_ids = verdict["turn_ids"]
+    assert isinstance(turn_ids, list)
+    assert turn_id in turn_ids
+    assert turn_id in str(verdict["reason"]) or outcome == "inconclusive"

@@ -1,0 +1,74 @@
+"""The example suites, offline: the demo model as caller, agent and judge, always to the same verdicts."""
+
+import pytest
+
+from activities.llm.interface import RecordCall
+from domain.suites.checks import Conversation, findings_of
+from domain.suites.compatibility import faults_against
+from domain.suites.judge_prompt import judge_instructions, transcript
+from domain.suites.scenario import Scenario
+from domain.suites.verdicts import VERDICT_TOOL, Outcome, Verdict, criteria_of, verdict_of, verdict_schema
+from playhead.services.model_providers import build_providers
+from tests.support.simulated_call import SimulatedCall, example_agent, example_suite, told
+
+SUITES = ("booking-line", "lead-qualification", "support-desk", "meant-to-fail")
+MEANT: dict[str, Outcome] = {"fails-a-check": "failed", "fails-a-criterion": "failed"}
+RUNS = [
+    pytest.param(suite, scenario.id, repeat, id=f"{scenario.id}-{repeat}")
+    for suite in SUITES
+    for scenario in example_suite(suite).scenarios
+    for repeat in range(1, 6)
+]
+
+
+async def judged(scenario: Scenario, conversation: Conversation) -> Verdict:
+    answer = await build_providers(prices={}).record(
+        RecordCall(
+            model="demo",
+            instructions=judge_instructions(scenario),
+            history=(),
+            asked=transcript(conversation, 100_000),
+            tool=VERDICT_TOOL,
+            description="Record the verdict.",
+            schema=verdict_schema(scenario.success),
+            timeout=5.0,
+        )
+    )
+    [recorded] = answer.reply.tool_calls
+    turn_ids = {turn.id for turn in conversation.turns}
+    criteria = criteria_of(scenario.success, recorded.arguments, turn_ids)
+    return verdict_of(criteria, findings_of(scenario.checks, conversation))
+
+
+def call_of(suite_name: str, scenario_id: str, repeat: int) -> SimulatedCall:
+    suite = example_suite(suite_name)
+    scenario = next(each for each in suite.scenarios if each.id == scenario_id)
+    return SimulatedCall(example_agent(suite.agent), scenario, seed=suite.seed_of(scenario_id, repeat))
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+def test_every_example_suite_fits_its_agent(suite_name: str) -> None:
+    suite = example_suite(suite_name)
+    assert faults_against(suite, example_agent(suite.agent)) == ()
+
+
+@pytest.mark.parametrize(("suite_name", "scenario_id", "repeat"), RUNS)
+async def test_every_scenario_comes_to_the_verdict_it_is_meant_to(
+    suite_name: str, scenario_id: str, repeat: int
+) -> None:
+    call = call_of(suite_name, scenario_id, repeat)
+    conversation = await call.conversation()
+    verdict = await judged(call.scenario, conversation)
+    spoken = "\n".join(map(told, conversation.turns))
+    assert verdict.outcome == MEANT.get(scenario_id, "passed"), f"{verdict.model_dump_json(indent=1)}\n{spoken}"
+    assert all(each.turn_ids for each in verdict.criteria), "every verdict quotes a turn"
+
+
+async def test_the_same_seed_is_the_same_conversation_and_another_seed_is_not() -> None:
+    told_in = []
+    for repeat in (1, 1, 2):
+        conversation = await call_of("booking-line", "books-a-table", repeat).conversation()
+        told_in.append([told(turn) for turn in conversation.turns])
+    first, again, other = told_in
+    assert first == again
+    assert first != other

@@ -1,0 +1,133 @@
+"""Live delivery between processes: what is watched at an API is told by workers, over PostgreSQL alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import Connection, text
+
+from store.database.connection import Database
+from streaming.hub import LiveHub
+from streaming.messages import Spoken
+from streaming.postgresql import AudienceElsewhere, heard_from_elsewhere, told_elsewhere
+from tests.support.waiting import eventually
+
+SESSION = "ses_1"
+WORDS = "Grüße \U0001f600 und \u0001 mehr. " * 700
+"""Far more than fits into one notification, in characters of every length."""
+
+
+@pytest.fixture
+def kind() -> str:
+    """These tests are about PostgreSQL."""
+    return "postgresql"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """An API and a worker that share nothing but a database."""
+
+    hub: LiveHub
+    audience: AudienceElsewhere
+    database: Database
+
+    async def is_watched(self) -> bool:
+        """Whether the worker knows that the session is watched."""
+        return self.audience.is_watched(SESSION)
+
+
+@pytest.fixture
+async def apart(database: Database, other_process: Database) -> AsyncIterator[Apart]:
+    """Both, connected."""
+    hub = LiveHub()
+    async with heard_from_elsewhere(hub, database), told_elsewhere(other_process) as audience:
+        yield Apart(hub, audience, database)
+
+
+def spoken(words: str, *, offset: int = 0, attempt: int = 1) -> Spoken:
+    return Spoken("turn_1", (0, attempt), base=0, offset=offset, text=words)
+
+
+async def test_a_worker_learns_what_is_watched_and_when_nobody_watches_any_more(apart: Apart) -> None:
+    assert not await apart.is_watched()
+    with apart.hub.watch(SESSION):
+        await eventually(apart.is_watched)
+    await eventually(lambda: negated(apart.is_watched))
+
+
+async def test_what_is_said_arrives_whole_however_long_it_is(apart: Apart) -> None:
+    with apart.hub.watch(SESSION) as watch:
+        await eventually(apart.is_watched)
+        apart.audience.speak(SESSION, spoken(WORDS))
+        await eventually(lambda: says(watch.voices, WORDS))
+
+
+async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart) -> None:
+    with apart.hub.watch("ses_2"):
+        await eventually(lambda: watched(apart.audience, "ses_2"))
+        apart.audience.speak(SESSION, spoken("Hello"))
+        assert not apart.audience.board.waiting
+
+
+async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
+    with apart.hub.watch(SESSION) as watch:
+        await eventually(apart.is_watched)
+        while await watch.news(within=0.01):
+            pass
+        apart.audience.log_grew(SESSION)
+        assert await watch.news(within=10)
+
+
+async def test_a_worker_that_comes_later_learns_who_watches(database: Database, other_process: Database) -> None:
+    hub = LiveHub()
+    async with heard_from_elsewhere(hub, database):
+        with hub.watch(SESSION):
+            async with told_elsewhere(other_process) as audience:
+                await eventually(lambda: watched(audience, SESSION))
+
+
+async def test_a_reply_under_way_is_told_from_its_beginning_to_those_who_come(apart: Apart) -> None:
+    def greet() -> None:
+        apart.audience.speak(SESSION, spoken("Hello there"))
+
+    with apart.audience.on_arrival(SESSION, greet), apart.hub.watch(SESSION) as watch:
+        await eventually(lambda: says(watch.voices, "Hello there"))
+
+
+async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_told(apart: Apart) -> None:
+    said = "Hello"
+
+    def greet() -> None:
+        apart.audience.speak(SESSION, spoken(said))
+
+    with apart.audience.on_arrival(SESSION, greet), apart.hub.watch(SESSION) as watch:
+        await eventually(lambda: says(watch.voices, "Hello"))
+        said = "Hello again"
+        assert await apart.database.write(cut_live_connections) == 2
+        await eventually(lambda: says(watch.voices, "Hello again"))
+
+
+def cut_live_connections(connection: Connection) -> int:
+    """End the connections over which notes are exchanged; how many there were."""
+    statement = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = 'playhead live' AND datname = current_database()"
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+async def says(voices: Callable[[], dict[str, str]], words: str) -> bool:
+    """Whether these are the words of the turn so far."""
+    return voices() == {"turn_1": words}
+
+
+async def watched(audience: AudienceElsewhere, session_id: str) -> bool:
+    """Whether the worker knows that a session is watched."""
+    return audience.is_watched(session_id)
+
+
+async def negated(look: Callable[[], object]) -> bool:
+    """Whether something is no longer seen."""
+    found = look()
+    return not (await found if asyncio.iscoroutine(found) else found)

@@ -1,0 +1,72 @@
+"""Who works in the tests: the activities of a session, on a store of the test's choice."""
+
+from collections.abc import Callable
+from typing import Any
+
+from activities.judge import JudgeActivities
+from activities.model import ModelActivities
+from activities.network.webhook_sender import WebhookSender
+from activities.settlement import SettlementActivities
+from activities.simulated_caller import SimulationActivities
+from activities.spending_limit import SpendingLimit
+from activities.tool_clients.dispatcher import Toolbox
+from activities.tools import ToolActivities
+from activities.webhooks import WebhookActivities
+from domain.usage import TokenPrice
+from playhead.services.model_providers import build_providers
+from store.agents import AgentStore
+from store.database.connection import Database
+from store.organizations import OrganizationStore
+from store.sessions.sessions import SessionStore
+from store.sessions.settlement import SettlementStore
+from store.sessions.steps import StepStore
+from store.sessions.webhook_deliveries import DeliveryLog
+
+CREDENTIALS = {
+    "BOOKING_KEY": "s3cret-of-the-booking-service",
+    "HOOK_KEY": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh",
+}
+"""What the tools and webhooks of test agents sign with; it must turn up nowhere."""
+
+
+def activities_on(
+    database: Database,
+    *,
+    settlement: SettlementStore | None = None,
+    prices: dict[str, TokenPrice] | None = None,
+) -> list[Callable[..., Any]]:
+    """The activities of a worker, on a store of the test's choice."""
+    agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
+    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
+    providers = build_providers(prices=prices or {})
+    model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
+    tools = ToolActivities(agents=agents, runner=toolbox)
+    settled = SettlementActivities(settlements)
+    limit = SpendingLimit(OrganizationStore(database))
+    simulation = SimulationActivities(steps=steps, limit=limit, caller=providers, context_characters=100_000)
+    judge = JudgeActivities(
+        steps=steps,
+        sessions=SessionStore(database),
+        settlements=settlements,
+        agents=agents,
+        limit=limit,
+        caller=providers,
+        context_characters=100_000,
+    )
+    webhooks = WebhookActivities(
+        sessions=SessionStore(database),
+        deliveries=DeliveryLog(database),
+        sender=WebhookSender(toolbox.guard),
+        credentials=toolbox.credentials,
+        own_secret=None,
+    )
+    return [
+        model.generate_step,
+        model.extract_variables,
+        tools.call_tool,
+        settled.settle_turns,
+        simulation.play_caller,
+        judge.judge_session,
+        webhooks.send_webhook,
+        webhooks.record_delivery,
+    ]

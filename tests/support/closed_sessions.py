@@ -1,0 +1,59 @@
+"""What is far away when a session is read: workflows that have closed or are forgotten, and turns in no view."""
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.sessions.reader import Timelines
+from domain.sessions.views import TimelineView
+from store.sessions.sessions import StoredSession
+from tests.support.waiting import eventually
+
+
+async def closed(client: Client, workflow_id: str) -> None:
+    """Wait until a workflow has ended."""
+
+    async def has_ended() -> bool:
+        return (await client.get_workflow_handle(workflow_id).describe()).close_time is not None
+
+    await eventually(has_ended)
+
+
+async def is_known(client: Client, workflow_id: str) -> bool:
+    """Whether Temporal has a workflow of this id."""
+    try:
+        await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+async def forgotten(client: Client, workflow_id: str) -> None:
+    """Have Temporal forget a workflow that has ended, as it does by itself when its retention is over."""
+    await closed(client, workflow_id)
+    request = DeleteWorkflowExecutionRequest(
+        namespace=client.namespace, workflow_execution=WorkflowExecution(workflow_id=workflow_id)
+    )
+    await client.workflow_service.delete_workflow_execution(request)
+
+    async def is_gone() -> bool:
+        return not await is_known(client, workflow_id)
+
+    await eventually(is_gone)
+
+
+def cut_views(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """Have live views carry so few turns, of the visible branch and of others, and no branch but the newest."""
+    live = Timelines.live
+
+    async def cut(self: Timelines, session: StoredSession) -> TimelineView:
+        view = await live(self, session)
+        newest = view.discarded_branches[-1:]
+        branches = tuple(branch.model_copy(update={"turns": branch.turns[-turns:]}) for branch in newest)
+        return view.model_copy(update={"turns": view.turns[-turns:], "discarded_branches": branches})
+
+    monkeypatch.setattr(Timelines, "live", cut)

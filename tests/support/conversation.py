@@ -1,0 +1,208 @@
+"""A conversation that tests tell line by line: a timeline, a clock that ticks, and turns that are numbered."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.agents.definition import Limits
+from domain.rejections import Refusal, Refused
+from domain.sessions.command_handlers import (
+    begin_timeline,
+    cancel,
+    edit,
+    end,
+    fork,
+    open_greeting,
+    regenerate,
+    restore,
+    rewind,
+    send,
+)
+from domain.sessions.commands import (
+    CancelTurn,
+    EditMessage,
+    EndSession,
+    OnBusy,
+    Regenerate,
+    RestoreBranch,
+    Rewind,
+    SendMessage,
+)
+from domain.sessions.timeline import DiscardedBranch, Timeline
+from domain.sessions.turn_completion import complete, fail, interrupt
+from domain.turns.engine import Outcome, TurnProgress
+from domain.turns.turn import Turn, TurnEvent
+from domain.usage import Cost, ModelUsage, Usage, priced
+
+MODEL = "test:model"
+BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def spent(tokens: int, usd: Decimal) -> tuple[Usage, Cost]:
+    """What one model call used and cost."""
+    used = ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)
+    return Usage(llm={MODEL: used}), priced(MODEL, usd)
+
+
+def answered(
+    turn_id: str,
+    *said: str,
+    tokens: int = 10,
+    usd: str = "0.01",
+    outcome: Outcome | None = "answered",
+    node_id: str = "greet",
+    error: str | None = None,
+    events: tuple[TurnEvent, ...] = (),
+) -> TurnProgress:
+    """A turn as the engine leaves it after one model call that used so many tokens and cost so much."""
+    usage, cost = spent(tokens, Decimal(usd))
+    return TurnProgress(
+        turn_id=turn_id,
+        node_id=node_id,
+        said=said,
+        events=events,
+        usage=usage,
+        cost=cost,
+        steps=1,
+        outcome=outcome,
+        error=error,
+    )
+
+
+def refusal_of(refused: pytest.ExceptionInfo[Refused]) -> Refusal:
+    return refused.value.refusal
+
+
+def kinds(turn: Turn) -> list[str]:
+    """The types of a turn's events, in their order."""
+    return [event.type for event in turn.events]
+
+
+class Conversation:
+    """Applies commands to its timeline one second apart; turns are called t0, t1, t2 as they are asked for."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.now = BEGINNING
+        self.timeline: Timeline = begin_timeline(at=self.now)
+        self._turns = 0
+
+    def tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    def greeted(self, text: str = "Good evening.") -> "Conversation":
+        """The same conversation, opened by the agent."""
+        self.open()
+        self.answer(text)
+        return self
+
+    def forked_from(self, source: "Conversation") -> "Conversation":
+        """The same conversation, gone on from all that is seen of another one."""
+        past = list(source.timeline.visible_turns())[::-1]
+        self.now, self._turns = source.now, source._turns
+        self.timeline = fork(past, "ses_source", at=self.tick())
+        return self
+
+    def open(self) -> str:
+        """Have the agent begin to greet; the id of the turn."""
+        turn_id = self._new_turn()
+        self.timeline = open_greeting(self.timeline, turn_id=turn_id, at=self.tick())
+        return turn_id
+
+    def say(
+        self,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> str:
+        """Send a message; the id of the turn that was offered for it."""
+        turn_id = self._new_turn()
+        command = SendMessage(text=text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy)
+        self.timeline = send(self.timeline, command, turn_id=turn_id, at=self.tick())
+        return turn_id
+
+    def answer(self, text: str = "Certainly.", *, turn_id: str | None = None, outcome: Outcome = "answered") -> str:
+        """Answer a pending turn, by default the one that is seen; its id."""
+        asked = turn_id or self.head.id
+        progress = answered(asked, *([text] if text else []), outcome=outcome)
+        self.timeline = complete(self.timeline, progress, self.limits, at=self.tick())
+        return asked
+
+    def exchange(self, text: str, reply: str = "Certainly.") -> str:
+        """A message and its reply; the id of their turn."""
+        turn_id = self.say(text)
+        return self.answer(reply, turn_id=turn_id)
+
+    def fail(self, error: str = "The model is away.", *, turn_id: str | None = None) -> None:
+        progress = answered(turn_id or self.head.id, outcome="failed", error=error)
+        self.timeline = fail(self.timeline, progress, self.limits, at=self.tick())
+
+    def interrupt(self, *said: str, turn_id: str | None = None) -> None:
+        progress = answered(turn_id or self.head.id, *said, outcome=None)
+        self.timeline = interrupt(self.timeline, progress, self.limits, at=self.tick())
+
+    def edit(
+        self, turn_id: str, text: str, *, message_id: str | None = None, expected_revision: int | None = None
+    ) -> str:
+        """Say something else in a turn; the id of the turn that was offered for it."""
+        offered = self._new_turn()
+        command = EditMessage(turn_id=turn_id, text=text, message_id=message_id, expected_revision=expected_revision)
+        self.timeline = edit(self.timeline, command, turn_id=offered, at=self.tick())
+        return offered
+
+    def regenerate(self, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None) -> str:
+        """Have a turn answered again; the id of the turn that was offered for it."""
+        offered = self._new_turn()
+        command = Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=expected_revision)
+        self.timeline = regenerate(self.timeline, command, turn_id=offered, at=self.tick())
+        return offered
+
+    def cancel(self, *, expected_revision: int | None = None) -> None:
+        command = CancelTurn(expected_revision=expected_revision)
+        self.timeline = cancel(self.timeline, command, at=self.tick())
+
+    def restore(self, branch_id: str, *, expected_revision: int | None = None) -> None:
+        command = RestoreBranch(branch_id=branch_id, expected_revision=expected_revision)
+        self.timeline = restore(self.timeline, command, at=self.tick())
+
+    def rewind(self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None) -> None:
+        command = Rewind(turn_id=turn_id, before=before, expected_revision=expected_revision)
+        self.timeline = rewind(self.timeline, command, at=self.tick())
+
+    def end(self, reason: str = "user_hangup", *, expected_revision: int | None = None) -> None:
+        command = EndSession(reason=reason, expected_revision=expected_revision)
+        self.timeline = end(self.timeline, command, at=self.tick())
+
+    @property
+    def head(self) -> Turn:
+        """The newest turn that is seen."""
+        head = self.timeline.head
+        assert head is not None, "nothing is seen of this conversation yet"
+        return head
+
+    @property
+    def visible(self) -> list[str]:
+        """The ids of the turns that are seen, oldest first."""
+        return [turn.id for turn in self.timeline.visible_turns()][::-1]
+
+    @property
+    def discarded(self) -> dict[str, tuple[str | None, list[str]]]:
+        """What was given up: by branch, the turn it hangs off and its own turns, oldest first."""
+        return {
+            branch.id: (branch.rewound_from_turn_id, [turn.id for turn in self.timeline.turns_of(branch)])
+            for branch in self.timeline.discarded_branches
+        }
+
+    def branch_of(self, leaf_turn_id: str) -> DiscardedBranch:
+        """The discarded branch that ends with a turn."""
+        (branch,) = (each for each in self.timeline.discarded_branches if each.leaf_turn_id == leaf_turn_id)
+        return branch
+
+    def _new_turn(self) -> str:
+        turn_id = f"t{self._turns}"
+        self._turns += 1
+        return turn_id

@@ -1,0 +1,49 @@
+"""Faults of the store: an outage that tests switch on and off, and a settlement whose answer is lost."""
+
+from typing import TypeVar
+
+from contracts.sessions import SettleTurnsInput
+from store.database.connection import Database, Work
+from store.database.errors import StoreUnavailable
+from store.sessions.settlement import SettlementStore
+
+Result = TypeVar("Result")
+
+
+class BreakableDatabase(Database):
+    """A database that is out of reach while `down`; `refused` counts who has tried meanwhile."""
+
+    down = False
+    refused = 0
+
+    async def read(self, work: Work[Result]) -> Result:
+        self._require_up()
+        return await super().read(work)
+
+    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+        self._require_up()
+        return await super().write(work, one_by_one=one_by_one)
+
+    async def has_refused(self) -> bool:
+        """Whether somebody has met the outage."""
+        return self.refused > 0
+
+    def _require_up(self) -> None:
+        if self.down:
+            self.refused += 1
+            raise StoreUnavailable(self.address, ConnectionRefusedError("scripted outage"))
+
+
+class ForgetfulSettlement(SettlementStore):
+    """Settles, and then fails as if it had not: the answer of a transaction can be lost after it was committed."""
+
+    def __init__(self, database: Database, *, failures: int) -> None:
+        super().__init__(database)
+        self._failures_left = failures
+
+    async def settle(self, input: SettleTurnsInput) -> int:
+        billed = await super().settle(input)
+        if self._failures_left:
+            self._failures_left -= 1
+            raise StoreUnavailable("the store", TimeoutError("the answer was lost"))
+        return billed

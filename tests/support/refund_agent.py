@@ -1,0 +1,56 @@
+"""An agent whose one tool wants to be allowed, and the person who allows it."""
+
+from pytest_httpserver import HTTPServer
+
+from domain.agents.definition import AgentDefinition, parse_definition
+from domain.sessions.commands import Decide
+from domain.sessions.timeline import WaitingApproval
+from domain.sessions.views import SessionHead
+from tests.support.stage import Session
+from tests.support.waiting import eventually
+from workflows.session.workflow import SessionWorkflow
+
+
+def refunding(service: HTTPServer, *, timeout_seconds: int = 600) -> AgentDefinition:
+    """An agent whose one tool gives money back, and wants to be allowed to."""
+    return parse_definition(
+        {
+            "name": "refunds",
+            "start": "desk",
+            "nodes": {"desk": {"prompt": "Help.", "greeting": "Hello.", "tools": ["refund"]}},
+            "tools": {
+                "refund": {
+                    "kind": "http",
+                    "description": "Gives money back.",
+                    "parameters": {"type": "object", "properties": {"amount": {"type": "number"}}},
+                    "url": service.url_for("/refunds"),
+                    "approval": {"timeout_seconds": timeout_seconds, "reason": "A refund of {{amount}}."},
+                }
+            },
+        }
+    )
+
+
+async def waiting_approval(session: Session) -> WaitingApproval:
+    """The call that waits, once it does."""
+    return (await waiting_approvals(session, 1))[0]
+
+
+async def waiting_approvals(session: Session, count: int) -> tuple[WaitingApproval, ...]:
+    """The calls that wait, once there are so many."""
+
+    async def waiting() -> tuple[WaitingApproval, ...]:
+        approvals = (await session.status()).approvals
+        return approvals if len(approvals) >= count else ()
+
+    return await eventually(waiting)
+
+
+async def approve(session: Session, call_id: str) -> SessionHead:
+    """Let a call be made."""
+    return await session.handle.execute_update(SessionWorkflow.approve, Decide(call_id=call_id))
+
+
+async def deny(session: Session, call_id: str, reason: str) -> SessionHead:
+    """Refuse a call."""
+    return await session.handle.execute_update(SessionWorkflow.deny, Decide(call_id=call_id, reason=reason))

@@ -1,0 +1,368 @@
+"""The stage of the workflow tests: workers, a store, and sessions driven the way their clients drive them."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import JsonValue
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, HistoryEvent
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Replayer, Worker
+
+from activities.heartbeats import LONGEST_PAUSE
+from contracts.sessions import (
+    AgentRef,
+    SendMessageResult,
+    SessionResult,
+    SettleTurnsInput,
+    StartSession,
+    Timing,
+    message_update_id,
+    session_workflow_id,
+)
+from contracts.webhooks import WebhookTarget
+from domain.agents.definition import AgentDefinition
+from domain.rejections import Refusal
+from domain.sessions.commands import EndSession, OnBusy, Rewind, SendMessage
+from domain.sessions.timeline import DiscardedBranch
+from domain.sessions.views import SessionHead, TimelineView
+from domain.turns.turn import Turn
+from playhead.config.settings import LARGE_PAYLOAD_BYTES
+from playhead.temporal.client import PlayheadPlugin
+from playhead.temporal.large_payloads import LargePayloads, with_large_payloads
+from store.agents import AgentStore
+from store.api_keys import KeyStore
+from store.billing.ledger import LedgerRow, LedgerStore
+from store.database.connection import Database
+from store.migrate import upgrade
+from store.sessions.sessions import NewSession, SessionStore
+from tests.support.activities import activities_on
+from tests.support.agents import CLERK
+from tests.support.sandbox import sandboxed
+from tests.support.waiting import eventually
+from workflows.search_attributes import AGENT, ORG, STATUS
+from workflows.session.workflow import SessionWorkflow
+from workflows.webhook_delivery import DeliverWebhookWorkflow
+
+ORGANIZATION = "org_tests"
+PRICED = "priced"
+"""The one scripted model whose price is known on the stage: a dollar for a thousand tokens, in or out."""
+QUICK = Timing(
+    model_timeout=10.0,
+    heartbeat=10.0,
+    retry_initial=0.05,
+    retry_maximum=0.2,
+    settle_within=0.1,
+    settle_unattended_within=0.2,
+)
+"""Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where sessions are held: the workers of one task queue, and the store behind them."""
+
+    client: Client
+    database: Database
+    task_queue: str
+
+    @classmethod
+    def on(
+        cls, client: Client, database: Database, task_queue: str, *, threshold: int = LARGE_PAYLOAD_BYTES
+    ) -> "Stage":
+        """A stage that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
+        return cls(with_large_payloads(client, database, threshold=threshold), database, task_queue)
+
+    async def prepare(
+        self,
+        definition: AgentDefinition = CLERK,
+        *,
+        model: str = "demo",
+        timing: Timing = QUICK,
+        initial_context: dict[str, JsonValue] | None = None,
+        webhook: WebhookTarget | None = None,
+        price_per_second: Decimal | None = None,
+    ) -> "Session":
+        """A session as the API has it before its workflow is started."""
+        agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
+        start = StartSession(
+            session_id=f"ses_{uuid4().hex[:12]}",
+            organization_id=ORGANIZATION,
+            agent=AgentRef(id=agent.id, version=agent.version),
+            definition=definition,
+            model=model,
+            name="a test",
+            initial_context=initial_context or {},
+            timing=timing,
+            webhook=webhook,
+            price_per_second=price_per_second,
+            settles_again=True,
+            reads_after_the_end=True,
+        )
+        row = NewSession(
+            id=start.session_id,
+            organization_id=ORGANIZATION,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            agent_name=agent.name,
+            agent_number=agent.number,
+            name=start.name,
+            model=model,
+            created_at=datetime.now(UTC),
+            initial_context=start.initial_context,
+            annotations={},
+        )
+        await SessionStore(self.database).create(row)
+        return Session(self, start)
+
+    async def open(
+        self,
+        definition: AgentDefinition = CLERK,
+        *,
+        model: str = "demo",
+        timing: Timing = QUICK,
+        initial_context: dict[str, JsonValue] | None = None,
+        webhook: WebhookTarget | None = None,
+    ) -> "Session":
+        """A session that has greeted."""
+        session = await self.prepare(
+            definition, model=model, timing=timing, initial_context=initial_context, webhook=webhook
+        )
+        await session.greet()
+        return session
+
+    async def ledger(self, session: "Session") -> list[LedgerRow]:
+        """What the session was billed, in the order of billing."""
+        page = await LedgerStore(self.database).rows(ORGANIZATION, session_id=session.id, limit=200)
+        return list(reversed(page.items))
+
+
+class Session:
+    """One session, and everything a client can do with it."""
+
+    def __init__(self, stage: Stage, start: StartSession) -> None:
+        self.stage = stage
+        self.start = start
+        self.id = start.session_id
+        self.workflow_id = session_workflow_id(start.session_id)
+        self.handle: WorkflowHandle[SessionWorkflow, SessionResult] = stage.client.get_workflow_handle_for(
+            SessionWorkflow.run, self.workflow_id
+        )
+
+    async def greet(self) -> SessionHead:
+        """Start the workflow and wait for the greeting."""
+        operation = WithStartWorkflowOperation(
+            SessionWorkflow.run,
+            self.start,
+            id=self.workflow_id,
+            task_queue=self.stage.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=self._search_attributes(),
+        )
+        return await self.stage.client.execute_update_with_start_workflow(
+            SessionWorkflow.await_greeting, start_workflow_operation=operation
+        )
+
+    async def begin(self, *, signal: str | None = None, argument: object = None) -> None:
+        """Start the workflow without waiting for it, with a signal if one is named."""
+        await self.stage.client.start_workflow(
+            SessionWorkflow.run,
+            self.start,
+            id=self.workflow_id,
+            task_queue=self.stage.task_queue,
+            search_attributes=self._search_attributes(),
+            start_signal=signal,
+            start_signal_args=[argument] if signal else [],
+        )
+
+    async def say(
+        self,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+        wait: bool = True,
+    ) -> SendMessageResult:
+        """Send a message under an id of its own, as the API does, and wait for the reply."""
+        command = SendMessage(
+            text=text,
+            message_id=message_id or f"msg_{uuid4().hex[:12]}",
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            wait=wait,
+        )
+        return await self.handle.execute_update(SessionWorkflow.send_message, command, id=message_update_id(command))
+
+    async def reply(self, text: str) -> str:
+        """Send a message and return what the agent says to it."""
+        return spoken((await self.say(text)).turn)
+
+    async def rewind(
+        self, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None
+    ) -> SessionHead:
+        """Point the cursor at a turn."""
+        command = Rewind(turn_id=turn_id, before=before, expected_revision=expected_revision)
+        return await self.handle.execute_update(SessionWorkflow.rewind, command)
+
+    async def end(self, reason: str = "user_hangup", *, expected_revision: int | None = None) -> SessionHead:
+        """End the session."""
+        command = EndSession(reason=reason, expected_revision=expected_revision)
+        return await self.handle.execute_update(SessionWorkflow.end, command)
+
+    async def status(self) -> SessionHead:
+        """The head of the session."""
+        return await self.handle.query(SessionWorkflow.status)
+
+    async def timeline(self) -> TimelineView:
+        """The session as people see it."""
+        return await self.handle.query(SessionWorkflow.timeline)
+
+    async def texts(self) -> list[tuple[str | None, str | None]]:
+        """What is seen: for each turn what the user and what the agent said."""
+        return [
+            (
+                turn.user_message.text if turn.user_message else None,
+                turn.assistant_message.text if turn.assistant_message else None,
+            )
+            for turn in (await self.timeline()).turns
+        ]
+
+    async def events(self) -> list[HistoryEvent]:
+        """The history of the newest run."""
+        return list((await self.handle.fetch_history()).events)
+
+    async def scheduled(self, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
+        """The activities of a type that the newest run has scheduled, oldest first."""
+        found = [event.activity_task_scheduled_event_attributes for event in await self.events()]
+        return [scheduled for scheduled in found if scheduled.activity_type.name == activity]
+
+    async def settlements(self) -> list[SettleTurnsInput]:
+        """What the newest run gave to be settled, oldest first."""
+        converter = self.stage.client.data_converter
+        inputs = [
+            await converter.decode(list(scheduled.input.payloads), [SettleTurnsInput])
+            for scheduled in await self.scheduled("settle_turns")
+        ]
+        return [each for (each,) in inputs]
+
+    async def happened(self) -> Counter[str]:
+        """How often each type of event stands in the history of the newest run."""
+        return Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events())
+
+    async def billed(self, turns: int) -> list[LedgerRow]:
+        """The ledger of the session, as soon as it has this many rows. Fails when it has more."""
+
+        async def rows() -> list[LedgerRow]:
+            found = await self.stage.ledger(self)
+            return found if len(found) >= turns else []
+
+        entries = await eventually(rows)
+        assert len(entries) == turns
+        return entries
+
+    async def at_rest(self) -> None:
+        """Wait until nothing is left to answer or to settle."""
+
+        async def rests() -> bool:
+            described = await self.handle.describe()
+            open_turns = [turn for turn in (await self.timeline()).turns if turn.status == "pending"]
+            scheduled = described.raw_description.pending_activities
+            heard = await self._recorded_version() == (await self.status()).version
+            return not open_turns and not scheduled and heard
+
+        await eventually(rests)
+
+    async def stored_turns(self, leaf_turn_id: str | None = None) -> list[Turn]:
+        """The branch down to a leaf (by default the visible one) as the store has it, oldest first."""
+        leaf = leaf_turn_id or (await self.status()).head_turn_id
+        assert leaf is not None
+        return await SessionStore(self.stage.database).turns(self.id, leaf_turn_id=leaf, limit=200)
+
+    async def stored_branches(self) -> list[DiscardedBranch]:
+        """The discarded branches that the store has."""
+        return await SessionStore(self.stage.database).branches(self.id)
+
+    async def _recorded_version(self) -> int | None:
+        stored = await SessionStore(self.stage.database).find(ORGANIZATION, self.id)
+        return stored.head.version if stored and stored.head else None
+
+    def _search_attributes(self) -> TypedSearchAttributes:
+        return TypedSearchAttributes(
+            [
+                SearchAttributePair(ORG, self.start.organization_id),
+                SearchAttributePair(AGENT, self.start.agent.id),
+                SearchAttributePair(STATUS, "idle"),
+            ]
+        )
+
+
+@asynccontextmanager
+async def store_in(folder: Path) -> AsyncIterator[Database]:
+    """A new store with the organization of the tests in it."""
+    database = Database.open(f"sqlite:///{folder / 'playhead.db'}")
+    await upgrade(database)
+    await KeyStore(database).ensure_organization(ORGANIZATION, "The tests")
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
+def worker_on(
+    stage: Stage,
+    activities: list[Callable[..., Any]] | None = None,
+    *,
+    workflow: type[SessionWorkflow] = SessionWorkflow,
+) -> Worker:
+    """A worker of the test's own, with the parts it wants to be different."""
+    return Worker(
+        stage.client,
+        task_queue=stage.task_queue,
+        workflows=[workflow, DeliverWebhookWorkflow],
+        activities=activities_on(stage.database) if activities is None else activities,
+        max_heartbeat_throttle_interval=LONGEST_PAUSE,
+    )
+
+
+async def replay_all(client: Client, database: Database, task_queues: str) -> None:
+    """Replay every session on the task queues that begin so: its code must have been deterministic."""
+    sessions = client.list_workflows(f"WorkflowType = 'Session' AND TaskQueue STARTS_WITH '{task_queues}'")
+    plugins = [PlayheadPlugin(sandboxed()), LargePayloads(database)]
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=plugins)
+    results = await replayer.replay_workflows(sessions.map_histories(), raise_on_replay_failure=False)
+    assert not results.replay_failures, f"these sessions were not deterministic: {results.replay_failures}"
+
+
+def spoken(turn: Turn) -> str:
+    """What the agent says in a turn."""
+    assert turn.assistant_message is not None, f"the turn {turn.id} is {turn.status}: {turn.error}"
+    return turn.assistant_message.text
+
+
+def types_of(turn: Turn) -> list[str]:
+    """What happened in a turn, by type of event."""
+    return [event.type for event in turn.events]
+
+
+async def refusal_of(command: Awaitable[object]) -> Refusal:
+    """The refusal with which a command is met. Fails when it is accepted."""
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await command
+    cause = caught.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.non_retryable
+    details: Sequence[Any] = cause.details
+    refusal = Refusal.model_validate(details[0])
+    assert cause.type == refusal.code
+    return refusal

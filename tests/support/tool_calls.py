@@ -1,0 +1,72 @@
+"""Tools and calls for tests: small ones, with what a test wants to be different."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.interface import ToolCall, ToolFailed
+from contracts.tools import CallToolResult
+from domain.agents.tools import HttpTool, McpTool
+
+KEY = "0123456789abcdef"
+LOOPBACK = ("127.0.0.0/8", "::1")
+TABLE = {"type": "object", "properties": {"guests": {"type": "integer"}, "day": {"type": "string"}}}
+
+
+def http_tool(url: str, **fields: Any) -> HttpTool:
+    return HttpTool.model_validate({"kind": "http", "description": "d", "url": url, "parameters": TABLE, **fields})
+
+
+def mcp_tool(url: str, **fields: Any) -> McpTool:
+    return McpTool.model_validate({"kind": "mcp", "url": url, **fields})
+
+
+def call_of(
+    tool: HttpTool | McpTool,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    called: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    organization_id: str = "org",
+) -> ToolCall:
+    name = "find_table" if isinstance(tool, HttpTool) else "crm"
+    return ToolCall(
+        organization_id=organization_id,
+        name=name,
+        called=called or name,
+        tool=tool,
+        arguments=arguments or {},
+        context=context or {},
+        idempotency_key=KEY,
+    )
+
+
+async def outcome_of(toolbox: Toolbox, call: ToolCall) -> CallToolResult | ToolFailed:
+    """What a call brought, a failure included."""
+    try:
+        return await toolbox.run(call)
+    except ToolFailed as failure:
+        return failure
+
+
+async def failure_of(toolbox: Toolbox, call: ToolCall) -> ToolFailed:
+    """The failure of a call that is meant to fail."""
+    outcome = await outcome_of(toolbox, call)
+    assert isinstance(outcome, ToolFailed), f"the call succeeded: {outcome}"
+    return outcome
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port of this machine that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def closed_port() -> int:
+    """A port of this machine at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

@@ -1,0 +1,42 @@
+"""A workflow that takes one step and cancels it when told to, the way a session does."""
+
+import asyncio
+from datetime import timedelta
+from typing import Literal
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.model import ModelActivities
+    from contracts.sessions import GenerateStepInput, GenerateStepResult, Timing
+    from domain.turns.engine import Extracted
+    from workflows.activity_options import generating
+
+PATIENT = Timing(heartbeat=120.0, retry_initial=0.05, retry_maximum=0.2)
+"""A worker may be silent for so long that a cancellation which waited for it would come too late for any test."""
+
+
+@workflow.defn
+class OneStep:
+    """Buys a reply, or reads variables, and returns what the activity returned after all."""
+
+    def __init__(self) -> None:
+        self._is_cancelled = False
+
+    @workflow.run
+    async def run(self, kind: Literal["reply", "variables"], input: GenerateStepInput) -> str:
+        """What the step brought, as JSON."""
+        step: asyncio.Task[GenerateStepResult] | asyncio.Task[Extracted]
+        if kind == "reply":
+            step = workflow.start_activity_method(ModelActivities.generate_step, input, **generating(PATIENT))
+        else:
+            step = workflow.start_activity_method(ModelActivities.extract_variables, input, **generating(PATIENT))
+        await workflow.wait_condition(lambda: self._is_cancelled or step.done(), timeout=timedelta(minutes=5))
+        if self._is_cancelled:
+            step.cancel()
+        return (await step).model_dump_json()
+
+    @workflow.signal
+    def cancel(self) -> None:
+        """The answer is no longer wanted."""
+        self._is_cancelled = True

@@ -1,0 +1,301 @@
+"""A model call that is cancelled: the provider's connection closes, and what was said and spent until then is kept."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from pydantic import JsonValue
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.worker import Worker
+
+from activities.heartbeats import LONGEST_PAUSE
+from activities.llm.providers import ModelProviders
+from activities.model import ModelActivities, ToolLister
+from activities.tool_clients.dispatcher import Toolbox
+from contracts.sessions import GenerateStepInput, GenerateStepResult
+from domain.agents.definition import parse_definition
+from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from domain.turns.engine import Extracted, ModelReply
+from domain.turns.turn import UserSaid
+from domain.usage import TokenPrice
+from store.agents import AgentStore
+from store.database.connection import Database
+from store.sessions.steps import StepStore
+from tests.support.outages import BreakableDatabase
+from tests.support.provider import Calls, Gate, NeverAnswers, Says, ScriptedModel
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
+from tests.workflows.session.one_step import OneStep
+
+Scripted = Callable[..., ScriptedModel]
+
+SPEECH = "We open at nine, and we close at six in the evening."
+HEARD = SPEECH[: len(SPEECH) // 2]
+"""A held reply has got so far."""
+PRICED = "cut-off"
+"""The one model of these tests with a price: a dollar a token, in or out."""
+AGENT = parse_definition(
+    {
+        "name": "cut-off",
+        "prompt": "You speak for the town library.",
+        "start": "desk",
+        "nodes": {
+            "desk": {"prompt": "Answer.", "extract": [{"name": "title", "type": "string", "hint": "the book"}]},
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Steps of one conversation, taken one by one without a session around them."""
+
+    stage: Stage
+    model: ScriptedModel
+    session_id: str
+    input: GenerateStepInput
+
+    async def begin(
+        self,
+        text: str = "When are you open?",
+        *,
+        kind: Literal["reply", "variables"] = "reply",
+        after: str | None = None,
+    ) -> "WorkflowHandle[OneStep, str]":
+        """Start a turn of one step; `after` is the turn before it."""
+        input = self.input.model_copy(
+            update={
+                "turn_id": f"turn_{uuid4().hex[:12]}",
+                "anchor_turn_id": after,
+                "messages": (UserSaid(text=text),) if kind == "reply" else (),
+            }
+        )
+        return await self.stage.client.start_workflow(
+            OneStep.run, args=[kind, input], id=input.turn_id, task_queue=self.stage.task_queue
+        )
+
+    async def saved(self, handle: "WorkflowHandle[OneStep, str]") -> list[ModelReply]:
+        """The replies that the store holds for a turn."""
+        steps = await StepStore(self.stage.database).turn_steps(self.session_id, handle.id)
+        return [step.reply for step in steps]
+
+
+@pytest_asyncio.fixture
+async def bench(empty_stage: Stage, scripted: Scripted) -> Bench:
+    """A conversation with an agent, and nobody yet who works on it."""
+    model = scripted(name=f"{PRICED}-{uuid4().hex[:8]}")
+    start = (await empty_stage.prepare(AGENT, model=model.string)).start
+    input = GenerateStepInput(
+        session_id=start.session_id,
+        organization_id=start.organization_id,
+        turn_id="",
+        step=0,
+        anchor_turn_id=None,
+        agent=start.agent,
+        model=start.model,
+        node_id="desk",
+    )
+    return Bench(empty_stage, model, start.session_id, input)
+
+
+@asynccontextmanager
+async def working(
+    bench: Bench, *, database: Database | None = None, toolbox: ToolLister | None = None
+) -> AsyncIterator[None]:
+    """A worker that takes steps while the block runs, and gives up at once at its end."""
+    store = database or bench.stage.database
+    price = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000))
+    activities = ModelActivities(
+        steps=StepStore(store),
+        agents=AgentStore(bench.stage.database),
+        toolbox=toolbox or Toolbox(credentials={}, allowed=[]),
+        caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
+        context_characters=100_000,
+    )
+    async with Worker(
+        bench.stage.client,
+        task_queue=bench.stage.task_queue,
+        workflows=[OneStep],
+        activities=[activities.generate_step, activities.extract_variables],
+        max_heartbeat_throttle_interval=LONGEST_PAUSE,
+        graceful_shutdown_timeout=timedelta(),
+    ):
+        yield
+
+
+async def reply_of(handle: "WorkflowHandle[OneStep, str]") -> ModelReply:
+    """The reply that the workflow got."""
+    return GenerateStepResult.model_validate_json(await handle.result()).reply
+
+
+async def test_a_cancelled_call_closes_the_connection_and_returns_what_was_said(bench: Bench) -> None:
+    bench.model.script(Says(SPEECH, gate=(gate := Gate())))
+    async with working(bench):
+        handle = await bench.begin()
+        await gate.reached()
+        await handle.signal(OneStep.cancel)
+        await bench.model.journal[0].hung_up()
+        reply = await reply_of(handle)
+    assert (reply.text, reply.interrupted, reply.tool_calls) == (HEARD.strip(), True, ())
+    assert await bench.saved(handle) == [reply]
+    assert len(bench.model.journal) == 1
+
+
+async def test_what_was_said_is_read_by_the_next_turn(bench: Bench) -> None:
+    bench.model.script(Says(SPEECH, gate=(gate := Gate())), Says("At six."))
+    async with working(bench):
+        handle = await bench.begin()
+        await gate.reached()
+        await handle.signal(OneStep.cancel)
+        await reply_of(handle)
+        await reply_of(await bench.begin("Wait: when do you close?", after=handle.id))
+    assert bench.model.journal[1].conversation == [
+        ("user", "When are you open?"),
+        ("assistant", HEARD),
+        ("user", "Wait: when do you close?"),
+    ]
+
+
+async def test_what_a_cut_reply_used_is_estimated_from_what_was_sent_and_heard_and_priced(bench: Bench) -> None:
+    bench.model.script(Says(SPEECH, gate=(gate := Gate())))
+    async with working(bench):
+        handle = await bench.begin("x" * 4_000)
+        await gate.reached()
+        await handle.signal(OneStep.cancel)
+        reply = await reply_of(handle)
+    [used] = reply.usage.llm.values()
+    assert reply.estimated
+    assert 1_000 < used.prompt_tokens < 1_100, "a thousand for the message, and a few for the instructions"
+    assert used.completion_tokens == -(-len(HEARD) // 4)
+    assert (used.total_tokens, used.requests) == (used.prompt_tokens + used.completion_tokens, 1)
+    assert reply.cost.total == used.total_tokens
+
+
+async def test_half_a_tool_call_is_not_made(bench: Bench) -> None:
+    bench.model.script(Calls("to_loans", text=SPEECH, gate=(gate := Gate())))
+    async with working(bench):
+        handle = await bench.begin()
+        await gate.reached()
+        await handle.signal(OneStep.cancel)
+        reply = await reply_of(handle)
+    assert (reply.text, reply.tool_calls) == (HEARD.strip(), ())
+
+
+async def test_a_provider_that_was_asked_and_said_nothing_is_paid_for_the_question(bench: Bench) -> None:
+    bench.model.script(NeverAnswers(), Says("At six."))
+    async with working(bench):
+        handle = await bench.begin()
+        await eventually(has_asked(bench.model))
+        await handle.signal(OneStep.cancel)
+        reply = await reply_of(handle)
+        await reply_of(await bench.begin("And when do you close?", after=handle.id))
+    [used] = reply.usage.llm.values()
+    assert (reply.text, reply.interrupted, reply.estimated) == ("", True, True)
+    assert used.prompt_tokens > 0
+    assert used.completion_tokens == 0
+    assert [role for role, _ in bench.model.journal[1].conversation] == ["user", "user"], "no empty reply between them"
+
+
+async def test_a_call_that_is_cancelled_before_the_provider_was_asked_is_cancelled_and_costs_nothing(
+    bench: Bench,
+) -> None:
+    toolbox = HeldToolbox()
+    async with working(bench, toolbox=toolbox):
+        handle = await bench.begin()
+        await toolbox.gate.reached()
+        await handle.signal(OneStep.cancel)
+        with pytest.raises(WorkflowFailureError) as failure:
+            await handle.result()
+    assert isinstance(failure.value.cause, ActivityError)
+    assert isinstance(failure.value.cause.cause, CancelledError)
+    assert await bench.saved(handle) == []
+    assert bench.model.journal == []
+
+
+async def test_a_worker_that_stops_saves_no_half_reply_and_another_asks_again(bench: Bench) -> None:
+    bench.model.script(Says(SPEECH, gate=(gate := Gate())), Says("At nine."))
+    async with working(bench):
+        handle = await bench.begin()
+        await gate.reached()
+    await bench.model.journal[0].hung_up()
+    assert await bench.saved(handle) == []
+    async with working(bench):
+        reply = await reply_of(handle)
+    assert (reply.text, reply.interrupted, reply.estimated) == ("At nine.", False, False)
+    assert await bench.saved(handle) == [reply]
+
+
+async def test_a_reply_that_is_complete_is_saved_although_it_is_cancelled_while_the_store_is_down(
+    bench: Bench, breakable: BreakableDatabase
+) -> None:
+    bench.model.script(Says("At nine.", gate=(gate := Gate())))
+    async with working(bench, database=breakable):
+        handle = await bench.begin()
+        await gate.reached()
+        breakable.down = True
+        gate.open()
+        await eventually(breakable.has_refused)
+        await handle.signal(OneStep.cancel)
+        await eventually(is_cancelled(handle))
+        breakable.down = False
+        reply = await reply_of(handle)
+    assert (reply.text, reply.interrupted) == ("At nine.", False)
+    assert await bench.saved(handle) == [reply]
+
+
+async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> None:
+    bench.model.script(NeverAnswers())
+    async with working(bench):
+        handle = await bench.begin(kind="variables")
+        await eventually(has_asked(bench.model))
+        await handle.signal(OneStep.cancel)
+        await bench.model.journal[0].hung_up()
+        extracted = Extracted.model_validate_json(await handle.result())
+    assert (extracted.values, extracted.error) == ({}, "The model call was cancelled.")
+    assert extracted.usage.total_tokens > 0
+    [saved] = await bench.saved(handle)
+    assert (saved.interrupted, saved.usage) == (True, extracted.usage)
+
+
+class HeldToolbox:
+    """Has no tools, and takes its time to say so."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    async def offered(
+        self,
+        organization_id: str,
+        tools: Mapping[str, HttpTool | McpTool],
+        names: Iterable[str],
+        context: Mapping[str, JsonValue],
+    ) -> tuple[OfferedTool, ...]:
+        """Nothing, once the gate is open."""
+        await self.gate.passed()
+        return ()
+
+
+def has_asked(model: ScriptedModel) -> Callable[[], Awaitable[bool]]:
+    """Whether the provider has been asked."""
+
+    async def asked() -> bool:
+        return bool(model.journal)
+
+    return asked
+
+
+def is_cancelled(handle: WorkflowHandle[Any, Any]) -> Callable[[], Awaitable[bool]]:
+    """Whether the cancellation of the step has reached the server."""
+
+    async def cancelled() -> bool:
+        history = await handle.fetch_history()
+        return any(event.HasField("activity_task_cancel_requested_event_attributes") for event in history.events)
+
+    return cancelled

@@ -1,0 +1,215 @@
+"""Long sessions go on in a new run of the workflow: their clients do not notice, and nothing is lost on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+
+from contracts.sessions import SendMessageResult
+from domain.sessions.caller_config import SimulatorConfig
+from playhead.temporal.client import PlayheadPlugin
+from playhead.temporal.dev_server import server_program
+from store.database.connection import Database
+from tests.conftest import PROMPT_TIMERS
+from tests.support.agents import GREETING, limited
+from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.sandbox import sandboxed
+from tests.support.stage import Session, Stage, refusal_of, replay_all, spoken, worker_on
+from tests.support.waiting import eventually
+from workflows.search_attributes import AGENT, ALL, NODE, ORG, STATUS
+
+Scripted = Callable[..., ScriptedModel]
+
+EVENTS_PER_RUN = 60
+"""After so many events the server of these tests suggests to continue as new; a turn takes about a dozen."""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def impatient_server(database: Database) -> AsyncIterator[WorkflowEnvironment]:
+    """A server that finds a history long very soon."""
+    server = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server_program()),
+        search_attributes=list(ALL),
+        dev_server_log_level="error",
+        dev_server_extra_args=[
+            *PROMPT_TIMERS,
+            *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
+        ],
+        plugins=[PlayheadPlugin(sandboxed())],
+    )
+    try:
+        yield server
+        await replay_all(server.client, database, "stage")
+    finally:
+        await server.shutdown()
+
+
+@pytest_asyncio.fixture
+async def stage(impatient_server: WorkflowEnvironment, database: Database) -> AsyncIterator[Stage]:
+    """A stage on that server."""
+    stage = Stage.on(impatient_server.client, database, f"stage-{uuid4().hex[:8]}")
+    async with worker_on(stage):
+        yield stage
+
+
+async def test_a_long_conversation_keeps_its_turns_and_its_bill_over_several_runs(
+    stage: Stage, scripted: Scripted
+) -> None:
+    model = scripted()
+    session = await stage.open(model=model.string)
+    said = [await session.say(f"Message {number}", expected_revision=2 + 2 * number) for number in range(20)]
+    assert len({result.head.run_id for result in said}) >= 3
+    assert [result.head.revision for result in said] == [4 + 2 * number for number in range(20)]
+    expected = [(f"Message {number}", f"You said: Message {number}") for number in range(20)]
+    assert await session.texts() == [(None, GREETING), *expected]
+    assert len(model.journal) == 20
+    assert model.journal[-1].conversation[-2] == ("assistant", "You said: Message 18")
+    entries = await session.billed(21)
+    assert sum(entry.usage.requests for entry in entries) == 20
+    assert (await session.status()).usage.requests == 20
+
+
+async def test_a_message_repeated_in_a_later_run_is_not_said_again(stage: Stage, scripted: Scripted) -> None:
+    model = scripted()
+    session = await stage.open(model=model.string)
+    first = await session.say("Hello", message_id="msg_1")
+    later = await talk_into_another_run(session)
+    again = await session.say("Hello", message_id="msg_1")
+    assert again.turn == first.turn
+    assert again.head.revision == later.head.revision
+    assert (await refusal_of(session.say("Goodbye", message_id="msg_1"))).code == "idempotency_mismatch"
+
+
+async def test_a_rewind_reaches_back_into_an_earlier_run(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(model=scripted().string)
+    first = await session.say("Hello")
+    given_up = await talk_into_another_run(session)
+    head = await session.rewind(first.turn.id)
+    assert head.head_turn_id == first.turn.id
+    branched = await session.say("Another way")
+    assert branched.turn.parent_id == first.turn.id
+    [branch] = (await session.timeline()).discarded_branches
+    assert branch.leaf_turn_id == given_up.turn.id
+
+
+async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(stage: Stage, scripted: Scripted) -> None:
+    model = scripted()
+    session = await stage.open(model=model.string)
+
+    async def chat(who: str) -> list[SendMessageResult]:
+        return [await session.say(f"{who} {number}", on_busy="enqueue") for number in range(8)]
+
+    told = await asyncio.gather(*(chat(who) for who in ("Ada", "Bob", "Cy")))
+    assert all(spoken(each.turn) for results in told for each in results)
+    for number in range(5):
+        await session.handle.signal("user_message", f"signal {number}")
+    await eventually(lambda: all_answered(session, 1 + 24 + 5))
+    assert len(model.journal) == 29
+    assert len(await session.billed(30)) == 30
+    heard = [text for text, _ in await session.texts() if text and text.startswith("Ada")]
+    assert heard == [f"Ada {number}" for number in range(8)]
+
+
+async def test_a_run_does_not_change_while_a_reply_is_pending(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    session = await stage.open(model=scripted(Says("At last.", gate=gate)).string)
+    saying = asyncio.create_task(session.say("Hello"))
+    await gate.reached()
+    before = (await session.status()).run_id
+    for _ in range(EVENTS_PER_RUN):
+        await session.handle.signal("rewind_to", "turn_of_somebody_else")
+    assert (await session.status()).run_id == before
+    gate.open()
+    assert spoken((await saying).turn) == "At last."
+    await eventually(lambda: another_run(session, before))
+    assert len(await session.texts()) == 2
+
+
+async def test_the_inactivity_deadline_is_kept(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(limited(inactivity_seconds=5), model=scripted().string)
+    await talk_into_another_run(session)
+    [remaining, *_] = [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
+        for event in await session.events()
+        if event.HasField("timer_started_event_attributes") and event.user_metadata.summary.data == b'"inactivity"'
+    ]
+    assert 0 < remaining < 5.0, "what has passed of the deadline counts in the new run"
+
+
+async def test_what_temporal_shows_of_a_session_is_carried_over(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(model=scripted().string)
+    await talk_into_another_run(session)
+    await session.at_rest()
+    described = await session.handle.describe()
+    found = described.typed_search_attributes
+    assert described.status is WorkflowExecutionStatus.RUNNING
+    assert (found[ORG], found[AGENT]) == (session.start.organization_id, session.start.agent.id)
+    assert (found[STATUS], found[NODE]) == ("idle", "desk")
+
+
+@pytest.mark.parametrize("limit", ["MOST_UPDATES_PER_RUN", "MOST_SIGNALS_PER_RUN"])
+async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
+    client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"workflows.session.workflow.{limit}", 5)
+    # Outside the sandbox, which would load the module anew and not see the lower limit.
+    plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
+    stage = Stage.on(plain, database, f"lowered-{uuid4().hex[:8]}")
+    async with worker_on(stage):
+        session = await stage.open(model=scripted().string)
+        first = (await session.status()).run_id
+        for number in range(5):
+            if limit == "MOST_UPDATES_PER_RUN":
+                await session.say(f"Message {number}")
+            else:
+                await session.handle.signal("user_message", f"Message {number}")
+        await eventually(lambda: another_run(session, first))
+        await eventually(lambda: all_answered(session, 6))
+        await session.end()
+        await session.handle.result()
+    assert len(await stage.ledger(session)) == 6
+
+
+async def talk_into_another_run(session: Session) -> SendMessageResult:
+    """Go on talking until the session has changed its run; the last answer of the old run."""
+    first = (await session.status()).run_id
+    for number in range(50):
+        result = await session.say(f"And {number}")
+        if await another_run(session, first):
+            return result
+    raise AssertionError("the session never continued as new")
+
+
+async def all_answered(session: Session, turns: int) -> bool:
+    """Whether the session has so many turns, each with its answer."""
+    texts = await session.texts()
+    return len(texts) == turns and all(reply for _, reply in texts)
+
+
+async def another_run(session: Session, run_id: str) -> bool:
+    """Whether the session has left the run."""
+    return (await session.status()).run_id != run_id
+
+
+async def test_a_simulated_caller_goes_on_over_several_runs(stage: Stage, scripted: Scripted) -> None:
+    lines = [Says(f"Line {number} of the caller.") for number in range(20)]
+    caller, agent = scripted(*lines, Calls("hang_up", '{"reason": "done"}')), scripted()
+    session = await stage.prepare(model=agent.string)
+    config = SimulatorConfig(goal="Talk for long.", model=caller.string)
+    session.start = session.start.model_copy(update={"simulator": config})
+    await session.begin()
+    first_run = (await session.status()).run_id
+    await session.handle.result()
+    head = await session.status()
+    assert head.run_id != first_run
+    assert head.completion_reason == "caller_hung_up"
+    assert [said for said, _ in await session.texts()] == [None, *(line.text for line in lines)]
+    assert caller.journal[-1].conversation[-2:] == [
+        ("assistant", "Line 19 of the caller."),
+        ("user", "You said: Line 19 of the caller."),
+    ]
+    assert len(caller.journal) == 21, "no line was bought twice"

@@ -1,0 +1,107 @@
+"""One turn with a tool, a move and variables, whose worker is killed at every boundary of its steps, each in turn."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from pytest_httpserver import HTTPServer
+from temporalio.client import Client
+
+from domain.agents.definition import AgentDefinition
+from domain.turns.turn import Turn
+from domain.usage import cost_of_seconds
+from store.database.connection import Database
+from tests.support.booking_agent import journal_of, library_agent
+from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.stage import QUICK, Session, Stage, spoken, types_of, worker_on
+from tests.workflows.session.doomed_worker import Death, doomed_worker
+
+Scripted = Callable[..., ScriptedModel]
+
+SOON_MISSED = QUICK.model_copy(update={"heartbeat": 4.0})
+"""A dead worker is noticed after four seconds; a living one is not silent for so long, on a busy machine either."""
+STEPS = (
+    ("generate_step", 1),  # calls the tool
+    ("call_tool", 1),
+    ("generate_step", 2),  # moves on
+    ("extract_variables", 1),
+    ("generate_step", 3),  # answers
+    ("settle_turns", 2),  # the first one is the greeting's
+)
+"""The activities of the turn, in order, each with how often one of its type has run in the session."""
+REPLIES = (
+    Calls("find_book", '{"title": "Emma"}'),
+    Calls("to_loans"),
+    Calls("record_variables", '{"title": "Emma", "copies": 2}'),
+    Says("Which copy?"),
+)
+BOUGHT = len(REPLIES)
+PRICE = Decimal("0.002")
+"""For a second of the model, in US dollars: no death makes anybody pay for more of them."""
+TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
+
+
+@pytest.fixture
+def stages(client: Client, database: Database) -> Callable[[], Stage]:
+    """Makes stages on which nobody works yet."""
+    return lambda: Stage.on(client, database, f"stage-{uuid4().hex[:8]}")
+
+
+@pytest.mark.parametrize(("activity", "time"), STEPS)
+async def test_a_turn_comes_to_its_end_wherever_its_worker_dies(
+    stages: Callable[[], Stage], scripted: Scripted, httpserver: HTTPServer, activity: str, time: int
+) -> None:
+    """Two sessions at once, to save time: one worker dies before the step, the other one after it."""
+    deaths = [Death(moment, activity, time) for moment in ("before", "after")]
+    await asyncio.gather(*(live_through(death, stages(), scripted(*REPLIES), httpserver) for death in deaths))
+
+
+async def live_through(death: Death, stage: Stage, model: ScriptedModel, service: HTTPServer) -> None:
+    """Hold the turn, with one worker until it dies and with another one from then on."""
+    path = f"/{death.moment}/books"
+    service.expect_request(path).respond_with_json({"shelf": "B7"})
+    agent = asking_at_the_desk(service.url_for(f"/{death.moment}"))
+    session = await stage.prepare(agent, model=model.string, timing=SOON_MISSED, price_per_second=PRICE)
+    async with doomed_worker(stage.client, stage.task_queue, stage.database, dies=death) as process:
+        await session.greet()
+        await session.at_rest()
+        saying = asyncio.create_task(session.say("Do you have Emma?"))
+        assert await process.wait() == -signal.SIGKILL
+    async with worker_on(stage):
+        result = await saying
+        await assert_the_turn_is_whole(session, result.turn)
+        await session.at_rest()
+        assert await session.stored_turns() == list((await session.timeline()).turns)
+        _, entry = await session.billed(2)
+    assert (entry.turn_id, entry.usage.requests, entry.usage.total_tokens) == (result.turn.id, BOUGHT, TOKENS)
+    assert (entry.usage, entry.cost) == (result.turn.usage, result.turn.cost)
+    assert entry.cost.breakdown["duration"] == cost_of_seconds(entry.usage.model_seconds, PRICE).total > 0
+
+    assert len(model.journal) == BOUGHT, f"{death}: what was bought and saved is not bought again"
+    keys = [call.key for call in journal_of(service) if call.path == path]
+    assert len(set(keys)) == 1, f"{death}: a repeated call must be known as one"
+    nobody_heard_of_it = death == Death("after", "call_tool")
+    assert len(keys) == (2 if nobody_heard_of_it else 1), f"{death}: the tool was called {len(keys)} times"
+
+
+def asking_at_the_desk(service: str) -> AgentDefinition:
+    """The library, where the variables of the loans are known already when the desk is left."""
+    agent = library_agent(service)
+    desk = agent.nodes["desk"].model_copy(update={"extract": agent.nodes["loans"].extract})
+    return agent.model_copy(update={"nodes": {**agent.nodes, "desk": desk}})
+
+
+async def assert_the_turn_is_whole(session: Session, turn: Turn) -> None:
+    """Words, node, context and events are those of a turn in which nothing went wrong."""
+    assert spoken(turn) == "It stands on shelf B7.\nWhich copy?"
+    assert types_of(turn) == [
+        *("tool_call_started", "tool_call_result"),
+        *("tool_call_started", "variables_extracted", "node_transition", "tool_call_result"),
+    ]
+    head = await session.status()
+    assert (head.status, head.current_node_id, head.head_turn_id) == ("idle", "loans", turn.id)
+    assert head.gathered_context == {"shelf": "B7", "title": "Emma", "copies": 2}
+    assert (turn.usage.requests, turn.usage.total_tokens) == (BOUGHT, TOKENS)

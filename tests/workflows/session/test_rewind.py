@@ -1,0 +1,135 @@
+"""Going back: what is seen afterwards, what the model is told, and that nothing is lost or unspent."""
+
+from collections.abc import Callable
+
+from tests.support.agents import GREETING
+from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.stage import Session, Stage, spoken
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+
+async def test_a_rewind_shows_the_session_as_it_was(stage: Stage, scripted: Scripted) -> None:
+    model = scripted(Says("At nine."), Calls("to_loans"), Says("Which title?"))
+    session = await stage.open(model=model.string)
+    first = await session.say("When do you open?")
+    moved = await session.say("I want a book.")
+    assert moved.head.current_node_id == "loans"
+    head = await session.rewind(first.turn.id, expected_revision=moved.head.revision)
+    assert (head.status, head.cursor_turn_id, head.current_node_id) == ("rewound", first.turn.id, "desk")
+    assert head.revision == moved.head.revision + 1
+    assert head.usage.llm == moved.head.usage.llm, "a rewind never changes what was spent"
+    assert await session.texts() == [(None, GREETING), ("When do you open?", "At nine.")]
+
+
+async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept(
+    stage: Stage, scripted: Scripted
+) -> None:
+    model = scripted(Says("At nine."), Says("At six."), Says("On Sundays."))
+    session = await stage.open(model=model.string)
+    first = await session.say("When do you open?")
+    given_up = await session.say("When do you close?")
+    await session.rewind(first.turn.id)
+    branched = await session.say("When are you closed?")
+    assert (branched.turn.parent_id, branched.head.status) == (first.turn.id, "idle")
+
+    view = await session.timeline()
+    [branch] = view.discarded_branches
+    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (first.turn.id, given_up.turn.id)
+    assert [spoken(turn) for turn in branch.turns] == ["At six."]
+    assert [spoken(turn) for turn in view.turns] == [GREETING, "At nine.", "On Sundays."]
+    assert model.journal[-1].conversation[1:] == [
+        ("assistant", GREETING),
+        ("user", "When do you open?"),
+        ("assistant", "At nine."),
+        ("user", "When are you closed?"),
+    ]
+    assert len(await session.billed(4)) == 4
+
+
+async def test_clearing_the_cursor_shows_the_end_again(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(model=scripted(Says("At nine.")).string)
+    greeting = (await session.timeline()).turns[0]
+    await session.say("When do you open?")
+    await session.rewind(greeting.id)
+    head = await session.rewind(None)
+    assert (head.status, head.cursor_turn_id) == ("idle", None)
+    assert len(await session.texts()) == 2
+    assert (await session.timeline()).discarded_branches == ()
+
+
+async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    model = scripted(Says("At nine.", gate=gate))
+    session = await stage.open(model=model.string)
+    greeting = (await session.timeline()).turns[0]
+    late = await session.say("When do you open?", wait=False)
+    await gate.reached()
+    rewound = await session.rewind(greeting.id)
+    gate.open()
+    _, entry = await session.billed(2)
+    assert (entry.turn_id, entry.usage.requests) == (late.turn.id, 1)
+
+    head = await session.status()
+    assert (head.status, head.revision, head.head_turn_id) == ("rewound", rewound.revision, greeting.id)
+    assert head.version > rewound.version, "who holds the older state must not extend it"
+    assert head.usage.requests == 1
+    assert await session.texts() == [(None, GREETING)]
+    stored = {turn.id: turn for turn in await session.stored_turns(late.turn.id)}
+    assert spoken(stored[late.turn.id]) == "At nine."
+
+
+async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(stage: Stage, scripted: Scripted) -> None:
+    gate = Gate()
+    model = scripted(Says("Too late.", gate=gate), Says("At six."))
+    session = await stage.open(model=model.string)
+    greeting = (await session.timeline()).turns[0]
+    late = await session.say("When do you open?", wait=False)
+    await gate.reached()
+    await session.rewind(greeting.id)
+    answered = await session.say("When do you close?")
+    assert spoken(answered.turn) == "At six."
+    gate.open()
+    await session.billed(3)
+
+    await eventually(lambda: _late_reply_is_there(session))
+    view = await session.timeline()
+    assert [spoken(turn) for turn in view.turns] == [GREETING, "At six."]
+    [branch] = view.discarded_branches
+    assert branch.leaf_turn_id == late.turn.id
+    assert view.head.revision == answered.head.revision
+    assert ("assistant", "Too late.") not in model.journal[-1].conversation
+
+
+async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(stage: Stage, scripted: Scripted) -> None:
+    model = scripted(Says("At nine."), Says("Hello again."))
+    session = await stage.open(model=model.string)
+    greeting = (await session.timeline()).turns[0]
+    await session.say("When do you open?")
+    head = await session.rewind(greeting.id, before=True)
+    assert (head.status, head.cursor_turn_id, head.head_turn_id) == ("rewound", None, None)
+    assert await session.texts() == []
+    answered = await session.say("Hello?")
+    assert (answered.turn.parent_id, answered.turn.index) == (None, 0)
+    assert model.journal[-1].conversation == [("user", "Hello?")]
+    [branch] = (await session.timeline()).discarded_branches
+    assert branch.rewound_from_turn_id is None
+    assert [spoken(turn) for turn in branch.turns] == [GREETING, "At nine."]
+
+
+async def test_a_discarded_branch_is_recorded_in_the_store(stage: Stage, scripted: Scripted) -> None:
+    session = await stage.open(model=scripted().string)
+    greeting = (await session.timeline()).turns[0]
+    given_up = await session.say("This way.")
+    await session.rewind(greeting.id)
+    await session.say("That way.")
+    await session.at_rest()
+    [branch] = await session.stored_branches()
+    assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (greeting.id, given_up.turn.id)
+    assert [turn.id for turn in await session.stored_turns(given_up.turn.id)] == [greeting.id, given_up.turn.id]
+
+
+async def _late_reply_is_there(session: Session) -> bool:
+    [branch] = (await session.timeline()).discarded_branches
+    return branch.turns[0].status == "completed"

@@ -1,0 +1,146 @@
+"""Sessions of an old build go on with the new one as soon as they may continue as new; nobody has to wait for it."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest_asyncio
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion as Version
+from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkerDeploymentVersionRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+    UpdateWorkflowExecutionOptionsRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from playhead.config.settings import Settings
+from playhead.services.worker import build_worker
+from store.database.connection import Database
+from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.stage import Session, Stage, spoken
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+
+class Deployment:
+    """The builds of one worker deployment, on a task queue of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.name = stage.task_queue
+
+    def worker(self, build_id: str) -> Worker:
+        """A worker of a build, put together as `playhead worker` does."""
+        settings = Settings(
+            database_url=self.stage.database.address,
+            task_queue=self.stage.task_queue,
+            deployment_name=self.name,
+            build_id=build_id,
+            grace_seconds=0.1,
+        )
+        return build_worker(settings, self.stage.client, self.stage.database)
+
+    async def make_current(self, build_id: str) -> None:
+        """Let new sessions begin on a build, once the server has heard of it."""
+        client = self.stage.client
+        version = Version(deployment_name=self.name, build_id=build_id)
+
+        async def is_known() -> bool:
+            try:
+                await client.workflow_service.describe_worker_deployment_version(
+                    DescribeWorkerDeploymentVersionRequest(namespace=client.namespace, deployment_version=version)
+                )
+            except RPCError:
+                return False
+            return True
+
+        await eventually(is_known)
+        await client.workflow_service.set_worker_deployment_current_version(
+            SetWorkerDeploymentCurrentVersionRequest(
+                namespace=client.namespace, deployment_name=self.name, build_id=build_id
+            )
+        )
+
+
+@pytest_asyncio.fixture
+async def deployment(client: Client, database: Database) -> Deployment:
+    return Deployment(Stage.on(client, database, f"stage-{uuid4().hex[:8]}"))
+
+
+async def build_of(session: Session) -> str:
+    """The build that the newest run of a session is worked on by."""
+    described = await session.handle.describe()
+    return described.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
+
+
+async def moved(session: Session, run_id: str) -> None:
+    """Wait until a session has left a run. It learns of another build with whatever it hears of next."""
+
+    async def has_moved() -> bool:
+        await session.handle.signal("rewind_to", "turn_of_nobody")
+        return (await session.status()).run_id != run_id
+
+    await eventually(has_moved)
+
+
+async def test_a_session_moves_to_the_current_build_once_its_turn_is_answered(
+    deployment: Deployment, scripted: Scripted
+) -> None:
+    gate = Gate()
+    model = scripted(Says("First."), Says("Second.", gate=gate))
+    async with deployment.worker("new"):
+        async with deployment.worker("old"):
+            await deployment.make_current("old")
+            session = await deployment.stage.open(model=model.string)
+            first = await session.say("One")
+            await session.at_rest()
+            saying = asyncio.create_task(session.say("Two"))
+            await gate.reached()
+            await deployment.make_current("new")
+            gate.open()
+            second = await saying
+            assert spoken(second.turn) == "Second."
+            assert second.head.run_id == first.head.run_id, "what was begun is brought to its end by the old build"
+            await moved(session, first.head.run_id)
+        third = await session.say("Three")
+        assert await build_of(session) == "new"
+        assert [text for text, _ in await session.texts()] == [None, "One", "Two", "Three"]
+        assert third.head.revision == 8
+    assert len(model.journal) == 3
+
+
+async def test_a_session_that_an_operator_pins_to_a_build_stays_there(
+    deployment: Deployment, scripted: Scripted
+) -> None:
+    async with deployment.worker("new"), deployment.worker("old"):
+        await deployment.make_current("old")
+        session = await deployment.stage.open(model=scripted().string)
+        await session.at_rest()
+        client = deployment.stage.client
+        pinned = VersioningOverride.PinnedOverride(
+            behavior=VersioningOverride.PINNED_OVERRIDE_BEHAVIOR_PINNED,
+            version=Version(deployment_name=deployment.name, build_id="old"),
+        )
+        await client.workflow_service.update_workflow_execution_options(
+            UpdateWorkflowExecutionOptionsRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=session.workflow_id),
+                workflow_execution_options=WorkflowExecutionOptions(
+                    versioning_override=VersioningOverride(pinned=pinned)
+                ),
+                update_mask=FieldMask(paths=["versioning_override"]),
+            )
+        )
+        await deployment.make_current("new")
+        for number in range(5):
+            await session.say(f"Message {number}")
+        await session.at_rest()
+        runs = [run.run_id async for run in client.list_workflows(f"WorkflowId = '{session.workflow_id}'")]
+        assert await build_of(session) == "old"
+        assert len(runs) == 1, "it does not try again and again to move"

@@ -1,0 +1,105 @@
+"""Payloads live as long as a history may name them, and are gone after that."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import update
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client
+
+from playhead.temporal.payload_pruning import beginning_of, prune
+from store.blobs import BlobMissing, BlobStore
+from store.database.tables import blobs as blobs_table
+from tests.support.provider import ScriptedModel
+from tests.support.stage import Session, Stage, store_in, worker_on
+
+Scripted = Callable[..., ScriptedModel]
+
+EVERYTHING = 1_024
+"""A threshold at which the input of every session is a large payload."""
+YESTERDAY = timedelta(days=1)
+
+
+@pytest_asyncio.fixture
+async def stage(client: Client, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage with a store of its own, for pruning sees all of a store."""
+    async with store_in(tmp_path) as database:
+        yield Stage.on(client, database, f"pruned-{uuid4().hex[:8]}", threshold=EVERYTHING)
+
+
+def later() -> datetime:
+    """A moment at which what is stored now counts as settled."""
+    return datetime.now(UTC) + timedelta(hours=2)
+
+
+async def age(stage: Stage, session: Session, key: str) -> None:
+    """Let a blob be of yesterday."""
+    of_key = (blobs_table.c.workflow_id == session.workflow_id) & (blobs_table.c.key == key)
+    statement = update(blobs_table).where(of_key).values(stored_at=datetime.now(UTC) - YESTERDAY)
+    await stage.database.write(lambda connection: connection.execute(statement).close())
+
+
+async def test_nothing_is_removed_that_a_session_under_way_may_ask_for(stage: Stage, scripted: Scripted) -> None:
+    async with worker_on(stage):
+        session = await stage.open(model=scripted().string)
+        await session.say("Hello" * 1_000)
+        await session.at_rest()
+    pruned = await prune(stage.client, stage.database, now=later())
+    assert (pruned.removed, pruned.left > 2) == (0, True)
+    assert pruned.bytes_left > 2 * EVERYTHING
+    async with worker_on(stage):  # which reads all of it again
+        assert len(await session.texts()) == 2
+
+
+async def test_what_only_forgotten_runs_have_named_is_removed(stage: Stage, scripted: Scripted) -> None:
+    blobs = BlobStore(stage.database)
+    async with worker_on(stage):
+        session = await stage.open(model=scripted().string)
+        [old, lent] = [
+            *await blobs.keep(session.workflow_id, [b"named by a run of yesterday"]),
+            *await blobs.lend(session.workflow_id, [b"asked for yesterday, and never read"]),
+        ]
+        for each in (old, lent):
+            await age(stage, session, each.key)
+        pruned = await prune(stage.client, stage.database)
+        assert (pruned.removed, pruned.left > 0) == (2, True)
+        for each in (old, lent):
+            with pytest.raises(BlobMissing):
+                await blobs.read([each])
+
+
+async def test_a_session_that_temporal_does_not_know_leaves_nothing(stage: Stage) -> None:
+    blobs = BlobStore(stage.database)
+    await blobs.keep("session-ses_forgotten", [b"state"])
+    assert (await prune(stage.client, stage.database)).removed == 0, "it might have been started this minute"
+    pruned = await prune(stage.client, stage.database, now=later())
+    assert (pruned.removed, pruned.left, pruned.bytes_left) == (1, 0, 0)
+
+
+async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_reset_from(
+    stage: Stage, scripted: Scripted
+) -> None:
+    async with worker_on(stage):
+        session = await stage.open(model=scripted().string)
+        # Taken away in the middle of an activity, now and then it leaves a worker of the SDK that cannot be stopped.
+        await session.at_rest()
+        first, *events = await session.events()
+        completed = next(event for event in events if event.HasField("workflow_task_completed_event_attributes"))
+        reset = await stage.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=stage.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=session.workflow_id),
+                reason="a test",
+                workflow_task_finish_event_id=completed.event_id,
+                request_id=uuid4().hex,
+            )
+        )
+        again = stage.client.get_workflow_handle(session.workflow_id, run_id=reset.run_id)
+        assert await beginning_of(again) == first.event_time.ToDatetime(tzinfo=UTC)
+        assert (await again.describe()).start_time > first.event_time.ToDatetime(tzinfo=UTC)
+        await session.at_rest()

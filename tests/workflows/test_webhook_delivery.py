@@ -1,0 +1,351 @@
+"""Reports of sessions' ends, to a real receiver that keeps a journal and checks signatures with code of its own."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pytest_httpserver import HTTPServer
+from sqlalchemy import select
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client
+from werkzeug import Request, Response
+
+from contracts.webhooks import DeliverWebhookResult, Patience, WebhookTarget, webhook_workflow_id
+from playhead.config.settings import Settings
+from playhead.services.worker import build_worker
+from store.database.connection import Connection, Database
+from store.database.tables import events
+from store.sessions.erasure import ErasureStore
+from tests.support.activities import CREDENTIALS
+from tests.support.provider import Says, ScriptedModel
+from tests.support.stage import ORGANIZATION, Session, Stage
+from tests.support.waiting import eventually
+from tests.workflows.session.doomed_worker import Death, doomed_worker
+from workflows.webhook_delivery import DeliverWebhookWorkflow
+
+Scripted = Callable[..., ScriptedModel]
+Json = dict[str, Any]
+
+OWN_SECRET = "whsec_" + base64.b64encode(b"the key of the installation").decode()
+IMPATIENT = Patience(first_pause=0.05, longest_pause=0.2, give_up_after=60.0)
+BRIEF = Patience(first_pause=0.05, longest_pause=0.2, give_up_after=2.0)
+
+
+@dataclass(frozen=True)
+class Received:
+    """One report as it came in."""
+
+    id: str
+    timestamp: int
+    signature: str
+    body: bytes
+
+    @property
+    def data(self) -> Json:
+        """What it says of the session."""
+        data: Json = json.loads(self.body)["data"]
+        return data
+
+    def is_signed_with(self, secret: str) -> bool:
+        """Whether the signature is right: computed here as Standard Webhooks describes it."""
+        key = base64.b64decode(secret.split("_", 1)[1])
+        signed = f"{self.id}.{self.timestamp}.".encode() + self.body
+        expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        return hmac.compare_digest(self.signature, f"v1,{expected}")
+
+
+class Receiver:
+    """A receiver of reports, and what it answers one after the other; after that 204."""
+
+    def __init__(self, server: HTTPServer, *statuses: int) -> None:
+        self.url = server.url_for("/hook")
+        self._server = server
+        self._statuses = list(statuses)
+        server.expect_request("/hook", method="POST").respond_with_handler(self._answer)
+
+    @property
+    def journal(self) -> list[Received]:
+        """Every report that came in, oldest first."""
+        return [
+            Received(
+                id=request.headers["webhook-id"],
+                timestamp=int(request.headers["webhook-timestamp"]),
+                signature=request.headers["webhook-signature"],
+                body=request.data,
+            )
+            for request, _ in self._server.log
+        ]
+
+    def target(self, patience: Patience = IMPATIENT, *, secret: str | None = "HOOK_KEY") -> WebhookTarget:
+        return WebhookTarget(url=self.url, secret=secret, patience=patience)
+
+    def _answer(self, _: Request) -> Response:
+        return Response("", status=self._statuses.pop(0) if self._statuses else 204)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stage(client: Client, database: Database) -> AsyncIterator[Stage]:
+    """A worker, put together as `playhead worker` does, whose webhooks may reach this machine."""
+    settings = Settings(
+        database_url=database.address,
+        task_queue="stage-webhooks",
+        credentials={**CREDENTIALS, "NO_KEY": "not one"},
+        webhook_secret=OWN_SECRET,
+        tool_addresses=("127.0.0.1", "localhost"),
+        grace_seconds=0.1,
+    )
+    async with build_worker(settings, client, database):
+        yield Stage.on(client, database, settings.task_queue)
+
+
+async def delivered(session: Session) -> DeliverWebhookResult:
+    """What came of the report of the session's end, once that is known."""
+    await session.handle.result()
+    return await session.stage.client.get_workflow_handle_for(
+        DeliverWebhookWorkflow.run, webhook_workflow_id(session.id)
+    ).result()
+
+
+async def logged(session: Session) -> list[tuple[int, str, Json]]:
+    """The end of the session's log: number, type and payload of each event from its completion on."""
+    statement = select(events).where(events.c.session_id == session.id).order_by(events.c.sequence)
+
+    def work(connection: Connection) -> list[tuple[int, str, Json]]:
+        return [(row.sequence, row.type, row.payload) for row in connection.execute(statement)]
+
+    log = await session.stage.database.read(work)
+    place = [kind for _, kind, _ in log].index("session_completed")
+    return log[place:]
+
+
+async def test_the_end_of_a_session_is_reported_signed_and_recorded(
+    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver)
+    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    await session.say("When do you open?")
+    ended = await session.end("the building burns")
+    result = await delivered(session)
+    assert (result.status, result.attempt, result.error) == (204, 1, None)
+    (report,) = receiver.journal
+    assert report.is_signed_with(CREDENTIALS["HOOK_KEY"])
+    assert abs(report.timestamp - datetime.now(UTC).timestamp()) < 60
+    body = json.loads(report.body)
+    assert (body["type"], datetime.fromisoformat(body["timestamp"])) == ("session.completed", ended.updated_at)
+    data = report.data
+    assert (data["id"], data["completion_reason"], data["disposition"], data["tags"]) == (
+        session.id,
+        "the building burns",
+        "the building burns",
+        ["the building burns"],
+    )
+    assert data["usage"]["llm"].keys() == ended.usage.llm.keys()
+    assert [(entry["speaker"], entry["text"]) for entry in data["transcript"]] == [
+        ("agent", "Good morning, this is the town library."),
+        ("user", "When do you open?"),
+        ("agent", "At nine."),
+        ("note", "The session ended: the building burns."),
+    ]
+    (_, completed, _), (_, reported, payload) = await logged(session)
+    assert (completed, reported) == ("session_completed", "webhook_delivered")
+    assert payload == {"webhook_id": report.id, "status": 204, "attempt": 1}
+
+
+async def test_everything_is_settled_when_the_end_is_reported(
+    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver)
+    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    await session.say("When do you open?")
+    await session.end()
+    await delivered(session)
+    (report,) = receiver.journal
+    assert len(await stage.ledger(session)) == 2
+    usage = [entry.usage.total_tokens for entry in await stage.ledger(session)]
+    (told,) = report.data["usage"]["llm"].values()
+    assert told["total_tokens"] == sum(usage)
+
+
+async def test_a_session_closes_while_its_receiver_is_away(stage: Stage, httpserver: HTTPServer) -> None:
+    receiver = Receiver(httpserver, *[503] * 100)
+    session = await stage.open(webhook=receiver.target(BRIEF))
+    await session.end()
+    assert (await session.handle.result()).completion_reason == "user_hangup"
+    result = await delivered(session)
+    assert (result.status, result.error) == (None, "The receiver answered 503 Service Unavailable.")
+    assert len(receiver.journal) > 3
+    assert (await logged(session))[-1][1] == "webhook_failed"
+
+
+async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(stage: Stage, httpserver: HTTPServer) -> None:
+    """Also after statuses that look final: Standard Webhooks has everything retried but 410."""
+    statuses = (500, 404, 401, 301, 409)
+    receiver = Receiver(httpserver, *statuses)
+    session = await stage.open(webhook=receiver.target())
+    await session.end()
+    result = await delivered(session)
+    assert (result.status, result.attempt) == (204, len(statuses) + 1)
+    assert len({(report.id, report.body) for report in receiver.journal}) == 1
+    assert all(report.is_signed_with(CREDENTIALS["HOOK_KEY"]) for report in receiver.journal)
+    assert len(receiver.journal) == len(statuses) + 1
+
+
+async def test_a_receiver_that_wants_no_more_is_left_alone(stage: Stage, httpserver: HTTPServer) -> None:
+    receiver = Receiver(httpserver, 410)
+    session = await stage.open(webhook=receiver.target())
+    await session.end()
+    result = await delivered(session)
+    assert result.error == "The receiver answered 410 Gone."
+    assert len(receiver.journal) == 1
+    assert (await logged(session))[-1][2]["error"] == result.error
+
+
+async def test_a_report_that_was_given_up_is_sent_again_when_its_workflow_is_reset(
+    stage: Stage, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver, 410)
+    session = await stage.open(webhook=receiver.target())
+    await session.end()
+    await delivered(session)
+    first_task = 4
+    reset = ResetWorkflowExecutionRequest(
+        namespace=stage.client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=webhook_workflow_id(session.id)),
+        workflow_task_finish_event_id=first_task,
+        request_id=session.id,
+    )
+    await stage.client.workflow_service.reset_workflow_execution(reset)
+    assert (await delivered(session)).status == 204
+    assert len({(report.id, report.body) for report in receiver.journal}) == 1
+    assert [kind for _, kind, _ in await logged(session)][1:] == ["webhook_failed", "webhook_delivered"]
+
+
+async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
+    stage: Stage, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver)
+    session = await stage.open(webhook=receiver.target(secret=None))
+    await session.end()
+    await delivered(session)
+    (report,) = receiver.journal
+    assert report.is_signed_with(OWN_SECRET)
+
+
+@pytest.mark.parametrize(
+    ("secret", "error"),
+    [
+        ("UNKNOWN", "The report cannot be signed: the credential UNKNOWN is not set on this installation."),
+        ("NO_KEY", "The report cannot be signed with the credential NO_KEY: a webhook's secret is whsec_ and then"),
+    ],
+)
+async def test_nothing_is_sent_that_cannot_be_signed(
+    stage: Stage, httpserver: HTTPServer, secret: str, error: str
+) -> None:
+    receiver = Receiver(httpserver)
+    session = await stage.open(webhook=receiver.target(BRIEF, secret=secret))
+    await session.end()
+    result = await delivered(session)
+    assert result.error is not None
+    assert result.error.startswith(error)
+    assert receiver.journal == []
+
+
+async def test_an_address_that_is_not_public_is_not_reached(stage: Stage, httpserver: HTTPServer) -> None:
+    receiver = Receiver(httpserver)
+    elsewhere = receiver.url.replace("localhost", "127.0.0.2").replace("127.0.0.1", "127.0.0.2")
+    session = await stage.open(webhook=WebhookTarget(url=elsewhere, secret="HOOK_KEY", patience=BRIEF))
+    await session.end()
+    assert (await delivered(session)).error == "Webhooks may not reach the receiver's address."
+    assert receiver.journal == []
+
+
+async def test_a_receiver_that_nobody_can_connect_to_is_tried_until_the_time_is_over(stage: Stage) -> None:
+    session = await stage.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY", patience=BRIEF))
+    await session.end()
+    assert (await delivered(session)).error == "The connection to the receiver failed."
+
+
+async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
+    stage: Stage, httpserver: HTTPServer
+) -> None:
+    answers, is_over = [503], threading.Event()
+
+    def answer(_: Request) -> Response:
+        if not answers:
+            is_over.wait(timeout=30)
+        return Response("", status=answers.pop() if answers else 204)
+
+    httpserver.expect_request("/hook").respond_with_handler(answer)
+    target = WebhookTarget(url=httpserver.url_for("/hook"), secret="HOOK_KEY", patience=BRIEF)
+    session = await stage.open(webhook=target)
+    await session.end()
+    result = await delivered(session)
+    is_over.set()
+    assert result.error == "The receiver answered 503 Service Unavailable."
+
+
+async def test_a_session_without_a_webhook_reports_to_nobody(stage: Stage) -> None:
+    session = await stage.open()
+    await session.end()
+    await session.handle.result()
+    assert (await session.happened())["START_CHILD_WORKFLOW_EXECUTION_INITIATED"] == 0
+
+
+async def test_a_session_that_is_erased_while_its_receiver_is_away_is_never_reported(
+    stage: Stage, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver, *[503] * 3)
+    session = await stage.open(webhook=receiver.target(Patience(first_pause=0.5, longest_pause=0.5)))
+    await session.end()
+    await session.handle.result()
+
+    async def tried() -> bool:
+        return len(receiver.journal) == 1
+
+    await eventually(tried)
+    assert await ErasureStore(stage.database).erase(ORGANIZATION, session.id)
+    result = await delivered(session)
+    assert result.error == "The session was erased."
+    assert len(receiver.journal) < 3
+
+
+async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
+    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+) -> None:
+    receiver = Receiver(httpserver, 500)
+    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    await session.say("When do you open?")
+    await session.end()
+    await delivered(session)
+    history = await stage.client.get_workflow_handle(webhook_workflow_id(session.id)).fetch_history()
+    written = b"".join(event.SerializeToString() for event in history.events)
+    assert session.id.encode() in written
+    for hidden in ("At nine", "When do you open", CREDENTIALS["HOOK_KEY"]):
+        assert hidden.encode() not in written
+
+
+async def test_a_report_whose_worker_dies_before_it_knows_is_sent_again_under_the_same_id(
+    client: Client, database: Database, httpserver: HTTPServer
+) -> None:
+    """The receiver has taken it, and nobody has heard: it can only be sent once more, for the receiver to recognise."""
+    receiver = Receiver(httpserver)
+    stage = Stage.on(client, database, "stage-doomed-webhook")
+    async with doomed_worker(client, stage.task_queue, database, dies=Death("after", "send_webhook")) as first:
+        session = await stage.open(webhook=receiver.target())
+        await session.end()
+        await first.wait()
+    assert len(receiver.journal) == 1
+    async with doomed_worker(client, stage.task_queue, database, dies=None):
+        result = await delivered(session)
+    assert (result.status, result.attempt) == (204, 2)
+    assert len({(report.id, report.body) for report in receiver.journal}) == 1
+    assert [kind for _, kind, _ in await logged(session)] == ["session_completed", "webhook_delivered"]

@@ -1,0 +1,90 @@
+"""Named timeouts and retry policies of the activities that workflows schedule."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+from contracts.sessions import Timing
+from contracts.webhooks import Patience
+
+STEP_ATTEMPT = timedelta(hours=1)
+"""One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
+SETTLE_ATTEMPT = timedelta(seconds=30)
+"""One transaction takes milliseconds; half a minute means the store hangs."""
+
+
+SEND_ATTEMPT = timedelta(seconds=60)
+"""One attempt to send a report has a shorter timeout of its own; the rest is for reading it from the store."""
+
+
+class ActivityOptions(TypedDict, total=False):
+    """How an activity is timed out and retried, as `workflow.execute_activity_method` takes it."""
+
+    schedule_to_close_timeout: timedelta
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+def generating(timing: Timing) -> ActivityOptions:
+    """For a model call: its worker's death is noticed by a missing heartbeat.
+
+    The activity itself decides when a provider has failed often enough (it counts only the provider's
+    failures); an outage of the store is waited out. When it is cancelled, what it has by then is waited for.
+    """
+    return ActivityOptions(
+        start_to_close_timeout=STEP_ATTEMPT,
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )
+
+
+def calling(timing: Timing) -> ActivityOptions:
+    """For a tool: the activity counts its attempts and gives up by itself, as the tool's declaration says."""
+    return ActivityOptions(
+        start_to_close_timeout=STEP_ATTEMPT,
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )
+
+
+def settling(timing: Timing) -> ActivityOptions:
+    """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten."""
+    return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))
+
+
+def delivering(patience: Patience) -> ActivityOptions:
+    """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
+    return ActivityOptions(
+        schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),
+        start_to_close_timeout=SEND_ATTEMPT,
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=patience.first_pause),
+            backoff_coefficient=4.0,
+            maximum_interval=timedelta(seconds=patience.longest_pause),
+            maximum_attempts=0,
+        ),
+    )
+
+
+def looking(timing: Timing, seconds: float) -> ActivityOptions:
+    """For a look at other workflows that may last so many seconds; it changes nothing, and is made again."""
+    return ActivityOptions(
+        start_to_close_timeout=SETTLE_ATTEMPT + timedelta(seconds=seconds),
+        heartbeat_timeout=timedelta(seconds=timing.heartbeat),
+        retry_policy=_backoff(timing),
+    )
+
+
+def _backoff(timing: Timing) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=timing.retry_initial),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=timing.retry_maximum),
+        maximum_attempts=0,
+    )

@@ -1,0 +1,24 @@
+"""Refusals as Temporal errors: typed by their code, never retried, with the figures as details."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from domain.rejections import Refused
+
+
+@contextmanager
+def refusals_as_errors() -> Iterator[None]:
+    """Turn a `Refused` into an `ApplicationError`: any other exception would make Temporal retry the task for ever."""
+    try:
+        yield
+    except Refused as refused:
+        refusal = refused.refusal
+        raise ApplicationError(refusal.detail, refusal, type=refusal.code, non_retryable=True) from None
+
+
+def reason_of(error: ActivityError) -> str:
+    """What went wrong, in the words of whoever failed."""
+    cause = error.cause
+    return getattr(cause, "message", None) or str(cause or error)

@@ -1,0 +1,1 @@
+"""The session workflow and the tasks it runs beside its handlers."""

@@ -1,0 +1,133 @@
+"""How a session ends by itself, and what is still done for it after its end."""
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
+
+from contracts.webhooks import DeliverWebhookInput, webhook_workflow_id
+from domain.sessions import command_handlers as rules
+from domain.sessions import turn_completion
+from domain.sessions.commands import EndSession
+from domain.sessions.timeline import Aside, CompletionReason
+from domain.turns.engine import Extracted, start_checkpoint
+from workflows.errors import reason_of
+from workflows.session.state import SessionState, new_turn_id
+from workflows.session.step_runner import Steps
+from workflows.webhook_delivery import DeliverWebhookWorkflow
+
+FINAL_EXTRACTION = "final-extraction"
+"""Patch: sessions from before it read no variables when they are ended from outside."""
+
+
+class Ending:
+    """The clocks that end a session, the last look at its conversation, and the report of its end."""
+
+    def __init__(self, state: SessionState, steps: Steps) -> None:
+        self._state = state
+        self._steps = steps
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended and everything was read from it that the agent wants to know."""
+        return self._is_over
+
+    @property
+    def is_yet_to_be_told(self) -> bool:
+        """Whether the session has ended and something may still happen in it: its end is told last."""
+        timeline = self._state.timeline
+        if not (timeline.is_completed and self._state.start.reads_after_the_end) or self._is_over:
+            return False
+        return bool(timeline.pending) or self._has_more_to_tell()
+
+    async def end_when_idle(self) -> None:
+        """End the session when nothing happened for as long as the agent allows, or when its time is up."""
+        limit = timedelta(seconds=self._state.agent.limits.inactivity_seconds)
+        while not self._state.timeline.is_completed:
+            now, idle_until, deadline = workflow.now(), self._state.timeline.updated_at + limit, self._deadline()
+            if deadline is not None and now >= deadline:
+                self._end("deadline")
+            elif now < idle_until:
+                until = idle_until if deadline is None else min(idle_until, deadline)
+                await self._completed_within(until - now)
+            elif self._state.timeline.pending:
+                await self._answered_within(None if deadline is None else deadline - now)
+            else:
+                self._end("user_idle_max_duration_exceeded")
+
+    async def look_back(self) -> None:
+        """Once the session has ended, read the variables of the node it ended at, and bill that beside the turns."""
+        await workflow.wait_condition(lambda: self._state.timeline.is_completed and not self._state.timeline.pending)
+        if self._has_more_to_tell() and workflow.patched(FINAL_EXTRACTION):
+            await self._extract()
+        self._is_over = True
+
+    async def report(self) -> None:
+        """Have the end reported, if anybody wants to know of it. The delivery goes on when the session has closed."""
+        start = self._state.start
+        if start.webhook is None:
+            return
+        with suppress(WorkflowAlreadyStartedError):  # reported before the session was reset
+            await workflow.start_child_workflow(
+                DeliverWebhookWorkflow.run,
+                DeliverWebhookInput(
+                    session_id=start.session_id, organization_id=start.organization_id, target=start.webhook
+                ),
+                id=webhook_workflow_id(start.session_id),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                static_summary=f"The end of {start.name}, reported",
+            )
+
+    async def _extract(self) -> None:
+        timeline, at, aside_id = self._state.timeline, workflow.now(), new_turn_id()
+        head = timeline.head
+        checkpoint = timeline.checkpoint_before(head.id if head else None) or start_checkpoint(self._state.agent)
+        try:
+            extraction = await self._steps.extract_at_the_end(checkpoint, aside_id)
+        except ActivityError as error:
+            extraction = Extracted(error=reason_of(error))
+        seconds = round((workflow.now() - at).total_seconds(), 3)
+        aside = Aside(
+            id=aside_id,
+            purpose="extraction",
+            after_turn_id=head.id if head else None,
+            created_at=at,
+            usage=extraction.usage.model_copy(update={"duration_seconds": seconds}),
+            cost=extraction.cost,
+            error=extraction.error,
+        )
+        self._state.change(turn_completion.learn(self._state.timeline, aside, extraction, at=workflow.now()))
+
+    def _has_more_to_tell(self) -> bool:
+        """Whether somebody spoke at a node with variables, and these were not read with the last turn."""
+        timeline = self._state.timeline
+        node = self._state.agent.nodes[self._state.head.current_node_id]
+        spoken = any(turn.user_message for turn in timeline.visible_turns())
+        was_read = timeline.completion_reason == "end_node" and not self._state.start.reads_after_the_end
+        return bool(node.extract) and spoken and not was_read
+
+    def _end(self, reason: CompletionReason) -> None:
+        self._state.change(rules.end(self._state.timeline, EndSession(reason=reason), at=workflow.now()))
+
+    def _deadline(self) -> datetime | None:
+        seconds = self._state.agent.limits.deadline_seconds
+        return None if seconds is None else self._state.timeline.created_at + timedelta(seconds=seconds)
+
+    async def _completed_within(self, wait: timedelta) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: self._state.timeline.is_completed, timeout=wait, timeout_summary="inactivity"
+            )
+        except TimeoutError:
+            return
+
+    async def _answered_within(self, wait: timedelta | None) -> None:
+        try:
+            await workflow.wait_condition(lambda: not self._state.timeline.pending, timeout=wait)
+        except TimeoutError:
+            return

@@ -1,0 +1,65 @@
+"""Reading what came in a signal, which may have been typed by hand in the Temporal UI.
+
+The SDK drops a signal whose argument it cannot decode, and a signal with too few or too many arguments stops the
+workflow. So signals take any number of any JSON, and what is not a command becomes a refusal on the timeline.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from domain.rejections import Refused
+from domain.sessions.caller_config import SetSimulator
+from domain.sessions.commands import EndSession, Rewind, SendMessage
+
+Written = tuple[object, ...]
+"""The arguments of a signal as they came: commands arrive as plain JSON."""
+
+Command = TypeVar("Command", SendMessage, Rewind, EndSession, SetSimulator)
+
+
+def read_message(written: Written) -> SendMessage:
+    """A message, as a command or as plain text; it queues behind a busy agent unless it says otherwise."""
+    argument = _only(written)
+    command = _read(SendMessage, {"text": argument} if isinstance(argument, str) else argument)
+    return command.model_copy(update={"on_busy": command.on_busy or "enqueue"})
+
+
+def read_rewind(written: Written) -> Rewind:
+    """A rewind, as a command or as the bare id of the turn to go back to."""
+    argument = _only(written)
+    return _read(Rewind, {"turn_id": argument} if isinstance(argument, str) else argument)
+
+
+def read_end(written: Written) -> EndSession:
+    """An end, as a command or as nothing at all."""
+    argument = _only(written) if written else None
+    return _read(EndSession, {} if argument is None else argument)
+
+
+def read_switch(written: Written) -> SetSimulator:
+    """A switch of the simulated caller, as a command or as a bare true or false."""
+    argument = _only(written)
+    return _read(SetSimulator, {"enabled": argument} if isinstance(argument, bool) else argument)
+
+
+def message_id_of(written: Written) -> str | None:
+    """The message id of a signalled message, if it has one."""
+    argument = written[0] if written else None
+    found = argument.get("message_id") if isinstance(argument, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def _only(written: Written) -> object:
+    if len(written) != 1:
+        raise Refused("validation_error", f"The signal takes one argument; it came with {len(written) or 'none'}.")
+    return written[0]
+
+
+def _read(form: type[Command], argument: object) -> Command:
+    try:
+        return TypeAdapter(form).validate_python(argument)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])) or 'argument'}: {fault['msg']}" for fault in error.errors())
+        raise Refused("validation_error", f"The signal's argument is not a command: {'; '.join(faults)}") from None

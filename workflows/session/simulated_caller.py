@@ -1,0 +1,167 @@
+"""The caller's end of a session: after each reply it says its next line or hangs up, unless somebody else talks."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities.simulated_caller import SimulationActivities
+from contracts.caller import PlayCallerInput, PlayCallerResult
+from domain.sessions import command_handlers as rules
+from domain.sessions import simulated_caller
+from domain.sessions.caller_config import Simulation, StopReason
+from domain.sessions.commands import EndSession
+from domain.sessions.timeline import Aside
+from domain.sessions.turn_completion import spend_aside
+from domain.turns.engine import MAX_BLANK_REPLIES
+from workflows.activity_options import generating
+from workflows.errors import reason_of
+from workflows.session.state import SessionState, new_turn_id
+
+
+class Simulating:
+    """The simulated caller of one session. `may_begin` says whether this run of the session may begin another line."""
+
+    def __init__(self, state: SessionState, may_begin: Callable[[], bool]) -> None:
+        self._state = state
+        self._may_begin = may_begin
+        self._is_under_way = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a line is being bought."""
+        return self._is_under_way
+
+    async def play(self) -> None:
+        """Hold the caller's end of the conversation for as long as the session lives."""
+        while not self._state.timeline.is_completed:
+            await self._until_wanted()
+            due = simulated_caller.due(self._state.timeline, at=workflow.now())
+            if due == "speak" and self._may_begin():
+                await self._speak()
+            elif due is not None and due != "speak":
+                self._stop(due)
+
+    async def _until_wanted(self) -> None:
+        """Wait until the caller has something to do: its turn, the end of its time, or its being switched on or off."""
+        had_the_floor = simulated_caller.has_the_floor(self._state.timeline)
+
+        def is_wanted() -> bool:
+            timeline = self._state.timeline
+            due = simulated_caller.due(timeline, at=workflow.now())
+            may_act = due is not None and (due != "speak" or self._may_begin())
+            return may_act or timeline.is_completed or simulated_caller.has_the_floor(timeline) != had_the_floor
+
+        with suppress(TimeoutError):
+            await workflow.wait_condition(is_wanted, timeout=self._time_left())
+
+    async def _speak(self) -> None:
+        """Say the opening as it is written, or buy the next line and say it if the floor is still the caller's."""
+        opening = simulated_caller.opening_of(self._state.timeline)
+        if opening is not None:
+            self._say(*opening, hangs_up=False)
+            return
+        aside = self._new_aside()
+        self._is_under_way = True
+        try:
+            result = await self._line(aside.id)
+        except ActivityError as error:
+            self._miss(aside, error)
+        else:
+            self._take(aside, result)
+        self._is_under_way = False
+
+    async def _line(self, aside_id: str) -> PlayCallerResult:
+        """Buy a line. Once nobody wants to hear it, the call is cancelled, and what it has cost by then is returned."""
+        start, timeline = self._state.start, self._state.timeline
+        simulation = self._simulation
+        anchor_aside_id, heard = simulated_caller.heard_since(timeline)
+        playing = workflow.start_activity_method(
+            SimulationActivities.play_caller,
+            PlayCallerInput(
+                session_id=start.session_id,
+                organization_id=start.organization_id,
+                aside_id=aside_id,
+                anchor_aside_id=anchor_aside_id,
+                config=simulation.config,
+                model=simulation.config.model or start.model,
+                lines=simulation.lines,
+                heard=heard,
+                timeout=start.timing.model_timeout,
+                price_per_second=start.price_per_second,
+            ),
+            summary=f"{simulation.config.persona.name}, line {simulation.lines + 1}",
+            **generating(start.timing),
+        )
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: playing.done() or not self._is_still_wanted(aside_id), timeout=self._time_left()
+            )
+        if not playing.done():
+            playing.cancel()
+        return await playing
+
+    def _new_aside(self) -> Aside:
+        timeline = self._state.timeline
+        return Aside(
+            id=simulated_caller.aside_id_of(timeline, self._state.start.session_id),
+            purpose="caller",
+            after_turn_id=timeline.head.id if timeline.head else None,
+            created_at=workflow.now(),
+        )
+
+    def _take(self, aside: Aside, result: PlayCallerResult) -> None:
+        """Bill a line, and say it. One that comes too late, or for which there is no money, is billed and dropped."""
+        is_wanted = self._is_still_wanted(aside.id)
+        self._spend(aside.model_copy(update={"usage": result.usage, "cost": result.cost}))
+        if not is_wanted:
+            return
+        if simulated_caller.is_unaffordable(self._state.timeline, self._state.agent.limits):
+            self._state.change(rules.end(self._state.timeline, EndSession(reason="max_cost"), at=workflow.now()))
+        elif result.line is not None:
+            self._say(result.line, simulated_caller.message_id_of(aside.id), hangs_up=result.hangs_up)
+        elif result.hangs_up:
+            self._stop("caller_hung_up")
+        else:
+            self._stop("caller_failed", f"The caller's model answered {MAX_BLANK_REPLIES} times with nothing to say.")
+
+    def _miss(self, aside: Aside, error: ActivityError) -> None:
+        """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
+        is_wanted, failed = self._is_still_wanted(aside.id), f"The simulated caller failed: {reason_of(error)}"
+        self._spend(aside.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
+        if is_wanted:
+            self._stop("caller_failed", failed)
+
+    def _spend(self, aside: Aside) -> None:
+        seconds = round((workflow.now() - aside.created_at).total_seconds(), 3)
+        timed = aside.model_copy(update={"usage": aside.usage.model_copy(update={"duration_seconds": seconds})})
+        self._state.change(spend_aside(self._state.timeline, timed, at=workflow.now()))
+
+    def _say(self, line: str, message_id: str, *, hangs_up: bool) -> None:
+        said = simulated_caller.say(
+            self._state.timeline, line, message_id, turn_id=new_turn_id(), hangs_up=hangs_up, at=workflow.now()
+        )
+        self._state.change(said)
+
+    def _stop(self, reason: StopReason, error: str | None = None) -> None:
+        self._state.change(simulated_caller.stop(self._state.timeline, reason, error=error, at=workflow.now()))
+
+    def _is_still_wanted(self, aside_id: str) -> bool:
+        """Whether the state of the session is the one that the line answers."""
+        timeline = self._state.timeline
+        is_due = simulated_caller.due(timeline, at=workflow.now()) == "speak"
+        return is_due and simulated_caller.aside_id_of(timeline, self._state.start.session_id) == aside_id
+
+    def _time_left(self) -> timedelta | None:
+        """How long the caller may still go on; None where nothing limits it, or somebody else talks."""
+        timeline = self._state.timeline
+        ends_at = simulated_caller.time_is_over_at(timeline) if simulated_caller.has_the_floor(timeline) else None
+        return None if ends_at is None else max(ends_at - workflow.now(), timedelta())
+
+    @property
+    def _simulation(self) -> Simulation:
+        simulation = self._state.timeline.simulator
+        assert simulation is not None, "only a session with a caller speaks"
+        return simulation

@@ -1,0 +1,53 @@
+"""What the parts of a session's workflow share: what the session was started with, and its timeline."""
+
+from temporalio import workflow
+
+from contracts.sessions import StartSession
+from domain.sessions.timeline import Timeline
+from domain.sessions.views import SessionHead, head_of
+from domain.turns.engine import TurnProgress
+from domain.turns.turn import Turn
+from workflows.search_attributes import updates_for
+from workflows.session.summary import conversation_tail
+
+
+class SessionState:
+    """The one place where a session's timeline is kept and replaced."""
+
+    def __init__(self, start: StartSession, timeline: Timeline) -> None:
+        self.start = start
+        self.agent = start.definition
+        self.timeline = timeline
+        self.is_watched = False
+        """Whether somebody watches the session, as far as it is known here."""
+        self.under_way: dict[str, Turn] = {}
+        """Turns that are being answered, as they stand, for those who watch; none that was recorded so."""
+
+    def note_progress(self, turn: Turn, progress: TurnProgress) -> None:
+        """Have what happened so far in a turn recorded before it is over."""
+        self.under_way[turn.id] = turn.model_copy(update={"events": progress.events, "node_id": progress.node_id})
+
+    @property
+    def head(self) -> SessionHead:
+        """Everything that is small and changes."""
+        return head_of(self.timeline, self.agent, workflow.info().run_id)
+
+    def change(self, timeline: Timeline) -> None:
+        """Put a timeline in the place of the present one, and show it in the Temporal UI."""
+        self.timeline = timeline
+        self.show()
+
+    def show(self) -> None:
+        """Let people see the newest turns in the Temporal UI."""
+        workflow.set_current_details(conversation_tail(self.timeline))
+
+    def publish(self) -> None:
+        """Bring the search attributes up to date, where they differ: each change costs an event."""
+        changed = updates_for(self.head, workflow.info().typed_search_attributes)
+        if changed:
+            workflow.upsert_search_attributes(changed)
+
+
+def new_turn_id() -> str:
+    """An id for a turn, the same when the history is replayed."""
+    return f"turn_{workflow.uuid4().hex[:12]}"

@@ -1,0 +1,250 @@
+"""What a turn needs while it is answered, each bought or called as an activity: replies, variables, tools."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities.model import ModelActivities
+from activities.tools import ToolActivities
+from contracts.sessions import GenerateStepInput, StartSession, TurnOpening
+from contracts.tools import CallToolInput
+from domain.agents.templates import render
+from domain.agents.tool_mocks import mocks_of
+from domain.agents.tools import Approval, tool_behind
+from domain.sessions.approvals import Decision
+from domain.sessions.timeline import WaitingApproval
+from domain.turns.engine import (
+    Due,
+    Extracted,
+    ModelReply,
+    ToolCall,
+    ToolResult,
+    TurnProgress,
+    advance,
+    begin,
+    read_later,
+    start_checkpoint,
+    take_extraction,
+    take_result,
+    variables,
+)
+from domain.turns.turn import Checkpoint, Turn
+from workflows.activity_options import calling, generating
+from workflows.errors import reason_of
+
+Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
+PRE_CALL = "pre_call_fetch"
+"""Stands for the id of the call that is made before the first opening."""
+
+
+INTERRUPTED = ToolResult(
+    content="The call was interrupted: the user stopped the reply. Whether it took effect is not known.",
+    error="interrupted",
+)
+
+
+class Steps:
+    """The steps of one session's turns.
+
+    `ask` has a person decide on a tool call and returns the decision with its reason.
+    """
+
+    def __init__(self, start: StartSession, ask: Ask) -> None:
+        self._ask = ask
+        self._start = start
+        self._agent = start.definition
+        self._context = start.initial_context
+        self._newest: Turn | None = None
+        self.are_watched = False
+        """Whether somebody watched the session when a reply was last bought."""
+
+    def know(self, fetched: Mapping[str, JsonValue]) -> None:
+        """Let what was looked up before the first opening join what the session was started with."""
+        self._context = {**self._start.initial_context, **fetched}
+
+    async def fetch(self, turn: Turn, tool: str) -> dict[str, JsonValue]:
+        """What the tool that the agent names for it finds out before the first opening; nothing if it fails."""
+        progress = self.begin(turn, None)
+        result = await self._call(progress, PRE_CALL, ToolCall(id=PRE_CALL, name=tool))
+        return result.assigned or object_in(result.content) if result.error is None else {}
+
+    def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
+        """Start to answer a turn from what the turns before it left."""
+        self._newest = turn
+        return begin(
+            self._agent,
+            checkpoint or start_checkpoint(self._agent),
+            turn_id=turn.id,
+            user_text=turn.user_message.text if turn.user_message else None,
+            at=workflow.now(),
+            initial_context=self._context,
+        )
+
+    async def go_on(self, progress: TurnProgress, due: Due) -> TurnProgress:
+        """Get what the turn is due for, and take it in."""
+        if due == "reply":
+            reply = await self._generate(progress)
+            return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
+        if due == "extraction" and progress.leaving is None and self._start.reads_after_the_end:
+            return read_later(progress)
+        if due == "extraction":
+            extraction = await self._extract(progress)
+            return take_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
+        calls = progress.calls
+        for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
+            progress = take_result(
+                self._agent, progress, call, result, at=workflow.now(), initial_context=self._context
+            )
+        return progress
+
+    async def _generate(self, progress: TurnProgress) -> ModelReply:
+        result = await workflow.execute_activity_method(
+            ModelActivities.generate_step,
+            self._step(progress),
+            summary=f"{progress.node_id}, step {progress.steps + 1}",
+            **generating(self._start.timing),
+        )
+        self.are_watched = result.watched
+        return result.reply
+
+    async def _extract(self, progress: TurnProgress) -> Extracted:
+        """Have the node's variables read from the conversation; what goes wrong is told, and stops nothing."""
+        try:
+            return await workflow.execute_activity_method(
+                ModelActivities.extract_variables,
+                self._step(progress),
+                summary=f"variables of {progress.node_id}",
+                **generating(self._start.timing),
+            )
+        except ActivityError as error:
+            return Extracted(error=reason_of(error))
+
+    async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
+        """Run the tools that one reply called, at the same time. Where they are stopped, what is done still counts."""
+        running = [
+            asyncio.create_task(self._run_tool(progress, f"{progress.steps}.{place}.{call.id}", call))
+            for place, call in enumerate(calls)
+        ]
+        try:
+            return await asyncio.gather(*running)
+        except asyncio.CancelledError:
+            return [task.result() if _has_result(task) else INTERRUPTED for task in running]
+
+    async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
+        """Run one tool, once a person has allowed it where its declaration wants that."""
+        tool = self._agent.tools[tool_behind(self._agent.tools, call.name) or call.name]
+        # A call that is mocked goes nowhere: there is nothing to allow.
+        if tool.approval is not None and not mocks_of(self._start.mocks, call.name):
+            decision, reason = await self._ask(self._approval(progress, call_id, call, tool.approval))
+            if decision == "denied":
+                return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
+            if decision == "expired":
+                return ToolResult(content="Nobody allowed this call in time; it was not made.", error="not_approved")
+        return await self._call(progress, call_id, call)
+
+    def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
+        known = variables(self._agent, self._context, progress.gathered_context)
+        # What the model made up must not stand in for what the session knows, in words that a person decides by.
+        values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
+        return WaitingApproval(
+            call_id=f"{progress.turn_id}.{call_id}",
+            turn_id=progress.turn_id,
+            tool=call.name,
+            arguments=call.arguments,
+            reason=render(wanted.reason, values),
+            requested_at=workflow.now(),
+            expires_at=workflow.now() + timedelta(seconds=wanted.timeout_seconds),
+        )
+
+    async def _call(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
+        start = self._start
+        try:
+            result = await workflow.execute_activity_method(
+                ToolActivities.call_tool,
+                CallToolInput(
+                    session_id=start.session_id,
+                    organization_id=start.organization_id,
+                    turn_id=progress.turn_id,
+                    call_id=call_id,
+                    agent=start.agent,
+                    tool=call.name,
+                    arguments=call.arguments,
+                    context=variables(self._agent, self._context, progress.gathered_context),
+                    mocks=mocks_of(start.mocks, call.name),
+                ),
+                summary=call.name,
+                **calling(start.timing),
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                return INTERRUPTED
+            return ToolResult(content=f"The tool could not be called: {reason_of(error)}", error="internal_error")
+        return ToolResult(content=result.content, error=result.error, assigned=result.assigned)
+
+    async def extract_at_the_end(self, checkpoint: Checkpoint, aside_id: str) -> Extracted:
+        """Have the variables of the node at which the session ended read from it.
+
+        Raises ActivityError when the model could not be asked.
+        """
+        ended = TurnProgress(
+            turn_id=aside_id,
+            node_id=checkpoint.node_id,
+            gathered_context=checkpoint.gathered_context,
+            anchor_turn_id=checkpoint.anchor_turn_id,
+            messages=checkpoint.carry,
+        )
+        return await workflow.execute_activity_method(
+            ModelActivities.extract_variables,
+            self._step(ended),
+            summary=f"variables of {checkpoint.node_id}, at the end",
+            **generating(self._start.timing),
+        )
+
+    def _step(self, progress: TurnProgress) -> GenerateStepInput:
+        start, newest = self._start, self._newest
+        return GenerateStepInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            turn_id=progress.turn_id,
+            step=progress.steps,
+            anchor_turn_id=progress.anchor_turn_id,
+            agent=start.agent,
+            model=start.model,
+            node_id=progress.node_id,
+            messages=progress.messages,
+            context=variables(self._agent, self._context, progress.gathered_context),
+            timeout=start.timing.model_timeout,
+            price_per_second=start.price_per_second,
+            opening=opening_of(newest) if newest is not None and newest.id == progress.turn_id else None,
+            said=progress.text,
+        )
+
+
+def opening_of(turn: Turn) -> TurnOpening:
+    """How a turn began, for those who watch."""
+    message = turn.user_message
+    return TurnOpening(
+        parent_id=turn.parent_id,
+        index=turn.index,
+        created_at=turn.created_at,
+        said_at=message.created_at if message else None,
+        message_id=message.message_id if message else None,
+    )
+
+
+def object_in(content: str) -> dict[str, JsonValue]:
+    """The JSON object that a text is, or an empty one."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_result(task: asyncio.Task[ToolResult]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None

@@ -1,0 +1,114 @@
+"""The replies of a session: each pending turn is answered by a task of its own, which can be stopped."""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from domain.sessions import approvals, turn_completion
+from domain.sessions import command_handlers as rules
+from domain.sessions.approvals import Decision
+from domain.sessions.timeline import WaitingApproval
+from domain.turns.engine import TurnProgress
+from domain.turns.turn import Turn
+from workflows.background_tasks import Tasks
+from workflows.errors import reason_of
+from workflows.session.state import SessionState
+from workflows.session.step_runner import Steps
+
+
+class Replies:
+    """The turns of one session that are being answered."""
+
+    def __init__(self, state: SessionState, tasks: Tasks) -> None:
+        self._state = state
+        self._tasks = tasks
+        self._steps = Steps(state.start, self._ask_a_person)
+        self._decisions: dict[str, tuple[Decision, str]] = {}
+        self._answering: dict[str, asyncio.Task[None]] = {}
+        self._stopped: set[str] = set()
+
+    @property
+    def are_under_way(self) -> bool:
+        return bool(self._answering)
+
+    @property
+    def are_all_begun(self) -> bool:
+        return all(turn_id in self._answering for turn_id in self._state.timeline.pending)
+
+    @property
+    def steps(self) -> Steps:
+        """How this session buys what it needs."""
+        return self._steps
+
+    def begin(self) -> None:
+        """Begin to answer the turns that nobody answers yet."""
+        for turn_id in self._state.timeline.pending:
+            if turn_id not in self._answering:
+                turn = self._state.timeline.turns[turn_id]
+                self._answering[turn_id] = self._tasks.start(self._answer(turn))
+
+    def stop(self) -> None:
+        """Stop, once each, the replies that are wanted no longer: what is under way for them is cancelled."""
+        for turn_id in self._state.timeline.stopping:
+            task = self._answering.get(turn_id)
+            if task is not None and turn_id not in self._stopped:
+                self._stopped.add(turn_id)
+                task.cancel()
+
+    def decide(self, call_id: str, decision: Decision, reason: str) -> None:
+        """Tell the tool call that waits for it what a person has decided."""
+        self._decisions[call_id] = (decision, reason)
+
+    async def _answer(self, turn: Turn) -> None:
+        """Take a turn from its user message to its answer, step by step.
+
+        A cancelled activity gives back what it has so far, or ends; either way the turn is closed as it then stands.
+        """
+        await self._fetch_before_the_first_opening(turn)
+        progress = self._steps.begin(turn, self._state.timeline.checkpoint_before(turn.parent_id))
+        try:
+            while progress.due and self._state.timeline.is_awaited(turn.id):
+                progress = await self._steps.go_on(progress, progress.due)
+                self._state.is_watched = self._steps.are_watched
+                if self._state.is_watched and progress.due:
+                    self._state.note_progress(turn, progress)
+        except ActivityError as error:
+            if not (turn.id in self._stopped and is_cancelled_exception(error)):
+                progress = progress.failed(reason_of(error))
+        except asyncio.CancelledError:
+            if turn.id not in self._stopped:
+                raise
+        self._close(progress)
+        self._stopped.discard(turn.id)
+        del self._answering[turn.id]
+
+    async def _fetch_before_the_first_opening(self, turn: Turn) -> None:
+        """Look up, once, what the agent wants to know before it opens the conversation."""
+        wanted = self._state.agent.pre_call_fetch
+        if wanted and self._state.timeline.fetched_context is None:
+            fetched = await self._steps.fetch(turn, wanted)
+            self._state.change(rules.note_fetched(self._state.timeline, fetched, at=workflow.now()))
+        self._steps.know(self._state.timeline.fetched_context or {})
+
+    async def _ask_a_person(self, approval: WaitingApproval) -> tuple[Decision, str]:
+        """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
+        self._state.change(approvals.ask(self._state.timeline, approval, at=workflow.now()))
+        is_settled = partial(self._is_decided_or_moot, approval)
+        # Cancelled with its turn, the call is not made: its question expires.
+        with suppress(TimeoutError, asyncio.CancelledError):
+            await workflow.wait_condition(is_settled, timeout=approval.expires_at - workflow.now())
+        if approval.call_id not in self._decisions:
+            self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=workflow.now()))
+        return self._decisions.pop(approval.call_id, ("expired", ""))
+
+    def _is_decided_or_moot(self, approval: WaitingApproval) -> bool:
+        return approval.call_id in self._decisions or not self._state.timeline.is_awaited(approval.turn_id)
+
+    def _close(self, progress: TurnProgress) -> None:
+        close = turn_completion.interrupt if progress.due else turn_completion.complete
+        if progress.outcome == "failed":
+            close = turn_completion.fail
+        self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=workflow.now()))

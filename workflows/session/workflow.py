@@ -1,0 +1,394 @@
+"""A chat session as one long-lived workflow: it holds the turns, answers them, settles them and ends."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.workflow import ContinueAsNewVersioningBehavior
+
+with workflow.unsafe.imports_passed_through():
+    from contracts.sessions import MOVED_ON, SendMessageResult, SessionResult, StartSession
+    from domain.rejections import Refused
+    from domain.sessions import approvals, simulated_caller
+    from domain.sessions import command_handlers as rules
+    from domain.sessions.approvals import Decision
+    from domain.sessions.caller_config import SetSimulator
+    from domain.sessions.commands import (
+        CancelTurn,
+        Decide,
+        EditMessage,
+        EndSession,
+        Regenerate,
+        RestoreBranch,
+        Rewind,
+        SendMessage,
+    )
+    from domain.sessions.timeline import Timeline, note_refusal
+    from domain.sessions.views import SessionHead, TimelineView, view_of
+    from domain.turns.turn import Turn
+    from workflows.background_tasks import Tasks
+    from workflows.errors import refusals_as_errors
+    from workflows.session.lifecycle import Ending
+    from workflows.session.settlement import Settling
+    from workflows.session.signals import message_id_of, read_end, read_message, read_rewind, read_switch
+    from workflows.session.simulated_caller import Simulating
+    from workflows.session.state import SessionState, new_turn_id
+    from workflows.session.turn_runner import Replies
+
+MOST_UPDATES_PER_RUN = 1_800
+"""Temporal takes 2,000 updates in one run."""
+MOST_SIGNALS_PER_RUN = 9_000
+"""Temporal takes 10,000 signals in one run."""
+HIGHEST_UPDATES_PER_RUN = 1_900
+HIGHEST_EVENTS_PER_RUN = 25_000
+"""Temporal ends a workflow after 51,200 events."""
+HIGHEST_BYTES_PER_RUN = 25_000_000
+"""Temporal ends a workflow after 50 MB of history."""
+CHECKED_TURN = "turn_unchecked"
+"""Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
+LET_GO = "let-waiting-updates-go-before-continue-as-new"
+"""Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
+
+Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
+Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, Decide, SetSimulator)
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+
+
+class OpeningRule(Protocol[Asked_contra]):
+    """A rule that opens a turn."""
+
+    def __call__(self, timeline: Timeline, command: Asked_contra, /, *, turn_id: str, at: datetime) -> Timeline: ...
+
+
+class Rule(Protocol[Asked_contra]):
+    """A rule that moves a session without opening a turn."""
+
+    def __call__(self, timeline: Timeline, command: Asked_contra, /, *, at: datetime) -> Timeline: ...
+
+
+@workflow.defn(name="Session")
+class SessionWorkflow:
+    """One conversation with one pinned version of an agent."""
+
+    @workflow.init
+    def __init__(self, start: StartSession) -> None:
+        # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
+        self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
+        self._tasks = Tasks()
+        self._replies = Replies(self._state, self._tasks)
+        self._ending = Ending(self._state, self._replies.steps)
+        self._settling = Settling(self._state, self._ending)
+        self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
+        self._moves_on = False
+        self._updates = 0
+        self._signals = 0
+
+    # --- the story of a session ------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, start: StartSession) -> SessionResult:
+        """Greet, answer what comes, settle behind the replies, and close once everything is settled."""
+        self._state.show()
+        self._tasks.start(self._settling.settle_behind_the_replies())
+        self._tasks.start(self._ending.end_when_idle())
+        self._tasks.start(self._ending.look_back())
+        self._tasks.start(self._simulating.play())
+        while not self._may_close():
+            if self._may_continue_as_new():
+                carried = self._settling.timeline_to_carry
+                workflow.continue_as_new(
+                    start.model_copy(update={"timeline": carried, "settles_again": True, "reads_after_the_end": True}),
+                    # A session keeps the code it began with only until its next run.
+                    initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+                )
+            if self._must_move_on() and workflow.patched(LET_GO):
+                self._moves_on = True
+            else:
+                self._replies.begin()
+            await workflow.wait_condition(self._needs_attention)
+            self._tasks.surface_errors()
+        await self._ending.report()
+        return SessionResult(
+            completion_reason=self._timeline.completion_reason or "",
+            revision=self._timeline.revision,
+            turns=len(self._timeline.turns),
+        )
+
+    # --- what can be asked for -------------------------------------------------------------------
+
+    @workflow.update
+    async def send_message(self, command: SendMessage) -> SendMessageResult:
+        """Open a turn for the message, and return it once it is answered (or only accepted)."""
+        return await self._open(rules.send, command)
+
+    @send_message.validator
+    def check_send_message(self, command: SendMessage) -> None:
+        self._check_opening(rules.send, command)
+
+    @workflow.update
+    async def edit(self, command: EditMessage) -> SendMessageResult:
+        """Say something else in a turn, and return the turn that takes its place once it is answered."""
+        return await self._open(rules.edit, command)
+
+    @edit.validator
+    def check_edit(self, command: EditMessage) -> None:
+        self._check_opening(rules.edit, command)
+
+    @workflow.update
+    async def regenerate(self, command: Regenerate) -> SendMessageResult:
+        """Answer a turn again, and return the turn that takes its place once it is answered."""
+        return await self._open(rules.regenerate, command)
+
+    @regenerate.validator
+    def check_regenerate(self, command: Regenerate) -> None:
+        self._check_opening(rules.regenerate, command)
+
+    @workflow.update
+    async def cancel(self, command: CancelTurn) -> SessionHead:
+        """Stop the reply that is pending, and return once it has."""
+        self._obey(rules.cancel, command)
+        stopping = self._timeline.stopping
+        await workflow.wait_condition(lambda: self._moves_on or all(map(self._timeline.is_closed, stopping)))
+        return self.status()
+
+    @cancel.validator
+    def check_cancel(self, command: CancelTurn) -> None:
+        self._check(rules.cancel, command)
+
+    @workflow.update
+    async def rewind(self, command: Rewind) -> SessionHead:
+        """Point the cursor at a turn, or before it."""
+        return self._obey(rules.rewind, command)
+
+    @rewind.validator
+    def check_rewind(self, command: Rewind) -> None:
+        self._check(rules.rewind, command)
+
+    @workflow.update
+    async def restore(self, command: RestoreBranch) -> SessionHead:
+        """Go back to a branch that was given up."""
+        return self._obey(rules.restore, command)
+
+    @restore.validator
+    def check_restore(self, command: RestoreBranch) -> None:
+        self._check(rules.restore, command)
+
+    @workflow.update
+    async def end(self, command: EndSession) -> SessionHead:
+        """End the session; what was spent is settled before it closes."""
+        return self._obey(rules.end, command)
+
+    @end.validator
+    def check_end(self, command: EndSession) -> None:
+        self._check(rules.end, command)
+
+    @workflow.update
+    async def approve(self, command: Decide) -> SessionHead:
+        """Let a tool call that waits for a person be made."""
+        return self._decide(command, "approved")
+
+    @approve.validator
+    def check_approve(self, command: Decide) -> None:
+        self._check(partial(approvals.decide, decision="approved"), command)
+
+    @workflow.update
+    async def deny(self, command: Decide) -> SessionHead:
+        """Refuse a tool call that waits for a person; the model is told the reason."""
+        return self._decide(command, "denied")
+
+    @deny.validator
+    def check_deny(self, command: Decide) -> None:
+        self._check(partial(approvals.decide, decision="denied"), command)
+
+    @workflow.update
+    async def set_simulator(self, command: SetSimulator) -> SessionHead:
+        """Switch a simulated caller on or off, or hand the conversation back to it."""
+        return self._obey(simulated_caller.set_simulator, command)
+
+    @set_simulator.validator
+    def check_set_simulator(self, command: SetSimulator) -> None:
+        self._check(simulated_caller.set_simulator, command)
+
+    @workflow.update
+    async def await_greeting(self) -> SessionHead:
+        """Wait until the agent has opened the conversation, or failed to."""
+        self._updates += 1
+        await workflow.wait_condition(
+            lambda: self._moves_on or (bool(self._timeline.turns) and not self._timeline.pending)
+        )
+        return self.status()
+
+    @workflow.signal
+    def user_message(self, *written: object) -> None:
+        """Say something; it waits its turn when the agent is busy. Plain text will do."""
+        self._heed("user_message", written, lambda: self._receive(read_message(written)))
+
+    @workflow.signal
+    def rewind_to(self, *written: object) -> None:
+        """Rewind as the update does. The bare id of a turn will do."""
+        self._heed("rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=workflow.now()))
+
+    @workflow.signal
+    def end_session(self, *written: object) -> None:
+        """End as the update does; needs no argument."""
+        self._heed("end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now()))
+
+    @workflow.signal
+    def switch_simulator(self, *written: object) -> None:
+        """Switch a simulated caller as the update does. A bare true or false will do."""
+        self._heed(
+            "switch_simulator",
+            written,
+            lambda: simulated_caller.set_simulator(self._timeline, read_switch(written), at=workflow.now()),
+        )
+
+    @workflow.query
+    def timeline(self) -> TimelineView:
+        """The conversation as people see it, with the branches that were given up."""
+        return view_of(self._timeline, self._state.agent, workflow.info().run_id)
+
+    @workflow.query
+    def status(self) -> SessionHead:
+        """Everything that is small and changes."""
+        return self._state.head
+
+    # --- obeying ---------------------------------------------------------------------------------
+
+    async def _open(self, rule: OpeningRule[Opening], command: Opening) -> SendMessageResult:
+        """Apply a command that opens a turn, and wait for its answer if the command says so."""
+        self._updates += 1
+        previous_version = self._timeline.version
+        turn_id = new_turn_id()
+        with refusals_as_errors():
+            self._change(rule(self._timeline, command, turn_id=turn_id, at=workflow.now()))
+        opened_before = self._timeline.message_sent_before(command.message_id)
+        turn_id = opened_before.turn_id if opened_before else turn_id
+        if command.wait:
+            await workflow.wait_condition(lambda: self._moves_on or self._timeline.is_closed(turn_id))
+            self._require_closed(turn_id)
+        return self._message_result(turn_id, previous_version)
+
+    def _check_opening(self, rule: OpeningRule[Opening], command: Opening) -> None:
+        with refusals_as_errors():
+            rule(self._timeline, command, turn_id=CHECKED_TURN, at=workflow.now())
+
+    def _obey(self, rule: Rule[Command], command: Command) -> SessionHead:
+        self._updates += 1
+        with refusals_as_errors():
+            self._change(rule(self._timeline, command, at=workflow.now()))
+        return self.status()
+
+    def _check(self, rule: Rule[Command], command: Command) -> None:
+        with refusals_as_errors():
+            rule(self._timeline, command, at=workflow.now())
+
+    def _decide(self, command: Decide, decision: Decision) -> SessionHead:
+        head = self._obey(partial(approvals.decide, decision=decision), command)
+        self._replies.decide(command.call_id, decision, command.reason)
+        return head
+
+    def _receive(self, command: SendMessage) -> Timeline:
+        return rules.send(self._timeline, command, turn_id=new_turn_id(), at=workflow.now())
+
+    def _heed(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
+        """Apply a signal's command. Nobody hears a signal's refusal, so it is written to the timeline."""
+        self._signals += 1
+        try:
+            self._change(rule())
+        except Refused as refused:
+            self._change(note_refusal(self._timeline, name, refused.refusal, message_id_of(written), at=workflow.now()))
+
+    def _change(self, timeline: Timeline) -> None:
+        self._state.change(timeline)
+        self._replies.stop()
+
+    def _require_closed(self, turn_id: str) -> None:
+        if not self._timeline.is_closed(turn_id):
+            raise ApplicationError(
+                "The session continued as new before the answer was there. Send the message again with the same id: "
+                "it joins its turn.",
+                type=MOVED_ON,
+                non_retryable=True,
+            )
+
+    def _message_result(self, turn_id: str, previous_version: int) -> SendMessageResult:
+        turn = self._timeline.turns.get(turn_id) or self._queued_turn(turn_id)
+        without_text = turn.model_copy(update={"user_message": None, "checkpoint": None})
+        return SendMessageResult(turn=without_text, head=self.status(), previous_version=previous_version)
+
+    def _queued_turn(self, turn_id: str) -> Turn:
+        """The turn that a waiting message will open; a message that lost its place was refused."""
+        for place, queued in enumerate(self._timeline.queue, start=1):
+            if queued.turn_id == turn_id:
+                head = self._timeline.head
+                index = (head.index if head else -1) + place
+                return Turn(id=turn_id, parent_id=None, index=index, created_at=queued.message.created_at)
+        raise ApplicationError(
+            "The message waited for its turn when the session was rewound or ended, and was not answered.",
+            type="session_ended" if self._timeline.is_completed else "superseded",
+            non_retryable=True,
+        )
+
+    # --- predicates ------------------------------------------------------------------------------
+
+    @property
+    def _timeline(self) -> Timeline:
+        return self._state.timeline
+
+    def _needs_attention(self) -> bool:
+        has_turns_to_answer = not self._replies.are_all_begun and not self._moves_on
+        moves = self._may_continue_as_new() or (self._must_move_on() and not self._moves_on)
+        return has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
+
+    def _may_close(self) -> bool:
+        """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
+        is_over = self._timeline.is_completed and not (self._timeline.pending or self._simulating.is_under_way)
+        return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
+
+    def _may_continue_as_new(self) -> bool:
+        """Whether this run is long enough, and at a point where a new one can take over.
+
+        The timeline carries turns that nobody has begun to answer and what is still to be settled. Waiting for a
+        moment without either would never end while somebody talks without a pause.
+        """
+        return self._is_long() and self._is_between_turns() and workflow.all_handlers_finished()
+
+    def _must_move_on(self) -> bool:
+        """Whether this run is so long that callers who wait for an answer have to look for it in the next one."""
+        return self._is_long() and self._is_too_long() and self._is_between_turns()
+
+    def _is_between_turns(self) -> bool:
+        is_settling = self._settling.is_under_way and not self._state.start.settles_again
+        is_busy = self._replies.are_under_way or is_settling or self._simulating.is_under_way
+        return not (is_busy or self._timeline.is_completed)
+
+    def _is_long(self) -> bool:
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            or workflow.info().is_target_worker_deployment_version_changed()
+            or self._updates >= MOST_UPDATES_PER_RUN
+            or self._signals >= MOST_SIGNALS_PER_RUN
+        )
+
+    def _is_too_long(self) -> bool:
+        info = workflow.info()
+        return (
+            self._updates >= HIGHEST_UPDATES_PER_RUN
+            or info.get_current_history_length() >= HIGHEST_EVENTS_PER_RUN
+            or info.get_current_history_size() >= HIGHEST_BYTES_PER_RUN
+        )
+
+
+def _greeting() -> Timeline:
+    began = rules.begin_timeline(at=workflow.now())
+    return rules.open_greeting(began, turn_id=new_turn_id(), at=workflow.now())
+
+
+def _with_caller(start: StartSession, timeline: Timeline) -> Timeline:
+    """The timeline with the simulated caller that the session begins with; an earlier run carries it over."""
+    if start.simulator is None or timeline.simulator is not None:
+        return timeline
+    return simulated_caller.begin_simulation(timeline, start.simulator, at=workflow.now())

@@ -1,0 +1,24 @@
+"""What a person sees of a suite in the Temporal UI: how far it is, and how each scenario does."""
+
+from domain.suites.scenario import Suite
+from domain.suites.suite_state import SuiteProgress, SuiteState, Tally
+
+MOST_SCENARIOS = 50
+"""Scenarios that are shown, in the order of the suite."""
+
+
+def suite_summary(state: SuiteState, suite: Suite, progress: SuiteProgress) -> str:
+    """The state of a suite as Markdown."""
+    judged = progress.passed + progress.failed + progress.inconclusive
+    budget = f" of {suite.budget_usd:f}" if suite.budget_usd is not None else ""
+    lines = [
+        f"**{progress.status}**: {judged} of {progress.planned} judged, {progress.running} under way, "
+        f"{progress.cost.normalize():f}{budget} USD",
+        "",
+        "| scenario | passed | failed | inconclusive |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for scenario in suite.scenarios[:MOST_SCENARIOS]:
+        tally = state.tallies.get(scenario.id, Tally())
+        lines.append(f"| {scenario.id} | {tally.passed} | {tally.failed} | {tally.inconclusive} |")
+    return "\n".join(lines)

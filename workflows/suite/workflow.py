@@ -1,0 +1,387 @@
+"""A suite of simulated sessions as one workflow: it starts them, so many at a time, and has each judged at its end."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.judge import JudgeActivities
+    from activities.suites import SuiteActivities
+    from contracts.judge import JudgeInput
+    from contracts.sessions import StartSession, session_workflow_id
+    from contracts.suites import (
+        AwaitSessionsInput,
+        BeginRunInput,
+        BeginRunResult,
+        NoteSuiteInput,
+        PriceRunInput,
+        RecordRunInput,
+        RunPrice,
+        StartSuite,
+        SuiteResult,
+        scenario_of,
+        session_of,
+    )
+    from domain.sessions.caller_config import SimulatorConfig
+    from domain.sessions.commands import EndSession
+    from domain.suites import suite_state as rules
+    from domain.suites.scenario import Scenario
+    from domain.suites.suite_state import Started, SuiteProgress, SuiteState
+    from domain.suites.verdicts import Verdict, undecided, verdict_of
+    from workflows import search_attributes
+    from workflows.activity_options import generating, looking, settling
+    from workflows.background_tasks import Tasks
+    from workflows.errors import reason_of, refusals_as_errors
+    from workflows.session.workflow import SessionWorkflow
+    from workflows.suite.summary import suite_summary
+
+LOOK_SECONDS = 30.0
+"""How long one look for sessions that have closed waits for the first of them."""
+CANCELLED = "suite_cancelled"
+"""Why sessions of a cancelled suite end."""
+NO_BUDGET = "The budget of the suite was used up before the judge was asked."
+NOT_BEGUN = "The conversation could not begin."
+NOT_JUDGED = "The suite was cancelled before the judge was asked."
+
+
+@workflow.defn(name="Suite")
+class SuiteWorkflow:
+    """Many conversations with one version of an agent, each with a simulated caller."""
+
+    @workflow.init
+    def __init__(self, start: StartSuite) -> None:
+        self._start = start
+        self._suite = start.suite
+        self._plan = rules.plan_of(start.suite)
+        self._state = start.state or SuiteState()
+        # Sessions that no child handle of this run tells about: those that an earlier run has started.
+        self._out_of_sight = set(self._state.under_way)
+        self._closed: set[str] = set()
+        self._busy: set[str] = set()
+        self._tasks = Tasks()
+
+    # --- the story of a suite --------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, start: StartSuite) -> SuiteResult:
+        """Start what may start and judge what has ended, until every run has its verdict or none will start."""
+        self._show()
+        self._go_on_with_what_is_under_way()
+        while not rules.is_over(self._state, self._suite, self._plan):
+            if self._may_continue_as_new():
+                workflow.continue_as_new(start.model_copy(update={"state": self._state}))
+            self._start_what_may()
+            await self._until_something_is_to_do()
+        await self._note()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self._result()
+
+    def _go_on_with_what_is_under_way(self) -> None:
+        for session_id, started in self._state.under_way.items():
+            self._tasks.start(self._bring_to_its_verdict(session_id, started))
+        if self._out_of_sight:
+            self._tasks.start(self._look_for_closed())
+
+    def _start_what_may(self) -> None:
+        while (started := self._next_start()) is not None:
+            session_id = started.run.session_id(self._start.suite_id)
+            self._change(rules.start(self._state, session_id, started))
+            self._tasks.start(self._conduct(session_id, started))
+
+    async def _conduct(self, session_id: str, started: Started) -> None:
+        """Take a run from nothing to its verdict."""
+        with self._at_work(session_id):
+            session = session_of(self._start, started)
+            try:
+                begun = await self._write_down(started, session)
+            except ActivityError as error:  # what it was to go on from is gone
+                await self._give_up(session_id, started, reason_of(error))
+                return
+            await self._open(begun.given_to(session))
+        await self._bring_to_its_verdict(session_id, started)
+
+    async def _give_up(self, session_id: str, started: Started, why: str) -> None:
+        """Write down that a run could not begin."""
+        criteria = undecided(scenario_of(self._suite, started.run).success, why)
+        await self._finish(session_id, started, verdict_of(criteria, (), NOT_BEGUN), why)
+
+    async def _bring_to_its_verdict(self, session_id: str, started: Started) -> None:
+        """Wait until the session has closed, have it judged and write down what came of it."""
+        await self._until_closed(session_id)
+        # A run that has been long enough hands over first: whatever is begun here would hold that up.
+        await workflow.wait_condition(lambda: not self._wants_to_continue_as_new())
+        with self._at_work(session_id):
+            await self._finish(session_id, started, *await self._verdict(session_id, started))
+
+    async def _finish(self, session_id: str, started: Started, verdict: Verdict, error: str | None) -> None:
+        price = await self._record(session_id, started, verdict, error)
+        finished = rules.finish(
+            self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
+        )
+        self._change(finished)
+
+    async def _until_closed(self, session_id: str) -> None:
+        """Wait until the session has closed. It is ended, cleanly, when the suite is cancelled meanwhile."""
+        await workflow.wait_condition(lambda: session_id in self._closed or self._state.is_cancelled)
+        if session_id not in self._closed:
+            with self._at_work(session_id):
+                await self._end(session_id)
+        await workflow.wait_condition(lambda: session_id in self._closed)
+
+    async def _verdict(self, session_id: str, started: Started) -> tuple[Verdict, str | None]:
+        """What came of a session, with what went wrong in finding out."""
+        scenario = scenario_of(self._suite, started.run)
+        if self._state.is_cancelled:
+            return verdict_of(undecided(scenario.success, NOT_JUDGED), (), CANCELLED), None
+        if not await self._may_judge(session_id):
+            return await self._checked_only(session_id, started, scenario, NO_BUDGET), None
+        try:
+            return await self._judge(session_id, started, scenario), None
+        except ActivityError as error:
+            reason = reason_of(error)
+            return await self._checked_only(session_id, started, scenario, reason), reason
+
+    # --- what can be asked for -------------------------------------------------------------------
+
+    @workflow.update
+    async def pause(self) -> SuiteProgress:
+        """Start no more runs until `resume`; those under way go on."""
+        with refusals_as_errors():
+            self._change(rules.pause(self._state))
+        return await self._noted()
+
+    @pause.validator
+    def check_pause(self) -> None:
+        with refusals_as_errors():
+            rules.pause(self._state)
+
+    @workflow.update
+    async def resume(self) -> SuiteProgress:
+        """Start runs again."""
+        with refusals_as_errors():
+            self._change(rules.resume(self._state))
+        return await self._noted()
+
+    @resume.validator
+    def check_resume(self) -> None:
+        with refusals_as_errors():
+            rules.resume(self._state)
+
+    @workflow.update
+    async def cancel(self) -> SuiteProgress:
+        """Start no more runs, and end the sessions under way; what they spent is billed as ever."""
+        self._change(rules.cancel(self._state))
+        return await self._noted()
+
+    @workflow.query
+    def progress(self) -> SuiteProgress:
+        """How far the suite is."""
+        return rules.progress_of(self._state, self._suite, self._plan)
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    async def _write_down(self, started: Started, session: StartSession) -> BeginRunResult:
+        agent = self._start.agent
+        return await workflow.execute_activity_method(
+            SuiteActivities.begin_run,
+            BeginRunInput(
+                suite_id=self._start.suite_id,
+                run=started.run,
+                session_id=session.session_id,
+                organization_id=session.organization_id,
+                agent=agent.ref,
+                agent_number=agent.number,
+                agent_name=agent.name,
+                name=session.name,
+                model=session.model,
+                initial_context=session.initial_context,
+                simulator=_shown(session.simulator),
+                history=scenario_of(self._suite, started.run).history,
+                at=workflow.now(),
+            ),
+            summary=session.name,
+            **settling(self._start.timing),
+        )
+
+    async def _open(self, session: StartSession) -> None:
+        """Start the session. One that is there already was started by an earlier attempt at this, and is found."""
+        try:
+            child = await workflow.start_child_workflow(
+                SessionWorkflow.run,
+                session,
+                id=session_workflow_id(session.session_id),
+                # The suite may be terminated or continue as new; a conversation under way is none of its business.
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=search_attributes.of_session(session),
+                static_summary=session.name,
+            )
+        except WorkflowAlreadyStartedError:
+            if not self._out_of_sight:
+                self._tasks.start(self._look_for_closed())
+            self._out_of_sight.add(session.session_id)
+        else:
+            self._tasks.start(self._watch(session.session_id, child))
+
+    async def _watch(self, session_id: str, child: "asyncio.Task[Any]") -> None:
+        with suppress(ChildWorkflowError):  # terminated by hand, perhaps: the judge sees what there is
+            await child
+        self._closed.add(session_id)
+
+    async def _look_for_closed(self) -> None:
+        """Find out, by asking, which sessions have closed that no child handle tells about."""
+        while self._out_of_sight:
+            found = await workflow.execute_activity_method(
+                SuiteActivities.await_sessions,
+                AwaitSessionsInput(session_ids=tuple(sorted(self._out_of_sight)), seconds=LOOK_SECONDS),
+                **looking(self._start.timing, LOOK_SECONDS),
+            )
+            self._out_of_sight.difference_update(found.closed)
+            self._closed.update(found.closed)
+
+    async def _end(self, session_id: str) -> None:
+        session = workflow.get_external_workflow_handle_for(SessionWorkflow.run, session_workflow_id(session_id))
+        with suppress(FailureError):  # it has just closed by itself
+            await session.signal(SessionWorkflow.end_session, EndSession(reason=CANCELLED))
+
+    async def _may_judge(self, session_id: str) -> bool:
+        if self._suite.budget_usd is None:
+            return True
+        price = await workflow.execute_activity_method(
+            SuiteActivities.price_run,
+            PriceRunInput(session_id=session_id, organization_id=self._start.organization_id),
+            **settling(self._start.timing),
+        )
+        return rules.may_judge(self._state, self._suite, session_id, price.cost)
+
+    async def _judge(self, session_id: str, started: Started, scenario: Scenario) -> Verdict:
+        start = self._start
+        result = await workflow.execute_activity_method(
+            JudgeActivities.judge_session,
+            JudgeInput(
+                session_id=session_id,
+                organization_id=start.organization_id,
+                judgement_id=f"judge_{session_id.removeprefix('ses_')}",
+                agent=start.agent.ref,
+                suite_id=start.suite_id,
+                scenario=scenario,
+                model=scenario.judge_model or self._suite.judge_model or start.model,
+                seed=self._suite.seed_of(scenario.id, started.run.repeat),
+                timeout=start.timing.model_timeout,
+                price_per_second=start.price_per_second,
+            ),
+            summary=f"judge {scenario.id} {started.run.repeat}",
+            **generating(start.timing),
+        )
+        return result.verdict
+
+    async def _checked_only(self, session_id: str, started: Started, scenario: Scenario, why: str) -> Verdict:
+        """The verdict without a judge: the checks decide what they can, the criteria are left open."""
+        criteria = undecided(scenario.success, why)
+        try:
+            found = await self._judge(session_id, started, scenario.model_copy(update={"success": ()}))
+        except ActivityError as error:  # nothing was ever recorded of the session
+            return verdict_of(criteria, (), reason_of(error))
+        return verdict_of(criteria, found.findings, found.cut_short)
+
+    async def _record(self, session_id: str, started: Started, verdict: Verdict, error: str | None) -> RunPrice:
+        return await workflow.execute_activity_method(
+            SuiteActivities.record_run,
+            RecordRunInput(
+                suite_id=self._start.suite_id,
+                run=started.run,
+                session_id=session_id,
+                organization_id=self._start.organization_id,
+                verdict=verdict,
+                error=error,
+                at=workflow.now(),
+            ),
+            summary=f"{started.run.scenario} {started.run.repeat}: {verdict.outcome}",
+            **settling(self._start.timing),
+        )
+
+    async def _noted(self) -> SuiteProgress:
+        await self._note()
+        return self.progress()
+
+    async def _note(self) -> None:
+        """Let everybody who reads the store know how the suite stands."""
+        status = rules.status_of(self._state, self._suite, self._plan)
+        is_over = rules.is_over(self._state, self._suite, self._plan)
+        await workflow.execute_activity_method(
+            SuiteActivities.note_suite,
+            NoteSuiteInput(
+                suite_id=self._start.suite_id,
+                status=status,
+                outcome=rules.outcome_of(self._suite, self._state.tallies) if is_over else None,
+                at=workflow.now(),
+            ),
+            summary=status,
+            **settling(self._start.timing),
+        )
+
+    # --- predicates and small change -------------------------------------------------------------
+
+    def _next_start(self) -> Started | None:
+        if self._wants_to_continue_as_new() or self._state.started >= len(self._plan):
+            return None
+        scenario = scenario_of(self._suite, self._plan[self._state.started])
+        of_agent = self._start.agent.definition.limits.max_cost_usd
+        limit = rules.cost_limit(self._suite, scenario, of_agent, len(self._plan))
+        return rules.next_start(self._state, self._suite, self._plan, limit)
+
+    async def _until_something_is_to_do(self) -> None:
+        try:
+            await workflow.wait_condition(self._needs_attention)
+        except asyncio.CancelledError:  # somebody has asked Temporal itself to cancel the suite
+            self._change(rules.cancel(self._state))
+        self._tasks.surface_errors()
+
+    def _needs_attention(self) -> bool:
+        is_over = rules.is_over(self._state, self._suite, self._plan)
+        is_due = self._next_start() is not None or self._may_continue_as_new()
+        return is_over or is_due or self._tasks.are_broken
+
+    def _wants_to_continue_as_new(self) -> bool:
+        return workflow.info().is_continue_as_new_suggested()
+
+    def _may_continue_as_new(self) -> bool:
+        """Whether this run is long enough, and every run of the suite is at a point where the next one can take over:
+        its session goes on, or has closed and is not being judged yet."""
+        return self._wants_to_continue_as_new() and not self._busy and workflow.all_handlers_finished()
+
+    @contextmanager
+    def _at_work(self, session_id: str) -> Iterator[None]:
+        self._busy.add(session_id)
+        try:
+            yield
+        finally:
+            self._busy.discard(session_id)
+
+    def _change(self, state: SuiteState) -> None:
+        self._state = state
+        self._show()
+
+    def _show(self) -> None:
+        workflow.set_current_details(suite_summary(self._state, self._suite, self.progress()))
+
+    def _result(self) -> SuiteResult:
+        progress = self.progress()
+        return SuiteResult(
+            status=progress.status,
+            outcome=rules.outcome_of(self._suite, self._state.tallies),
+            passed=progress.passed,
+            failed=progress.failed,
+            inconclusive=progress.inconclusive,
+        )
+
+
+def _shown(caller: SimulatorConfig | None) -> dict[str, JsonValue] | None:
+    """A caller as the record of its session shows it."""
+    return {"enabled": True, "config": caller.model_dump(mode="json")} if caller else None
