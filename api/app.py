@@ -23,8 +23,6 @@ from streaming.hub import LiveHub
 _ROUTERS: Final = (
     sessions.router,
     branches.router,
-    sessions.router,
-    sessions.router,
     agents.router,
     suites.router,
     usage.router,

@@ -1,4 +1,4 @@
-"""What a model call needs to know of those who may watch it. The telling itself stands in `activities/llm/reply_publisher.py`."""
+"""What a model call needs to know of those who may watch its reply."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

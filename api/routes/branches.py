@@ -2,19 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from api.http.responses import COMMAND_ERRORS, described, json_answer
+from api.http.responses import COMMAND_ERRORS, READ_ERRORS, described, json_answer
 from api.routes.dependencies import In, OwnSession, Services, accepting_commands, note_subject
 from api.routes.sessions import Wait
 from api.schemas import examples
 from api.schemas.requests import EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
-from api.schemas.responses import Accepted, Session
+from api.schemas.responses import Accepted, Comparison, Session
 from domain.sessions.commands import CancelTurn, Opening, RestoreBranch
 from store.sessions.sessions import StoredSession
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+BranchName = Annotated[str, Query(max_length=200, description="A branch's id, or `active` for the visible one.")]
 
 TurnId = Annotated[str, Path(max_length=200, description="A turn of the active branch, also past the cursor.")]
 BranchId = Annotated[str, Path(max_length=200, description="A branch of `discarded_branches`.")]
@@ -133,3 +135,13 @@ async def _answer(within: Services, session: StoredSession, command: Opening) ->
     if not command.wait:
         return json_answer(await within.messages.accept(session, command), status=202)
     return within.answers.session(session, await within.messages.answer(session, command))
+
+
+@router.get(
+    "/{session_id}/branches/compare",
+    response_model=Comparison,
+    responses=described("not_found", *READ_ERRORS, example=examples.COMPARISON),
+)
+async def compare_branches(session: OwnSession, within: In, a: BranchName, b: BranchName = "active") -> Response:
+    """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
+    return json_answer(await within.comparing.compare(session, a, b))

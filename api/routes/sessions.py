@@ -20,12 +20,17 @@ from api.schemas.requests import (
     RewindBody,
     SimulatorSwitch,
 )
-from api.schemas.responses import Accepted, Branch, Comparison, PageOf, Session, SessionSummary, Turn
+from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, Turn
 from api.sessions.transcripts import MEDIA_TYPES
 from domain.sessions.transcript import Form
 from domain.turns.turn import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+_WRITTEN: Final[dict[str, Any]] = {
+    media_type: {"schema": {"type": "object" if form == "json" else "string"}, "example": examples.TRANSCRIPTS[form]}
+    for form, media_type in MEDIA_TYPES.items()
+}
 
 Accept = Annotated[str | None, Header(max_length=1000, description="`text/event-stream` for a stream of the reply.")]
 LastEventId = Annotated[
@@ -224,13 +229,7 @@ async def end(session: OwnSession, within: In, body: EndBody | None = None) -> R
     return within.answers.session(session, await within.moves.end(session, command))
 
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-BranchName = Annotated[str, Query(max_length=200, description="A branch's id, or `active` for the visible one.")]
-_WRITTEN: Final[dict[str, Any]] = {
-    media_type: {"schema": {"type": "object" if form == "json" else "string"}, "example": examples.TRANSCRIPTS[form]}
-    for form, media_type in MEDIA_TYPES.items()
-}
 
 
 @router.get(
@@ -250,16 +249,6 @@ async def get_transcript(
     return await within.transcripts.answer(session, form)
 
 
-@router.get(
-    "/{session_id}/branches/compare",
-    response_model=Comparison,
-    responses=described("not_found", *READ_ERRORS, example=examples.COMPARISON),
-)
-async def compare_branches(session: OwnSession, within: In, a: BranchName, b: BranchName = "active") -> Response:
-    """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
-    return json_answer(await within.comparing.compare(session, a, b))
-
-
 @router.delete(
     "/{session_id}",
     status_code=204,
@@ -274,7 +263,6 @@ async def erase_session(session_id: str, organization: Organization, within: In)
     return Response(status_code=204)
 
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
 
 @router.put(

@@ -62,7 +62,7 @@ class Service:
         with log_file.open("wb") as written:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-c", "from playhead.cli import main; main()"),
+                *("-c", "from playhead.cli.main import main; main()"),
                 *command,
                 cwd=log_file.parent,  # where no `.env` of the person adds settings
                 env=environment,

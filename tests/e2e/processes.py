@@ -19,7 +19,7 @@ import pytest
 from playhead.temporal.dev_server import free_port
 
 CHECKOUT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-c", "from playhead.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from playhead.cli.main import main; main()")
 READY_SECONDS = 90.0
 END_SECONDS = 60.0
 PAUSE = 0.05

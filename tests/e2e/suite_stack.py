@@ -25,7 +25,7 @@ ORGANIZATION = "org_suites"
 PATIENCE = 120.0
 """Seconds that something may take on a machine that has other things to do."""
 WORKERS = 2
-CLI = ("-c", "from playhead.cli import main; main()")
+CLI = ("-c", "from playhead.cli.main import main; main()")
 
 
 class Process:
