@@ -21,7 +21,10 @@ def pins(lock: str) -> dict[str, str]:
     return {match["name"]: match["version"] for match in PINNED.finditer((ROOT / lock).read_text())}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda page: page.name)
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_holds_the_marks_of_a_merge(page: Path) -> None:
     marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", page.read_text(), re.MULTILINE)
     assert not marks, f"{page.name} was merged by half: {marks}"
