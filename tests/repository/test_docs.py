@@ -19,7 +19,7 @@ from playhead.config.environment import COMMAND_LINE_VARIABLES, DOCKER_COMPOSE_V
 from playhead.config.settings import variable_names
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*\]\((?P<target>[^)\s]+)\)")
 

@@ -21,15 +21,29 @@ def pins(lock: str) -> dict[str, str]:
     return {match["name"]: match["version"] for match in PINNED.finditer((ROOT / lock).read_text())}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name)
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_holds_the_marks_of_a_merge(page: Path) -> None:
     marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", page.read_text(), re.MULTILINE)
     assert not marks, f"{page.name} was merged by half: {marks}"
 
 
 def test_decisions_are_numbered_one_after_the_other() -> None:
-    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", (ROOT / "docs/decisions.md").read_text(), re.M)]
+    decisions = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    numbers = [int(decision.name[:4]) for decision in decisions]
     assert numbers == list(range(1, len(numbers) + 1)), "two branches took the same number: renumber the newer one"
+
+
+def test_the_index_of_decisions_shows_their_titles_and_status() -> None:
+    decisions = ROOT / "docs" / "decisions"
+    index = re.findall(r"^\| \[\d+\]\((.+?)\) \| (.+) \| (.+) \|$", (decisions / "README.md").read_text(), re.MULTILINE)
+    written = []
+    for decision in sorted(decisions.glob("[0-9]*.md")):
+        heading, _, status = decision.read_text().splitlines()[:3]
+        written.append((decision.name, heading.partition(". ")[2], status.removeprefix("Status: ")))
+    assert index == written, "docs/decisions/README.md is behind: change its table with the decision"
 
 
 def test_every_python_package_is_packaged() -> None:
