@@ -10,25 +10,25 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
-from activities.llm.interface import CutShort, ModelAnswer, ProviderFailed
+from activities.llm.interface import ModelAnswer, ProviderFailed, ReplyCancelled
 from contracts.sessions import StepHeartbeat
 from domain.turns.engine import ModelReply
 
 if TYPE_CHECKING:
     from store.sessions.steps import SavedStep, StepStore
 
-MOST_PROVIDER_FAILURES = 5
+MAX_PROVIDER_FAILURES = 5
 """How often a provider may fail one step before it fails for good."""
-LONGEST_RETRY_AFTER = 300.0
+MAX_RETRY_AFTER = 300.0
 """Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
-LONGEST_SAVE_PAUSE = 5.0
+MAX_SAVE_PAUSE = 5.0
 """Seconds between two attempts to save a reply that has been paid for."""
 
 Ask = Callable[[tuple[str, ...]], Awaitable[ModelAnswer]]
 """Asks a model, given the messages of the steps before."""
 
 
-class Purchase(Protocol):
+class CallKey(Protocol):
     """What names a reply: the step of a turn (or of what is billed like one), and the steps before it."""
 
     @property
@@ -54,7 +54,7 @@ class Purchase(Protocol):
 
 
 @dataclass(frozen=True)
-class AsidePurchase:
+class AuxiliaryCallKey:
     """A reply beside the turns, a caller's or a judge's: its aside is to it what a turn is to an agent's reply.
 
     `node_id` stands for the node at which it is saved among the steps.
@@ -70,21 +70,21 @@ class AsidePurchase:
 
 
 @dataclass(frozen=True)
-class Bought:
+class StoredReply:
     """A reply that is paid for. `reused` says that it had been bought before and was only looked up."""
 
     reply: ModelReply
     reused: bool
 
 
-class Buyer:
+class IdempotentCaller:
     """Buys replies for activities that Temporal may run any number of times."""
 
     def __init__(self, *, steps: "StepStore", context_characters: int) -> None:
         self._steps = steps
         self._context_characters = context_characters
 
-    async def once(self, purchase: Purchase, ask: Ask) -> Bought:
+    async def once(self, purchase: CallKey, ask: Ask) -> StoredReply:
         """Buy a reply, unless it was bought before.
 
         Fails for good, with type `model_failed`, when the provider refuses the request or has failed
@@ -94,21 +94,21 @@ class Buyer:
         done = await self._steps.turn_steps(purchase.session_id, purchase.turn_id, purchase.anchor_turn_id)
         for saved in done:
             if saved.step == purchase.step:
-                return Bought(reply=saved.reply, reused=True)
+                return StoredReply(reply=saved.reply, reused=True)
         async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
             history = await self._steps.history(purchase.session_id, purchase.anchor_turn_id, self._context_characters)
             try:
                 answer = await ask(tuple(step.messages for step in (*history, *done)))
             except ProviderFailed as failure:
                 raise _as_activity_failure(failure) from failure
-            except CutShort as cut:
+            except ReplyCancelled as cut:
                 if not _is_cancelled_by_its_workflow():
                     raise
                 answer = cut.answer
             saved = await _despite_cancellation(self._save(purchase, answer))
-        return Bought(reply=saved.reply, reused=False)
+        return StoredReply(reply=saved.reply, reused=False)
 
-    async def _save(self, purchase: Purchase, answer: ModelAnswer) -> "SavedStep":
+    async def _save(self, purchase: CallKey, answer: ModelAnswer) -> "SavedStep":
         """Save a reply that has been paid for; a store that is down is waited for rather than paid for again."""
         bought_at = datetime.now(UTC)
         pause = 0.1
@@ -129,7 +129,7 @@ class Buyer:
             except Exception:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_SAVE_PAUSE)
+                pause = min(pause * 2, MAX_SAVE_PAUSE)
 
 
 async def _despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
@@ -155,8 +155,8 @@ def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:
     """Count the provider's failures across attempts, and give up for good after the last one."""
     failures = _provider_failures() + 1
     activity.heartbeat(StepHeartbeat(provider_failures=failures))
-    final = failure.permanent or failures >= MOST_PROVIDER_FAILURES
-    pause = timedelta(seconds=min(failure.retry_after, LONGEST_RETRY_AFTER)) if failure.retry_after else None
+    final = failure.permanent or failures >= MAX_PROVIDER_FAILURES
+    pause = timedelta(seconds=min(failure.retry_after, MAX_RETRY_AFTER)) if failure.retry_after else None
     return ApplicationError(
         str(failure), type="model_failed", non_retryable=final, next_retry_delay=None if final else pause
     )

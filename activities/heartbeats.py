@@ -7,23 +7,23 @@ from datetime import timedelta
 
 from temporalio import activity
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 HEARTBEATS_PER_TIMEOUT = 4
 """A worker reports this often within the time after which it counts as dead, or more often."""
-LONGEST_PAUSE = timedelta(seconds=1)
+MAX_PAUSE = timedelta(seconds=1)
 """Temporal tells of a cancellation in its answer to a heartbeat, so this is how long an activity goes on after it.
 Workers must not hold heartbeats back for longer."""
 
 
 @asynccontextmanager
-async def heartbeats(*details: Durable) -> AsyncIterator[None]:
+async def heartbeats(*details: FrozenModel) -> AsyncIterator[None]:
     """Tell Temporal while the block runs that this worker lives, with what the next attempt is to know."""
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
         yield
         return
-    pause = min(timeout / HEARTBEATS_PER_TIMEOUT, LONGEST_PAUSE)
+    pause = min(timeout / HEARTBEATS_PER_TIMEOUT, MAX_PAUSE)
 
     async def beat() -> None:
         while True:

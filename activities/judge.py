@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.charge_once import AsidePurchase, Bought, Buyer
+from activities.charge_once import AuxiliaryCallKey, IdempotentCaller, StoredReply
 from activities.llm.interface import ModelAnswer, ModelCaller, RecordCall
 from activities.llm.metrics import timed
 from activities.spending_limit import SpendingLimit
 from contracts.judge import JudgeInput, JudgeResult
 from contracts.sessions import SettleTurnsInput
 from domain.agents.names import UNPARSED
-from domain.sessions.timeline import Aside
+from domain.sessions.timeline import AuxiliaryCall
 from domain.suites.checks import Conversation, findings_of
 from domain.suites.judge_prompt import judge_instructions, transcript
 from domain.suites.verdicts import (
@@ -53,7 +53,7 @@ class JudgeActivities:
         caller: ModelCaller,
         context_characters: int,
     ) -> None:
-        self._buyer = Buyer(steps=steps, context_characters=context_characters)
+        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._sessions = sessions
         self._settlements = settlements
         self._agents = agents
@@ -93,7 +93,7 @@ class JudgeActivities:
             reused=bought.reused,
         )
 
-    async def _bought(self, input: JudgeInput, conversation: Conversation) -> Bought:
+    async def _bought(self, input: JudgeInput, conversation: Conversation) -> StoredReply:
         async def ask(_: tuple[str, ...]) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = RecordCall(
@@ -109,7 +109,7 @@ class JudgeActivities:
             )
             return await timed(self._caller.record(call), input.price_per_second)
 
-        purchase = AsidePurchase(
+        purchase = AuxiliaryCallKey(
             session_id=input.session_id,
             organization_id=input.organization_id,
             turn_id=input.judgement_id,
@@ -146,7 +146,7 @@ class JudgeActivities:
     async def _bill(self, input: JudgeInput, session: "StoredSession", reply: ModelReply) -> None:
         """One row in the ledger, under the judgement's own id: billing it again changes nothing."""
         assert session.head is not None, "the session is recorded"
-        judgement = Aside(
+        judgement = AuxiliaryCall(
             id=input.judgement_id,
             purpose="judge",
             after_turn_id=session.head.head_turn_id,

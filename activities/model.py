@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import JsonValue
 from temporalio import activity
 
-from activities.charge_once import Buyer
+from activities.charge_once import IdempotentCaller
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, RecordCall
 from activities.llm.metrics import timed
-from activities.llm.reply_stream import Narrator, Silence, script_of
+from activities.llm.reply_stream import NullPublisher, ReplyPublisher, stream_context_of
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.names import UNPARSED
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
@@ -51,11 +51,11 @@ class ModelActivities:
         caller: ModelCaller,
         toolbox: ToolLister,
         context_characters: int,
-        narrator: Narrator | None = None,
+        narrator: ReplyPublisher | None = None,
     ) -> None:
         self._toolbox = toolbox
-        self._narrator = narrator or Silence()
-        self._buyer = Buyer(steps=steps, context_characters=context_characters)
+        self._narrator = narrator or NullPublisher()
+        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._agents = agents
         self._caller = caller
 
@@ -113,7 +113,7 @@ class ModelActivities:
         )
         if input.opening is None:
             return await timed(self._caller.call(call), input.price_per_second)
-        async with self._narrator.narrate(script_of(input, input.opening, activity.info().attempt)) as hear:
+        async with self._narrator.narrate(stream_context_of(input, input.opening, activity.info().attempt)) as hear:
             return await timed(self._caller.call(call, hear), input.price_per_second)
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:

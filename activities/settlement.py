@@ -8,13 +8,13 @@ from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 
 if TYPE_CHECKING:
     from store.sessions.settlement import SettlementStore
-    from streaming.messages import Audience
+    from streaming.messages import Subscribers
 
 
 class SettlementActivities:
     """Bills and records turns, at most once each, however often Temporal retries."""
 
-    def __init__(self, store: "SettlementStore", audience: "Audience | None" = None) -> None:
+    def __init__(self, store: "SettlementStore", audience: "Subscribers | None" = None) -> None:
         self._store = store
         self._audience = audience
 

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.charge_once import AsidePurchase, Bought, Buyer
+from activities.charge_once import AuxiliaryCallKey, IdempotentCaller, StoredReply
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller
 from activities.llm.metrics import timed
 from activities.spending_limit import SpendingLimit
 from contracts.caller import PlayCallerInput, PlayCallerResult
-from domain.sessions.caller_config import LONGEST_LINE, Spoken
+from domain.sessions.caller_config import MAX_LINE, Spoken
 from domain.sessions.caller_prompt import HANG_UP, caller_instructions, caller_tools
 from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply
 from domain.turns.turn import AgentSaid, Message, UserSaid
@@ -29,7 +29,7 @@ class SimulationActivities:
     def __init__(
         self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, context_characters: int
     ) -> None:
-        self._buyer = Buyer(steps=steps, context_characters=context_characters)
+        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._limit = limit
         self._caller = caller
 
@@ -41,7 +41,7 @@ class SimulationActivities:
         `generate_step` does, and for good when the organization may not spend more; cancelled by its workflow, it
         returns what it has spent.
         """
-        bought: list[Bought] = []
+        bought: list[StoredReply] = []
         for step in range(MAX_BLANK_REPLIES):
             bought.append(await self._line(input, step))
             reply = bought[-1].reply
@@ -57,7 +57,7 @@ class SimulationActivities:
             reused=all(each.reused for each in bought),
         )
 
-    async def _line(self, input: PlayCallerInput, step: int) -> Bought:
+    async def _line(self, input: PlayCallerInput, step: int) -> StoredReply:
         heard = tuple(map(_as_heard, input.heard)) if step == 0 else ()
 
         async def ask(history: tuple[str, ...]) -> ModelAnswer:
@@ -74,7 +74,7 @@ class SimulationActivities:
             )
             return await timed(self._caller.call(call), input.price_per_second)
 
-        purchase = AsidePurchase(
+        purchase = AuxiliaryCallKey(
             session_id=input.session_id,
             organization_id=input.organization_id,
             turn_id=input.aside_id,
@@ -96,7 +96,7 @@ def _words_of(reply: ModelReply) -> str:
     words = reply.text.strip()
     if len(words) > 1 and _QUOTES.get(words[0]) == words[-1]:
         words = words[1:-1].strip()
-    return words[:LONGEST_LINE]
+    return words[:MAX_LINE]
 
 
 def _hangs_up(input: PlayCallerInput, reply: ModelReply) -> bool:

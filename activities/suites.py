@@ -23,14 +23,14 @@ from contracts.suites import (
 from domain.sessions.command_handlers import fork
 
 if TYPE_CHECKING:
-    from store.recorded_sessions import Histories
+    from store.recorded_sessions import RecordedSessions
     from store.suites import SuiteStore
 
 
 class SuiteActivities:
     """Keeps the record of suites. Everything here may be done twice and counts once."""
 
-    def __init__(self, store: "SuiteStore", histories: "Histories") -> None:
+    def __init__(self, store: "SuiteStore", histories: "RecordedSessions") -> None:
         self._store = store
         self._histories = histories
 

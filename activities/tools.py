@@ -13,7 +13,7 @@ from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED
 from domain.agents.tools import HttpTool, McpTool, tool_behind
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
 
 
@@ -78,7 +78,7 @@ def _pause_before_retry(failure: ToolFailed, tool: HttpTool | McpTool, failures_
     """How long to wait before the next attempt; None when this was the last one."""
     if not failure.retryable or failures_before >= tool.retries:
         return None
-    if failure.retry_after is not None and failure.retry_after > LONGEST_PAUSE:
+    if failure.retry_after is not None and failure.retry_after > MAX_PAUSE:
         return None
     doubled = tool.retry_pause_seconds * 2**failures_before
-    return timedelta(seconds=max(min(doubled, LONGEST_PAUSE), failure.retry_after or 0))
+    return timedelta(seconds=max(min(doubled, MAX_PAUSE), failure.retry_after or 0))

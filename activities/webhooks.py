@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.network.interface import Answer, NotSent
+from activities.network.interface import NotSent, WebhookResponse
 from activities.network.secrets import Credentials
 from contracts.webhooks import (
     DeliverWebhookResult,
@@ -21,7 +21,7 @@ from domain.sessions.transcript import entries_of
 from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn
 from domain.usage import Cost
-from domain.webhooks.session_report import MOST_TURNS, CompletedSession, SessionCompleted
+from domain.webhooks.session_report import MAX_TURNS, CompletedSession, SessionCompleted
 from domain.webhooks.signing import key_of, signature
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Deliveries(Protocol):
 class Sender(Protocol):
     """The edge to the receivers."""
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         """Send a report once. Raises NotSent."""
         ...
 
@@ -106,7 +106,7 @@ class WebhookActivities:
         """The body, the same at every attempt: a session that has closed its books does not change any more."""
         turns: list[Turn] = []
         if head.head_turn_id is not None:
-            turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=MOST_TURNS)
+            turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=MAX_TURNS)
         report = SessionCompleted(timestamp=head.updated_at, data=_completed(session, head, turns))
         return report.model_dump_json().encode()
 
@@ -136,7 +136,7 @@ def _failed(message: str, pause: timedelta | None = None) -> ApplicationError:
     return ApplicationError(message, type="webhook_failed", next_retry_delay=pause)
 
 
-def _refused(answer: Answer) -> ApplicationError:
+def _refused(answer: WebhookResponse) -> ApplicationError:
     message = f"The receiver answered {answer.status} {answer.reason}".rstrip() + "."
     if answer.status == GONE:
         return ApplicationError(message, type="webhook_gone", non_retryable=True)

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from api import openapi
 from api.http import error_handlers
 from api.http.body_limit import BodyLimit
-from api.http.request_metrics import Observing
+from api.http.request_metrics import RequestMetricsMiddleware
 from api.routes import agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
 from api.routes.dograh import router as text_chat
@@ -57,7 +57,7 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
     )
     app.state.services = services
     app.add_middleware(BodyLimit)
-    app.add_middleware(Observing, metrics=services.metrics)
+    app.add_middleware(RequestMetricsMiddleware, metrics=services.metrics)
     error_handlers.install(app)
     openapi.install(app)
     return app

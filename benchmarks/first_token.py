@@ -15,8 +15,8 @@ from benchmarks.report import Measure
 from benchmarks.sessions import AGENT, Connection
 from benchmarks.speaker import MODEL, Speaker, speaking
 from benchmarks.stack import until_ready
-from playhead.demo.stack import ORGANIZATION, Service, Workshop, environment_of
-from playhead.temporal.dev_server import LOOPBACK, Place, free_port, temporal_server
+from playhead.demo.stack import ORGANIZATION, DemoFiles, Service, environment_of
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.migrate import upgrade
@@ -93,8 +93,8 @@ async def first_tokens(rounds: int, seconds: float) -> list[Measure]:
 @asynccontextmanager
 async def _one_process(speaker: Speaker) -> AsyncIterator[tuple[str, str]]:
     """`playhead dev`; its address and a key."""
-    workshop = Workshop.make()
-    place, api_port = Place(workshop.folder, free_port(), free_port()), free_port()
+    workshop = DemoFiles.make()
+    place, api_port = ServerAddresses(workshop.folder, free_port(), free_port()), free_port()
     options = (
         f"--data-dir={workshop.folder}",
         f"--api-port={api_port}",
@@ -114,8 +114,8 @@ async def _one_process(speaker: Speaker) -> AsyncIterator[tuple[str, str]]:
 @asynccontextmanager
 async def _two_processes(speaker: Speaker) -> AsyncIterator[tuple[str, str]]:
     """`playhead worker` and `playhead api` on PostgreSQL; the API's address and a key."""
-    workshop = Workshop.make()
-    place, api_port = Place(workshop.folder, free_port(), free_port()), free_port()
+    workshop = DemoFiles.make()
+    place, api_port = ServerAddresses(workshop.folder, free_port(), free_port()), free_port()
     async with AsyncExitStack() as opened:
         opened.callback(workshop.remove)
         postgres = opened.enter_context(running_postgres())
@@ -133,7 +133,7 @@ async def _two_processes(speaker: Speaker) -> AsyncIterator[tuple[str, str]]:
         yield url, secret
 
 
-def _environment(speaker: Speaker, workshop: Workshop, place: Place, api_port: int) -> dict[str, str]:
+def _environment(speaker: Speaker, workshop: DemoFiles, place: ServerAddresses, api_port: int) -> dict[str, str]:
     environment = environment_of(os.environ, workshop, place, api_port, MODEL)
     provider = {"OPENAI_BASE_URL": speaker.base_url, "OPENAI_API_KEY": "benchmarks", "PLAYHEAD_LOG_LEVEL": "warning"}
     return {**environment, **provider, "PLAYHEAD_HEARTBEAT_SECONDS": "10"}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import httpx
 from temporalio.client import Client
 
-from playhead.demo.stack import ORGANIZATION, Service, Workshop, environment_of
+from playhead.demo.stack import ORGANIZATION, DemoFiles, Service, environment_of
 from playhead.demo_model import DEMO_MODEL
-from playhead.temporal.dev_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.migrate import upgrade
@@ -36,8 +36,8 @@ async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Sta
 
     The offline demo model answers; every reply of text takes it `demo_delay_seconds`.
     """
-    workshop = Workshop.make()
-    place = Place(workshop.folder, free_port(), free_port())
+    workshop = DemoFiles.make()
+    place = ServerAddresses(workshop.folder, free_port(), free_port())
     api_port = free_port()
     async with AsyncExitStack() as opened:
         opened.callback(workshop.remove)
@@ -67,7 +67,7 @@ class _FloorWorker:
         await self._process.wait()
 
 
-async def _floor_worker(place: Place) -> _FloorWorker:
+async def _floor_worker(place: ServerAddresses) -> _FloorWorker:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.floor", place.address), preexec_fn=dying_with_parent()
     )

@@ -1,11 +1,11 @@
 """Simulated callers: the input and result of the activity that writes their next message."""
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig, Spoken
 from domain.usage import Cost, Money, Usage
 
 
-class PlayCallerInput(Durable):
+class PlayCallerInput(FrozenModel):
     """One line of a caller. `heard` is only what was said since its line before, `anchor_aside_id`.
 
     It is bought under `aside_id`, which names the turn it answers and the state of the session then.
@@ -28,7 +28,7 @@ class PlayCallerInput(Durable):
         return self.lines >= self.config.min_turns
 
 
-class PlayCallerResult(Durable):
+class PlayCallerResult(FrozenModel):
     """What a caller does: it says `line`, hangs up, or both. `reason` is why it hangs up, in its own words."""
 
     line: str | None = None

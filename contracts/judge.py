@@ -1,13 +1,13 @@
 """Judgements: the input and result of the activity that judges a session."""
 
 from contracts.sessions import AgentRef
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.suites.scenario import Scenario
 from domain.suites.verdicts import Verdict
 from domain.usage import Cost, Money, Usage
 
 
-class JudgeInput(Durable):
+class JudgeInput(FrozenModel):
     """One judgement of a session that has ended, bought under `judgement_id` and billed as purpose `judge`.
 
     The transcript is read from the store: the input does not grow with the conversation. `cut_short` says what kept
@@ -27,7 +27,7 @@ class JudgeInput(Durable):
     price_per_second: Money | None = None
 
 
-class JudgeResult(Durable):
+class JudgeResult(FrozenModel):
     """The verdict, and what the judge used and cost (nothing where a scenario has no criteria)."""
 
     verdict: Verdict

@@ -10,11 +10,11 @@ from pydantic import JsonValue
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
 from domain.agents.tool_mocks import ToolMock
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig
 from domain.sessions.command_handlers import digest_of_command
 from domain.sessions.commands import Opening
-from domain.sessions.timeline import Aside, DiscardedBranch, SessionFact, Timeline
+from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact, Timeline
 from domain.sessions.views import SessionHead
 from domain.turns.engine import ModelReply
 from domain.turns.turn import Message, Turn
@@ -24,21 +24,21 @@ TASK_QUEUE = "playhead"
 """The task queue of workflows and activities unless a setting names another."""
 
 
-MOVED_ON = "session_moved_on"
+CONTINUED_AS_NEW = "session_moved_on"
 """The type of the error with which an update ends whose run was continued as new before its answer was there.
 
 Nothing is lost: sent again with the same message id it joins its turn in the new run.
 """
 
 
-class AgentRef(Durable):
+class AgentRef(FrozenModel):
     """One version of an agent."""
 
     id: str
     version: int
 
 
-class Timing(Durable):
+class Timing(FrozenModel):
     """How long things may take in one session, in seconds. Pinned at its start, so that replays agree.
 
     `heartbeat` is how long a silent worker counts as alive while it generates a reply: shorter recovers
@@ -55,7 +55,7 @@ class Timing(Durable):
     settle_unattended_within: float | None = None
 
 
-class StartSession(Durable):
+class StartSession(FrozenModel):
     """Everything a session is made of. `timeline` is what an earlier run of it carries over.
 
     `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
@@ -84,7 +84,7 @@ class StartSession(Durable):
     reads_after_the_end: bool = False
 
 
-class SessionResult(Durable):
+class SessionResult(FrozenModel):
     """What a finished session leaves in Temporal: why it ended and what it was. The store has the rest."""
 
     completion_reason: str
@@ -92,7 +92,7 @@ class SessionResult(Durable):
     turns: int
 
 
-class SendMessageResult(Durable):
+class SendMessageResult(FrozenModel):
     """The turn that a message, an edit or a regeneration opened, and the session's head after it.
 
     The message's own text is left out: the caller has it. `previous_version` is the head's version just before the
@@ -104,7 +104,7 @@ class SendMessageResult(Durable):
     previous_version: int
 
 
-class TurnOpening(Durable):
+class TurnOpening(FrozenModel):
     """How a turn began, for those who watch: all of it but the user's words, which are among a step's messages."""
 
     parent_id: str | None
@@ -115,7 +115,7 @@ class TurnOpening(Durable):
     message_id: str | None = None
 
 
-class GenerateStepInput(Durable):
+class GenerateStepInput(FrozenModel):
     """One model call. `messages` are only those that no earlier step has saved: it does not grow with the session.
 
     The rest is read from the store along the chain of `anchor_turn_id`s. `context` are the values templates see.
@@ -138,7 +138,7 @@ class GenerateStepInput(Durable):
     said: str = ""
 
 
-class GenerateStepResult(Durable):
+class GenerateStepResult(FrozenModel):
     """What the model answered. `reused` says that the step had been bought before and was only looked up.
 
     `watched` says that somebody watches the session: what happens in it is recorded without waiting for more.
@@ -149,13 +149,13 @@ class GenerateStepResult(Durable):
     watched: bool = False
 
 
-class StepHeartbeat(Durable):
+class StepHeartbeat(FrozenModel):
     """What a model call leaves behind for its next attempt: how often the provider has failed it so far."""
 
     provider_failures: int = 0
 
 
-class SettleTurnsInput(Durable):
+class SettleTurnsInput(FrozenModel):
     """Turns to bill and record, with the session's head and what else happened since it was last settled.
 
     Branches that were restored go before those that were given up: a branch can be both. Turns that were taken over
@@ -170,11 +170,11 @@ class SettleTurnsInput(Durable):
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
     restored_branch_ids: tuple[str, ...] = ()
-    asides: tuple[Aside, ...] = ()
+    asides: tuple[AuxiliaryCall, ...] = ()
     taken_over: tuple[str, ...] = ()
 
 
-class SettleTurnsResult(Durable):
+class SettleTurnsResult(FrozenModel):
     """How many ledger rows were new: turns that had been billed before count nothing."""
 
     billed: int

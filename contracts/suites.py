@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from contracts.sessions import AgentRef, StartSession, Timing
 from domain.agents.definition import AgentDefinition
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.timeline import Timeline
 from domain.suites.scenario import RecordedStart, Scenario, Suite
 from domain.suites.suite_state import Run, Started, SuiteState, SuiteStatus
@@ -17,7 +17,7 @@ from domain.suites.verdicts import Outcome, Verdict
 from domain.usage import Money
 
 
-class PinnedAgent(Durable):
+class PinnedAgent(FrozenModel):
     """The version of an agent that every session of a suite talks to, with what a session's record shows of it."""
 
     ref: AgentRef
@@ -26,7 +26,7 @@ class PinnedAgent(Durable):
     definition: AgentDefinition
 
 
-class StartSuite(Durable):
+class StartSuite(FrozenModel):
     """Everything a suite is made of. `model` is taken where neither suite nor agent names one.
 
     `price_per_second` is the organization's when the suite was started, `state` what an earlier run of the workflow
@@ -43,7 +43,7 @@ class StartSuite(Durable):
     state: SuiteState | None = None
 
 
-class SuiteResult(Durable):
+class SuiteResult(FrozenModel):
     """What a finished suite leaves in Temporal. The store has the rest."""
 
     status: SuiteStatus
@@ -53,7 +53,7 @@ class SuiteResult(Durable):
     inconclusive: int
 
 
-class BeginRunInput(Durable):
+class BeginRunInput(FrozenModel):
     """A run whose session is about to be started: it is written down first, so that its turns can be recorded.
 
     `name`, `model`, `initial_context` and `simulator` are what the session's record shows; `history` is a recorded
@@ -75,7 +75,7 @@ class BeginRunInput(Durable):
     at: datetime
 
 
-class BeginRunResult(Durable):
+class BeginRunResult(FrozenModel):
     """The past that a run goes on from, if its scenario names one, and what the session of that past began with."""
 
     timeline: Timeline | None = None
@@ -88,21 +88,21 @@ class BeginRunResult(Durable):
         return session.model_copy(update={"timeline": self.timeline, "initial_context": self.initial_context})
 
 
-class PriceRunInput(Durable):
+class PriceRunInput(FrozenModel):
     """A session of which to tell what it has cost so far."""
 
     session_id: str
     organization_id: str
 
 
-class RunPrice(Durable):
+class RunPrice(FrozenModel):
     """What a session has cost by its saved steps, and the dearest exchange (or judge) among them."""
 
     cost: Money
     largest_call: Money | None = None
 
 
-class RecordRunInput(Durable):
+class RecordRunInput(FrozenModel):
     """What came of a run. `error` says why there is no verdict, if something broke."""
 
     suite_id: str
@@ -114,7 +114,7 @@ class RecordRunInput(Durable):
     at: datetime
 
 
-class NoteSuiteInput(Durable):
+class NoteSuiteInput(FrozenModel):
     """How a suite stands, for everybody who reads the store."""
 
     suite_id: str
@@ -123,14 +123,14 @@ class NoteSuiteInput(Durable):
     at: datetime
 
 
-class AwaitSessionsInput(Durable):
+class AwaitSessionsInput(FrozenModel):
     """Sessions of which to wait for any to close, for so many seconds at most."""
 
     session_ids: tuple[str, ...]
     seconds: float
 
 
-class AwaitSessionsResult(Durable):
+class AwaitSessionsResult(FrozenModel):
     """Those that have closed, however they did. None when the time was over first."""
 
     closed: tuple[str, ...] = ()

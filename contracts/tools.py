@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from contracts.sessions import AgentRef
 from domain.agents.tool_mocks import ToolMock
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 ToolError = Literal[
     "unknown_tool",
@@ -35,7 +35,7 @@ mock matches. `internal_error`: a defect of Playhead.
 """
 
 
-class CallToolInput(Durable):
+class CallToolInput(FrozenModel):
     """One call. `tool` is the name the model called, `context` are the values templates see.
 
     `call_id` must be unique within the turn and the same for every attempt: it is part of the idempotency key. With
@@ -53,7 +53,7 @@ class CallToolInput(Durable):
     mocks: tuple[ToolMock, ...] = ()
 
 
-class CallToolResult(Durable):
+class CallToolResult(FrozenModel):
     """What came of a call: a tool that fails is a result too, never a failed turn.
 
     `content` is what the model is told. `error` is None or a `ToolError` (a plain text, so that older workers read
@@ -66,7 +66,7 @@ class CallToolResult(Durable):
     assigned: dict[str, JsonValue] = {}
 
 
-class CallHeartbeat(Durable):
+class CallHeartbeat(FrozenModel):
     """What a tool call leaves behind for its next attempt: how often the tool has failed it so far."""
 
     failures: int = 0

@@ -6,12 +6,12 @@ was said in a session, nor a secret: both are read where the report is sent.
 
 from datetime import datetime
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 HOUR = 3_600.0
 
 
-class Patience(Durable):
+class Patience(FrozenModel):
     """How a delivery is retried, in seconds: the pauses begin with `first_pause`, grow fourfold up to `longest_pause`,
     and end after `give_up_after`.
     """
@@ -21,7 +21,7 @@ class Patience(Durable):
     give_up_after: float = 24 * HOUR
 
 
-class WebhookTarget(Durable):
+class WebhookTarget(FrozenModel):
     """Where a report goes. `secret` names the credential that signs it; None is the installation's own."""
 
     url: str
@@ -29,7 +29,7 @@ class WebhookTarget(Durable):
     patience: Patience = Patience()
 
 
-class DeliverWebhookInput(Durable):
+class DeliverWebhookInput(FrozenModel):
     """The end of a session that is to be reported."""
 
     session_id: str
@@ -37,7 +37,7 @@ class DeliverWebhookInput(Durable):
     target: WebhookTarget
 
 
-class SendWebhookInput(Durable):
+class SendWebhookInput(FrozenModel):
     """One report. Every attempt to send it has the same `webhook_id`, by which a receiver knows a repeat."""
 
     session_id: str
@@ -46,14 +46,14 @@ class SendWebhookInput(Durable):
     target: WebhookTarget
 
 
-class SendWebhookResult(Durable):
+class SendWebhookResult(FrozenModel):
     """A receiver has taken the report: with which status, and at which attempt."""
 
     status: int
     attempt: int
 
 
-class DeliverWebhookResult(Durable):
+class DeliverWebhookResult(FrozenModel):
     """What came of a delivery. `error` says why the report was not taken; None means that it was."""
 
     webhook_id: str
@@ -62,7 +62,7 @@ class DeliverWebhookResult(Durable):
     error: str | None = None
 
 
-class RecordDeliveryInput(Durable):
+class RecordDeliveryInput(FrozenModel):
     """What came of a delivery, for the session's log."""
 
     session_id: str

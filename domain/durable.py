@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Durable(BaseModel):
+class FrozenModel(BaseModel):
     """A frozen model whose JSON form outlives the code that wrote it.
 
     New fields need a default, so that old records still load; unknown fields are ignored, so that a

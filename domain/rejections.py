@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 RefusalCode = Literal[
     "approval_not_pending",
@@ -21,7 +21,7 @@ RefusalCode = Literal[
 ]
 
 
-class Refusal(Durable):
+class Refusal(FrozenModel):
     """Why a command was not accepted: a code for programs, a sentence for people, figures for both."""
 
     code: RefusalCode
@@ -29,7 +29,7 @@ class Refusal(Durable):
     figures: dict[str, int | str | None] = {}
 
 
-class Refused(Exception):
+class CommandRejected(Exception):
     """Raised by a rule when a command does not apply; the state it was given is untouched."""
 
     def __init__(self, code: RefusalCode, detail: str, **figures: int | str | None) -> None:

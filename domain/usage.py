@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 MILLION = Decimal(1_000_000)
 SMALLEST_AMOUNT = Decimal("0.000000000001")
@@ -19,7 +19,7 @@ Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_
 """An amount whose JSON form is a plain decimal: never `1E-7`, which not every reader of decimals takes."""
 
 
-class ModelUsage(Durable):
+class ModelUsage(FrozenModel):
     """Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them."""
 
     prompt_tokens: int = 0
@@ -40,7 +40,7 @@ class ModelUsage(Durable):
         )
 
 
-class Usage(Durable):
+class Usage(FrozenModel):
     """Usage per `<provider>:<model>`, and seconds.
 
     `duration_seconds` is wall clock: for a turn from the message to the answer, whatever was waited for.
@@ -60,7 +60,7 @@ class Usage(Durable):
         return sum(model.total_tokens for model in self.llm.values())
 
 
-class Cost(Durable):
+class Cost(FrozenModel):
     """Money spent, in US dollars. Models without a known price are named, never counted as free."""
 
     currency: Literal["USD"] = "USD"
@@ -69,7 +69,7 @@ class Cost(Durable):
     unpriced_models: tuple[str, ...] = ()
 
 
-class TokenPrice(Durable):
+class TokenPrice(FrozenModel):
     """US dollars for a million tokens. Cached tokens cost as input does unless they have a price of their own."""
 
     input: Money = Field(ge=0)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, insert, select, update
 
 from domain.agents.definition import AgentDefinition
-from store.database.column_types import LARGEST_NUMBER
+from store.database.column_types import MAX_NUMBER
 from store.database.connection import Database
 from store.database.ids import new_id
 from store.database.pagination import Page, number_after, page_of
@@ -48,7 +48,7 @@ _AGENT = select(
 ).select_from(agents.join(agent_versions, agent_versions.c.agent_id == agents.c.id))
 _IS_LATEST = agent_versions.c.version == agents.c.latest_version
 
-LARGEST_VERSION = 2**31 - 1
+MAX_VERSION = 2**31 - 1
 
 
 class AgentStore:
@@ -89,7 +89,7 @@ class AgentStore:
 
     async def find(self, organization_id: str, id_or_name: str, version: int | None = None) -> StoredAgent | None:
         """A version of an agent, the latest unless one is named. An id goes before another agent's equal name."""
-        if version is not None and not 0 < version <= LARGEST_VERSION:
+        if version is not None and not 0 < version <= MAX_VERSION:
             return None
         wanted = _IS_LATEST if version is None else agent_versions.c.version == version
         is_id = agents.c.id == id_or_name
@@ -103,7 +103,7 @@ class AgentStore:
 
     async def numbered(self, organization_id: str, number: int) -> StoredAgent | None:
         """The latest version of the agent with this integer alias."""
-        if not 0 < number <= LARGEST_NUMBER:
+        if not 0 < number <= MAX_NUMBER:
             return None
         statement = _AGENT.where(agents.c.organization_id == organization_id, agents.c.number == number, _IS_LATEST)
         return await self._database.read(lambda connection: _one(connection, statement))

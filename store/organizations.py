@@ -11,8 +11,8 @@ from store.billing.money import dollars, picodollars
 from store.database.connection import Database
 from store.database.tables import organizations, usage_totals
 
-HIGHEST_PRICE = Decimal(1_000)
-HIGHEST_LIMIT = Decimal(1_000_000)
+MAX_PRICE = Decimal(1_000)
+MAX_LIMIT = Decimal(1_000_000)
 """What it adds up to stays far from what 64 bits hold in picodollars."""
 
 
@@ -100,9 +100,9 @@ def _bounds(month: date) -> dict[str, date]:
 def _columns(terms: NewTerms) -> dict[str, int | None]:
     columns = {}
     if "price_per_second" in terms:
-        columns["picodollars_per_second"] = _stored(terms["price_per_second"], HIGHEST_PRICE)
+        columns["picodollars_per_second"] = _stored(terms["price_per_second"], MAX_PRICE)
     if "monthly_limit" in terms:
-        columns["monthly_limit_picodollars"] = _stored(terms["monthly_limit"], HIGHEST_LIMIT)
+        columns["monthly_limit_picodollars"] = _stored(terms["monthly_limit"], MAX_LIMIT)
     return columns
 
 

@@ -2,19 +2,19 @@
 
 from domain.suites.scenario import RecordedStart
 from store.sessions.sessions import SessionStore
-from store.suites import Past
+from store.suites import EarlierSuite
 
 ALL_TURNS = 1_000_000
 """More turns than a session can have."""
 
 
-class Histories:
+class RecordedSessions:
     """Reads what was recorded of sessions."""
 
     def __init__(self, sessions: SessionStore) -> None:
         self._sessions = sessions
 
-    async def past(self, organization_id: str, wanted: RecordedStart) -> Past | None:
+    async def past(self, organization_id: str, wanted: RecordedStart) -> EarlierSuite | None:
         """The turns down to the one that is named, by default the newest that is seen; None when they are not there."""
         session = await self._sessions.find(organization_id, wanted.session)
         leaf_turn_id = wanted.turn or (session.head.head_turn_id if session and session.head else None)
@@ -24,4 +24,4 @@ class Histories:
         if not found:
             return None
         began_with = {**session.initial_context, **session.head.fetched_context}
-        return Past(session_id=session.id, turns=tuple(found), initial_context=began_with)
+        return EarlierSuite(session_id=session.id, turns=tuple(found), initial_context=began_with)

@@ -74,7 +74,7 @@ class SuiteStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class EarlierSuite:
     """What a run goes on from: the turns of a recorded session, oldest first, and what that one began with."""
 
     session_id: str
@@ -206,7 +206,7 @@ class SuiteStore:
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
         return [_run(row) for row in rows]
 
-    async def begin_run(self, begun: BeginRunInput, past: Past | None = None) -> None:
+    async def begin_run(self, begun: BeginRunInput, past: EarlierSuite | None = None) -> None:
         """Write down a run and its session, which may have a past, unless they are there already."""
 
         def work(connection: Connection) -> None:
@@ -255,23 +255,23 @@ class SuiteStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bought:
+class _PaidCalls:
     """What was bought under one id: the steps of a turn, of a caller's line or of a judgement."""
 
     node_id: str
     cost: Cost
 
 
-def _purchases(connection: Connection, session_id: str) -> list[_Bought]:
-    found: dict[str, _Bought] = {}
+def _purchases(connection: Connection, session_id: str) -> list[_PaidCalls]:
+    found: dict[str, _PaidCalls] = {}
     for turn_id, node_id, reply in connection.execute(_REPLIES, {"session_id": session_id}):
         cost = ModelReply.model_validate_json(reply).cost
         before = found.get(turn_id)
-        found[turn_id] = _Bought(node_id, merge_costs([before.cost, cost]) if before else cost)
+        found[turn_id] = _PaidCalls(node_id, merge_costs([before.cost, cost]) if before else cost)
     return list(found.values())
 
 
-def _price(bought: Sequence[_Bought]) -> RunPrice:
+def _price(bought: Sequence[_PaidCalls]) -> RunPrice:
     """The sum, and the dearest exchange: the dearest line with the dearest reply. A judge counts like an exchange."""
     dearest = {kind: Decimal(0) for kind in ("caller", "judge", "reply")}
     for each in bought:
@@ -330,7 +330,7 @@ def _suite(row: Row[Any]) -> StoredSuite:
     )
 
 
-def _session_values(begun: BeginRunInput, past: Past | None) -> dict[str, Any]:
+def _session_values(begun: BeginRunInput, past: EarlierSuite | None) -> dict[str, Any]:
     return {
         "id": begun.session_id,
         "organization_id": begun.organization_id,

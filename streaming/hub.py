@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from streaming.messages import Spoken
+from streaming.messages import TextDelta
 
 
 @dataclass(slots=True)
-class Voice:
+class StreamState:
     """What the agent has said so far in a turn that it is answering."""
 
     take: tuple[int, int]
     text: str
 
-    def follow(self, spoken: Spoken) -> None:
+    def follow(self, spoken: TextDelta) -> None:
         """Take in a piece. Pieces may come twice; one that comes after a gap, or too late, is left out."""
         if spoken.take < self.take:
             return
@@ -33,11 +33,11 @@ class Voice:
 
 
 @dataclass(slots=True)
-class Scene:
+class SessionView:
     """A session that is being watched."""
 
     watchers: set["Watch"] = field(default_factory=set)
-    voices: dict[str, Voice] = field(default_factory=dict)
+    voices: dict[str, StreamState] = field(default_factory=dict)
 
     def wake(self, *, log_grew: bool = False) -> None:
         """Have every watcher look."""
@@ -48,7 +48,7 @@ class Scene:
 class Watch:
     """One watcher of a session. It is woken when there is something new, and looks for itself what that is."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: SessionView) -> None:
         self._scene = scene
         self._news = asyncio.Event()
         self._log_grew = True
@@ -95,7 +95,7 @@ class LiveHub:
     """
 
     def __init__(self) -> None:
-        self._scenes: dict[str, Scene] = {}
+        self._scenes: dict[str, SessionView] = {}
         self._greetings: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self.on_first_watcher: Callable[[str], None] = lambda session_id: None
         self.on_last_watcher: Callable[[str], None] = lambda session_id: None
@@ -106,7 +106,7 @@ class LiveHub:
         scene = self._scenes.get(session_id)
         is_first = scene is None
         if scene is None:
-            scene = self._scenes[session_id] = Scene()
+            scene = self._scenes[session_id] = SessionView()
         watch = Watch(scene)
         scene.watchers.add(watch)
         if is_first:
@@ -142,11 +142,11 @@ class LiveHub:
         if scene := self._scenes.get(session_id):
             scene.wake(log_grew=True)
 
-    def speak(self, session_id: str, spoken: Spoken) -> None:
+    def speak(self, session_id: str, spoken: TextDelta) -> None:
         """A piece of what the agent says."""
         if scene := self._scenes.get(session_id):
             is_new = spoken.turn_id not in scene.voices
-            scene.voices.setdefault(spoken.turn_id, Voice(spoken.take, "")).follow(spoken)
+            scene.voices.setdefault(spoken.turn_id, StreamState(spoken.take, "")).follow(spoken)
             scene.wake(log_grew=is_new)
 
     @contextmanager

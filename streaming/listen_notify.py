@@ -10,11 +10,11 @@ from sqlalchemy import URL, NullPool
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-LONGEST_NOTE = 7_900
+MAX_NOTE = 7_900
 """Bytes that fit into one notification; PostgreSQL takes less than 8,000."""
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 """Notes that wait while the server cannot be reached; of more, the oldest are lost."""
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 CONNECT_SECONDS = 10
 RETRY_SECONDS = 1.0
 
@@ -23,7 +23,7 @@ _NOTIFY = "SELECT pg_notify(note.channel, note.text) FROM unnest($1::text[], $2:
 log = logging.getLogger(__name__)
 
 
-class NoteBoard:
+class ListenNotifyChannel:
     """Posts notes and hears those of other processes. A note that is posted while nobody listens is lost.
 
     `heard` is called with the channel and the text of every note, `connected` whenever listening has begun anew.
@@ -45,14 +45,14 @@ class NoteBoard:
         self._channels = channels
         self._heard = heard
         self._connected = connected
-        self.waiting: deque[tuple[str, str]] = deque(maxlen=MOST_WAITING)
+        self.waiting: deque[tuple[str, str]] = deque(maxlen=MAX_WAITING)
         """Notes that are not posted yet, by channel."""
         self._wake = asyncio.Event()
 
     def post(self, channel: str, text: str) -> None:
         """Leave a note, which takes no time and does not fail. Raises ValueError for one that is too long."""
-        if len(text.encode()) > LONGEST_NOTE:
-            raise ValueError(f"a note has {len(text.encode())} bytes; {LONGEST_NOTE} are the most")
+        if len(text.encode()) > MAX_NOTE:
+            raise ValueError(f"a note has {len(text.encode())} bytes; {MAX_NOTE} are the most")
         self.waiting.append((channel, text))
         self._wake.set()
 
@@ -83,7 +83,7 @@ class NoteBoard:
     async def _post_waiting(self, driver: Any) -> None:
         self._wake.clear()
         while self.waiting:
-            notes = [self.waiting.popleft() for _ in range(min(len(self.waiting), MOST_AT_ONCE))]
+            notes = [self.waiting.popleft() for _ in range(min(len(self.waiting), MAX_AT_ONCE))]
             channels, texts = zip(*notes, strict=True)
             try:
                 await driver.execute(_NOTIFY, channels, texts)

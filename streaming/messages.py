@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class TextDelta:
     """A piece of what the agent says in a turn.
 
     `take` numbers the model calls of the turn: its step, and the attempt at it. A higher one takes over from the
@@ -21,7 +21,7 @@ class Spoken:
     text: str
 
 
-class Audience(Protocol):
+class Subscribers(Protocol):
     """Those who watch sessions, as a worker sees them. Telling them something takes no time and never fails."""
 
     def is_watched(self, session_id: str) -> bool:
@@ -32,7 +32,7 @@ class Audience(Protocol):
         """Tell that the session's log has new events."""
         ...
 
-    def speak(self, session_id: str, spoken: Spoken) -> None:
+    def speak(self, session_id: str, spoken: TextDelta) -> None:
         """Tell a piece of what the agent says."""
         ...
 

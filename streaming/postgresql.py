@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from store.database.connection import Database
 from streaming.hub import LiveHub
-from streaming.listen_notify import NoteBoard
-from streaming.messages import Spoken
+from streaming.listen_notify import ListenNotifyChannel
+from streaming.messages import TextDelta
 
 TO_WORKERS: Final = "playhead_watching"
 TO_APIS: Final = "playhead_workers"
@@ -32,26 +32,26 @@ CHARACTERS_PER_NOTE = 1_000
 @asynccontextmanager
 async def heard_from_elsewhere(hub: LiveHub, database: Database) -> AsyncIterator[None]:
     """The API's side: while the block runs, the hub is told what workers anywhere tell of the sessions it watches."""
-    ear = _Ear(hub, database)
+    ear = _Listener(hub, database)
     async with _running(ear.board.run(), ear.renew()):
         yield
 
 
 @asynccontextmanager
-async def told_elsewhere(database: Database) -> AsyncIterator["AudienceElsewhere"]:
+async def told_elsewhere(database: Database) -> AsyncIterator["RemoteSubscribers"]:
     """The worker's side: those who watch at any API, while the block runs."""
-    audience = AudienceElsewhere(database)
+    audience = RemoteSubscribers(database)
     async with _running(audience.board.run()):
         yield audience
 
 
-class _Ear:
+class _Listener:
     """What an API says to the workers, and hears from them."""
 
     def __init__(self, hub: LiveHub, database: Database) -> None:
         self._hub = hub
         self._channel = f"playhead_api_{uuid4().hex}"
-        self.board = NoteBoard(
+        self.board = ListenNotifyChannel(
             database.engine.url, [self._channel, TO_APIS], heard=self._hear, connected=self._start_afresh
         )
         hub.on_first_watcher = lambda session_id: self._announce([session_id], fresh=True)
@@ -82,17 +82,19 @@ class _Ear:
         note: dict[str, Any] = json.loads(text)
         if "turn" in note:
             take = (note["take"][0], note["take"][1])
-            spoken = Spoken(note["turn"], take, note["base"], note["offset"], note["text"])
+            spoken = TextDelta(note["turn"], take, note["base"], note["offset"], note["text"])
             self._hub.speak(note["session"], spoken)
         else:
             self._hub.log_grew(note["session"])
 
 
-class AudienceElsewhere:
+class RemoteSubscribers:
     """The audience of a worker whose sessions are watched at APIs in other processes."""
 
     def __init__(self, database: Database) -> None:
-        self.board = NoteBoard(database.engine.url, [TO_WORKERS], heard=self._hear, connected=self._ask_who_watches)
+        self.board = ListenNotifyChannel(
+            database.engine.url, [TO_WORKERS], heard=self._hear, connected=self._ask_who_watches
+        )
         self._watched: dict[str, dict[str, float]] = {}
         self._greetings: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 
@@ -105,7 +107,7 @@ class AudienceElsewhere:
         for channel in self._channels(session_id):
             self.board.post(channel, json.dumps({"session": session_id}))
 
-    def speak(self, session_id: str, spoken: Spoken) -> None:
+    def speak(self, session_id: str, spoken: TextDelta) -> None:
         """Tell those who watch a piece of what the agent says."""
         channels = self._channels(session_id)
         for piece in _pieces(spoken) if channels else ():
@@ -161,7 +163,7 @@ class AudienceElsewhere:
                     greet()
 
 
-def _pieces(spoken: Spoken) -> Iterator[Spoken]:
+def _pieces(spoken: TextDelta) -> Iterator[TextDelta]:
     """The same in pieces that fit into a note each."""
     for start in range(0, max(len(spoken.text), 1), CHARACTERS_PER_NOTE):
         text = spoken.text[start : start + CHARACTERS_PER_NOTE]

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Tasks:
+class BackgroundTasks:
     """Tasks of one workflow. Those that ended well are forgotten."""
 
     def __init__(self) -> None:

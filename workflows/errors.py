@@ -5,15 +5,15 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 
 
 @contextmanager
 def refusals_as_errors() -> Iterator[None]:
-    """Turn a `Refused` into an `ApplicationError`: any other exception would make Temporal retry the task for ever."""
+    """Turn a `CommandRejected` into an `ApplicationError`; Temporal would retry any other exception for ever."""
     try:
         yield
-    except Refused as refused:
+    except CommandRejected as refused:
         refusal = refused.refusal
         raise ApplicationError(refusal.detail, refusal, type=refusal.code, non_retryable=True) from None
 

@@ -55,7 +55,7 @@ class ModelAnswer:
     messages: str
 
 
-Hear = Callable[[str], None]
+OnDelta = Callable[[str], None]
 """Is told a piece of a reply's text as it comes."""
 
 
@@ -66,10 +66,10 @@ def ignore(text: str) -> None:
 class ModelCaller(Protocol):
     """The edge to the providers: one call, one answer, no retries.
 
-    A call that is cancelled closes its connection at once. It raises `CutShort` if the provider had been asked.
+    A call that is cancelled closes its connection at once. It raises `ReplyCancelled` if the provider had been asked.
     """
 
-    async def call(self, call: ModelCall, hear: Hear = ignore) -> ModelAnswer:
+    async def call(self, call: ModelCall, hear: OnDelta = ignore) -> ModelAnswer:
         """Ask the model; `hear` is told the text piece by piece as it comes. Raises `ProviderFailed`."""
         ...
 
@@ -87,7 +87,7 @@ class ProviderFailed(Exception):
         self.retry_after = retry_after
 
 
-class CutShort(asyncio.CancelledError):
+class ReplyCancelled(asyncio.CancelledError):
     """A call was cancelled after the provider had been asked. `answer` is what was said and spent until then."""
 
     def __init__(self, answer: ModelAnswer) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from time import monotonic
 
-from activities.llm.interface import CutShort, ModelAnswer
+from activities.llm.interface import ModelAnswer, ReplyCancelled
 from domain.usage import Cost, cost_of_seconds, merge_costs
 
 
@@ -17,8 +17,8 @@ async def timed(call: Awaitable[ModelAnswer], price_per_second: Decimal | None) 
     began = monotonic()
     try:
         answer = await call
-    except CutShort as cut:
-        raise CutShort(_with_seconds(cut.answer, monotonic() - began, price_per_second)) from cut
+    except ReplyCancelled as cut:
+        raise ReplyCancelled(_with_seconds(cut.answer, monotonic() - began, price_per_second)) from cut
     return _with_seconds(answer, monotonic() - began, price_per_second)
 
 

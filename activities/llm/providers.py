@@ -24,9 +24,9 @@ from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider, infer_provider
 from pydantic_ai.tools import ToolDefinition
 
-from activities.llm.interface import CutShort, Hear, ModelAnswer, ModelCall, ProviderFailed, RecordCall, ignore
+from activities.llm.interface import ModelAnswer, ModelCall, OnDelta, ProviderFailed, RecordCall, ReplyCancelled, ignore
 from activities.llm.messages import as_model_messages, serialised, stored, words_only
-from activities.llm.request import Asking, BrokeOff
+from activities.llm.request import ModelRequestInFlight, StreamInterrupted
 from activities.llm.usage_estimates import CutResponse
 from domain.agents.names import UNPARSED
 from domain.agents.tools import OfferedTool
@@ -50,14 +50,16 @@ class ModelProviders:
         self._own_models = own_models or {}
         self._models: dict[str, Model] = {}
 
-    async def call(self, call: ModelCall, hear: Hear = ignore) -> ModelAnswer:
+    async def call(self, call: ModelCall, hear: OnDelta = ignore) -> ModelAnswer:
         """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure.
 
-        Cancelled after the provider was asked, it raises `CutShort` with the words that were said until then.
+        Cancelled after the provider was asked, it raises `ReplyCancelled` with the words that were said until then.
         """
         new = as_model_messages(call.messages)
         offered = ModelRequestParameters(function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True)
-        asking = Asking([*stored(call.history), *new], call.instructions, offered, call.timeout, call.seed)
+        asking = ModelRequestInFlight(
+            [*stored(call.history), *new], call.instructions, offered, call.timeout, call.seed
+        )
         try:
             async with _failures_told(call.model, call.timeout):
                 model = self._model(call.model)
@@ -67,7 +69,7 @@ class ModelProviders:
                 raise
             heard = asking.cut()
             reply = self._cut_reply(asking.model, heard)
-            raise CutShort(
+            raise ReplyCancelled(
                 ModelAnswer(reply, messages=serialised([*new, *words_only([heard.response])]))
             ) from cancelled
         said = [response] if call.keeps_calls else words_only([response])
@@ -76,11 +78,11 @@ class ModelProviders:
     async def record(self, call: RecordCall) -> ModelAnswer:
         """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation.
 
-        Cancelled after the provider was asked, it raises `CutShort` with what was probably spent.
+        Cancelled after the provider was asked, it raises `ReplyCancelled` with what was probably spent.
         """
         asked = ModelRequest(parts=[UserPromptPart(content=call.asked)])
         said = words_only(stored(call.history))
-        asking = Asking([*said, asked], call.instructions, _recording(call), call.timeout, call.seed)
+        asking = ModelRequestInFlight([*said, asked], call.instructions, _recording(call), call.timeout, call.seed)
         try:
             async with _failures_told(call.model, call.timeout):
                 model = self._model(call.model)
@@ -89,7 +91,7 @@ class ModelProviders:
             if asking.model is None:
                 raise
             reply = self._cut_reply(asking.model, asking.cut())
-            raise CutShort(ModelAnswer(reply, messages="[]")) from cancelled
+            raise ReplyCancelled(ModelAnswer(reply, messages="[]")) from cancelled
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
@@ -148,7 +150,7 @@ async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
             yield
     except ProviderFailed:
         raise
-    except BrokeOff as error:
+    except StreamInterrupted as error:
         raise ProviderFailed(f"The reply of {model} broke off before its end.", permanent=False) from error
     except TimeoutError as error:
         raise ProviderFailed(

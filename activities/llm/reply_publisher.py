@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 from temporalio import activity
 
-from activities.llm.interface import Hear
+from activities.llm.interface import OnDelta
 from activities.llm.messages import whole_text
-from activities.llm.reply_stream import Script
+from activities.llm.reply_stream import StreamContext
 from domain.turns.turn import Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
-from streaming.messages import Audience, Spoken
+from streaming.messages import Subscribers, TextDelta
 
 FRAME_SECONDS = 0.05
 """The least time between two pieces of one reply; what is said meanwhile goes together. The first goes at once."""
@@ -23,10 +23,10 @@ FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
 """First halves of characters that take two in UTF-16: some providers cut their stream between them."""
 
 
-class Narrator:
+class LiveReplyPublisher:
     """Tells live what is said in model calls. Nothing is recorded or told in a session that nobody watches."""
 
-    def __init__(self, audience: Audience, log: EventLog) -> None:
+    def __init__(self, audience: Subscribers, log: EventLog) -> None:
         self._audience = audience
         self._log = log
 
@@ -35,9 +35,9 @@ class Narrator:
         return self._audience.is_watched(session_id)
 
     @asynccontextmanager
-    async def narrate(self, script: Script) -> AsyncIterator[Hear]:
+    async def narrate(self, script: StreamContext) -> AsyncIterator[OnDelta]:
         """Tell what the function that is given hears, as the words of this call."""
-        telling = _Telling(self._audience, self._log, script)
+        telling = _PublishedCall(self._audience, self._log, script)
         with self._audience.on_arrival(script.session_id, telling.begin):
             if self._audience.is_watched(script.session_id):
                 telling.begin()
@@ -47,10 +47,10 @@ class Narrator:
                 telling.end()
 
 
-class _Telling:
+class _PublishedCall:
     """One model call, told: silent until somebody watches, and until the start of the turn stands in the log."""
 
-    def __init__(self, audience: Audience, log: EventLog, script: Script) -> None:
+    def __init__(self, audience: Subscribers, log: EventLog, script: StreamContext) -> None:
         self._audience = audience
         self._log = log
         self._script = script
@@ -107,7 +107,7 @@ class _Telling:
         if self._told and len(text) <= self._told:
             return
         script = self._script
-        spoken = Spoken(script.turn.id, script.take, len(script.said), self._told, text[self._told :])
+        spoken = TextDelta(script.turn.id, script.take, len(script.said), self._told, text[self._told :])
         self._audience.speak(script.session_id, spoken)
         self._told = len(text)
         if spoken.text:

@@ -5,13 +5,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from activities.llm.interface import Hear, ignore
+from activities.llm.interface import OnDelta, ignore
 from contracts.sessions import GenerateStepInput, TurnOpening
 from domain.turns.turn import Turn, UserMessage, UserSaid
 
 
 @dataclass(frozen=True)
-class Script:
+class StreamContext:
     """A model call for those who watch: whose words they hear, and what was said before."""
 
     session_id: str
@@ -23,10 +23,10 @@ class Script:
     """The agent's text in this turn so far."""
 
 
-class Narrator(Protocol):
+class ReplyPublisher(Protocol):
     """Tells those who watch a session what the model says, while it says it."""
 
-    def narrate(self, script: Script) -> AbstractAsyncContextManager[Hear]:
+    def narrate(self, script: StreamContext) -> AbstractAsyncContextManager[OnDelta]:
         """Around a model call: the function that is to hear its words."""
         ...
 
@@ -35,11 +35,11 @@ class Narrator(Protocol):
         ...
 
 
-class Silence:
+class NullPublisher:
     """The narrator of a worker whose sessions nobody can watch."""
 
     @asynccontextmanager
-    async def narrate(self, script: Script) -> AsyncIterator[Hear]:
+    async def narrate(self, script: StreamContext) -> AsyncIterator[OnDelta]:
         """Tell nobody anything."""
         yield ignore
 
@@ -48,7 +48,7 @@ class Silence:
         return False
 
 
-def script_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> Script:
+def stream_context_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> StreamContext:
     """What there is to know of a step and of the turn it belongs to."""
     words = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     user_message = None
@@ -61,4 +61,4 @@ def script_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> S
         created_at=opening.created_at,
         user_message=user_message,
     )
-    return Script(input.session_id, turn, take=(input.step, attempt), said=input.said)
+    return StreamContext(input.session_id, turn, take=(input.step, attempt), said=input.said)

@@ -21,12 +21,12 @@ from activities.llm.messages import sendable, whole
 from activities.llm.usage_estimates import CutResponse, with_estimated_usage
 
 
-class BrokeOff(Exception):
+class StreamInterrupted(Exception):
     """A reply ended before it was complete."""
 
 
 @dataclass
-class Asking:
+class ModelRequestInFlight:
     """A request, and what came of it until now. `model` is none as long as nothing has been asked."""
 
     conversation: Sequence[ModelMessage]
@@ -40,7 +40,7 @@ class Asking:
     _stream: StreamedResponse | None = None
 
     async def streamed(self, model: Model, hear: Callable[[str], None]) -> ModelResponse:
-        """Ask for a reply piece by piece, and return it in one. Raises `BrokeOff`, and what pydantic-ai raises.
+        """Stream a reply and return it whole. Raises `StreamInterrupted` and the errors of pydantic-ai.
 
         `hear` is told its text as it comes. However it ends, the connection is closed then.
         """
@@ -57,7 +57,7 @@ class Asking:
                     hear(text)
         response = stream.get()
         if _broke_off(model, response):
-            raise BrokeOff
+            raise StreamInterrupted
         return whole(response)
 
     async def in_one_piece(self, model: Model) -> ModelResponse:

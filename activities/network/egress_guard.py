@@ -10,18 +10,18 @@ from typing import NoReturn
 import httpcore2
 import httpx2
 
-from activities.network.egress_policy import AllowedAddresses, canonical
+from activities.network.egress_policy import EgressPolicy, canonical
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Turns a host and a port into addresses, best first; raises OSError."""
 SocketOptions = Iterable[httpcore2.SOCKET_OPTION]
 
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 KEPT_CONNECTIONS = 20
 KEPT_SECONDS = 5.0
 
 
-class RefusedAddress(Exception):
+class EgressDenied(Exception):
     """A tool was to reach what tools may not reach. The message is for whoever runs the installation."""
 
 
@@ -31,7 +31,7 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class NetworkGuard:
+class EgressGuard:
     """Hands out connections to addresses that tools may reach; `allowed` are exceptions to the rule.
 
     A host is resolved once, its addresses are checked, and the connection goes to a checked address itself: a second
@@ -40,7 +40,7 @@ class NetworkGuard:
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, resolve: Resolver = system_resolver) -> None:
-        self._allowed = AllowedAddresses(allowed)
+        self._allowed = EgressPolicy(allowed)
         self._resolve = resolve
 
     @cached_property
@@ -48,7 +48,7 @@ class NetworkGuard:
         """One pool of connections for all tools. Cookies, redirects and proxies are no concern of a transport."""
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
-            max_connections=MOST_CONNECTIONS,
+            max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEPT_SECONDS,
             network_backend=_GuardedBackend(self),
@@ -63,7 +63,7 @@ class NetworkGuard:
     async def reachable(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of a host that a tool may connect to, best first.
 
-        Raises RefusedAddress when there are only others, httpcore2.ConnectError when there are none.
+        Raises EgressDenied when there are only others, httpcore2.ConnectError when there are none.
         """
         try:
             found = [canonical(address) for address in await self._resolve(host, port)]
@@ -73,7 +73,7 @@ class NetworkGuard:
         reachable = tuple(str(address) for address, refusal in refusals.items() if refusal is None)
         if refusals and not reachable:
             address, refusal = next(iter(refusals.items()))
-            raise RefusedAddress(
+            raise EgressDenied(
                 f"{host}:{port} is {address}, which is {refusal}: tools reach public addresses only. If this service "
                 "is meant, add it to the setting of addresses that tools may reach."
             )
@@ -83,19 +83,19 @@ class NetworkGuard:
 
 
 def check_url(url: httpx2.URL) -> None:
-    """Raises RefusedAddress for a URL that no tool may use, whatever it resolves to."""
+    """Raises EgressDenied for a URL that no tool may use, whatever it resolves to."""
     if url.scheme not in ("http", "https"):
-        raise RefusedAddress(f"{url.scheme or 'no scheme'}: tools use http and https only")
+        raise EgressDenied(f"{url.scheme or 'no scheme'}: tools use http and https only")
     if url.userinfo:
-        raise RefusedAddress("a URL with a user name or password in it; credentials belong into headers")
+        raise EgressDenied("a URL with a user name or password in it; credentials belong into headers")
     if not url.host:
-        raise RefusedAddress("a URL without a host")
+        raise EgressDenied("a URL without a host")
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Connects to checked addresses. TLS still verifies the host's name: it is no part of connecting."""
 
-    def __init__(self, guard: NetworkGuard) -> None:
+    def __init__(self, guard: EgressGuard) -> None:
         self._guard = guard
         self._sockets = httpcore2.AnyIOBackend()
 
@@ -127,7 +127,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is the library's
         socket_options: SocketOptions | None = None,
     ) -> NoReturn:
-        raise RefusedAddress("a socket of this machine: tools use the network only")
+        raise EgressDenied("a socket of this machine: tools use the network only")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -68,7 +68,7 @@ class _Allowed:
         return address in self.network if self.network is not None else host == self.host
 
 
-class AllowedAddresses:
+class EgressPolicy:
     """The setting: host names, addresses and networks, each but a network optionally with a port.
 
     `crm.internal`, `localhost:9000`, `10.0.0.5`, `[::1]:9000`, `10.0.0.0/8`. A host name allows what it resolves to.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Answer:
+class WebhookResponse:
     """What a receiver answered; `retry_after` are seconds that it asks to wait."""
 
     status: int

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import httpx2
 
-from activities.network.egress_guard import NetworkGuard, RefusedAddress
+from activities.network.egress_guard import EgressDenied, EgressGuard
 from activities.network.http_responses import retry_after
-from activities.network.interface import Answer, NotSent
+from activities.network.interface import NotSent, WebhookResponse
 
 ANSWER_SECONDS = 20.0
 """How long a receiver may take for its answer; Standard Webhooks recommends 15 to 30 seconds."""
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 class WebhookSender:
     """Sends reports to public addresses, and to those that the guard lets through. Redirects are not followed."""
 
-    def __init__(self, guard: NetworkGuard) -> None:
+    def __init__(self, guard: EgressGuard) -> None:
         self._guard = guard
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         """Send a report once. Raises NotSent; what the receiver says beside its status is not read."""
         timeout = httpx2.Timeout(ANSWER_SECONDS).as_dict()
         try:
@@ -37,8 +37,8 @@ class WebhookSender:
         except httpx2.TransportError as error:
             log.warning("the receiver of a webhook was not reached: %r", error)
             raise NotSent("The connection to the receiver failed.") from None
-        except RefusedAddress as error:
+        except EgressDenied as error:
             log.warning("a webhook was not sent: %s", error)
             raise NotSent("Webhooks may not reach the receiver's address.") from None
         reason = httpx2.codes.get_reason_phrase(answer.status_code)
-        return Answer(answer.status_code, reason, retry_after(answer.headers))
+        return WebhookResponse(answer.status_code, reason, retry_after(answer.headers))

@@ -13,13 +13,13 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from activities.tool_clients.interface import ToolFailed
-from activities.tool_clients.responses import MOST_CHARACTERS
+from activities.tool_clients.responses import MAX_CHARACTERS
 from domain.agents.safe_regex import InvalidPattern, matches
 from domain.agents.tools import HttpTool
 
-MOST_FAULTS = 5
-LONGEST_FAULT = 300
-MOST_REFERENCES = 2_000
+MAX_FAULTS = 5
+MAX_FAULT = 300
+MAX_REFERENCES = 2_000
 """References followed while one call is checked: they may fan out without end."""
 
 _DECLARING = frozenset(
@@ -40,7 +40,7 @@ def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
         message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
         raise ToolFailed("invalid_tool", message) from None
     if faults:
-        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MOST_CHARACTERS])
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MAX_CHARACTERS])
 
 
 def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:
@@ -49,15 +49,15 @@ def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, Jso
     Names that the schema does not know are a fault unless it has another way to allow them. References lead nowhere
     but into the schema itself, and patterns are matched in linear time: a schema cannot make a worker call or hang.
     """
-    _references_left.set(MOST_REFERENCES)
+    _references_left.set(MAX_REFERENCES)
     try:
         _Checker.check_schema(dict(schema))
         found = [_described(error) for error in _few(_checker(schema).iter_errors(dict(arguments)))]
     except SchemaError as error:
-        raise UnusableSchema(error.message[:LONGEST_FAULT]) from None
+        raise UnusableSchema(error.message[:MAX_FAULT]) from None
     except (Unresolvable, RecursionError, InvalidPattern) as error:
-        raise UnusableSchema(str(error)[:LONGEST_FAULT]) from None
-    return [*found, *_unknown(schema, arguments)][:MOST_FAULTS]
+        raise UnusableSchema(str(error)[:MAX_FAULT]) from None
+    return [*found, *_unknown(schema, arguments)][:MAX_FAULTS]
 
 
 def _checker(schema: Mapping[str, JsonValue]) -> Validator:
@@ -66,13 +66,13 @@ def _checker(schema: Mapping[str, JsonValue]) -> Validator:
 
 
 def _few(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
-    for _, error in zip(range(MOST_FAULTS), errors, strict=False):
+    for _, error in zip(range(MAX_FAULTS), errors, strict=False):
         yield error
 
 
 def _described(error: ValidationError) -> str:
     place = error.json_path.removeprefix("$").removeprefix(".")
-    message = error.message if len(error.message) <= LONGEST_FAULT else f"{error.message[:LONGEST_FAULT]}..."
+    message = error.message if len(error.message) <= MAX_FAULT else f"{error.message[:MAX_FAULT]}..."
     return f"{place}: {message}" if place else message
 
 
@@ -105,7 +105,7 @@ def _followed(
 ) -> Iterator[ValidationError]:
     left = _references_left.get()
     if left == 0:
-        raise RecursionError(f"more than {MOST_REFERENCES} references were followed")
+        raise RecursionError(f"more than {MAX_REFERENCES} references were followed")
     _references_left.set(left - 1)
     yield from Draft202012Validator.VALIDATORS[keyword](validator, reference, instance, schema) or ()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from activities.network.egress_guard import NetworkGuard
+from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.http import HttpTools
 from activities.tool_clients.interface import ToolCall, ToolFailed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Toolbox:
+class ToolDispatcher:
     """Runs calls and lists tools, of web services and of MCP servers.
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
@@ -39,7 +39,7 @@ class Toolbox:
         organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
         allowed: Iterable[str] = (),
     ) -> None:
-        self.guard = NetworkGuard(allowed)
+        self.guard = EgressGuard(allowed)
         """The one way out of this process to addresses that agents name."""
         self.credentials = Credentials(credentials, organization_credentials or {})
         self._redactor = Redactor(self.credentials.secrets())

@@ -6,7 +6,7 @@ import logging
 import httpx2
 from pydantic import JsonValue
 
-from activities.network.egress_guard import NetworkGuard, RefusedAddress
+from activities.network.egress_guard import EgressDenied, EgressGuard
 from activities.network.http_responses import is_retryable, retry_after
 from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.argument_validation import check_arguments
@@ -16,7 +16,7 @@ from activities.tool_clients.responses import as_content, as_json, assigned, che
 from contracts.tools import CallToolResult
 from domain.agents.tools import HttpTool
 
-MOST_CHARACTERS_OF_REFUSAL = 2_000
+MAX_CHARACTERS_OF_REFUSAL = 2_000
 """What the model is told of an answer that is no success."""
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class HttpTools:
     """Calls web services. `credentials` are found by name; none of their values leaves by any way but the request."""
 
-    def __init__(self, *, guard: NetworkGuard, credentials: Credentials) -> None:
+    def __init__(self, *, guard: EgressGuard, credentials: Credentials) -> None:
         self._guard = guard
         self._credentials = credentials
         self._redactor = Redactor(credentials.secrets())
@@ -45,7 +45,7 @@ class HttpTools:
         except httpx2.TransportError as error:
             log.warning("the tool %s was not answered: %s", call.name, self._redactor.text(repr(error)))
             raise ToolFailed("connection_failed", "The connection to the service failed.", retryable=True) from None
-        except RefusedAddress as error:
+        except EgressDenied as error:
             log.warning("the tool %s was not called: %s", call.name, error)
             raise ToolFailed(
                 "refused_address", "The call was not made: tools may not reach the address of this service."
@@ -93,8 +93,8 @@ class HttpTools:
             told += " Redirects are not followed."
         elif text.strip() and _is_text(headers):
             shown = as_content(text, self._redactor)
-            cut = "..." if len(shown) > MOST_CHARACTERS_OF_REFUSAL else ""
-            told += f" Its words: {shown[:MOST_CHARACTERS_OF_REFUSAL]}{cut}"
+            cut = "..." if len(shown) > MAX_CHARACTERS_OF_REFUSAL else ""
+            told += f" Its words: {shown[:MAX_CHARACTERS_OF_REFUSAL]}{cut}"
         return ToolFailed(
             "http_error",
             told,

@@ -16,11 +16,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import JsonValue, ValidationError
 
-from activities.network.egress_guard import NetworkGuard, RefusedAddress
+from activities.network.egress_guard import EgressDenied, EgressGuard
 from activities.network.http_responses import is_retryable
 from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.interface import ToolCall, ToolFailed
-from activities.tool_clients.mcp_transport import Channel
+from activities.tool_clients.mcp_transport import McpTransport
 from activities.tool_clients.requests import ToolRequest, header_bytes, rendered_headers, rendered_url, secrets_of
 from activities.tool_clients.responses import as_content, as_json, parsed
 from contracts.tools import CallToolResult
@@ -30,13 +30,13 @@ from domain.agents.tools import McpTool, OfferedTool, mcp_tool_name
 LISTING_SECONDS = 60.0
 """How long a server's list of tools is used before it is asked again."""
 LISTING_SECONDS_AFTER_FAILURE = 30.0
-LONGEST_LISTING = 5.0
+MAX_LISTING = 5.0
 """Seconds that a model call waits for a server's list of tools."""
-MOST_SERVERS_REMEMBERED = 500
-MOST_TOOLS = 200
-MOST_PAGES = 20
-MOST_CHARACTERS_OF_SCHEMA = 20_000
-MOST_CHARACTERS_OF_DESCRIPTION = 2_000
+MAX_SERVERS_REMEMBERED = 500
+MAX_TOOLS = 200
+MAX_PAGES = 20
+MAX_CHARACTERS_OF_SCHEMA = 20_000
+MAX_CHARACTERS_OF_DESCRIPTION = 2_000
 IDEMPOTENCY_META = "idempotency-key"
 """Where a server finds the key of a call, in its `_meta`; the requests of the call carry it as a header as well."""
 NOT_PROCESSED = frozenset({429, 503})
@@ -57,9 +57,7 @@ class _Listing:
 class McpTools:
     """Speaks to MCP servers. `credentials` are found by name; none of their values leaves but in a request."""
 
-    def __init__(
-        self, *, guard: NetworkGuard, credentials: Credentials, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, *, guard: EgressGuard, credentials: Credentials, clock: Callable[[], float] = monotonic) -> None:
         self._guard = guard
         self._credentials = credentials
         self._redactor = Redactor(credentials.secrets())
@@ -79,7 +77,7 @@ class McpTools:
         async with listing.lock:
             if self._clock() >= listing.expires_at:
                 try:
-                    seconds = min(tool.timeout_seconds, LONGEST_LISTING)
+                    seconds = min(tool.timeout_seconds, MAX_LISTING)
                     async with self._connected(name, request, seconds, _Progress()) as client:
                         listing.tools = tuple(self._offer(name, each) for each in await _listed(client, name, tool))
                     lasts = LISTING_SECONDS
@@ -132,7 +130,7 @@ class McpTools:
         key = (name, tool.allow, request)
         listing = self._listings.setdefault(key, _Listing())
         self._listings.move_to_end(key)
-        if len(self._listings) > MOST_SERVERS_REMEMBERED:
+        if len(self._listings) > MAX_SERVERS_REMEMBERED:
             self._listings.popitem(last=False)
         return listing
 
@@ -141,7 +139,7 @@ class McpTools:
         self, name: str, request: ToolRequest, seconds: float, progress: "_Progress"
     ) -> AsyncIterator[Client]:
         """A session with a server, for so many seconds. Whatever ends it early becomes ToolFailed."""
-        channel = Channel(self._guard.transport, request)
+        channel = McpTransport(self._guard.transport, request)
         transport = streamable_http_client(channel.shown_url, http_client=channel.client(seconds))
         deadline = asyncio.timeout(seconds)
         try:
@@ -152,13 +150,13 @@ class McpTools:
                 raise _unanswered(True, progress) from None
             raise self._failure(name, channel, error, progress) from None
 
-    def _failure(self, name: str, channel: Channel, error: Exception, progress: "_Progress") -> ToolFailed:
+    def _failure(self, name: str, channel: McpTransport, error: Exception, progress: "_Progress") -> ToolFailed:
         """What went wrong, from the innermost that knows: the tool, the connection, the server, the library."""
         own = channel.failure or _innermost(error)
         match own:
             case ToolFailed():
                 return own
-            case RefusedAddress():
+            case EgressDenied():
                 log.warning("the MCP server %s was not called: %s", name, own)
                 told = "The call was not made: tools may not reach the address of this server."
                 return ToolFailed("refused_address", told)
@@ -189,7 +187,7 @@ class McpTools:
         description = as_content(tool.description or tool.title or tool.name, self._redactor)
         return OfferedTool(
             name=mcp_tool_name(server, tool.name),
-            description=description[:MOST_CHARACTERS_OF_DESCRIPTION],
+            description=description[:MAX_CHARACTERS_OF_DESCRIPTION],
             parameters=_schema(tool),
         )
 
@@ -230,10 +228,10 @@ async def _listed(client: Client, server: str, tool: McpTool) -> list[types.Tool
     """The tools of a server that its entry in the agent allows; names that clash after the first are left out."""
     found: dict[str, types.Tool] = {}
     cursor: str | None = None
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
         for each in page.tools:
-            if (not tool.allow or each.name in tool.allow) and len(found) < MOST_TOOLS and _is_offerable(each):
+            if (not tool.allow or each.name in tool.allow) and len(found) < MAX_TOOLS and _is_offerable(each):
                 found.setdefault(mcp_tool_name(server, each.name), each)
         cursor = page.next_cursor
         if cursor is None:
@@ -246,9 +244,9 @@ def _is_offerable(tool: types.Tool) -> bool:
         size = len(as_json(_schema(tool)))
     except ValueError:
         return False
-    if size > MOST_CHARACTERS_OF_SCHEMA:
+    if size > MAX_CHARACTERS_OF_SCHEMA:
         log.warning("an MCP tool is not offered: its schema has %d characters", size)
-    return size <= MOST_CHARACTERS_OF_SCHEMA
+    return size <= MAX_CHARACTERS_OF_SCHEMA
 
 
 def _schema(tool: types.Tool) -> dict[str, JsonValue]:

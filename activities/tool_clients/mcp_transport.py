@@ -9,13 +9,13 @@ from activities.tool_clients.interface import ToolFailed
 from activities.tool_clients.requests import ToolRequest
 from activities.tool_clients.responses import check_encoding
 
-MOST_BYTES = 1_048_576
+MAX_BYTES = 1_048_576
 """What one answer of a server may hold."""
-LONGEST_GOODBYE = httpx2.Timeout(2.0)
+MAX_GOODBYE = httpx2.Timeout(2.0)
 """A session that is over is closed by a request whose answer nobody needs."""
 
 
-class Channel(httpx2.AsyncBaseTransport):
+class McpTransport(httpx2.AsyncBaseTransport):
     """A transport for one server. It sends the address and the headers of `request` in place of those it is given.
 
     So no credential is in anything the library logs or raises. It keeps what went wrong, which the library hides:
@@ -41,7 +41,7 @@ class Channel(httpx2.AsyncBaseTransport):
         others = [(name, value) for name, value in request.headers.raw if name.lower() not in replaced]
         extensions = dict(request.extensions)
         if request.method == "DELETE":
-            extensions["timeout"] = LONGEST_GOODBYE.as_dict()
+            extensions["timeout"] = MAX_GOODBYE.as_dict()
         sent = httpx2.Request(
             request.method,
             self._request.url,
@@ -81,8 +81,8 @@ class Channel(httpx2.AsyncBaseTransport):
                 raise TypeError("an asynchronous transport gave a synchronous answer")
             async for part in answer.stream:
                 size += len(part)
-                if size > MOST_BYTES:
-                    raise ToolFailed("too_large", f"The server answered with more than {MOST_BYTES:,} bytes.")
+                if size > MAX_BYTES:
+                    raise ToolFailed("too_large", f"The server answered with more than {MAX_BYTES:,} bytes.")
                 yield part
         except Exception as error:
             self._note(request, error)
@@ -90,7 +90,7 @@ class Channel(httpx2.AsyncBaseTransport):
 
 
 class _Limited(httpx2.AsyncByteStream):
-    def __init__(self, answer: httpx2.Response, channel: Channel, request: httpx2.Request) -> None:
+    def __init__(self, answer: httpx2.Response, channel: McpTransport, request: httpx2.Request) -> None:
         self._answer = answer
         self._channel = channel
         self._request = request

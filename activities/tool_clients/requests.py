@@ -13,7 +13,7 @@ from domain.agents import templates
 from domain.agents.names import SECRETS
 from domain.agents.tools import HttpTool, McpTool
 
-MOST_BYTES_OF_BODY = 1_048_576
+MAX_BYTES_OF_BODY = 1_048_576
 """A request that is larger than this is not sent."""
 
 _ONE_VARIABLE = re.compile(r"\{\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}\}")
@@ -94,7 +94,7 @@ def _body(call: ToolCall, tool: HttpTool, values: Mapping[str, object]) -> bytes
     else:
         return b""
     written = json.dumps(body).encode()
-    if len(written) > MOST_BYTES_OF_BODY:
+    if len(written) > MAX_BYTES_OF_BODY:
         raise ToolFailed("too_large", f"The call was not made: it would send {len(written):,} bytes.")
     return written
 

@@ -11,9 +11,9 @@ from activities.network.secrets import Redactor
 from activities.tool_clients.interface import ToolFailed
 from domain.agents import templates
 
-MOST_CHARACTERS = 16_000
+MAX_CHARACTERS = 16_000
 """What the model is told of one answer; every later step of the conversation reads it again."""
-MOST_CHARACTERS_KEPT = 32_000
+MAX_CHARACTERS_KEPT = 32_000
 """What the context may keep of one answer, as JSON: it travels with every step."""
 DEEPEST = 40
 """Levels of nesting that everything an answer passes through can read."""
@@ -38,10 +38,10 @@ def storable(text: str) -> str:
 def as_content(text: str, redactor: Redactor) -> str:
     """A text for the model: without credentials, and cut with a note when it is long."""
     shown = redactor.text(storable(text))
-    if len(shown) <= MOST_CHARACTERS:
+    if len(shown) <= MAX_CHARACTERS:
         return shown
-    left_out = len(shown) - MOST_CHARACTERS
-    return f"{shown[:MOST_CHARACTERS]}\n[The answer goes on; {left_out:,} more characters are left out here.]"
+    left_out = len(shown) - MAX_CHARACTERS
+    return f"{shown[:MAX_CHARACTERS]}\n[The answer goes on; {left_out:,} more characters are left out here.]"
 
 
 def as_json(value: JsonValue) -> str:
@@ -56,11 +56,11 @@ def assigned(answer: JsonValue, paths: Mapping[str, str], redactor: Redactor) ->
     """
     values = {name: redactor.value(_part(answer, path)) for name, path in paths.items()}
     size = len(as_json(dict(values)))
-    if size > MOST_CHARACTERS_KEPT:
+    if size > MAX_CHARACTERS_KEPT:
         raise ToolFailed(
             "too_large",
             f"The call was made, but {size:,} characters of its answer were to be kept, and at most "
-            f"{MOST_CHARACTERS_KEPT:,} can be.",
+            f"{MAX_CHARACTERS_KEPT:,} can be.",
         )
     return values
 

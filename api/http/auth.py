@@ -15,10 +15,10 @@ KEYLESS_ORGANIZATION: Final = "dev"
 """Whose the calls without a key are, where they are accepted; as a key it is none, for clients that must send one."""
 REMEMBERED_SECONDS: Final = 5.0
 """How long a key is taken at its word: a revoked key works this much longer, and no message asks the store for it."""
-MOST_REMEMBERED: Final = 10_000
+MAX_REMEMBERED: Final = 10_000
 
 
-class Doorkeeper:
+class Authenticator:
     """Tells by its key whose a request is."""
 
     def __init__(self, keys: KeyStore, *, keyless: bool) -> None:
@@ -58,7 +58,7 @@ class Doorkeeper:
         organization = await self._keys.authenticate(secret) if secret else None
         self._remembered[fingerprint] = (monotonic() + REMEMBERED_SECONDS, organization)
         self._remembered.move_to_end(fingerprint)
-        if len(self._remembered) > MOST_REMEMBERED:
+        if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return organization
 

@@ -18,7 +18,7 @@ RETRY_AFTER_SECONDS: Final = 1
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """A row of the error table. `figures` is an example of the members that come with the code."""
 
     status: int
@@ -30,14 +30,14 @@ class Kind:
 _ERRORS: Final = {"errors": [{"place": "body.text", "message": "is required"}]}
 _TURN: Final = "turn_5f0c2a9e41b7"
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "invalid_request": Kind(
+KINDS: Final[Mapping[str, ProblemType]] = {
+    "invalid_request": ProblemType(
         400,
         "The call does not make sense",
         "The body is no JSON: line 1, column 10: Expecting value.",
         {"errors": [{"place": "body", "message": "line 1, column 10: Expecting value"}]},
     ),
-    "invalid_agent": Kind(
+    "invalid_agent": ProblemType(
         400,
         "The agent definition has faults",
         "The agent definition has 1 fault. Nothing was stored.",
@@ -47,7 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             ]
         },
     ),
-    "invalid_suite": Kind(
+    "invalid_suite": ProblemType(
         400,
         "The suite has faults",
         "The suite has 1 fault. Nothing was started.",
@@ -60,99 +60,99 @@ KINDS: Final[Mapping[str, Kind]] = {
             ]
         },
     ),
-    "unauthenticated": Kind(
+    "unauthenticated": ProblemType(
         401,
         "No valid API key",
         "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`.",
         {},
     ),
-    "quota_exceeded": Kind(
+    "quota_exceeded": ProblemType(
         402,
         "The organization may not spend more",
         "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. "
         "It may spend again from 2026-12-01 on, or when its limit is raised.",
         {"limit": "25", "spent": "25.0017", "currency": "USD", "month": "2026-11"},
     ),
-    "not_found": Kind(404, "No such object", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
-    "method_not_allowed": Kind(405, "No such method here", "This address does not take DELETE.", {}),
-    "revision_conflict": Kind(
+    "not_found": ProblemType(404, "No such object", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
+    "method_not_allowed": ProblemType(405, "No such method here", "This address does not take DELETE.", {}),
+    "revision_conflict": ProblemType(
         409,
         "The session has changed",
         "The session is at revision 5, not 3: something changed it meanwhile. Read it again and decide anew.",
         {"expected_revision": 3, "actual_revision": 5},
     ),
-    "turn_in_progress": Kind(
+    "turn_in_progress": ProblemType(
         409,
         "The agent is still answering",
         "The agent is still answering. Wait for the reply, or send with on_busy=enqueue.",
         {"turn_id": _TURN},
     ),
-    "idempotency_mismatch": Kind(
+    "idempotency_mismatch": ProblemType(
         409,
         "The message id was used for another text",
         "The message id m-1 was used for another text. Use a new id for a new message.",
         {"turn_id": _TURN},
     ),
-    "superseded": Kind(
+    "superseded": ProblemType(
         409,
         "The message lost its place",
         "The message waited for its turn when the session was rewound, and was not answered.",
         {},
     ),
-    "approval_not_pending": Kind(
+    "approval_not_pending": ProblemType(
         409,
         "Nothing waits for this approval",
         "No tool call of this id waits for an approval: it was decided, has expired or never was.",
         {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
     ),
-    "turn_not_pending": Kind(
+    "turn_not_pending": ProblemType(
         409,
         "No reply is pending",
         "The agent is not answering: there is nothing to cancel.",
         {},
     ),
-    "session_ended": Kind(410, "The session has ended", "The session has ended and takes no more commands.", {}),
-    "suite_ended": Kind(410, "The suite has ended", "The suite has ended and takes no more commands.", {}),
-    "too_large": Kind(
+    "session_ended": ProblemType(410, "The session has ended", "The session has ended and takes no more commands.", {}),
+    "suite_ended": ProblemType(410, "The suite has ended", "The suite has ended and takes no more commands.", {}),
+    "too_large": ProblemType(
         413,
         "Too large",
         "The text has 40000 characters; at most 32000 are taken.",
         {"limit": 32_000, "actual": 40_000},
     ),
-    "unsupported_media_type": Kind(
+    "unsupported_media_type": ProblemType(
         415, "Not JSON", "The body must be JSON, sent with `Content-Type: application/json`.", {}
     ),
-    "validation_error": Kind(
+    "validation_error": ProblemType(
         422, "A value has the wrong form", "1 value has the wrong form: body.text is required.", _ERRORS
     ),
-    "rate_limited": Kind(
+    "rate_limited": ProblemType(
         429,
         "Too many requests at once",
         "Too many commands for this session are under way. Nothing was accepted; send it again in a second.",
         {},
     ),
-    "queue_full": Kind(
+    "queue_full": ProblemType(
         429,
         "Too many messages wait",
         "20 messages already wait for their turn. Wait for a reply and send again.",
         {"limit": 20},
     ),
-    "internal_error": Kind(
+    "internal_error": ProblemType(
         500, "Something is broken here", "The request failed for a reason that is no fault of yours. It was logged.", {}
     ),
-    "model_failed": Kind(
+    "model_failed": ProblemType(
         502,
         "The model did not answer",
         "The turn failed at the model: the provider refused the request. The session goes on: send the next message.",
         {"turn": {"id": _TURN, "status": "failed", "error": "the provider refused the request"}},
     ),
-    "unavailable": Kind(
+    "unavailable": ProblemType(
         503,
         "A service behind this API cannot be reached",
         "The store cannot be reached. Nothing was accepted; try again in a second.",
         {"service": "store"},
     ),
-    "wait_timeout": Kind(
+    "wait_timeout": ProblemType(
         504,
         "The wait ended before the turn did",
         "The agent has not answered within 60 seconds. The turn goes on; read the session for its reply.",
@@ -170,7 +170,7 @@ STATUS_OF_REFUSAL: Final[Mapping[RefusalCode, str]] = {
 _RETRIED: Final = frozenset({"rate_limited", "queue_full", "unavailable"})
 
 
-class PlaceOfError(BaseModel):
+class ErrorLocation(BaseModel):
     """One thing wrong, and where: a path such as `body.text` or `nodes.greet.transitions[0].to`."""
 
     place: str
@@ -187,7 +187,7 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     code: str
-    errors: list[PlaceOfError] | None = Field(default=None, description="Where, when places can be named.")
+    errors: list[ErrorLocation] | None = Field(default=None, description="Where, when places can be named.")
 
 
 class Problem(Exception):
@@ -240,7 +240,7 @@ def invalid(code: str, detail: str, errors: Iterable[tuple[str, str]], **figures
 def plain_problem(status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
     """An answer for a status that no code of the table stands for."""
     phrase = HTTPStatus(status).phrase
-    kind = Kind(status, phrase, detail, {})
+    kind = ProblemType(status, phrase, detail, {})
     return _response(status, _members(kind, phrase.lower().replace(" ", "_"), detail, {}), dict(headers or {}))
 
 
@@ -271,7 +271,7 @@ def _example(code: str) -> dict[str, object]:
     return _members(kind, code, kind.detail, kind.figures)
 
 
-def _members(kind: Kind, code: str, detail: str, figures: Mapping[str, object]) -> dict[str, object]:
+def _members(kind: ProblemType, code: str, detail: str, figures: Mapping[str, object]) -> dict[str, object]:
     about = {"type": f"urn:playhead:problem:{code}", "title": kind.title, "status": kind.status}
     return {**about, "detail": detail, "code": code, **figures}
 

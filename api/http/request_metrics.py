@@ -50,7 +50,7 @@ class Metrics:
         self._turns.labels(status).inc()
 
 
-class Observing:
+class RequestMetricsMiddleware:
     """ASGI middleware around every request: measures it, logs it, and answers 500 to what nobody expected."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

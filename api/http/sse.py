@@ -31,7 +31,7 @@ def received(piece: bytes) -> tuple[str, str] | None:
     return (fields["event"], fields["data"]) if "event" in fields else None
 
 
-class Begun(AsyncIterator[bytes]):
+class StartedStream(AsyncIterator[bytes]):
     """Events of which the first is there already."""
 
     def __init__(self, first: bytes, events: AsyncGenerator[bytes]) -> None:
@@ -49,9 +49,9 @@ class Begun(AsyncIterator[bytes]):
         await self._events.aclose()
 
 
-async def begun(events: AsyncGenerator[bytes]) -> Begun:
+async def begun(events: AsyncGenerator[bytes]) -> StartedStream:
     """The same events, once the first is there. What goes wrong before it is raised here, and answered as an error."""
-    return Begun(await anext(events), events)
+    return StartedStream(await anext(events), events)
 
 
 class SlowClient(Exception):
@@ -66,7 +66,7 @@ class EventStream(StreamingResponse):
 
     media_type = EVENT_STREAM
 
-    def __init__(self, events: Begun, *, patience: float) -> None:
+    def __init__(self, events: StartedStream, *, patience: float) -> None:
         super().__init__(events, headers=HEADERS)
         self._events = events
         self._patience = patience

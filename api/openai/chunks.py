@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
-from api.openai.errors import ChatRefused
+from api.openai.errors import ChatError
 from api.openai.responses import completion_id, finish_reason, model_name, usage_of
 from api.openai.schemas import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
 from domain.turns.turn import Turn
@@ -37,7 +37,7 @@ class Chunks:
         yield DONE
 
     @staticmethod
-    def failed(refused: ChatRefused) -> bytes:
+    def failed(refused: ChatError) -> bytes:
         """The last event of a reply that broke off: an error, as it would have been answered before the stream."""
         return b"data: " + refused.document() + b"\n\n"
 

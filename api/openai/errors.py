@@ -54,7 +54,7 @@ class ErrorDocument(BaseModel):
     error: ErrorBody
 
 
-class ChatRefused(Exception):
+class ChatError(Exception):
     """Raised anywhere below a route of the protocol: the request is answered with this error."""
 
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
@@ -66,13 +66,13 @@ class ChatRefused(Exception):
             self.headers["retry-after"] = str(RETRY_AFTER_SECONDS)
 
     @classmethod
-    def of(cls, problem: Problem) -> "ChatRefused":
+    def of(cls, problem: Problem) -> "ChatError":
         """A problem of this API in the words of the protocol."""
         refused = cls(KINDS[problem.code].status, problem.code, problem.detail, _param(problem))
         refused.headers.update(problem.headers)
         return refused
 
-    def about(self, session_id: str) -> "ChatRefused":
+    def about(self, session_id: str) -> "ChatError":
         """The same error, with the session that it concerns in the headers."""
         self.headers[SESSION_HEADER] = session_id
         return self
@@ -97,10 +97,10 @@ class ChatRoute(APIRoute):
         async def answer_or_refuse(request: Request) -> Response:
             try:
                 return await answer(request)
-            except ChatRefused as refused:
+            except ChatError as refused:
                 return refused.response()
             except (Problem, RequestValidationError, HTTPException, StoreUnavailable) as error:
-                return ChatRefused.of(_problem_in(error)).response()
+                return ChatError.of(_problem_in(error)).response()
 
         return answer_or_refuse
 
@@ -110,7 +110,7 @@ def described(*codes: str) -> dict[int | str, dict[str, Any]]:
     answers: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         kind = KINDS[code]
-        refused = ChatRefused.of(Problem(code, kind.detail, **kind.figures))
+        refused = ChatError.of(Problem(code, kind.detail, **kind.figures))
         answer = answers.setdefault(refused.status, {"model": ErrorDocument, "description": "", "content": {}})
         answer["description"] = f"{answer['description']}, {code}" if answer["description"] else code
         example = ErrorDocument(error=refused.body).model_dump(mode="json")

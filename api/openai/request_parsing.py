@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from api.openai.errors import ChatRefused
+from api.openai.errors import ChatError
 from api.openai.schemas import UNUSED, ChatMessage, ChatRequest
 
 SYSTEM_MESSAGE: Final = "system_message"
@@ -46,7 +46,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedTurn:
     """A request, read.
 
     `say` is the message, or None to be greeted only; `believed` are the exchanges that the client thinks went before
@@ -58,8 +58,8 @@ class Wanted:
     system: str | None
 
 
-def read_request(request: ChatRequest) -> Wanted:
-    """What a request means. Raises ChatRefused for what cannot be done."""
+def read_request(request: ChatRequest) -> RequestedTurn:
+    """What a request means. Raises ChatError for what cannot be done."""
     for name, value in request.others.items():
         _require_harmless(name, value)
     said = [(message.role, _text(message, at)) for at, message in enumerate(request.messages)]
@@ -69,11 +69,11 @@ def read_request(request: ChatRequest) -> Wanted:
         message = (
             "The last message is the assistant's: there is nothing to answer. Replies cannot be begun by the client."
         )
-        raise ChatRefused(400, "nothing_to_say", message, "messages")
+        raise ChatError(400, "nothing_to_say", message, "messages")
     say = spoken[-1][1] if spoken and spoken[-1][0] == "user" else None
     if say is not None and not say.strip():
-        raise ChatRefused(400, "nothing_to_say", "The last user message is blank.", "messages")
-    return Wanted(say, tuple(_exchanges(spoken[:-1])), system or None)
+        raise ChatError(400, "nothing_to_say", "The last user message is blank.", "messages")
+    return RequestedTurn(say, tuple(_exchanges(spoken[:-1])), system or None)
 
 
 def contradiction(believed: Sequence[Exchange], held: Sequence[Exchange], *, is_whole: bool) -> Exchange | None:
@@ -111,7 +111,7 @@ def _exchanges(spoken: Sequence[tuple[str, str]]) -> list[Exchange]:
 
 def _text(message: ChatMessage, at: int) -> str:
     if message.role in ("tool", "function") or (message.model_extra or {}).get("tool_calls"):
-        raise ChatRefused(
+        raise ChatError(
             400, "unsupported_message", f"There is no place for tool calls: {_OWN_TOOLS}.", f"messages[{at}]"
         )
     if isinstance(message.content, str):
@@ -120,7 +120,7 @@ def _text(message: ChatMessage, at: int) -> str:
     for number, part in enumerate(parts):
         if part.type not in ("text", "refusal"):
             place = f"messages[{at}].content[{number}]"
-            raise ChatRefused(
+            raise ChatError(
                 400, "unsupported_message", f"A part of type {part.type} cannot be said: only text can.", place
             )
     return "".join(part.text or "" for part in parts)
@@ -131,7 +131,7 @@ def _require_harmless(name: str, value: JsonValue) -> None:
         return
     why, is_harmless = _REFUSED.get(name, ("it is not known here", lambda _: False))
     if not is_harmless(value):
-        raise ChatRefused(400, "unsupported_parameter", f"{name} cannot be used with a session: {why}.", name)
+        raise ChatError(400, "unsupported_parameter", f"{name} cannot be used with a session: {why}.", name)
 
 
 def _same(one: str, other: str) -> bool:

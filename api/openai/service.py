@@ -10,16 +10,16 @@ from weakref import WeakValueDictionary
 from pydantic import JsonValue, ValidationError
 
 from api.http.problems import Problem
-from api.http.sse import Begun, begun
+from api.http.sse import StartedStream, begun
 from api.openai.chunks import whole
-from api.openai.errors import ChatRefused
-from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, Wanted, contradiction, read_request
+from api.openai.errors import ChatError
+from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, RequestedTurn, contradiction, read_request
 from api.openai.schemas import ChatRequest
 from api.openai.streaming import spoken
 from api.schemas.requests import AgentVersion, NewSession
-from api.sessions.creation import Opening
+from api.sessions.creation import SessionCreator
 from api.sessions.messages import Messages
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from api.streams.message_stream import MessageStreams
 from domain.sessions.commands import SendMessage
 from domain.sessions.views import TimelineView
@@ -36,15 +36,15 @@ class Ask:
     command: SendMessage | None
 
 
-class Conversing:
+class ChatCompletions:
     """Turns requests of the chat protocol into messages of sessions."""
 
     def __init__(
         self,
         messages: Messages,
         streams: MessageStreams,
-        opening: Opening,
-        timelines: Timelines,
+        opening: SessionCreator,
+        timelines: SessionReader,
         agents: AgentStore,
     ) -> None:
         self._messages = messages
@@ -61,7 +61,7 @@ class Conversing:
         """Find the session of a request, or open one. Nothing is said yet.
 
         A request that opens a session finds it again when it is repeated with its idempotency `key`.
-        Raises ChatRefused, or Problem when no session is found or made.
+        Raises ChatError, or Problem when no session is found or made.
         """
         wanted = read_request(request)
         agent = await self.agent(organization_id, request.model)
@@ -71,31 +71,31 @@ class Conversing:
         session = await self._timelines.session(organization_id, session_id)
         try:
             revision = await self._revision_agreed_on(session, request, wanted, agent, key)
-        except ChatRefused as refused:
+        except ChatError as refused:
             raise refused.about(session.id) from None
         return Ask(session, _command(wanted, key, revision))
 
     async def reply(self, ask: Ask) -> Turn:
-        """Say the message and wait for the turn that answers it. Raises ChatRefused."""
+        """Say the message and wait for the turn that answers it. Raises ChatError."""
         try:
             if ask.command is None:
                 return await self._greeting(ask.session)
             return await self._messages.reply(ask.session, ask.command)
         except Problem as problem:
-            raise ChatRefused.of(problem).about(ask.session.id) from problem
+            raise ChatError.of(problem).about(ask.session.id) from problem
 
-    async def spoken(self, ask: Ask, *, tells_usage: bool) -> Begun:
-        """Say the message, and answer with the reply while it is spoken. Raises ChatRefused before it has begun."""
+    async def spoken(self, ask: Ask, *, tells_usage: bool) -> StartedStream:
+        """Say the message, and answer with the reply while it is spoken. Raises ChatError before it has begun."""
         try:
             if ask.command is None:
                 return await begun(whole(ask.session, await self._greeting(ask.session), tells_usage=tells_usage))
             events = self._streams.events(ask.session, ask.command)
             return await begun(spoken(ask.session, events, tells_usage=tells_usage))
         except Problem as problem:
-            raise ChatRefused.of(problem).about(ask.session.id) from problem
+            raise ChatError.of(problem).about(ask.session.id) from problem
 
     async def agent(self, organization_id: str, model: str) -> tuple[StoredAgent, int | None]:
-        """The agent that a model's name means, and the version if it names one. Raises ChatRefused."""
+        """The agent that a model's name means, and the version if it names one. Raises ChatError."""
         agent, version = await self._agents.find(organization_id, model), None
         name, at, number = model.rpartition("@")
         if agent is None and at and number.isascii() and number.isdigit():
@@ -103,19 +103,19 @@ class Conversing:
             agent = await self._agents.find(organization_id, name, version)
         if agent is None:
             message = f"There is no agent {model} in this organization. GET /v1/models lists them."
-            raise ChatRefused(404, "model_not_found", message, "model")
+            raise ChatError(404, "model_not_found", message, "model")
         return agent, version
 
     async def _opened(
         self,
         organization_id: str,
         request: ChatRequest,
-        wanted: Wanted,
+        wanted: RequestedTurn,
         agent: tuple[StoredAgent, int | None],
         key: str | None,
     ) -> StoredSession:
         if wanted.believed:
-            raise ChatRefused(
+            raise ChatError(
                 409,
                 "conversation_mismatch",
                 "Without a session a new one begins, and nothing was said in it yet. Name the session of this "
@@ -140,7 +140,7 @@ class Conversing:
         self,
         session: StoredSession,
         request: ChatRequest,
-        wanted: Wanted,
+        wanted: RequestedTurn,
         agent: tuple[StoredAgent, int | None],
         key: str | None,
     ) -> int | None:
@@ -149,16 +149,16 @@ class Conversing:
         if session.agent_id != stored.id or version not in (None, session.agent_version):
             talks_to = f"{session.agent_name}@{session.agent_version}"
             message = f"The session {session.id} talks to {talks_to}, not to {request.model}."
-            raise ChatRefused(409, "conversation_mismatch", message, "model")
+            raise ChatError(409, "conversation_mismatch", message, "model")
         if wanted.say is None:
-            raise ChatRefused(400, "nothing_to_say", "There is no user message to answer.", "messages")
+            raise ChatError(400, "nothing_to_say", "There is no user message to answer.", "messages")
         if request.initial_context is not None:
             message = "A session's context is given when it is opened, and this one is open."
-            raise ChatRefused(400, "unsupported_parameter", message, "initial_context")
+            raise ChatError(400, "unsupported_parameter", message, "initial_context")
         known = session.initial_context.get(SYSTEM_MESSAGE)
         if wanted.system is not None and known is not None and known != wanted.system:
             message = "The session was opened with another system message, and keeps it."
-            raise ChatRefused(409, "conversation_mismatch", message, "messages")
+            raise ChatError(409, "conversation_mismatch", message, "messages")
         if not wanted.believed:
             return None
         view, _ = await self._timelines.view(session)
@@ -177,8 +177,8 @@ class Conversing:
         return greeting
 
 
-def _new_session(request: ChatRequest, wanted: Wanted, agent: tuple[StoredAgent, int | None]) -> NewSession:
-    """The session that a request opens. Raises ChatRefused when it brings too much."""
+def _new_session(request: ChatRequest, wanted: RequestedTurn, agent: tuple[StoredAgent, int | None]) -> NewSession:
+    """The session that a request opens. Raises ChatError when it brings too much."""
     stored, version = agent
     system = {} if wanted.system is None else {SYSTEM_MESSAGE: wanted.system}
     annotations: dict[str, JsonValue] = {
@@ -192,10 +192,10 @@ def _new_session(request: ChatRequest, wanted: Wanted, agent: tuple[StoredAgent,
         )
     except ValidationError as error:
         message = "The system messages (with initial_context), or the metadata, are too large for a session."
-        raise ChatRefused(413, "too_large", message) from error
+        raise ChatError(413, "too_large", message) from error
 
 
-def _command(wanted: Wanted, key: str | None, revision: int | None) -> SendMessage | None:
+def _command(wanted: RequestedTurn, key: str | None, revision: int | None) -> SendMessage | None:
     if wanted.say is None:
         return None
     return SendMessage(text=wanted.say, message_id=key or f"msg_{uuid4().hex}", expected_revision=revision)
@@ -213,7 +213,7 @@ def _has_message(view: TimelineView, message_id: str) -> bool:
 def _require_agreement(believed: Sequence[Exchange], view: TimelineView) -> None:
     other = contradiction(believed, _held(view), is_whole=not view.head.turns_before)
     if other is not None:
-        raise ChatRefused(
+        raise ChatError(
             409,
             "conversation_mismatch",
             f'The session has had another conversation: it does not hold "{_brief(other.user)}" with the answer '

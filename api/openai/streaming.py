@@ -5,14 +5,14 @@ from contextlib import aclosing
 
 from api.http.sse import received
 from api.openai.chunks import Chunks
-from api.openai.errors import ChatRefused
+from api.openai.errors import ChatError
 from api.schemas.events import ReplyDelta, ReplyReset, TurnStarted
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import Turn
 from store.sessions.sessions import StoredSession
 
 
-class _Closed(Durable):
+class _Closed(FrozenModel):
     """What the end of a turn tells."""
 
     turn: Turn
@@ -70,12 +70,12 @@ class _Speech:
 
     def _end(self, chunks: Chunks, turn: Turn) -> Iterator[bytes]:
         if turn.status == "failed":
-            yield chunks.failed(ChatRefused(502, "model_failed", turn.error or "The turn failed."))
+            yield chunks.failed(ChatError(502, "model_failed", turn.error or "The turn failed."))
         elif self._told != self._text:
             message = (
                 "The model began its reply anew, and said something else. What you have of it does not count: read the "
                 "session, or send the request again with the same Idempotency-Key."
             )
-            yield chunks.failed(ChatRefused(502, "reply_restarted", message))
+            yield chunks.failed(ChatError(502, "reply_restarted", message))
         else:
             yield from chunks.end(turn)

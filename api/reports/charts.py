@@ -11,8 +11,8 @@ from domain.suites.statistics import Interval
 WIDTH: Final = 320
 HEIGHT: Final = 132
 _LEFT, _BOTTOM, _TOP = 8, 22, 10
-MOST_BARS: Final = 16
-FEWEST_SLOTS: Final = 8
+MAX_BARS: Final = 16
+MIN_SLOTS: Final = 8
 """Bars are no wider than if there were so many, lest one value looks like a wall."""
 
 
@@ -32,7 +32,7 @@ class Bins:
 def bins_for(values: Sequence[float], *, whole: bool = False) -> Bins:
     """Ranges that begin and end at round numbers, wide enough for all values. `whole` are counts of things."""
     least, most = min(values), max(values)
-    step = _round_step((most - least) / MOST_BARS or abs(most) / MOST_BARS or 1 / MOST_BARS)
+    step = _round_step((most - least) / MAX_BARS or abs(most) / MAX_BARS or 1 / MAX_BARS)
     if whole:
         step = max(1.0, step)
     low = floor(least / step) * step
@@ -57,7 +57,7 @@ def histogram(
     bins = bins_for(values, whole=whole)
     counts = {name: _counted(group, bins) for name, group in groups.items()}
     highest = max(map(sum, zip(*counts.values(), strict=True)))
-    slot = (WIDTH - 2 * _LEFT) / max(bins.count, FEWEST_SLOTS)
+    slot = (WIDTH - 2 * _LEFT) / max(bins.count, MIN_SLOTS)
     floor_y = HEIGHT - _BOTTOM
     bars: list[Markup] = []
     for at in range(bins.count):

@@ -7,7 +7,7 @@ from api.reports.html import Markup, element
 from api.schemas.responses import Turn, TurnEvent, plain
 from api.schemas.suites import Criterion, Finding, RunReport
 
-LONGEST_PAYLOAD = 600
+MAX_PAYLOAD = 600
 """Characters of what a tool was called with or answered."""
 
 
@@ -117,7 +117,7 @@ def _told(event: TurnEvent) -> str:
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_PAYLOAD else f"{text[: LONGEST_PAYLOAD - 1]}…"
+    return text if len(text) <= MAX_PAYLOAD else f"{text[: MAX_PAYLOAD - 1]}…"
 
 
 def _fork(suite_id: str, run: RunReport, indices: dict[str, int]) -> Markup | str:

@@ -5,20 +5,20 @@ from typing import Final
 from api.http.problems import not_found
 from api.schemas.responses import Turn
 from api.schemas.suites import BaselineReport, Bounds, Criterion, Finding, RunReport, ScenarioChange, SuiteReport
-from api.suites.rendering import SuiteAnswers
+from api.suites.rendering import SuiteRenderer
 from domain.suites.statistics import Compared, Tried, compare
 from domain.suites.verdicts import Verdict
 from store.sessions.sessions import SessionStore
 from store.suites import StoredRun, StoredSuite, SuiteStanding, SuiteStore
 
-MOST_TURNS: Final = 200
+MAX_TURNS: Final = 200
 """Turns of one conversation in a report, the newest."""
 
 
 class SuiteReports:
     """Gathers reports. They tell what was recorded: of runs under way, what was settled so far."""
 
-    def __init__(self, suites: SuiteStore, sessions: SessionStore, answers: SuiteAnswers) -> None:
+    def __init__(self, suites: SuiteStore, sessions: SessionStore, answers: SuiteRenderer) -> None:
         self._suites = suites
         self._sessions = sessions
         self._answers = answers
@@ -41,7 +41,7 @@ class SuiteReports:
         head = session.head if session else None
         turns: tuple[Turn, ...] = ()
         if transcripts and head is not None and head.head_turn_id is not None:
-            found = await self._sessions.turns(run.session_id, leaf_turn_id=head.head_turn_id, limit=MOST_TURNS)
+            found = await self._sessions.turns(run.session_id, leaf_turn_id=head.head_turn_id, limit=MAX_TURNS)
             turns = tuple(Turn.model_validate(turn) for turn in found)
         verdict = run.verdict or Verdict(outcome="inconclusive")
         ended = run.ended_at - run.started_at if run.ended_at else None

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.http.problems import Problem, invalid, not_found
 from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
-from api.routes.dependencies import Cursor, In, Limit, Organization, accepting_commands
+from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands
 from api.schemas import examples
 from api.schemas.agent_files import Written, read_agent, read_export
 from api.schemas.requests import Phrase
@@ -70,7 +70,7 @@ async def push_agent(
     *,
     request: Request,
     organization: Organization,
-    within: In,
+    within: ServicesDep,
     format: Annotated[Literal["playhead", "dograh"], Query(description="What the body is.")] = "playhead",
     name: Annotated[Phrase | None, Query(description="The agent's name: an export has none of its own.")] = None,
 ) -> Response:
@@ -92,7 +92,9 @@ async def push_agent(
     response_model=PageOf[Agent],
     responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.AGENT)),
 )
-async def list_agents(organization: Organization, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_agents(
+    organization: Organization, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
     """The latest version of every agent, the newest agent first."""
     with cursor_from_outside():
         page = await within.agents.list(organization, limit, cursor)
@@ -101,7 +103,9 @@ async def list_agents(organization: Organization, within: In, limit: Limit = 50,
 
 @router.get("/{agent_id}", response_model=Agent, responses=described("not_found", *READ_ERRORS, example=examples.AGENT))
 async def get_agent(
-    agent_id: Annotated[str, Path(description="The agent's id or name.")], organization: Organization, within: In
+    agent_id: Annotated[str, Path(description="The agent's id or name.")],
+    organization: Organization,
+    within: ServicesDep,
 ) -> Response:
     """The latest version of an agent."""
     agent = await within.agents.find(organization, agent_id)
@@ -119,7 +123,7 @@ async def get_agent_version(
     agent_id: Annotated[str, Path(description="The agent's id or name.")],
     version: Annotated[int, Path(ge=1)],
     organization: Organization,
-    within: In,
+    within: ServicesDep,
 ) -> Response:
     """One version of an agent."""
     agent = await within.agents.find(organization, agent_id, version)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.http.responses import COMMAND_ERRORS, READ_ERRORS, described, json_answer
-from api.routes.dependencies import In, OwnSession, Services, accepting_commands, note_subject
+from api.routes.dependencies import OwnSession, Services, ServicesDep, accepting_commands, note_subject
 from api.routes.sessions import Wait
 from api.schemas import examples
 from api.schemas.requests import EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
@@ -46,7 +46,7 @@ async def edit(
     session: OwnSession,
     turn_id: TurnId,
     body: EditBody,
-    within: In,
+    within: ServicesDep,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -67,7 +67,7 @@ async def regenerate(
     *,
     session: OwnSession,
     turn_id: TurnId,
-    within: In,
+    within: ServicesDep,
     body: RegenerateBody | None = None,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
@@ -85,7 +85,7 @@ async def regenerate(
         *COMMAND_ERRORS, "revision_conflict", "turn_not_pending", "session_ended", example=examples.SESSION
     ),
 )
-async def cancel(session: OwnSession, within: In, body: RevisionBody | None = None) -> Response:
+async def cancel(session: OwnSession, within: ServicesDep, body: RevisionBody | None = None) -> Response:
     """Stop the reply that is pending, and answer when it has stopped: what was said of it stays, as `interrupted`.
 
     A reply that was there before the command was is simply complete.
@@ -100,7 +100,9 @@ async def cancel(session: OwnSession, within: In, body: RevisionBody | None = No
     dependencies=[accepting_commands],
     responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
 )
-async def restore(session: OwnSession, branch_id: BranchId, within: In, body: RevisionBody | None = None) -> Response:
+async def restore(
+    session: OwnSession, branch_id: BranchId, within: ServicesDep, body: RevisionBody | None = None
+) -> Response:
     """Make a discarded branch the active one again. The present future becomes a discarded branch in turn."""
     command = RestoreBranch(branch_id=branch_id, expected_revision=body.expected_revision if body else None)
     return within.answers.session(session, await within.moves.restore(session, command))
@@ -120,7 +122,7 @@ async def restore(session: OwnSession, branch_id: BranchId, within: In, body: Re
         example={**examples.SESSION, "forked_from": examples.FORKED_FROM},
     ),
 )
-async def fork(request: Request, session: OwnSession, within: In, body: ForkBody | None = None) -> Response:
+async def fork(request: Request, session: OwnSession, within: ServicesDep, body: ForkBody | None = None) -> Response:
     """Begin a new session with the past of this one, up to a turn of any branch. This one stays as it is.
 
     The new session bills only its own turns. It may go on with another agent, if that knows the node it stands at, or
@@ -142,6 +144,8 @@ async def _answer(within: Services, session: StoredSession, command: Opening) ->
     response_model=Comparison,
     responses=described("not_found", *READ_ERRORS, example=examples.COMPARISON),
 )
-async def compare_branches(session: OwnSession, within: In, a: BranchName, b: BranchName = "active") -> Response:
+async def compare_branches(
+    session: OwnSession, within: ServicesDep, a: BranchName, b: BranchName = "active"
+) -> Response:
     """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
     return json_answer(await within.comparing.compare(session, a, b))

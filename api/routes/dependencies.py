@@ -6,35 +6,35 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from temporalio.client import Client
 
-from api.http.auth import Doorkeeper
+from api.http.auth import Authenticator
 from api.http.request_metrics import Metrics
-from api.http.sse import Begun, EventStream
-from api.openai.service import Conversing
+from api.http.sse import EventStream, StartedStream
+from api.openai.service import ChatCompletions
 from api.reports.data import SuiteReports
-from api.sessions.commands import Moves
-from api.sessions.comparison import Comparing
-from api.sessions.creation import Opening
-from api.sessions.erasure import Erasing
-from api.sessions.forks import Forking
+from api.sessions.commands import SessionCommands
+from api.sessions.comparison import BranchComparison
+from api.sessions.creation import SessionCreator
+from api.sessions.erasure import ErasureService
+from api.sessions.forks import ForkService
 from api.sessions.messages import Messages
-from api.sessions.reader import Timelines
-from api.sessions.rendering import SessionAnswers
-from api.sessions.spending_limits import Budgets
+from api.sessions.reader import SessionReader
+from api.sessions.rendering import SessionRenderer
+from api.sessions.spending_limits import SpendingLimits
 from api.sessions.transcripts import Transcripts
 from api.settings import ApiSettings
 from api.streams.message_stream import MessageStreams
-from api.streams.session_stream import Watching
-from api.suites.rendering import SuiteAnswers
-from api.suites.service import Suites
+from api.streams.session_stream import SessionStream
+from api.suites.rendering import SuiteRenderer
+from api.suites.service import SuiteService
 from api.temporal.availability import Availability
-from api.temporal.deletion import Forgetting
-from api.temporal.session_client import Conversations
+from api.temporal.deletion import WorkflowDeletion
+from api.temporal.session_client import SessionClient
 from store.agents import AgentStore
 from store.api_keys import KeyStore
 from store.billing.ledger import LedgerStore
 from store.database.connection import Database
 from store.organizations import OrganizationStore
-from store.recorded_sessions import Histories
+from store.recorded_sessions import RecordedSessions
 from store.sessions.erasure import ErasureStore
 from store.sessions.event_log import EventLog
 from store.sessions.forks import ForkStore
@@ -48,32 +48,32 @@ class Services:
     """Everything behind the routes of one application."""
 
     agents: AgentStore
-    answers: SessionAnswers
+    answers: SessionRenderer
     availability: Availability
-    budgets: Budgets
-    comparing: Comparing
-    conversations: Conversations
-    conversing: Conversing
-    doorkeeper: Doorkeeper
-    erasing: Erasing
+    budgets: SpendingLimits
+    comparing: BranchComparison
+    conversations: SessionClient
+    conversing: ChatCompletions
+    doorkeeper: Authenticator
+    erasing: ErasureService
     ledger: LedgerStore
     message_streams: MessageStreams
     messages: Messages
     metrics: Metrics
-    moves: Moves
-    forking: Forking
-    opening: Opening
+    moves: SessionCommands
+    forking: ForkService
+    opening: SessionCreator
     sessions: SessionStore
     slow_client_seconds: float
-    suite_answers: SuiteAnswers
+    suite_answers: SuiteRenderer
     suite_reports: SuiteReports
     suite_store: SuiteStore
-    suites: Suites
-    timelines: Timelines
+    suites: SuiteService
+    timelines: SessionReader
     transcripts: Transcripts
-    watching: Watching
+    watching: SessionStream
 
-    def stream_of(self, events: Begun) -> EventStream:
+    def stream_of(self, events: StartedStream) -> EventStream:
         """An answer that sends events as they come."""
         return EventStream(events, patience=self.slow_client_seconds)
 
@@ -83,10 +83,10 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics = Metrics()
     availability = Availability(client, database)
-    conversations = Conversations(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
-    timelines = Timelines(conversations, sessions, agents, availability)
-    budgets = Budgets(OrganizationStore(database))
-    opening = Opening(
+    conversations = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
+    timelines = SessionReader(conversations, sessions, agents, availability)
+    budgets = SpendingLimits(OrganizationStore(database))
+    opening = SessionCreator(
         conversations,
         timelines,
         sessions,
@@ -97,18 +97,18 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         timing=settings.timing,
         webhook_url=settings.webhook_url,
     )
-    answers = SessionAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    answers = SessionRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = Messages(conversations, timelines, sessions, budgets, metrics)
     log, heartbeat = EventLog(database), settings.sse_keepalive
     message_streams = MessageStreams(hub, log, messages, timelines, heartbeat_seconds=heartbeat)
     suite_store = SuiteStore(database)
-    suite_answers = SuiteAnswers(namespace=client.namespace, ui_url=settings.temporal_ui_url)
-    suites = Suites(
+    suite_answers = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    suites = SuiteService(
         client,
         suite_store,
         agents,
         budgets,
-        Histories(sessions),
+        RecordedSessions(sessions),
         task_queue=settings.task_queue,
         model=settings.model,
         timing=settings.timing,
@@ -119,17 +119,17 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         answers=answers,
         availability=availability,
         budgets=budgets,
-        comparing=Comparing(timelines, sessions),
+        comparing=BranchComparison(timelines, sessions),
         conversations=conversations,
-        conversing=Conversing(messages, message_streams, opening, timelines, agents),
-        doorkeeper=Doorkeeper(KeyStore(database), keyless=settings.keyless),
-        erasing=Erasing(Forgetting(client), ErasureStore(database), sessions, timelines),
+        conversing=ChatCompletions(messages, message_streams, opening, timelines, agents),
+        doorkeeper=Authenticator(KeyStore(database), keyless=settings.keyless),
+        erasing=ErasureService(WorkflowDeletion(client), ErasureStore(database), sessions, timelines),
         ledger=ledger,
         message_streams=message_streams,
         messages=messages,
         metrics=metrics,
-        moves=Moves(conversations, timelines),
-        forking=Forking(opening, timelines, sessions, agents),
+        moves=SessionCommands(conversations, timelines),
+        forking=ForkService(opening, timelines, sessions, agents),
         opening=opening,
         sessions=sessions,
         slow_client_seconds=settings.sse_write_timeout,
@@ -139,7 +139,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         suites=suites,
         timelines=timelines,
         transcripts=Transcripts(timelines, sessions),
-        watching=Watching(hub, log, timelines, answers, heartbeat_seconds=heartbeat),
+        watching=SessionStream(hub, log, timelines, answers, heartbeat_seconds=heartbeat),
     )
 
 
@@ -172,7 +172,7 @@ async def _require_available(request: Request) -> None:
         raise refusal
 
 
-In = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(_services)]
 """The services of the application."""
 Organization = Annotated[str, Depends(_caller)]
 """The organization of the caller; without one the request goes no further."""

@@ -12,7 +12,7 @@ from api.dograh.runs import run_of
 from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_answer
-from api.routes.dependencies import In, Organization, Services, accepting_commands, note_subject
+from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, note_subject
 from api.schemas.requests import AgentVersion, NewSession
 from domain.agents.definition import AgentDefinition
 from domain.sessions.commands import EndSession, Rewind, SendMessage
@@ -29,7 +29,7 @@ RunNumber = Annotated[int, Path(description="`workflow_run_id` of the session.")
 
 
 async def _own_session(
-    request: Request, workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: In
+    request: Request, workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: ServicesDep
 ) -> StoredSession:
     session = await within.timelines.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:
@@ -48,7 +48,7 @@ OwnSession = Annotated[StoredSession, Depends(_own_session)]
     responses=errors.described(examples.TEXT_SESSION),
 )
 async def create_text_session(
-    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, within: In
+    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, within: ServicesDep
 ) -> Response:
     """Open a text chat with the latest version of an agent, and answer when the agent has greeted."""
     agent = await within.agents.numbered(organization, workflow_id)
@@ -72,7 +72,7 @@ async def create_text_session(
     response_model=schemas.TextSession,
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def get_text_session(session: OwnSession, within: In) -> Response:
+async def get_text_session(session: OwnSession, within: ServicesDep) -> Response:
     """A text chat with its whole conversation."""
     return await _answer(session, within)
 
@@ -83,7 +83,7 @@ async def get_text_session(session: OwnSession, within: In) -> Response:
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def send_text_message(session: OwnSession, body: MessageBody, within: In) -> Response:
+async def send_text_message(session: OwnSession, body: MessageBody, within: ServicesDep) -> Response:
     """Say something, and answer when the agent has replied. Every call is a new message."""
     message_id = f"msg_{uuid4().hex}"
     command = SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
@@ -97,7 +97,7 @@ async def send_text_message(session: OwnSession, body: MessageBody, within: In) 
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def rewind_text_session(session: OwnSession, body: RewindBody, within: In) -> Response:
+async def rewind_text_session(session: OwnSession, body: RewindBody, within: ServicesDep) -> Response:
     """Rewind to a turn; the next message gives up what came after it."""
     command = Rewind(turn_id=body.cursor_turn_id, expected_revision=body.expected_revision)
     await within.moves.rewind(session, command)
@@ -110,7 +110,7 @@ async def rewind_text_session(session: OwnSession, body: RewindBody, within: In)
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def end_text_session(session: OwnSession, within: In, body: EndBody | None = None) -> Response:
+async def end_text_session(session: OwnSession, within: ServicesDep, body: EndBody | None = None) -> Response:
     """End a text chat. Ending it again changes nothing."""
     expected = body.expected_revision if body else None
     await within.moves.end(session, EndSession(expected_revision=expected))
@@ -118,7 +118,9 @@ async def end_text_session(session: OwnSession, within: In, body: EndBody | None
 
 
 @router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.described(examples.RUN))
-async def get_run(workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: In) -> Response:
+async def get_run(
+    workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: ServicesDep
+) -> Response:
     """A text chat as a run: what it used and cost, and its log."""
     session = await within.timelines.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:

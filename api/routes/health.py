@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.http.problems import documented
 from api.http.responses import json_answer
-from api.routes.dependencies import In
+from api.routes.dependencies import ServicesDep
 from api.schemas.responses import Representation
 
 router = APIRouter(tags=["health"])
@@ -39,7 +39,7 @@ async def alive() -> Response:
         **documented("unavailable"),
     },
 )
-async def ready(within: In) -> Response:
+async def ready(within: ServicesDep) -> Response:
     """Temporal and the store could be reached a second ago, so commands are taken."""
     refusal = within.availability.refusal()
     if refusal is not None:
@@ -54,6 +54,6 @@ async def ready(within: In) -> Response:
         200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE}}, "description": "Prometheus text format"}
     },
 )
-async def metrics(within: In) -> Response:
+async def metrics(within: ServicesDep) -> Response:
     """Requests by route, method and status, how long they took, and turns by status."""
     return Response(generate_latest(within.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from api.http.responses import json_answer
 from api.openai import examples
-from api.openai.errors import SESSION_HEADER, ChatRefused, ChatRoute, described
+from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, described
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
-from api.routes.dependencies import In, Organization, accepting_commands, note_subject
+from api.routes.dependencies import Organization, ServicesDep, accepting_commands, note_subject
 from api.schemas.requests import IdempotencyKey
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=ChatRoute)
@@ -55,7 +55,7 @@ async def create_completion(
     request: Request,
     body: ChatRequest,
     organization: Organization,
-    within: In,
+    within: ServicesDep,
     x_session_id: SessionId = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -85,7 +85,7 @@ async def create_completion(
         **described(*READ_ERRORS),
     },
 )
-async def list_models(organization: Organization, within: In) -> Response:
+async def list_models(organization: Organization, within: ServicesDep) -> Response:
     """Every agent of the organization as a model, the newest first."""
     models: list[Model] = []
     cursor: str | None = None
@@ -108,7 +108,7 @@ async def list_models(organization: Organization, within: In) -> Response:
 async def get_model(
     model: Annotated[str, Path(max_length=300, description="An agent's name or id, and `@version` if one is meant.")],
     organization: Organization,
-    within: In,
+    within: ServicesDep,
 ) -> Response:
     """One agent as a model."""
     agent, _ = await within.conversing.agent(organization, model)
@@ -119,5 +119,5 @@ def _session_id(body: ChatRequest, header: str | None) -> str | None:
     named = (body.metadata or {}).get("session_id")
     if named and header and named != header:
         message = "The header X-Session-Id and metadata.session_id name different sessions."
-        raise ChatRefused(400, "invalid_request", message, "metadata.session_id")
+        raise ChatError(400, "invalid_request", message, "metadata.session_id")
     return named or header or None

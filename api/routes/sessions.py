@@ -9,7 +9,15 @@ from starlette.responses import Response, StreamingResponse
 from api.http.problems import documented
 from api.http.responses import COMMAND_ERRORS, READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
 from api.http.sse import EVENT_STREAM, begun, wants_events
-from api.routes.dependencies import Cursor, In, Limit, Organization, OwnSession, accepting_commands, note_subject
+from api.routes.dependencies import (
+    Cursor,
+    Limit,
+    Organization,
+    OwnSession,
+    ServicesDep,
+    accepting_commands,
+    note_subject,
+)
 from api.schemas import examples
 from api.schemas.requests import (
     DecisionBody,
@@ -57,7 +65,7 @@ Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is acc
     ),
 )
 async def open_session(
-    request: Request, body: NewSession, organization: Organization, within: In, wait: Wait = True
+    request: Request, body: NewSession, organization: Organization, within: ServicesDep, wait: Wait = True
 ) -> Response:
     """Open a session with an agent, and answer when the agent has greeted."""
     open_or_begin = within.opening.open if wait else within.opening.begin
@@ -74,7 +82,7 @@ async def open_session(
 async def list_sessions(
     *,
     organization: Organization,
-    within: In,
+    within: ServicesDep,
     status: SessionStatus | None = None,
     agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
     suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
@@ -99,7 +107,7 @@ async def list_sessions(
 @router.get(
     "/{session_id}", response_model=Session, responses=described("not_found", *READ_ERRORS, example=examples.SESSION)
 )
-async def get_session(session: OwnSession, within: In) -> Response:
+async def get_session(session: OwnSession, within: ServicesDep) -> Response:
     """The session with its visible turns: live, or as last recorded when it is closed or no worker answers."""
     return within.answers.session(session, await within.timelines.now(session))
 
@@ -111,7 +119,7 @@ async def get_session(session: OwnSession, within: In) -> Response:
         "invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.GREETING, examples.TURN)
     ),
 )
-async def list_turns(session: OwnSession, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_turns(session: OwnSession, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The visible branch, newest page first: each page is oldest first, and `next_cursor` leads further back."""
     page = await within.timelines.turns(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
@@ -122,7 +130,7 @@ async def list_turns(session: OwnSession, within: In, limit: Limit = 50, cursor:
     response_model=PageOf[Branch],
     responses=described("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.BRANCH)),
 )
-async def list_branches(session: OwnSession, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_branches(session: OwnSession, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The branches that rewinds gave up, the newest first. Nothing that was said or spent on them is lost."""
     page = await within.timelines.branches(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
@@ -151,7 +159,7 @@ async def send_message(
     *,
     session: OwnSession,
     body: NewMessage,
-    within: In,
+    within: ServicesDep,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
     accept: Accept = None,
@@ -177,7 +185,7 @@ async def send_message(
         "invalid_request", "not_found", *READ_ERRORS, example=examples.EVENTS, says=WATCHED, media_type=EVENT_STREAM
     ),
 )
-async def watch_session(session: OwnSession, within: In, last_event_id: LastEventId = None) -> Response:
+async def watch_session(session: OwnSession, within: ServicesDep, last_event_id: LastEventId = None) -> Response:
     """The session as it is, and then everything that happens in it, until it is over.
 
     After a lost connection, `Last-Event-ID` goes on where the client was: every event comes once, in order.
@@ -191,7 +199,7 @@ async def watch_session(session: OwnSession, within: In, last_event_id: LastEven
     dependencies=[accepting_commands],
     responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
 )
-async def rewind(session: OwnSession, body: RewindBody, within: In) -> Response:
+async def rewind(session: OwnSession, body: RewindBody, within: ServicesDep) -> Response:
     """Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
     from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent."""
     return within.answers.session(session, await within.moves.rewind(session, body.command()))
@@ -209,7 +217,7 @@ async def decide(
     session: OwnSession,
     call_id: str,
     decision: Literal["approve", "deny"],
-    within: In,
+    within: ServicesDep,
     body: DecisionBody | None = None,
 ) -> Response:
     """Let a tool call of `approvals` be made, or not. Without an answer until `expires_at` it is not made."""
@@ -223,13 +231,10 @@ async def decide(
     dependencies=[accepting_commands],
     responses=described(*COMMAND_ERRORS, "revision_conflict", example=examples.SESSION),
 )
-async def end(session: OwnSession, within: In, body: EndBody | None = None) -> Response:
+async def end(session: OwnSession, within: ServicesDep, body: EndBody | None = None) -> Response:
     """End the session. Ending an ended session changes nothing."""
     command = (body or EndBody()).command()
     return within.answers.session(session, await within.moves.end(session, command))
-
-
-
 
 
 @router.get(
@@ -242,7 +247,7 @@ async def end(session: OwnSession, within: In, body: EndBody | None = None) -> R
 )
 async def get_transcript(
     session: OwnSession,
-    within: In,
+    within: ServicesDep,
     form: Annotated[Form, Query(alias="format", description="How it is written.")] = "text",
 ) -> Response:
     """The visible branch as people read it, all of it: who said what, which tools were called, what went wrong."""
@@ -256,13 +261,11 @@ async def get_transcript(
     dependencies=[accepting_commands],
     responses=documented("not_found", "wait_timeout", *READ_ERRORS),
 )
-async def erase_session(session_id: str, organization: Organization, within: In) -> Response:
+async def erase_session(session_id: str, organization: Organization, within: ServicesDep) -> Response:
     """Erase a session everywhere: its workflow is stopped and deleted from Temporal, and what was said and recorded is
     deleted from the store. What it cost is billed first, and stays in the ledger. Erasing it again changes nothing."""
     await within.erasing.erase(organization, session_id)
     return Response(status_code=204)
-
-
 
 
 @router.put(
@@ -273,7 +276,7 @@ async def erase_session(session_id: str, organization: Organization, within: In)
         *COMMAND_ERRORS, "quota_exceeded", "revision_conflict", "session_ended", example=examples.SESSION
     ),
 )
-async def set_simulator(session: OwnSession, body: SimulatorSwitch, within: In) -> Response:
+async def set_simulator(session: OwnSession, body: SimulatorSwitch, within: ServicesDep) -> Response:
     """Have a simulated caller talk to the agent, or stop it.
 
     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`

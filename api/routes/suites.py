@@ -14,17 +14,17 @@ from api.http.responses import READ_ERRORS, cursor_from_outside, described, json
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES
-from api.routes.dependencies import Cursor, In, Limit, Organization, accepting_commands, note_subject
+from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, note_subject
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
 from api.schemas.requests import IdempotencyKey
 from api.schemas.responses import PageOf
 from api.schemas.suite_files import Changes, read_suite
 from api.schemas.suites import Suite, SuiteReport, SuiteSummary
-from api.suites.service import Command, invalid_suite
+from api.suites.service import SuiteCommand, invalid_suite
 from domain.agents.validation_errors import InvalidDefinition
 from domain.suites import scenario as written
-from domain.suites.scenario import LARGEST_SEED
+from domain.suites.scenario import MAX_SEED
 from store.suites import StoredSuite
 
 router = APIRouter(prefix="/v1/suites", tags=["suites"])
@@ -48,7 +48,7 @@ _STEERING_ERRORS: Final = ("not_found", "unauthenticated", "validation_error", "
 _TYPES: Final[Mapping[Format, str]] = {"junit": "application/xml", "html": "text/html; charset=utf-8"}
 
 
-async def _own_suite(suite_id: str, organization: Organization, within: In) -> StoredSuite:
+async def _own_suite(suite_id: str, organization: Organization, within: ServicesDep) -> StoredSuite:
     suite = await within.suite_store.find(organization, suite_id)
     if suite is None:
         raise not_found("suite", suite_id)
@@ -60,7 +60,7 @@ async def _changes(
     repeats: Annotated[int | None, Query(ge=1, le=1_000, description="Of every scenario.")] = None,
     concurrency: Annotated[int | None, Query(ge=1, le=500)] = None,
     budget_usd: Annotated[Decimal | None, Query(gt=0, le=1_000_000)] = None,
-    seed: Annotated[int | None, Query(ge=0, le=LARGEST_SEED)] = None,
+    seed: Annotated[int | None, Query(ge=0, le=MAX_SEED)] = None,
     min_pass_rate: Annotated[float | None, Query(ge=0, le=1)] = None,
     tag: Annotated[list[str] | None, Query(max_length=20, description="Only scenarios with one of these.")] = None,
 ) -> Changes:
@@ -96,7 +96,7 @@ WantedChanges = Annotated[Changes, Depends(_changes)]
 async def start_suite(
     request: Request,
     organization: Organization,
-    within: In,
+    within: ServicesDep,
     changes: WantedChanges,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -117,7 +117,9 @@ async def start_suite(
     response_model=PageOf[SuiteSummary],
     responses=described("invalid_request", *READ_ERRORS, example=page_of(examples.SUITE_SUMMARY)),
 )
-async def list_suites(organization: Organization, within: In, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_suites(
+    organization: Organization, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
     """Suites of the organization, newest first."""
     with cursor_from_outside():
         page = await within.suite_store.list(organization, limit=limit, cursor=cursor)
@@ -126,7 +128,7 @@ async def list_suites(organization: Organization, within: In, limit: Limit = 50,
 
 
 @router.get("/{suite_id}", response_model=Suite, responses=described("not_found", *READ_ERRORS, example=examples.SUITE))
-async def get_suite(suite: OwnSuite, within: In) -> Response:
+async def get_suite(suite: OwnSuite, within: ServicesDep) -> Response:
     """How far a suite is. Results are there as soon as each run has its verdict."""
     return json_answer(within.suite_answers.suite(suite, await within.suite_store.standing(suite.id)))
 
@@ -143,7 +145,7 @@ async def get_suite(suite: OwnSuite, within: In) -> Response:
 )
 async def get_report(
     suite: OwnSuite,
-    within: In,
+    within: ServicesDep,
     format: Format = "json",
     transcripts: Annotated[bool, Query(description="False: without what was said.")] = True,
     baseline: Annotated[str | None, Query(max_length=200, description="An earlier suite to compare with.")] = None,
@@ -162,7 +164,7 @@ async def get_report(
     dependencies=[accepting_commands],
     responses=described(*_STEERING_ERRORS, "suite_ended", example={**examples.SUITE, "status": "paused"}),
 )
-async def steer_suite(suite: OwnSuite, command: Command, within: In) -> Response:
+async def steer_suite(suite: OwnSuite, command: SuiteCommand, within: ServicesDep) -> Response:
     """`pause`: start no more conversations, those under way go on. `resume`: start them again. `cancel`: start no
     more, and end those under way; what they spent is billed as ever."""
     await within.suites.tell(suite, command)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
-from api.routes.dependencies import Cursor, In, Limit, Organization
+from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep
 from api.schemas import examples
 from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 
 @router.get("", response_model=OrganizationUsage, responses=described(*READ_ERRORS, example=examples.USAGE))
-async def get_usage(organization: Organization, within: In) -> Response:
+async def get_usage(organization: Organization, within: ServicesDep) -> Response:
     """Everything the organization was ever billed for: the sum of its ledger."""
     spent = await within.ledger.totals(organization)
     cost = CalculatedCost.of(spent.cost, at=datetime.now(UTC))
@@ -29,7 +29,7 @@ async def get_usage(organization: Organization, within: In) -> Response:
 )
 async def list_ledger(
     organization: Organization,
-    within: In,
+    within: ServicesDep,
     session: Annotated[str | None, Query(max_length=200, description="Only the rows of this session.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,

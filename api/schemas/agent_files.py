@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import yaml
 from yaml.nodes import MappingNode
 
-from domain.agents.definition import AgentDefinition, Fault, InvalidAgent, parse_definition
+from domain.agents.definition import AgentDefinition, InvalidAgent, ValidationIssue, parse_definition
 from domain.agents.validation_errors import WHOLE, shown
 from domain.dograh.importer import Imported, import_dograh
 
@@ -109,4 +109,4 @@ def _place(mark: Any) -> str:
 
 
 def _broken(place: str, message: str) -> InvalidAgent:
-    return InvalidAgent([Fault(place=place, message=message)])
+    return InvalidAgent([ValidationIssue(place=place, message=message)])

@@ -7,11 +7,11 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from api.schemas.agent_files import Written, parsed
-from domain.agents.validation_errors import Fault
+from domain.agents.validation_errors import ValidationIssue
 from domain.suites.scenario import InvalidSuite, Suite, parse_suite
 from domain.suites.suite_state import plan_of
 
-MOST_RUNS: Final = 10_000
+MAX_RUNS: Final = 10_000
 """Conversations of one suite."""
 
 
@@ -35,9 +35,9 @@ def read_suite(text: bytes, written: Written, changes: Changes) -> Suite:
     """The suite in a text, changed. Raises InvalidDefinition with every fault."""
     suite = _changed(parse_suite(parsed(text, written)), changes)
     runs = len(plan_of(suite))
-    if runs > MOST_RUNS:
-        message = f"the suite has {runs} conversations; at most {MOST_RUNS} are run at once"
-        raise InvalidSuite([Fault(place="repeats", message=message)])
+    if runs > MAX_RUNS:
+        message = f"the suite has {runs} conversations; at most {MAX_RUNS} are run at once"
+        raise InvalidSuite([ValidationIssue(place="repeats", message=message)])
     return suite
 
 
@@ -53,7 +53,7 @@ def _changed(suite: Suite, changes: Changes) -> Suite:
     return suite.model_copy(update={**given, "scenarios": scenarios})
 
 
-def _unknown_tags(suite: Suite, tags: Collection[str]) -> Fault:
+def _unknown_tags(suite: Suite, tags: Collection[str]) -> ValidationIssue:
     known = sorted({tag for scenario in suite.scenarios for tag in scenario.tags})
     has = f"the suite has the tags {', '.join(known)}" if known else "no scenario of the suite has tags"
-    return Fault(place="scenarios", message=f"no scenario has the tag {' or '.join(sorted(tags))}; {has}")
+    return ValidationIssue(place="scenarios", message=f"no scenario has the tag {' or '.join(sorted(tags))}; {has}")

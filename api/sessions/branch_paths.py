@@ -15,7 +15,7 @@ PAGE: Final = 200
 """Turns that are in memory at once while a path is read."""
 
 
-class Paths:
+class BranchPaths:
     """The paths of one session, as of one view of it."""
 
     def __init__(self, session_id: str, view: TimelineView, sessions: SessionStore) -> None:

@@ -3,19 +3,19 @@
 from typing import Literal, NoReturn
 
 from api.http.problems import Problem
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from api.temporal.errors import SessionClosed, WaitEnded
-from api.temporal.session_client import Conversations
+from api.temporal.session_client import SessionClient
 from domain.sessions.caller_config import SetSimulator
 from domain.sessions.commands import CancelTurn, Decide, EndSession, RestoreBranch, Rewind
 from store.sessions.sessions import StoredSession
 
 
-class Moves:
+class SessionCommands:
     """Moves as the API answers them: with the session afterwards."""
 
-    def __init__(self, conversations: Conversations, timelines: Timelines) -> None:
+    def __init__(self, conversations: SessionClient, timelines: SessionReader) -> None:
         self._conversations = conversations
         self._timelines = timelines
 

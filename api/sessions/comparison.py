@@ -4,8 +4,8 @@ from typing import Final
 
 from api.http.problems import not_found
 from api.schemas.responses import Comparison, ComparisonSide, Turn
-from api.sessions.branch_paths import Paths
-from api.sessions.reader import Timelines
+from api.sessions.branch_paths import BranchPaths
+from api.sessions.reader import SessionReader
 from domain.sessions.branch_diff import diverge
 from domain.sessions.views import TimelineView
 from store.sessions.sessions import SessionStore, StoredSession
@@ -14,17 +14,17 @@ ACTIVE: Final = "active"
 """Names the visible branch, which has no id."""
 
 
-class Comparing:
+class BranchComparison:
     """Answers what two branches of a session share, and how they go on."""
 
-    def __init__(self, timelines: Timelines, sessions: SessionStore) -> None:
+    def __init__(self, timelines: SessionReader, sessions: SessionStore) -> None:
         self._timelines = timelines
         self._sessions = sessions
 
     async def compare(self, session: StoredSession, a: str, b: str) -> Comparison:
         """Compare two branches by their ids, or `active`. Raises Problem("not_found") for one that is unknown."""
         view, as_of = await self._timelines.view(session)
-        paths = Paths(session.id, view, self._sessions)
+        paths = BranchPaths(session.id, view, self._sessions)
         leaf_a, leaf_b = await self._leaf(session, view, a), await self._leaf(session, view, b)
         parted = diverge(await paths.ids(leaf_a), await paths.ids(leaf_b))
         common = await paths.turns([parted.last_common] if parted.last_common else [])

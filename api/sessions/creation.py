@@ -8,11 +8,11 @@ from typing import Final, NoReturn
 
 from api.http.problems import Problem, not_found, unavailable
 from api.schemas.requests import NewSession
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
-from api.sessions.spending_limits import Budgets
+from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitEnded
-from api.temporal.session_client import Conversations
+from api.temporal.session_client import SessionClient
 from contracts.sessions import AgentRef, StartSession, Timing
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
@@ -33,18 +33,18 @@ def new_session_id() -> str:
     return f"ses_{token_hex(12)}"
 
 
-class Opening:
+class SessionCreator:
     """Starts sessions. A session that Temporal did not take leaves nothing behind."""
 
     def __init__(
         self,
-        conversations: Conversations,
-        timelines: Timelines,
+        conversations: SessionClient,
+        timelines: SessionReader,
         sessions: SessionStore,
         agents: AgentStore,
         *,
         forks: ForkStore,
-        budgets: Budgets,
+        budgets: SpendingLimits,
         model: str,
         timing: Timing,
         webhook_url: str | None,

@@ -1,19 +1,19 @@
 """Erasing a session everywhere: in Temporal, in the store and in this process."""
 
 from api.http.problems import not_found
-from api.sessions.reader import Timelines
-from api.temporal.deletion import Forgetting
+from api.sessions.reader import SessionReader
+from api.temporal.deletion import WorkflowDeletion
 from contracts.sessions import session_workflow_id
 from contracts.webhooks import webhook_workflow_id
 from store.sessions.erasure import ErasureStore
 from store.sessions.sessions import SessionStore
 
 
-class Erasing:
+class ErasureService:
     """Erases sessions. What was spent is billed first, and stays."""
 
     def __init__(
-        self, forgetting: Forgetting, erasures: ErasureStore, sessions: SessionStore, timelines: Timelines
+        self, forgetting: WorkflowDeletion, erasures: ErasureStore, sessions: SessionStore, timelines: SessionReader
     ) -> None:
         self._forgetting = forgetting
         self._erasures = erasures

@@ -6,8 +6,8 @@ from typing import Final
 
 from api.http.problems import Problem, invalid, not_found
 from api.schemas.requests import AgentVersion, ForkBody, NewSession
-from api.sessions.creation import Opening
-from api.sessions.reader import Timelines
+from api.sessions.creation import SessionCreator
+from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from domain.agents.definition import AgentDefinition
 from domain.sessions.command_handlers import fork
@@ -19,10 +19,12 @@ ALL_TURNS: Final = 1_000_000
 """More turns than a session can have."""
 
 
-class Forking:
+class ForkService:
     """Begins sessions with the turns of others."""
 
-    def __init__(self, opening: Opening, timelines: Timelines, sessions: SessionStore, agents: AgentStore) -> None:
+    def __init__(
+        self, opening: SessionCreator, timelines: SessionReader, sessions: SessionStore, agents: AgentStore
+    ) -> None:
         self._opening = opening
         self._timelines = timelines
         self._sessions = sessions

@@ -6,11 +6,11 @@ from api.http.problems import Problem
 from api.http.request_metrics import Metrics
 from api.schemas import responses
 from api.schemas.responses import Accepted
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
-from api.sessions.spending_limits import Budgets
+from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitEnded
-from api.temporal.session_client import Conversations, NoLiveAnswer
+from api.temporal.session_client import NoLiveAnswer, SessionClient
 from contracts.sessions import SendMessageResult
 from domain.sessions.commands import Opening, Regenerate
 from domain.turns.turn import Turn, UserMessage
@@ -22,10 +22,10 @@ class Messages:
 
     def __init__(
         self,
-        conversations: Conversations,
-        timelines: Timelines,
+        conversations: SessionClient,
+        timelines: SessionReader,
         sessions: SessionStore,
-        budgets: Budgets,
+        budgets: SpendingLimits,
         metrics: Metrics,
     ) -> None:
         self._conversations = conversations

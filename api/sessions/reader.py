@@ -14,7 +14,7 @@ from api.http.problems import not_found
 from api.http.responses import unknown_cursor
 from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
 from api.temporal.availability import Availability
-from api.temporal.session_client import Conversations, NoLiveAnswer
+from api.temporal.session_client import NoLiveAnswer, SessionClient
 from contracts.sessions import SendMessageResult
 from domain.sessions.command_handlers import begin_timeline
 from domain.sessions.timeline import DiscardedBranch
@@ -31,7 +31,7 @@ from domain.turns.turn import Turn
 from store.agents import AgentStore
 from store.sessions.sessions import SessionStore, StoredSession
 
-MOST_REMEMBERED: Final = 2_000
+MAX_REMEMBERED: Final = 2_000
 """Sessions whose unchanging side (owner, agent, name, context) is kept in memory."""
 
 
@@ -43,12 +43,12 @@ class RenderedPage:
     next_cursor: str | None
 
 
-class Timelines:
+class SessionReader:
     """Every way in which the state of a session is read."""
 
     def __init__(
         self,
-        conversations: Conversations,
+        conversations: SessionClient,
         sessions: SessionStore,
         agents: AgentStore,
         availability: Availability,
@@ -82,7 +82,7 @@ class Timelines:
         """Keep what never changes about a session, so that its messages need not ask the store."""
         self._remembered[session.id] = session
         self._remembered.move_to_end(session.id)
-        if len(self._remembered) > MOST_REMEMBERED:
+        if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
 
     def forget(self, session_id: str) -> None:

@@ -12,7 +12,7 @@ from domain.sessions.views import SessionHead
 from store.sessions.sessions import StoredSession
 
 
-class SessionAnswers:
+class SessionRenderer:
     """Writes sessions as the contract has them, with links to the Temporal UI when its address is known."""
 
     def __init__(self, *, namespace: str, ui_url: str | None) -> None:

@@ -22,7 +22,7 @@ class _Known:
     until: float
 
 
-class Budgets:
+class SpendingLimits:
     """Tells what organizations pay, and refuses what they may no longer spend."""
 
     def __init__(

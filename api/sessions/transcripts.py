@@ -5,8 +5,8 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
-from api.sessions.branch_paths import Paths
-from api.sessions.reader import Timelines
+from api.sessions.branch_paths import BranchPaths
+from api.sessions.reader import SessionReader
 from domain.sessions.transcript import STYLES, Form, Title, entries_of
 from domain.turns.turn import Turn
 from store.sessions.sessions import SessionStore, StoredSession
@@ -23,7 +23,7 @@ _ENDINGS: Final[Mapping[Form, str]] = {"text": "txt", "markdown": "md", "json": 
 class Transcripts:
     """Writes transcripts. What can go wrong before the first word is a problem like any other."""
 
-    def __init__(self, timelines: Timelines, sessions: SessionStore) -> None:
+    def __init__(self, timelines: SessionReader, sessions: SessionStore) -> None:
         self._timelines = timelines
         self._sessions = sessions
 
@@ -31,7 +31,7 @@ class Transcripts:
         """The transcript of a session, live or as it was recorded."""
         view, as_of = await self._timelines.view(session)
         head = view.head
-        paths = Paths(session.id, view, self._sessions)
+        paths = BranchPaths(session.id, view, self._sessions)
         newest = view.turns[-1].id if view.turns else None
         pages = paths.pages(await paths.ids(newest))
         title = Title(

@@ -12,7 +12,7 @@ REMEMBERED = 16
 """Turns that are over, lately, and so no longer spoken in."""
 
 
-class Telling:
+class StreamCursor:
     """One client's place in the log, and in what the agent is saying.
 
     The deltas of a turn, put together, are its text when it is over; where that cannot be, a reset says what the text

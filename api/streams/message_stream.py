@@ -9,8 +9,8 @@ from api.http.sse import HEARTBEAT, sent
 from api.schemas.events import Happened, TurnClosed, TurnStarted
 from api.schemas.responses import Turn as ShownTurn
 from api.sessions.messages import Messages, failure_of
-from api.sessions.reader import Timelines
-from api.streams.cursor import Telling
+from api.sessions.reader import SessionReader
+from api.streams.cursor import StreamCursor
 from api.streams.event_log import LoggedEvent, RenderedLog
 from domain.sessions.commands import SendMessage
 from domain.turns.turn import Turn
@@ -24,7 +24,7 @@ class MessageStreams:
     """Streams of single turns."""
 
     def __init__(
-        self, hub: LiveHub, log: EventLog, messages: Messages, timelines: Timelines, *, heartbeat_seconds: float
+        self, hub: LiveHub, log: EventLog, messages: Messages, timelines: SessionReader, *, heartbeat_seconds: float
     ) -> None:
         self._hub = hub
         self._timelines = timelines
@@ -97,7 +97,7 @@ class _OneTurn:
     """What a client has been told of the turn that its message opened."""
 
     def __init__(self, position: int, command: SendMessage) -> None:
-        self._telling = Telling(position)
+        self._telling = StreamCursor(position)
         self._command = command
         self._turn_id: str | None = None
         self._happened = 0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from api.http.problems import invalid
 from api.http.sse import HEARTBEAT, sent
-from api.sessions.reader import Timelines
-from api.sessions.rendering import SessionAnswers
+from api.sessions.reader import SessionReader
+from api.sessions.rendering import SessionRenderer
 from api.sessions.snapshots import Snapshot
-from api.streams.cursor import Telling
+from api.streams.cursor import StreamCursor
 from api.streams.event_log import RenderedLog
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
@@ -27,15 +27,15 @@ class Joined:
     """Whether nothing more can happen, although the log does not end with `session_completed`."""
 
 
-class Watching:
+class SessionStream:
     """Streams of a session's events. Of Temporal they take a question at the start, and one in each silence."""
 
     def __init__(
         self,
         hub: LiveHub,
         log: EventLog,
-        timelines: Timelines,
-        answers: SessionAnswers,
+        timelines: SessionReader,
+        answers: SessionRenderer,
         *,
         heartbeat_seconds: float,
     ) -> None:
@@ -58,7 +58,7 @@ class Watching:
                 yield HEARTBEAT
             else:
                 yield sent("snapshot", self._answers.body(session, joined.snapshot), joined.position)
-            telling = Telling(joined.position)
+            telling = StreamCursor(joined.position)
             if await self._is_over(session, telling.position):
                 return
             while True:
@@ -77,7 +77,9 @@ class Watching:
                         return
                     yield HEARTBEAT
 
-    async def _tail(self, session: StoredSession, telling: Telling, watch: Watch) -> AsyncIterator[tuple[bytes, bool]]:
+    async def _tail(
+        self, session: StoredSession, telling: StreamCursor, watch: Watch
+    ) -> AsyncIterator[tuple[bytes, bool]]:
         """What has been logged since, each piece with whether it is the last of all."""
         while events := await self._rendered.after(session.id, telling.position):
             for event in events:

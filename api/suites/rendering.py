@@ -8,7 +8,7 @@ from domain.suites.suite_state import Tally, outcome_of_scenario
 from store.suites import StoredSuite, SuiteStanding
 
 
-class SuiteAnswers:
+class SuiteRenderer:
     """Writes suites as the contract has them, with links to the Temporal UI when its address is known."""
 
     def __init__(self, *, namespace: str, ui_url: str | None) -> None:

@@ -9,30 +9,30 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.http.problems import Problem, invalid, not_found, unavailable
-from api.sessions.spending_limits import Budgets
+from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitEnded, in_our_words
 from contracts.sessions import AgentRef, Timing
 from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
-from domain.agents.validation_errors import Fault
+from domain.agents.validation_errors import ValidationIssue
 from domain.suites.compatibility import faults_against
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import SuiteProgress, plan_of
 from store.agents import AgentStore, StoredAgent
 from store.database.ids import derived_id, new_id
-from store.recorded_sessions import Histories
+from store.recorded_sessions import RecordedSessions
 from store.suites import NewSuite, StoredSuite, SuiteStore
 from workflows import search_attributes
 from workflows.suite.workflow import SuiteWorkflow
 
 SUMMARY_BYTES: Final = 200
 
-Command = Literal["pause", "resume", "cancel"]
+SuiteCommand = Literal["pause", "resume", "cancel"]
 Handle = WorkflowHandle[SuiteWorkflow, SuiteResult]
 
 _UPDATES: Final = {"pause": SuiteWorkflow.pause, "resume": SuiteWorkflow.resume, "cancel": SuiteWorkflow.cancel}
 
 
-class Suites:
+class SuiteService:
     """Starts and steers suites."""
 
     def __init__(
@@ -40,8 +40,8 @@ class Suites:
         client: Client,
         suites: SuiteStore,
         agents: AgentStore,
-        budgets: Budgets,
-        histories: Histories,
+        budgets: SpendingLimits,
+        histories: RecordedSessions,
         *,
         task_queue: str,
         model: str,
@@ -92,7 +92,7 @@ class Suites:
             raise await self._taken_back(stored, error) from error
         return stored
 
-    async def tell(self, suite: StoredSuite, command: Command) -> SuiteProgress:
+    async def tell(self, suite: StoredSuite, command: SuiteCommand) -> SuiteProgress:
         """Pause, resume or cancel a suite. Raises Problem("suite_ended") when it is over."""
         try:
             with in_our_words():
@@ -116,7 +116,7 @@ class Suites:
             raise invalid_suite(faults)
         return agent
 
-    async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[Fault]:
+    async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[ValidationIssue]:
         """Recorded sessions to go on from that are not there, or at a node that the agent does not have."""
         faults = []
         for index, scenario in enumerate(suite.scenarios):
@@ -126,10 +126,10 @@ class Suites:
             left = next((turn.checkpoint for turn in reversed(past.turns) if turn.checkpoint), None) if past else None
             place = f"scenarios[{index}].history"
             if past is None:
-                faults.append(Fault(place=place, message="there is no such session, or no such turn in it"))
+                faults.append(ValidationIssue(place=place, message="there is no such session, or no such turn in it"))
             elif left is not None and left.node_id not in agent.definition.nodes:
                 message = f"the conversation stands at {left.node_id}, a node that the agent does not have"
-                faults.append(Fault(place=place, message=message))
+                faults.append(ValidationIssue(place=place, message=message))
         return faults
 
     async def _pinned(self, suite: StoredSuite, agent: StoredAgent) -> PinnedAgent:
@@ -177,7 +177,7 @@ class Suites:
         return self._client.get_workflow_handle_for(SuiteWorkflow.run, suite_workflow_id(suite_id))
 
 
-def invalid_suite(faults: tuple[Fault, ...]) -> Problem:
+def invalid_suite(faults: tuple[ValidationIssue, ...]) -> Problem:
     """The answer to a suite that cannot be run, with every fault."""
     count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
     detail = f"The suite has {count}: {faults[0].place}: {faults[0].message}. Nothing was started."

@@ -13,7 +13,7 @@ from api.temporal.errors import in_our_words
 REASON: Final = "The session was erased."
 
 
-class Forgetting:
+class WorkflowDeletion:
     """Makes Temporal forget. Nothing happens to what it does not know; all of this can be done again.
 
     Temporal deletes in the background, in about half a minute: what it was told to delete it no longer runs.

@@ -29,7 +29,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from api.temporal.errors import in_our_words
 from contracts.sessions import (
-    MOVED_ON,
+    CONTINUED_AS_NEW,
     SendMessageResult,
     SessionResult,
     StartSession,
@@ -67,7 +67,7 @@ GIVEN_UP: Final = frozenset(
 )
 """How a workflow is closed other than by the end of its session."""
 
-Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, Decide, EndSession)
+SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, Decide, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
@@ -79,7 +79,7 @@ class NoLiveAnswer(Exception):
         self.status = status
 
 
-class Conversations:
+class SessionClient:
     """The workflows of sessions as the API sees them.
 
     Every command raises `Problem` when it is refused or Temporal cannot be reached, `SessionClosed` when no workflow
@@ -89,7 +89,7 @@ class Conversations:
     def __init__(self, client: Client, *, task_queue: str, wait_seconds: float) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._places = Places()
+        self._places = UpdateSlots()
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
@@ -215,8 +215,8 @@ class Conversations:
     async def _obeyed(
         self,
         session_id: str,
-        update: UpdateMethodMultiParam[[SessionWorkflow, Command], SessionHead],
-        command: Command,
+        update: UpdateMethodMultiParam[[SessionWorkflow, SessionCommand], SessionHead],
+        command: SessionCommand,
     ) -> SessionHead:
         """Give a command that is obeyed at once."""
         async with self._the_wait(), self._places.to_act(session_id):
@@ -231,7 +231,7 @@ class Conversations:
             try:
                 return await self._said(session_id, command)
             except WorkflowUpdateFailedError as error:
-                if not (isinstance(error.cause, ApplicationError) and error.cause.type == MOVED_ON):
+                if not (isinstance(error.cause, ApplicationError) and error.cause.type == CONTINUED_AS_NEW):
                     raise
 
     async def _said(self, session_id: str, command: Opening) -> SendMessageResult:
@@ -270,7 +270,7 @@ TO_ACT: Final = 2
 """Commands of one session that are obeyed at once: they need a place for milliseconds, and always find one."""
 
 
-class Places:
+class UpdateSlots:
     """What one process takes of the places of each session: half of them, so that two fill them and none is refused."""
 
     def __init__(self) -> None:

@@ -9,14 +9,13 @@ from pydantic import Field, JsonValue
 from domain.agents import templates
 from domain.agents.graph_validation import meaning_faults, reachable, tool_name
 from domain.agents.tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
-from domain.agents.validation_errors import Fault, InvalidDefinition, Location, read_definition
+from domain.agents.validation_errors import InvalidDefinition, Location, ValidationIssue, read_definition
 from domain.agents.webhook import Webhook
 
 __all__ = [
     "AgentDefinition",
     "Approval",
     "Extraction",
-    "Fault",
     "HttpTool",
     "InvalidAgent",
     "Limits",
@@ -25,6 +24,7 @@ __all__ = [
     "Origin",
     "Tool",
     "Transition",
+    "ValidationIssue",
     "VariableType",
     "Webhook",
     "mermaid",
@@ -34,12 +34,12 @@ __all__ = [
 
 VariableType = Literal["string", "number", "boolean"]
 
-LONGEST_PROMPT = 50_000
-LONGEST_SPOKEN = 10_000
+MAX_PROMPT = 50_000
+MAX_SPOKEN = 10_000
 TOOL_KINDS: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
 
-Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
-Spoken = Annotated[str, Field(max_length=LONGEST_SPOKEN)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Spoken = Annotated[str, Field(max_length=MAX_SPOKEN)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -68,8 +68,8 @@ class Transition(Written):
 class Origin(Written):
     """What a node is called in the export that its agent was read from; clients of that product know it by this id."""
 
-    id: Annotated[str, phrase(LONGEST_PROMPT)]
-    name: Annotated[str, phrase(LONGEST_PROMPT)]
+    id: Annotated[str, phrase(MAX_PROMPT)]
+    name: Annotated[str, phrase(MAX_PROMPT)]
 
 
 class Node(Written):

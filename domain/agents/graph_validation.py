@@ -13,12 +13,12 @@ from domain.agents import templates
 from domain.agents.names import SECRETS, name_faults
 from domain.agents.tool_validation import secret_uses, tool_faults
 from domain.agents.tools import MCP_SEPARATOR
-from domain.agents.validation_errors import Fault, Hints, Location, place_of, shown
+from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
 from domain.agents.webhook import webhook_faults
 
 # Checked here and not by the form: pydantic looks no further into a collection that is too long.
 _MOST = {"nodes": 200, "tools": 100, "context": 500}
-_MOST_OF_A_NODE = {"tools": 50, "extract": 50, "transitions": 50}
+_MAX_OF_A_NODE = {"tools": 50, "extract": 50, "transitions": 50}
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class _Word:
     location: Location
     text: str | None
 
-    def fault(self, message: str) -> Fault:
-        return Fault(place=place_of(self.location), message=message)
+    def fault(self, message: str) -> ValidationIssue:
+        return ValidationIssue(place=place_of(self.location), message=message)
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ def reachable(start: str, arrows: Mapping[str, Iterable[str]]) -> set[str]:
     return reached
 
 
-def meaning_faults(data: Mapping[str, object]) -> list[Fault]:
+def meaning_faults(data: Mapping[str, object]) -> list[ValidationIssue]:
     """Every fault of meaning in a written definition, in the order of its nodes and tools."""
     sketch = _sketch(data)
     faults = [*_start(sketch), *_pre_call_fetch(sketch), *_template(sketch.prompt), *_sizes((), data, _MOST)]
     for name in sketch.unreadable_nodes:
         faults += name_faults(("nodes", name), name)
     for stop in sketch.stops.values():
-        faults += _sizes(stop.location, _mapping(_mapping(data["nodes"])[stop.name]), _MOST_OF_A_NODE)
+        faults += _sizes(stop.location, _mapping(_mapping(data["nodes"])[stop.name]), _MAX_OF_A_NODE)
         faults += _stop(stop, sketch)
     faults += _unreachable(sketch)
     for name in sketch.unreadable_tools:
@@ -110,11 +110,11 @@ def meaning_faults(data: Mapping[str, object]) -> list[Fault]:
     faults += webhook_faults(data.get("webhook"))
     if SECRETS in _mapping(data.get("context")):
         message = "is the name under which tools find credentials; give the variable another name"
-        faults.append(Fault(place=place_of(("context", SECRETS)), message=message))
+        faults.append(ValidationIssue(place=place_of(("context", SECRETS)), message=message))
     return faults
 
 
-def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
+def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[ValidationIssue]:
     yield from name_faults(stop.location, stop.name)
     yield from _silent(stop, sketch)
     yield from _template(stop.prompt)
@@ -123,7 +123,7 @@ def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
     yield from _extractions(stop)
     if stop.end and any(arrow.to.text is not None for arrow in stop.arrows):
         place = place_of((*stop.location, "transitions"))
-        yield Fault(place=place, message="an end node has no transitions: remove them, or remove `end: true`")
+        yield ValidationIssue(place=place, message="an end node has no transitions: remove them, or remove `end: true`")
     yield from _arrow_names(stop, sketch)
     for arrow in stop.arrows:
         yield from _template(arrow.say)
@@ -131,15 +131,15 @@ def _stop(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
             yield arrow.to.fault(sketch.unknown_node(arrow.to.text))
 
 
-def _sizes(location: Location, part: Mapping[str, object], most: Mapping[str, int]) -> Iterator[Fault]:
+def _sizes(location: Location, part: Mapping[str, object], most: Mapping[str, int]) -> Iterator[ValidationIssue]:
     for field, limit in most.items():
         entries = part.get(field)
         if isinstance(entries, list | dict) and len(entries) > limit:
             message = f"has {len(entries)} entries, at most {limit} are allowed"
-            yield Fault(place=place_of((*location, field)), message=message)
+            yield ValidationIssue(place=place_of((*location, field)), message=message)
 
 
-def _pre_call_fetch(sketch: _Sketch) -> Iterator[Fault]:
+def _pre_call_fetch(sketch: _Sketch) -> Iterator[ValidationIssue]:
     """It is a web service of the agent, which nobody can be asked to allow: there is no conversation yet."""
     name = sketch.pre_call_fetch.text
     if name is None or name in sketch.unreadable_tools:
@@ -151,27 +151,27 @@ def _pre_call_fetch(sketch: _Sketch) -> Iterator[Fault]:
         yield sketch.pre_call_fetch.fault(f"{shown(name)} must be a tool of kind http without an approval")
 
 
-def _start(sketch: _Sketch) -> Iterator[Fault]:
+def _start(sketch: _Sketch) -> Iterator[ValidationIssue]:
     start = sketch.start.text
     if start is not None and sketch.node_names and start not in sketch.node_names:
         yield sketch.start.fault(sketch.unknown_node(start))
 
 
-def _silent(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
+def _silent(stop: _Stop, sketch: _Sketch) -> Iterator[ValidationIssue]:
     """The model cannot speak for a node that gives it nothing to go by."""
     texts = [stop.prompt, stop.greeting, *([sketch.prompt] if stop.use_global_prompt else [])]
     if all(word.text is not None and not word.text.strip() for word in texts):
         yield stop.prompt.fault("is empty, and no greeting and no prompt of the agent stands in for it")
 
 
-def _template(word: _Word) -> Iterator[Fault]:
+def _template(word: _Word) -> Iterator[ValidationIssue]:
     for message in templates.check(word.text or ""):
         yield word.fault(message)
     for name in secret_uses(word.text or ""):
         yield word.fault(f"only tools may use credentials, so {{{{{SECRETS}.{name or 'NAME'}}}}} says nothing here")
 
 
-def _node_tools(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
+def _node_tools(stop: _Stop, sketch: _Sketch) -> Iterator[ValidationIssue]:
     seen = set()
     for tool in stop.tools:
         if tool.text is None:
@@ -183,7 +183,7 @@ def _node_tools(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
         seen.add(tool.text)
 
 
-def _extractions(stop: _Stop) -> Iterator[Fault]:
+def _extractions(stop: _Stop) -> Iterator[ValidationIssue]:
     seen = set()
     for variable in stop.extract:
         if variable.text is None or not variable.text.strip():
@@ -195,7 +195,7 @@ def _extractions(stop: _Stop) -> Iterator[Fault]:
         seen.add(variable.text)
 
 
-def _arrow_names(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
+def _arrow_names(stop: _Stop, sketch: _Sketch) -> Iterator[ValidationIssue]:
     """The model tells transitions and tools apart by their names alone."""
     tools = {tool.text for tool in stop.tools}
     names = [(arrow.name, tool_name(arrow.name.text)) for arrow in stop.arrows if arrow.name.text is not None]
@@ -211,7 +211,7 @@ def _arrow_names(stop: _Stop, sketch: _Sketch) -> Iterator[Fault]:
             yield word.fault(f"reaches the model as {shown(called)}, as a tool of the MCP server {shown(server)} would")
 
 
-def _unreachable(sketch: _Sketch) -> Iterator[Fault]:
+def _unreachable(sketch: _Sketch) -> Iterator[ValidationIssue]:
     if sketch.start.text not in sketch.stops or sketch.unreadable_nodes:
         return
     arrows = {name: [arrow.to.text for arrow in stop.arrows] for name, stop in sketch.stops.items()}
@@ -222,7 +222,7 @@ def _unreachable(sketch: _Sketch) -> Iterator[Fault]:
     for name, stop in sketch.stops.items():
         if name not in reached:
             message = f"no path of transitions leads here from the start {shown(sketch.start.text)}"
-            yield Fault(place=place_of(stop.location), message=message)
+            yield ValidationIssue(place=place_of(stop.location), message=message)
 
 
 def _sketch(data: Mapping[str, object]) -> _Sketch:

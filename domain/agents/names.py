@@ -2,7 +2,7 @@
 
 import re
 
-from domain.agents.validation_errors import Fault, Location, place_of, shown
+from domain.agents.validation_errors import Location, ValidationIssue, place_of, shown
 
 SECRETS = "secrets"
 """The name under which the templates of tools find credentials."""
@@ -13,8 +13,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _RULE = "must start with a letter and have at most 64 letters, digits, _ or -"
 
 
-def name_faults(location: Location, name: str) -> list[Fault]:
+def name_faults(location: Location, name: str) -> list[ValidationIssue]:
     """The fault of a name that has not the one form, if it has not."""
     if _NAME.fullmatch(name):
         return []
-    return [Fault(place=place_of(location), message=f"the name {shown(name)} {_RULE}")]
+    return [ValidationIssue(place=place_of(location), message=f"the name {shown(name)} {_RULE}")]

@@ -18,8 +18,8 @@ _LINE_END = re.compile(r"\n")
 _SEGMENT = re.compile(r"[\w-]+")
 _JSON = (int, dict, list, tuple)
 _FALLBACK_KEYWORD = "fallback:"
-_LARGEST_PLAIN_FLOAT = 1e15  # above it a float no longer holds every integer, and digits would be invented
-_LONGEST_INDEX = 9  # digits of a list index
+_MAX_PLAIN_FLOAT = 1e15  # above it a float no longer holds every integer, and digits would be invented
+_MAX_INDEX = 9  # digits of a list index
 
 
 class Variable(NamedTuple):
@@ -93,7 +93,7 @@ def lookup(values: Mapping[str, object], path: tuple[str, ...]) -> object:
 
 
 def _is_index(segment: str) -> bool:
-    return segment.isascii() and segment.isdigit() and len(segment) <= _LONGEST_INDEX
+    return segment.isascii() and segment.isdigit() and len(segment) <= _MAX_INDEX
 
 
 def _expression(inner: str) -> _Expression | None:
@@ -123,7 +123,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    if not math.isfinite(value) or abs(value) >= _LARGEST_PLAIN_FLOAT:
+    if not math.isfinite(value) or abs(value) >= _MAX_PLAIN_FLOAT:
         return str(value)
     return str(int(value)) if value.is_integer() else str(value)
 

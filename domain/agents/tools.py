@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 MCP_SEPARATOR = "__"
 """Stands between the name of an MCP server in the agent and that of a tool on it."""
-LONGEST_TOOL_NAME = 64
+MAX_TOOL_NAME = 64
 """Characters of a function name that every model provider accepts."""
 DAY_SECONDS = 86_400
 
@@ -118,7 +118,7 @@ def mcp_tool_name(server: str, tool: str) -> str:
     Characters that providers refuse become underscores, and a name that is too long ends in a digest of itself.
     """
     name = f"{server}{MCP_SEPARATOR}{_UNUSUAL.sub('_', tool)}"
-    if len(name) <= LONGEST_TOOL_NAME:
+    if len(name) <= MAX_TOOL_NAME:
         return name
     digest = hashlib.sha256(tool.encode(errors="replace")).hexdigest()[:8]
-    return f"{name[: LONGEST_TOOL_NAME - 9]}_{digest}"
+    return f"{name[: MAX_TOOL_NAME - 9]}_{digest}"

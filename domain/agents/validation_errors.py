@@ -14,12 +14,12 @@ Location = tuple[int | str, ...]
 
 WHOLE = "definition"  # the place of a fault of the definition as a whole
 _DEEPEST = 40
-_MOST_VALUES = 100_000
-_LARGEST_INTEGER = 2**63 - 1
-_MOST_GUESSES = 50
-_MOST_CANDIDATES = 200
-_MOST_LISTED = 12
-_LONGEST_GUESS = 64
+_MAX_VALUES = 100_000
+_MAX_INTEGER = 2**63 - 1
+_MAX_GUESSES = 50
+_MAX_CANDIDATES = 200
+_MAX_LISTED = 12
+_MAX_GUESS = 64
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -56,7 +56,7 @@ _BOUNDS = {
 Form = TypeVar("Form", bound=BaseModel)
 
 
-class Fault(BaseModel):
+class ValidationIssue(BaseModel):
     """One thing wrong with a definition. `place` is a path such as `nodes.greet.transitions[1].to`."""
 
     model_config = ConfigDict(frozen=True)
@@ -70,8 +70,8 @@ class InvalidDefinition(ValueError):
 
     subject: ClassVar[str] = "definition"
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults: tuple[Fault, ...] = tuple(faults)
+    def __init__(self, faults: Iterable[ValidationIssue]) -> None:
+        self.faults: tuple[ValidationIssue, ...] = tuple(faults)
         count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
         lines = (f"  {fault.place}: {fault.message}" for fault in self.faults)
         super().__init__("\n".join([f"the {self.subject} has {count}:", *lines]))
@@ -103,19 +103,19 @@ class Hints:
     """
 
     def __init__(self) -> None:
-        self._guesses_left = _MOST_GUESSES
+        self._guesses_left = _MAX_GUESSES
 
     def about(self, word: str, known: Collection[str]) -> str:
         """The end of a sentence about an unknown word: the nearest known one, else some of the known ones."""
         if self._guesses_left == 0 or not known:
             return ""
         self._guesses_left -= 1
-        candidates = sorted(name for name in known if len(name) <= _LONGEST_GUESS)[:_MOST_CANDIDATES]
-        near = difflib.get_close_matches(word[:_LONGEST_GUESS], candidates, n=1)
+        candidates = sorted(name for name in known if len(name) <= _MAX_GUESS)[:_MAX_CANDIDATES]
+        near = difflib.get_close_matches(word[:_MAX_GUESS], candidates, n=1)
         if near:
             return f"; did you mean {shown(near[0])}?"
-        more = ", ..." if len(known) > _MOST_LISTED else ""
-        return f"; known are: {', '.join(shown(name) for name in candidates[:_MOST_LISTED])}{more}"
+        more = ", ..." if len(known) > _MAX_LISTED else ""
+        return f"; known are: {', '.join(shown(name) for name in candidates[:_MAX_LISTED])}{more}"
 
 
 class ReadableCopy:
@@ -126,20 +126,20 @@ class ReadableCopy:
     """
 
     def __init__(self, data: object) -> None:
-        self.faults: list[Fault] = []
-        self._values_left = _MOST_VALUES
+        self.faults: list[ValidationIssue] = []
+        self._values_left = _MAX_VALUES
         try:
             self.value: object = self._copied(data, ())
         except _TooMuchError as error:
             self.value = None
-            self.faults = [Fault(place=place_of(error.location), message=str(error))]
+            self.faults = [ValidationIssue(place=place_of(error.location), message=str(error))]
 
     def _copied(self, value: object, location: Location) -> object:
         self._values_left -= 1
         if len(location) > _DEEPEST:
             raise _TooMuchError(f"is nested more than {_DEEPEST} levels deep, or contains itself", location)
         if self._values_left < 0:
-            raise _TooMuchError(f"has more than {_MOST_VALUES:,} values, aliases unfolded", ())
+            raise _TooMuchError(f"has more than {_MAX_VALUES:,} values, aliases unfolded", ())
         if isinstance(value, dict):
             return {key: self._copied(item, (*location, key)) for key, item in self._entries(value, location)}
         if isinstance(value, list | tuple):
@@ -162,7 +162,7 @@ class ReadableCopy:
                 return
             case str() if _UNSTORABLE.search(value):
                 self._report(location, "has a character that cannot be stored (NUL or a lone surrogate)")
-            case int() if abs(value) > _LARGEST_INTEGER:
+            case int() if abs(value) > _MAX_INTEGER:
                 self._report(location, "is too large a number: JSON readers agree on 64 bits only")
             case float() if not math.isfinite(value):
                 self._report(location, f"must be a finite number, is {value}")
@@ -173,7 +173,7 @@ class ReadableCopy:
                 self._report(location, f"is a {kind}, which JSON cannot hold; in quotes it would be text")
 
     def _report(self, location: Location, message: str) -> None:
-        self.faults.append(Fault(place=place_of(location), message=message))
+        self.faults.append(ValidationIssue(place=place_of(location), message=message))
 
 
 class _TooMuchError(Exception):
@@ -189,7 +189,7 @@ def read_definition(
     *,
     fields_at: Callable[[Location], Collection[str]],
     as_written: Callable[[Location], Location],
-    meaning_faults: Callable[[Mapping[str, object]], Iterable[Fault]],
+    meaning_faults: Callable[[Mapping[str, object]], Iterable[ValidationIssue]],
 ) -> Form:
     """What parsed YAML or JSON defines, read strictly.
 
@@ -201,7 +201,7 @@ def read_definition(
     if not isinstance(copy.value, dict):
         required = [name for name, field in form.model_fields.items() if field.is_required()]
         wanted = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
-        raise invalid(faults or [Fault(place=WHOLE, message=wanted)])
+        raise invalid(faults or [ValidationIssue(place=WHOLE, message=wanted)])
     definition = None
     try:
         definition = form.model_validate(copy.value, extra="forbid")
@@ -219,7 +219,7 @@ def form_faults(
     error: ValidationError,
     fields_at: Callable[[Location], Collection[str]],
     as_written: Callable[[Location], Location],
-) -> list[Fault]:
+) -> list[ValidationIssue]:
     """What pydantic found in a readable copy, in plain words.
 
     `fields_at` names the fields of a location of pydantic's, `as_written` turns one into the writer's.
@@ -236,7 +236,7 @@ def form_faults(
             continue
         else:
             message = _in_words(detail)
-        faults.append(Fault(place=place_of(as_written(location)), message=message))
+        faults.append(ValidationIssue(place=place_of(as_written(location)), message=message))
     return faults
 
 
@@ -266,5 +266,5 @@ def _described(value: object) -> str:
 
 def _is_printable(value: object) -> bool:
     if isinstance(value, int):
-        return abs(value) <= _LARGEST_INTEGER  # Python refuses to print thousands of digits
+        return abs(value) <= _MAX_INTEGER  # Python refuses to print thousands of digits
     return value is None or isinstance(value, float)

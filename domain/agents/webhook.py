@@ -6,7 +6,7 @@ from typing import Literal
 from domain.agents.names import name_faults
 from domain.agents.tool_validation import is_web_address
 from domain.agents.tools import Address, Written
-from domain.agents.validation_errors import Fault, Location, place_of
+from domain.agents.validation_errors import Location, ValidationIssue, place_of
 
 WebhookEvent = Literal["session_completed"]
 
@@ -21,7 +21,7 @@ class Webhook(Written):
     events: tuple[WebhookEvent, ...] = ("session_completed",)
 
 
-def webhook_faults(written: object) -> Iterator[Fault]:
+def webhook_faults(written: object) -> Iterator[ValidationIssue]:
     """Every fault of meaning in a written webhook."""
     webhook: Mapping[str, object] = written if isinstance(written, dict) else {}
     url, secret = webhook.get("url"), webhook.get("secret")
@@ -30,14 +30,18 @@ def webhook_faults(written: object) -> Iterator[Fault]:
     if isinstance(secret, str):
         yield from name_faults((*LOCATION, "secret"), secret)
     if webhook.get("events") == []:
-        yield Fault(place=place_of((*LOCATION, "events")), message="is empty: remove it to have all events reported")
+        yield ValidationIssue(
+            place=place_of((*LOCATION, "events")), message="is empty: remove it to have all events reported"
+        )
 
 
-def _address_faults(url: str) -> Iterator[Fault]:
+def _address_faults(url: str) -> Iterator[ValidationIssue]:
     place = place_of((*LOCATION, "url"))
     if "{{" in url:
-        yield Fault(place=place, message="is no template: a conversation does not decide where it is reported")
+        yield ValidationIssue(
+            place=place, message="is no template: a conversation does not decide where it is reported"
+        )
     elif not is_web_address(url):
-        yield Fault(place=place, message="must be an http:// or https:// address with a host")
+        yield ValidationIssue(place=place, message="must be an http:// or https:// address with a host")
     elif "@" in url.split("://", 1)[1].split("/", 1)[0]:
-        yield Fault(place=place, message="must not hold a user name or password; reports are signed instead")
+        yield ValidationIssue(place=place, message="must not hold a user name or password; reports are signed instead")

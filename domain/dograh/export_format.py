@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from domain.agents.validation_errors import Fault, Hints, Location, place_of, shown
+from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
 
 START: Final = "startCall"
 AGENT: Final = "agentNode"
@@ -85,7 +85,7 @@ class Export:
     outside: Mapping[str, object]
     nodes: tuple[ExportedNode, ...]
     edges: tuple[ExportedEdge, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[ValidationIssue, ...]
 
 
 def read_export(data: Mapping[str, object]) -> Export:
@@ -107,7 +107,7 @@ class _Reader:
 
     def __init__(self, root: Location) -> None:
         self._root = root
-        self._faults: list[Fault] = []
+        self._faults: list[ValidationIssue] = []
         self._hints = Hints()
 
     def export(self, graph: Mapping[str, object], outside: Mapping[str, object]) -> Export:
@@ -178,4 +178,4 @@ class _Reader:
         return data if isinstance(data, dict) else {}
 
     def _report(self, location: Location, message: str) -> None:
-        self._faults.append(Fault(place=place_of(location), message=message))
+        self._faults.append(ValidationIssue(place=place_of(location), message=message))

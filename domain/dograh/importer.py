@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.agents.definition import AgentDefinition, InvalidAgent, parse_definition
-from domain.agents.validation_errors import Fault, Location, ReadableCopy, place_of, shown
+from domain.agents.validation_errors import Location, ReadableCopy, ValidationIssue, place_of, shown
 from domain.dograh.export_format import (
     END,
     FETCH,
@@ -23,7 +23,7 @@ from domain.dograh.warnings import import_warnings
 
 __all__ = ["Imported", "import_dograh"]
 
-_LONGEST_ID: Final = 40
+_MAX_ID: Final = 40
 _NODE_FIELDS: Final = {"prompt": "prompt", "greeting": "greeting", "add_global_prompt": "use_global_prompt"}
 _EDGE_FIELDS: Final = {"label": "name", "condition": "when", "transition_speech": "say"}
 _WHOLE: Final = "export"  # the place of a fault of the export as a whole
@@ -54,7 +54,7 @@ def import_dograh(export: object, *, name: str) -> Imported:
     """
     copy = ReadableCopy(export)
     if not isinstance(copy.value, dict):
-        not_an_export = Fault(place=_WHOLE, message="must be a mapping with nodes and edges")
+        not_an_export = ValidationIssue(place=_WHOLE, message="must be a mapping with nodes and edges")
         raise InvalidAgent(copy.faults or [not_an_export])
     read = read_export(copy.value)
     draft = _Draft(read, name)
@@ -73,7 +73,7 @@ class _Draft:
     """A definition as the export words it, not validated yet, and where each part of it stands in the export."""
 
     def __init__(self, export: Export, name: str) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[ValidationIssue] = []
         self._sources: dict[str, Location] = {"name": ("name",)}
         self._node_places: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
@@ -91,7 +91,7 @@ class _Draft:
             if edge.converses:
                 self._take_edge(edge)
 
-    def located(self, faults: Iterable[Fault], *, graph_is_broken: bool) -> list[Fault]:
+    def located(self, faults: Iterable[ValidationIssue], *, graph_is_broken: bool) -> list[ValidationIssue]:
         """Faults of the definition at their places in the export.
 
         Where the graph could not be read as a whole, what follows from that alone is left out: nodes that cannot be
@@ -102,7 +102,7 @@ class _Draft:
             place = self._place_in_export(fault.place)
             if graph_is_broken and (place is None or fault.place in self._node_places):
                 continue
-            found.append(Fault(place=place or fault.place, message=fault.message))
+            found.append(ValidationIssue(place=place or fault.place, message=fault.message))
         return found
 
     def _place_in_export(self, place: str) -> str | None:
@@ -216,7 +216,7 @@ class _Draft:
         self._sources[place_of(location)] = source
 
     def _report(self, location: Location, message: str) -> None:
-        self.faults.append(Fault(place=place_of(location), message=message))
+        self.faults.append(ValidationIssue(place=place_of(location), message=message))
 
 
 def _node_ids(nodes: Iterable[ExportedNode]) -> dict[str, str]:
@@ -240,7 +240,7 @@ def _plain(name: str) -> str:
     """A name in small letters, digits and underscores, beginning with a letter; empty when there is no letter in it."""
     unaccented = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[a-z0-9]+", unaccented.lower())
-    return "_".join(words).lstrip("0123456789_")[:_LONGEST_ID].rstrip("_")
+    return "_".join(words).lstrip("0123456789_")[:_MAX_ID].rstrip("_")
 
 
 def _joined(own: tuple[object, Location], every: tuple[object, Location]) -> tuple[object, Location]:

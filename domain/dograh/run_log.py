@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import JsonValue, PlainSerializer
 
 from domain.agents.definition import Origin
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
 FeedbackType = Literal[
@@ -37,7 +37,7 @@ def own_name(node_id: str) -> Origin:
     return Origin(id=node_id, name=node_id)
 
 
-class FeedbackEvent(Durable):
+class FeedbackEvent(FrozenModel):
     """One entry of the log. `turn` is the index of its turn on the branch.
 
     `node_id` and `node_name` are those of a node that was entered, and None in every other entry, where the log

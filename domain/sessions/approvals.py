@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.commands import Decide
 from domain.sessions.timeline import Timeline, WaitingApproval
 
@@ -18,12 +18,12 @@ def ask(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timel
 def decide(timeline: Timeline, command: Decide, *, decision: Decision, at: datetime) -> Timeline:
     """Answer for a call that waits.
 
-    Raises Refused with `session_ended`, `revision_conflict` or `approval_not_pending`.
+    Raises CommandRejected with `session_ended`, `revision_conflict` or `approval_not_pending`.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
     if all(waiting.call_id != command.call_id for waiting in timeline.approvals):
-        raise Refused(
+        raise CommandRejected(
             "approval_not_pending",
             f"No tool call {command.call_id} waits for an approval: it was decided, has expired or never was.",
             call_id=command.call_id,

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 MAX_COMPARED_TURNS: Final = 200
 """Turns of each side that a comparison shows, from where the two part."""
 
 
-class Divergence(Durable):
+class Divergence(FrozenModel):
     """Where two paths part. Turns are named by their ids; those of a side that are not shown are counted.
 
     `last_common` is None for paths that share nothing: then one of them begins with another opening.

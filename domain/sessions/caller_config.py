@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from domain.agents.tools import DAY_SECONDS, Written, phrase
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
-LONGEST_GOAL = 4_000
-LONGEST_FACT = 1_000
-LONGEST_LINE = 8_000
+MAX_GOAL = 4_000
+MAX_FACT = 1_000
+MAX_LINE = 8_000
 """Characters of one line of a caller; the rest of what its model wrote is left out."""
 
-Fact = Annotated[str, Field(max_length=LONGEST_FACT)] | int | float | bool
+Fact = Annotated[str, Field(max_length=MAX_FACT)] | int | float | bool
 Facts = Annotated[dict[str, Fact], Field(max_length=100)]
 StopReason = Literal[
     "caller_hung_up",
@@ -56,16 +56,16 @@ class SimulatorConfig(Written):
     """
 
     persona: Persona = Persona()
-    goal: Annotated[str, phrase(LONGEST_GOAL)]
+    goal: Annotated[str, phrase(MAX_GOAL)]
     facts: Facts = {}
-    opening: Annotated[str, phrase(LONGEST_LINE)] | None = None
+    opening: Annotated[str, phrase(MAX_LINE)] | None = None
     min_turns: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
     limits: CallerLimits = CallerLimits()
     model: Annotated[str, phrase(200)] | None = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = 0
 
 
-class SetSimulator(Durable):
+class SetSimulator(FrozenModel):
     """Switch a simulated caller on or off. Without a `config` the one it had is kept."""
 
     enabled: bool
@@ -73,7 +73,7 @@ class SetSimulator(Durable):
     expected_revision: int | None = None
 
 
-class Simulation(Durable):
+class Simulation(FrozenModel):
     """A simulated caller at work in a session.
 
     `at_turn_id` is the newest turn that is the caller's own doing: while another one is seen, somebody else is
@@ -94,7 +94,7 @@ class Simulation(Durable):
     stopped: StopReason | None = None
 
 
-class SimulatorStatus(Durable):
+class SimulatorStatus(FrozenModel):
     """A simulated caller as people see it: what it goes by, whether it is on, whether it may speak, what it has said.
 
     It is on without having the floor while a person talks in its place. `stopped` is why it left, if it did.
@@ -107,7 +107,7 @@ class SimulatorStatus(Durable):
     stopped: StopReason | None = None
 
 
-class Spoken(Durable):
+class Spoken(FrozenModel):
     """Something that was said, as the caller tells speakers apart: its own side, or the agent it talks to."""
 
     by: Literal["caller", "agent"]

@@ -1,7 +1,7 @@
 """The rules of a conversation: what every command does to the tree of turns, or why it is refused.
 
 A timeline is an immutable value. Each command is a function from a timeline to a new one; it raises
-`Refused` and leaves its argument as it was when the command does not apply. Time and ids come in as arguments.
+`CommandRejected` and leaves its argument as it was when the command does not apply. Time and ids come in as arguments.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from pydantic import JsonValue
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.commands import (
     CancelTurn,
     EditMessage,
@@ -57,7 +57,7 @@ def open_greeting(timeline: Timeline, *, turn_id: str, at: datetime) -> Timeline
     """Open the first turn, which has no user message; only a session without turns greets."""
     timeline.require_open()
     if timeline.turns:
-        raise Refused("validation_error", "Only a new session opens with a greeting.")
+        raise CommandRejected("validation_error", "Only a new session opens with a greeting.")
     return append(timeline, turn_id, None, at=at)
 
 
@@ -69,7 +69,7 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     before those that wait, and after those that interrupted before it; one that rolls back takes the place of the
     turn that is pending.
 
-    Raises Refused with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
+    Raises CommandRejected with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
     `too_large`, `turn_in_progress` or `queue_full`.
     """
     digest = digest_of_command(command)
@@ -92,7 +92,7 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
     The turn, what came after it and what waits in the queue give way as with a rewind. A reply that is
     pending is stopped.
 
-    Raises Refused as `send` and `rewind` do, and with `validation_error` for a turn that nobody spoke in.
+    Raises CommandRejected as `send` and `rewind` do, and with `validation_error` for a turn that nobody spoke in.
     """
     digest = digest_of_command(command)
     if _is_repeat(timeline, command.message_id, digest):
@@ -101,7 +101,7 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
     timeline.require_revision(command.expected_revision)
     edited = _active_turn(timeline, command.turn_id)
     if edited.user_message is None:
-        raise Refused(
+        raise CommandRejected(
             "validation_error",
             f"The turn {edited.id} opens the conversation: it has no message to edit. Regenerate it instead.",
             turn_id=edited.id,
@@ -117,7 +117,8 @@ def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: dat
 
     What came after it gives way as with `edit`.
 
-    Raises Refused with `turn_not_found`, `session_ended`, `revision_conflict`, `too_large` or `idempotency_mismatch`.
+    Raises CommandRejected with `turn_not_found`, `session_ended`, `revision_conflict`, `too_large` or
+    `idempotency_mismatch`.
     """
     digest = digest_of_command(command)
     if _is_repeat(timeline, command.message_id, digest):
@@ -137,13 +138,13 @@ def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline
 
     Messages in the queue keep their places: the next one is answered then.
 
-    Raises Refused with `turn_not_pending`, `session_ended` or `revision_conflict`.
+    Raises CommandRejected with `turn_not_pending`, `session_ended` or `revision_conflict`.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
     head = timeline.head
     if head is None or not timeline.is_busy:
-        raise Refused("turn_not_pending", "The agent is not answering: there is nothing to cancel.")
+        raise CommandRejected("turn_not_pending", "The agent is not answering: there is nothing to cancel.")
     if timeline.is_stopping(head.id):
         return timeline
     return stop(timeline, [head.id]).changed(at=at, accepted=True)
@@ -155,7 +156,7 @@ def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
     `turn_id=None` clears the cursor. Messages still waiting in the queue belonged to the future that is
     given up: each is noted as refused.
 
-    Raises Refused with `turn_not_found`, `session_ended`, `revision_conflict` or `validation_error`.
+    Raises CommandRejected with `turn_not_found`, `session_ended`, `revision_conflict` or `validation_error`.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
@@ -175,13 +176,13 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
     Messages in the queue belonged to that future: each is noted as refused. A reply that is still pending there is
     recorded there.
 
-    Raises Refused with `branch_not_found`, `session_ended` or `revision_conflict`.
+    Raises CommandRejected with `branch_not_found`, `session_ended` or `revision_conflict`.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
     branch = timeline.branch_named(command.branch_id)
     if branch is None:
-        raise Refused(
+        raise CommandRejected(
             "branch_not_found",
             f"The session has no discarded branch {command.branch_id}.",
             branch_id=command.branch_id,
@@ -217,7 +218,7 @@ def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
 
     A pending reply is still recorded and billed when it comes. Messages in the queue are noted as refused.
 
-    Raises Refused with `revision_conflict` or `too_large`.
+    Raises CommandRejected with `revision_conflict` or `too_large`.
     """
     if timeline.is_completed:
         return timeline
@@ -245,13 +246,13 @@ def digest_of_command(command: Opening) -> str:
 
 def _require_text(text: str) -> None:
     if not text.strip():
-        raise Refused("validation_error", "The text of a message must not be empty.")
+        raise CommandRejected("validation_error", "The text of a message must not be empty.")
     _require_at_most(MAX_TEXT_CHARACTERS, text, "text")
 
 
 def _require_at_most(limit: int, text: str, name: str) -> None:
     if len(text) > limit:
-        raise Refused(
+        raise CommandRejected(
             "too_large",
             f"The {name} has {len(text)} characters; at most {limit} are taken.",
             limit=limit,
@@ -269,10 +270,10 @@ def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
 
 
 def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
-    """Whether a command was accepted before. Raises Refused when another one was, under the same id."""
+    """Whether a command was accepted before. Raises CommandRejected when another one was, under the same id."""
     known = timeline.message_sent_before(message_id)
     if known is not None and known.digest != digest:
-        raise Refused(
+        raise CommandRejected(
             "idempotency_mismatch",
             f"The message id {message_id} was used for another text. Use a new id for a new message.",
             turn_id=known.turn_id,
@@ -283,7 +284,7 @@ def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
 def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | None, at: datetime) -> Timeline:
     pending = timeline.head
     if pending is None or on_busy not in ("enqueue", "interrupt", "rollback"):
-        raise Refused(
+        raise CommandRejected(
             "turn_in_progress",
             "The agent is still answering. Wait for the reply, or send with on_busy=enqueue, interrupt or rollback.",
             turn_id=pending.id if pending else None,
@@ -292,7 +293,7 @@ def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | N
         stopped = stop(timeline, [pending.id])
         return append(point_before(stopped, pending), queued.turn_id, queued.message, at=at)
     if len(timeline.queue) >= MAX_QUEUED_MESSAGES:
-        raise Refused(
+        raise CommandRejected(
             "queue_full",
             f"{MAX_QUEUED_MESSAGES} messages already wait for their turn. Wait for a reply and send again.",
             limit=MAX_QUEUED_MESSAGES,
@@ -317,7 +318,7 @@ def _in_place_of(
 def _active_turn(timeline: Timeline, turn_id: str) -> Turn:
     turn = timeline.active_turn(turn_id)
     if turn is None:
-        raise Refused(
+        raise CommandRejected(
             "turn_not_found",
             f"The turn {turn_id} is not on the active branch of this session.",
             turn_id=turn_id,
@@ -325,8 +326,8 @@ def _active_turn(timeline: Timeline, turn_id: str) -> Turn:
     return turn
 
 
-def _superseded() -> Refused:
-    return Refused("superseded", "The conversation took another way while the message waited for its turn.")
+def _superseded() -> CommandRejected:
+    return CommandRejected("superseded", "The conversation took another way while the message waited for its turn.")
 
 
 def _remember(timeline: Timeline, message_id: str | None, turn_id: str, digest: str) -> Timeline:
@@ -343,7 +344,7 @@ def _remember(timeline: Timeline, message_id: str | None, turn_id: str, digest: 
 def _cursor_for(timeline: Timeline, command: Rewind) -> Cursor | None:
     if command.turn_id is None:
         if command.before:
-            raise Refused("validation_error", "`before` needs a turn_id: the turn to go back before.")
+            raise CommandRejected("validation_error", "`before` needs a turn_id: the turn to go back before.")
         return None
     turn = _active_turn(timeline, command.turn_id)
     return Cursor(turn_id=turn.parent_id if command.before else turn.id)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
 """What a message does to a busy agent.
@@ -12,7 +12,7 @@ reply and takes the place of its turn, which is kept as a discarded branch.
 """
 
 
-class SendMessage(Durable):
+class SendMessage(FrozenModel):
     """Say something to the agent.
 
     `message_id` makes a repeat recognisable; without one every call is a new message. `on_busy` decides what
@@ -27,7 +27,7 @@ class SendMessage(Durable):
     wait: bool = True
 
 
-class Rewind(Durable):
+class Rewind(FrozenModel):
     """Point the cursor at a turn, or `before` it; `turn_id=None` clears the cursor."""
 
     turn_id: str | None
@@ -35,7 +35,7 @@ class Rewind(Durable):
     expected_revision: int | None = None
 
 
-class EditMessage(Durable):
+class EditMessage(FrozenModel):
     """Say something else in a turn: its message, and all that came after it, gives way to the new text.
 
     The rest is as with `SendMessage`.
@@ -48,7 +48,7 @@ class EditMessage(Durable):
     wait: bool = True
 
 
-class Regenerate(Durable):
+class Regenerate(FrozenModel):
     """Answer a turn again, from the same message; the old answer, and all that came after it, gives way.
 
     The rest is as with `SendMessage`.
@@ -64,20 +64,20 @@ Opening = SendMessage | EditMessage | Regenerate
 """The commands that open a turn. With a message id a repeat of one is recognised."""
 
 
-class CancelTurn(Durable):
+class CancelTurn(FrozenModel):
     """Stop the reply that is pending; what was said of it stays."""
 
     expected_revision: int | None = None
 
 
-class RestoreBranch(Durable):
+class RestoreBranch(FrozenModel):
     """Go back to a branch that was given up; the present one is given up for it."""
 
     branch_id: str
     expected_revision: int | None = None
 
 
-class Decide(Durable):
+class Decide(FrozenModel):
     """Let a tool call that waits for a person be made, or not. `reason` is told to the model when it is denied."""
 
     call_id: str
@@ -85,7 +85,7 @@ class Decide(Durable):
     expected_revision: int | None = None
 
 
-class EndSession(Durable):
+class EndSession(FrozenModel):
     """End the session. `reason` is kept as its completion reason."""
 
     reason: str = "user_hangup"

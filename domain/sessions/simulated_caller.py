@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Literal
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions import command_handlers as rules
 from domain.sessions.caller_config import SetSimulator, Simulation, SimulatorConfig, SimulatorStatus, Spoken, StopReason
 from domain.sessions.commands import EndSession, SendMessage
@@ -22,16 +22,16 @@ from domain.turns.turn import Turn, TurnEvent
 SPEAKER = "caller_"
 """Begins the message ids of a simulated caller."""
 OPENING = f"{SPEAKER}opening_"
-MOST_HEARD = 60
+MAX_HEARD = 60
 """Turns that a caller is told of at once: when it takes over a conversation that others have held."""
-MOST_HEARD_CHARACTERS = 60_000
+MAX_HEARD_CHARACTERS = 60_000
 """Characters that it is told of at once, the newest; fewer than Temporal takes in one input by far."""
 EXCHANGES_REMEMBERED = 8
 """Newest exchanges among which a repeat is looked for."""
 FEW_WORDS = 3
 """Lines of so many words, such as a yes, may answer any number of different questions."""
 
-Due = Literal["speak"] | StopReason
+CallerAction = Literal["speak"] | StopReason
 
 
 def begin_simulation(timeline: Timeline, config: SimulatorConfig, *, at: datetime) -> Timeline:
@@ -45,7 +45,7 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
     With a new `config` a new caller begins; else the one that was there goes on, with what it has said so far. A
     command that changes nothing is no change.
 
-    Raises Refused with `session_ended`, `revision_conflict`, or `validation_error` when there is nothing to go by.
+    Raises CommandRejected with `session_ended`, `revision_conflict`, or `validation_error` when there is no config.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
@@ -54,7 +54,9 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
     if config is None:
         if not command.enabled:
             return timeline
-        raise Refused("validation_error", "There is no simulated caller yet: send the config that it is to go by.")
+        raise CommandRejected(
+            "validation_error", "There is no simulated caller yet: send the config that it is to go by."
+        )
     changed = known if known and known.config == config else _begun(timeline, config, at)
     at_turn_id, at_cursor = _place_in(timeline)
     handed = {"enabled": True, "at_turn_id": at_turn_id, "at_cursor": at_cursor, "stopped": None}
@@ -62,7 +64,7 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
     return timeline if changed == known else timeline.changed(at=at, accepted=True, simulator=changed)
 
 
-def due(timeline: Timeline, *, at: datetime) -> Due | None:
+def due(timeline: Timeline, *, at: datetime) -> CallerAction | None:
     """What the caller has to do now: speak, or stop and why; none while it waits or somebody else talks."""
     simulation = timeline.simulator
     if simulation is None or timeline.is_completed or not has_the_floor(timeline):
@@ -140,7 +142,7 @@ def heard_since(timeline: Timeline) -> tuple[str | None, tuple[Spoken, ...]]:
     simulation = _simulation(timeline)
     newest_first: list[Spoken] = []
     anchor_aside_id = None
-    for turn in islice(timeline.visible_turns(), MOST_HEARD):
+    for turn in islice(timeline.visible_turns(), MAX_HEARD):
         newest_first += [Spoken(by="agent", text=text) for text in _answer_of(turn)]
         anchor_aside_id = _aside_of(turn) if turn.created_at >= simulation.since else None
         if anchor_aside_id is not None:
@@ -153,7 +155,7 @@ def heard_since(timeline: Timeline) -> tuple[str | None, tuple[Spoken, ...]]:
 def say(
     timeline: Timeline, line: str, message_id: str, *, turn_id: str, hangs_up: bool = False, at: datetime
 ) -> Timeline:
-    """Send a line of the caller, and count it. Raises Refused as `send` does."""
+    """Send a line of the caller, and count it. Raises CommandRejected as `send` does."""
     simulation = _simulation(timeline)
     exchange = _digest(f"{_plain(_heard_last(timeline))}\n{_plain(line)}")
     alone = _digest(_plain(line))
@@ -204,7 +206,7 @@ def _limit_reached(simulation: Simulation, timeline: Timeline) -> StopReason | N
 
 def _simulation(timeline: Timeline) -> Simulation:
     if timeline.simulator is None:
-        raise Refused("validation_error", "There is no simulated caller in this session.")
+        raise CommandRejected("validation_error", "There is no simulated caller in this session.")
     return timeline.simulator
 
 
@@ -226,7 +228,7 @@ def _aside_of(turn: Turn) -> str | None:
 
 
 def _newest(newest_first: list[Spoken]) -> Iterator[Spoken]:
-    left = MOST_HEARD_CHARACTERS
+    left = MAX_HEARD_CHARACTERS
     for spoken in newest_first:
         left -= len(spoken.text)
         if left < 0:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from domain.durable import Durable
-from domain.rejections import Refusal, Refused
+from domain.durable import FrozenModel
+from domain.rejections import CommandRejected, Refusal
 from domain.sessions.caller_config import Simulation
 from domain.turns.turn import Checkpoint, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, Usage
@@ -27,13 +27,13 @@ Purpose = Literal["turn", AsidePurpose]
 """What a row of the ledger is for."""
 
 
-class Cursor(Durable):
+class Cursor(FrozenModel):
     """Where a rewind points: a turn, or the time before the first turn (`None`)."""
 
     turn_id: str | None
 
 
-class DiscardedBranch(Durable):
+class DiscardedBranch(FrozenModel):
     """A future that a rewind gave up: the turns after `rewound_from_turn_id` down to `leaf_turn_id`."""
 
     id: str
@@ -42,7 +42,7 @@ class DiscardedBranch(Durable):
     discarded_at: datetime
 
 
-class QueuedMessage(Durable):
+class QueuedMessage(FrozenModel):
     """A message that was accepted while the agent was busy; it opens its turn when the reply is there.
 
     One that `interrupts` goes before those that do not.
@@ -53,14 +53,14 @@ class QueuedMessage(Durable):
     interrupts: bool = False
 
 
-class RememberedMessage(Durable):
+class RememberedMessage(FrozenModel):
     """A message id that was accepted: the turn it opened, and a digest of its text to tell a repeat from a misuse."""
 
     turn_id: str
     digest: str
 
 
-class WaitingApproval(Durable):
+class WaitingApproval(FrozenModel):
     """A tool call that waits for a person, until `expires_at`. `reason` is why the agent's author wants one asked."""
 
     call_id: str
@@ -72,14 +72,14 @@ class WaitingApproval(Durable):
     expires_at: datetime
 
 
-class ForkPoint(Durable):
+class ForkPoint(FrozenModel):
     """Where a session took over the past of another one: that session, and the turn it goes on from."""
 
     session_id: str
     turn_id: str
 
 
-class Aside(Durable):
+class AuxiliaryCall(FrozenModel):
     """Work that was bought for a session and is no turn of its conversation: it is billed under an id of its own.
 
     `after_turn_id` is the newest turn that was seen when it was done.
@@ -94,7 +94,7 @@ class Aside(Durable):
     error: str | None = None
 
 
-class SessionFact(Durable):
+class SessionFact(FrozenModel):
     """Something that happened to a session outside of any turn. `key` is unique within the session."""
 
     key: str
@@ -103,7 +103,7 @@ class SessionFact(Durable):
     payload: dict[str, JsonValue] = {}
 
 
-class Unrecorded(Durable):
+class Unrecorded(FrozenModel):
     """What changed since the store was last told.
 
     These are ids of closed turns, branches that were given up, ids of branches that are so no longer or not from
@@ -114,7 +114,7 @@ class Unrecorded(Durable):
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
     restored_branch_ids: tuple[str, ...] = ()
-    asides: tuple[Aside, ...] = ()
+    asides: tuple[AuxiliaryCall, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -143,7 +143,7 @@ class Unrecorded(Durable):
         )
 
 
-class Timeline(Durable):
+class Timeline(FrozenModel):
     """All turns of a session as a tree, and the path through it that the next message extends.
 
     `leaf_id` ends the active branch. `cursor`, when set, is where a rewind points; the timeline is then
@@ -264,7 +264,7 @@ class Timeline(Durable):
 
     def require_revision(self, expected: int | None) -> None:
         if expected is not None and expected != self.revision:
-            raise Refused(
+            raise CommandRejected(
                 "revision_conflict",
                 f"The session is at revision {self.revision}, not {expected}: something changed it meanwhile. "
                 "Read it again and decide anew.",
@@ -274,7 +274,7 @@ class Timeline(Durable):
 
     def require_open(self) -> None:
         if self.is_completed:
-            raise Refused("session_ended", "The session has ended and takes no more commands.")
+            raise CommandRejected("session_ended", "The session has ended and takes no more commands.")
 
     def with_turn(self, turn: Turn) -> "Timeline":
         """The same timeline with one turn added or replaced, and noted as unrecorded once it is settled."""
@@ -381,7 +381,7 @@ def stop(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
     return timeline.model_copy(update={"stopping": (*timeline.stopping, *wanted)})
 
 
-def empty_queue(timeline: Timeline, refused: Refused, *, at: datetime) -> Timeline:
+def empty_queue(timeline: Timeline, refused: CommandRejected, *, at: datetime) -> Timeline:
     """Give up the messages that wait for their turn; each is noted as refused, for nobody may be listening."""
     waiting, timeline = timeline.queue, timeline.model_copy(update={"queue": ()})
     for queued in waiting:
@@ -405,7 +405,7 @@ def note_refusal(
 
 def finish(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
     """End the session; messages in the queue are noted as refused."""
-    too_late = Refused("session_ended", "The session ended while the message waited for its turn.")
+    too_late = CommandRejected("session_ended", "The session ended while the message waited for its turn.")
     timeline = empty_queue(timeline, too_late, at=at)
     ended = timeline.changed(at=at, accepted=True, ended_at=at, completion_reason=reason)
     last = ended.head

@@ -13,17 +13,17 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from domain.agents.graph_validation import tool_name
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
 Form = Literal["text", "markdown", "json", "jsonl"]
 Speaker = Literal["user", "agent", "tool", "note"]
 
-LONGEST_BRIEF: Final = 200
+MAX_BRIEF: Final = 200
 """Characters of a tool's arguments, and of its answer, that a transcript shows."""
 
 
-class Title(Durable):
+class Title(FrozenModel):
     """What a transcript is of, and as of when. `completion_reason` is None while the session goes on."""
 
     session_id: str
@@ -35,7 +35,7 @@ class Title(Durable):
     as_of: datetime
 
 
-class Entry(Durable):
+class Entry(FrozenModel):
     """What somebody said, a tool that was called, or what became of a turn. `index` is that of the turn."""
 
     turn_id: str
@@ -121,7 +121,7 @@ def _plain(value: JsonValue) -> str:
 
 def _brief(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_BRIEF else f"{line[: LONGEST_BRIEF - 1]}…"
+    return line if len(line) <= MAX_BRIEF else f"{line[: MAX_BRIEF - 1]}…"
 
 
 NAMES: Final[Mapping[Speaker, str]] = {"user": "User", "agent": "Agent", "tool": "Tool", "note": "Note"}

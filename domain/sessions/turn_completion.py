@@ -5,8 +5,8 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
-from domain.sessions.timeline import Aside, CompletionReason, Timeline, Unrecorded, append, finish
+from domain.rejections import CommandRejected
+from domain.sessions.timeline import AuxiliaryCall, CompletionReason, Timeline, Unrecorded, append, finish
 from domain.turns.engine import Extracted, TurnProgress
 from domain.turns.turn import AssistantMessage, Turn, TurnEvent
 from domain.usage import merge_costs, merge_usage
@@ -50,7 +50,7 @@ def interrupt(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at:
     return _close(timeline, stopped, limits, at)
 
 
-def learn(timeline: Timeline, aside: Aside, extraction: Extracted, *, at: datetime) -> Timeline:
+def learn(timeline: Timeline, aside: AuxiliaryCall, extraction: Extracted, *, at: datetime) -> Timeline:
     """Keep what was read from the conversation after its end, as an event of its last turn."""
     last = timeline.head
     if last is not None:
@@ -63,7 +63,7 @@ def learn(timeline: Timeline, aside: Aside, extraction: Extracted, *, at: dateti
     return spend_aside(timeline, aside, at=at).model_copy(update={"learned_context": {**known, **extraction.values}})
 
 
-def spend_aside(timeline: Timeline, aside: Aside, *, at: datetime) -> Timeline:
+def spend_aside(timeline: Timeline, aside: AuxiliaryCall, *, at: datetime) -> Timeline:
     """Count what was bought beside the turns, and have it billed."""
     unrecorded = timeline.unrecorded
     return timeline.changed(
@@ -89,7 +89,7 @@ def take_unrecorded(timeline: Timeline, *, keeps_the_end: bool = False) -> tuple
 def _pending(timeline: Timeline, turn_id: str) -> Turn:
     turn = timeline.turns.get(turn_id)
     if turn is None or turn.status != "pending":
-        raise Refused("turn_not_found", f"There is no pending turn {turn_id}.", turn_id=turn_id)
+        raise CommandRejected("turn_not_found", f"There is no pending turn {turn_id}.", turn_id=turn_id)
     return turn
 
 

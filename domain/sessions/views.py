@@ -7,7 +7,7 @@ from itertools import islice
 from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions import simulated_caller
 from domain.sessions.caller_config import SimulatorStatus
 from domain.sessions.timeline import ForkPoint, Timeline, WaitingApproval
@@ -23,7 +23,7 @@ MAX_BRANCH_TURNS = 50
 """Turns of one discarded branch that a view carries, newest kept."""
 
 
-class SessionHead(Durable):
+class SessionHead(FrozenModel):
     """Everything about a session that changes and is small. `run_id` and `version` name one state of it exactly.
 
     `head_turn_id` is the newest turn that is seen; after a rewind `leaf_turn_id` is the last one past the cursor.
@@ -51,7 +51,7 @@ class SessionHead(Durable):
     simulator: SimulatorStatus | None = None
 
 
-class BranchView(Durable):
+class BranchView(FrozenModel):
     """A future that was given up, with its newest turns, oldest first."""
 
     id: str
@@ -61,7 +61,7 @@ class BranchView(Durable):
     turns: tuple[Turn, ...]
 
 
-class TimelineView(Durable):
+class TimelineView(FrozenModel):
     """A session as people see it: the visible branch, oldest first, and the branches that were given up.
 
     `future` are the turns past the cursor of a rewind, oldest first, until the next message gives them up.

@@ -12,7 +12,7 @@ from domain.agents.templates import lookup
 from domain.agents.tool_mocks import includes
 from domain.agents.tools import Written, phrase
 from domain.agents.validation_errors import shown
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
 Phrase = Annotated[str, phrase(1_000)]
@@ -47,7 +47,7 @@ class Checks(Written):
         return self == Checks()
 
 
-class Finding(Durable):
+class Finding(FrozenModel):
     """A check that does not hold, in words, with the turns that show it.
 
     `could_mend` says that the rest of the conversation, had it gone on, might have made it good.
@@ -59,7 +59,7 @@ class Finding(Durable):
     could_mend: bool = False
 
 
-class Conversation(Durable):
+class Conversation(FrozenModel):
     """A conversation as checks and judges read it: its visible turns, oldest first, and how it stood at its end."""
 
     turns: tuple[Turn, ...]

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition
 from domain.agents.tools import HttpTool, tool_behind
-from domain.agents.validation_errors import Fault, Hints, Location, place_of, shown
+from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
 from domain.suites.scenario import Scenario, Suite
 
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -20,7 +20,7 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def faults_against(suite: Suite, agent: AgentDefinition) -> tuple[Fault, ...]:
+def faults_against(suite: Suite, agent: AgentDefinition) -> tuple[ValidationIssue, ...]:
     """What a suite asks of its agent that could never be: told before the run, not by failing conversations."""
     fit = _Fit(agent)
     return tuple(
@@ -38,7 +38,7 @@ class _Fit:
         self._ways = {way.tool_name for node in agent.nodes.values() for way in node.transitions}
         self._offered.update([agent.pre_call_fetch] if agent.pre_call_fetch else [])
 
-    def faults_of(self, location: Location, scenario: Scenario) -> Iterator[Fault]:
+    def faults_of(self, location: Location, scenario: Scenario) -> Iterator[ValidationIssue]:
         checks = (*location, "checks")
         for index, node in enumerate(scenario.checks.must_visit):
             if node not in self._agent.nodes:
@@ -56,7 +56,7 @@ class _Fit:
             if not self._agent.pre_call_fetch and name.partition(".")[0] not in learned:
                 yield self._unknown((*checks, "variables", name), "variable", name, learned)
 
-    def _call(self, location: Location, called: str, arguments: Mapping[str, JsonValue]) -> Iterator[Fault]:
+    def _call(self, location: Location, called: str, arguments: Mapping[str, JsonValue]) -> Iterator[ValidationIssue]:
         """A call that the agent could make: a tool that some node offers, with arguments that its schema has."""
         at = (*location, "tool")
         name = tool_behind(self._agent.tools, called)
@@ -71,7 +71,7 @@ class _Fit:
 
     def _arguments(
         self, location: Location, schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]
-    ) -> Iterator[Fault]:
+    ) -> Iterator[ValidationIssue]:
         properties = schema.get("properties")
         if not isinstance(properties, dict):
             return
@@ -90,7 +90,7 @@ class _Fit:
         assigned = {name for tool in agent.tools.values() if isinstance(tool, HttpTool) for name in tool.assign}
         return {*agent.context, *scenario.context, *extracted, *assigned}
 
-    def _unknown(self, location: Location, kind: str, name: str, known: Collection[str]) -> Fault:
+    def _unknown(self, location: Location, kind: str, name: str, known: Collection[str]) -> ValidationIssue:
         return _fault(location, f"the agent has no {kind} {shown(name)}" + self._hints.about(name, known))
 
 
@@ -108,5 +108,5 @@ def _can_be(value: JsonValue, schema: Mapping[str, JsonValue]) -> bool:
     return value in values if isinstance(values, list) else True
 
 
-def _fault(location: Location, message: str) -> Fault:
-    return Fault(place=place_of(location), message=message)
+def _fault(location: Location, message: str) -> ValidationIssue:
+    return ValidationIssue(place=place_of(location), message=message)

@@ -10,11 +10,11 @@ from pydantic import Field, JsonValue
 from domain.agents.tool_mocks import ToolMock
 from domain.agents.tools import Written, phrase
 from domain.agents.validation_errors import InvalidDefinition, Location, read_definition
-from domain.sessions.caller_config import LONGEST_GOAL, LONGEST_LINE, CallerLimits, Facts, Persona, SimulatorConfig
+from domain.sessions.caller_config import MAX_GOAL, MAX_LINE, CallerLimits, Facts, Persona, SimulatorConfig
 from domain.suites.checks import Checks, RequiredCall
 from domain.suites.validation import meaning_faults
 
-LARGEST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 Criterion = Annotated[str, phrase(1_000)]
 ModelName = Annotated[str, phrase(200)]
@@ -38,9 +38,9 @@ class Scenario(Written):
 
     id: Annotated[str, phrase(64)]
     persona: Persona = Persona()
-    goal: Annotated[str, phrase(LONGEST_GOAL)]
+    goal: Annotated[str, phrase(MAX_GOAL)]
     facts: Facts = {}
-    opening: Annotated[str, phrase(LONGEST_LINE)] | None = None
+    opening: Annotated[str, phrase(MAX_LINE)] | None = None
     history: RecordedStart | None = None
     context: Annotated[dict[str, JsonValue], Field(max_length=500)] = {}
     success: Annotated[tuple[Criterion, ...], Field(max_length=30)] = ()
@@ -82,7 +82,7 @@ class Suite(Written):
     concurrency: Annotated[int, Field(strict=True, ge=1, le=500)] = 10
     budget_usd: Annotated[Decimal, Field(gt=0, le=1_000_000)] | None = None
     repeats: Repeats = 1
-    seed: Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] = 0
     min_pass_rate: Rate = 1.0
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1, max_length=1_000)]
 
@@ -104,7 +104,7 @@ class Suite(Written):
     def seed_of(self, scenario_id: str, repeat: int) -> int:
         """The seed of one run of a scenario: always the same for the same suite, scenario and repeat (from 1)."""
         digest = sha256(f"{self.seed}\n{scenario_id}\n{repeat}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") & LARGEST_SEED
+        return int.from_bytes(digest[:4], "big") & MAX_SEED
 
 
 class InvalidSuite(InvalidDefinition):

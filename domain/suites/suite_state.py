@@ -12,8 +12,8 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Literal
 
-from domain.durable import Durable
-from domain.rejections import Refused
+from domain.durable import FrozenModel
+from domain.rejections import CommandRejected
 from domain.suites.scenario import Scenario, Suite
 from domain.suites.verdicts import Outcome
 from domain.usage import Money
@@ -26,7 +26,7 @@ PURCHASES_PAST_LIMIT = 2
 """What a run may buy after its session has come to its limit: the exchange that crosses it, and the judge."""
 
 
-class Run(Durable):
+class Run(FrozenModel):
     """One conversation of a suite: a scenario, and which of its repeats this is, from 1."""
 
     scenario: str
@@ -38,7 +38,7 @@ class Run(Durable):
         return f"ses_{digest[:24]}"
 
 
-class Started(Durable):
+class Started(FrozenModel):
     """A run that may start. Its session may spend `limit`, and the suite holds `held` until it is judged."""
 
     run: Run
@@ -46,7 +46,7 @@ class Started(Durable):
     held: Money = Decimal(0)
 
 
-class Tally(Durable):
+class Tally(FrozenModel):
     """What came of the runs of one scenario so far."""
 
     passed: int = 0
@@ -58,7 +58,7 @@ class Tally(Durable):
         return self.passed + self.failed + self.inconclusive
 
 
-class SuiteState(Durable):
+class SuiteState(FrozenModel):
     """What a suite keeps while it goes on, also through continue-as-new.
 
     `started` counts the runs that were taken from the plan, `under_way` holds by session id those that have no
@@ -79,7 +79,7 @@ class SuiteState(Durable):
         return sum((started.held for started in self.under_way.values()), start=Decimal(0))
 
 
-class SuiteProgress(Durable):
+class SuiteProgress(FrozenModel):
     """How far a suite is. `cost` is of the runs that were judged."""
 
     status: SuiteStatus
@@ -161,13 +161,16 @@ def finish(
 
 
 def pause(state: SuiteState) -> SuiteState:
-    """Start no more runs until `resume`; those under way go on. Raises Refused("suite_ended") once cancelled."""
+    """Start no more runs until `resume`; those under way go on.
+
+    Raises CommandRejected("suite_ended") once cancelled.
+    """
     _require_open(state)
     return state.model_copy(update={"is_paused": True})
 
 
 def resume(state: SuiteState) -> SuiteState:
-    """Start runs again. Raises Refused("suite_ended") once cancelled."""
+    """Start runs again. Raises CommandRejected("suite_ended") once cancelled."""
     _require_open(state)
     return state.model_copy(update={"is_paused": False})
 
@@ -246,4 +249,4 @@ def _worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _require_open(state: SuiteState) -> None:
     if state.is_cancelled:
-        raise Refused("suite_ended", "The suite was cancelled and takes no more commands.")
+        raise CommandRejected("suite_ended", "The suite was cancelled and takes no more commands.")

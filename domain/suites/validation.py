@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 
 from domain.agents.names import name_faults
 from domain.agents.safe_regex import is_pattern
-from domain.agents.validation_errors import Fault, Location, place_of, shown
+from domain.agents.validation_errors import Location, ValidationIssue, place_of, shown
 
 Part = Mapping[str, object]
 
 
-def meaning_faults(suite: Part) -> list[Fault]:
+def meaning_faults(suite: Part) -> list[ValidationIssue]:
     """Every fault of meaning in a written suite, in the order of its scenarios."""
     scenarios = [
         (("scenarios", index), _mapping(scenario)) for index, scenario in enumerate(_list(suite.get("scenarios")))
@@ -27,65 +27,67 @@ def meaning_faults(suite: Part) -> list[Fault]:
     return faults
 
 
-def _agent(suite: Part) -> Iterator[Fault]:
+def _agent(suite: Part) -> Iterator[ValidationIssue]:
     agent = suite.get("agent")
     if not isinstance(agent, str) or "@" not in agent:
         return
     name, _, version = agent.rpartition("@")
     if not name.strip() or not version.isascii() or not version.isdecimal() or int(version) < 1:
         message = f"{shown(agent)} must be a name or an id, or one with a version, such as booking-line@3"
-        yield Fault(place="agent", message=message)
+        yield ValidationIssue(place="agent", message=message)
 
 
-def _id(location: Location, scenario: Part, counts: Counter[object]) -> Iterator[Fault]:
+def _id(location: Location, scenario: Part, counts: Counter[object]) -> Iterator[ValidationIssue]:
     name = scenario.get("id")
     if not isinstance(name, str) or not name.strip():
         return
     at = (*location, "id")
     yield from name_faults(at, name)
     if counts[name] > 1:
-        yield Fault(place=place_of(at), message=f"{counts[name]} scenarios have the id {shown(name)}; rename them")
+        yield ValidationIssue(
+            place=place_of(at), message=f"{counts[name]} scenarios have the id {shown(name)}; rename them"
+        )
 
 
-def _start(location: Location, scenario: Part) -> Iterator[Fault]:
+def _start(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     if scenario.get("history") is not None and scenario.get("context"):
         message = "a recorded session goes on with what it began with: remove context, or history"
-        yield Fault(place=place_of((*location, "context")), message=message)
+        yield ValidationIssue(place=place_of((*location, "context")), message=message)
 
 
-def _success(location: Location, scenario: Part) -> Iterator[Fault]:
+def _success(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     if not scenario.get("success") and not scenario.get("checks"):
         message = "has neither success criteria nor checks, so nothing could fail"
-        yield Fault(place=place_of(location), message=message)
+        yield ValidationIssue(place=place_of(location), message=message)
     seen: set[str] = set()
     for index, criterion in enumerate(_list(scenario.get("success"))):
         if isinstance(criterion, str) and criterion.strip() in seen:
-            yield Fault(place=place_of((*location, "success", index)), message="is there twice")
+            yield ValidationIssue(place=place_of((*location, "success", index)), message="is there twice")
         if isinstance(criterion, str):
             seen.add(criterion.strip())
 
 
-def _turns(location: Location, scenario: Part) -> Iterator[Fault]:
+def _turns(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     least, most = scenario.get("min_turns"), _mapping(scenario.get("limits")).get("max_turns")
     if isinstance(least, int) and isinstance(most, int) and least > most:
         message = f"is {least}, but the caller stops after {most} turns (limits.max_turns)"
-        yield Fault(place=place_of((*location, "min_turns")), message=message)
+        yield ValidationIssue(place=place_of((*location, "min_turns")), message=message)
 
 
-def _patterns(location: Location, checks: Part) -> Iterator[Fault]:
+def _patterns(location: Location, checks: Part) -> Iterator[ValidationIssue]:
     for index, pattern in enumerate(_list(checks.get("never_matches"))):
         if isinstance(pattern, str) and not is_pattern(pattern):
             message = f"{shown(pattern)} is no pattern that can be used here: no look-around, no back-references"
-            yield Fault(place=place_of((*location, "never_matches", index)), message=message)
+            yield ValidationIssue(place=place_of((*location, "never_matches", index)), message=message)
 
 
-def _mocks(location: Location, scenario: Part) -> Iterator[Fault]:
+def _mocks(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     """A mock that an earlier one always goes before would never answer."""
     earlier: list[Part] = []
     for index, mock in enumerate(map(_mapping, _list(scenario.get("mocks")))):
         at = (*location, "mocks", index)
         if mock.get("error") is not None and mock.get("result") is not None:
-            yield Fault(place=place_of(at), message="has both a result and an error; a call has one of them")
+            yield ValidationIssue(place=place_of(at), message="has both a result and an error; a call has one of them")
         arguments = _mapping(mock.get("arguments"))
         hidden = any(
             mock.get("tool") == other.get("tool")
@@ -94,7 +96,7 @@ def _mocks(location: Location, scenario: Part) -> Iterator[Fault]:
         )
         if hidden:
             message = "never answers: an earlier mock of the same tool matches every call that this one would"
-            yield Fault(place=place_of(at), message=message)
+            yield ValidationIssue(place=place_of(at), message=message)
         earlier.append(mock)
 
 

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.suites.checks import Finding
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 
 VERDICT_TOOL = "record_verdict"
 """The tool with which a judge hands in what it found."""
-LONGEST_REASON = 2_000
+MAX_REASON = 2_000
 
 CUT_SHORT: Mapping[str, str] = {
     "caller_failed": "The model that plays the caller failed.",
@@ -27,7 +27,7 @@ _OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "inc
 _TURN_ID = re.compile(r"turn_[0-9a-z]+")
 
 
-class CriterionVerdict(Durable):
+class CriterionVerdict(FrozenModel):
     """What the judge found of one criterion, why, and the turns it quotes for it."""
 
     criterion: str
@@ -36,7 +36,7 @@ class CriterionVerdict(Durable):
     turn_ids: tuple[str, ...] = ()
 
 
-class Verdict(Durable):
+class Verdict(FrozenModel):
     """What became of one conversation. `cut_short` says what kept it from coming to its end, if something did."""
 
     outcome: Outcome
@@ -124,7 +124,7 @@ def _criterion(
     outcome = next(iter(outcomes))
     if len(outcomes) > 1 or outcome is None:
         return undecided([criterion], "The judge contradicted itself, or gave no outcome that is known.")[0]
-    reason = str(entries[0].get("reason") or "").strip()[:LONGEST_REASON]
+    reason = str(entries[0].get("reason") or "").strip()[:MAX_REASON]
     listed = entries[0].get("turn_ids")
     quoted = [str(each) for each in listed] if isinstance(listed, list) else []
     known = dict.fromkeys(each for each in [*quoted, *_TURN_ID.findall(reason)] if each in known_turn_ids)

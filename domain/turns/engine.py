@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from domain.agents.definition import AgentDefinition, Node, Transition
 from domain.agents.templates import render
 from domain.agents.tools import tool_behind
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
 from domain.usage import Cost, Usage, merge_costs, merge_usage
 
@@ -25,10 +25,10 @@ STOPPED = "The call was not made: the user stopped the reply."
 """What the model is told about a call that an interruption was quicker than."""
 
 Outcome = Literal["answered", "ended", "failed"]
-Due = Literal["reply", "tools", "extraction"]
+NextStep = Literal["reply", "tools", "extraction"]
 
 
-class ToolCall(Durable):
+class ToolCall(FrozenModel):
     """A tool that the model asked for."""
 
     id: str
@@ -36,7 +36,7 @@ class ToolCall(Durable):
     arguments: dict[str, JsonValue] = {}
 
 
-class ModelReply(Durable):
+class ModelReply(FrozenModel):
     """What one model call brought: text, tool calls or both, and what it used and cost.
 
     `interrupted` says that the call was cancelled: the text is what had been said until then. `estimated` says that
@@ -51,7 +51,7 @@ class ModelReply(Durable):
     estimated: bool = False
 
 
-class ToolResult(Durable):
+class ToolResult(FrozenModel):
     """What came of a tool call: what the model is told, an error code if it failed, and what joins the context."""
 
     content: str
@@ -59,7 +59,7 @@ class ToolResult(Durable):
     assigned: dict[str, JsonValue] = {}
 
 
-class Extracted(Durable):
+class Extracted(FrozenModel):
     """What a model found out about a node's variables, or why it could not, and what it used and cost."""
 
     values: dict[str, JsonValue] = {}
@@ -68,7 +68,7 @@ class Extracted(Durable):
     cost: Cost = Cost()
 
 
-class TurnProgress(Durable):
+class TurnProgress(FrozenModel):
     """A turn that is being answered: where it stands and what was said, done and spent so far.
 
     `messages` are those the next step adds to the conversation; once the turn is over they are what
@@ -96,7 +96,7 @@ class TurnProgress(Durable):
     error: str | None = None
 
     @property
-    def due(self) -> Due | None:
+    def due(self) -> NextStep | None:
         """What the turn needs before it can go on; none when it is over."""
         if self.outcome is not None:
             return None

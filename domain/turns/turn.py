@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.usage import Cost, Usage
 
 TurnStatus = Literal["pending", "completed", "failed", "interrupted"]
@@ -21,7 +21,7 @@ EventType = Literal[
 ]
 
 
-class UserMessage(Durable):
+class UserMessage(FrozenModel):
     """What the person said, under the id by which a repeat of it is recognised."""
 
     text: str
@@ -29,14 +29,14 @@ class UserMessage(Durable):
     message_id: str | None = None
 
 
-class AssistantMessage(Durable):
+class AssistantMessage(FrozenModel):
     """What the agent answered."""
 
     text: str
     created_at: datetime
 
 
-class TurnEvent(Durable):
+class TurnEvent(FrozenModel):
     """Something that happened while a turn was answered."""
 
     type: EventType
@@ -44,7 +44,7 @@ class TurnEvent(Durable):
     payload: dict[str, JsonValue] = {}
 
 
-class UserSaid(Durable):
+class UserSaid(FrozenModel):
     """A message for the model: the person's words.
 
     The `kind` of a message is worked out, and so no default: payloads leave defaults out, and need it to be read.
@@ -54,14 +54,14 @@ class UserSaid(Durable):
     text: str
 
 
-class AgentSaid(Durable):
+class AgentSaid(FrozenModel):
     """A message for the model: words the agent spoke without a model call, such as a greeting."""
 
     kind: Literal["agent_said"] = Field(default_factory=lambda _: "agent_said")
     text: str
 
 
-class ToolReturned(Durable):
+class ToolReturned(FrozenModel):
     """A message for the model: what came of a tool call it made."""
 
     kind: Literal["tool_returned"] = Field(default_factory=lambda _: "tool_returned")
@@ -73,7 +73,7 @@ class ToolReturned(Durable):
 Message = Annotated[UserSaid | AgentSaid | ToolReturned, Field(discriminator="kind")]
 
 
-class Checkpoint(Durable):
+class Checkpoint(FrozenModel):
     """What the next turn continues from.
 
     The messages of the branch are not repeated here: `anchor_turn_id` names the turn whose saved steps
@@ -88,7 +88,7 @@ class Checkpoint(Durable):
     carry: tuple[Message, ...] = ()
 
 
-class Turn(Durable):
+class Turn(FrozenModel):
     """One user message (none for a greeting) and what became of it. `index` counts from the root of the branch."""
 
     id: str

@@ -5,15 +5,15 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.transcript import Entry
 from domain.usage import Cost, Usage
 
-MOST_TURNS = 500
+MAX_TURNS = 500
 """Turns whose transcript goes with a report, the newest; `GET .../transcript` has them all."""
 
 
-class CompletedSession(Durable):
+class CompletedSession(FrozenModel):
     """A session that has ended. `transcript` has its newest turns; `turns_before` counts the older ones."""
 
     id: str
@@ -40,7 +40,7 @@ class CompletedSession(Durable):
     transcript: tuple[Entry, ...]
 
 
-class SessionCompleted(Durable):
+class SessionCompleted(FrozenModel):
     """The body of a webhook. `timestamp` is when the session ended, whenever this is sent."""
 
     type: Literal["session.completed"] = "session.completed"

@@ -6,8 +6,8 @@ from typing import Final
 
 PREFIX: Final = "whsec_"
 """How a secret begins; what follows is the key in Base64."""
-SHORTEST_KEY: Final = 24
-LONGEST_KEY: Final = 64
+MIN_KEY: Final = 24
+MAX_KEY: Final = 64
 """Bytes that a key may have: 192 to 512 bits."""
 
 
@@ -17,10 +17,8 @@ def key_of(secret: str) -> bytes:
         key = b64decode(secret.removeprefix(PREFIX), validate=True)
     except ValueError:
         key = b""
-    if not secret.startswith(PREFIX) or not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
-        raise ValueError(
-            f"a webhook's secret is {PREFIX} and then {SHORTEST_KEY} to {LONGEST_KEY} random bytes in Base64"
-        )
+    if not secret.startswith(PREFIX) or not MIN_KEY <= len(key) <= MAX_KEY:
+        raise ValueError(f"a webhook's secret is {PREFIX} and then {MIN_KEY} to {MAX_KEY} random bytes in Base64")
     return key
 
 

@@ -18,14 +18,14 @@ from playhead.chat.commands import (
     read_line,
     read_rewind,
 )
-from playhead.chat.delivery import Courier, GaveUp, Outgoing
+from playhead.chat.delivery import GaveUp, Outgoing, RetryingClient
 from playhead.chat.error_messages import message_of, remedy_for, turn_in
 from playhead.chat.input import LineReader, Reader
 from playhead.chat.json_output import JsonScreen
-from playhead.chat.session_view import Agent, Session, number_of
+from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import DEMO_NOTICE, is_demo
 from playhead.chat.text_output import PlainScreen, Screen
-from playhead.client import NO_RETRIES, ApiProblem, Playhead, PlayheadError
+from playhead.client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 from playhead.exit_codes import FINDING, INTERRUPTED, USAGE, CommandFailed
 from playhead.output.api_errors import command_failure, failing_as_command, told
 
@@ -45,13 +45,21 @@ def run(*, agent: str | None, api_url: str, api_key: str | None, json: bool = Fa
     screen, reader = _terminal() if at_terminal else _streams(json)
     with failing_as_command(), Playhead(api_url, api_key, retries=NO_RETRIES) as client:
         try:
-            return converse(Courier(client, screen.note), screen, reader, agent, session, at_terminal=at_terminal)
+            return converse(
+                RetryingClient(client, screen.note), screen, reader, agent, session, at_terminal=at_terminal
+            )
         except KeyboardInterrupt:
             return INTERRUPTED
 
 
 def converse(
-    courier: Courier, screen: Screen, reader: Reader, agent: str | None, session_id: str | None, *, at_terminal: bool
+    courier: RetryingClient,
+    screen: Screen,
+    reader: Reader,
+    agent: str | None,
+    session_id: str | None,
+    *,
+    at_terminal: bool,
 ) -> int:
     """Open or continue a session, and hold the conversation. Returns and raises as `run` does."""
     with failing_as_command(), screen.waiting():
@@ -73,11 +81,11 @@ class Chat:
 
     def __init__(
         self,
-        courier: Courier,
+        courier: RetryingClient,
         screen: Screen,
         reader: Reader,
-        session: Session,
-        agent: Agent,
+        session: ChatSession,
+        agent: ChatAgent,
         *,
         at_terminal: bool,
         new_id: Callable[[], str] = lambda: f"chat_{uuid4().hex}",
@@ -120,7 +128,7 @@ class Chat:
         """Carry out a line, and tell what went wrong if something did."""
         try:
             self._carry_out(line)
-        except ApiProblem as refused:
+        except APIStatusError as refused:
             self._missed = True
             self._screen.trouble(message_of(refused), remedy_for(refused), code=refused.code)
         except GaveUp as gave_up:
@@ -191,7 +199,7 @@ class Chat:
         self._unanswered = message
         try:
             session = self._heard(before, message)
-        except ApiProblem as refused:
+        except APIStatusError as refused:
             self._unanswered = None
             self._unsent = self._unsent or message.text
             self._take_refusal(refused, before)
@@ -205,7 +213,7 @@ class Chat:
             self._screen.note("This is a new branch; what it left behind is kept: /branches")
         self._after_change()
 
-    def _heard(self, before: Session, message: Outgoing) -> Session:
+    def _heard(self, before: ChatSession, message: Outgoing) -> ChatSession:
         """Say a message and hear the reply. Ctrl-C stops the reply; when that cannot be done, it stops the waiting."""
         try:
             with self._screen.waiting():
@@ -220,7 +228,7 @@ class Chat:
         with self._screen.waiting():
             return self._courier.send(before.id, message, self._screen.heard)
 
-    def _take_refusal(self, refused: ApiProblem, before: Session) -> None:
+    def _take_refusal(self, refused: APIStatusError, before: ChatSession) -> None:
         """Look at what the session is now: a refusal means that it is not what the chat took it for."""
         failed = turn_in(refused)
         if failed:
@@ -240,7 +248,7 @@ class Chat:
     def _refresh(self) -> None:
         self._session = self._courier.session(self._session.id)
 
-    def _end_with(self, session: Session) -> None:
+    def _end_with(self, session: ChatSession) -> None:
         self._session = session
         self._over = True
         self._screen.ended(session)
@@ -275,7 +283,7 @@ class Chat:
         return f"in what is seen: the newest is {number_of(newest)}." if newest else "yet."
 
 
-def _opened(courier: Courier, agent: str | None, session_id: str | None) -> Session:
+def _opened(courier: RetryingClient, agent: str | None, session_id: str | None) -> ChatSession:
     try:
         if session_id:
             return courier.session(session_id)
@@ -283,7 +291,7 @@ def _opened(courier: Courier, agent: str | None, session_id: str | None) -> Sess
             return courier.create(agent)
     except GaveUp as gave_up:
         raise command_failure(gave_up.cause) from gave_up
-    except ApiProblem as refused:
+    except APIStatusError as refused:
         if refused.code != "not_found":
             raise
         listing = (

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from playhead.chat.session_view import Agent, Session
+from playhead.chat.session_view import ChatAgent, ChatSession
 from playhead.client import (
-    ApiProblem,
+    APIConnectionError,
+    APIStatusError,
     Event,
     ModelFailed,
     Playhead,
     PlayheadError,
     TurnClosed,
-    Unreachable,
     WaitTimeout,
     models,
 )
@@ -55,11 +55,12 @@ class GaveUp(Exception):
         self.cause = cause
 
 
-class Courier:
+class RetryingClient:
     """Carries the chat's calls to the API and repeats them when the way is lost.
 
-    The client must not repeat calls itself: `tell` is told whenever there is something to wait for. Raises ApiProblem
-    for what repeating does not cure, GaveUp when patience ends, and PlayheadError at once when the API was never there.
+    The client must not repeat calls itself: `tell` is told whenever there is something to wait for. Raises
+    APIStatusError for what repeating does not cure, GaveUp when patience ends, and PlayheadError at once when the API
+    was never there.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Courier:
         self._lost_since: float | None = None
         self._next_pause = self._patience.first_pause
 
-    def create(self, agent: str) -> Session:
+    def create(self, agent: str) -> ChatSession:
         """Open a session; its greeting may still be to come.
 
         Repeated only after answers that say nothing was accepted, for opening has no message id.
@@ -95,18 +96,18 @@ class Courier:
             self._tell(late.detail)
             return self.session(late.session_id)
 
-    def session(self, session_id: str) -> Session:
+    def session(self, session_id: str) -> ChatSession:
         """The session as it is now."""
         return self._persistently(lambda: _seen(self._client.sessions.get(session_id)))
 
-    def agent_of(self, session: Session) -> Agent:
+    def agent_of(self, session: ChatSession) -> ChatAgent:
         """The version of the agent that a session is pinned to."""
         stored = self._persistently(lambda: self._client.agents.get(session.agent_id, session.agent_version))
         nodes = stored.definition.nodes.values()
         moves = frozenset(transition.tool_name for node in nodes for transition in node.transitions)
-        return Agent(name=stored.name, version=stored.version, model=stored.definition.model, moves=moves)
+        return ChatAgent(name=stored.name, version=stored.version, model=stored.definition.model, moves=moves)
 
-    def send(self, session_id: str, message: Outgoing, hear: Callable[[Event], None]) -> Session:
+    def send(self, session_id: str, message: Outgoing, hear: Callable[[Event], None]) -> ChatSession:
         """Say something, let the reply be heard while it is spoken, and return the session after it.
 
         Sent again, the same message goes on being heard where it was. Raises ModelFailed when the turn fails.
@@ -136,15 +137,15 @@ class Courier:
         """Stop the reply that is being generated. Raises PlayheadError when it could not be stopped."""
         self._client.sessions.cancel(session_id)
 
-    def rewind(self, session_id: str, turn_id: str | None, *, before: bool) -> Session:
+    def rewind(self, session_id: str, turn_id: str | None, *, before: bool) -> ChatSession:
         """Rewind; doing so again changes nothing more."""
         return self._persistently(lambda: _seen(self._client.sessions.rewind(session_id, turn_id, before=before)))
 
-    def end(self, session_id: str, reason: str | None) -> Session:
+    def end(self, session_id: str, reason: str | None) -> ChatSession:
         """End the session; ending an ended session changes nothing."""
         return self._persistently(lambda: _seen(self._client.sessions.end(session_id, reason=reason)))
 
-    def once_answered(self, session: Session) -> Session:
+    def once_answered(self, session: ChatSession) -> ChatSession:
         """The session once its newest turn is no longer pending, or as it is when patience ends."""
         until = self._clock() + self._patience.answering
         while session.is_answering and self._clock() < until:
@@ -193,7 +194,7 @@ class Courier:
     def _may_repeat(self, failure: PlayheadError, repeatable: bool) -> bool:
         if _was_not_accepted(failure):
             return True
-        return repeatable and self._reached and isinstance(failure, Unreachable)
+        return repeatable and self._reached and isinstance(failure, APIConnectionError)
 
     def _wait_on(self, late: WaitTimeout, started: float) -> None:
         if self._clock() - started > self._patience.answering:
@@ -205,9 +206,9 @@ class Courier:
         self._pause(self._patience.glance)
 
 
-def _seen(session: models.Session) -> Session:
+def _seen(session: models.Session) -> ChatSession:
     """The session as the chat holds it."""
-    return Session.model_validate(session, from_attributes=True)
+    return ChatSession.model_validate(session, from_attributes=True)
 
 
 def _what_is_lost(failure: PlayheadError) -> str:
@@ -215,4 +216,4 @@ def _what_is_lost(failure: PlayheadError) -> str:
 
 
 def _was_not_accepted(failure: PlayheadError) -> bool:
-    return isinstance(failure, ApiProblem) and failure.nothing_accepted
+    return isinstance(failure, APIStatusError) and failure.nothing_accepted

@@ -1,7 +1,7 @@
 """What to do about each refusal of the API, said to somebody in the middle of a chat."""
 
 from domain.turns.turn import Turn
-from playhead.client import ApiProblem, ModelFailed
+from playhead.client import APIStatusError, ModelFailed
 from playhead.output.api_errors import HINTS, told
 
 MESSAGES = {
@@ -25,19 +25,19 @@ REMEDIES = {
 """By the API's code; other refusals keep the hint of the command line."""
 
 
-def message_of(refused: ApiProblem) -> str:
+def message_of(refused: APIStatusError) -> str:
     """What happened. The error of a failed turn is shown with the turn, and not a second time."""
     if refused.code == "model_failed" and turn_in(refused):
         return "The model could not answer."
     return MESSAGES.get(refused.code) or told(refused)
 
 
-def remedy_for(refused: ApiProblem) -> str | None:
+def remedy_for(refused: APIStatusError) -> str | None:
     """What to do now, if anything can be done."""
     return REMEDIES.get(refused.code, HINTS.get(refused.code))
 
 
-def turn_in(refused: ApiProblem) -> Turn | None:
+def turn_in(refused: APIStatusError) -> Turn | None:
     """The turn that failed, when that is what the refusal tells."""
     turn = refused.turn if isinstance(refused, ModelFailed) else None
     return Turn.model_validate(turn, from_attributes=True) if turn else None

@@ -2,13 +2,13 @@
 
 from typing import Protocol, TextIO
 
-from playhead.chat.session_view import Session
+from playhead.chat.session_view import ChatSession
 
 
 class Reader(Protocol):
     """Reads what a person or a script says next."""
 
-    def read(self, session: Session, unsent: str) -> str | None:
+    def read(self, session: ChatSession, unsent: str) -> str | None:
         """The next line, or None at the end. `unsent` is offered for another try where that is possible."""
 
     def ask(self, question: str) -> str | None:
@@ -22,7 +22,7 @@ class LineReader:
         self._lines = lines
         self._prompts = prompts
 
-    def read(self, session: Session, unsent: str) -> str | None:
+    def read(self, session: ChatSession, unsent: str) -> str | None:
         return self._next("you: ")
 
     def ask(self, question: str) -> str | None:

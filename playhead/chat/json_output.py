@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
-from playhead.chat.session_view import Agent, Session, number_of
+from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.client import Event
 
 Kind = Literal["session", "turn", "rewound", "branches", "timeline", "usage", "node", "trouble", "ended", "left"]
@@ -26,7 +26,7 @@ class JsonScreen:
         self._out = out
         self._asides = asides
 
-    def opened(self, agent: Agent, session: Session) -> None:
+    def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         about = session.model_dump(mode="json", exclude=_NOT_SHOWN)
         model = session.model or agent.model
         self._write("session", {**about, "agent": agent.name, "model": model})
@@ -44,7 +44,7 @@ class JsonScreen:
     def answered(self, turn: Turn) -> None:
         self._write("turn", _turn(turn))
 
-    def show(self, view: View, session: Session) -> None:
+    def show(self, view: View, session: ChatSession) -> None:
         match view:
             case "help":
                 for line in words.help_lines():
@@ -65,7 +65,7 @@ class JsonScreen:
             case "node":
                 self._write(view, {"node_id": session.current_node_id})
 
-    def rewound(self, session: Session) -> None:
+    def rewound(self, session: ChatSession) -> None:
         self._write("rewound", _place(session))
 
     def note(self, text: str) -> None:
@@ -75,10 +75,10 @@ class JsonScreen:
     def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
         self._write("trouble", {"code": code, "message": message, "remedy": remedy})
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: ChatSession) -> None:
         self._write("ended", {"session_id": session.id, "reason": session.completion_reason, **_bill(session)})
 
-    def left(self, session: Session) -> None:
+    def left(self, session: ChatSession) -> None:
         self._write("left", {"session_id": session.id, "status": session.status})
 
     def waiting(self) -> AbstractContextManager[object]:
@@ -93,10 +93,10 @@ def _turn(turn: Turn) -> dict[str, JsonValue]:
     return {"number": number_of(turn), **turn.model_dump(mode="json", exclude={"checkpoint"})}
 
 
-def _place(session: Session) -> dict[str, JsonValue]:
+def _place(session: ChatSession) -> dict[str, JsonValue]:
     shown = {"id", "status", "revision", "cursor_turn_id", "current_node_id"}
     return session.model_dump(mode="json", include=shown)
 
 
-def _bill(session: Session) -> dict[str, JsonValue]:
+def _bill(session: ChatSession) -> dict[str, JsonValue]:
     return session.model_dump(mode="json", include={"usage", "cost"})

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost, Usage
 
@@ -10,7 +10,7 @@ DEMO_USAGE_KEY = "demo:"
 """Usage of the offline demo model is booked under keys that begin with this."""
 
 
-class Branch(Durable):
+class ChatBranch(FrozenModel):
     """Turns that a rewind gave up, oldest first."""
 
     id: str
@@ -19,7 +19,7 @@ class Branch(Durable):
     turns: tuple[Turn, ...] = ()
 
 
-class Agent(Durable):
+class ChatAgent(FrozenModel):
     """What the header tells of an agent. `model` is none when the agent leaves it to the server."""
 
     name: str
@@ -34,7 +34,7 @@ def number_of(turn: Turn) -> int:
     return turn.index + 1
 
 
-class Session(Durable):
+class ChatSession(FrozenModel):
     """One state of a session. `model` is none when the API does not tell."""
 
     id: str
@@ -51,7 +51,7 @@ class Session(Durable):
     usage: Usage = Usage()
     cost: Cost = Cost()
     turns: tuple[Turn, ...] = ()
-    discarded_branches: tuple[Branch, ...] = ()
+    discarded_branches: tuple[ChatBranch, ...] = ()
 
     @property
     def newest(self) -> Turn | None:
@@ -84,7 +84,7 @@ class Session(Durable):
             (t for t in reversed(self.turns) if t.user_message and t.user_message.message_id == message_id), None
         )
 
-    def turns_since(self, earlier: "Session") -> tuple[Turn, ...]:
+    def turns_since(self, earlier: "ChatSession") -> tuple[Turn, ...]:
         """The visible turns that are not in an earlier state, or were not answered there yet."""
         known = {turn.id: turn.status for turn in earlier.turns}
         return tuple(turn for turn in self.turns if known.get(turn.id) != turn.status)

@@ -19,10 +19,10 @@ from rich.text import Text
 
 from domain.turns.turn import Turn
 from playhead.chat.commands import HELP
-from playhead.chat.session_view import Agent, Session, number_of
+from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import brief
 from playhead.chat.text_output import TextScreen
-from playhead.chat.word_wrap import Speech
+from playhead.chat.word_wrap import WordWrap
 from playhead.client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from playhead.output.events import Line, Tone, failure, happening, money, printable
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WORD_SECONDS = 0.03
-LONGEST_SPEECH_SECONDS = 4.0
+MAX_SPEECH_SECONDS = 4.0
 """A long reply is shown faster, so that it is never waited for longer than this."""
 WIDEST = 100
 """Columns of text; longer lines are hard to read on a wide screen."""
@@ -68,7 +68,7 @@ class TerminalScreen(TextScreen):
     def said(self, text: str) -> None:
         """Not shown: the prompt already does."""
 
-    def opened(self, agent: Agent, session: Session) -> None:
+    def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         self._moves = agent.moves
         super().opened(agent, session)
 
@@ -116,7 +116,7 @@ class TerminalScreen(TextScreen):
             if self._spinner is not None:
                 self._spinner.stop()
             self._console.print(Text("agent".ljust(SPEAKER_COLUMNS), SPEAKERS["agent"]), end="")
-            live.speech = Speech(self._write, width=self._width, indent=SPEAKER_COLUMNS)
+            live.speech = WordWrap(self._write, width=self._width, indent=SPEAKER_COLUMNS)
         live.speech.say(printable(text))
 
     def _finish(self, live: "_LiveTurn", text: str) -> None:
@@ -141,7 +141,7 @@ class TerminalScreen(TextScreen):
         lines = Text(printable(text)).wrap(self._console, self._width)
         pieces = [re.findall(r"\s*\S+", line.plain) for line in lines]
         spoken = sum(len(words) for words in pieces)
-        pace = min(WORD_SECONDS, LONGEST_SPEECH_SECONDS / max(spoken, 1)) if live else 0.0
+        pace = min(WORD_SECONDS, MAX_SPEECH_SECONDS / max(spoken, 1)) if live else 0.0
         for at, words in enumerate(pieces):
             label = speaker if at == 0 else ""
             self._console.print(Text(label.ljust(SPEAKER_COLUMNS), SPEAKERS.get(speaker, "")), end="")
@@ -170,7 +170,7 @@ class _LiveTurn:
 
     turn_id: str
     text: str = ""
-    speech: Speech | None = None
+    speech: WordWrap | None = None
 
 
 class _Seconds:
@@ -208,7 +208,7 @@ class TerminalReader:
         )
         self._question: PromptSession[str] = PromptSession(input=source, output=sink)
 
-    def read(self, session: Session, unsent: str) -> str | None:
+    def read(self, session: ChatSession, unsent: str) -> str | None:
         """The next line. Ctrl-C empties the line; Ctrl-D is the end."""
         self._recall(session)
         self._completer.session = session
@@ -233,7 +233,7 @@ class TerminalReader:
         except (EOFError, KeyboardInterrupt):
             return None
 
-    def _recall(self, session: Session) -> None:
+    def _recall(self, session: ChatSession) -> None:
         if self._recalled:
             return
         self._recalled = True
@@ -246,7 +246,7 @@ class ChatCompleter(Completer):
     """Completes slash commands, and turn numbers after `/rewind`."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: ChatSession | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """What the line may become."""
@@ -287,7 +287,7 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _place(session: Session) -> str:
+def _place(session: ChatSession) -> str:
     """Where the conversation is, for the line at the bottom of the screen."""
     turn = f"turn {number_of(session.newest)}" if session.newest else "no turns"
     parts = [

@@ -5,21 +5,21 @@ from collections.abc import Iterable, Iterator
 from domain.turns.turn import Turn
 from domain.usage import DURATION, Cost
 from playhead.chat.commands import HELP
-from playhead.chat.session_view import Agent, Branch, Session, number_of
+from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession, number_of
 from playhead.demo_model import DEMO_MODEL
 from playhead.output.events import REASONS, Line, money, printable
 
 DEMO_NOTICE = "Replies come from the offline demo model: scripted words, no AI."
-LONGEST_IN_LIST = 64
+MAX_IN_LIST = 64
 """Characters of a message that lists of turns show."""
 
 
-def is_demo(agent: Agent, session: Session) -> bool:
+def is_demo(agent: ChatAgent, session: ChatSession) -> bool:
     """Whether the offline demo model is known to answer here."""
     return (session.model or agent.model) == DEMO_MODEL or session.used_demo_model
 
 
-def header(agent: Agent, session: Session) -> list[Line]:
+def header(agent: ChatAgent, session: ChatSession) -> list[Line]:
     """Who is talking, and with what model."""
     demo = is_demo(agent, session)
     told = "offline demo model" if demo else session.model or agent.model or "the server's default"
@@ -44,7 +44,7 @@ def numbered(turns: Iterable[Turn]) -> Iterator[Line]:
             yield Line(f"      {brief(answer)}{f' [{printable(about)}]' if about else ''}".rstrip(), "dim")
 
 
-def timeline(session: Session) -> list[Line]:
+def timeline(session: ChatSession) -> list[Line]:
     """The visible branch with its numbers."""
     lines = []
     if session.turns and session.turns[0].index > 0:
@@ -61,7 +61,7 @@ def timeline(session: Session) -> list[Line]:
     return lines
 
 
-def branches(session: Session) -> list[Line]:
+def branches(session: ChatSession) -> list[Line]:
     """What rewinding gave up."""
     if not session.discarded_branches:
         return [
@@ -70,14 +70,14 @@ def branches(session: Session) -> list[Line]:
     return [line for branch in session.discarded_branches for line in _branch(branch)]
 
 
-def _branch(branch: Branch) -> Iterator[Line]:
+def _branch(branch: ChatBranch) -> Iterator[Line]:
     place = f"after turn {branch.turns[0].index}" if branch.turns and branch.turns[0].index else "from the start"
     count = f"{len(branch.turns)} turn{'' if len(branch.turns) == 1 else 's'}"
     yield Line(f"{branch.id}: {count} {place}, given up at {branch.discarded_at:%H:%M:%S} UTC", "strong")
     yield from numbered(branch.turns)
 
 
-def rewound(session: Session) -> list[Line]:
+def rewound(session: ChatSession) -> list[Line]:
     """Where the session stands after a rewind, and how to undo it."""
     if not session.is_rewound:
         return [Line("Back at the end of the conversation.", "dim")]
@@ -89,12 +89,12 @@ def rewound(session: Session) -> list[Line]:
     ]
 
 
-def node(session: Session) -> list[Line]:
+def node(session: ChatSession) -> list[Line]:
     """Where in the agent's graph the conversation is."""
     return [Line(printable(f"The conversation is at: {session.current_node_id or 'no node yet'}"))]
 
 
-def usage(session: Session) -> list[Line]:
+def usage(session: ChatSession) -> list[Line]:
     """Tokens and cost, model by model, and what seconds cost; a model without a known price is named, not free."""
     rows = [("model", "requests", "input", "output", "cost")]
     for model, used in sorted(session.usage.llm.items()):
@@ -126,7 +126,7 @@ def _unpriced(cost: Cost) -> list[Line]:
     return [Line(f"  The price of {names} is not known: what it cost is not in the total.", "dim")]
 
 
-def ended(session: Session) -> list[Line]:
+def ended(session: ChatSession) -> list[Line]:
     """Why the session is over, and what it cost in all: every branch counts, also those given up."""
     reason = session.completion_reason or "no reason was given"
     return [
@@ -154,4 +154,4 @@ def help_lines() -> list[Line]:
 def brief(text: str) -> str:
     """The beginning of a text on one line."""
     line = " ".join(printable(text).split())
-    return line if len(line) <= LONGEST_IN_LIST else f"{line[: LONGEST_IN_LIST - 1]}…"
+    return line if len(line) <= MAX_IN_LIST else f"{line[: MAX_IN_LIST - 1]}…"

@@ -8,11 +8,11 @@ from typing import Protocol, TextIO
 from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
-from playhead.chat.session_view import Agent, Session
+from playhead.chat.session_view import ChatAgent, ChatSession
 from playhead.client import Event
 from playhead.output.events import Line, failure, happenings, printable
 
-VIEWS: dict[View, Callable[[Session], list[Line]]] = {
+VIEWS: dict[View, Callable[[ChatSession], list[Line]]] = {
     "branches": words.branches,
     "timeline": words.timeline,
     "usage": words.usage,
@@ -25,7 +25,7 @@ VIEWS: dict[View, Callable[[Session], list[Line]]] = {
 class Screen(Protocol):
     """Shows a conversation to whoever is there."""
 
-    def opened(self, agent: Agent, session: Session) -> None:
+    def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         """The session is open: say who is talking."""
 
     def recalled(self, turns: Iterable[Turn]) -> None:
@@ -40,10 +40,10 @@ class Screen(Protocol):
     def answered(self, turn: Turn) -> None:
         """A turn was answered, or failed."""
 
-    def show(self, view: View, session: Session) -> None:
+    def show(self, view: View, session: ChatSession) -> None:
         """What a command asked to see."""
 
-    def rewound(self, session: Session) -> None:
+    def rewound(self, session: ChatSession) -> None:
         """The session was rewound, or a rewind was undone."""
 
     def note(self, text: str) -> None:
@@ -52,10 +52,10 @@ class Screen(Protocol):
     def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
         """Something did not work, and what to do about it. `code` is the API's, for programs."""
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: ChatSession) -> None:
         """The session is over: the reason and the bill."""
 
-    def left(self, session: Session) -> None:
+    def left(self, session: ChatSession) -> None:
         """The person leaves; the session stays alive."""
 
     def waiting(self) -> AbstractContextManager[object]:
@@ -81,7 +81,7 @@ class TextScreen(ABC):
     def waiting(self) -> AbstractContextManager[object]:
         """Shown while a reply is waited for."""
 
-    def opened(self, agent: Agent, session: Session) -> None:
+    def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         self._lines(words.header(agent, session))
 
     def recalled(self, turns: Iterable[Turn]) -> None:
@@ -96,10 +96,10 @@ class TextScreen(ABC):
     def answered(self, turn: Turn) -> None:
         self._answer(turn, live=True)
 
-    def show(self, view: View, session: Session) -> None:
+    def show(self, view: View, session: ChatSession) -> None:
         self._lines(VIEWS[view](session))
 
-    def rewound(self, session: Session) -> None:
+    def rewound(self, session: ChatSession) -> None:
         self._lines(words.rewound(session))
 
     def note(self, text: str) -> None:
@@ -110,10 +110,10 @@ class TextScreen(ABC):
         if remedy:
             self.aside(Line(printable(remedy), "dim"))
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: ChatSession) -> None:
         self._lines(words.ended(session))
 
-    def left(self, session: Session) -> None:
+    def left(self, session: ChatSession) -> None:
         for line in words.left(session.id):
             self.aside(line)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rich.cells import cell_len
 
 
-class Speech:
+class WordWrap:
     """Writes a text that grows. A word is written once it is complete, for it may belong on the next line."""
 
     def __init__(self, write: Callable[[str], None], *, width: int, indent: int) -> None:

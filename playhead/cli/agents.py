@@ -10,7 +10,7 @@ from playhead.exit_codes import FINDING, CommandFailed
 
 COMPLETION_SECONDS = 1.0
 """How long a shell may wait for names to complete with."""
-MOST_COMPLETIONS = 100
+MAX_COMPLETIONS = 100
 
 app = typer.Typer(help="Check, store and look at agents.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def complete_agents(incomplete: str) -> list[str]:
 
     try:
         with calling_api(timeout=COMPLETION_SECONDS) as api:
-            names = [agent.name for agent in api.agents.list(limit=MOST_COMPLETIONS)]
+            names = [agent.name for agent in api.agents.list(limit=MAX_COMPLETIONS)]
     except CommandFailed:
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -12,7 +12,7 @@ from playhead.cli.services import settings_of_environment
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
 
 if TYPE_CHECKING:
-    from playhead.temporal.payload_pruning import Pruned
+    from playhead.temporal.payload_pruning import PruningResult
     from store.database.connection import Database
 
 DEFAULT_ORGANIZATION = "default"
@@ -50,7 +50,7 @@ def prune(json: AsJson = False) -> None:
     from playhead.temporal.client import TemporalUnavailable, connect, outages
     from playhead.temporal.payload_pruning import prune as prune_payloads
 
-    async def work(database: "Database") -> "Pruned":
+    async def work(database: "Database") -> "PruningResult":
         settings = settings_of_environment()
         with outages(settings):
             return await prune_payloads(await connect(settings), database)

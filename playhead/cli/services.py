@@ -12,7 +12,7 @@ from playhead.exit_codes import USAGE, CommandFailed
 
 if TYPE_CHECKING:
     from playhead.config.settings import Settings
-    from playhead.temporal.dev_server import Place
+    from playhead.temporal.dev_server import ServerAddresses
 
 TEMPORAL_PORT = 7233
 TEMPORAL_UI_PORT = 8233
@@ -47,9 +47,9 @@ def dev(
     """
     from playhead.services.dev_stack import run_dev
     from playhead.services.lifecycle import run_service
-    from playhead.temporal.dev_server import Place
+    from playhead.temporal.dev_server import ServerAddresses
 
-    place = Place(Path(), temporal_port, temporal_ui_port)
+    place = ServerAddresses(Path(), temporal_port, temporal_ui_port)
     settings = settings_of_environment(
         data_dir=data_dir,
         api_port=api_port,
@@ -59,7 +59,7 @@ def dev(
     )
     # A versioned worker gets no tasks before somebody makes its version current.
     settings = settings.model_copy(update={"build_id": None})
-    place = Place(settings.data_dir, temporal_port, temporal_ui_port)
+    place = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
 
     def when_ready(agents: list[str]) -> None:
         _announce(settings, place, agents, as_json=json)
@@ -78,10 +78,10 @@ def temporal(
     import asyncio
 
     from playhead.services.lifecycle import run_service
-    from playhead.temporal.dev_server import Place, temporal_server
+    from playhead.temporal.dev_server import ServerAddresses, temporal_server
 
     settings = settings_of_environment(data_dir=data_dir)
-    place = Place(settings.data_dir, temporal_port, temporal_ui_port)
+    place = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
 
     async def serve(stop: asyncio.Event) -> None:
         async with temporal_server(place) as server:
@@ -127,7 +127,7 @@ def settings_of_environment(**given: object) -> "Settings":
         ) from None
 
 
-def _announce(settings: "Settings", place: "Place", agents: list[str], *, as_json: bool) -> None:
+def _announce(settings: "Settings", place: "ServerAddresses", agents: list[str], *, as_json: bool) -> None:
     import json
 
     api_url = settings.api_url

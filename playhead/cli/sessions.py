@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from playhead.cli.agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson, complete_agents
+from playhead.cli.agents import COMPLETION_SECONDS, MAX_COMPLETIONS, AsJson, complete_agents
 from playhead.exit_codes import USAGE, CommandFailed
 
 app = typer.Typer(help="Look at sessions, rewind and end them.", no_args_is_help=True)
@@ -20,7 +20,7 @@ def complete_sessions(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         with calling_api(timeout=COMPLETION_SECONDS) as api:
-            found = [(session.id, session.name) for session in api.sessions.list(limit=MOST_COMPLETIONS)]
+            found = [(session.id, session.name) for session in api.sessions.list(limit=MAX_COMPLETIONS)]
     except CommandFailed:
         return []
     return [(session_id, name) for session_id, name in found if session_id.startswith(incomplete)]

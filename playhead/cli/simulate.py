@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from playhead.cli.agents import COMPLETION_SECONDS, MOST_COMPLETIONS, AsJson, complete_agents
+from playhead.cli.agents import COMPLETION_SECONDS, MAX_COMPLETIONS, AsJson, complete_agents
 from playhead.exit_codes import FINDING, USAGE, CommandFailed
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def complete_suites(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         with calling_api(timeout=COMPLETION_SECONDS) as api:
-            found = [(suite.id, suite.name) for suite in api.suites.list(limit=MOST_COMPLETIONS)]
+            found = [(suite.id, suite.name) for suite in api.suites.list(limit=MAX_COMPLETIONS)]
     except CommandFailed:
         return []
     return [(suite_id, name) for suite_id, name in found if suite_id.startswith(incomplete)]

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from playhead.client import ForeignAnswer, Unavailable, Unreachable
+from playhead.client import APIConnectionError, Unavailable, UnexpectedResponse
 from playhead.output.events import printable
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5
 """How often the suite is looked at: it goes on by itself, whoever looks."""
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 """Seconds between two attempts to reach an API that does not answer."""
 SPEED_SECONDS = 10.0
 """The time over which turns a second are counted."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class Snapshot:
     """A suite as it was just seen. `left_seconds` is a guess, once there is something to guess from.
 
     `lost` says why the API does not answer now, if it does not: then everything else is as it was seen last.
@@ -74,7 +74,7 @@ class Watch:
         self._first: tuple[float, int] | None = None
         self._lately: deque[tuple[float, int]] = deque()
 
-    def sights(self) -> Iterator[Sight]:
+    def sights(self) -> Iterator[Snapshot]:
         """One sight after the other, the last one when the suite is over."""
         sight = self._sight(self._api.suites.get(self._suite_id))
         pause = LOOK_SECONDS
@@ -86,11 +86,11 @@ class Watch:
             try:
                 sight = self._sight(self._api.suites.get(self._suite_id))
                 pause = LOOK_SECONDS
-            except (Unreachable, Unavailable, ForeignAnswer) as error:
-                sight = Sight(sight.suite, 0.0, sight.elapsed, None, lost=str(error))
-                pause = min(pause * 2, LONGEST_PAUSE)
+            except (APIConnectionError, Unavailable, UnexpectedResponse) as error:
+                sight = Snapshot(sight.suite, 0.0, sight.elapsed, None, lost=str(error))
+                pause = min(pause * 2, MAX_PAUSE)
 
-    def _sight(self, suite: "Suite") -> Sight:
+    def _sight(self, suite: "Suite") -> Snapshot:
         progress = suite.progress
         judged = progress.passed + progress.failed + progress.inconclusive
         now = self._clock()
@@ -105,7 +105,7 @@ class Watch:
         elapsed = max(until - suite.created_at.timestamp(), 0.0)
         newly = judged - first_judged
         left = (progress.planned - judged) * (now - first_at) / newly if newly else None
-        return Sight(suite, speed, elapsed, left)
+        return Snapshot(suite, speed, elapsed, left)
 
 
 BAR_WIDTH = 32
@@ -113,7 +113,7 @@ LINE_SECONDS = 10.0
 """How often a line is written where there is no terminal, if anything is new."""
 
 
-def follow(sights: "Iterable[Sight]") -> "Sight":
+def follow(sights: "Iterable[Snapshot]") -> "Snapshot":
     """Show one sight after the other on standard error; the last one.
 
     Raises ValueError when there is none.
@@ -125,7 +125,7 @@ def follow(sights: "Iterable[Sight]") -> "Sight":
     return last
 
 
-def _live(sights: "Iterable[Sight]") -> "Sight | None":
+def _live(sights: "Iterable[Snapshot]") -> "Snapshot | None":
     last = None
     with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
         for last in sights:
@@ -133,7 +133,7 @@ def _live(sights: "Iterable[Sight]") -> "Sight | None":
     return last
 
 
-def _lines(sights: "Iterable[Sight]") -> "Sight | None":
+def _lines(sights: "Iterable[Snapshot]") -> "Snapshot | None":
     last, written_at, written = None, -LINE_SECONDS, ""
     for last in sights:
         line = told(last)
@@ -145,7 +145,7 @@ def _lines(sights: "Iterable[Sight]") -> "Sight | None":
     return last
 
 
-def _picture(sight: "Sight") -> Group:
+def _picture(sight: "Snapshot") -> Group:
     progress = sight.suite.progress
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
@@ -162,7 +162,7 @@ def _picture(sight: "Sight") -> Group:
     return Group(bar, figures, *lost)
 
 
-def told(sight: "Sight") -> str:
+def told(sight: "Snapshot") -> str:
     """A sight as a line of plain text."""
     progress = sight.suite.progress
     outcomes = f"{progress.passed} passed, {progress.failed} failed, {progress.inconclusive} inconclusive"
@@ -171,7 +171,7 @@ def told(sight: "Sight") -> str:
     return f"{sight.judged} of {progress.planned}: {outcomes}{under_way}; {_figures(sight)}{lost}"
 
 
-def _figures(sight: "Sight") -> str:
+def _figures(sight: "Snapshot") -> str:
     suite = sight.suite
     budget = f" of {suite.budget_usd:f}" if suite.budget_usd is not None else ""
     figures = [
@@ -187,7 +187,7 @@ def _figures(sight: "Sight") -> str:
     return " · ".join(figures)
 
 
-def _lost(sight: "Sight") -> str:
+def _lost(sight: "Snapshot") -> str:
     return f"the suite goes on; {sight.lost}"
 
 

@@ -2,9 +2,9 @@
 
 from playhead.client.async_client import AsyncPlayhead
 from playhead.client.errors import (
-    ApiProblem,
+    APIConnectionError,
+    APIStatusError,
     ApprovalNotPending,
-    ForeignAnswer,
     IdempotencyMismatch,
     InvalidAddress,
     InvalidAgentDefinition,
@@ -25,7 +25,7 @@ from playhead.client.errors import (
     TurnNotPending,
     Unauthenticated,
     Unavailable,
-    Unreachable,
+    UnexpectedResponse,
     WaitTimeout,
 )
 from playhead.client.event_stream import Event
@@ -59,9 +59,10 @@ from playhead.client.sync_client import Playhead
 
 __all__ = [
     "NO_RETRIES",
+    "APIConnectionError",
+    "APIStatusError",
     "Accepted",
     "Agent",
-    "ApiProblem",
     "Approval",
     "ApprovalNotPending",
     "AsyncPlayhead",
@@ -70,7 +71,6 @@ __all__ = [
     "ComparisonSide",
     "Cost",
     "Event",
-    "ForeignAnswer",
     "Happened",
     "IdempotencyMismatch",
     "InvalidAddress",
@@ -108,7 +108,7 @@ __all__ = [
     "TurnStarted",
     "Unauthenticated",
     "Unavailable",
-    "Unreachable",
+    "UnexpectedResponse",
     "Usage",
     "WaitTimeout",
 ]

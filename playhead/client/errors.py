@@ -22,7 +22,7 @@ class InvalidAddress(PlayheadError, ValueError):
         self.url = url
 
 
-class Unreachable(PlayheadError):
+class APIConnectionError(PlayheadError):
     """No answer of the API came back.
 
     `was_sent`: whether the call may have been carried out all the same. A message is known again by its `message_id`;
@@ -35,11 +35,11 @@ class Unreachable(PlayheadError):
         self.was_slow = was_slow
 
 
-class ForeignAnswer(PlayheadError):
+class UnexpectedResponse(PlayheadError):
     """What answered is not the Playhead API, or a version of it whose answer this client cannot read."""
 
 
-class ApiProblem(PlayheadError):
+class APIStatusError(PlayheadError):
     """The API said no. `code` is stable and for programs, `detail` is for people, `problem` has every figure."""
 
     codes: ClassVar[tuple[str, ...]] = ()
@@ -75,43 +75,43 @@ class ApiProblem(PlayheadError):
             return None
 
 
-class InvalidRequest(ApiProblem):
+class InvalidRequest(APIStatusError):
     """The request has the wrong form, or makes no sense; `errors` says where."""
 
     codes = ("invalid_request", "validation_error", "method_not_allowed", "unsupported_media_type")
 
 
-class InvalidAgentDefinition(ApiProblem):
+class InvalidAgentDefinition(APIStatusError):
     """The definition of an agent has faults; `errors` says where. Nothing was stored."""
 
     codes = ("invalid_agent",)
 
 
-class InvalidSuiteDefinition(ApiProblem):
+class InvalidSuiteDefinition(APIStatusError):
     """A suite has faults, or does not fit its agent; `errors` says where. Nothing was started."""
 
     codes = ("invalid_suite",)
 
 
-class Unauthenticated(ApiProblem):
+class Unauthenticated(APIStatusError):
     """There was no API key, or a wrong one."""
 
     codes = ("unauthenticated",)
 
 
-class QuotaExceeded(ApiProblem):
+class QuotaExceeded(APIStatusError):
     """The organization may not spend more."""
 
     codes = ("quota_exceeded",)
 
 
-class NotFound(ApiProblem):
+class NotFound(APIStatusError):
     """There is no such object in the organization of the key."""
 
     codes = ("not_found",)
 
 
-class RevisionConflict(ApiProblem):
+class RevisionConflict(APIStatusError):
     """The session changed since the revision that was expected."""
 
     codes = ("revision_conflict",)
@@ -121,69 +121,69 @@ class RevisionConflict(ApiProblem):
         return self._number("actual_revision")
 
 
-class TurnInProgress(ApiProblem):
+class TurnInProgress(APIStatusError):
     """The agent is still answering, and the message did not ask to wait for its turn."""
 
     codes = ("turn_in_progress",)
 
 
-class TurnNotPending(ApiProblem):
+class TurnNotPending(APIStatusError):
     """The agent is not answering: there is nothing to cancel."""
 
     codes = ("turn_not_pending",)
 
 
-class IdempotencyMismatch(ApiProblem):
+class IdempotencyMismatch(APIStatusError):
     """The `message_id` was used for another text."""
 
     codes = ("idempotency_mismatch",)
 
 
-class Superseded(ApiProblem):
+class Superseded(APIStatusError):
     """The message waited for its turn when the session was moved, and was not answered."""
 
     codes = ("superseded",)
 
 
-class ApprovalNotPending(ApiProblem):
+class ApprovalNotPending(APIStatusError):
     """No tool call waits for this approval: it was decided, has expired or never was."""
 
     codes = ("approval_not_pending",)
 
 
-class SessionEnded(ApiProblem):
+class SessionEnded(APIStatusError):
     """The session has ended and takes no more commands."""
 
     codes = ("session_ended",)
 
 
-class SuiteEnded(ApiProblem):
+class SuiteEnded(APIStatusError):
     """The suite is over and takes no more commands."""
 
     codes = ("suite_ended",)
 
 
-class TooLarge(ApiProblem):
+class TooLarge(APIStatusError):
     """A text or a body is over its limit."""
 
     codes = ("too_large",)
 
 
-class RateLimited(ApiProblem):
+class RateLimited(APIStatusError):
     """Too many requests at once; nothing was accepted."""
 
     codes = ("rate_limited",)
     nothing_accepted = True
 
 
-class QueueFull(ApiProblem):
+class QueueFull(APIStatusError):
     """Too many messages wait for their turn; nothing was accepted."""
 
     codes = ("queue_full",)
     nothing_accepted = True
 
 
-class ModelFailed(ApiProblem):
+class ModelFailed(APIStatusError):
     """The turn failed at the model. The session goes on from the turn before: send the next message."""
 
     codes = ("model_failed",)
@@ -199,14 +199,14 @@ class ModelFailed(ApiProblem):
         return self._turn()
 
 
-class Unavailable(ApiProblem):
+class Unavailable(APIStatusError):
     """Temporal or the store cannot be reached; nothing was accepted."""
 
     codes = ("unavailable",)
     nothing_accepted = True
 
 
-class WaitTimeout(ApiProblem):
+class WaitTimeout(APIStatusError):
     """The wait ended before the turn did, and the turn goes on.
 
     Sending the message again under the same `message_id` goes on waiting for it.
@@ -230,13 +230,15 @@ class WaitTimeout(ApiProblem):
         return self._text("session_id")
 
 
-PROBLEMS: Mapping[str, type[ApiProblem]] = {code: kind for kind in ApiProblem.__subclasses__() for code in kind.codes}
-"""The class of each code; a code without one is an `ApiProblem`."""
+PROBLEMS: Mapping[str, type[APIStatusError]] = {
+    code: kind for kind in APIStatusError.__subclasses__() for code in kind.codes
+}
+"""The class of each code; a code without one is an `APIStatusError`."""
 
 _MEMBERS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
-def problem_in(status: int, content: bytes, retry_after: float | None) -> ApiProblem | None:
+def problem_in(status: int, content: bytes, retry_after: float | None) -> APIStatusError | None:
     """The problem that an answer of the API tells; none when it is no answer of the API."""
     try:
         members = _MEMBERS.validate_json(content)
@@ -245,4 +247,4 @@ def problem_in(status: int, content: bytes, retry_after: float | None) -> ApiPro
     code = members.get("code")
     if not isinstance(code, str):
         return None
-    return PROBLEMS.get(code, ApiProblem)(status, members, retry_after)
+    return PROBLEMS.get(code, APIStatusError)(status, members, retry_after)

@@ -1,6 +1,6 @@
 """What the client gives back: the API's own representations, so that neither side can mean something else by a field.
 
-Fields that a newer API adds are ignored; an answer that this version cannot read at all raises `ForeignAnswer`.
+Fields that a newer API adds are ignored; an answer that this version cannot read at all raises `UnexpectedResponse`.
 """
 
 from datetime import datetime

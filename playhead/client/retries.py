@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from playhead.client.errors import ApiProblem, PlayheadError, Unreachable, WaitTimeout
+from playhead.client.errors import APIConnectionError, APIStatusError, PlayheadError, WaitTimeout
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Retries:
             return None
         if isinstance(failure, WaitTimeout):
             return 0.0  # the API has just been waited for
-        wanted = failure.retry_after if isinstance(failure, ApiProblem) else None
+        wanted = failure.retry_after if isinstance(failure, APIStatusError) else None
         if wanted is not None:
             return wanted if wanted <= self.longest_wait else None
         pause: float = self.first_pause * 2 ** (attempt - 1)
@@ -36,10 +36,10 @@ NO_RETRIES = Retries(again=0)
 
 def _may_repeat(failure: PlayheadError, repeatable: bool) -> bool:
     match failure:
-        case Unreachable():
+        case APIConnectionError():
             return repeatable or not failure.was_sent
         case WaitTimeout():
             return repeatable
-        case ApiProblem():
+        case APIStatusError():
             return failure.nothing_accepted
     return False

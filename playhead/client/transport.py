@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from playhead.client.errors import ForeignAnswer, InvalidAddress, PlayheadError, Unreachable, problem_in
+from playhead.client.errors import APIConnectionError, InvalidAddress, PlayheadError, UnexpectedResponse, problem_in
 from playhead.client.event_stream import Event, EventReader
 from playhead.client.requests import Call
 from playhead.config.environment import API_KEY, API_URL, DEFAULT_API_URL
@@ -62,22 +62,22 @@ class Address:
         }
 
     def events(self, call: Call[Result], reader: EventReader, received: bytes) -> Iterator[Event]:
-        """The events in a piece of a stream. Raises ForeignAnswer when there are none of the API's in it."""
+        """The events in a piece of a stream. Raises UnexpectedResponse when there are none of the API's in it."""
         try:
             yield from reader.take(received)
         except ValueError as error:
             raise self._foreign(call, "an event that cannot be read") from error
 
-    def broken_off(self) -> Unreachable:
+    def broken_off(self) -> APIConnectionError:
         """What the end of a stream before its last event means."""
-        return Unreachable(f"The API at {self.url} ended a stream before its last event.", was_sent=True)
+        return APIConnectionError(f"The API at {self.url} ended a stream before its last event.", was_sent=True)
 
-    def lost(self, error: httpx.TransportError) -> Unreachable:
+    def lost(self, error: httpx.TransportError) -> APIConnectionError:
         """What a failure of the connection means."""
         slow = isinstance(error, httpx.TimeoutException)
         what = "did not answer in time" if slow else "cannot be reached"
         said = f": {error}" if str(error) else ""
-        return Unreachable(
+        return APIConnectionError(
             f"The API at {self.url} {what}{said}.", was_sent=not isinstance(error, NEVER_SENT), was_slow=slow
         )
 
@@ -96,13 +96,13 @@ class Address:
         if problem is not None:
             return problem
         if response.status_code in GATEWAY_STATUSES:
-            return Unreachable(
+            return APIConnectionError(
                 f"The API at {self.url} cannot be reached: a gateway answers {response.status_code}.", was_sent=True
             )
         return self._foreign(call, f"{response.status_code} without a problem in it")
 
-    def _foreign(self, call: Call[Result], answer: str) -> ForeignAnswer:
-        return ForeignAnswer(
+    def _foreign(self, call: Call[Result], answer: str) -> UnexpectedResponse:
+        return UnexpectedResponse(
             f"What answers at {self.url} is not the Playhead API, or another version of it than this client knows: "
             f"{call.method} {call.path} gave {answer}."
         )

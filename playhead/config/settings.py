@@ -44,7 +44,7 @@ PROVIDER_DEFAULTS = (
 LARGE_PAYLOAD_BYTES = 131_072
 """From which size on a payload goes to the store by default: a task of a workflow may carry dozens, and Temporal takes
 4 MB at once."""
-_LONGEST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 class InvalidSettings(ValueError):
@@ -365,4 +365,4 @@ def _complaint(fault: ErrorDetails) -> str:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")

@@ -18,9 +18,9 @@ from playhead.demo.stack import DemoFailed
 from playhead.exit_codes import FINDING, CommandFailed
 
 if TYPE_CHECKING:
-    from playhead.demo.stack import Workshop
+    from playhead.demo.stack import DemoFiles
 
-MOST_SECONDS = 600.0
+MAX_SECONDS = 600.0
 """After so long the demo gives up: nothing in it waits for ever, a dozen calls of a slow model neither."""
 INTERRUPTED = 130
 
@@ -59,11 +59,11 @@ async def _until_told(screen: Screen) -> int:
 
 async def run_demo(screen: Screen) -> int:
     """Show everything and check it; the exit status. Only a failure's logs are left of what it started."""
-    from playhead.demo.stack import Workshop
+    from playhead.demo.stack import DemoFiles
 
-    workshop = Workshop.make()
+    workshop = DemoFiles.make()
     try:
-        async with asyncio.timeout(MOST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             verdict = await _show(screen, workshop)
     except Exception as failure:
         return conclude_failure(screen, failure, workshop)
@@ -83,10 +83,10 @@ def conclude(screen: Screen, verdict: Verdict) -> int:
     return 0 if verdict.is_ok else FINDING
 
 
-def conclude_failure(screen: Screen, failure: Exception, workshop: "Workshop") -> int:
+def conclude_failure(screen: Screen, failure: Exception, workshop: "DemoFiles") -> int:
     """Say why the demo did not get to its end, and where its logs are; the exit status that goes with it."""
     if isinstance(failure, TimeoutError):
-        reason, details = f"it took longer than {MOST_SECONDS:g} seconds", ""
+        reason, details = f"it took longer than {MAX_SECONDS:g} seconds", ""
     elif isinstance(failure, DemoFailed):
         reason, details = str(failure), failure.details
     elif isinstance(failure, CommandFailed):
@@ -101,9 +101,9 @@ def conclude_failure(screen: Screen, failure: Exception, workshop: "Workshop") -
     return FINDING
 
 
-async def _show(screen: Screen, workshop: "Workshop") -> Verdict:
+async def _show(screen: Screen, workshop: "DemoFiles") -> Verdict:
     from playhead.config.settings import InvalidSettings, load_settings
-    from playhead.demo.scenario import Story
+    from playhead.demo.scenario import DemoScenario
     from playhead.demo.stack import running_stack
     from playhead.demo_model import DEMO_MODEL
 
@@ -117,7 +117,7 @@ async def _show(screen: Screen, workshop: "Workshop") -> Verdict:
     screen.stage("Temporal, the API and a worker are started, each as a process of its own")
     async with running_stack(workshop, model) as stack:
         screen.note(f"ready after {monotonic() - began:.1f} s, in {workshop.folder}")
-        evidence = await stack.unless_one_fails(Story(stack, screen).tell())
+        evidence = await stack.unless_one_fails(DemoScenario(stack, screen).tell())
         screen.stage("The bill")
         screen.bill(evidence.totals, is_demo_model=is_demo_model)
         screen.stage("The account: every witness on its own")

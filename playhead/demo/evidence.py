@@ -11,7 +11,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from contracts.sessions import GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.views import SessionHead
 from domain.turns.engine import Extracted, ModelReply
 from domain.turns.turn import Turn
@@ -47,18 +47,18 @@ PAGE = 200
 Contract = TypeVar("Contract")
 
 
-class _LedgerRow(Durable):
+class _LedgerRow(FrozenModel):
     turn_id: str
     usage: Usage
     cost: Cost
 
 
-class _LedgerPage(Durable):
+class _LedgerPage(FrozenModel):
     items: tuple[_LedgerRow, ...]
     next_cursor: str | None
 
 
-class _OrganizationUsage(Durable):
+class _OrganizationUsage(FrozenModel):
     turns: int
     usage: Usage
     cost: Cost

@@ -13,7 +13,7 @@ from domain.turns.turn import Turn
 from playhead.output.events import money, printable
 
 if TYPE_CHECKING:
-    from playhead.chat.session_view import Session
+    from playhead.chat.session_view import ChatSession
     from playhead.demo.audit import Evidence, Spent, Totals
 
 WIDEST = 110
@@ -74,7 +74,7 @@ class Screen:
         """Something that people should not miss."""
         self._console.print(f"[bold yellow]  * {escape(printable(text))}[/]")
 
-    def tree(self, session: "Session") -> None:
+    def tree(self, session: "ChatSession") -> None:
         """Every turn as a tree; what a rewind gave up is set to the right."""
         discarded = {turn.id for branch in session.discarded_branches for turn in branch.turns}
         turns = [*session.turns, *(turn for branch in session.discarded_branches for turn in branch.turns)]

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 
 from contracts.sessions import session_workflow_id
 from domain.turns.turn import Turn
-from playhead.chat.session_view import Session
+from playhead.chat.session_view import ChatSession
 from playhead.demo.audit import Evidence, Words
 from playhead.demo.evidence import gather, words_of
 from playhead.demo.stack import DemoFailed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from contracts.sessions import SessionResult
     from playhead.demo.output import Screen
-    from playhead.demo.stack import Stack
+    from playhead.demo.stack import DemoStack
 
 AGENT = "booking-line"
 BOOKING = (
@@ -43,11 +43,11 @@ CLOSE_SECONDS = 60.0
 """How long the session may take to be settled and closed after its end."""
 
 
-class Answer(NamedTuple):
+class ReceivedReply(NamedTuple):
     """What a message was answered with. `session` is the session right after it, `seconds` how long it took."""
 
     turn: Turn
-    session: Session
+    session: ChatSession
     message_id: str
     seconds: float
 
@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 class Caller:
     """The person of the demo: talks to one session over HTTP, and keeps what was answered."""
 
-    def __init__(self, http: httpx.AsyncClient, session: Session) -> None:
+    def __init__(self, http: httpx.AsyncClient, session: ChatSession) -> None:
         self._http = http
         self.session = session
         self.said: dict[str, Words] = {turn.id: words_of(turn) for turn in session.turns}
@@ -65,7 +65,7 @@ class Caller:
         """Open a session; the agent has greeted when this returns."""
         return cls(http, await _session(await http.post("/v1/sessions", json={"agent": agent})))
 
-    async def say(self, text: str, message_id: str | None = None) -> Answer:
+    async def say(self, text: str, message_id: str | None = None) -> ReceivedReply:
         """Say something and wait for the reply. Raises DemoFailed when the API refuses or the model fails."""
         message_id = message_id or f"msg_{uuid4().hex[:12]}"
         began = monotonic()
@@ -75,19 +75,19 @@ class Caller:
         if turn is None:
             raise DemoFailed(f"the answer to {text!r} is not in the session that came with it")
         self.said[turn.id] = words_of(turn)
-        return Answer(turn, self.session, message_id, monotonic() - began)
+        return ReceivedReply(turn, self.session, message_id, monotonic() - began)
 
-    async def rewind(self, turn: Turn) -> Session:
+    async def rewind(self, turn: Turn) -> ChatSession:
         """Go back to a turn."""
         self.session = await _session(await self._http.post(self._path("rewind"), json={"turn_id": turn.id}))
         return self.session
 
-    async def end(self) -> Session:
+    async def end(self) -> ChatSession:
         """End the session, if the agent has not done so already."""
         self.session = await _session(await self._http.post(self._path("end"), json={}))
         return self.session
 
-    async def look(self) -> Session:
+    async def look(self) -> ChatSession:
         """The session as it is now."""
         self.session = await _session(await self._http.get(self._path()))
         return self.session
@@ -96,10 +96,10 @@ class Caller:
         return f"/v1/sessions/{self.session.id}{f'/{command}' if command else ''}"
 
 
-class Story:
+class DemoScenario:
     """The stages of the demo, in their order."""
 
-    def __init__(self, stack: "Stack", screen: "Screen") -> None:
+    def __init__(self, stack: "DemoStack", screen: "Screen") -> None:
         self._stack = stack
         self._screen = screen
 
@@ -118,15 +118,15 @@ class Story:
         await self._take_another_way(caller, greeting)
         return await self._close(caller)
 
-    async def _say(self, caller: Caller, text: str) -> Answer:
+    async def _say(self, caller: Caller, text: str) -> ReceivedReply:
         self._screen.person(text)
         answer = await caller.say(text)
         self._screen.agent(answer.turn, answer.seconds)
         return answer
 
-    async def _survive_a_kill(self, caller: Caller, texts: tuple[str, ...]) -> Answer:
+    async def _survive_a_kill(self, caller: Caller, texts: tuple[str, ...]) -> ReceivedReply:
         """Say the texts, and kill the worker in the middle of the first reply that takes long enough for it."""
-        killed: Answer | None = None
+        killed: ReceivedReply | None = None
         self._screen.stage("Its worker is killed in the middle of a reply")
         for text in texts:
             if killed:
@@ -137,7 +137,7 @@ class Story:
             raise DemoFailed("no reply took long enough for its worker to be killed in the middle of it")
         return killed
 
-    async def _say_and_kill(self, caller: Caller, text: str) -> Answer | None:
+    async def _say_and_kill(self, caller: Caller, text: str) -> ReceivedReply | None:
         """The answer, if it was in the making when the worker died; None if the answer was faster."""
         worker = self._stack.worker
         self._screen.person(text)
@@ -164,7 +164,7 @@ class Story:
             self._screen.event(f"the reply arrived {monotonic() - at:.1f} s after the kill; the caller only waited")
         return answer if in_the_middle else None
 
-    async def _is_in_the_making(self, caller: Caller, saying: "asyncio.Task[Answer]") -> bool:
+    async def _is_in_the_making(self, caller: Caller, saying: "asyncio.Task[ReceivedReply]") -> bool:
         """Wait until Temporal tells that a model call has been running for a moment; False if the reply came first."""
         while not saying.done():
             age = await self._reply_age(caller)
@@ -182,7 +182,7 @@ class Story:
                 return datetime.now(UTC) - pending.last_started_time.ToDatetime(UTC)
         return None
 
-    async def _repeat(self, caller: Caller, answer: Answer) -> None:
+    async def _repeat(self, caller: Caller, answer: ReceivedReply) -> None:
         self._screen.stage("The same message again: same message_id, no second turn")
         turns, revision = len(caller.session.turns), caller.session.revision
         text = answer.turn.user_message.text if answer.turn.user_message else ""
@@ -242,9 +242,9 @@ class Story:
         )
 
 
-async def _session(response: httpx.Response) -> Session:
+async def _session(response: httpx.Response) -> ChatSession:
     if not response.is_success:
         problem = response.json() if "json" in response.headers.get("content-type", "") else {}
         detail = problem.get("detail") or response.text[:400]
         raise DemoFailed(f"{response.request.method} {response.url.path} answered {response.status_code}: {detail}")
-    return Session.model_validate_json(response.content)
+    return ChatSession.model_validate_json(response.content)

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from playhead.demo_model import DEMO_MODEL
 from playhead.services.example_agents import add_missing_examples
 from playhead.temporal.client import PlayheadPlugin
-from playhead.temporal.dev_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
 from playhead.temporal.large_payloads import with_large_payloads
 from store.api_keys import KeyStore
 from store.database.connection import Database
@@ -101,7 +101,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class DemoFiles:
     """The temporary folder in which everything happens."""
 
     folder: Path
@@ -133,7 +133,7 @@ class Workshop:
         return self.folder
 
 
-class Stack:
+class DemoStack:
     """What the demo talks to. Workers may come and go; the rest stays until the end."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Stack:
         database: Database,
         http: httpx.AsyncClient,
         environment: Mapping[str, str],
-        workshop: Workshop,
+        workshop: DemoFiles,
     ) -> None:
         self.client = client
         self.database = database
@@ -222,9 +222,9 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(workshop: Workshop, model: str) -> AsyncIterator[Stack]:
+async def running_stack(workshop: DemoFiles, model: str) -> AsyncIterator[DemoStack]:
     """Temporal, API and a worker on a store of their own; everything has ended when the block is left."""
-    place = Place(workshop.folder, free_port(), free_port())
+    place = ServerAddresses(workshop.folder, free_port(), free_port())
     api_port = free_port()
     async with AsyncExitStack() as opened:
         database = await opened.enter_async_context(aclosing(Database.open(workshop.database_url)))
@@ -241,7 +241,7 @@ async def running_stack(workshop: Workshop, model: str) -> AsyncIterator[Stack]:
                 trust_env=False,
             )
         )
-        stack = Stack(
+        stack = DemoStack(
             client=with_large_payloads(await Client.connect(place.address, plugins=[PlayheadPlugin()]), database),
             database=database,
             http=http,
@@ -269,7 +269,7 @@ async def _given_up(task: asyncio.Task[str]) -> None:
 
 
 def environment_of(
-    person: Mapping[str, str], workshop: Workshop, place: Place, api_port: int, model: str
+    person: Mapping[str, str], workshop: DemoFiles, place: ServerAddresses, api_port: int, model: str
 ) -> dict[str, str]:
     """What the services are set to: the demo's own settings over the person's provider keys, and the demo's code.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from domain.sessions.caller_prompt import FACTS, GOAL, MANNER, PART
-from playhead.demo_model.goals import Wish, wishes_in
+from playhead.demo_model.goals import Goal, wishes_in
 from playhead.demo_model.language import details_in, plain, says_no, says_yes, words_of
 from playhead.demo_model.prompt_parser import Slot, asked_in, kind_of
 from playhead.demo_model.slot_filling import Line
@@ -58,7 +58,7 @@ class Part:
     """A caller's instructions, read."""
 
     manner: str
-    wishes: tuple[Wish, ...]
+    wishes: tuple[Goal, ...]
     facts: Mapping[str, str]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playhead.demo_model.language import (
-    LONGEST_READ,
+    MAX_READ,
     Word,
     is_correction,
     is_question,
@@ -21,10 +21,10 @@ from playhead.demo_model.language import (
 from playhead.demo_model.prompt_parser import (
     GENERAL_QUESTIONS,
     Condition,
+    NodePrompt,
     Offer,
-    Script,
+    PromptTransition,
     Slot,
-    Way,
     asked_in,
     number_in,
     read_script,
@@ -32,7 +32,7 @@ from playhead.demo_model.prompt_parser import (
 )
 from playhead.demo_model.slot_filling import Line, Memory, people, recall
 
-MOST_MOVES_IN_A_ROW = 4
+MAX_MOVES_IN_A_ROW = 4
 """Ways on taken after one message before the model speaks: nodes that point at each other do not spin."""
 
 
@@ -55,32 +55,32 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Answer:
+class DemoReply:
     """What the model does: take a way on (`tool`) or say something (`text`); the other is None."""
 
     text: str | None = None
     tool: str | None = None
 
 
-def answer(instructions: str, offers: tuple[Offer, ...], conversation: Conversation) -> Answer:
+def answer(instructions: str, offers: tuple[Offer, ...], conversation: Conversation) -> DemoReply:
     """Decide what to do next. The same arguments always give the same answer."""
     script = read_script(instructions, offers)
     memory = recall(conversation.lines, script.slots)
     if not script.ways and (script.says_goodbye or conversation.moves):
-        return Answer(text=_farewell(script, memory))
+        return DemoReply(text=_farewell(script, memory))
     heard = conversation.heard
     if heard is None:
-        return Answer(text=_opening(script))
+        return DemoReply(text=_opening(script))
     if way := _way_on(script, conversation, memory, heard):
-        return Answer(tool=way.offer.tool)
-    return Answer(text=_reply(script, conversation, memory, heard))
+        return DemoReply(tool=way.offer.tool)
+    return DemoReply(text=_reply(script, conversation, memory, heard))
 
 
 # --- the way on ---
 
 
-def _way_on(script: Script, conversation: Conversation, memory: Memory, heard: str) -> Way | None:
-    if conversation.moves >= MOST_MOVES_IN_A_ROW:
+def _way_on(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> PromptTransition | None:
+    if conversation.moves >= MAX_MOVES_IN_A_ROW:
         return None
     if way := _by_number(script, memory):
         return way
@@ -90,7 +90,7 @@ def _way_on(script: Script, conversation: Conversation, memory: Memory, heard: s
     return _by_completeness(script, conversation, memory, heard)
 
 
-def _by_number(script: Script, memory: Memory) -> Way | None:
+def _by_number(script: NodePrompt, memory: Memory) -> PromptTransition | None:
     count = number_in(memory.details.get("count", ""))
     if count is None:
         return None
@@ -101,7 +101,7 @@ def _by_number(script: Script, memory: Memory) -> Way | None:
     return None
 
 
-def _by_words(script: Script, conversation: Conversation, memory: Memory, heard: str) -> Way | None:
+def _by_words(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> PromptTransition | None:
     """The way whose condition the message speaks of most; words that many ways share count for less."""
     question, asked = _last_question(conversation)
     said = signals(heard, "" if asked else question)
@@ -138,7 +138,9 @@ def _score(
     return score + coverage / 10
 
 
-def _by_completeness(script: Script, conversation: Conversation, memory: Memory, heard: str) -> Way | None:
+def _by_completeness(
+    script: NodePrompt, conversation: Conversation, memory: Memory, heard: str
+) -> PromptTransition | None:
     if _missing(script, memory) is not None:
         return None
     arriving = conversation.moves > 0
@@ -155,7 +157,7 @@ def _by_completeness(script: Script, conversation: Conversation, memory: Memory,
     return script.ways[0] if agreed and script.ways else None
 
 
-def _missing(script: Script, memory: Memory) -> Slot | None:
+def _missing(script: NodePrompt, memory: Memory) -> Slot | None:
     return next((slot for slot in script.slots if slot.key not in memory.details), None)
 
 
@@ -169,13 +171,13 @@ def _last_question(conversation: Conversation) -> tuple[str, Slot | None]:
 # --- speech ---
 
 
-def _opening(script: Script) -> str:
+def _opening(script: NodePrompt) -> str:
     hello = f"Hello, this is {script.persona}." if script.persona else "Hello."
     says, question = _agenda(script, Memory(), ())
     return " ".join([hello, *says, question or "How can I help you?"])
 
 
-def _farewell(script: Script, memory: Memory) -> str:
+def _farewell(script: NodePrompt, memory: Memory) -> str:
     name = memory.details.get("name")
     parts = [f"Thank you, {name}." if name else "Thank you."]
     parts += [item.text for item in script.items if item.act == "say"]
@@ -185,7 +187,7 @@ def _farewell(script: Script, memory: Memory) -> str:
     return " ".join(parts)
 
 
-def _reply(script: Script, conversation: Conversation, memory: Memory, heard: str) -> str:
+def _reply(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> str:
     arriving = conversation.moves > 0
     spoken = tuple(line.text for line in conversation.in_node if line.own)
     says, question = _agenda(script, memory, spoken)
@@ -208,7 +210,7 @@ def _wants_a_change(heard: str, memory: Memory) -> bool:
     return (says_no(heard) or is_correction(heard)) and not memory.fresh
 
 
-def _agenda(script: Script, memory: Memory, spoken: Sequence[str]) -> tuple[list[str], str]:
+def _agenda(script: NodePrompt, memory: Memory, spoken: Sequence[str]) -> tuple[list[str], str]:
     """What to say now and what to ask then, in the prompt's order, up to the first question still open."""
     says: list[str] = []
     for item in script.items:
@@ -232,12 +234,12 @@ _REPEAT = "Let me repeat: "
 _THANKS = ("Thank you", "Got it", "Noted")
 
 
-def _acknowledged(script: Script, memory: Memory, heard: str) -> list[str]:
+def _acknowledged(script: NodePrompt, memory: Memory, heard: str) -> list[str]:
     """Name what was caught in the last message, so that a mistake is heard at once."""
     read = plain(heard)
     if is_small_talk(heard) and not memory.fresh:
         return ["You are welcome."] if "thank" in read else ["Hello!"]
-    parts = ["Thank you for the detail; I have read the beginning of it."] if len(heard) > LONGEST_READ else []
+    parts = ["Thank you for the detail; I have read the beginning of it."] if len(heard) > MAX_READ else []
     if memory.replaced:
         changes = {key: memory.fresh[key] for key in memory.fresh if key in memory.replaced}
         return [*parts, f"I have changed that: {_listed(changes, labels=False)}."]
@@ -256,7 +258,7 @@ _WHO = re.compile(
 )
 
 
-def _remark(script: Script, heard: str, *, arriving: bool) -> str:
+def _remark(script: NodePrompt, heard: str, *, arriving: bool) -> str:
     """The answer to a question beside the point: who is speaking, or a fact of the prompt about it."""
     read = plain(heard)
     if _WHO.search(read):
@@ -281,7 +283,7 @@ def _not_understood(spoken: Sequence[str], heard: str) -> str:
     return "I am sorry, I did not understand that."
 
 
-def _options(script: Script) -> str:
+def _options(script: NodePrompt) -> str:
     wishes = [option for way in script.ways if (option := way_as_option(way))]
     if not wishes:
         return ""

@@ -35,33 +35,33 @@ _ROLES = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class Goal:
     """Something a caller wants, as it is said, and what it would change (empty: nothing)."""
 
     spoken: str
     changes: str = ""
 
 
-def wishes_in(goal: str) -> tuple[Wish, ...]:
+def wishes_in(goal: str) -> tuple[Goal, ...]:
     """What a goal wants, in its order. Sentences that say how to behave are not spoken."""
     sentences = (" ".join(sentence.split()).rstrip(" .!") for sentence in _SENTENCE_END.split(goal))
     return tuple(_wish(sentence) for sentence in sentences if sentence and not _UNSPOKEN.match(_bare(sentence)))
 
 
-def _wish(sentence: str) -> Wish:
+def _wish(sentence: str) -> Goal:
     wanted = _in_first_person(_bare(sentence))
     if change := _CHANGE.match(wanted):
         what, value = change[1], change[2]
         people = value if re.search(r"\b(?:people|guests|persons?)\b", value) else f"{value} people"
         spoken = f"Actually, make it {people}." if _COUNTED.search(what) else f"Actually, the {what} should be {value}."
-        return Wish(spoken, changes=what)
+        return Goal(spoken, changes=what)
     for pattern, template in _SPEECH:
         if match := pattern.match(wanted):
             said = template.format(match[1].rstrip("?"))
-            return Wish(f"{said[:1].upper()}{said[1:]}")
+            return Goal(f"{said[:1].upper()}{said[1:]}")
     if re.match(r"(?:i|it|my|there|the|we|this)\b", wanted, re.I):
-        return Wish(f"{wanted[:1].upper()}{wanted[1:]}.")
-    return Wish(f"I would like to {wanted}.")
+        return Goal(f"{wanted[:1].upper()}{wanted[1:]}.")
+    return Goal(f"I would like to {wanted}.")
 
 
 def _bare(sentence: str) -> str:

@@ -13,7 +13,7 @@ Word = tuple[str, bool]
 Kind = Literal["date", "time", "count", "name", "phone", "email", "reference", "money", "free"]
 """What sort of detail something is; `free` is anything in the person's own words."""
 
-LONGEST_READ = 2_000
+MAX_READ = 2_000
 """Characters of one message that are read; the rest is not looked at."""
 
 _CONCEPTS = {word: group.split()[0] for group in CONCEPTS.splitlines() for word in group.split()}
@@ -73,7 +73,7 @@ _ANEW = re.compile(
 @lru_cache(maxsize=8192)
 def plain(text: str) -> str:
     """The text as it is read: cut to a bounded length, lower case, straight apostrophes, single spaces."""
-    return " ".join(text[:LONGEST_READ].lower().replace("\u2019", "'").split())
+    return " ".join(text[:MAX_READ].lower().replace("\u2019", "'").split())
 
 
 def _concept(word: str) -> str:
@@ -246,7 +246,7 @@ def details_in(text: str) -> dict[Kind, str]:
         if match := pattern.search(read):
             found[kind] = _tidy(kind, match.group(0))
             read = f"{read[: match.start()]}|{read[match.end() :]}"
-    if (match := _NAME.search(text[:LONGEST_READ])) and not _NOT_A_NAME.fullmatch(match.group(1)):
+    if (match := _NAME.search(text[:MAX_READ])) and not _NOT_A_NAME.fullmatch(match.group(1)):
         found["name"] = match.group(1)
     return found
 

@@ -35,7 +35,7 @@ from domain.sessions.caller_prompt import HANG_UP
 from domain.suites.verdicts import VERDICT_TOOL
 from domain.usage import TokenPrice
 from playhead.demo_model.caller import next_line, read_part
-from playhead.demo_model.dialogue import Answer, Conversation, answer
+from playhead.demo_model.dialogue import Conversation, DemoReply, answer
 from playhead.demo_model.judge import verdicts
 from playhead.demo_model.prompt_parser import Offer
 from playhead.demo_model.slot_filling import Line
@@ -53,7 +53,7 @@ TAIL_MESSAGES = 80
 """Messages of the history that are read, counted from its end."""
 CALLER_TAIL_MESSAGES = 400
 """The same for a caller, who must not forget what it has asked already."""
-SHORTEST_PAUSE_SECONDS = 0.05
+MIN_PAUSE_SECONDS = 0.05
 """Between two pieces of a streamed reply. Who listens is sent no more than a frame in that time anyway."""
 
 _CHARACTERS_PER_TOKEN = 4
@@ -213,7 +213,7 @@ def _seed(settings: ModelSettings | None) -> int:
     return (settings or {}).get("seed", 0)
 
 
-def _part(decided: Answer, tail: Sequence[ModelMessage]) -> TextPart | ToolCallPart:
+def _part(decided: DemoReply, tail: Sequence[ModelMessage]) -> TextPart | ToolCallPart:
     if decided.tool is None:
         return TextPart(f"{DEMO_MARK}{decided.text or ''}")
     # Numbered after the newest call of the history: unique in it, and the same for the same history.
@@ -266,7 +266,7 @@ def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestPara
 def _chunks(text: str, seconds: float) -> list[str]:
     """The pieces of whole words in which a text is said in so many seconds."""
     words = re.findall(r"\s*\S+\s*", text) or [text]
-    pieces = max(1, min(len(words), int(seconds / SHORTEST_PAUSE_SECONDS)))
+    pieces = max(1, min(len(words), int(seconds / MIN_PAUSE_SECONDS)))
     bounds = [len(words) * number // pieces for number in range(pieces + 1)]
     return ["".join(words[start:end]) for start, end in pairwise(bounds)]
 

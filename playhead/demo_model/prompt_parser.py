@@ -9,7 +9,7 @@ from typing import Literal
 from playhead.demo_model.language import Kind, Word, words_of
 from playhead.demo_model.vocabulary import NUMBERS
 
-LONGEST_PROMPT_READ = 20_000
+MAX_PROMPT_READ = 20_000
 """Characters of the instructions that are read, from their end: the node's own prompt stands last."""
 
 
@@ -40,7 +40,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Item:
+class PromptItem:
     """One thing a prompt wants done: ask for a detail, say a sentence, sum up, or ask where to go next."""
 
     act: Literal["ask", "say", "sum_up", "route"]
@@ -59,7 +59,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Way:
+class PromptTransition:
     """An offer with its conditions read; any of them is enough."""
 
     offer: Offer
@@ -67,13 +67,13 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Script:
+class NodePrompt:
     """A node as the demo model plays it."""
 
     persona: str | None
-    items: tuple[Item, ...]
+    items: tuple[PromptItem, ...]
     facts: tuple[str, ...]
-    ways: tuple[Way, ...]
+    ways: tuple[PromptTransition, ...]
     says_goodbye: bool
     answers: bool
 
@@ -209,11 +209,11 @@ def asked_in(text: str) -> tuple[str, Slot | None]:
 
 
 @lru_cache(maxsize=512)
-def read_script(instructions: str, offers: tuple[Offer, ...]) -> Script:
+def read_script(instructions: str, offers: tuple[Offer, ...]) -> NodePrompt:
     """Read the instructions of a node and the ways that lead on from it."""
-    text = instructions[-LONGEST_PROMPT_READ:].replace("\u2019", "'")
-    ways = tuple(Way(offer, tuple(_conditions(offer.when))) for offer in offers)
-    items: list[Item] = []
+    text = instructions[-MAX_PROMPT_READ:].replace("\u2019", "'")
+    ways = tuple(PromptTransition(offer, tuple(_conditions(offer.when))) for offer in offers)
+    items: list[PromptItem] = []
     facts: list[str] = []
     for sentence in _sentences(text):
         if _CONDITIONAL.match(sentence):
@@ -224,7 +224,7 @@ def read_script(instructions: str, offers: tuple[Offer, ...]) -> Script:
             facts.append(sentence)
     persona = _PERSONA.search(text)
     own_prompt = text.rstrip().rsplit("\n\n", 1)[-1]
-    return Script(
+    return NodePrompt(
         persona=persona[1] if persona else None,
         items=tuple(items),
         facts=tuple(facts),
@@ -243,18 +243,18 @@ def _sentences(text: str) -> Iterator[str]:
             yield sentence
 
 
-def _items(sentence: str, ways: tuple[Way, ...], taken: Sequence[Kind]) -> Iterator[Item]:
+def _items(sentence: str, ways: tuple[PromptTransition, ...], taken: Sequence[Kind]) -> Iterator[PromptItem]:
     """The items of one sentence in the order in which it names them."""
-    found: list[tuple[int, Item]] = []
+    found: list[tuple[int, PromptItem]] = []
     if match := _APOLOGISE.search(sentence):
         cause = to_the_person(_clause(sentence[match.end() :])) or "that"
-        found.append((match.start(), Item("say", f"I am sorry about {cause}.")))
+        found.append((match.start(), PromptItem("say", f"I am sorry about {cause}.")))
     if match := _SUM_UP.search(sentence):
-        found.append((match.start(), Item("sum_up", _named_details(sentence[match.start() :]))))
+        found.append((match.start(), PromptItem("sum_up", _named_details(sentence[match.start() :]))))
     if (match := _TELL.search(sentence)) and (rest := _clause(sentence[match.end() :])):
-        found.append((match.start(), Item("say", _as_sentence(to_the_person(rest)))))
+        found.append((match.start(), PromptItem("say", _as_sentence(to_the_person(rest)))))
     if (match := _SUGGEST.search(sentence)) and (rest := _clause(sentence[match.end() :])):
-        found.append((match.start(), Item("say", f"I suggest {to_the_person(rest)}.")))
+        found.append((match.start(), PromptItem("say", f"I suggest {to_the_person(rest)}.")))
     if match := _ASK.search(sentence):
         asked = _asked(sentence[match.end() :], ways, taken)
         found.extend((match.start() + offset, item) for offset, item in enumerate(asked))
@@ -276,7 +276,7 @@ def _as_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _asked(text: str, ways: tuple[Way, ...], taken: Sequence[Kind]) -> Iterator[Item]:
+def _asked(text: str, ways: tuple[PromptTransition, ...], taken: Sequence[Kind]) -> Iterator[PromptItem]:
     text = re.sub(r"\([^)]*\)", "", _clause(text))
     kinds = list(taken)
     if re.match(r"(?:what|how|why|whether|if) [^,]*,", text) and kind_of(text) == "free" and _routes(text, ways):
@@ -285,14 +285,14 @@ def _asked(text: str, ways: tuple[Way, ...], taken: Sequence[Kind]) -> Iterator[
         if not phrase or _NOT_ASKED.match(phrase):
             continue
         if _routes(phrase, ways):
-            yield Item("route", _routing_question(phrase))
+            yield PromptItem("route", _routing_question(phrase))
         else:
             slot = slot_for(phrase, kinds)
             kinds.append(slot.kind) if slot.kind != "free" else None
-            yield Item("ask", slot.question, slot)
+            yield PromptItem("ask", slot.question, slot)
 
 
-def _routes(phrase: str, ways: tuple[Way, ...]) -> bool:
+def _routes(phrase: str, ways: tuple[PromptTransition, ...]) -> bool:
     """Whether an answer to this phrase chooses the way on, instead of being a detail to note."""
     read = phrase.lower()
     if re.match(r"what (?:(?:the )?\w+ (?:wants?|needs?)|the (?:problem|call) is about|brings|(?:you|I) can)\b", read):
@@ -378,7 +378,7 @@ def _comparison(case: str) -> Condition | None:
 _NO_WISH = re.compile(r"\b(?:nothing|goodbye|upset|angry|solved|wrong|right|agrees|confirms|no longer)\b", re.I)
 
 
-def way_as_option(way: Way) -> str | None:
+def way_as_option(way: PromptTransition) -> str | None:
     """A way on as something to offer the person, such as "you want to book a table"; None if it is no wish."""
     if any(case.complete or case.compare for case in way.conditions) or _NO_WISH.search(way.offer.when):
         return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from playhead.demo_model.language import (
-    LONGEST_READ,
+    MAX_READ,
     detail_as,
     details_in,
     is_bare_answer,
@@ -17,7 +17,7 @@ from playhead.demo_model.language import (
 )
 from playhead.demo_model.prompt_parser import Slot, asked_in, kind_of
 
-LONGEST_NOTE = 80
+MAX_NOTE = 80
 """Characters of an answer in free words that are repeated back."""
 
 
@@ -108,8 +108,8 @@ def _subject(text: str) -> str:
 
 
 def _note(text: str) -> str:
-    words = " ".join(text[:LONGEST_READ].split()).rstrip(" .!")
-    return words if len(words) <= LONGEST_NOTE else f"{words[: LONGEST_NOTE - 3].rsplit(' ', 1)[0]}..."
+    words = " ".join(text[:MAX_READ].split()).rstrip(" .!")
+    return words if len(words) <= MAX_NOTE else f"{words[: MAX_NOTE - 3].rsplit(' ', 1)[0]}..."
 
 
 def _with_noun(count: str, asked: Slot) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playhead.client import ApiProblem, ForeignAnswer, InvalidAddress, PlayheadError, Unreachable
+from playhead.client import APIConnectionError, APIStatusError, InvalidAddress, PlayheadError, UnexpectedResponse
 from playhead.config.environment import API_KEY, API_URL, DEFAULT_API_URL
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE, CommandFailed
 
@@ -45,25 +45,25 @@ def failing_as_command() -> Iterator[None]:
 def command_failure(error: PlayheadError) -> CommandFailed:
     """An error of the client as the end of a command."""
     match error:
-        case ApiProblem():
+        case APIStatusError():
             return CommandFailed(told(error), status=_exit_status(error), hint=HINTS.get(error.code))
         case InvalidAddress():
             message = f"{API_URL} is set to {error.url!r}, which is no address of an API."
             return CommandFailed(message, status=USAGE, hint=f"It must look like {DEFAULT_API_URL}.")
-        case Unreachable():
+        case APIConnectionError():
             hint = f"Start it with `playhead dev`, or set {API_URL} to where it is."
             return CommandFailed(str(error), status=UNREACHABLE, hint=hint)
-        case ForeignAnswer():
+        case UnexpectedResponse():
             return CommandFailed(str(error), status=UNREACHABLE, hint=f"Set {API_URL} to the address of the API.")
     return CommandFailed(str(error), status=UNREACHABLE)
 
 
-def told(problem: ApiProblem) -> str:
+def told(problem: APIStatusError) -> str:
     """A problem in words: what happened, and a line for each place that is at fault."""
     return "".join((problem.detail, *(f"\n  {place}: {message}" for place, message in problem.errors)))
 
 
-def _exit_status(problem: ApiProblem) -> int:
+def _exit_status(problem: APIStatusError) -> int:
     if problem.status >= 500 or problem.status == 429:
         return UNREACHABLE
     return FINDING if problem.code in FINDINGS else USAGE

@@ -8,7 +8,7 @@ import structlog
 
 from playhead.exit_codes import UNREACHABLE, CommandFailed
 from playhead.services.lifecycle import is_set_within, opened, refusals_explained, run_together
-from playhead.temporal.dev_server import Place, require_free, temporal_server
+from playhead.temporal.dev_server import ServerAddresses, require_free, temporal_server
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 async def run_dev(
-    settings: "Settings", place: Place, stop: asyncio.Event, *, when_ready: Callable[[list[str]], None]
+    settings: "Settings", place: ServerAddresses, stop: asyncio.Event, *, when_ready: Callable[[list[str]], None]
 ) -> None:
     """Run everything until `stop` is set; `when_ready` gets the names of the agents once calls are answered.
 

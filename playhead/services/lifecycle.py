@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from store.database.connection import Database
 
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 """Seconds between two attempts to reach something a service needs; they double from the first to the longest."""
 
 URL_HINT = (
@@ -119,7 +119,7 @@ async def until_reached(
             return reached
         if await is_set_within(stop, pause):
             raise Stopped
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE)
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from store.database.connection import Database
 from store.sessions.event_log import EventLog
 from streaming.hub import LiveHub
-from streaming.messages import Audience
+from streaming.messages import Subscribers
 from streaming.polling import poll
 from streaming.postgresql import heard_from_elsewhere, told_elsewhere
 
@@ -35,7 +35,9 @@ async def watched_at_this_api(database: Database, hub: LiveHub | None = None) ->
 
 
 @asynccontextmanager
-async def watching_this_worker(database: Database, here: Audience | None = None) -> AsyncIterator[Audience | None]:
+async def watching_this_worker(
+    database: Database, here: Subscribers | None = None
+) -> AsyncIterator[Subscribers | None]:
     """Those who watch a worker's sessions while the block runs: at the API in its own process, or anywhere.
 
     Who shares no more than a file with it cannot be told.

@@ -9,17 +9,17 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
-from activities.heartbeats import LONGEST_PAUSE
+from activities.heartbeats import MAX_PAUSE
 from activities.judge import JudgeActivities
 from activities.llm.providers import ModelProviders
-from activities.llm.reply_publisher import Narrator
+from activities.llm.reply_publisher import LiveReplyPublisher
 from activities.model import ModelActivities
 from activities.network.webhook_sender import WebhookSender
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
 from activities.suites import SuiteActivities
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tools import ToolActivities
 from activities.webhooks import WebhookActivities
 from playhead.config.settings import Settings
@@ -32,14 +32,14 @@ from store.agents import AgentStore
 from store.database.connection import Database
 from store.database.errors import StoreUnavailable
 from store.organizations import OrganizationStore
-from store.recorded_sessions import Histories
+from store.recorded_sessions import RecordedSessions
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
 from store.sessions.webhook_deliveries import DeliveryLog
 from store.suites import SuiteStore
-from streaming.messages import Audience
+from streaming.messages import Subscribers
 from workflows.session.workflow import SessionWorkflow
 from workflows.suite.workflow import SuiteWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
@@ -58,8 +58,8 @@ def build_worker(
     database: Database,
     *,
     providers: ModelProviders | None = None,
-    toolbox: Toolbox | None = None,
-    audience: Audience | None = None,
+    toolbox: ToolDispatcher | None = None,
+    audience: Subscribers | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
     """The worker with every workflow and activity, its dependencies handed in. It is not running yet.
@@ -76,7 +76,7 @@ def build_worker(
         toolbox=toolbox,
         caller=providers,
         context_characters=settings.context_characters,
-        narrator=Narrator(audience, EventLog(database)) if audience else None,
+        narrator=LiveReplyPublisher(audience, EventLog(database)) if audience else None,
     )
     tools = ToolActivities(agents=agents, runner=toolbox)
     settlement = SettlementActivities(settlements, audience)
@@ -100,7 +100,7 @@ def build_worker(
         credentials=toolbox.credentials,
         own_secret=settings.webhook_secret,
     )
-    suites = SuiteActivities(SuiteStore(database), Histories(SessionStore(database)))
+    suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
     return Worker(
         with_large_payloads(client, database, threshold=settings.large_payload_bytes),
         task_queue=settings.task_queue,
@@ -124,20 +124,20 @@ def build_worker(
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        max_heartbeat_throttle_interval=LONGEST_PAUSE,
+        max_heartbeat_throttle_interval=MAX_PAUSE,
     )
 
 
-def build_toolbox(settings: Settings) -> Toolbox:
+def build_toolbox(settings: Settings) -> ToolDispatcher:
     """What calls the tools of agents, with the credentials and the addresses of the settings."""
-    return Toolbox(
+    return ToolDispatcher(
         credentials=settings.credentials,
         organization_credentials=settings.organization_credentials,
         allowed=settings.tool_addresses,
     )
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event, audience: Audience | None = None) -> None:
+async def run_worker(settings: Settings, stop: asyncio.Event, audience: Subscribers | None = None) -> None:
     """Work until `stop` is set, waiting at the start for the store and for Temporal.
 
     Raises CommandFailed when the store is not migrated or search attributes may not be registered, and

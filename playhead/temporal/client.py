@@ -34,7 +34,7 @@ from domain.sessions.views import TimelineView
 from playhead.config.settings import Settings
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
 from playhead.temporal.large_payloads import READ_ONCE
-from playhead.temporal.update_retries import UpdatesSentAgain
+from playhead.temporal.update_retries import UpdateRetries
 from workflows import search_attributes
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -100,7 +100,7 @@ class PlayheadPlugin(SimplePlugin):
         super().__init__(
             "playhead",
             data_converter=DataConverter(payload_converter_class=PayloadConverter),
-            interceptors=[LogContext(), UpdatesSentAgain()],
+            interceptors=[LogContext(), UpdateRetries()],
             workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
         )
 

@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerAddresses:
     """Where a development server keeps its data and where it listens, on this machine only."""
 
     folder: Path
@@ -67,7 +67,7 @@ class Place:
 
 
 @asynccontextmanager
-async def temporal_server(place: Place) -> AsyncIterator["TemporalServer"]:
+async def temporal_server(place: ServerAddresses) -> AsyncIterator["TemporalServer"]:
     """Run the server while the block runs; it has answered when the block begins.
 
     Raises CommandFailed when a port is taken, the folder is in use by another server, or it does not start.
@@ -86,7 +86,7 @@ async def temporal_server(place: Place) -> AsyncIterator["TemporalServer"]:
 class TemporalServer:
     """A running development server."""
 
-    def __init__(self, place: Place, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, place: ServerAddresses, process: asyncio.subprocess.Process) -> None:
         self.place = place
         self._process = process
 
@@ -153,7 +153,7 @@ def free_port() -> int:
         return port
 
 
-async def _start(place: Place) -> asyncio.subprocess.Process:
+async def _start(place: ServerAddresses) -> asyncio.subprocess.Process:
     arguments = [
         *("server", "start-dev", "--ip", LOOPBACK),
         *("--port", str(place.port), "--ui-port", str(place.ui_port)),

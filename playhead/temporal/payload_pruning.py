@@ -14,7 +14,7 @@ MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruningResult:
     """How many payloads were removed, how many are left, and how many bytes those have."""
 
     removed: int
@@ -22,7 +22,7 @@ class Pruned:
     bytes_left: int
 
 
-async def prune(client: Client, database: Database, *, now: datetime | None = None) -> Pruned:
+async def prune(client: Client, database: Database, *, now: datetime | None = None) -> PruningResult:
     """Remove what no history in Temporal can name any more: a payload lives as long as the runs of its time.
 
     A workflow's payloads that are older than its oldest run that Temporal still knows were named by runs that are
@@ -36,7 +36,7 @@ async def prune(client: Client, database: Database, *, now: datetime | None = No
         needed_since = settled if begun is None else min(settled, begun - MARGIN)
         removed += await blobs.discard(workflow_id, stored_before=needed_since)
     left, bytes_left = await blobs.size()
-    return Pruned(removed, left, bytes_left)
+    return PruningResult(removed, left, bytes_left)
 
 
 async def _oldest_beginning(client: Client, workflow_id: str) -> datetime | None:

@@ -12,15 +12,15 @@ FALLEN: Final = "unexpected workflow task failure"
 TRIES: Final = 5
 
 
-class UpdatesSentAgain(Interceptor):
+class UpdateRetries(Interceptor):
     """Sends an update again, under the same id, that a failed workflow task has taken with it."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         """Wrap the calls of one client."""
-        return _SendingAgain(next)
+        return _RetryingOutbound(next)
 
 
-class _SendingAgain(OutboundInterceptor):
+class _RetryingOutbound(OutboundInterceptor):
     async def start_workflow_update(self, input: StartWorkflowUpdateInput) -> WorkflowUpdateHandle[Any]:
         named = replace(input, update_id=input.update_id or uuid4().hex)
         for _ in range(TRIES - 1):

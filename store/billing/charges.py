@@ -35,7 +35,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ChargeItem:
     """One row of the ledger: a turn, or work beside the turns, under the id that its steps were saved under."""
 
     id: str
@@ -43,14 +43,14 @@ class Item:
     bill: Bill
 
 
-class Billing:
+class ChargeWriter:
     """Bills inside transactions of others. An item that was billed before changes nothing."""
 
     def __init__(self, database: Database) -> None:
         self._insert = insert_new(database, ledger, key=["session_id", "turn_id"]).returning(ledger.c.turn_id)
         self._add_totals = insert_or_add(database, usage_totals, key=["organization_id", "day", "model"])
 
-    def bill(self, connection: Connection, account: Account, items: Sequence[Item], now: datetime) -> int:
+    def bill(self, connection: Connection, account: Account, items: Sequence[ChargeItem], now: datetime) -> int:
         """Write down what is new, and add it to the organization's totals. Returns how many items that were.
 
         All sessions of an organization add to the same rows: this comes last in a transaction.
@@ -78,7 +78,7 @@ def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, floa
     return {each: bill_of(bought.get(each, ()), duration) for each, duration in seconds.items()}
 
 
-def _row(account: Account, item: Item, now: datetime) -> dict[str, Any]:
+def _row(account: Account, item: ChargeItem, now: datetime) -> dict[str, Any]:
     return {
         "id": derived_id("led", account.session_id, item.id),
         "organization_id": account.organization_id,

@@ -49,7 +49,7 @@ Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postg
 
 Number = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit integer; as a primary key it numbers rows by itself on both databases."""
-LARGEST_NUMBER = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 
 
 def dump_document(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from store.database.column_types import dump_document
-from store.database.sqlite_threads import Crew, Result, Work
+from store.database.sqlite_threads import Result, SqliteThreadPool, Work
 
 READERS = 4
 RETRY_SECONDS = 0.02
@@ -21,8 +21,10 @@ class SqliteFile:
 
     def __init__(self, url: URL, *, wait_seconds: float) -> None:
         self.engine = _engine(url, wait_seconds)
-        self._readers = Crew("store-reader", size=READERS, connect=self.engine.connect, wait_seconds=wait_seconds)
-        self._writer = Crew("store-writer", size=1, connect=self.engine.connect, wait_seconds=wait_seconds)
+        self._readers = SqliteThreadPool(
+            "store-reader", size=READERS, connect=self.engine.connect, wait_seconds=wait_seconds
+        )
+        self._writer = SqliteThreadPool("store-writer", size=1, connect=self.engine.connect, wait_seconds=wait_seconds)
 
     async def read(self, work: Work[Result]) -> Result:
         """Do the work, each statement by itself."""

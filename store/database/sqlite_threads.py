@@ -14,7 +14,7 @@ Work = Callable[[Connection], Result]
 """What is done with a connection: a plain function, which reads every result to its end."""
 
 
-class Crew:
+class SqliteThreadPool:
     """Up to `size` threads that take work from one queue, first come, first served.
 
     A thread comes to be when there is work that nobody has taken, and makes its connection when it first works.

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from contracts.sessions import session_workflow_id
 from domain.suites.verdicts import Verdict
 from domain.turns.engine import ModelReply
-from store.billing.charges import Account, Billing, Item
+from store.billing.charges import Account, ChargeItem, ChargeWriter
 from store.billing.money import bill_of
 from store.database.column_types import CleanText
 from store.database.connection import Database
@@ -44,7 +44,7 @@ class ErasureStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._billing = Billing(database)
+        self._billing = ChargeWriter(database)
         self._note = insert_or_replace(database, erasures, key=["session_id"])
 
     async def erase(self, organization_id: str, session_id: str) -> bool:
@@ -85,7 +85,7 @@ class LateReplies:
     """Replies that were paid for and come when their session has been erased: billed, and not kept."""
 
     def __init__(self, database: Database) -> None:
-        self._billing = Billing(database)
+        self._billing = ChargeWriter(database)
 
     def bill(self, connection: Connection, session_id: str, bought_as: str, reply: ModelReply) -> bool:
         """Bill a reply in a ledger row of its own, at most once under this name. False if nothing was erased."""
@@ -105,9 +105,9 @@ def _forget_why_it_was_judged_so(connection: Connection, session_id: str) -> Non
         connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": wordless})
 
 
-def _item(bought_as: str, replies: Iterable[ModelReply]) -> Item:
+def _item(bought_as: str, replies: Iterable[ModelReply]) -> ChargeItem:
     """What these replies are billed as. Whether they answered a turn is not known any more: they count as one."""
-    return Item(bought_as, "turn", bill_of(replies, duration_seconds=NOBODY_SAW_THE_END))
+    return ChargeItem(bought_as, "turn", bill_of(replies, duration_seconds=NOBODY_SAW_THE_END))
 
 
 def _account(session_id: str, owner: Row[*tuple[object, ...]]) -> Account:

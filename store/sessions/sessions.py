@@ -24,7 +24,7 @@ from sqlalchemy import (
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead
 from domain.turns.turn import SessionStatus, Turn
-from store.database.column_types import LARGEST_NUMBER, CleanText, Number, UtcDateTime
+from store.database.column_types import MAX_NUMBER, CleanText, Number, UtcDateTime
 from store.database.connection import Database
 from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import agents, branches, sessions, turns
@@ -157,7 +157,7 @@ class SessionStore:
 
     async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
         """The organization's session with this integer alias."""
-        if not 0 < number <= LARGEST_NUMBER:
+        if not 0 < number <= MAX_NUMBER:
             return None
         key = {"organization_id": organization_id, "number": number}
         row = await self._database.read(lambda connection: connection.execute(_BY_NUMBER, key).one_or_none())

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from contracts.sessions import SettleTurnsInput
 from domain.sessions.timeline import DiscardedBranch
 from domain.turns.turn import Turn
-from store.billing.charges import Account, Billing, Item, bills_of
+from store.billing.charges import Account, ChargeItem, ChargeWriter, bills_of
 from store.database.connection import Database
 from store.database.tables import branches, sessions, turns
 from store.database.upsert import insert_new, insert_or_replace
@@ -44,7 +44,7 @@ class SettlementStore:
         self._insert_turns = insert_new(database, turns, key=["session_id", "id"])
         self._replace_turns = insert_or_replace(database, turns, key=["session_id", "id"])
         self._insert_branches = insert_new(database, branches, key=["session_id", "id"])
-        self._billing = Billing(database)
+        self._billing = ChargeWriter(database)
 
     async def settle(self, input: SettleTurnsInput) -> int:
         """Bill and record in one transaction. Returns how many rows the ledger got.
@@ -99,7 +99,7 @@ def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow
     return connection.execute(_SESSION, key).one_or_none()
 
 
-def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[Item]]:
+def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[ChargeItem]]:
     """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
     asides = {aside.id: aside for aside in input.asides}
     own = [turn for turn in input.turns if turn.id not in input.taken_over]
@@ -112,8 +112,8 @@ def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[T
         else turn
         for turn in input.turns
     ]
-    items = [Item(turn.id, "turn", bills[turn.id]) for turn in own if turn.status != "pending"]
-    return settled, [*items, *(Item(each, aside.purpose, bills[each]) for each, aside in asides.items())]
+    items = [ChargeItem(turn.id, "turn", bills[turn.id]) for turn in own if turn.status != "pending"]
+    return settled, [*items, *(ChargeItem(each, aside.purpose, bills[each]) for each, aside in asides.items())]
 
 
 def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.turns.turn import Turn
 
-LONGEST_MESSAGE_KEY = 200
+MAX_MESSAGE_KEY = 200
 """Message ids longer than this are looked up by their digest: PostgreSQL's indexes take no long values."""
 
 
@@ -26,6 +26,6 @@ def turn_values(session_id: str, turn: Turn) -> dict[str, Any]:
 
 def message_key(message_id: str) -> str:
     """What a message id is looked up by: itself, or its digest where it is too long for an index."""
-    if len(message_id) <= LONGEST_MESSAGE_KEY:
+    if len(message_id) <= MAX_MESSAGE_KEY:
         return message_id
     return f"sha256:{sha256(message_id.encode()).hexdigest()}"

@@ -11,7 +11,7 @@ from pytest_httpserver import HTTPServer
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tools import ToolActivities
 from contracts.sessions import AgentRef
@@ -58,8 +58,8 @@ class Scripted:
 
 
 @pytest.fixture
-async def toolbox() -> AsyncIterator[Toolbox]:
-    box = Toolbox(credentials={}, allowed=LOOPBACK)
+async def toolbox() -> AsyncIterator[ToolDispatcher]:
+    box = ToolDispatcher(credentials={}, allowed=LOOPBACK)
     yield box
     await box.close()
 
@@ -93,7 +93,7 @@ def seconds(*pauses: float) -> list[timedelta]:
 
 
 async def test_tool_that_fails_twice_and_then_works_is_called_with_one_key(
-    service: HTTPServer, toolbox: Toolbox
+    service: HTTPServer, toolbox: ToolDispatcher
 ) -> None:
     for status in (503, 500):
         service.expect_ordered_request("/").respond_with_data("later", status=status)
@@ -107,7 +107,7 @@ async def test_tool_that_fails_twice_and_then_works_is_called_with_one_key(
     assert [request.get_json() for request, _ in service.log] == [{"guests": 4}] * 3
 
 
-async def test_tool_that_keeps_failing_is_a_result_for_the_model(service: HTTPServer, toolbox: Toolbox) -> None:
+async def test_tool_that_keeps_failing_is_a_result_for_the_model(service: HTTPServer, toolbox: ToolDispatcher) -> None:
     service.expect_request("/").respond_with_data("down for repair", status=503)
     tool = http_tool(service.url_for("/"), retries=3, retry_pause_seconds=30)
     result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=toolbox))

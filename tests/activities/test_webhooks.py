@@ -11,7 +11,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.network.interface import Answer, NotSent
+from activities.network.interface import NotSent, WebhookResponse
 from activities.network.secrets import Credentials
 from activities.webhooks import WebhookActivities
 from contracts.webhooks import (
@@ -27,7 +27,7 @@ from domain.sessions.timeline import Timeline
 from domain.sessions.views import head_of
 from domain.turns.turn import Turn
 from domain.usage import priced
-from domain.webhooks.session_report import MOST_TURNS, SessionCompleted
+from domain.webhooks.session_report import MAX_TURNS, SessionCompleted
 from domain.webhooks.signing import key_of, signature
 from store.sessions.sessions import StoredSession
 from tests.support.conversation import BEGINNING, Conversation
@@ -52,10 +52,10 @@ POLICY = RetryPolicy(
 class Receiver:
     """A receiver that answers as it is told, and keeps what it was sent."""
 
-    answer: Answer | NotSent = field(default_factory=lambda: Answer(204, "No Content"))
+    answer: WebhookResponse | NotSent = field(default_factory=lambda: WebhookResponse(204, "No Content"))
     sent: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         self.sent.append((url, headers, body))
         if isinstance(self.answer, NotSent):
             raise self.answer
@@ -127,7 +127,7 @@ async def send(
     return await environment.run(webhooks.send_webhook, input)
 
 
-async def refused(answer: Answer | NotSent, *, attempt: int = 1) -> ApplicationError:
+async def refused(answer: WebhookResponse | NotSent, *, attempt: int = 1) -> ApplicationError:
     with pytest.raises(ApplicationError) as caught:
         await send(Receiver(answer), attempt=attempt)
     return caught.value
@@ -168,26 +168,26 @@ async def test_a_report_is_signed_for_the_moment_of_its_attempt() -> None:
 
 async def test_the_transcript_of_a_long_session_is_cut_to_its_newest_turns() -> None:
     receiver = Receiver()
-    await send(receiver, Sessions(ended(exchanges=MOST_TURNS + 9)))
+    await send(receiver, Sessions(ended(exchanges=MAX_TURNS + 9)))
     data = SessionCompleted.model_validate_json(receiver.sent[0][2]).data
     assert data.turns_before == 10
-    assert len({entry.turn_id for entry in data.transcript}) == MOST_TURNS
+    assert len({entry.turn_id for entry in data.transcript}) == MAX_TURNS
     assert data.transcript[-1].text == "The session ended: user_hangup."
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
 async def test_a_success_is_what_the_standard_counts_as_one(status: int) -> None:
-    assert await send(Receiver(Answer(status, "")), attempt=3) == SendWebhookResult(status=status, attempt=3)
+    assert await send(Receiver(WebhookResponse(status, "")), attempt=3) == SendWebhookResult(status=status, attempt=3)
 
 
 @pytest.mark.parametrize("status", [100, 301, 400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503])
 async def test_whatever_else_is_answered_may_be_different_next_time(status: int) -> None:
-    failure = await refused(Answer(status, "No"))
+    failure = await refused(WebhookResponse(status, "No"))
     assert (failure.message, failure.non_retryable) == (f"The receiver answered {status} No.", False)
 
 
 async def test_only_a_receiver_that_is_gone_is_given_up_at_once() -> None:
-    assert (await refused(Answer(410, "Gone"))).non_retryable
+    assert (await refused(WebhookResponse(410, "Gone"))).non_retryable
 
 
 async def test_a_report_that_did_not_arrive_is_sent_again() -> None:
@@ -218,7 +218,7 @@ async def test_a_session_that_was_erased_is_not_reported() -> None:
 async def test_a_receiver_can_ask_for_a_longer_pause_and_not_for_a_shorter_one(
     asked: float | None, attempt: int, pause: float | None
 ) -> None:
-    failure = await refused(Answer(503, "Busy", retry_after=asked), attempt=attempt)
+    failure = await refused(WebhookResponse(503, "Busy", retry_after=asked), attempt=attempt)
     assert failure.next_retry_delay == (timedelta(seconds=pause) if pause is not None else None)
 
 

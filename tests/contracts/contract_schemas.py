@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 from contracts import sessions, suites, tools, webhooks
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from contracts.judge import JudgeInput, JudgeResult
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.rejections import Refusal
 from domain.sessions import commands
 from domain.sessions.caller_config import SetSimulator
@@ -33,7 +33,7 @@ CONTRACTS: tuple[type[BaseModel], ...] = (
         each
         for module in (commands, sessions, suites, tools, webhooks)
         for each in vars(module).values()
-        if isclass(each) and issubclass(each, Durable) and each.__module__ == module.__name__
+        if isclass(each) and issubclass(each, FrozenModel) and each.__module__ == module.__name__
     ),
     Extracted,
     SessionHead,

@@ -29,7 +29,7 @@ from domain.agents.definition import (
     Transition,
     Webhook,
 )
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.rejections import Refusal
 from domain.sessions.approvals import ask
 from domain.sessions.command_handlers import cancel, note_fetched
@@ -43,7 +43,7 @@ from domain.sessions.commands import (
     Rewind,
     SendMessage,
 )
-from domain.sessions.timeline import Aside, ForkPoint, WaitingApproval
+from domain.sessions.timeline import AuxiliaryCall, ForkPoint, WaitingApproval
 from domain.sessions.turn_completion import complete, learn
 from domain.sessions.views import head_of, view_of
 from domain.turns.engine import Extracted, ModelReply, ToolCall
@@ -125,7 +125,7 @@ REPLY = ModelReply(
 )
 
 
-def example_records() -> dict[str, Durable]:
+def example_records() -> dict[str, FrozenModel]:
     """The examples, by the name of their contract. The same at every call."""
     talk = _eventful()
     timeline = talk.timeline
@@ -249,7 +249,7 @@ def _eventful() -> Conversation:
     )
     talk.timeline = ask(talk.timeline, waiting, at=talk.tick())
     talk.timeline = cancel(talk.timeline, CancelTurn(), at=talk.tick())
-    aside = Aside(
+    aside = AuxiliaryCall(
         id="turn_a",
         purpose="caller",
         after_turn_id=first,

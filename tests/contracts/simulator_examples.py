@@ -7,7 +7,7 @@ from contracts.caller import PlayCallerInput, PlayCallerResult
 from contracts.judge import JudgeInput, JudgeResult
 from contracts.sessions import AgentRef
 from domain.agents.tool_mocks import ToolMock
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, Simulation, SimulatorConfig, Spoken
 from domain.usage import ModelUsage, Usage, priced
 from tests.contracts.suite_examples import SUITE, VERDICT
@@ -39,7 +39,7 @@ USAGE = Usage(llm={"openai:gpt-5-mini": ModelUsage(prompt_tokens=9, total_tokens
 COST = priced("openai:gpt-5-mini", Decimal("0.001"))
 
 
-def simulator_records(agent: AgentRef) -> tuple[Durable, ...]:
+def simulator_records(agent: AgentRef) -> tuple[FrozenModel, ...]:
     """The examples, with the agent that is talked to."""
     return (
         SetSimulator(enabled=True, config=CALLER, expected_revision=4),

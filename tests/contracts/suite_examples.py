@@ -19,7 +19,7 @@ from contracts.suites import (
 )
 from domain.agents.definition import AgentDefinition
 from domain.agents.tool_mocks import ToolMock
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.caller_config import CallerLimits, Persona
 from domain.sessions.timeline import Timeline
 from domain.suites.checks import Checks, Finding, RequiredCall
@@ -83,7 +83,7 @@ STATE = SuiteState(
 )
 
 
-def suite_records(agent: AgentRef, definition: AgentDefinition) -> tuple[Durable, ...]:
+def suite_records(agent: AgentRef, definition: AgentDefinition) -> tuple[FrozenModel, ...]:
     """The examples, with an agent and its definition. The same at every call."""
     return (
         PinnedAgent(ref=agent, number=1, name=definition.name, definition=definition),

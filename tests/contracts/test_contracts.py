@@ -81,9 +81,7 @@ def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
     known = {"StartSession", "SendMessage", "SettleTurnsInput", "CallToolInput", "Extracted", "SessionHead"}
     assert known <= {each.__name__ for each in crossing}
     missing = sorted(model.__name__ for model in crossing - set(CONTRACTS))
-    assert not missing, (
-        f"{missing} cross a Temporal boundary: keep them in contracts/ or name them in CONTRACTS"
-    )
+    assert not missing, f"{missing} cross a Temporal boundary: keep them in contracts/ or name them in CONTRACTS"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from contracts.webhooks import (
     SendWebhookResult,
     WebhookTarget,
 )
-from domain.durable import Durable
+from domain.durable import FrozenModel
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 PATIENCE = Patience(first_pause=1.0, longest_pause=60.0, give_up_after=600.0)
@@ -19,7 +19,7 @@ TARGET = WebhookTarget(url="https://example.com/hook", secret="HOOK_KEY", patien
 RESULT = DeliverWebhookResult(webhook_id="msg_1", status=204, attempt=3, error="The receiver answered 500.")
 
 
-def webhook_records() -> tuple[Durable, ...]:
+def webhook_records() -> tuple[FrozenModel, ...]:
     """The examples."""
     return (
         PATIENCE,

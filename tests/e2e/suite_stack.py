@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from playhead.temporal.dev_server import LOOPBACK, Place, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.database.tables import ledger, steps
@@ -155,7 +155,7 @@ class SuiteStack:
 @asynccontextmanager
 async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[SuiteStack]:
     """An installation in a folder; everything has ended when the block is left."""
-    place = Place(folder, free_port(), free_port())
+    place = ServerAddresses(folder, free_port(), free_port())
     api_port = free_port()
     async with AsyncExitStack() as opened:
         url = f"sqlite:///{folder / 'playhead.db'}"

@@ -5,17 +5,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.streams.cursor import Telling
+from api.streams.cursor import StreamCursor
 from domain.turns.turn import AssistantMessage, Turn
 from streaming.hub import LiveHub
-from streaming.messages import Spoken
+from streaming.messages import TextDelta
 from tests.support.conversation import BEGINNING
 
 SESSION, TURN = "ses_1", "turn_1"
 
 
-def spoken(text: str, *, offset: int = 0, step: int = 0, attempt: int = 1, base: int = 0) -> Spoken:
-    return Spoken(TURN, (step, attempt), base, offset, text)
+def spoken(text: str, *, offset: int = 0, step: int = 0, attempt: int = 1, base: int = 0) -> TextDelta:
+    return TextDelta(TURN, (step, attempt), base, offset, text)
 
 
 async def test_pieces_make_a_whole_and_may_come_twice() -> None:
@@ -81,7 +81,7 @@ def told(pieces: list[bytes]) -> str:
 def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
     texts: list[str], final: str, has_begun: bool
 ) -> None:
-    telling = Telling(0)
+    telling = StreamCursor(0)
     if has_begun:
         telling.began(TURN)
     pieces = [piece for text in texts for piece in telling.words({TURN: text})]

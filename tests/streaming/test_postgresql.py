@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 
 from store.database.connection import Database
 from streaming.hub import LiveHub
-from streaming.messages import Spoken
-from streaming.postgresql import AudienceElsewhere, heard_from_elsewhere, told_elsewhere
+from streaming.messages import TextDelta
+from streaming.postgresql import RemoteSubscribers, heard_from_elsewhere, told_elsewhere
 from tests.support.waiting import eventually
 
 SESSION = "ses_1"
@@ -29,7 +29,7 @@ class Apart:
     """An API and a worker that share nothing but a database."""
 
     hub: LiveHub
-    audience: AudienceElsewhere
+    audience: RemoteSubscribers
     database: Database
 
     async def is_watched(self) -> bool:
@@ -45,8 +45,8 @@ async def apart(database: Database, other_process: Database) -> AsyncIterator[Ap
         yield Apart(hub, audience, database)
 
 
-def spoken(words: str, *, offset: int = 0, attempt: int = 1) -> Spoken:
-    return Spoken("turn_1", (0, attempt), base=0, offset=offset, text=words)
+def spoken(words: str, *, offset: int = 0, attempt: int = 1) -> TextDelta:
+    return TextDelta("turn_1", (0, attempt), base=0, offset=offset, text=words)
 
 
 async def test_a_worker_learns_what_is_watched_and_when_nobody_watches_any_more(apart: Apart) -> None:
@@ -122,7 +122,7 @@ async def says(voices: Callable[[], dict[str, str]], words: str) -> bool:
     return voices() == {"turn_1": words}
 
 
-async def watched(audience: AudienceElsewhere, session_id: str) -> bool:
+async def watched(audience: RemoteSubscribers, session_id: str) -> bool:
     """Whether the worker knows that a session is watched."""
     return audience.is_watched(session_id)
 

@@ -9,7 +9,7 @@ from activities.network.webhook_sender import WebhookSender
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tools import ToolActivities
 from activities.webhooks import WebhookActivities
 from domain.usage import TokenPrice
@@ -37,7 +37,7 @@ def activities_on(
 ) -> list[Callable[..., Any]]:
     """The activities of a worker, on a store of the test's choice."""
     agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
-    toolbox = Toolbox(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
+    toolbox = ToolDispatcher(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
     providers = build_providers(prices=prices or {})
     model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
     tools = ToolActivities(agents=agents, runner=toolbox)

@@ -6,7 +6,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from domain.sessions.views import TimelineView
 from store.sessions.sessions import StoredSession
 from tests.support.waiting import eventually
@@ -48,12 +48,12 @@ async def forgotten(client: Client, workflow_id: str) -> None:
 
 def cut_views(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
     """Have live views carry so few turns, of the visible branch and of others, and no branch but the newest."""
-    live = Timelines.live
+    live = SessionReader.live
 
-    async def cut(self: Timelines, session: StoredSession) -> TimelineView:
+    async def cut(self: SessionReader, session: StoredSession) -> TimelineView:
         view = await live(self, session)
         newest = view.discarded_branches[-1:]
         branches = tuple(branch.model_copy(update={"turns": branch.turns[-turns:]}) for branch in newest)
         return view.model_copy(update={"turns": view.turns[-turns:], "discarded_branches": branches})
 
-    monkeypatch.setattr(Timelines, "live", cut)
+    monkeypatch.setattr(SessionReader, "live", cut)

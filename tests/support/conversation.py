@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import Refusal, Refused
+from domain.rejections import CommandRejected, Refusal
 from domain.sessions.command_handlers import (
     begin_timeline,
     cancel,
@@ -70,7 +70,7 @@ def answered(
     )
 
 
-def refusal_of(refused: pytest.ExceptionInfo[Refused]) -> Refusal:
+def refusal_of(refused: pytest.ExceptionInfo[CommandRejected]) -> Refusal:
     return refused.value.refusal
 
 

@@ -19,7 +19,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
-from activities.heartbeats import LONGEST_PAUSE
+from activities.heartbeats import MAX_PAUSE
 from contracts.sessions import (
     AgentRef,
     SendMessageResult,
@@ -331,7 +331,7 @@ def worker_on(
         task_queue=stage.task_queue,
         workflows=[workflow, DeliverWebhookWorkflow],
         activities=activities_on(stage.database) if activities is None else activities,
-        max_heartbeat_throttle_interval=LONGEST_PAUSE,
+        max_heartbeat_throttle_interval=MAX_PAUSE,
     )
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from contracts.sessions import AgentRef, SettleTurnsInput
 from domain.agents.definition import AgentDefinition, parse_definition
-from domain.sessions.timeline import Aside, DiscardedBranch, SessionFact
+from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.sessions.views import SessionHead
 from domain.turns.engine import ModelReply
 from domain.turns.turn import AssistantMessage, SessionStatus, Turn, TurnEvent, UserMessage
@@ -151,7 +151,7 @@ def settling(
     facts: tuple[SessionFact, ...] = (),
     at_head: SessionHead | None = None,
     restored_branch_ids: tuple[str, ...] = (),
-    asides: tuple[Aside, ...] = (),
+    asides: tuple[AuxiliaryCall, ...] = (),
     taken_over: tuple[str, ...] = (),
 ) -> SettleTurnsInput:
     newest = turns[-1].id if turns else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from contracts.tools import CallToolResult
 from domain.agents.tools import HttpTool, McpTool
@@ -43,7 +43,7 @@ def call_of(
     )
 
 
-async def outcome_of(toolbox: Toolbox, call: ToolCall) -> CallToolResult | ToolFailed:
+async def outcome_of(toolbox: ToolDispatcher, call: ToolCall) -> CallToolResult | ToolFailed:
     """What a call brought, a failure included."""
     try:
         return await toolbox.run(call)
@@ -51,7 +51,7 @@ async def outcome_of(toolbox: Toolbox, call: ToolCall) -> CallToolResult | ToolF
         return failure
 
 
-async def failure_of(toolbox: Toolbox, call: ToolCall) -> ToolFailed:
+async def failure_of(toolbox: ToolDispatcher, call: ToolCall) -> ToolFailed:
     """The failure of a call that is meant to fail."""
     outcome = await outcome_of(toolbox, call)
     assert isinstance(outcome, ToolFailed), f"the call succeeded: {outcome}"

@@ -12,21 +12,21 @@ from contracts.webhooks import DeliverWebhookInput, webhook_workflow_id
 from domain.sessions import command_handlers as rules
 from domain.sessions import turn_completion
 from domain.sessions.commands import EndSession
-from domain.sessions.timeline import Aside, CompletionReason
+from domain.sessions.timeline import AuxiliaryCall, CompletionReason
 from domain.turns.engine import Extracted, start_checkpoint
 from workflows.errors import reason_of
 from workflows.session.state import SessionState, new_turn_id
-from workflows.session.step_runner import Steps
+from workflows.session.step_runner import StepRunner
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 FINAL_EXTRACTION = "final-extraction"
 """Patch: sessions from before it read no variables when they are ended from outside."""
 
 
-class Ending:
+class SessionLifecycle:
     """The clocks that end a session, the last look at its conversation, and the report of its end."""
 
-    def __init__(self, state: SessionState, steps: Steps) -> None:
+    def __init__(self, state: SessionState, steps: StepRunner) -> None:
         self._state = state
         self._steps = steps
         self._is_over = False
@@ -92,7 +92,7 @@ class Ending:
         except ActivityError as error:
             extraction = Extracted(error=reason_of(error))
         seconds = round((workflow.now() - at).total_seconds(), 3)
-        aside = Aside(
+        aside = AuxiliaryCall(
             id=aside_id,
             purpose="extraction",
             after_turn_id=head.id if head else None,

@@ -12,7 +12,7 @@ from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, Unrecorded
 from domain.sessions.views import recorded_head_of
 from workflows.activity_options import settling
-from workflows.session.lifecycle import Ending
+from workflows.session.lifecycle import SessionLifecycle
 from workflows.session.state import SessionState
 
 SETTLE_AT_ONCE = 8
@@ -23,10 +23,10 @@ AFTER_A_QUIET_TIME = "settle-at-once-after-a-quiet-time"
 """Patch: sessions from before it always wait for more to settle."""
 
 
-class Settling:
+class SettlementLoop:
     """The settlements of one session, one after the other."""
 
-    def __init__(self, state: SessionState, ending: Ending) -> None:
+    def __init__(self, state: SessionState, ending: SessionLifecycle) -> None:
         self._state = state
         self._ending = ending
         self._under_way: Unrecorded | None = None

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.caller_config import SetSimulator
 from domain.sessions.commands import EndSession, Rewind, SendMessage
 
@@ -53,7 +53,9 @@ def message_id_of(written: Written) -> str | None:
 
 def _only(written: Written) -> object:
     if len(written) != 1:
-        raise Refused("validation_error", f"The signal takes one argument; it came with {len(written) or 'none'}.")
+        raise CommandRejected(
+            "validation_error", f"The signal takes one argument; it came with {len(written) or 'none'}."
+        )
     return written[0]
 
 
@@ -62,4 +64,6 @@ def _read(form: type[Command], argument: object) -> Command:
         return TypeAdapter(form).validate_python(argument)
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, fault['loc'])) or 'argument'}: {fault['msg']}" for fault in error.errors())
-        raise Refused("validation_error", f"The signal's argument is not a command: {'; '.join(faults)}") from None
+        raise CommandRejected(
+            "validation_error", f"The signal's argument is not a command: {'; '.join(faults)}"
+        ) from None

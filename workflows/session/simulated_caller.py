@@ -13,7 +13,7 @@ from domain.sessions import command_handlers as rules
 from domain.sessions import simulated_caller
 from domain.sessions.caller_config import Simulation, StopReason
 from domain.sessions.commands import EndSession
-from domain.sessions.timeline import Aside
+from domain.sessions.timeline import AuxiliaryCall
 from domain.sessions.turn_completion import spend_aside
 from domain.turns.engine import MAX_BLANK_REPLIES
 from workflows.activity_options import generating
@@ -21,7 +21,7 @@ from workflows.errors import reason_of
 from workflows.session.state import SessionState, new_turn_id
 
 
-class Simulating:
+class SimulatedCaller:
     """The simulated caller of one session. `may_begin` says whether this run of the session may begin another line."""
 
     def __init__(self, state: SessionState, may_begin: Callable[[], bool]) -> None:
@@ -103,16 +103,16 @@ class Simulating:
             playing.cancel()
         return await playing
 
-    def _new_aside(self) -> Aside:
+    def _new_aside(self) -> AuxiliaryCall:
         timeline = self._state.timeline
-        return Aside(
+        return AuxiliaryCall(
             id=simulated_caller.aside_id_of(timeline, self._state.start.session_id),
             purpose="caller",
             after_turn_id=timeline.head.id if timeline.head else None,
             created_at=workflow.now(),
         )
 
-    def _take(self, aside: Aside, result: PlayCallerResult) -> None:
+    def _take(self, aside: AuxiliaryCall, result: PlayCallerResult) -> None:
         """Bill a line, and say it. One that comes too late, or for which there is no money, is billed and dropped."""
         is_wanted = self._is_still_wanted(aside.id)
         self._spend(aside.model_copy(update={"usage": result.usage, "cost": result.cost}))
@@ -127,14 +127,14 @@ class Simulating:
         else:
             self._stop("caller_failed", f"The caller's model answered {MAX_BLANK_REPLIES} times with nothing to say.")
 
-    def _miss(self, aside: Aside, error: ActivityError) -> None:
+    def _miss(self, aside: AuxiliaryCall, error: ActivityError) -> None:
         """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
         is_wanted, failed = self._is_still_wanted(aside.id), f"The simulated caller failed: {reason_of(error)}"
         self._spend(aside.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
         if is_wanted:
             self._stop("caller_failed", failed)
 
-    def _spend(self, aside: Aside) -> None:
+    def _spend(self, aside: AuxiliaryCall) -> None:
         seconds = round((workflow.now() - aside.created_at).total_seconds(), 3)
         timed = aside.model_copy(update={"usage": aside.usage.model_copy(update={"duration_seconds": seconds})})
         self._state.change(spend_aside(self._state.timeline, timed, at=workflow.now()))

@@ -19,9 +19,9 @@ from domain.agents.tools import Approval, tool_behind
 from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
 from domain.turns.engine import (
-    Due,
     Extracted,
     ModelReply,
+    NextStep,
     ToolCall,
     ToolResult,
     TurnProgress,
@@ -48,7 +48,7 @@ INTERRUPTED = ToolResult(
 )
 
 
-class Steps:
+class StepRunner:
     """The steps of one session's turns.
 
     `ask` has a person decide on a tool call and returns the decision with its reason.
@@ -85,7 +85,7 @@ class Steps:
             initial_context=self._context,
         )
 
-    async def go_on(self, progress: TurnProgress, due: Due) -> TurnProgress:
+    async def go_on(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         """Get what the turn is due for, and take it in."""
         if due == "reply":
             reply = await self._generate(progress)

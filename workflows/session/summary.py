@@ -7,7 +7,7 @@ from domain.usage import Cost
 
 TAIL_TURNS = 8
 """Turns shown, newest last."""
-LONGEST_LINE = 400
+MAX_LINE = 400
 """Characters of one message that are shown."""
 
 
@@ -35,4 +35,4 @@ def _spent(cost: Cost) -> str:
 
 def _shortened(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"

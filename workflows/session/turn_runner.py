@@ -13,19 +13,19 @@ from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
-from workflows.background_tasks import Tasks
+from workflows.background_tasks import BackgroundTasks
 from workflows.errors import reason_of
 from workflows.session.state import SessionState
-from workflows.session.step_runner import Steps
+from workflows.session.step_runner import StepRunner
 
 
-class Replies:
+class TurnRunner:
     """The turns of one session that are being answered."""
 
-    def __init__(self, state: SessionState, tasks: Tasks) -> None:
+    def __init__(self, state: SessionState, tasks: BackgroundTasks) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = Steps(state.start, self._ask_a_person)
+        self._steps = StepRunner(state.start, self._ask_a_person)
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
@@ -39,7 +39,7 @@ class Replies:
         return all(turn_id in self._answering for turn_id in self._state.timeline.pending)
 
     @property
-    def steps(self) -> Steps:
+    def steps(self) -> StepRunner:
         """How this session buys what it needs."""
         return self._steps
 

@@ -10,8 +10,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
-    from contracts.sessions import MOVED_ON, SendMessageResult, SessionResult, StartSession
-    from domain.rejections import Refused
+    from contracts.sessions import CONTINUED_AS_NEW, SendMessageResult, SessionResult, StartSession
+    from domain.rejections import CommandRejected
     from domain.sessions import approvals, simulated_caller
     from domain.sessions import command_handlers as rules
     from domain.sessions.approvals import Decision
@@ -29,23 +29,23 @@ with workflow.unsafe.imports_passed_through():
     from domain.sessions.timeline import Timeline, note_refusal
     from domain.sessions.views import SessionHead, TimelineView, view_of
     from domain.turns.turn import Turn
-    from workflows.background_tasks import Tasks
+    from workflows.background_tasks import BackgroundTasks
     from workflows.errors import refusals_as_errors
-    from workflows.session.lifecycle import Ending
-    from workflows.session.settlement import Settling
+    from workflows.session.lifecycle import SessionLifecycle
+    from workflows.session.settlement import SettlementLoop
     from workflows.session.signals import message_id_of, read_end, read_message, read_rewind, read_switch
-    from workflows.session.simulated_caller import Simulating
+    from workflows.session.simulated_caller import SimulatedCaller
     from workflows.session.state import SessionState, new_turn_id
-    from workflows.session.turn_runner import Replies
+    from workflows.session.turn_runner import TurnRunner
 
-MOST_UPDATES_PER_RUN = 1_800
+CONTINUE_AFTER_UPDATES = 1_800
 """Temporal takes 2,000 updates in one run."""
-MOST_SIGNALS_PER_RUN = 9_000
+CONTINUE_AFTER_SIGNALS = 9_000
 """Temporal takes 10,000 signals in one run."""
-HIGHEST_UPDATES_PER_RUN = 1_900
-HIGHEST_EVENTS_PER_RUN = 25_000
+MAX_UPDATES_PER_RUN = 1_900
+MAX_EVENTS_PER_RUN = 25_000
 """Temporal ends a workflow after 51,200 events."""
-HIGHEST_BYTES_PER_RUN = 25_000_000
+MAX_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
@@ -77,11 +77,11 @@ class SessionWorkflow:
     def __init__(self, start: StartSession) -> None:
         # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
         self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
-        self._tasks = Tasks()
-        self._replies = Replies(self._state, self._tasks)
-        self._ending = Ending(self._state, self._replies.steps)
-        self._settling = Settling(self._state, self._ending)
-        self._simulating = Simulating(self._state, may_begin=lambda: not self._is_long())
+        self._tasks = BackgroundTasks()
+        self._replies = TurnRunner(self._state, self._tasks)
+        self._ending = SessionLifecycle(self._state, self._replies.steps)
+        self._settling = SettlementLoop(self._state, self._ending)
+        self._simulating = SimulatedCaller(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
         self._updates = 0
         self._signals = 0
@@ -298,7 +298,7 @@ class SessionWorkflow:
         self._signals += 1
         try:
             self._change(rule())
-        except Refused as refused:
+        except CommandRejected as refused:
             self._change(note_refusal(self._timeline, name, refused.refusal, message_id_of(written), at=workflow.now()))
 
     def _change(self, timeline: Timeline) -> None:
@@ -310,7 +310,7 @@ class SessionWorkflow:
             raise ApplicationError(
                 "The session continued as new before the answer was there. Send the message again with the same id: "
                 "it joins its turn.",
-                type=MOVED_ON,
+                type=CONTINUED_AS_NEW,
                 non_retryable=True,
             )
 
@@ -369,16 +369,16 @@ class SessionWorkflow:
         return (
             workflow.info().is_continue_as_new_suggested()
             or workflow.info().is_target_worker_deployment_version_changed()
-            or self._updates >= MOST_UPDATES_PER_RUN
-            or self._signals >= MOST_SIGNALS_PER_RUN
+            or self._updates >= CONTINUE_AFTER_UPDATES
+            or self._signals >= CONTINUE_AFTER_SIGNALS
         )
 
     def _is_too_long(self) -> bool:
         info = workflow.info()
         return (
-            self._updates >= HIGHEST_UPDATES_PER_RUN
-            or info.get_current_history_length() >= HIGHEST_EVENTS_PER_RUN
-            or info.get_current_history_size() >= HIGHEST_BYTES_PER_RUN
+            self._updates >= MAX_UPDATES_PER_RUN
+            or info.get_current_history_length() >= MAX_EVENTS_PER_RUN
+            or info.get_current_history_size() >= MAX_BYTES_PER_RUN
         )
 
 

@@ -3,7 +3,7 @@
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import SuiteProgress, SuiteState, Tally
 
-MOST_SCENARIOS = 50
+MAX_SCENARIOS = 50
 """Scenarios that are shown, in the order of the suite."""
 
 
@@ -18,7 +18,7 @@ def suite_summary(state: SuiteState, suite: Suite, progress: SuiteProgress) -> s
         "| scenario | passed | failed | inconclusive |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for scenario in suite.scenarios[:MOST_SCENARIOS]:
+    for scenario in suite.scenarios[:MAX_SCENARIOS]:
         tally = state.tallies.get(scenario.id, Tally())
         lines.append(f"| {scenario.id} | {tally.passed} | {tally.failed} | {tally.inconclusive} |")
     return "\n".join(lines)

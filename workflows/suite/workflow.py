@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.suites.verdicts import Verdict, undecided, verdict_of
     from workflows import search_attributes
     from workflows.activity_options import generating, looking, settling
-    from workflows.background_tasks import Tasks
+    from workflows.background_tasks import BackgroundTasks
     from workflows.errors import reason_of, refusals_as_errors
     from workflows.session.workflow import SessionWorkflow
     from workflows.suite.summary import suite_summary
@@ -64,7 +64,7 @@ class SuiteWorkflow:
         self._out_of_sight = set(self._state.under_way)
         self._closed: set[str] = set()
         self._busy: set[str] = set()
-        self._tasks = Tasks()
+        self._tasks = BackgroundTasks()
 
     # --- the story of a suite --------------------------------------------------------------------
 

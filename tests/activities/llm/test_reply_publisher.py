@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from activities.llm import reply_publisher
-from activities.llm.reply_publisher import Narrator
-from activities.llm.reply_stream import Script
+from activities.llm.reply_publisher import LiveReplyPublisher
+from activities.llm.reply_stream import StreamContext
 from domain.turns.turn import Turn
 from store.sessions.event_log import EventLog, Recorded
-from streaming.messages import Spoken
+from streaming.messages import TextDelta
 from tests.support.waiting import eventually
 
 TURN = Turn(id="turn_1", parent_id=None, index=0, created_at=datetime(2026, 11, 27, tzinfo=UTC))
@@ -24,7 +24,7 @@ class Listeners:
 
     def __init__(self, *, watching: bool = True) -> None:
         self.watching = watching
-        self.told: list[Spoken] = []
+        self.told: list[TextDelta] = []
         self.log_grew_after: list[int] = []
         self._greet: Callable[[], None] = lambda: None
 
@@ -42,7 +42,7 @@ class Listeners:
     def log_grew(self, session_id: str) -> None:
         self.log_grew_after.append(len(self.told))
 
-    def speak(self, session_id: str, spoken: Spoken) -> None:
+    def speak(self, session_id: str, spoken: TextDelta) -> None:
         self.told.append(spoken)
 
     @contextmanager
@@ -75,12 +75,12 @@ class Log:
         return self._answers.pop(0) if self._answers else "recorded"
 
 
-def script(said: str = "", *, attempt: int = 1) -> Script:
-    return Script("ses_1", TURN, take=(0, attempt), said=said)
+def script(said: str = "", *, attempt: int = 1) -> StreamContext:
+    return StreamContext("ses_1", TURN, take=(0, attempt), said=said)
 
 
-def narrator(listeners: Listeners, log: Log) -> Narrator:
-    return Narrator(listeners, cast(EventLog, log))
+def narrator(listeners: Listeners, log: Log) -> LiveReplyPublisher:
+    return LiveReplyPublisher(listeners, cast(EventLog, log))
 
 
 async def heard(listeners: Listeners, text: str) -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 
-from activities.network.egress_guard import NetworkGuard, RefusedAddress
+from activities.network.egress_guard import EgressDenied, EgressGuard
 
 
 class Names:
@@ -29,13 +29,13 @@ class Names:
 
 
 @pytest.fixture
-async def strict() -> AsyncIterator[NetworkGuard]:
-    guard = NetworkGuard()
+async def strict() -> AsyncIterator[EgressGuard]:
+    guard = EgressGuard()
     yield guard
     await guard.close()
 
 
-async def fetch(guard: NetworkGuard, url: str) -> tuple[int, str]:
+async def fetch(guard: EgressGuard, url: str) -> tuple[int, str]:
     async with httpx2.AsyncClient(transport=guard.transport) as client:
         answer = await client.get(url)
         return answer.status_code, answer.text
@@ -64,9 +64,9 @@ async def fetch(guard: NetworkGuard, url: str) -> tuple[int, str]:
         "127。0。0。1",
     ],
 )
-async def test_this_machine_is_refused_in_every_spelling(strict: NetworkGuard, service: HTTPServer, host: str) -> None:
+async def test_this_machine_is_refused_in_every_spelling(strict: EgressGuard, service: HTTPServer, host: str) -> None:
     service.expect_request("/").respond_with_data("reached")
-    with pytest.raises((RefusedAddress, httpx2.ConnectError, httpx2.InvalidURL)):
+    with pytest.raises((EgressDenied, httpx2.ConnectError, httpx2.InvalidURL)):
         await fetch(strict, f"http://{host}:{service.port}/")
     assert not service.log
 
@@ -74,14 +74,14 @@ async def test_this_machine_is_refused_in_every_spelling(strict: NetworkGuard, s
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "localhost", "[::ffff:127.0.0.1]"])
 async def test_spelling_makes_no_difference_to_what_is_allowed(service: HTTPServer, host: str) -> None:
     service.expect_request("/").respond_with_data("reached")
-    guard = NetworkGuard(["127.0.0.1"])
+    guard = EgressGuard(["127.0.0.1"])
     assert await fetch(guard, f"http://{host}:{service.port}/") == (200, "reached")
 
 
 @pytest.mark.parametrize("answer", [["127.0.0.1"], ["10.0.0.1", "169.254.169.254"], ["::1"], ["::ffff:127.0.0.1"]])
 async def test_name_that_stands_for_a_private_address_is_refused(service: HTTPServer, answer: list[str]) -> None:
-    with pytest.raises(RefusedAddress, match=r"rebind\.example"):
-        await fetch(NetworkGuard(resolve=Names(answer)), f"http://rebind.example:{service.port}/")
+    with pytest.raises(EgressDenied, match=r"rebind\.example"):
+        await fetch(EgressGuard(resolve=Names(answer)), f"http://rebind.example:{service.port}/")
     assert not service.log
 
 
@@ -90,7 +90,7 @@ async def test_name_that_changes_its_answer_is_asked_once_and_connected_to_what_
 ) -> None:
     service.expect_request("/").respond_with_data("reached")
     names = Names(["127.0.0.1"], ["10.0.0.1"])
-    guard = NetworkGuard(["127.0.0.1"], resolve=names)
+    guard = EgressGuard(["127.0.0.1"], resolve=names)
     assert await fetch(guard, f"http://rebind.example:{service.port}/") == (200, "reached")
     assert names.asked == 1
     assert service.log[0][0].headers["Host"] == f"rebind.example:{service.port}"
@@ -99,18 +99,18 @@ async def test_name_that_changes_its_answer_is_asked_once_and_connected_to_what_
 async def test_of_many_addresses_only_those_that_may_be_reached_are_tried(service: HTTPServer) -> None:
     service.expect_request("/").respond_with_data("reached")
     names = Names(["10.0.0.1", "::1", "127.0.0.1"])
-    assert await NetworkGuard(["127.0.0.1"], resolve=names).reachable("mixed.example", 80) == ("127.0.0.1",)
+    assert await EgressGuard(["127.0.0.1"], resolve=names).reachable("mixed.example", 80) == ("127.0.0.1",)
 
 
 async def test_next_address_is_tried_when_one_does_not_answer(service: HTTPServer) -> None:
     service.expect_request("/").respond_with_data("reached")
-    guard = NetworkGuard(["127.0.0.0/8"], resolve=Names(["127.9.9.9", "127.0.0.1"]))
+    guard = EgressGuard(["127.0.0.0/8"], resolve=Names(["127.9.9.9", "127.0.0.1"]))
     assert await fetch(guard, f"http://two.example:{service.port}/") == (200, "reached")
 
 
 async def test_allowed_port_opens_no_other(service: HTTPServer) -> None:
-    with pytest.raises(RefusedAddress):
-        await fetch(NetworkGuard([f"127.0.0.1:{service.port + 1}"]), f"http://127.0.0.1:{service.port}/")
+    with pytest.raises(EgressDenied):
+        await fetch(EgressGuard([f"127.0.0.1:{service.port + 1}"]), f"http://127.0.0.1:{service.port}/")
     assert not service.log
 
 
@@ -118,9 +118,9 @@ async def test_redirect_to_a_refused_address_is_refused_even_when_a_client_follo
     service.expect_request("/away").respond_with_data(
         status=302, headers={"Location": f"http://127.0.0.2:{service.port}/secret"}
     )
-    guard = NetworkGuard(["127.0.0.1"])
+    guard = EgressGuard(["127.0.0.1"])
     async with httpx2.AsyncClient(transport=guard.transport, follow_redirects=True) as client:
-        with pytest.raises(RefusedAddress, match=r"127\.0\.0\.2"):
+        with pytest.raises(EgressDenied, match=r"127\.0\.0\.2"):
             await client.get(f"http://127.0.0.1:{service.port}/away")
     assert [request.path for request, _ in service.log] == ["/away"]
 
@@ -129,17 +129,17 @@ async def test_redirect_to_a_refused_address_is_refused_even_when_a_client_follo
     "url", ["ftp://example.com/", "file:///etc/passwd", "http://user:word@127.0.0.1/", "http:///x"]
 )
 async def test_url_of_a_form_that_no_tool_may_use_is_refused(url: str) -> None:
-    guard = NetworkGuard(["127.0.0.1"])
-    with pytest.raises(RefusedAddress):
+    guard = EgressGuard(["127.0.0.1"])
+    with pytest.raises(EgressDenied):
         await guard.transport.handle_async_request(httpx2.Request("GET", url))
 
 
 async def test_proxy_of_the_environment_is_no_way_around(
-    strict: NetworkGuard, service: HTTPServer, monkeypatch: pytest.MonkeyPatch
+    strict: EgressGuard, service: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(variable, service.url_for("/"))
-    with pytest.raises(RefusedAddress):
+    with pytest.raises(EgressDenied):
         await fetch(strict, "http://10.0.0.1/")
     assert not service.log
 
@@ -150,7 +150,7 @@ async def test_name_without_an_address_is_a_failed_connection() -> None:
 
     for resolver in (unknown, Names([])):
         with pytest.raises(httpx2.ConnectError):
-            await fetch(NetworkGuard(resolve=resolver), "http://nowhere.example/")
+            await fetch(EgressGuard(resolve=resolver), "http://nowhere.example/")
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("named.example", True), ("other.example", False)])
@@ -164,7 +164,7 @@ async def test_certificate_is_checked_against_the_name_and_not_the_address(
     context.load_cert_chain(certificate)
     with HTTPServer(host="127.0.0.1", ssl_context=context) as server:
         server.expect_request("/").respond_with_data("reached")
-        guard = NetworkGuard(["127.0.0.1"], resolve=Names(["127.0.0.1"]))
+        guard = EgressGuard(["127.0.0.1"], resolve=Names(["127.0.0.1"]))
         url = f"https://{host}:{server.port}/"
         if trusted:
             assert await fetch(guard, url) == (200, "reached")

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from activities.network.egress_policy import AllowedAddresses, canonical, refusal_of
+from activities.network.egress_policy import EgressPolicy, canonical, refusal_of
 
 REFUSED = [
     "0.0.0.0",
@@ -54,7 +54,7 @@ PUBLIC = ["8.8.8.8", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "::ffff:8.8
 @pytest.mark.parametrize("address", REFUSED)
 def test_address_that_is_not_public_is_refused(address: str) -> None:
     assert refusal_of(canonical(address))
-    assert AllowedAddresses().refusal_of("some.host", canonical(address), 443)
+    assert EgressPolicy().refusal_of("some.host", canonical(address), 443)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -87,7 +87,7 @@ def test_public_address_is_reached(address: str) -> None:
 def test_setting_allows_what_it_names_and_no_more(
     entry: str, host: str, address: str, port: int, reached: bool
 ) -> None:
-    refusal = AllowedAddresses([entry]).refusal_of(host, canonical(address), port)
+    refusal = EgressPolicy([entry]).refusal_of(host, canonical(address), port)
     assert (refusal is None) == reached
 
 
@@ -96,7 +96,7 @@ def test_setting_allows_what_it_names_and_no_more(
 )
 def test_entry_that_cannot_be_read_is_named(entry: str) -> None:
     with pytest.raises(ValueError, match="no address that can be allowed") as refusal:
-        AllowedAddresses(["10.0.0.0/8", entry])
+        EgressPolicy(["10.0.0.0/8", entry])
     assert repr(entry) in str(refusal.value)
 
 

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from werkzeug import Request, Response
 
 from activities.network.secrets import MASK, Redactor
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.interface import ToolFailed
 from activities.tools import ToolActivities
 from contracts.sessions import AgentRef
@@ -94,7 +94,7 @@ async def test_service_that_repeats_everything_betrays_no_credential(
         body={"key": "{{secrets.KEY}}", "text": "my {{secrets.KEY}}!"},
         assign={"all": ""} if form == "json" else {},
     )
-    toolbox = Toolbox(credentials={"KEY": secret}, allowed=LOOPBACK)
+    toolbox = ToolDispatcher(credentials={"KEY": secret}, allowed=LOOPBACK)
     with caplog.at_level(logging.DEBUG):
         outcome = await outcome_of(toolbox, call_of(tool))
         await toolbox.close()
@@ -122,7 +122,7 @@ async def test_credential_of_an_organization_is_no_others_and_goes_before_the_in
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers)))
     everyones = {"KEY": "everyones-secret"} if sent is not None else {}
     own = {"org_a": {"KEY": "own-secret-of-a"}, "org_b": {"OTHER": "own-secret-of-b"}}
-    toolbox = Toolbox(credentials=everyones, organization_credentials=own, allowed=LOOPBACK)
+    toolbox = ToolDispatcher(credentials=everyones, organization_credentials=own, allowed=LOOPBACK)
     tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})
     outcome = await outcome_of(toolbox, call_of(tool, organization_id=organization))
     await toolbox.close()
@@ -140,7 +140,7 @@ async def test_failure_that_temporal_records_holds_neither_the_credential_nor_it
     secret = "s3cret-and-long"
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers), status=503))
     tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})
-    toolbox = Toolbox(credentials={"KEY": secret}, allowed=LOOPBACK)
+    toolbox = ToolDispatcher(credentials={"KEY": secret}, allowed=LOOPBACK)
     asked = CallToolInput(
         session_id="ses_1",
         organization_id="org",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from activities.tool_clients.argument_validation import MOST_FAULTS, UnusableSchema, argument_faults
+from activities.tool_clients.argument_validation import MAX_FAULTS, UnusableSchema, argument_faults
 from domain.agents.safe_regex import InvalidPattern, is_pattern, matches
 
 Schema = dict[str, Any]
@@ -37,7 +37,7 @@ def test_model_is_told_what_does_not_fit(arguments: dict[str, Any], faults: list
 
 def test_faults_are_few_and_short() -> None:
     many = argument_faults(of(a={"type": "array", "items": {"type": "integer"}}), {"a": ["x" * 5_000] * 100})
-    assert len(many) == MOST_FAULTS
+    assert len(many) == MAX_FAULTS
     assert all(len(fault) < 400 for fault in many)
 
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp.types import CallToolRequest
 
-from activities.network.egress_guard import NetworkGuard
+from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.mcp import LISTING_SECONDS, LISTING_SECONDS_AFTER_FAILURE, McpTools
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
 from tests.activities.tool_clients.mcp_service import McpService, mcp_service
@@ -24,8 +24,8 @@ async def server() -> AsyncIterator[McpService]:
 
 
 @pytest.fixture
-async def toolbox() -> AsyncIterator[Toolbox]:
-    box = Toolbox(credentials={"TOKEN": TOKEN}, allowed=LOOPBACK)
+async def toolbox() -> AsyncIterator[ToolDispatcher]:
+    box = ToolDispatcher(credentials={"TOKEN": TOKEN}, allowed=LOOPBACK)
     yield box
     await box.close()
 
@@ -40,14 +40,14 @@ class Clock:
         return self.now
 
 
-async def names(toolbox: Toolbox, tool: McpTool) -> list[str]:
+async def names(toolbox: ToolDispatcher, tool: McpTool) -> list[str]:
     return [offer.name for offer in await toolbox.offered("org", {"crm": tool}, ["crm"], {})]
 
 
 # --- what is offered ----------------------------------------------------------------------------
 
 
-async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, toolbox: Toolbox) -> None:
+async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, toolbox: ToolDispatcher) -> None:
     tools: dict[str, HttpTool | McpTool] = {
         "crm": mcp_tool(server.url),
         "table": http_tool("https://tables.example"),
@@ -62,7 +62,7 @@ async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, 
     assert find.parameters["required"] == ["name"]
 
 
-async def test_only_allowed_tools_are_offered_and_called(server: McpService, toolbox: Toolbox) -> None:
+async def test_only_allowed_tools_are_offered_and_called(server: McpService, toolbox: ToolDispatcher) -> None:
     tool = mcp_tool(server.url, allow=["find", "tools/rich.v1"])
     assert await names(toolbox, tool) == ["crm__find", "crm__tools_rich_v1"]
     failure = await failure_of(toolbox, call_of(tool, called="crm__structured"))
@@ -73,7 +73,7 @@ async def test_only_allowed_tools_are_offered_and_called(server: McpService, too
 
 async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
     clock = Clock()
-    guard = NetworkGuard(LOOPBACK)
+    guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     tool = mcp_tool(server.url)
     first = await tools.offered("org", "crm", tool, {})
@@ -92,7 +92,7 @@ async def test_server_that_fails_takes_nothing_but_its_tools(
     server: McpService, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    guard = NetworkGuard(LOOPBACK)
+    guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     down = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
     assert await tools.offered("org", "down", down, {}) == ()
@@ -110,7 +110,7 @@ async def test_server_that_fails_takes_nothing_but_its_tools(
 
 
 async def test_server_whose_credential_is_not_set_offers_nothing(
-    server: McpService, toolbox: Toolbox, caplog: pytest.LogCaptureFixture
+    server: McpService, toolbox: ToolDispatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await names(toolbox, mcp_tool(server.url, secrets=["UNSET"])) == []
     assert "UNSET" in caplog.text
@@ -119,7 +119,7 @@ async def test_server_whose_credential_is_not_set_offers_nothing(
 
 async def test_organizations_ask_a_server_under_credentials_of_their_own(server: McpService) -> None:
     own = {"org_a": {"TOKEN": "token-of-a"}, "org_b": {"TOKEN": "token-of-b"}}
-    toolbox = Toolbox(credentials={}, organization_credentials=own, allowed=LOOPBACK)
+    toolbox = ToolDispatcher(credentials={}, organization_credentials=own, allowed=LOOPBACK)
     tool = mcp_tool(server.url, secrets=["TOKEN"], headers={"Authorization": "{{secrets.TOKEN}}"})
     for organization in ("org_a", "org_b", "org_c"):
         await toolbox.offered(organization, {"crm": tool}, ["crm"], {})
@@ -131,7 +131,7 @@ async def test_organizations_ask_a_server_under_credentials_of_their_own(server:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox: Toolbox, legacy: bool) -> None:
+async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox: ToolDispatcher, legacy: bool) -> None:
     server.legacy = legacy
     result = await toolbox.run(call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (result.content, result.error) == ("Ann is customer 7.", None)
@@ -149,23 +149,23 @@ async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox
         ("crm__structured", '{\n  "customers": 7\n}'),
     ],
 )
-async def test_answer_is_told_as_text(server: McpService, toolbox: Toolbox, called: str, content: str) -> None:
+async def test_answer_is_told_as_text(server: McpService, toolbox: ToolDispatcher, called: str, content: str) -> None:
     result = await toolbox.run(call_of(mcp_tool(server.url), called=called))
     assert result.content == content
 
 
-async def test_long_answer_is_cut_with_a_note(server: McpService, toolbox: Toolbox) -> None:
+async def test_long_answer_is_cut_with_a_note(server: McpService, toolbox: ToolDispatcher) -> None:
     result = await toolbox.run(call_of(mcp_tool(server.url), called="crm__long"))
     assert result.content.endswith("[The answer goes on; 4,000 more characters are left out here.]")
 
 
-async def test_answer_that_is_too_large_is_not_read(server: McpService, toolbox: Toolbox) -> None:
+async def test_answer_that_is_too_large_is_not_read(server: McpService, toolbox: ToolDispatcher) -> None:
     failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__large"))
     assert (failure.code, failure.retryable) == ("too_large", False)
 
 
 async def test_credentials_and_variables_reach_the_server_and_no_log(
-    server: McpService, toolbox: Toolbox, caplog: pytest.LogCaptureFixture
+    server: McpService, toolbox: ToolDispatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     tool = mcp_tool(
         f"{server.url}?key={{{{secrets.TOKEN}}}}",
@@ -191,13 +191,13 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-async def test_tool_that_fails_says_so_to_the_model(server: McpService, toolbox: Toolbox) -> None:
+async def test_tool_that_fails_says_so_to_the_model(server: McpService, toolbox: ToolDispatcher) -> None:
     failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__broken"))
     assert (failure.code, failure.retryable) == ("tool_error", False)
     assert "the customer is locked" in str(failure)
 
 
-async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpService, toolbox: Toolbox) -> None:
+async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpService, toolbox: ToolDispatcher) -> None:
     failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"nome": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("tool_error", False)
     assert "name" in str(failure)
@@ -216,7 +216,7 @@ async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpSer
     ],
 )
 async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes_nothing(
-    server: McpService, toolbox: Toolbox, called: str, status: int, retryable: bool
+    server: McpService, toolbox: ToolDispatcher, called: str, status: int, retryable: bool
 ) -> None:
     server.faults["tools/call"] = [status]
     server.headers = {"Retry-After": "3"}
@@ -226,7 +226,7 @@ async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes
     assert len(server.heard("tools/call")) == 1
 
 
-async def test_call_that_was_not_made_yet_is_made_again(server: McpService, toolbox: Toolbox) -> None:
+async def test_call_that_was_not_made_yet_is_made_again(server: McpService, toolbox: ToolDispatcher) -> None:
     server.faults["tools/list"] = [500]
     failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("http_error", True)
@@ -237,7 +237,7 @@ async def test_call_that_was_not_made_yet_is_made_again(server: McpService, tool
 
 @pytest.mark.parametrize(("called", "retryable"), [("crm__slow", False), ("crm__patient", True)])
 async def test_server_that_takes_too_long_is_left(
-    server: McpService, toolbox: Toolbox, called: str, retryable: bool
+    server: McpService, toolbox: ToolDispatcher, called: str, retryable: bool
 ) -> None:
     tool = mcp_tool(server.url, timeout_seconds=2.0)
     failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called=called))
@@ -245,7 +245,7 @@ async def test_server_that_takes_too_long_is_left(
 
 
 async def test_server_at_a_refused_address_is_not_reached(server: McpService) -> None:
-    toolbox = Toolbox(credentials={})
+    toolbox = ToolDispatcher(credentials={})
     tool = mcp_tool(server.url)
     failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("refused_address", False)
@@ -253,7 +253,7 @@ async def test_server_at_a_refused_address_is_not_reached(server: McpService) ->
     assert not server.journal
 
 
-async def test_redirect_is_not_followed(server: McpService, toolbox: Toolbox) -> None:
+async def test_redirect_is_not_followed(server: McpService, toolbox: ToolDispatcher) -> None:
     for method in ("server/discover", "initialize"):
         server.faults[method] = [307]
     server.headers = {"Location": "/mcp"}

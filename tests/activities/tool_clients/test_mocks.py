@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 from pytest_httpserver import HTTPServer
 
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tools import ToolActivities
 from contracts.tools import CallToolResult
 from domain.agents.tool_mocks import ToolMock
@@ -19,7 +19,7 @@ FULL = ToolMock(tool="find_table", arguments={"guests": 5}, error="every table i
 
 async def call(*mocks: ToolMock, guests: JsonValue = 4, **declared: Any) -> CallToolResult:
     tool = http_tool("https://tables.example/search", retries=2, **declared)
-    activities = ToolActivities(agents=Agents(find_table=tool), runner=Toolbox(credentials={}))
+    activities = ToolActivities(agents=Agents(find_table=tool), runner=ToolDispatcher(credentials={}))
     asked = CALL.model_copy(update={"mocks": mocks, "arguments": {"guests": guests}})
     return await attempt(activities, asked)
 
@@ -55,7 +55,7 @@ async def test_any_value_may_be_an_answer(result: JsonValue, content: str) -> No
 async def test_the_service_hears_of_no_mocked_call(service: HTTPServer) -> None:
     service.expect_request("/search").respond_with_json({})
     tool = http_tool(service.url_for("/search"))
-    activities = ToolActivities(agents=Agents(find_table=tool), runner=Toolbox(credentials={}, allowed=LOOPBACK))
+    activities = ToolActivities(agents=Agents(find_table=tool), runner=ToolDispatcher(credentials={}, allowed=LOOPBACK))
     await attempt(activities, CALL.model_copy(update={"mocks": (FREE,)}))
     assert service.log == []
     await attempt(activities, CALL.model_copy(update={"mocks": ()}))
@@ -63,7 +63,9 @@ async def test_the_service_hears_of_no_mocked_call(service: HTTPServer) -> None:
 
 
 async def test_a_tool_of_a_server_is_mocked_under_the_name_that_the_model_calls() -> None:
-    activities = ToolActivities(agents=Agents(crm=mcp_tool("https://crm.example/mcp")), runner=Toolbox(credentials={}))
+    activities = ToolActivities(
+        agents=Agents(crm=mcp_tool("https://crm.example/mcp")), runner=ToolDispatcher(credentials={})
+    )
     mock = ToolMock(tool="crm__find", result="Anna Bell")
     asked = CALL.model_copy(update={"tool": "crm__find", "mocks": (mock,)})
     assert (await attempt(activities, asked)).content == "Anna Bell"

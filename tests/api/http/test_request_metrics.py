@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from api.sessions.reader import Timelines
+from api.sessions.reader import SessionReader
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, Desk, problem
 
@@ -54,7 +54,7 @@ async def test_what_nobody_expected_is_logged_and_answered_without_its_insides(
     async def broken(*args: object) -> None:
         raise LookupError("a secret detail")
 
-    monkeypatch.setattr(Timelines, "session", broken)
+    monkeypatch.setattr(SessionReader, "session", broken)
     with capture_logs() as lines:
         response = await caller.get("/v1/sessions/ses_any")
     document = problem(response, 500, "internal_error")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.openai.errors import ChatRefused
-from api.openai.request_parsing import Exchange, Wanted, contradiction, read_request
+from api.openai.errors import ChatError
+from api.openai.request_parsing import Exchange, RequestedTurn, contradiction, read_request
 from api.openai.schemas import UNUSED, ChatRequest
 
 HELLO = Exchange("Hello", "Good morning.")
@@ -13,7 +13,7 @@ FOUR = Exchange("Four.", "At what time?")
 Said = tuple[str, object]
 
 
-def read(*said: Said, **parameters: object) -> Wanted:
+def read(*said: Said, **parameters: object) -> RequestedTurn:
     """What a request with these messages means."""
     messages = [{"role": role, "content": content} for role, content in said]
     return read_request(ChatRequest.model_validate({"model": "booking-line", "messages": messages, **parameters}))
@@ -21,7 +21,7 @@ def read(*said: Said, **parameters: object) -> Wanted:
 
 def refusal(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
     """The code and the parameter of the refusal that a request meets."""
-    with pytest.raises(ChatRefused) as refused:
+    with pytest.raises(ChatError) as refused:
         read(*(said or [("user", "Hello")]), **parameters)
     assert refused.value.status == 400
     return refused.value.body.code, refused.value.body.param
@@ -36,7 +36,7 @@ def test_only_the_last_user_message_is_said_and_the_rest_is_believed() -> None:
         ("assistant", [{"type": "text", "text": "For how "}, {"type": "text", "text": "many?"}]),
         ("user", "Four."),
     )
-    assert wanted == Wanted("Four.", (HELLO, TABLE), "Be brief.")
+    assert wanted == RequestedTurn("Four.", (HELLO, TABLE), "Be brief.")
 
 
 def test_greeting_and_messages_without_an_answer_are_no_exchanges() -> None:
@@ -50,7 +50,7 @@ def test_greeting_and_messages_without_an_answer_are_no_exchanges() -> None:
         ("assistant", None),
         ("user", "Four."),
     )
-    assert wanted == Wanted("Four.", (HELLO,), None)
+    assert wanted == RequestedTurn("Four.", (HELLO,), None)
 
 
 def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from temporalio.client import Client
 
-from api.temporal.session_client import Conversations
+from api.temporal.session_client import SessionClient
 from domain.sessions.views import TimelineView
 from playhead.temporal.client import PlayheadPlugin
 from tests.api.conftest import quick_settings
@@ -173,13 +173,13 @@ async def test_a_plain_message_asks_the_workflow_nothing_more(caller: Caller, mo
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     asked = []
-    ask = Conversations.timeline
+    ask = SessionClient.timeline
 
-    async def counted(self: Conversations, asked_about: str) -> TimelineView:
+    async def counted(self: SessionClient, asked_about: str) -> TimelineView:
         asked.append(asked_about)
         return await ask(self, asked_about)
 
-    monkeypatch.setattr(Conversations, "timeline", counted)
+    monkeypatch.setattr(SessionClient, "timeline", counted)
     answers = [await caller.say(session_id, text) for text in ("One", "Two", "Three")]
     assert asked == []
     read = await caller.session(session_id)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from api.sessions.snapshots import LatestSnapshots, Snapshot
 from contracts.sessions import SendMessageResult
 from domain.agents.definition import Limits, parse_definition
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions import command_handlers as rules
 from domain.sessions import timeline, turn_completion
 from domain.sessions.commands import EndSession, Rewind, SendMessage
@@ -85,7 +85,7 @@ class Conversation:
     def apply(self, rule: Callable[[Timeline], Timeline]) -> None:
         try:
             self.timeline = rule(self.timeline)
-        except Refused as refused:
+        except CommandRejected as refused:
             if self.ticks % 3 == 0:  # some refusals are noted, as those of signals are
                 self.timeline = timeline.note_refusal(self.timeline, "signal", refused.refusal, None, at=self.now())
 

@@ -8,7 +8,7 @@ import pytest
 
 from api.http.problems import Problem
 from api.sessions import spending_limits
-from api.sessions.spending_limits import Budgets
+from api.sessions.spending_limits import SpendingLimits
 from store.organizations import OrganizationStore, Terms
 
 SPENT_ALL = Terms(monthly_limit=Decimal(5), spent=Decimal(5))
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def test_a_thousand_messages_of_a_second_ask_the_store_once(clock: Clock) -> None:
     books = Books(Terms(price_per_second=Decimal(1)))
-    asked = Budgets(books)
+    asked = SpendingLimits(books)
     for _ in range(1000):
         assert (await asked.require("org")).price_per_second == 1
     assert len(books.asked) == 1
@@ -62,7 +62,7 @@ async def test_a_thousand_messages_of_a_second_ask_the_store_once(clock: Clock) 
 
 async def test_while_one_call_asks_the_store_the_others_go_on_with_what_is_known(clock: Clock) -> None:
     books = Books(Terms(), SPENT_ALL)
-    asked = Budgets(books)
+    asked = SpendingLimits(books)
     await asked.require("org")
     clock.now += spending_limits.REMEMBERED_SECONDS
     books.open.clear()
@@ -79,7 +79,7 @@ async def test_while_one_call_asks_the_store_the_others_go_on_with_what_is_known
 
 async def test_a_store_that_fails_is_asked_again_and_nothing_is_made_up(clock: Clock) -> None:
     books = Books(Terms(), OSError("away"), SPENT_ALL)
-    asked = Budgets(books)
+    asked = SpendingLimits(books)
     await asked.require("org")
     clock.now += spending_limits.REMEMBERED_SECONDS
     with pytest.raises(OSError, match="away"):
@@ -92,7 +92,7 @@ async def test_a_store_that_fails_is_asked_again_and_nothing_is_made_up(clock: C
 async def test_a_new_month_is_asked_about_at_once(clock: Clock) -> None:
     today = [date(2026, 12, 31)]
     books = Books(SPENT_ALL, Terms(monthly_limit=Decimal(5)))
-    asked = Budgets(books, today=lambda: today[0])
+    asked = SpendingLimits(books, today=lambda: today[0])
     with pytest.raises(Problem) as refused:
         await asked.require("org")
     assert refused.value.code == "quota_exceeded"
@@ -108,7 +108,7 @@ async def test_a_new_month_is_asked_about_at_once(clock: Clock) -> None:
     ("limit", "spent", "may"), [("5", "4.999999999999", True), ("5", "5", False), ("0", "0", False)]
 )
 async def test_the_limit_is_reached_when_it_is_spent(limit: str, spent: str, may: bool) -> None:
-    asked = Budgets(Books(Terms(monthly_limit=Decimal(limit), spent=Decimal(spent))))
+    asked = SpendingLimits(Books(Terms(monthly_limit=Decimal(limit), spent=Decimal(spent))))
     if may:
         await asked.require("org")
     else:

@@ -29,7 +29,7 @@ MANY = 200
 AT_ONCE = 8
 """So many talk at the same time, while all of them watch."""
 SLOW_SECONDS = 1.0
-MOST_LONG_TURNS = 60
+MAX_LONG_TURNS = 60
 """So many long turns are more than all buffers between a server and a client hold."""
 
 
@@ -122,7 +122,7 @@ async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything
         await stream.until("snapshot")
         turns = 0
         with capture_logs() as logs:
-            while not was_dropped(logs) and turns < MOST_LONG_TURNS:
+            while not was_dropped(logs) and turns < MAX_LONG_TURNS:
                 await caller.say(session_id, "x" * 30_000)
                 *_, closed = await stream.until("turn_completed")
                 assert closed.data["turn"]["assistant_message"]["text"] == f"You said: {'x' * 30_000}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from domain.agents.definition import Approval, HttpTool, InvalidAgent, McpTool, parse_definition, warnings_for
-from domain.agents.tools import LONGEST_TOOL_NAME, mcp_tool_name, tool_behind
+from domain.agents.tools import MAX_TOOL_NAME, mcp_tool_name, tool_behind
 
 Data = dict[str, Any]
 
@@ -236,6 +236,6 @@ def test_tools_of_a_server_have_names_that_every_provider_takes() -> None:
     assert mcp_tool_name("crm", "find/customer.v2 ä") == "crm__find_customer_v2__"
     long_names = [mcp_tool_name("crm", "x" * 128), mcp_tool_name("crm", "x" * 127 + "y")]
     assert len(set(long_names)) == 2
-    assert all(len(name) == LONGEST_TOOL_NAME for name in long_names)
+    assert all(len(name) == MAX_TOOL_NAME for name in long_names)
     tools = parse_definition(AGENT).tools
     assert [tool_behind(tools, name) for name in long_names] == ["crm", "crm"]

@@ -13,7 +13,7 @@ from domain.sessions.command_handlers import (
     restore,
 )
 from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
-from domain.sessions.timeline import Aside
+from domain.sessions.timeline import AuxiliaryCall
 from domain.sessions.turn_completion import learn, spend_aside
 from domain.turns.engine import Extracted
 from tests.domain.sessions.session_and_model import SessionOnPaper
@@ -126,12 +126,12 @@ class OtherWays(SessionOnPaper):
         if self.paper.seen:
             self.paper.touch(self.paper.seen[-1])
 
-    def aside(self, tokens: int) -> Aside:
+    def aside(self, tokens: int) -> AuxiliaryCall:
         """Work that used so many tokens, noted down."""
         aside_id = f"aside_{self.new_turn()}"
         self.paper.beside += tokens
         self.paper.untold_asides.append(aside_id)
         usage, cost = spent(tokens, usd(tokens))
-        return Aside(
+        return AuxiliaryCall(
             id=aside_id, purpose="extraction", after_turn_id=None, created_at=self.tick(), usage=usage, cost=cost
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from domain.agents.definition import Limits
-from domain.rejections import RefusalCode, Refused
+from domain.rejections import CommandRejected, RefusalCode
 from domain.sessions.command_handlers import begin_timeline, open_greeting
 from domain.sessions.commands import Opening
 from domain.sessions.timeline import DiscardedBranch, Timeline
@@ -146,7 +146,7 @@ class SessionOnPaper(RuleBasedStateMachine):
         code: RefusalCode | None = None
         try:
             after = command()
-        except Refused as refused:
+        except CommandRejected as refused:
             after, code = before, refused.refusal.code
         assert code == refusal
         assert before.model_dump_json() == frozen, "a command changed the value it was given"

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.turn_completion import take_unrecorded
 from tests.support.conversation import Conversation, kinds, refusal_of
@@ -159,7 +159,7 @@ def test_branch_is_unknown_once_it_is_active_and_known_again_once_it_is_not(talk
         talk.restore("br_t2")
         before = talk.timeline
         for branch_id in ("br_t2", "br_unknown", "t3"):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(CommandRejected) as refused:
                 talk.restore(branch_id)
             assert refusal_of(refused).code == "branch_not_found"
             assert refusal_of(refused).figures == {"branch_id": branch_id}
@@ -168,14 +168,14 @@ def test_branch_is_unknown_once_it_is_active_and_known_again_once_it_is_not(talk
 
 
 def test_stale_restoration_is_refused(talk: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.restore("br_t2", expected_revision=talk.timeline.revision - 1)
     assert refusal_of(refused).code == "revision_conflict"
 
 
 def test_ended_session_restores_nothing(talk: Conversation) -> None:
     talk.end()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.restore("br_t2")
     assert refusal_of(refused).code == "session_ended"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import MAX_QUEUED_MESSAGES
 from domain.sessions.commands import OnBusy
 from tests.support.conversation import Conversation, kinds, refusal_of
@@ -67,7 +67,7 @@ def test_message_that_interrupts_needs_a_place_in_the_queue(talk: Conversation) 
     for number in range(MAX_QUEUED_MESSAGES):
         talk.say(f"Message {number}.", on_busy="enqueue")
     before = talk.timeline
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Stop.", on_busy="interrupt")
     assert refusal_of(refused).code == "queue_full"
     assert talk.timeline is before, "a refused message stops nothing"
@@ -151,7 +151,7 @@ def test_repeat_of_a_message_stops_nothing(talk: Conversation, on_busy: OnBusy) 
 @pytest.mark.parametrize("on_busy", ["interrupt", "rollback"])
 def test_stale_message_stops_nothing(talk: Conversation, on_busy: OnBusy) -> None:
     before = talk.timeline
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("No, two.", on_busy=on_busy, expected_revision=before.revision - 1)
     assert refusal_of(refused).code == "revision_conflict"
     assert talk.timeline is before
@@ -189,16 +189,16 @@ def test_messages_that_wait_outlive_a_cancelled_reply(talk: Conversation) -> Non
 def test_there_must_be_a_reply_to_cancel(talk: Conversation) -> None:
     talk.rewind("t0")
     for _ in range(2):  # a reply that is hidden, and none at all
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             talk.cancel()
         assert refusal_of(refused).code == "turn_not_pending"
         talk.answer(turn_id="t1") if talk.timeline.pending else None
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRejected):
         Conversation().cancel()
 
 
 def test_stale_cancellation_stops_nothing(talk: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.cancel(expected_revision=talk.timeline.revision + 1)
     assert refusal_of(refused).code == "revision_conflict"
     assert talk.timeline.stopping == ()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import MAX_LABEL_CHARACTERS, MAX_TEXT_CHARACTERS
 from tests.support.conversation import Conversation, kinds, refusal_of
 
@@ -50,7 +50,7 @@ def test_regenerated_turn_is_asked_the_same_words_anew(talk: Conversation) -> No
 
 
 def test_greeting_can_be_regenerated_and_has_no_words_to_edit(talk: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.edit("t0", "Good morning.")
     assert refusal_of(refused).code == "validation_error"
     again = talk.regenerate("t0")
@@ -130,7 +130,7 @@ def test_hidden_reply_under_way_is_stopped_too(talk: Conversation, change: Chang
 def test_only_turns_of_the_active_branch_can_be_changed(talk: Conversation, change: Change) -> None:
     talk.edit("t2", "Two, no, three.")
     for turn_id in ("t2", "t3", "unknown"):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             change(talk, turn_id)
         assert refusal_of(refused).code == "turn_not_found"
         assert refusal_of(refused).figures == {"turn_id": turn_id}
@@ -160,7 +160,7 @@ def test_message_id_is_refused_for_anything_else_than_its_command(talk: Conversa
         lambda: talk.regenerate("t3", message_id="m1"),
     ]
     for command in other_commands:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             command()
         assert refusal_of(refused).code == "idempotency_mismatch"
 
@@ -168,7 +168,7 @@ def test_message_id_is_refused_for_anything_else_than_its_command(talk: Conversa
 def test_words_are_taken_as_those_of_a_message_are(talk: Conversation) -> None:
     before = talk.timeline
     for text, code in (("", "validation_error"), (" \n", "validation_error"), ("x" * 32_001, "too_large")):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             talk.edit("t3", text)
         assert refusal_of(refused).code == code
     assert talk.timeline is before
@@ -177,7 +177,7 @@ def test_words_are_taken_as_those_of_a_message_are(talk: Conversation) -> None:
 
 @pytest.mark.parametrize("turn_id", ["t0", "t3"])
 def test_message_id_of_a_regeneration_is_bounded(talk: Conversation, turn_id: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.regenerate(turn_id, message_id="m" * (MAX_LABEL_CHARACTERS + 1))
     assert refusal_of(refused).code == "too_large"
     assert talk.timeline.remembered == {}
@@ -186,6 +186,6 @@ def test_message_id_of_a_regeneration_is_bounded(talk: Conversation, turn_id: st
 def test_stale_change_is_refused_with_both_numbers(talk: Conversation) -> None:
     revision = talk.timeline.revision
     for command in (talk.edit, talk.regenerate):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             command("t3", **({"text": "Four."} if command == talk.edit else {}), expected_revision=revision - 1)
         assert refusal_of(refused).figures == {"expected_revision": revision - 1, "actual_revision": revision}

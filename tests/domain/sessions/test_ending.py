@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.timeline import MAX_NOTED_CHARACTERS, Timeline, note_refusal
 from domain.sessions.turn_completion import complete, take_unrecorded
 from domain.turns.turn import TurnEvent
@@ -36,7 +36,7 @@ def test_end_is_noted_once_and_ending_again_changes_nothing(talk: Conversation) 
 @pytest.mark.parametrize("command", ["say", "rewind"])
 def test_ended_session_takes_no_more_commands(talk: Conversation, command: str) -> None:
     talk.end()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         getattr(talk, command)("t0")
     assert refusal_of(refused).code == "session_ended"
 
@@ -108,7 +108,7 @@ def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk
     talk.exchange("One.")
     talk.rewind("t0")
     before = talk.timeline
-    refusal = Refused("turn_not_found", "No such turn.", turn_id="x").refusal
+    refusal = CommandRejected("turn_not_found", "No such turn.", turn_id="x").refusal
     talk.timeline = note_refusal(before, "rewind_to", refusal, None, at=talk.tick())
     assert talk.head.events[-1].payload == {
         "command": "rewind_to",
@@ -123,20 +123,20 @@ def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk
 def test_refusal_before_the_first_turn_is_noted_on_the_newest_one(talk: Conversation) -> None:
     first = talk.exchange("One.")
     talk.rewind("t0", before=True)
-    refusal = Refused("validation_error", "Nonsense.").refusal
+    refusal = CommandRejected("validation_error", "Nonsense.").refusal
     talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
     assert kinds(talk.timeline.turns[first]) == ["command_refused"]
 
 
 def test_refusal_in_a_session_without_turns_changes_nothing() -> None:
     talk = Conversation()
-    refusal = Refused("validation_error", "Nonsense.").refusal
+    refusal = CommandRejected("validation_error", "Nonsense.").refusal
     assert note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick()) is talk.timeline
 
 
 def test_note_of_a_refusal_is_bounded_whatever_was_said(talk: Conversation) -> None:
     endless = "x" * 100_000
-    refusal = Refused("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).refusal
+    refusal = CommandRejected("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).refusal
     talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, endless, at=talk.tick())
     payload = talk.head.events[-1].payload
     assert all(len(str(value)) <= MAX_NOTED_CHARACTERS for value in payload.values())
@@ -166,7 +166,7 @@ def test_facts_have_keys_of_their_own(talk: Conversation) -> None:
 
 def test_events_of_a_turn_keep_their_order_when_it_is_answered(talk: Conversation) -> None:
     turn_id = talk.say("One.")
-    refusal = Refused("turn_not_found", "No such turn.").refusal
+    refusal = CommandRejected("turn_not_found", "No such turn.").refusal
     talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
     moved = TurnEvent(type="node_transition", created_at=talk.tick(), payload={"to_node": "booking"})
     progress = answered(turn_id, "Sure.", events=(moved,))

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.timeline import ForkPoint, Timeline
 from domain.sessions.turn_completion import take_unrecorded
 from domain.usage import Cost, Usage
@@ -94,7 +94,7 @@ def test_shared_past_can_be_rewound_edited_and_restored(source: Conversation) ->
 
 
 def test_fork_is_not_greeted_again(source: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         forked(source).open()
     assert refusal_of(refused).code == "validation_error"
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.turn_completion import complete
 from tests.support.conversation import Conversation, answered, refusal_of
 
@@ -69,14 +69,14 @@ def test_rewind_reaches_only_turns_of_the_active_branch(talk: Conversation, befo
     talk.rewind("t0")
     talk.exchange("Another one.")
     for turn_id in (gone, "unknown", ""):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             talk.rewind(turn_id, before=before)
         assert refusal_of(refused).code == "turn_not_found"
         assert refusal_of(refused).figures == {"turn_id": turn_id}
 
 
 def test_rewind_before_nothing_in_particular_is_refused(talk: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.rewind(None, before=True)
     assert refusal_of(refused).code == "validation_error"
 
@@ -127,7 +127,7 @@ def test_rewind_to_a_turn_that_is_being_answered_still_says_so(talk: Conversatio
     pending = talk.say("One.")
     talk.rewind(pending)
     while_answering = talk.timeline.status
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Two.")
     assert refusal_of(refused).code == "turn_in_progress"
     talk.answer(turn_id=pending)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, Simulation, SimulatorConfig
 from domain.sessions.simulated_caller import (
     aside_id_of,
@@ -135,17 +135,17 @@ def test_a_caller_needs_something_to_go_by() -> None:
     conversation = Conversation().greeted()
     off = set_simulator(conversation.timeline, SetSimulator(enabled=False), at=conversation.now)
     assert off == conversation.timeline
-    with pytest.raises(Refused, match="send the config"):
+    with pytest.raises(CommandRejected, match="send the config"):
         set_simulator(conversation.timeline, SetSimulator(enabled=True), at=conversation.now)
 
 
 def test_a_switch_obeys_the_rules_of_every_command() -> None:
     call = Call()
-    with pytest.raises(Refused) as stale:
+    with pytest.raises(CommandRejected) as stale:
         set_simulator(call.timeline, SetSimulator(enabled=False, expected_revision=99), at=call.now)
     assert stale.value.refusal.code == "revision_conflict"
     call.end()
-    with pytest.raises(Refused) as ended:
+    with pytest.raises(CommandRejected) as ended:
         set_simulator(call.timeline, SetSimulator(enabled=False), at=call.now)
     assert ended.value.refusal.code == "session_ended"
     assert call.due() is None

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from domain.rejections import RefusalCode, Refused
+from domain.rejections import CommandRejected, RefusalCode
 from domain.sessions.command_handlers import (
     MAX_LABEL_CHARACTERS,
     MAX_QUEUED_MESSAGES,
@@ -146,7 +146,7 @@ class SessionMachine(OtherWays):
 
     @rule()
     def note_refusal(self) -> None:
-        refusal = Refused("turn_not_found", "There is no such turn.", turn_id="t99").refusal
+        refusal = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").refusal
         before = self.timeline
         assert self.obeys(None, lambda: note_refusal(before, "rewind_to", refusal, None, at=self.tick()))
         self.paper.note()

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.command_handlers import (
     MAX_LABEL_CHARACTERS,
     MAX_QUEUED_MESSAGES,
@@ -47,7 +47,7 @@ def test_greeting_leaves_revision_two_and_every_exchange_adds_two(talk: Conversa
 
 
 def test_only_a_new_session_greets(talk: Conversation) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         open_greeting(talk.timeline, turn_id="again", at=talk.tick())
     assert refusal_of(refused).code == "validation_error"
 
@@ -55,7 +55,7 @@ def test_only_a_new_session_greets(talk: Conversation) -> None:
 def test_ended_session_does_not_greet() -> None:
     talk = Conversation()
     talk.end()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         open_greeting(talk.timeline, turn_id="t0", at=talk.tick())
     assert refusal_of(refused).code == "session_ended"
 
@@ -88,7 +88,7 @@ def test_answer_without_words_leaves_no_assistant_message(talk: Conversation) ->
 
 @pytest.mark.parametrize("turn_id", ["t0", "t99"])
 def test_only_a_pending_turn_can_be_answered(talk: Conversation, turn_id: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.answer(turn_id=turn_id)
     assert refusal_of(refused).code == "turn_not_found"
 
@@ -125,14 +125,14 @@ def test_interrupted_turn_keeps_what_was_said(talk: Conversation) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t "])
 def test_empty_text_is_refused(talk: Conversation, text: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say(text)
     assert refusal_of(refused).code == "validation_error"
 
 
 def test_text_is_taken_up_to_its_limit(talk: Conversation) -> None:
     talk.exchange("x" * MAX_TEXT_CHARACTERS)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("x" * (MAX_TEXT_CHARACTERS + 1))
     assert refusal_of(refused).code == "too_large"
     assert refusal_of(refused).figures == {"limit": MAX_TEXT_CHARACTERS, "actual": MAX_TEXT_CHARACTERS + 1}
@@ -140,10 +140,10 @@ def test_text_is_taken_up_to_its_limit(talk: Conversation) -> None:
 
 def test_what_a_session_keeps_for_good_is_bounded(talk: Conversation) -> None:
     talk.exchange("Hello.")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Hello.", message_id="m" * (MAX_LABEL_CHARACTERS + 1))
     assert refusal_of(refused).code == "too_large"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.end("r" * (MAX_LABEL_CHARACTERS + 1))
     assert refusal_of(refused).code == "too_large"
     talk.say("Hello.", message_id="m" * MAX_LABEL_CHARACTERS)
@@ -158,7 +158,7 @@ def test_stale_revision_is_refused_with_both_numbers(talk: Conversation, command
         "rewind": lambda: talk.rewind("t0", expected_revision=expected),
         "end": lambda: talk.end(expected_revision=expected),
     }
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         commands[command]()
     assert refusal_of(refused).code == "revision_conflict"
     assert refusal_of(refused).figures == {"expected_revision": expected, "actual_revision": 2}
@@ -184,7 +184,7 @@ def test_same_message_twice_changes_nothing_even_when_late_or_stale(talk: Conver
 
 def test_message_id_used_for_another_text_is_refused(talk: Conversation) -> None:
     turn_id = talk.say("A table.", message_id="m1")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Two tables.", message_id="m1")
     assert refusal_of(refused).code == "idempotency_mismatch"
     assert refusal_of(refused).figures == {"turn_id": turn_id}
@@ -197,7 +197,7 @@ def test_messages_without_an_id_are_never_repeats(talk: Conversation) -> None:
 
 
 def test_refused_message_does_not_use_up_its_id(talk: Conversation) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRejected):
         talk.say("A table.", message_id="m1", expected_revision=99)
     talk.say("Two tables.", message_id="m1")
     assert talk.timeline.status == "pending_assistant_turn"
@@ -221,7 +221,7 @@ def test_oldest_message_ids_are_forgotten_first() -> None:
 @pytest.mark.parametrize("on_busy", [None, "reject"])
 def test_message_to_a_busy_agent_is_refused_unless_it_may_wait(talk: Conversation, on_busy: OnBusy | None) -> None:
     pending = talk.say("A table.")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Hurry.", on_busy=on_busy)
     assert refusal_of(refused).code == "turn_in_progress"
     assert refusal_of(refused).figures == {"turn_id": pending}
@@ -247,7 +247,7 @@ def test_queue_has_a_limit(talk: Conversation) -> None:
     talk.say("First.")
     for _ in range(MAX_QUEUED_MESSAGES):
         talk.say("Next.", on_busy="enqueue")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         talk.say("Too many.", on_busy="enqueue")
     assert refusal_of(refused).code == "queue_full"
 

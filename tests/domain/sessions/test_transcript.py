@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from domain.sessions.transcript import LONGEST_BRIEF, STYLES, Entry, Form, Speaker, Title, entries_of
+from domain.sessions.transcript import MAX_BRIEF, STYLES, Entry, Form, Speaker, Title, entries_of
 from domain.sessions.turn_completion import complete
 from domain.turns.turn import TurnEvent
 from tests.support.conversation import BEGINNING, Conversation, answered
@@ -133,7 +133,7 @@ def test_a_long_answer_of_a_tool_is_cut() -> None:
         event("tool_call_result", 2, call_id="c1", name="read", result="r" * 1_000_000),
     )
     (told,) = [text for speaker, text in said(talk) if speaker == "tool"]
-    assert len(told) < 2 * LONGEST_BRIEF + 50
+    assert len(told) < 2 * MAX_BRIEF + 50
     assert told.endswith("r…")
 
 

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from domain.rejections import Refused
-from domain.sessions.timeline import Aside, AsidePurpose, DiscardedBranch, Unrecorded
+from domain.rejections import CommandRejected
+from domain.sessions.timeline import AsidePurpose, AuxiliaryCall, DiscardedBranch, Unrecorded
 from domain.sessions.turn_completion import interrupt, learn, spend_aside, take_unrecorded
 from domain.turns.engine import STOPPED, Extracted, ModelReply, TurnProgress
 from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned, UserSaid
@@ -130,7 +130,7 @@ def test_transition_that_waits_for_variables_is_answered_too(talk: Conversation)
 def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
     talk.interrupt("I was ab")
     for turn_id in ("t1", "t0", "unknown"):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             talk.interrupt(turn_id=turn_id)
         assert refusal_of(refused).code == "turn_not_found"
 
@@ -138,8 +138,8 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
 # --- beside the turns ----------------------------------------------------------------------------
 
 
-def aside(number: int = 1, purpose: AsidePurpose = "extraction", error: str | None = None) -> Aside:
-    return Aside(
+def aside(number: int = 1, purpose: AsidePurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
+    return AuxiliaryCall(
         id=f"aside_{number}",
         purpose=purpose,
         after_turn_id="t1",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.caller_config import CallerLimits
 from domain.suites import suite_state as rules
 from domain.suites.checks import Checks
@@ -92,7 +92,7 @@ def test_cancelled_suite_is_over_when_what_was_under_way_is() -> None:
     assert rules.is_over(state, suite, plan)
     assert start_all(state, suite, None)[1] == []
     for command in (rules.pause, rules.resume):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             command(state)
         assert refused.value.refusal.code == "suite_ended"
 

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from domain.webhooks.signing import LONGEST_KEY, SHORTEST_KEY, key_of, signature
+from domain.webhooks.signing import MAX_KEY, MIN_KEY, key_of, signature
 
 
 def secret(length: int, prefix: str = "whsec_") -> str:
@@ -27,14 +27,14 @@ def test_a_signature_is_over_id_time_and_body(changed: tuple[str, int, bytes]) -
     assert signature(bytes(24), "msg_1", 1, b"{}") != signature(bytes([1] * 24), "msg_1", 1, b"{}")
 
 
-@pytest.mark.parametrize("length", [SHORTEST_KEY, LONGEST_KEY])
+@pytest.mark.parametrize("length", [MIN_KEY, MAX_KEY])
 def test_a_secret_holds_its_key(length: int) -> None:
     assert key_of(secret(length)) == bytes(length)
 
 
 @pytest.mark.parametrize(
     "no_secret",
-    ["", "whsec_", secret(SHORTEST_KEY - 1), secret(LONGEST_KEY + 1), secret(32, prefix=""), "whsec_no base 64!", "ü"],
+    ["", "whsec_", secret(MIN_KEY - 1), secret(MAX_KEY + 1), secret(32, prefix=""), "whsec_no base 64!", "ü"],
 )
 def test_what_is_no_secret_is_refused_without_being_shown(no_secret: str) -> None:
     with pytest.raises(ValueError, match="a webhook's secret is whsec_ and then 24 to 64 random bytes") as caught:

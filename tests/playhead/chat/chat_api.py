@@ -12,14 +12,14 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from api.schemas.examples import AGENT, SESSION
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.turn_completion import complete
 from domain.turns.turn import Turn, TurnEvent
 from playhead.chat.app import converse
-from playhead.chat.delivery import Courier, Patience
+from playhead.chat.delivery import Patience, RetryingClient
 from playhead.chat.input import Reader
 from playhead.chat.json_output import JsonScreen
-from playhead.chat.session_view import Session
+from playhead.chat.session_view import ChatSession
 from playhead.chat.text_output import PlainScreen, Screen
 from playhead.client import NO_RETRIES, Playhead
 from tests.support.conversation import MODEL, Conversation, answered
@@ -137,7 +137,7 @@ class Stage:
         fault = faults.popleft() if faults else carried_out
         try:
             return fault(request, carry_out)
-        except Refused as refused:
+        except CommandRejected as refused:
             refusal = refused.refusal
             return problem(STATUSES[refusal.code], refusal.code, refusal.detail, **refusal.figures)
 
@@ -335,7 +335,7 @@ class Typist:
         self.offered: list[str] = []
         self.questions: list[str] = []
 
-    def read(self, session: Session, unsent: str) -> str | None:
+    def read(self, session: ChatSession, unsent: str) -> str | None:
         self.offered.append(unsent)
         return self._lines.popleft() if self._lines else None
 
@@ -380,7 +380,7 @@ class Talk:
         screen: Screen = (JsonScreen if self._json else PlainScreen)(self.out, self.asides)
         reader: Reader = self.typist
         with Playhead(self._stage.url, retries=NO_RETRIES) as client:
-            courier = Courier(client, screen.note, patience=Patience(), pause=self.clock.pause, clock=self.clock)
+            courier = RetryingClient(client, screen.note, patience=Patience(), pause=self.clock.pause, clock=self.clock)
             return converse(courier, screen, reader, agent, session_id, at_terminal=self._at_terminal)
 
     @property

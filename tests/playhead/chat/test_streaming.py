@@ -7,8 +7,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from rich.console import Console
 
-from playhead.chat.delivery import Courier, Outgoing, Patience
-from playhead.chat.session_view import Agent
+from playhead.chat.delivery import Outgoing, Patience, RetryingClient
+from playhead.chat.session_view import ChatAgent
 from playhead.chat.terminal import TerminalScreen
 from playhead.client import NO_RETRIES, Event, ModelFailed, Playhead
 from playhead.client.event_stream import EventReader
@@ -25,7 +25,7 @@ class Wall:
         self._written = StringIO()
         console = Console(file=self._written, force_terminal=True, width=40, color_system=None, highlight=False)
         self.screen = TerminalScreen(console, pause=lambda seconds: pytest.fail("what is heard is not delayed"))
-        self.screen.opened(Agent(name="booking-line", version=1, moves=frozenset({"to_booking"})), session())
+        self.screen.opened(ChatAgent(name="booking-line", version=1, moves=frozenset({"to_booking"})), session())
         self._begun_at = len(self._written.getvalue())
 
     def hears(self, *events: str) -> None:
@@ -112,17 +112,17 @@ def test_a_turn_that_was_not_heard_is_shown_whole() -> None:
 
 
 @pytest.fixture
-def courier(httpserver: HTTPServer) -> Callable[[Stage], Courier]:
-    def make(stage: Stage) -> Courier:
+def courier(httpserver: HTTPServer) -> Callable[[Stage], RetryingClient]:
+    def make(stage: Stage) -> RetryingClient:
         clock = Clock()
         client = Playhead(stage.url, retries=NO_RETRIES)
-        return Courier(client, lambda text: None, patience=Patience(), pause=clock.pause, clock=clock)
+        return RetryingClient(client, lambda text: None, patience=Patience(), pause=clock.pause, clock=clock)
 
     return make
 
 
 def test_a_reply_is_heard_once_however_often_its_connection_is_lost(
-    httpserver: HTTPServer, courier: Callable[[Stage], Courier]
+    httpserver: HTTPServer, courier: Callable[[Stage], RetryingClient]
 ) -> None:
     stage = Stage(httpserver)
     carrier = courier(stage)
@@ -138,7 +138,7 @@ def test_a_reply_is_heard_once_however_often_its_connection_is_lost(
 
 
 def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
-    httpserver: HTTPServer, courier: Callable[[Stage], Courier]
+    httpserver: HTTPServer, courier: Callable[[Stage], RetryingClient]
 ) -> None:
     stage = Stage(httpserver)
     carrier = courier(stage)
@@ -154,7 +154,7 @@ def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
 def test_connected_again_is_told_before_the_words_that_prove_it(httpserver: HTTPServer) -> None:
     stage, clock, told_to_person = Stage(httpserver), Clock(), list[str]()
     client = Playhead(stage.url, retries=NO_RETRIES)
-    carrier = Courier(client, told_to_person.append, patience=Patience(), pause=clock.pause, clock=clock)
+    carrier = RetryingClient(client, told_to_person.append, patience=Patience(), pause=clock.pause, clock=clock)
     opened = carrier.create("booking-line")
     stage.faults.append(drops_after)
     carrier.send(opened.id, Outgoing("Hello", "chat_1", None), lambda heard: told_to_person.append(heard.type))

@@ -10,8 +10,8 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
-from playhead.chat.session_view import Session
-from playhead.chat.terminal import LONGEST_SPEECH_SECONDS, WORD_SECONDS, ChatCompleter, TerminalReader, TerminalScreen
+from playhead.chat.session_view import ChatSession
+from playhead.chat.terminal import MAX_SPEECH_SECONDS, WORD_SECONDS, ChatCompleter, TerminalReader, TerminalScreen
 from playhead.output.events import Line
 from tests.playhead.chat.test_text import session, turn
 
@@ -62,7 +62,7 @@ def test_ctrl_c_shows_the_rest_of_a_reply_at_once() -> None:
 def test_long_reply_takes_no_longer_than_a_few_seconds() -> None:
     voice = Voice()
     voice.screen.answered(turn(1, answer="word " * 2_000))
-    assert sum(voice.pauses) <= LONGEST_SPEECH_SECONDS * 1.01
+    assert sum(voice.pauses) <= MAX_SPEECH_SECONDS * 1.01
 
 
 def test_earlier_turns_are_shown_at_once() -> None:
@@ -99,7 +99,7 @@ def test_spinner_counts_seconds() -> None:
     assert "3 s" in written.getvalue()
 
 
-def completions(typed: str, seen: Session | None = None) -> list[str]:
+def completions(typed: str, seen: ChatSession | None = None) -> list[str]:
     completer = ChatCompleter()
     completer.session = seen
     return [found.text for found in completer.get_completions(Document(typed), CompleteEvent())]

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, ModelUsage, Usage
 from playhead.chat import text as words
-from playhead.chat.session_view import Agent, Branch, Session
+from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession
 from playhead.output.events import Line, happenings, money, printable
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -29,7 +29,7 @@ def turn(index: int, said: str = "Hello", answer: str = "Good evening.", **field
     return Turn.model_validate({**about, **fields})
 
 
-def session(**fields: object) -> Session:
+def session(**fields: object) -> ChatSession:
     about: dict[str, object] = {
         "id": "ses_1",
         "agent_id": "agt_1",
@@ -37,7 +37,7 @@ def session(**fields: object) -> Session:
         "status": "idle",
         "revision": 2,
     }
-    return Session.model_validate({**about, **fields})
+    return ChatSession.model_validate({**about, **fields})
 
 
 def text_of(lines: list[Line]) -> str:
@@ -112,14 +112,14 @@ def test_long_words_are_cut_in_lists() -> None:
 
 
 def test_branches_tell_where_they_left_and_what_was_said() -> None:
-    branch = Branch(id="br_1", rewound_from_turn_id="t1", discarded_at=NOON, turns=(turn(2, "On Friday"),))
+    branch = ChatBranch(id="br_1", rewound_from_turn_id="t1", discarded_at=NOON, turns=(turn(2, "On Friday"),))
     shown = text_of(words.branches(session(discarded_branches=(branch,))))
     assert "br_1: 1 turn after turn 2, given up at 12:00:00 UTC" in shown
     assert "   3  On Friday" in shown
 
 
 def test_branch_from_the_start_is_told_apart() -> None:
-    branch = Branch(id="br_1", rewound_from_turn_id=None, discarded_at=NOON, turns=(turn(0), turn(1)))
+    branch = ChatBranch(id="br_1", rewound_from_turn_id=None, discarded_at=NOON, turns=(turn(0), turn(1)))
     assert "br_1: 2 turns from the start" in text_of(words.branches(session(discarded_branches=(branch,))))
 
 
@@ -155,7 +155,7 @@ def test_unknown_reason_is_shown_as_it_was_given() -> None:
 
 
 def test_model_of_the_server_is_not_guessed() -> None:
-    header = text_of(words.header(Agent(name="booking-line", version=1), session()))
+    header = text_of(words.header(ChatAgent(name="booking-line", version=1), session()))
     assert "model: the server's default" in header
     assert words.DEMO_NOTICE not in header
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from playhead.chat.word_wrap import Speech
+from playhead.chat.word_wrap import WordWrap
 
 
 def spoken(*pieces: str, width: int = 12) -> str:
     """What stands on the terminal in the end."""
     written: list[str] = []
-    speech = Speech(written.append, width=width, indent=2)
+    speech = WordWrap(written.append, width=width, indent=2)
     for piece in pieces:
         speech.say(piece)
     speech.end()
@@ -24,7 +24,7 @@ def test_words_are_never_broken_and_lines_never_too_long(size: int) -> None:
 
 def test_a_word_is_written_once_it_is_complete() -> None:
     written: list[str] = []
-    speech = Speech(written.append, width=40, indent=2)
+    speech = WordWrap(written.append, width=40, indent=2)
     speech.say("Good eve")
     assert "".join(written) == "Good"
     speech.say("ning. ")

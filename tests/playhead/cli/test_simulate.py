@@ -17,7 +17,7 @@ from api.schemas.suite_examples import DEFINITION_YAML, SUITE, SUITE_REPORT, SUI
 from api.schemas.suites import Suite
 from playhead.cli import suite_progress
 from playhead.cli.simulate import DETACHED, complete_suites
-from playhead.cli.suite_progress import Sight, Watch, clock, told
+from playhead.cli.suite_progress import Snapshot, Watch, clock, told
 from playhead.client import NO_RETRIES, Playhead
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE
 from tests.api.reports.report_data import report_of, run
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite_progress, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(suite_progress, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(suite_progress, "MAX_PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_speed_and_time_left_are_worked_out_from_what_was_seen(api: HTTPServer) 
 
 
 def test_a_sight_is_told_in_one_line() -> None:
-    sight = Sight(Suite.model_validate(RUNNING), 8.24, 65.0, 3700.0)
+    sight = Snapshot(Suite.model_validate(RUNNING), 8.24, 65.0, 3700.0)
     assert told(sight) == (
         "3 of 3: 2 passed, 1 failed, 0 inconclusive; 8.2 turns/s · 17 turns · 0.00412 of 1.5 USD · 1:05 · "
         "about 1:01:40 left"

@@ -28,9 +28,9 @@ from domain.agents.definition import Limits
 from domain.sessions.caller_config import SimulatorConfig
 from playhead.client import (
     NO_RETRIES,
-    ApiProblem,
+    APIConnectionError,
+    APIStatusError,
     AsyncPlayhead,
-    ForeignAnswer,
     InvalidAddress,
     ModelFailed,
     NotFound,
@@ -39,7 +39,7 @@ from playhead.client import (
     RevisionConflict,
     Session,
     TooLarge,
-    Unreachable,
+    UnexpectedResponse,
     WaitTimeout,
 )
 from playhead.client.errors import PROBLEMS
@@ -229,7 +229,7 @@ def test_a_problem_brings_its_figures(httpserver: HTTPServer, playhead: Playhead
         playhead.sessions.send(SESSION_ID, "Hello", expected_revision=3)
     assert conflict.value.actual_revision == 5
     assert (conflict.value.status, conflict.value.code) == (409, "revision_conflict")
-    with pytest.raises(ApiProblem) as invalid:
+    with pytest.raises(APIStatusError) as invalid:
         playhead.sessions.send(SESSION_ID, "Hello")
     assert invalid.value.errors == [("body.text", "is required")]
     with pytest.raises(ModelFailed) as at_the_model:
@@ -243,7 +243,7 @@ def test_a_problem_brings_its_figures(httpserver: HTTPServer, playhead: Playhead
 
 def test_a_problem_that_is_newer_than_the_client_is_still_a_problem(httpserver: HTTPServer, playhead: Playhead) -> None:
     in_turn(httpserver, PATH, Response('{"code": "too_sunny", "title": "Too sunny"}', 418))
-    with pytest.raises(ApiProblem, match="Too sunny") as problem:
+    with pytest.raises(APIStatusError, match="Too sunny") as problem:
         playhead.sessions.get(SESSION_ID)
     assert problem.value.code == "too_sunny"
 
@@ -253,7 +253,7 @@ def test_an_answer_of_something_else_is_told_apart(
     httpserver: HTTPServer, playhead: Playhead, foreign: Response
 ) -> None:
     in_turn(httpserver, PATH, foreign)
-    with pytest.raises(ForeignAnswer, match="is not the Playhead API"):
+    with pytest.raises(UnexpectedResponse, match="is not the Playhead API"):
         playhead.sessions.get(SESSION_ID)
 
 
@@ -291,7 +291,7 @@ def test_the_pause_that_the_api_asks_for_is_kept_to(httpserver: HTTPServer, play
 
 def test_a_pause_too_long_to_wait_is_told_instead(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
     in_turn(httpserver, PATH, answer("rate_limited", retry_after="3600"))
-    with pytest.raises(ApiProblem) as limited:
+    with pytest.raises(APIStatusError) as limited:
         playhead.sessions.get(SESSION_ID)
     assert limited.value.retry_after == 3600
     assert pauses == []
@@ -299,7 +299,7 @@ def test_a_pause_too_long_to_wait_is_told_instead(httpserver: HTTPServer, playhe
 
 def test_attempts_come_to_an_end(httpserver: HTTPServer, playhead: Playhead, pauses: Pauses) -> None:
     in_turn(httpserver, PATH, *[Response("<html>", 503)] * 4)
-    with pytest.raises(Unreachable):
+    with pytest.raises(APIConnectionError):
         playhead.sessions.get(SESSION_ID)
     assert pauses == [0.5, 1.0, 2.0]
 
@@ -315,7 +315,7 @@ def test_opening_is_tried_again_only_when_it_certainly_was_not_accepted(
     httpserver: HTTPServer, playhead: Playhead, pauses: Pauses
 ) -> None:
     in_turn(httpserver, "/v1/sessions", answer("unavailable"), Response("<html>bad gateway</html>", 502))
-    with pytest.raises(Unreachable) as lost:
+    with pytest.raises(APIConnectionError) as lost:
         playhead.sessions.open("booking-line")
     assert lost.value.was_sent
     assert pauses == [1.0]
@@ -332,7 +332,7 @@ def test_a_session_that_greets_late_is_named_and_not_opened_again(httpserver: HT
 def test_anything_may_be_tried_again_when_no_connection_was_made(pauses: Pauses) -> None:
     with (
         Playhead(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as playhead,
-        pytest.raises(Unreachable, match="cannot be reached") as lost,
+        pytest.raises(APIConnectionError, match="cannot be reached") as lost,
     ):
         playhead.sessions.open("booking-line")
     assert not lost.value.was_sent
@@ -343,14 +343,14 @@ def test_a_client_without_retries_tells_at_once(httpserver: HTTPServer, pauses: 
     in_turn(httpserver, PATH, answer("unavailable"))
     with (
         Playhead(httpserver.url_for(""), retries=NO_RETRIES, sleep=pauses.append) as playhead,
-        pytest.raises(ApiProblem),
+        pytest.raises(APIStatusError),
     ):
         playhead.sessions.get(SESSION_ID)
     assert pauses == []
 
 
 def test_pauses_grow_up_to_the_longest() -> None:
-    retries, lost = Retries(again=6), Unreachable("gone", was_sent=False)
+    retries, lost = Retries(again=6), APIConnectionError("gone", was_sent=False)
     pauses = [retries.pause_after(lost, attempt, repeatable=False) for attempt in range(1, 8)]
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None]
 
@@ -363,7 +363,7 @@ def test_an_answer_that_takes_too_long_is_told_as_slow(httpserver: HTTPServer, p
     httpserver.expect_request("/v1/sessions").respond_with_handler(never)
     with (
         Playhead(httpserver.url_for(""), timeout=0.2, sleep=pauses.append) as playhead,
-        pytest.raises(Unreachable, match="did not answer in time") as lost,
+        pytest.raises(APIConnectionError, match="did not answer in time") as lost,
     ):
         playhead.sessions.open("booking-line")
     assert (lost.value.was_sent, lost.value.was_slow) == (True, True)

@@ -10,6 +10,7 @@ from werkzeug import Request, Response
 
 from api.schemas.examples import SESSION, TURN
 from playhead.client import (
+    APIConnectionError,
     AsyncPlayhead,
     Event,
     NotFound,
@@ -18,7 +19,6 @@ from playhead.client import (
     ReplyReset,
     Session,
     TurnClosed,
-    Unreachable,
 )
 from playhead.client.event_stream import EventReader
 
@@ -146,7 +146,7 @@ def test_a_stream_that_cannot_be_taken_up_again_is_told(httpserver: HTTPServer, 
     answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), *[Response("<html>", 503)] * 3])
     events = playhead.sessions.watch(SESSION_ID)
     assert next(events).type == "snapshot"
-    with pytest.raises(Unreachable):
+    with pytest.raises(APIConnectionError):
         next(events)
 
 

@@ -17,7 +17,7 @@ from temporalio.api.update.v1 import Input, Meta, Outcome, Request
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from contracts.sessions import AgentRef, GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
-from domain.durable import Durable
+from domain.durable import FrozenModel
 from domain.sessions.views import SessionHead
 from domain.turns.engine import Extracted, ModelReply
 from domain.turns.turn import Turn
@@ -48,7 +48,7 @@ HEAD = SessionHead(
 )
 
 
-def _payloads(value: Durable) -> Payloads:
+def _payloads(value: FrozenModel) -> Payloads:
     return Payloads(payloads=pydantic_data_converter.payload_converter.to_payloads([value]))
 
 
@@ -63,7 +63,7 @@ def _accepted(event_id: int, name: str, update_id: str) -> HistoryEvent:
     )
 
 
-def _answered(accepted_event_id: int, result: Durable) -> HistoryEvent:
+def _answered(accepted_event_id: int, result: FrozenModel) -> HistoryEvent:
     return HistoryEvent(
         event_type=EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
         workflow_execution_update_completed_event_attributes=WorkflowExecutionUpdateCompletedEventAttributes(
@@ -72,7 +72,7 @@ def _answered(accepted_event_id: int, result: Durable) -> HistoryEvent:
     )
 
 
-def _scheduled(event_id: int, activity: str, given: Durable) -> HistoryEvent:
+def _scheduled(event_id: int, activity: str, given: FrozenModel) -> HistoryEvent:
     return HistoryEvent(
         event_id=event_id,
         event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -91,7 +91,7 @@ def _started(scheduled_event_id: int, attempt: int) -> HistoryEvent:
     )
 
 
-def _completed(scheduled_event_id: int, result: Durable) -> HistoryEvent:
+def _completed(scheduled_event_id: int, result: FrozenModel) -> HistoryEvent:
     return HistoryEvent(
         event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
         activity_task_completed_event_attributes=ActivityTaskCompletedEventAttributes(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from playhead.demo.stack import Workshop, environment_of
-from playhead.temporal.dev_server import Place
+from playhead.demo.stack import DemoFiles, environment_of
+from playhead.temporal.dev_server import ServerAddresses
 
 PERSON = {
     "PATH": "/bin",
@@ -19,15 +19,15 @@ PERSON = {
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path)
+def workshop(tmp_path: Path) -> DemoFiles:
+    return DemoFiles(tmp_path)
 
 
-def environment(workshop: Workshop, model: str) -> dict[str, str]:
-    return environment_of(PERSON, workshop, Place(workshop.folder, 1, 2), 3, model)
+def environment(workshop: DemoFiles, model: str) -> dict[str, str]:
+    return environment_of(PERSON, workshop, ServerAddresses(workshop.folder, 1, 2), 3, model)
 
 
-def test_settings_of_another_stack_stay_out(workshop: Workshop) -> None:
+def test_settings_of_another_stack_stay_out(workshop: DemoFiles) -> None:
     chosen = environment(workshop, "openai:gpt-5-mini")
     assert chosen["PLAYHEAD_DATABASE_URL"] == f"sqlite:///{workshop.folder}/playhead.db"
     assert chosen["TEMPORAL_ADDRESS"] == "127.0.0.1:1"
@@ -36,19 +36,19 @@ def test_settings_of_another_stack_stay_out(workshop: Workshop) -> None:
     assert chosen["OPENAI_API_KEY"] == "secret"
 
 
-def test_a_real_model_keeps_the_persons_prices_and_is_not_slowed_down(workshop: Workshop) -> None:
+def test_a_real_model_keeps_the_persons_prices_and_is_not_slowed_down(workshop: DemoFiles) -> None:
     chosen = environment(workshop, "openai:gpt-5-mini")
     assert chosen["PLAYHEAD_PRICES"] == PERSON["PLAYHEAD_PRICES"]
     assert "PLAYHEAD_DEMO_DELAY_SECONDS" not in chosen
 
 
-def test_only_the_demo_model_gets_notional_prices(workshop: Workshop) -> None:
+def test_only_the_demo_model_gets_notional_prices(workshop: DemoFiles) -> None:
     chosen = environment(workshop, "demo")
     assert "demo:scripted" in chosen["PLAYHEAD_PRICES"]
     assert float(chosen["PLAYHEAD_DEMO_DELAY_SECONDS"]) > 0
 
 
-def test_logs_survive_a_failure_and_nothing_else_does(workshop: Workshop) -> None:
+def test_logs_survive_a_failure_and_nothing_else_does(workshop: DemoFiles) -> None:
     (workshop.folder / "data").mkdir()
     (workshop.folder / "playhead.db").touch()
     workshop.log_file("api").write_text("last words")

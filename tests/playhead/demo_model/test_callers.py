@@ -6,7 +6,7 @@ from domain.sessions.caller_config import Facts, Persona, SimulatorConfig
 from domain.sessions.caller_prompt import caller_instructions
 from domain.suites.judge_prompt import CRITERIA, TRANSCRIPT
 from playhead.demo_model.caller import Part, next_line, read_part
-from playhead.demo_model.goals import Wish, wishes_in
+from playhead.demo_model.goals import Goal, wishes_in
 from playhead.demo_model.judge import verdicts
 from playhead.demo_model.slot_filling import Line
 
@@ -63,7 +63,7 @@ def test_a_goal_is_put_into_the_words_of_a_person(goal: str, spoken: list[str]) 
 
 
 def test_a_wish_to_change_something_says_what() -> None:
-    assert wishes_in("Change the party size to six.") == (Wish("Actually, make it six people.", changes="party size"),)
+    assert wishes_in("Change the party size to six.") == (Goal("Actually, make it six people.", changes="party size"),)
 
 
 def test_a_part_is_read_back_from_the_instructions() -> None:

@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import OutboundInterceptor, StartWorkflowUpdateInput, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.service import RPCError, RPCStatusCode
 
-from playhead.temporal.update_retries import TRIES, UpdatesSentAgain
+from playhead.temporal.update_retries import TRIES, UpdateRetries
 
 FALLEN = "Unable to perform workflow execution update due to unexpected workflow task failure."
 
@@ -46,8 +46,7 @@ def an_update(update_id: str | None) -> StartWorkflowUpdateInput:
 async def test_an_update_that_fell_is_sent_again_under_its_id(update_id: str | None) -> None:
     server = Server(failures=2)
     assert (
-        cast(str, await UpdatesSentAgain().intercept_client(server).start_workflow_update(an_update(update_id)))
-        == "taken"
+        cast(str, await UpdateRetries().intercept_client(server).start_workflow_update(an_update(update_id))) == "taken"
     )
     assert len(server.ids) == 3
     [sent_as] = set(server.ids)
@@ -57,12 +56,12 @@ async def test_an_update_that_fell_is_sent_again_under_its_id(update_id: str | N
 async def test_it_is_given_up_after_a_while() -> None:
     server = Server(failures=99)
     with pytest.raises(RPCError, match="task failure"):
-        await UpdatesSentAgain().intercept_client(server).start_workflow_update(an_update("m-1"))
+        await UpdateRetries().intercept_client(server).start_workflow_update(an_update("m-1"))
     assert len(server.ids) == TRIES
 
 
 async def test_another_error_is_not_met_with_another_try() -> None:
     server = Server(failures=1, message="workflow not found")
     with pytest.raises(RPCError, match="not found"):
-        await UpdatesSentAgain().intercept_client(server).start_workflow_update(an_update("m-1"))
+        await UpdateRetries().intercept_client(server).start_workflow_update(an_update("m-1"))
     assert len(server.ids) == 1

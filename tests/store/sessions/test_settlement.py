@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from contracts.sessions import SettleTurnsInput
-from domain.sessions.timeline import Aside, DiscardedBranch, SessionFact
+from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.turns.turn import Turn, TurnEvent
 from domain.usage import Cost, Usage
 from store.billing.ledger import LedgerStore
@@ -255,7 +255,7 @@ async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_
     steps = StepStore(database)
     await save_step(steps, "turn_0")
     await save_step(steps, "turn_a")
-    line = Aside(
+    line = AuxiliaryCall(
         id="turn_a", purpose="caller", after_turn_id="turn_0", created_at=START, usage=Usage(duration_seconds=0.25)
     )
     for _ in range(2):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Status = Literal["pending", "completed", "failed", "interrupted"]
-MOST_QUEUED = 20
+MAX_QUEUED = 20
 
 
 class No(Exception):
@@ -108,7 +108,7 @@ class Sheet:
         self.require(expected)
         if self.is_busy and on_busy not in ("enqueue", "interrupt", "rollback"):
             raise No("turn_in_progress")
-        if self.is_busy and on_busy != "rollback" and len(self.queue) >= MOST_QUEUED:
+        if self.is_busy and on_busy != "rollback" and len(self.queue) >= MAX_QUEUED:
             raise No("queue_full")
 
     def say(self, turn_id: str, text: str, on_busy: str | None) -> None:

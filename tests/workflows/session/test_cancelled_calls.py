@@ -15,10 +15,10 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ActivityError, CancelledError
 from temporalio.worker import Worker
 
-from activities.heartbeats import LONGEST_PAUSE
+from activities.heartbeats import MAX_PAUSE
 from activities.llm.providers import ModelProviders
 from activities.model import ModelActivities, ToolLister
-from activities.tool_clients.dispatcher import Toolbox
+from activities.tool_clients.dispatcher import ToolDispatcher
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.definition import parse_definition
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
@@ -115,7 +115,7 @@ async def working(
     activities = ModelActivities(
         steps=StepStore(store),
         agents=AgentStore(bench.stage.database),
-        toolbox=toolbox or Toolbox(credentials={}, allowed=[]),
+        toolbox=toolbox or ToolDispatcher(credentials={}, allowed=[]),
         caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
         context_characters=100_000,
     )
@@ -124,7 +124,7 @@ async def working(
         task_queue=bench.stage.task_queue,
         workflows=[OneStep],
         activities=[activities.generate_step, activities.extract_variables],
-        max_heartbeat_throttle_interval=LONGEST_PAUSE,
+        max_heartbeat_throttle_interval=MAX_PAUSE,
         graceful_shutdown_timeout=timedelta(),
     ):
         yield

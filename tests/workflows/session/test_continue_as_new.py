@@ -151,7 +151,7 @@ async def test_what_temporal_shows_of_a_session_is_carried_over(stage: Stage, sc
     assert (found[STATUS], found[NODE]) == ("idle", "desk")
 
 
-@pytest.mark.parametrize("limit", ["MOST_UPDATES_PER_RUN", "MOST_SIGNALS_PER_RUN"])
+@pytest.mark.parametrize("limit", ["CONTINUE_AFTER_UPDATES", "CONTINUE_AFTER_SIGNALS"])
 async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
@@ -163,7 +163,7 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
         session = await stage.open(model=scripted().string)
         first = (await session.status()).run_id
         for number in range(5):
-            if limit == "MOST_UPDATES_PER_RUN":
+            if limit == "CONTINUE_AFTER_UPDATES":
                 await session.say(f"Message {number}")
             else:
                 await session.handle.signal("user_message", f"Message {number}")

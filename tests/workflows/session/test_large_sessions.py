@@ -35,7 +35,7 @@ async def stage(client: Client, database: Database, monkeypatch: pytest.MonkeyPa
 
     A turn of two such texts leaves 130 to 190 KB, depending on whether it is settled alone or with its neighbours.
     """
-    monkeypatch.setattr("workflows.session.workflow.MOST_UPDATES_PER_RUN", 15)
+    monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", 15)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
     yield Stage.on(plain, database, f"large-{uuid4().hex[:8]}")

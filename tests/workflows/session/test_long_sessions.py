@@ -34,7 +34,7 @@ CARRY = (
 @pytest_asyncio.fixture
 async def stage(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     """A stage on which runs are short."""
-    monkeypatch.setattr("workflows.session.workflow.MOST_UPDATES_PER_RUN", PER_RUN)
+    monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", PER_RUN)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
     stage = Stage.on(plain, database, f"long-{uuid4().hex[:8]}")

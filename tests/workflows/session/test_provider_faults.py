@@ -10,7 +10,7 @@ from tests.support.stage import QUICK, Stage, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
-MOST_FAILURES = 5
+MAX_FAILURES = 5
 """So often a provider may fail one step (activities/model.py)."""
 
 
@@ -89,13 +89,13 @@ async def test_a_model_that_does_not_exist_fails_the_turn_at_once(stage: Stage) 
 async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_goes_on_before_it(
     stage: Stage, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), *[Refuses(500)] * MOST_FAILURES, Says("At six."))
+    model = scripted(Says("At nine."), *[Refuses(500)] * MAX_FAILURES, Says("At six."))
     session = await stage.open(model=model.string)
     await session.say("When do you open?")
     failed = await session.say("Lost words.")
     assert (failed.turn.status, failed.head.status) == ("failed", "error")
     assert types_of(failed.turn) == ["execution_error"]
-    assert len(model.journal) == 1 + MOST_FAILURES
+    assert len(model.journal) == 1 + MAX_FAILURES
 
     answered = await session.say("When do you close?", expected_revision=failed.head.revision)
     assert spoken(answered.turn) == "At six."
@@ -111,8 +111,8 @@ async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_g
 
 
 async def test_failures_of_one_step_do_not_count_against_the_next(stage: Stage, scripted: Scripted) -> None:
-    almost = [Refuses(500)] * (MOST_FAILURES - 1)
+    almost = [Refuses(500)] * (MAX_FAILURES - 1)
     model = scripted(*almost, Calls("to_loans"), *almost, Says("Which title?"))
     session = await stage.open(model=model.string)
     assert await session.reply("I want a book.") == "I look it up.\nWhich title?"
-    assert len(model.journal) == 2 * MOST_FAILURES
+    assert len(model.journal) == 2 * MAX_FAILURES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.rejections import Refused
+from domain.rejections import CommandRejected
 from domain.sessions.commands import EndSession, Rewind, SendMessage
 from workflows.session.signals import message_id_of, read_end, read_message, read_rewind
 
@@ -45,7 +45,7 @@ def test_end_is_a_command_or_nothing(written: object, read: EndSession) -> None:
 
 @pytest.mark.parametrize("written", [None, 7, [], ["Hello."], {}, {"text": 7}, {"text": "Hi.", "on_busy": "shout"}])
 def test_what_is_no_message_is_refused_with_what_is_wrong(written: object) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRejected) as refused:
         read_message((written,))
     assert refused.value.refusal.code == "validation_error"
     assert "The signal's argument is not a command:" in refused.value.refusal.detail
@@ -53,27 +53,27 @@ def test_what_is_no_message_is_refused_with_what_is_wrong(written: object) -> No
 
 @pytest.mark.parametrize("written", [None, 7, {}, {"turn_id": 7}, {"turn_id": "t1", "before": "maybe"}])
 def test_what_is_no_rewind_is_refused(written: object) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRejected):
         read_rewind((written,))
 
 
 @pytest.mark.parametrize("written", ["now", 7, [], {"reason": None}])
 def test_what_is_no_end_is_refused(written: object) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRejected):
         read_end((written,))
 
 
 @pytest.mark.parametrize("written", [(), ("Hello.", "there")])
 def test_any_other_number_of_arguments_than_one_is_refused(written: tuple[object, ...]) -> None:
     for read in (read_message, read_rewind):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(CommandRejected) as refused:
             read(written)
         assert "takes one argument" in refused.value.refusal.detail
 
 
 def test_end_needs_no_argument_and_takes_no_second_one() -> None:
     assert read_end(()) == EndSession()
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRejected):
         read_end(({}, "now"))
 
 

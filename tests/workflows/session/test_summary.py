@@ -7,7 +7,7 @@ import pytest
 from domain.sessions.turn_completion import complete
 from domain.usage import merge_costs, priced, unpriced
 from tests.support.conversation import Conversation, answered
-from workflows.session.summary import LONGEST_LINE, TAIL_TURNS, conversation_tail
+from workflows.session.summary import MAX_LINE, TAIL_TURNS, conversation_tail
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_tail_is_bounded_however_long_the_conversation(talk: Conversation) -> No
     lines = conversation_tail(talk.timeline).splitlines()
     assert len(lines) == 1 + 2 * TAIL_TURNS
     assert lines[1].startswith("- **User:** Message 2:")
-    assert all(len(line) <= LONGEST_LINE + len("- **Agent:** ") for line in lines)
+    assert all(len(line) <= MAX_LINE + len("- **Agent:** ") for line in lines)
     assert lines[1].endswith("…")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from google.protobuf.json_format import MessageToJson
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
-from api.temporal.session_client import Conversations
+from api.temporal.session_client import SessionClient
 from tests.support.agents import GREETING
 from tests.support.provider import Gate, Says, ScriptedModel
 from tests.support.stage import Session, Stage
@@ -41,7 +41,7 @@ async def test_the_current_details_tell_the_conversation(stage: Stage, scripted:
 
 async def test_a_session_that_the_api_opens_says_what_it_is(stage: Stage) -> None:
     session = await stage.prepare()
-    api = Conversations(stage.client, task_queue=stage.task_queue, wait_seconds=10.0)
+    api = SessionClient(stage.client, task_queue=stage.task_queue, wait_seconds=10.0)
     await api.open(session.start)
     described = await session.handle.describe()
     assert await described.static_summary() == f"a test with library-clerk, version {session.start.agent.version}"

@@ -26,7 +26,7 @@ from domain.turns.engine import ModelReply
 from domain.usage import Usage, priced
 from store.agents import AgentStore
 from store.database.connection import Database
-from store.recorded_sessions import Histories
+from store.recorded_sessions import RecordedSessions
 from store.sessions.sessions import SessionStore
 from store.sessions.steps import StepStore
 from store.suites import NewSuite, StoredRun, StoredSuite, SuiteStore
@@ -216,7 +216,7 @@ async def suite_stage(client: Client, players: Players) -> AsyncIterator[SuiteSt
 
 def suite_worker(stage: SuiteStage, players: Players) -> Worker:
     """A worker for a stage."""
-    kept = SuiteActivities(SuiteStore(stage.database), Histories(SessionStore(stage.database)))
+    kept = SuiteActivities(SuiteStore(stage.database), RecordedSessions(SessionStore(stage.database)))
     return Worker(
         stage.client,
         task_queue=stage.task_queue,

@@ -11,7 +11,7 @@ from activities.suites import SuiteActivities
 from domain.suites.checks import Checks
 from domain.suites.scenario import RecordedStart, Scenario
 from domain.usage import TokenPrice
-from store.recorded_sessions import Histories
+from store.recorded_sessions import RecordedSessions
 from store.sessions.sessions import SessionStore
 from store.suites import SuiteStore
 from tests.support.activities import activities_on
@@ -31,7 +31,7 @@ A_DOLLAR_A_TOKEN = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000
 async def stage(empty_stage: Stage) -> AsyncIterator[Stage]:
     """A stage with a worker for sessions and suites, on which every scripted token costs a dollar."""
     database = empty_stage.database
-    suites = SuiteActivities(SuiteStore(database), Histories(SessionStore(database)))
+    suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
     kept: list[Callable[..., Any]] = [
         suites.begin_run,
         suites.price_run,
