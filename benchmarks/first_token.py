@@ -136,4 +136,4 @@ async def _two_processes(speaker: Speaker) -> AsyncIterator[tuple[str, str]]:
 def _environment(speaker: Speaker, workshop: DemoFiles, place: ServerAddresses, api_port: int) -> dict[str, str]:
     environment = environment_of(os.environ, workshop, place, api_port, MODEL)
     provider = {"OPENAI_BASE_URL": speaker.base_url, "OPENAI_API_KEY": "benchmarks", "PLAYHEAD_LOG_LEVEL": "warning"}
-    return {**environment, **provider, "PLAYHEAD_HEARTBEAT_SECONDS": "10"}
+    return {**environment, **provider, "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "10"}

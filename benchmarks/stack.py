@@ -46,7 +46,10 @@ async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Sta
         await upgrade(database)
         _, secret = await KeyStore(database).create(ORGANIZATION, "benchmarks")
         environment = environment_of(os.environ, workshop, place, api_port, DEMO_MODEL)
-        environment |= {"PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}", "PLAYHEAD_HEARTBEAT_SECONDS": "10"}
+        environment |= {
+            "PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}",
+            "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "10",
+        }
         environment["PLAYHEAD_LOG_LEVEL"] = "warning"
         opened.push_async_callback((await _floor_worker(place)).end)
         for name in ("worker", "api"):

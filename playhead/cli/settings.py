@@ -1,4 +1,4 @@
-"""The table of all settings: what they are here for a person, and what they can be for the documentation."""
+"""Tables of all settings: with their current values for people, and as Markdown for the documentation."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from playhead.cli.services import settings_of_environment
 from playhead.config.environment import COMMAND_LINE_VARIABLES
+from playhead.config.renamed import former_variable_in
 from playhead.config.settings import INTERNAL, Settings, documentation_of, setting_warnings, variable_of
 from playhead.output.tables import console, note, print_json
 
@@ -29,7 +30,7 @@ class Row:
 
 
 def show(*, as_markdown: bool, as_json: bool) -> None:
-    """Print the table; as Markdown it is the same on every machine. Raises CommandFailed for wrong settings."""
+    """Print the table; as Markdown it is the same on every machine. Raises CommandFailed for invalid settings."""
     if as_markdown:
         sys.stdout.write(markdown())
         return
@@ -43,13 +44,13 @@ def show(*, as_markdown: bool, as_json: bool) -> None:
 
 
 def rows(settings: Settings | None) -> Iterator[Row]:
-    """Every setting that the environment can set, with its value when settings are given."""
+    """Each setting that the environment can set, with its value if `settings` are given."""
     for name, field in Settings.model_fields.items():
         if name in INTERNAL:
             continue
         known = documentation_of(field)
         variable = variable_of(name)
-        is_set = bool(os.environ.get(variable))
+        is_set = bool(os.environ.get(variable) or former_variable_in(os.environ, name))
         value = "" if settings is None else _text(getattr(settings, name))
         yield Row(
             variable=variable,
@@ -62,7 +63,7 @@ def rows(settings: Settings | None) -> Iterator[Row]:
 
 
 def markdown() -> str:
-    """The documentation of every variable Playhead itself reads."""
+    """The documentation of all variables that Playhead itself reads."""
     lines = ["| variable | default | expects | meaning |", "| --- | --- | --- | --- |"]
     lines += [
         f"| `{row.variable}` | {_code(row.default)} | {_cell(row.expects)} | {_cell(row.means)} |" for row in rows(None)

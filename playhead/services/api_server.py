@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
 def build_api(settings: Settings, client: Client, database: Database, hub: LiveHub | None = None) -> Server:
     """The HTTP server around the application, not running yet. What the hub is told is sent to those who watch."""
     hub = hub or LiveHub()
-    client = with_large_payloads(client, database, threshold=settings.large_payload_bytes)
+    client = with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes)
     return Server(
         uvicorn.Config(
             create_app(settings.api(), client=client, database=database, hub=hub),

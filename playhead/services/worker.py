@@ -75,14 +75,14 @@ def build_worker(
         agents=agents,
         toolbox=toolbox,
         caller=providers,
-        context_characters=settings.context_characters,
+        context_characters=settings.max_context_characters,
         narrator=LiveReplyPublisher(audience, EventLog(database)) if audience else None,
     )
     tools = ToolActivities(agents=agents, runner=toolbox)
     settlement = SettlementActivities(settlements, audience)
     limit = SpendingLimit(OrganizationStore(database))
     simulation = SimulationActivities(
-        steps=steps, limit=limit, caller=providers, context_characters=settings.context_characters
+        steps=steps, limit=limit, caller=providers, context_characters=settings.max_context_characters
     )
     judge = JudgeActivities(
         steps=steps,
@@ -91,7 +91,7 @@ def build_worker(
         agents=agents,
         limit=limit,
         caller=providers,
-        context_characters=settings.context_characters,
+        context_characters=settings.max_context_characters,
     )
     webhooks = WebhookActivities(
         sessions=SessionStore(database),
@@ -102,7 +102,7 @@ def build_worker(
     )
     suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
     return Worker(
-        with_large_payloads(client, database, threshold=settings.large_payload_bytes),
+        with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes),
         task_queue=settings.task_queue,
         workflows=[SessionWorkflow, SuiteWorkflow, DeliverWebhookWorkflow],
         activities=[
@@ -122,7 +122,7 @@ def build_worker(
         ],
         interceptors=interceptors,
         deployment_config=_deployment(settings),
-        graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
+        graceful_shutdown_timeout=timedelta(seconds=settings.shutdown_grace_seconds),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=MAX_PAUSE,
     )
@@ -133,7 +133,7 @@ def build_toolbox(settings: Settings) -> ToolDispatcher:
     return ToolDispatcher(
         credentials=settings.credentials,
         organization_credentials=settings.organization_credentials,
-        allowed=settings.tool_addresses,
+        allowed=settings.egress_allowlist,
     )
 
 

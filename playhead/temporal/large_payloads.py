@@ -18,7 +18,7 @@ from temporalio.converter import (
 )
 from temporalio.plugin import SimplePlugin
 
-from playhead.config.settings import LARGE_PAYLOAD_BYTES
+from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
 from store.blobs import BlobKey, BlobStore
 from store.database.connection import Database
 
@@ -61,7 +61,7 @@ class StoreDriver(StorageDriver):
 class LargePayloads(SimplePlugin):
     """Has payloads of `threshold` bytes and more kept in a store."""
 
-    def __init__(self, database: Database, *, threshold: int = LARGE_PAYLOAD_BYTES) -> None:
+    def __init__(self, database: Database, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD) -> None:
         storage = ExternalStorage([StoreDriver(BlobStore(database))], payload_size_threshold=threshold)
         super().__init__(
             "playhead-large-payloads",
@@ -69,7 +69,7 @@ class LargePayloads(SimplePlugin):
         )
 
 
-def with_large_payloads(client: Client, database: Database, *, threshold: int = LARGE_PAYLOAD_BYTES) -> Client:
+def with_large_payloads(client: Client, database: Database, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD) -> Client:
     """The same client, on the same connection, with what is too large for Temporal kept in this store."""
     config = client.config()
     config["plugins"] = [*config["plugins"], LargePayloads(database, threshold=threshold)]

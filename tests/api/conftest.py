@@ -31,15 +31,15 @@ def quick_settings(database_url: str, task_queue: str, **changes: object) -> Set
         {
             "database_url": database_url,
             "task_queue": task_queue,
-            "wait_seconds": 30.0,
-            "grace_seconds": 0.1,
-            "settle_within_seconds": 0.1,
+            "request_timeout_seconds": 30.0,
+            "shutdown_grace_seconds": 0.1,
+            "settlement_delay_seconds": 0.1,
             "model_retry_initial_seconds": 0.05,
             "model_retry_maximum_seconds": 0.2,
             "temporal_ui_url": "http://127.0.0.1:8233/",
             "prices": {f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
             "model": "openai-chat:echo",
-            "tool_addresses": ("127.0.0.1",),
+            "egress_allowlist": ("127.0.0.1",),
             **changes,
         }
     )

@@ -172,7 +172,7 @@ async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[Su
             "PLAYHEAD_API_PORT": str(api_port),
             "PLAYHEAD_API_URL": f"http://{LOOPBACK}:{api_port}",
             "PLAYHEAD_DATABASE_URL": url,
-            "PLAYHEAD_HEARTBEAT_SECONDS": "15",
+            "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "15",
             "PLAYHEAD_LOG_LEVEL": "warning",
             "PLAYHEAD_MODEL": "demo",
             "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",

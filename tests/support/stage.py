@@ -37,7 +37,7 @@ from domain.sessions.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead, TimelineView
 from domain.turns.turn import Turn
-from playhead.config.settings import LARGE_PAYLOAD_BYTES
+from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.large_payloads import LargePayloads, with_large_payloads
 from store.agents import AgentStore
@@ -78,7 +78,7 @@ class Stage:
 
     @classmethod
     def on(
-        cls, client: Client, database: Database, task_queue: str, *, threshold: int = LARGE_PAYLOAD_BYTES
+        cls, client: Client, database: Database, task_queue: str, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD
     ) -> "Stage":
         """A stage that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
         return cls(with_large_payloads(client, database, threshold=threshold), database, task_queue)

@@ -28,11 +28,11 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Da
 async def stage(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[Stage]:
     """A worker that runs as long as the tests do."""
     settings = Settings(
-        tool_addresses=("127.0.0.1", "localhost"),
+        egress_allowlist=("127.0.0.1", "localhost"),
         database_url=database.address,
         task_queue="stage",
         prices={f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
-        grace_seconds=0.1,
+        shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
         yield Stage.on(client, database, settings.task_queue)

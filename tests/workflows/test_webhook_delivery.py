@@ -100,8 +100,8 @@ async def stage(client: Client, database: Database) -> AsyncIterator[Stage]:
         task_queue="stage-webhooks",
         credentials={**CREDENTIALS, "NO_KEY": "not one"},
         webhook_secret=OWN_SECRET,
-        tool_addresses=("127.0.0.1", "localhost"),
-        grace_seconds=0.1,
+        egress_allowlist=("127.0.0.1", "localhost"),
+        shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
         yield Stage.on(client, database, settings.task_queue)

@@ -291,7 +291,7 @@ async def test_what_is_no_json_or_no_number_is_refused_in_their_form(panel: Pane
 
 async def test_without_a_worker_the_wait_ends_with_a_sentence(desk: Desk, caller: Caller, scripted: Scripted) -> None:
     workflow_id = await imported(caller, scripted().string)
-    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", wait_seconds=0.5)
+    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
     async with serving(nobody, desk.client, desk.database) as other, other.caller(caller.organization) as alone:
         late = done(await alone.post(chats_of(workflow_id), {}), 504)
         assert "is a worker running?" in late["detail"]

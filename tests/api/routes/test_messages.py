@@ -246,7 +246,7 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}/messages"
-    impatient = desk.settings.model_copy(update={"wait_seconds": 0.5})
+    impatient = desk.settings.model_copy(update={"request_timeout_seconds": 0.5})
     async with serving(impatient, desk.client, desk.database) as other, other.caller(caller.organization) as hurried:
         late = problem(await hurried.post(path, {"text": "Hello", "message_id": "m-1"}), 504, "wait_timeout")
         assert late["message_id"] == "m-1"
@@ -263,7 +263,7 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
 
 async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(desk: Desk, caller: Caller) -> None:
     await caller.push(library())
-    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", wait_seconds=0.5)
+    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
     async with serving(nobody, desk.client, desk.database) as other, other.caller(caller.organization) as alone:
         late = problem(await alone.post("/v1/sessions", {"agent": "library"}), 504, "wait_timeout")
         session_id = late["session_id"]

@@ -28,7 +28,7 @@ async def visitor(desk: Desk, client: Client, httpserver: HTTPServer) -> AsyncIt
         credentials={"HOOK_KEY": SECRET},
         webhook_url=httpserver.url_for("/installation"),
         webhook_secret=SECRET,
-        tool_addresses=("127.0.0.1", "localhost"),
+        egress_allowlist=("127.0.0.1", "localhost"),
     )
     httpserver.expect_request("/installation").respond_with_data(status=204)
     httpserver.expect_request("/agent").respond_with_data(status=204)

@@ -125,7 +125,7 @@ async def test_who_watches_an_erased_session_is_told_nothing_more(desk: Desk, ca
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
-    quickly = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    quickly = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
     async with (
         serving(quickly, desk.client, desk.database) as elsewhere,
         elsewhere.caller(caller.organization) as watcher,

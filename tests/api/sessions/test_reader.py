@@ -116,7 +116,7 @@ async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_
     gate = Gate()
     model = scripted(Says("One."), Says("Two.", gate=gate))
     await caller.push(library(model.string))
-    slow = desk.settings.model_copy(update={"settle_within_seconds": 1.0})
+    slow = desk.settings.model_copy(update={"settlement_delay_seconds": 1.0})
     async with serving(slow, desk.client, desk.database) as slowly, slowly.caller(caller.organization) as visitor:
         session_id = (await visitor.open("library"))["id"]
         said = await visitor.say(session_id, "One?")

@@ -39,7 +39,7 @@ async def hall(new_database: Callable[[str], str], client: Client, provider: Mod
     url = new_database("sqlite")
     database = Database.open(url)
     await upgrade(database)
-    settings = quick_settings(url, "hall", slow_client_seconds=SLOW_SECONDS, wait_seconds=60.0)
+    settings = quick_settings(url, "hall", sse_write_timeout_seconds=SLOW_SECONDS, request_timeout_seconds=60.0)
     hub = LiveHub()
     async with (
         build_worker(settings, client, database, audience=hub),

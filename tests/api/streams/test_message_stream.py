@@ -148,7 +148,7 @@ async def test_a_client_that_goes_away_cancels_nothing(caller: Caller, scripted:
 async def test_a_stream_goes_on_after_the_longest_wait(desk: Desk, caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
     hasty = quick_settings(
-        desk.database.address, desk.settings.task_queue, wait_seconds=3.0, events_heartbeat_seconds=3.5
+        desk.database.address, desk.settings.task_queue, request_timeout_seconds=3.0, sse_keepalive_seconds=3.5
     )
     async with (
         serving(hasty, desk.client, desk.database, desk.hub) as impatient,

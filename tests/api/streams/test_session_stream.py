@@ -208,7 +208,7 @@ async def test_a_closed_session_shows_a_snapshot_and_ends(caller: Caller, script
 
 async def test_silence_is_broken_by_comments(desk: Desk, caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted())
-    talkative = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    talkative = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
     async with (
         serving(talkative, desk.client, desk.database, desk.hub) as other,
         other.caller(caller.organization) as watcher,
@@ -226,7 +226,7 @@ async def test_a_session_that_an_operator_terminates_ends_its_streams(
     desk: Desk, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await opened(caller, scripted())
-    watchful = quick_settings(desk.database.address, desk.settings.task_queue, events_heartbeat_seconds=0.05)
+    watchful = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
     async with (
         serving(watchful, desk.client, desk.database, desk.hub) as other,
         other.caller(caller.organization) as watcher,

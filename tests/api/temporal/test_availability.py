@@ -121,7 +121,7 @@ async def test_temporal_down_before_it_was_noticed(
     session_id = (await caller.open("library"))["id"]
     async with a_line_to(temporal_server) as line:
         remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
-        unaware = desk.settings.model_copy(update={"wait_seconds": 3.0})
+        unaware = desk.settings.model_copy(update={"request_timeout_seconds": 3.0})
         async with (
             serving(unaware, remote, desk.database) as distant,
             distant.caller(caller.organization) as visitor,

@@ -83,14 +83,14 @@ def test_a_wrong_setting_stops_every_command_that_reads_settings(
 
 
 def test_settings_are_listed_with_their_values_and_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLAYHEAD_WAIT_SECONDS", "5")
+    monkeypatch.setenv("PLAYHEAD_REQUEST_TIMEOUT_SECONDS", "5")
     monkeypatch.setenv("PLAYHEAD_MODLE", "x")
     result = playhead("settings")
-    assert "PLAYHEAD_WAIT_SECONDS = 5\n" in result.stdout
+    assert "PLAYHEAD_REQUEST_TIMEOUT_SECONDS = 5\n" in result.stdout
     assert "PLAYHEAD_API_PORT = 8080 (default)" in result.stdout
     assert "did you mean PLAYHEAD_MODEL?" in result.stderr
     values = {row["variable"]: row["value"] for row in printed(playhead("settings", "--json"))}
-    assert values["PLAYHEAD_WAIT_SECONDS"] == "5"
+    assert values["PLAYHEAD_REQUEST_TIMEOUT_SECONDS"] == "5"
 
 
 def test_an_api_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

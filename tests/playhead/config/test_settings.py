@@ -11,12 +11,14 @@ from contracts.sessions import Timing
 from domain.usage import TokenPrice
 from playhead.cli import settings
 from playhead.config.environment import apply_env_file
+from playhead.config.renamed import FORMER_NAMES
 from playhead.config.settings import (
     InvalidSettings,
     Settings,
     load_settings,
     setting_warnings,
     variable_names,
+    variable_of,
 )
 
 PROVIDER_VARIABLES = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
@@ -83,7 +85,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("PLAYHEAD_API_PORT", "0", "from 1 to 65535."),
         ("PLAYHEAD_MODEL", "gpt-5", "PLAYHEAD_MODEL is set to 'gpt-5'; it must be `demo`, or a provider and a model"),
         ("PLAYHEAD_LOG_FORMAT", "xml", "it must be console or json."),
-        ("PLAYHEAD_WAIT_SECONDS", "nan", "it must be a number of seconds from 0.1 to 3600."),
+        ("PLAYHEAD_REQUEST_TIMEOUT_SECONDS", "nan", "it must be a number of seconds from 0.1 to 3600."),
         ("PLAYHEAD_DEPLOYMENT_NAME", "a.b", "without dots."),
         ("PLAYHEAD_TEMPORAL_UI_URL", "localhost:8233", "it must be a URL such as http://127.0.0.1:8233."),
     ],
@@ -179,7 +181,55 @@ def test_a_name_that_is_no_setting_is_warned_about_with_the_nearest_one() -> Non
     (line,) = setting_warnings({"PLAYHEAD_MODLE": "demo"})
     assert line == "PLAYHEAD_MODLE is not a setting and is ignored; did you mean PLAYHEAD_MODEL?"
     (line,) = setting_warnings({"PLAYHEAD_XYZZY": "1"})
-    assert line.endswith("`playhead settings` lists what there is.")
+    assert line.endswith("`playhead settings` lists all settings.")
+
+
+@pytest.mark.parametrize(("field", "former"), FORMER_NAMES.items())
+def test_the_former_name_of_a_setting_is_read_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, field: str, former: str
+) -> None:
+    old, new = f"PLAYHEAD_{former}", variable_of(field)
+    value = "10.1.0.0/16" if field == "egress_allowlist" else "1024"
+    value = "5" if field.endswith("_seconds") else value
+    expected = load_settings(**{field: value})
+    assert expected != load_settings()
+
+    monkeypatch.setenv(old, value)
+    assert load_settings() == expected
+    assert setting_warnings() == [
+        f"{old} has been renamed to {new}; the old name will no longer be read from version 1.0."
+    ]
+
+
+@pytest.mark.parametrize(("field", "former"), FORMER_NAMES.items())
+def test_the_new_name_of_a_setting_wins_over_the_former_one(
+    monkeypatch: pytest.MonkeyPatch, field: str, former: str
+) -> None:
+    old, new = f"PLAYHEAD_{former}", variable_of(field)
+    defaults = load_settings()
+    default = getattr(defaults, field)
+    monkeypatch.setenv(new, "crm.internal" if field == "egress_allowlist" else f"{default:g}")
+    monkeypatch.setenv(old, "never read")
+    expected = ("crm.internal",) if field == "egress_allowlist" else default
+    assert getattr(load_settings(), field) == expected
+    assert setting_warnings() == [f"{old} is ignored, because {new}, its new name, is set as well; remove {old}."]
+
+
+def test_an_empty_former_name_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_TOOL_ADDRESSES", "")
+    assert load_settings().egress_allowlist == ()
+    assert setting_warnings() == []
+
+
+def test_an_invalid_value_is_reported_under_the_name_that_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_WAIT_SECONDS", "nan")
+    assert complaints() == ("PLAYHEAD_WAIT_SECONDS is set to 'nan'; it must be a number of seconds from 0.1 to 3600.",)
+
+
+def test_a_setting_under_its_former_name_is_listed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_WAIT_SECONDS", "5")
+    row = next(row for row in settings.rows(load_settings()) if row.variable == "PLAYHEAD_REQUEST_TIMEOUT_SECONDS")
+    assert (row.value, row.is_set) == ("5", True)
 
 
 def test_an_env_file_fills_what_the_environment_leaves_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -193,10 +243,10 @@ def test_an_env_file_fills_what_the_environment_leaves_open(monkeypatch: pytest.
 def test_the_timing_of_sessions_comes_from_the_settings() -> None:
     timing = load_settings(
         model_timeout_seconds=7,
-        heartbeat_seconds=3,
+        model_heartbeat_timeout_seconds=3,
         model_retry_initial_seconds=0.1,
         model_retry_maximum_seconds=0.2,
-        settle_within_seconds=0.05,
+        settlement_delay_seconds=0.05,
     ).timing()
     figures = (timing.model_timeout, timing.heartbeat, timing.retry_initial, timing.retry_maximum, timing.settle_within)
     assert figures == (7, 3, 0.1, 0.2, 0.05)
@@ -205,7 +255,7 @@ def test_the_timing_of_sessions_comes_from_the_settings() -> None:
 def test_the_defaults_of_settings_and_of_the_durable_timing_agree() -> None:
     timing = load_settings().timing()
     # None stands for sessions from before this was known; those that open now have the setting.
-    assert timing.settle_unattended_within == load_settings().settle_unattended_within_seconds
+    assert timing.settle_unattended_within == load_settings().unattended_settlement_delay_seconds
     as_ever = timing.model_copy(update={"settle_unattended_within": None})
     assert as_ever == Timing(), "say the same in contracts/sessions.py and playhead/config/settings.py"
 

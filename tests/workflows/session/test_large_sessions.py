@@ -9,7 +9,7 @@ import pytest_asyncio
 from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 
-from playhead.config.settings import LARGE_PAYLOAD_BYTES
+from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
 from playhead.temporal.client import PlayheadPlugin
 from store.blobs import BlobStore
 from store.database.connection import Database
@@ -75,7 +75,7 @@ async def test_what_temporal_keeps_of_a_large_session_stays_small(stage: Stage, 
         carried = begun.workflow_execution_started_event_attributes.input.payloads[0]
         assert begun.ByteSize() < 10_000
         assert carried.external_payloads[0].size_bytes > MEGABYTE
-        assert max(event.ByteSize() for event in await session.events()) < LARGE_PAYLOAD_BYTES
+        assert max(event.ByteSize() for event in await session.events()) < PAYLOAD_OFFLOAD_THRESHOLD
 
 
 async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(stage: Stage, scripted: Scripted) -> None:

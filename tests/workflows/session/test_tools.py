@@ -42,9 +42,9 @@ async def stage(client: Client, database: Database, provider: ModelProvider) -> 
         database_url=database.address,
         task_queue="stage-tools",
         credentials=CREDENTIALS,
-        tool_addresses=("127.0.0.1",),
+        egress_allowlist=("127.0.0.1",),
         prices={f"openai:{PRICED_BOOKS}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
-        grace_seconds=0.1,
+        shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
         yield Stage.on(client, database, settings.task_queue)

@@ -42,7 +42,7 @@ class Deployment:
             task_queue=self.stage.task_queue,
             deployment_name=self.name,
             build_id=build_id,
-            grace_seconds=0.1,
+            shutdown_grace_seconds=0.1,
         )
         return build_worker(settings, self.stage.client, self.stage.database)
 
