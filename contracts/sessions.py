@@ -13,7 +13,7 @@ from domain.agents.tool_mocks import ToolMock
 from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig
 from domain.sessions.command_handlers import digest_of_command
-from domain.sessions.commands import Opening
+from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact, Timeline
 from domain.sessions.views import SessionHead
 from domain.turns.engine import ModelReply
@@ -185,7 +185,7 @@ def session_workflow_id(session_id: str) -> str:
     return f"session-{session_id}"
 
 
-def message_update_id(command: Opening) -> str:
+def message_update_id(command: TurnCommand) -> str:
     """The update id of a message: the client's message id, told apart by what is asked and what is waited for.
 
     Temporal answers a repeated update id with the first result and asks nobody. So a repeat of the same

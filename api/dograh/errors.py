@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.problems import KINDS, RETRY_AFTER_SECONDS, Problem
+from api.http.problems import PROBLEM_TYPES, RETRY_AFTER_SECONDS, Problem
 from store.database.errors import StoreUnavailable
 
 SESSION_NOT_FOUND: Final = "Text chat session not found"
@@ -29,7 +29,7 @@ _RETRIED: Final = frozenset({429, 503})
 _DESCRIBED: Final = (
     (400, "The session has ended", ENDED),
     (401, "No valid API key", "Send an API key as `Authorization: Bearer <key>`."),
-    (402, "The organization may not spend more", KINDS["quota_exceeded"].detail),
+    (402, "The organization may not spend more", PROBLEM_TYPES["quota_exceeded"].detail),
     (404, "No such agent, session or turn", SESSION_NOT_FOUND),
     (409, "The session has changed", {"message": CONFLICT, "expected_revision": 3, "actual_revision": 5}),
     (422, "A value has the wrong form", [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}]),
@@ -66,7 +66,7 @@ def refused(status: int, detail: object, headers: Mapping[str, str] | None = Non
 
 def of_problem(problem: Problem) -> Response:
     """A problem of this API in the words of that one."""
-    status = _STATUSES.get(problem.code, KINDS[problem.code].status)
+    status = _STATUSES.get(problem.code, PROBLEM_TYPES[problem.code].status)
     return refused(status, _detail(problem), problem.headers)
 
 

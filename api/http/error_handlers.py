@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.body_limit import BodyTooLarge
-from api.http.problems import Problem, answer_problem, invalid, plain_problem, unavailable
+from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, unavailable
 from domain.agents.validation_errors import place_of
 from store.database.errors import StoreUnavailable
 
@@ -29,7 +29,7 @@ _MESSAGES = {
 
 def install(app: FastAPI) -> None:
     """Answer every expected exception below the routes with problem+json."""
-    app.add_exception_handler(Problem, answer_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
+    app.add_exception_handler(Problem, handle_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(StoreUnavailable, _answer_store_unavailable)
@@ -49,7 +49,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     if error.status_code == 400:
         return unreadable_body(detail).response()
     if code is None:
-        return plain_problem(error.status_code, detail, error.headers)
+        return plain_problem_response(error.status_code, detail, error.headers)
     if code == "not_found":
         detail = f"There is nothing at {request.url.path}. The routes are listed in /openapi.json."
     elif code == "method_not_allowed":

@@ -30,7 +30,7 @@ class ProblemType:
 _ERRORS: Final = {"errors": [{"place": "body.text", "message": "is required"}]}
 _TURN: Final = "turn_5f0c2a9e41b7"
 
-KINDS: Final[Mapping[str, ProblemType]] = {
+PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "invalid_request": ProblemType(
         400,
         "The call does not make sense",
@@ -213,7 +213,7 @@ class Problem(Exception):
         headers = dict(self.headers)
         if self.code in _RETRIED:
             headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-        kind = KINDS[self.code]
+        kind = PROBLEM_TYPES[self.code]
         return _response(kind.status, _members(kind, self.code, self.detail, self.figures), headers)
 
 
@@ -237,23 +237,23 @@ def invalid(code: str, detail: str, errors: Iterable[tuple[str, str]], **figures
     return Problem(code, detail, errors=[{"place": place, "message": said} for place, said in errors], **figures)
 
 
-def plain_problem(status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
+def plain_problem_response(status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
     """An answer for a status that no code of the table stands for."""
     phrase = HTTPStatus(status).phrase
     kind = ProblemType(status, phrase, detail, {})
     return _response(status, _members(kind, phrase.lower().replace(" ", "_"), detail, {}), dict(headers or {}))
 
 
-async def answer_problem(request: Request, problem: Problem) -> Response:
+async def handle_problem(request: Request, problem: Problem) -> Response:
     """The exception handler for `Problem`."""
     return problem.response()
 
 
-def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+def error_docs(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the errors a route answers with, an example for each code."""
     described: dict[int | str, dict[str, Any]] = {}
     for code in (*codes, "internal_error"):
-        kind = KINDS[code]
+        kind = PROBLEM_TYPES[code]
         entry = described.setdefault(
             kind.status,
             {
@@ -267,7 +267,7 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def _example(code: str) -> dict[str, object]:
-    kind = KINDS[code]
+    kind = PROBLEM_TYPES[code]
     return _members(kind, code, kind.detail, kind.figures)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.http.problems import documented, invalid
+from api.http.problems import error_docs, invalid
 
 READ_ERRORS: Final = ("unauthenticated", "validation_error", "unavailable")
 """What can go wrong with every route that reads."""
@@ -28,12 +28,12 @@ COMMAND_ERRORS: Final = (
 Described = dict[int | str, dict[str, Any]]
 
 
-def json_answer(content: BaseModel, *, status: int = 200, location: str | None = None) -> Response:
+def json_response(content: BaseModel, *, status: int = 200, location: str | None = None) -> Response:
     """A model as the body of an answer; `location` is where what was made is found."""
     return _json(content.model_dump_json().encode(), status, location)
 
 
-def page_answer(form: type[BaseModel], items: Iterable[object], next_cursor: str | None) -> Response:
+def page_response(form: type[BaseModel], items: Iterable[object], next_cursor: str | None) -> Response:
     """A page of a list whose items are shown in the given form, read from their attributes."""
     return rendered_page([form.model_validate(item).model_dump_json().encode() for item in items], next_cursor)
 
@@ -44,7 +44,7 @@ def rendered_page(items: Iterable[bytes], next_cursor: str | None) -> Response:
 
 
 @contextmanager
-def cursor_from_outside() -> Iterator[None]:
+def cursor_errors_as_problems() -> Iterator[None]:
     """Around a list of the store: a cursor that it did not give is the caller's mistake."""
     try:
         yield
@@ -63,7 +63,7 @@ def unknown_cursor() -> Exception:
     )
 
 
-def described(
+def response_docs(
     *errors: str,
     example: Any = None,
     status: int = 200,
@@ -73,7 +73,7 @@ def described(
 ) -> Described:
     """The answers of a route for the OpenAPI document: what it says when all is well, and its errors."""
     well: Described = {status: {"description": says, "content": {media_type: {"example": example}}}}
-    return {**well, **(also or {}), **documented(*errors)}
+    return {**well, **(also or {}), **error_docs(*errors)}
 
 
 def _json(content: bytes, status: int, location: str | None) -> Response:

@@ -19,14 +19,14 @@ HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 log = structlog.get_logger("api.events")
 
 
-def sent(kind: str, data: BaseModel | str | bytes, sequence: int | None = None) -> bytes:
+def format_event(kind: str, data: BaseModel | str | bytes, sequence: int | None = None) -> bytes:
     """One event on the wire. Durable events carry their number in the session's log."""
     text = data if isinstance(data, str) else data.decode() if isinstance(data, bytes) else data.model_dump_json()
     return format_sse_event(event=kind, data_str=text, id=None if sequence is None else str(sequence))
 
 
 def received(piece: bytes) -> tuple[str, str] | None:
-    """The type and the data of an event as `sent` wrote it; none for a comment."""
+    """The type and the data of an event as `format_event` wrote it; none for a comment."""
     fields = dict(line.partition(": ")[::2] for line in piece.decode().split("\n"))
     return (fields["event"], fields["data"]) if "event" in fields else None
 
@@ -49,7 +49,7 @@ class StartedStream(AsyncIterator[bytes]):
         await self._events.aclose()
 
 
-async def begun(events: AsyncGenerator[bytes]) -> StartedStream:
+async def start_stream(events: AsyncGenerator[bytes]) -> StartedStream:
     """The same events, once the first is there. What goes wrong before it is raised here, and answered as an error."""
     return StartedStream(await anext(events), events)
 
@@ -92,6 +92,6 @@ class EventStream(StreamingResponse):
                 await send({"type": "http.response.body", "body": farewell, "more_body": False})
 
 
-def wants_events(accept: str | None) -> bool:
+def accepts_event_stream(accept: str | None) -> bool:
     """Whether a client asks for a stream of events."""
     return EVENT_STREAM in (accept or "").lower()

@@ -57,7 +57,7 @@ class Chunks:
         return b"data: " + chunk.model_dump_json(exclude=left_out).encode() + b"\n\n"
 
 
-async def whole(session: StoredSession, turn: Turn, *, tells_usage: bool) -> AsyncGenerator[bytes]:
+async def complete_stream(session: StoredSession, turn: Turn, *, tells_usage: bool) -> AsyncGenerator[bytes]:
     """The stream of a reply that is there already."""
     chunks = Chunks(session, turn.id, int(turn.created_at.timestamp()), tells_usage=tells_usage)
     yield chunks.begin()

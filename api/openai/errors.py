@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.http.body_limit import BodyTooLarge
 from api.http.error_handlers import store_unavailable, unreadable_body, validation_problem
-from api.http.problems import KINDS, RETRY_AFTER_SECONDS, Problem
+from api.http.problems import PROBLEM_TYPES, RETRY_AFTER_SECONDS, Problem
 from store.database.errors import StoreUnavailable
 
 SESSION_HEADER: Final = "x-session-id"
@@ -68,7 +68,7 @@ class ChatError(Exception):
     @classmethod
     def of(cls, problem: Problem) -> "ChatError":
         """A problem of this API in the words of the protocol."""
-        refused = cls(KINDS[problem.code].status, problem.code, problem.detail, _param(problem))
+        refused = cls(PROBLEM_TYPES[problem.code].status, problem.code, problem.detail, _param(problem))
         refused.headers.update(problem.headers)
         return refused
 
@@ -109,7 +109,7 @@ def described(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The errors of a route for the OpenAPI document."""
     answers: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        kind = KINDS[code]
+        kind = PROBLEM_TYPES[code]
         refused = ChatError.of(Problem(code, kind.detail, **kind.figures))
         answer = answers.setdefault(refused.status, {"model": ErrorDocument, "description": "", "content": {}})
         answer["description"] = f"{answer['description']}, {code}" if answer["description"] else code

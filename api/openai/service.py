@@ -10,15 +10,15 @@ from weakref import WeakValueDictionary
 from pydantic import JsonValue, ValidationError
 
 from api.http.problems import Problem
-from api.http.sse import StartedStream, begun
-from api.openai.chunks import whole
+from api.http.sse import StartedStream, start_stream
+from api.openai.chunks import complete_stream
 from api.openai.errors import ChatError
 from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, RequestedTurn, contradiction, read_request
 from api.openai.schemas import ChatRequest
-from api.openai.streaming import spoken
+from api.openai.streaming import chunk_stream
 from api.schemas.requests import AgentVersion, NewSession
 from api.sessions.creation import SessionCreator
-from api.sessions.messages import Messages
+from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
 from api.streams.message_stream import MessageStreams
 from domain.sessions.commands import SendMessage
@@ -29,7 +29,7 @@ from store.sessions.sessions import StoredSession
 
 
 @dataclass(frozen=True)
-class Ask:
+class PreparedMessage:
     """A message that is ready to be said, in its session; without one the agent's greeting is what is asked for."""
 
     session: StoredSession
@@ -41,23 +41,23 @@ class ChatCompletions:
 
     def __init__(
         self,
-        messages: Messages,
+        messages: MessageService,
         streams: MessageStreams,
-        opening: SessionCreator,
-        timelines: SessionReader,
+        session_creator: SessionCreator,
+        session_reader: SessionReader,
         agents: AgentStore,
     ) -> None:
         self._messages = messages
         self._streams = streams
-        self._opening = opening
-        self._timelines = timelines
+        self._session_creator = session_creator
+        self._session_reader = session_reader
         self._agents = agents
-        self._openings: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._creation_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Who repeats a request while it is carried out waits until its session is open."""
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
-    ) -> Ask:
+    ) -> PreparedMessage:
         """Find the session of a request, or open one. Nothing is said yet.
 
         A request that opens a session finds it again when it is repeated with its idempotency `key`.
@@ -67,15 +67,15 @@ class ChatCompletions:
         agent = await self.agent(organization_id, request.model)
         if session_id is None:
             session = await self._opened(organization_id, request, wanted, agent, key)
-            return Ask(session, _command(wanted, key, revision=None))
-        session = await self._timelines.session(organization_id, session_id)
+            return PreparedMessage(session, _command(wanted, key, revision=None))
+        session = await self._session_reader.session(organization_id, session_id)
         try:
             revision = await self._revision_agreed_on(session, request, wanted, agent, key)
         except ChatError as refused:
             raise refused.about(session.id) from None
-        return Ask(session, _command(wanted, key, revision))
+        return PreparedMessage(session, _command(wanted, key, revision))
 
-    async def reply(self, ask: Ask) -> Turn:
+    async def reply(self, ask: PreparedMessage) -> Turn:
         """Say the message and wait for the turn that answers it. Raises ChatError."""
         try:
             if ask.command is None:
@@ -84,13 +84,15 @@ class ChatCompletions:
         except Problem as problem:
             raise ChatError.of(problem).about(ask.session.id) from problem
 
-    async def spoken(self, ask: Ask, *, tells_usage: bool) -> StartedStream:
+    async def spoken(self, ask: PreparedMessage, *, tells_usage: bool) -> StartedStream:
         """Say the message, and answer with the reply while it is spoken. Raises ChatError before it has begun."""
         try:
             if ask.command is None:
-                return await begun(whole(ask.session, await self._greeting(ask.session), tells_usage=tells_usage))
+                return await start_stream(
+                    complete_stream(ask.session, await self._greeting(ask.session), tells_usage=tells_usage)
+                )
             events = self._streams.events(ask.session, ask.command)
-            return await begun(spoken(ask.session, events, tells_usage=tells_usage))
+            return await start_stream(chunk_stream(ask.session, events, tells_usage=tells_usage))
         except Problem as problem:
             raise ChatError.of(problem).about(ask.session.id) from problem
 
@@ -124,16 +126,16 @@ class ChatCompletions:
             )
         new = _new_session(request, wanted, agent)
         if key is None:
-            session, _ = await self._opening.open(organization_id, new)
+            session, _ = await self._session_creator.open(organization_id, new)
             return session
         session_id = _session_id_for(organization_id, key)
-        async with self._openings.setdefault(session_id, asyncio.Lock()):
+        async with self._creation_locks.setdefault(session_id, asyncio.Lock()):
             try:
-                return await self._timelines.session(organization_id, session_id)
+                return await self._session_reader.session(organization_id, session_id)
             except Problem as problem:
                 if problem.code != "not_found":
                     raise
-            session, _ = await self._opening.open(organization_id, new, session_id=session_id)
+            session, _ = await self._session_creator.open(organization_id, new, session_id=session_id)
             return session
 
     async def _revision_agreed_on(
@@ -161,14 +163,14 @@ class ChatCompletions:
             raise ChatError(409, "conversation_mismatch", message, "messages")
         if not wanted.believed:
             return None
-        view, _ = await self._timelines.view(session)
+        view, _ = await self._session_reader.view(session)
         if key is not None and _has_message(view, key):
             return None
         _require_agreement(wanted.believed, view)
         return view.head.revision
 
     async def _greeting(self, session: StoredSession) -> Turn:
-        view, _ = await self._timelines.view(session)
+        view, _ = await self._session_reader.view(session)
         if not view.turns:
             raise Problem("wait_timeout", "The agent has not greeted yet.", session_id=session.id)
         greeting = view.turns[0]

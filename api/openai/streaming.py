@@ -18,7 +18,9 @@ class _Closed(FrozenModel):
     turn: Turn
 
 
-async def spoken(session: StoredSession, events: AsyncGenerator[bytes], *, tells_usage: bool) -> AsyncGenerator[bytes]:
+async def chunk_stream(
+    session: StoredSession, events: AsyncGenerator[bytes], *, tells_usage: bool
+) -> AsyncGenerator[bytes]:
     """The chunks of the turn whose events these are.
 
     The protocol cannot take back what was said. When the model begins its reply anew, the rest waits until it goes on

@@ -15,13 +15,13 @@ MAX_TURNS: Final = 200
 """Turns of one conversation in a report, the newest."""
 
 
-class SuiteReports:
+class SuiteReportService:
     """Gathers reports. They tell what was recorded: of runs under way, what was settled so far."""
 
-    def __init__(self, suites: SuiteStore, sessions: SessionStore, answers: SuiteRenderer) -> None:
+    def __init__(self, suites: SuiteStore, sessions: SessionStore, renderer: SuiteRenderer) -> None:
         self._suites = suites
         self._sessions = sessions
-        self._answers = answers
+        self._renderer = renderer
 
     async def report(self, suite: StoredSuite, *, transcripts: bool = True, baseline: str | None = None) -> SuiteReport:
         """The report of a suite. `baseline` is the id of an earlier one to compare with.
@@ -31,7 +31,7 @@ class SuiteReports:
         standing = await self._suites.standing(suite.id)
         runs = [await self._run(suite, run, transcripts) for run in await self._suites.runs(suite.id)]
         return SuiteReport(
-            suite=self._answers.suite(suite, standing),
+            suite=self._renderer.suite(suite, standing),
             runs=tuple(runs),
             baseline=await self._compared(suite, standing, baseline) if baseline is not None else None,
         )

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.http.problems import Problem, invalid, not_found
-from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
+from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, page_response, response_docs
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands
 from api.schemas import examples
-from api.schemas.agent_files import Written, read_agent, read_export
+from api.schemas.agent_files import TextFormat, read_agent, read_export
 from api.schemas.requests import Phrase
 from api.schemas.responses import Agent, PageOf
 from domain.agents.definition import AgentDefinition, InvalidAgent, warnings_for
@@ -23,9 +23,9 @@ router = APIRouter(prefix="/v1/agents", tags=["agents"])
 
 Agreed = tuple[AgentDefinition, tuple[str, ...]]
 """A definition, and what deserves a look in it."""
-Reader = Callable[[bytes, Written], Agreed]
+Reader = Callable[[bytes, TextFormat], Agreed]
 
-MEDIA_TYPES: Final[dict[str, Written]] = {
+MEDIA_TYPES: Final[dict[str, TextFormat]] = {
     "application/json": "json",
     "application/yaml": "yaml",
     "application/x-yaml": "yaml",
@@ -50,7 +50,7 @@ _BODY: Final[dict[str, Any]] = {
     response_model=Agent,
     dependencies=[accepting_commands],
     openapi_extra=_BODY,
-    responses=described(
+    responses=response_docs(
         *(
             "invalid_agent",
             "invalid_request",
@@ -70,7 +70,7 @@ async def push_agent(
     *,
     request: Request,
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
     format: Annotated[Literal["playhead", "dograh"], Query(description="What the body is.")] = "playhead",
     name: Annotated[Phrase | None, Query(description="The agent's name: an export has none of its own.")] = None,
 ) -> Response:
@@ -80,35 +80,37 @@ async def push_agent(
     that has no place in a text chat is named in `warnings`.
     """
     definition, warnings = await _agent_in(request, _reader(format, name))
-    latest = await within.agents.find(organization, definition.name)
+    latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name == definition.name and latest.definition == definition:
         return _answer(latest)
-    added = await within.agents.add_version(organization, definition, warnings)
+    added = await services.agents.add_version(organization, definition, warnings)
     return _answer(added, status=201)
 
 
 @router.get(
     "",
     response_model=PageOf[Agent],
-    responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.AGENT)),
+    responses=response_docs("invalid_request", *READ_ERRORS, example=examples.page_of(examples.AGENT)),
 )
 async def list_agents(
-    organization: Organization, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+    organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """The latest version of every agent, the newest agent first."""
-    with cursor_from_outside():
-        page = await within.agents.list(organization, limit, cursor)
-    return page_answer(Agent, page.items, page.next_cursor)
+    with cursor_errors_as_problems():
+        page = await services.agents.list(organization, limit, cursor)
+    return page_response(Agent, page.items, page.next_cursor)
 
 
-@router.get("/{agent_id}", response_model=Agent, responses=described("not_found", *READ_ERRORS, example=examples.AGENT))
+@router.get(
+    "/{agent_id}", response_model=Agent, responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT)
+)
 async def get_agent(
     agent_id: Annotated[str, Path(description="The agent's id or name.")],
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
 ) -> Response:
     """The latest version of an agent."""
-    agent = await within.agents.find(organization, agent_id)
+    agent = await services.agents.find(organization, agent_id)
     if agent is None:
         raise not_found("agent", agent_id)
     return _answer(agent)
@@ -117,16 +119,16 @@ async def get_agent(
 @router.get(
     "/{agent_id}/versions/{version}",
     response_model=Agent,
-    responses=described("not_found", *READ_ERRORS, example=examples.AGENT),
+    responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT),
 )
 async def get_agent_version(
     agent_id: Annotated[str, Path(description="The agent's id or name.")],
     version: Annotated[int, Path(ge=1)],
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
 ) -> Response:
     """One version of an agent."""
-    agent = await within.agents.find(organization, agent_id, version)
+    agent = await services.agents.find(organization, agent_id, version)
     if agent is None:
         raise not_found("agent", f"{agent_id}, version {version}")
     return _answer(agent)
@@ -143,12 +145,12 @@ def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
     raise invalid("invalid_request", detail, [("query.name", says)])
 
 
-def _read_agent(text: bytes, written: Written) -> Agreed:
+def _read_agent(text: bytes, written: TextFormat) -> Agreed:
     definition = read_agent(text, written)
     return definition, warnings_for(definition)
 
 
-def _read_export(text: bytes, written: Written, name: str) -> Agreed:
+def _read_export(text: bytes, written: TextFormat, name: str) -> Agreed:
     imported = read_export(text, written, name)
     return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
 
@@ -172,4 +174,4 @@ async def _agent_in(request: Request, read: Reader) -> Agreed:
 
 def _answer(agent: StoredAgent, status: int = 200) -> Response:
     location = f"/v1/agents/{agent.id}/versions/{agent.version}" if status == 201 else None
-    return json_answer(Agent.model_validate(agent), status=status, location=location)
+    return json_response(Agent.model_validate(agent), status=status, location=location)

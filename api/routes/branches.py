@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from api.http.responses import COMMAND_ERRORS, READ_ERRORS, described, json_answer
+from api.http.responses import COMMAND_ERRORS, READ_ERRORS, json_response, response_docs
 from api.routes.dependencies import OwnSession, Services, ServicesDep, accepting_commands, note_subject
 from api.routes.sessions import Wait
 from api.schemas import examples
 from api.schemas.requests import EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
 from api.schemas.responses import Accepted, Comparison, Session
-from domain.sessions.commands import CancelTurn, Opening, RestoreBranch
+from domain.sessions.commands import CancelTurn, RestoreBranch, TurnCommand
 from store.sessions.sessions import StoredSession
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
@@ -21,7 +21,7 @@ BranchName = Annotated[str, Query(max_length=200, description="A branch's id, or
 TurnId = Annotated[str, Path(max_length=200, description="A turn of the active branch, also past the cursor.")]
 BranchId = Annotated[str, Path(max_length=200, description="A branch of `discarded_branches`.")]
 
-_ANSWERED = described(
+_ANSWERED = response_docs(
     *COMMAND_ERRORS,
     "quota_exceeded",
     "revision_conflict",
@@ -46,7 +46,7 @@ async def edit(
     session: OwnSession,
     turn_id: TurnId,
     body: EditBody,
-    within: ServicesDep,
+    services: ServicesDep,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -54,7 +54,7 @@ async def edit(
 
     The turn and what came after it are kept as a discarded branch. A reply that is pending there is stopped.
     """
-    return await _answer(within, session, body.command(turn_id, idempotency_key, wait=wait))
+    return await _answer(services, session, body.command(turn_id, idempotency_key, wait=wait))
 
 
 @router.post(
@@ -67,45 +67,45 @@ async def regenerate(
     *,
     session: OwnSession,
     turn_id: TurnId,
-    within: ServicesDep,
+    services: ServicesDep,
     body: RegenerateBody | None = None,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Have a turn answered again, from the same message; also a failed one, an interrupted one, or the greeting."""
     command = (body or RegenerateBody()).command(turn_id, idempotency_key, wait=wait)
-    return await _answer(within, session, command)
+    return await _answer(services, session, command)
 
 
 @router.post(
     "/{session_id}/cancel",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS, "revision_conflict", "turn_not_pending", "session_ended", example=examples.SESSION
     ),
 )
-async def cancel(session: OwnSession, within: ServicesDep, body: RevisionBody | None = None) -> Response:
+async def cancel(session: OwnSession, services: ServicesDep, body: RevisionBody | None = None) -> Response:
     """Stop the reply that is pending, and answer when it has stopped: what was said of it stays, as `interrupted`.
 
     A reply that was there before the command was is simply complete.
     """
     command = CancelTurn(expected_revision=body.expected_revision if body else None)
-    return within.answers.session(session, await within.moves.cancel(session, command))
+    return services.session_renderer.session(session, await services.commands.cancel(session, command))
 
 
 @router.post(
     "/{session_id}/branches/{branch_id}/restore",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
+    responses=response_docs(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
 )
 async def restore(
-    session: OwnSession, branch_id: BranchId, within: ServicesDep, body: RevisionBody | None = None
+    session: OwnSession, branch_id: BranchId, services: ServicesDep, body: RevisionBody | None = None
 ) -> Response:
     """Make a discarded branch the active one again. The present future becomes a discarded branch in turn."""
     command = RestoreBranch(branch_id=branch_id, expected_revision=body.expected_revision if body else None)
-    return within.answers.session(session, await within.moves.restore(session, command))
+    return services.session_renderer.session(session, await services.commands.restore(session, command))
 
 
 @router.post(
@@ -113,7 +113,7 @@ async def restore(
     status_code=201,
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS,
         "quota_exceeded",
         "turn_in_progress",
@@ -122,30 +122,30 @@ async def restore(
         example={**examples.SESSION, "forked_from": examples.FORKED_FROM},
     ),
 )
-async def fork(request: Request, session: OwnSession, within: ServicesDep, body: ForkBody | None = None) -> Response:
+async def fork(request: Request, session: OwnSession, services: ServicesDep, body: ForkBody | None = None) -> Response:
     """Begin a new session with the past of this one, up to a turn of any branch. This one stays as it is.
 
     The new session bills only its own turns. It may go on with another agent, if that knows the node it stands at, or
     with another model. A session that has ended can be forked, too.
     """
-    forked, snapshot = await within.forking.fork(session, body or ForkBody())
+    forked, snapshot = await services.forks.fork(session, body or ForkBody())
     note_subject(request, "session", forked.id)
-    return within.answers.session(forked, snapshot, status=201)
+    return services.session_renderer.session(forked, snapshot, status=201)
 
 
-async def _answer(within: Services, session: StoredSession, command: Opening) -> Response:
+async def _answer(services: Services, session: StoredSession, command: TurnCommand) -> Response:
     if not command.wait:
-        return json_answer(await within.messages.accept(session, command), status=202)
-    return within.answers.session(session, await within.messages.answer(session, command))
+        return json_response(await services.messages.accept(session, command), status=202)
+    return services.session_renderer.session(session, await services.messages.answer(session, command))
 
 
 @router.get(
     "/{session_id}/branches/compare",
     response_model=Comparison,
-    responses=described("not_found", *READ_ERRORS, example=examples.COMPARISON),
+    responses=response_docs("not_found", *READ_ERRORS, example=examples.COMPARISON),
 )
 async def compare_branches(
-    session: OwnSession, within: ServicesDep, a: BranchName, b: BranchName = "active"
+    session: OwnSession, services: ServicesDep, a: BranchName, b: BranchName = "active"
 ) -> Response:
     """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
-    return json_answer(await within.comparing.compare(session, a, b))
+    return json_response(await services.branch_comparison.compare(session, a, b))

@@ -10,20 +10,20 @@ from api.http.auth import Authenticator
 from api.http.request_metrics import Metrics
 from api.http.sse import EventStream, StartedStream
 from api.openai.service import ChatCompletions
-from api.reports.data import SuiteReports
+from api.reports.data import SuiteReportService
 from api.sessions.commands import SessionCommands
 from api.sessions.comparison import BranchComparison
 from api.sessions.creation import SessionCreator
 from api.sessions.erasure import ErasureService
 from api.sessions.forks import ForkService
-from api.sessions.messages import Messages
+from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.spending_limits import SpendingLimits
-from api.sessions.transcripts import Transcripts
+from api.sessions.transcripts import TranscriptService
 from api.settings import ApiSettings
 from api.streams.message_stream import MessageStreams
-from api.streams.session_stream import SessionStream
+from api.streams.session_stream import SessionStreams
 from api.suites.rendering import SuiteRenderer
 from api.suites.service import SuiteService
 from api.temporal.availability import Availability
@@ -48,34 +48,34 @@ class Services:
     """Everything behind the routes of one application."""
 
     agents: AgentStore
-    answers: SessionRenderer
+    session_renderer: SessionRenderer
     availability: Availability
-    budgets: SpendingLimits
-    comparing: BranchComparison
-    conversations: SessionClient
-    conversing: ChatCompletions
-    doorkeeper: Authenticator
-    erasing: ErasureService
+    spending_limits: SpendingLimits
+    branch_comparison: BranchComparison
+    session_client: SessionClient
+    chat_completions: ChatCompletions
+    authenticator: Authenticator
+    erasure: ErasureService
     ledger: LedgerStore
     message_streams: MessageStreams
-    messages: Messages
+    messages: MessageService
     metrics: Metrics
-    moves: SessionCommands
-    forking: ForkService
-    opening: SessionCreator
+    commands: SessionCommands
+    forks: ForkService
+    session_creator: SessionCreator
     sessions: SessionStore
-    slow_client_seconds: float
-    suite_answers: SuiteRenderer
-    suite_reports: SuiteReports
+    sse_write_timeout: float
+    suite_renderer: SuiteRenderer
+    suite_reports: SuiteReportService
     suite_store: SuiteStore
     suites: SuiteService
-    timelines: SessionReader
-    transcripts: Transcripts
-    watching: SessionStream
+    session_reader: SessionReader
+    transcripts: TranscriptService
+    session_streams: SessionStreams
 
     def stream_of(self, events: StartedStream) -> EventStream:
         """An answer that sends events as they come."""
-        return EventStream(events, patience=self.slow_client_seconds)
+        return EventStream(events, patience=self.sse_write_timeout)
 
 
 def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
@@ -83,31 +83,31 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics = Metrics()
     availability = Availability(client, database)
-    conversations = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
-    timelines = SessionReader(conversations, sessions, agents, availability)
-    budgets = SpendingLimits(OrganizationStore(database))
-    opening = SessionCreator(
-        conversations,
-        timelines,
+    session_client = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
+    session_reader = SessionReader(session_client, sessions, agents, availability)
+    spending_limits = SpendingLimits(OrganizationStore(database))
+    session_creator = SessionCreator(
+        session_client,
+        session_reader,
         sessions,
         agents,
         forks=ForkStore(database),
-        budgets=budgets,
+        spending_limits=spending_limits,
         model=settings.model,
         timing=settings.timing,
         webhook_url=settings.webhook_url,
     )
-    answers = SessionRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
-    messages = Messages(conversations, timelines, sessions, budgets, metrics)
+    session_renderer = SessionRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    messages = MessageService(session_client, session_reader, sessions, spending_limits, metrics)
     log, heartbeat = EventLog(database), settings.sse_keepalive
-    message_streams = MessageStreams(hub, log, messages, timelines, heartbeat_seconds=heartbeat)
+    message_streams = MessageStreams(hub, log, messages, session_reader, heartbeat_seconds=heartbeat)
     suite_store = SuiteStore(database)
-    suite_answers = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    suite_renderer = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     suites = SuiteService(
         client,
         suite_store,
         agents,
-        budgets,
+        spending_limits,
         RecordedSessions(sessions),
         task_queue=settings.task_queue,
         model=settings.model,
@@ -116,30 +116,30 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     )
     return Services(
         agents=agents,
-        answers=answers,
+        session_renderer=session_renderer,
         availability=availability,
-        budgets=budgets,
-        comparing=BranchComparison(timelines, sessions),
-        conversations=conversations,
-        conversing=ChatCompletions(messages, message_streams, opening, timelines, agents),
-        doorkeeper=Authenticator(KeyStore(database), keyless=settings.keyless),
-        erasing=ErasureService(WorkflowDeletion(client), ErasureStore(database), sessions, timelines),
+        spending_limits=spending_limits,
+        branch_comparison=BranchComparison(session_reader, sessions),
+        session_client=session_client,
+        chat_completions=ChatCompletions(messages, message_streams, session_creator, session_reader, agents),
+        authenticator=Authenticator(KeyStore(database), keyless=settings.keyless),
+        erasure=ErasureService(WorkflowDeletion(client), ErasureStore(database), sessions, session_reader),
         ledger=ledger,
         message_streams=message_streams,
         messages=messages,
         metrics=metrics,
-        moves=SessionCommands(conversations, timelines),
-        forking=ForkService(opening, timelines, sessions, agents),
-        opening=opening,
+        commands=SessionCommands(session_client, session_reader),
+        forks=ForkService(session_creator, session_reader, sessions, agents),
+        session_creator=session_creator,
         sessions=sessions,
-        slow_client_seconds=settings.sse_write_timeout,
-        suite_answers=suite_answers,
-        suite_reports=SuiteReports(suite_store, sessions, suite_answers),
+        sse_write_timeout=settings.sse_write_timeout,
+        suite_renderer=suite_renderer,
+        suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
         suite_store=suite_store,
         suites=suites,
-        timelines=timelines,
-        transcripts=Transcripts(timelines, sessions),
-        watching=SessionStream(hub, log, timelines, answers, heartbeat_seconds=heartbeat),
+        session_reader=session_reader,
+        transcripts=TranscriptService(session_reader, sessions),
+        session_streams=SessionStreams(hub, log, session_reader, session_renderer, heartbeat_seconds=heartbeat),
     )
 
 
@@ -156,14 +156,14 @@ async def _services(request: Request) -> Services:
 
 # These call each other plainly: a dependency of a dependency costs the framework as much as the rest of a message.
 async def _caller(request: Request) -> str:
-    organization_id = await (await _services(request)).doorkeeper.organization_of(request)
+    organization_id = await (await _services(request)).authenticator.organization_of(request)
     note_subject(request, "organization", organization_id)
     return organization_id
 
 
 async def _own_session(request: Request, session_id: str) -> StoredSession:
     organization_id = await _caller(request)
-    return await (await _services(request)).timelines.session(organization_id, session_id)
+    return await (await _services(request)).session_reader.session(organization_id, session_id)
 
 
 async def _require_available(request: Request) -> None:

@@ -11,7 +11,7 @@ from api.dograh import errors, examples, schemas
 from api.dograh.runs import run_of
 from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
 from api.dograh.text_sessions import text_session
-from api.http.responses import json_answer
+from api.http.responses import json_response
 from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, note_subject
 from api.schemas.requests import AgentVersion, NewSession
 from domain.agents.definition import AgentDefinition
@@ -29,9 +29,9 @@ RunNumber = Annotated[int, Path(description="`workflow_run_id` of the session.")
 
 
 async def _own_session(
-    request: Request, workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: ServicesDep
+    request: Request, workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, services: ServicesDep
 ) -> StoredSession:
-    session = await within.timelines.numbered(organization, run_id)
+    session = await services.session_reader.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:
         raise HTTPException(404, errors.SESSION_NOT_FOUND)
     note_subject(request, "session", session.id)
@@ -48,10 +48,10 @@ OwnSession = Annotated[StoredSession, Depends(_own_session)]
     responses=errors.described(examples.TEXT_SESSION),
 )
 async def create_text_session(
-    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, within: ServicesDep
+    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
 ) -> Response:
     """Open a text chat with the latest version of an agent, and answer when the agent has greeted."""
-    agent = await within.agents.numbered(organization, workflow_id)
+    agent = await services.agents.numbered(organization, workflow_id)
     if agent is None:
         raise HTTPException(404, f"Workflow with ID {workflow_id} not found")
     wanted = NewSession(
@@ -60,11 +60,11 @@ async def create_text_session(
         initial_context=body.initial_context or {},
         annotations=body.annotations,
     )
-    session, snapshot = await within.opening.open(organization, wanted)
+    session, snapshot = await services.session_creator.open(organization, wanted)
     note_subject(request, "session", session.id)
     if snapshot.newest_status == "failed":
         raise HTTPException(500, errors.FAILED)
-    return await _answer(session, within)
+    return await _answer(session, services)
 
 
 @router.get(
@@ -72,9 +72,9 @@ async def create_text_session(
     response_model=schemas.TextSession,
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def get_text_session(session: OwnSession, within: ServicesDep) -> Response:
+async def get_text_session(session: OwnSession, services: ServicesDep) -> Response:
     """A text chat with its whole conversation."""
-    return await _answer(session, within)
+    return await _answer(session, services)
 
 
 @router.post(
@@ -83,12 +83,12 @@ async def get_text_session(session: OwnSession, within: ServicesDep) -> Response
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def send_text_message(session: OwnSession, body: MessageBody, within: ServicesDep) -> Response:
+async def send_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
     """Say something, and answer when the agent has replied. Every call is a new message."""
     message_id = f"msg_{uuid4().hex}"
     command = SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
-    await within.messages.answer(session, command)
-    return await _answer(session, within)
+    await services.messages.answer(session, command)
+    return await _answer(session, services)
 
 
 @router.post(
@@ -97,11 +97,11 @@ async def send_text_message(session: OwnSession, body: MessageBody, within: Serv
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def rewind_text_session(session: OwnSession, body: RewindBody, within: ServicesDep) -> Response:
+async def rewind_text_session(session: OwnSession, body: RewindBody, services: ServicesDep) -> Response:
     """Rewind to a turn; the next message gives up what came after it."""
     command = Rewind(turn_id=body.cursor_turn_id, expected_revision=body.expected_revision)
-    await within.moves.rewind(session, command)
-    return await _answer(session, within)
+    await services.commands.rewind(session, command)
+    return await _answer(session, services)
 
 
 @router.post(
@@ -110,31 +110,31 @@ async def rewind_text_session(session: OwnSession, body: RewindBody, within: Ser
     dependencies=[accepting_commands],
     responses=errors.described(examples.TEXT_SESSION),
 )
-async def end_text_session(session: OwnSession, within: ServicesDep, body: EndBody | None = None) -> Response:
+async def end_text_session(session: OwnSession, services: ServicesDep, body: EndBody | None = None) -> Response:
     """End a text chat. Ending it again changes nothing."""
     expected = body.expected_revision if body else None
-    await within.moves.end(session, EndSession(expected_revision=expected))
-    return await _answer(session, within)
+    await services.commands.end(session, EndSession(expected_revision=expected))
+    return await _answer(session, services)
 
 
 @router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.described(examples.RUN))
 async def get_run(
-    workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, within: ServicesDep
+    workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, services: ServicesDep
 ) -> Response:
     """A text chat as a run: what it used and cost, and its log."""
-    session = await within.timelines.numbered(organization, run_id)
+    session = await services.session_reader.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:
         raise HTTPException(404, errors.RUN_NOT_FOUND)
-    view, agent = await _seen(session, within)
-    return json_answer(run_of(session, view, agent))
+    view, agent = await _seen(session, services)
+    return json_response(run_of(session, view, agent))
 
 
-async def _answer(session: StoredSession, within: Services) -> Response:
-    view, agent = await _seen(session, within)
-    return json_answer(text_session(session, view, agent))
+async def _answer(session: StoredSession, services: Services) -> Response:
+    view, agent = await _seen(session, services)
+    return json_response(text_session(session, view, agent))
 
 
-async def _seen(session: StoredSession, within: Services) -> tuple[TimelineView, AgentDefinition]:
+async def _seen(session: StoredSession, services: Services) -> tuple[TimelineView, AgentDefinition]:
     """The session with all its turns, and the version of the agent that it is pinned to."""
-    agent = await within.agents.definition(session.agent_id, session.agent_version)
-    return await within.timelines.whole(session), agent
+    agent = await services.agents.definition(session.agent_id, session.agent_version)
+    return await services.session_reader.whole(session), agent

@@ -5,8 +5,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ConfigDict
 from starlette.responses import Response
 
-from api.http.problems import documented
-from api.http.responses import json_answer
+from api.http.problems import error_docs
+from api.http.responses import json_response
 from api.routes.dependencies import ServicesDep
 from api.schemas.responses import Representation
 
@@ -28,7 +28,7 @@ class Health(Representation):
 )
 async def alive() -> Response:
     """The process is alive. Says nothing about the services behind it."""
-    return json_answer(Health(status="ok"))
+    return json_response(Health(status="ok"))
 
 
 @router.get(
@@ -36,15 +36,15 @@ async def alive() -> Response:
     response_model=Health,
     responses={
         200: {"content": {"application/json": {"example": {"status": "ready"}}}},
-        **documented("unavailable"),
+        **error_docs("unavailable"),
     },
 )
-async def ready(within: ServicesDep) -> Response:
+async def ready(services: ServicesDep) -> Response:
     """Temporal and the store could be reached a second ago, so commands are taken."""
-    refusal = within.availability.refusal()
+    refusal = services.availability.refusal()
     if refusal is not None:
         raise refusal
-    return json_answer(Health(status="ready"))
+    return json_response(Health(status="ready"))
 
 
 @router.get(
@@ -54,6 +54,6 @@ async def ready(within: ServicesDep) -> Response:
         200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE}}, "description": "Prometheus text format"}
     },
 )
-async def metrics(within: ServicesDep) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Requests by route, method and status, how long they took, and turns by status."""
-    return Response(generate_latest(within.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

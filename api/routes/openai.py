@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from api.http.responses import json_answer
+from api.http.responses import json_response
 from api.openai import examples
 from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, described
 from api.openai.responses import completion_of, model_of
@@ -55,7 +55,7 @@ async def create_completion(
     request: Request,
     body: ChatRequest,
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
     x_session_id: SessionId = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -65,14 +65,14 @@ async def create_completion(
     and if they are sent they must be what was said. The same `Idempotency-Key` gives the same reply and says nothing
     twice.
     """
-    ask = await within.conversing.prepare(
+    ask = await services.chat_completions.prepare(
         organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
     )
     note_subject(request, "session", ask.session.id)
     if body.stream:
-        answer: Response = within.stream_of(await within.conversing.spoken(ask, tells_usage=body.tells_usage))
+        answer: Response = services.stream_of(await services.chat_completions.spoken(ask, tells_usage=body.tells_usage))
     else:
-        answer = json_answer(completion_of(ask.session, await within.conversing.reply(ask)))
+        answer = json_response(completion_of(ask.session, await services.chat_completions.reply(ask)))
     answer.headers[SESSION_HEADER] = ask.session.id
     return answer
 
@@ -85,16 +85,16 @@ async def create_completion(
         **described(*READ_ERRORS),
     },
 )
-async def list_models(organization: Organization, within: ServicesDep) -> Response:
+async def list_models(organization: Organization, services: ServicesDep) -> Response:
     """Every agent of the organization as a model, the newest first."""
     models: list[Model] = []
     cursor: str | None = None
     while True:
-        page = await within.agents.list(organization, 200, cursor)
+        page = await services.agents.list(organization, 200, cursor)
         models += map(model_of, page.items)
         cursor = page.next_cursor
         if cursor is None:
-            return json_answer(ModelList(data=models))
+            return json_response(ModelList(data=models))
 
 
 @router.get(
@@ -108,11 +108,11 @@ async def list_models(organization: Organization, within: ServicesDep) -> Respon
 async def get_model(
     model: Annotated[str, Path(max_length=300, description="An agent's name or id, and `@version` if one is meant.")],
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
 ) -> Response:
     """One agent as a model."""
-    agent, _ = await within.conversing.agent(organization, model)
-    return json_answer(model_of(agent))
+    agent, _ = await services.chat_completions.agent(organization, model)
+    return json_response(model_of(agent))
 
 
 def _session_id(body: ChatRequest, header: str | None) -> str | None:

@@ -6,9 +6,16 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
-from api.http.problems import documented
-from api.http.responses import COMMAND_ERRORS, READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
-from api.http.sse import EVENT_STREAM, begun, wants_events
+from api.http.problems import error_docs
+from api.http.responses import (
+    COMMAND_ERRORS,
+    READ_ERRORS,
+    cursor_errors_as_problems,
+    json_response,
+    rendered_page,
+    response_docs,
+)
+from api.http.sse import EVENT_STREAM, accepts_event_stream, start_stream
 from api.routes.dependencies import (
     Cursor,
     Limit,
@@ -55,7 +62,7 @@ Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is acc
     status_code=201,
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS,
         "quota_exceeded",
         status=201,
@@ -65,24 +72,24 @@ Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is acc
     ),
 )
 async def open_session(
-    request: Request, body: NewSession, organization: Organization, within: ServicesDep, wait: Wait = True
+    request: Request, body: NewSession, organization: Organization, services: ServicesDep, wait: Wait = True
 ) -> Response:
     """Open a session with an agent, and answer when the agent has greeted."""
-    open_or_begin = within.opening.open if wait else within.opening.begin
+    open_or_begin = services.session_creator.open if wait else services.session_creator.begin
     session, snapshot = await open_or_begin(organization, body)
     note_subject(request, "session", session.id)
-    return within.answers.session(session, snapshot, status=201 if wait else 202)
+    return services.session_renderer.session(session, snapshot, status=201 if wait else 202)
 
 
 @router.get(
     "",
     response_model=PageOf[SessionSummary],
-    responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.SESSION_SUMMARY)),
+    responses=response_docs("invalid_request", *READ_ERRORS, example=examples.page_of(examples.SESSION_SUMMARY)),
 )
 async def list_sessions(
     *,
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
     status: SessionStatus | None = None,
     agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
     suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
@@ -91,8 +98,8 @@ async def list_sessions(
     cursor: Cursor = None,
 ) -> Response:
     """Sessions of the organization, newest first, as they were last recorded (up to two seconds ago)."""
-    with cursor_from_outside():
-        page = await within.sessions.list(
+    with cursor_errors_as_problems():
+        page = await services.sessions.list(
             organization,
             status=status,
             agent=agent,
@@ -101,38 +108,42 @@ async def list_sessions(
             limit=limit,
             cursor=cursor,
         )
-    return rendered_page(map(within.answers.recorded_summary, page.items), page.next_cursor)
+    return rendered_page(map(services.session_renderer.recorded_summary, page.items), page.next_cursor)
 
 
 @router.get(
-    "/{session_id}", response_model=Session, responses=described("not_found", *READ_ERRORS, example=examples.SESSION)
+    "/{session_id}",
+    response_model=Session,
+    responses=response_docs("not_found", *READ_ERRORS, example=examples.SESSION),
 )
-async def get_session(session: OwnSession, within: ServicesDep) -> Response:
+async def get_session(session: OwnSession, services: ServicesDep) -> Response:
     """The session with its visible turns: live, or as last recorded when it is closed or no worker answers."""
-    return within.answers.session(session, await within.timelines.now(session))
+    return services.session_renderer.session(session, await services.session_reader.now(session))
 
 
 @router.get(
     "/{session_id}/turns",
     response_model=PageOf[Turn],
-    responses=described(
+    responses=response_docs(
         "invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.GREETING, examples.TURN)
     ),
 )
-async def list_turns(session: OwnSession, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_turns(session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The visible branch, newest page first: each page is oldest first, and `next_cursor` leads further back."""
-    page = await within.timelines.turns(session, limit, cursor)
+    page = await services.session_reader.turns(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
 
 
 @router.get(
     "/{session_id}/branches",
     response_model=PageOf[Branch],
-    responses=described("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.BRANCH)),
+    responses=response_docs("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.BRANCH)),
 )
-async def list_branches(session: OwnSession, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_branches(
+    session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
     """The branches that rewinds gave up, the newest first. Nothing that was said or spent on them is lost."""
-    page = await within.timelines.branches(session, limit, cursor)
+    page = await services.session_reader.branches(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
 
 
@@ -140,7 +151,7 @@ async def list_branches(session: OwnSession, within: ServicesDep, limit: Limit =
     "/{session_id}/messages",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS,
         "quota_exceeded",
         "revision_conflict",
@@ -159,7 +170,7 @@ async def send_message(
     *,
     session: OwnSession,
     body: NewMessage,
-    within: ServicesDep,
+    services: ServicesDep,
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
     accept: Accept = None,
@@ -171,45 +182,45 @@ async def send_message(
     often it is sent: after a timeout or a broken connection, send the message again.
     """
     command = body.command(idempotency_key, wait=wait)
-    if wait and wants_events(accept):
-        return within.stream_of(await begun(within.message_streams.events(session, command)))
+    if wait and accepts_event_stream(accept):
+        return services.stream_of(await start_stream(services.message_streams.events(session, command)))
     if not wait:
-        return json_answer(await within.messages.accept(session, command), status=202)
-    return within.answers.session(session, await within.messages.answer(session, command))
+        return json_response(await services.messages.accept(session, command), status=202)
+    return services.session_renderer.session(session, await services.messages.answer(session, command))
 
 
 @router.get(
     "/{session_id}/events",
     response_class=StreamingResponse,
-    responses=described(
+    responses=response_docs(
         "invalid_request", "not_found", *READ_ERRORS, example=examples.EVENTS, says=WATCHED, media_type=EVENT_STREAM
     ),
 )
-async def watch_session(session: OwnSession, within: ServicesDep, last_event_id: LastEventId = None) -> Response:
+async def watch_session(session: OwnSession, services: ServicesDep, last_event_id: LastEventId = None) -> Response:
     """The session as it is, and then everything that happens in it, until it is over.
 
     After a lost connection, `Last-Event-ID` goes on where the client was: every event comes once, in order.
     """
-    return within.stream_of(await begun(within.watching.events(session, last_event_id)))
+    return services.stream_of(await start_stream(services.session_streams.events(session, last_event_id)))
 
 
 @router.post(
     "/{session_id}/rewind",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
+    responses=response_docs(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
 )
-async def rewind(session: OwnSession, body: RewindBody, within: ServicesDep) -> Response:
+async def rewind(session: OwnSession, body: RewindBody, services: ServicesDep) -> Response:
     """Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
     from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent."""
-    return within.answers.session(session, await within.moves.rewind(session, body.command()))
+    return services.session_renderer.session(session, await services.commands.rewind(session, body.command()))
 
 
 @router.post(
     "/{session_id}/approvals/{call_id}/{decision}",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS, "revision_conflict", "approval_not_pending", "session_ended", example=examples.SESSION
     ),
 )
@@ -217,24 +228,24 @@ async def decide(
     session: OwnSession,
     call_id: str,
     decision: Literal["approve", "deny"],
-    within: ServicesDep,
+    services: ServicesDep,
     body: DecisionBody | None = None,
 ) -> Response:
     """Let a tool call of `approvals` be made, or not. Without an answer until `expires_at` it is not made."""
     command = (body or DecisionBody()).command(call_id)
-    return within.answers.session(session, await within.moves.decide(session, command, decision))
+    return services.session_renderer.session(session, await services.commands.decide(session, command, decision))
 
 
 @router.post(
     "/{session_id}/end",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(*COMMAND_ERRORS, "revision_conflict", example=examples.SESSION),
+    responses=response_docs(*COMMAND_ERRORS, "revision_conflict", example=examples.SESSION),
 )
-async def end(session: OwnSession, within: ServicesDep, body: EndBody | None = None) -> Response:
+async def end(session: OwnSession, services: ServicesDep, body: EndBody | None = None) -> Response:
     """End the session. Ending an ended session changes nothing."""
     command = (body or EndBody()).command()
-    return within.answers.session(session, await within.moves.end(session, command))
+    return services.session_renderer.session(session, await services.commands.end(session, command))
 
 
 @router.get(
@@ -242,16 +253,16 @@ async def end(session: OwnSession, within: ServicesDep, body: EndBody | None = N
     response_class=Response,
     responses={
         200: {"description": "The transcript, in the form that was asked for", "content": _WRITTEN},
-        **documented("not_found", *READ_ERRORS),
+        **error_docs("not_found", *READ_ERRORS),
     },
 )
 async def get_transcript(
     session: OwnSession,
-    within: ServicesDep,
+    services: ServicesDep,
     form: Annotated[Form, Query(alias="format", description="How it is written.")] = "text",
 ) -> Response:
     """The visible branch as people read it, all of it: who said what, which tools were called, what went wrong."""
-    return await within.transcripts.answer(session, form)
+    return await services.transcripts.answer(session, form)
 
 
 @router.delete(
@@ -259,12 +270,12 @@ async def get_transcript(
     status_code=204,
     response_class=Response,
     dependencies=[accepting_commands],
-    responses=documented("not_found", "wait_timeout", *READ_ERRORS),
+    responses=error_docs("not_found", "wait_timeout", *READ_ERRORS),
 )
-async def erase_session(session_id: str, organization: Organization, within: ServicesDep) -> Response:
+async def erase_session(session_id: str, organization: Organization, services: ServicesDep) -> Response:
     """Erase a session everywhere: its workflow is stopped and deleted from Temporal, and what was said and recorded is
     deleted from the store. What it cost is billed first, and stays in the ledger. Erasing it again changes nothing."""
-    await within.erasing.erase(organization, session_id)
+    await services.erasure.erase(organization, session_id)
     return Response(status_code=204)
 
 
@@ -272,16 +283,16 @@ async def erase_session(session_id: str, organization: Organization, within: Ser
     "/{session_id}/simulator",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=described(
+    responses=response_docs(
         *COMMAND_ERRORS, "quota_exceeded", "revision_conflict", "session_ended", example=examples.SESSION
     ),
 )
-async def set_simulator(session: OwnSession, body: SimulatorSwitch, within: ServicesDep) -> Response:
+async def set_simulator(session: OwnSession, body: SimulatorSwitch, services: ServicesDep) -> Response:
     """Have a simulated caller talk to the agent, or stop it.
 
     A person who says something takes over from it; switch it on again to hand the conversation back. A new `config`
     begins a new caller. It ends the session when it hangs up or reaches one of its limits.
     """
     if body.enabled:
-        await within.budgets.require(session.organization_id)
-    return within.answers.session(session, await within.moves.set_simulator(session, body.command()))
+        await services.spending_limits.require(session.organization_id)
+    return services.session_renderer.session(session, await services.commands.set_simulator(session, body.command()))

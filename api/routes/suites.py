@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.http.problems import Problem, not_found
-from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, rendered_page
+from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, rendered_page, response_docs
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES
@@ -19,7 +19,7 @@ from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
 from api.schemas.requests import IdempotencyKey
 from api.schemas.responses import PageOf
-from api.schemas.suite_files import Changes, read_suite
+from api.schemas.suite_files import SuiteOverrides, read_suite
 from api.schemas.suites import Suite, SuiteReport, SuiteSummary
 from api.suites.service import SuiteCommand, invalid_suite
 from domain.agents.validation_errors import InvalidDefinition
@@ -48,8 +48,8 @@ _STEERING_ERRORS: Final = ("not_found", "unauthenticated", "validation_error", "
 _TYPES: Final[Mapping[Format, str]] = {"junit": "application/xml", "html": "text/html; charset=utf-8"}
 
 
-async def _own_suite(suite_id: str, organization: Organization, within: ServicesDep) -> StoredSuite:
-    suite = await within.suite_store.find(organization, suite_id)
+async def _own_suite(suite_id: str, organization: Organization, services: ServicesDep) -> StoredSuite:
+    suite = await services.suite_store.find(organization, suite_id)
     if suite is None:
         raise not_found("suite", suite_id)
     return suite
@@ -63,8 +63,8 @@ async def _changes(
     seed: Annotated[int | None, Query(ge=0, le=MAX_SEED)] = None,
     min_pass_rate: Annotated[float | None, Query(ge=0, le=1)] = None,
     tag: Annotated[list[str] | None, Query(max_length=20, description="Only scenarios with one of these.")] = None,
-) -> Changes:
-    return Changes(
+) -> SuiteOverrides:
+    return SuiteOverrides(
         repeats=repeats,
         concurrency=concurrency,
         budget_usd=budget_usd,
@@ -76,7 +76,7 @@ async def _changes(
 
 OwnSuite = Annotated[StoredSuite, Depends(_own_suite)]
 """The suite in the address, which must be the caller's."""
-WantedChanges = Annotated[Changes, Depends(_changes)]
+WantedChanges = Annotated[SuiteOverrides, Depends(_changes)]
 
 
 @router.post(
@@ -85,7 +85,7 @@ WantedChanges = Annotated[Changes, Depends(_changes)]
     response_model=Suite,
     dependencies=[accepting_commands],
     openapi_extra=_BODY,
-    responses=described(
+    responses=response_docs(
         *("invalid_suite", "not_found", "unauthenticated", "quota_exceeded", "too_large", "unsupported_media_type"),
         *("validation_error", "unavailable"),
         status=201,
@@ -96,7 +96,7 @@ WantedChanges = Annotated[Changes, Depends(_changes)]
 async def start_suite(
     request: Request,
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
     changes: WantedChanges,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -106,37 +106,39 @@ async def start_suite(
     call started.
     """
     suite = await _suite_in(request, changes)
-    stored = await within.suites.start(organization, suite, idempotency_key)
+    stored = await services.suites.start(organization, suite, idempotency_key)
     note_subject(request, "suite", stored.id)
-    answer = within.suite_answers.suite(stored, await within.suite_store.standing(stored.id))
-    return json_answer(answer, status=201, location=f"/v1/suites/{stored.id}")
+    answer = services.suite_renderer.suite(stored, await services.suite_store.standing(stored.id))
+    return json_response(answer, status=201, location=f"/v1/suites/{stored.id}")
 
 
 @router.get(
     "",
     response_model=PageOf[SuiteSummary],
-    responses=described("invalid_request", *READ_ERRORS, example=page_of(examples.SUITE_SUMMARY)),
+    responses=response_docs("invalid_request", *READ_ERRORS, example=page_of(examples.SUITE_SUMMARY)),
 )
 async def list_suites(
-    organization: Organization, within: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+    organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """Suites of the organization, newest first."""
-    with cursor_from_outside():
-        page = await within.suite_store.list(organization, limit=limit, cursor=cursor)
-    shown = (within.suite_answers.summary(suite).model_dump_json().encode() for suite in page.items)
+    with cursor_errors_as_problems():
+        page = await services.suite_store.list(organization, limit=limit, cursor=cursor)
+    shown = (services.suite_renderer.summary(suite).model_dump_json().encode() for suite in page.items)
     return rendered_page(shown, page.next_cursor)
 
 
-@router.get("/{suite_id}", response_model=Suite, responses=described("not_found", *READ_ERRORS, example=examples.SUITE))
-async def get_suite(suite: OwnSuite, within: ServicesDep) -> Response:
+@router.get(
+    "/{suite_id}", response_model=Suite, responses=response_docs("not_found", *READ_ERRORS, example=examples.SUITE)
+)
+async def get_suite(suite: OwnSuite, services: ServicesDep) -> Response:
     """How far a suite is. Results are there as soon as each run has its verdict."""
-    return json_answer(within.suite_answers.suite(suite, await within.suite_store.standing(suite.id)))
+    return json_response(services.suite_renderer.suite(suite, await services.suite_store.standing(suite.id)))
 
 
 @router.get(
     "/{suite_id}/report",
     response_model=SuiteReport,
-    responses=described(
+    responses=response_docs(
         "not_found",
         *READ_ERRORS,
         example=examples.SUITE_REPORT,
@@ -145,15 +147,15 @@ async def get_suite(suite: OwnSuite, within: ServicesDep) -> Response:
 )
 async def get_report(
     suite: OwnSuite,
-    within: ServicesDep,
+    services: ServicesDep,
     format: Format = "json",
     transcripts: Annotated[bool, Query(description="False: without what was said.")] = True,
     baseline: Annotated[str | None, Query(max_length=200, description="An earlier suite to compare with.")] = None,
 ) -> Response:
     """Every conversation with its verdict, also while the suite is under way."""
-    report = await within.suite_reports.report(suite, transcripts=transcripts, baseline=baseline)
+    report = await services.suite_reports.report(suite, transcripts=transcripts, baseline=baseline)
     if format == "json":
-        return json_answer(report)
+        return json_response(report)
     write = junit_of if format == "junit" else page_of_report
     return Response(await run_in_threadpool(write, report), media_type=_TYPES[format])
 
@@ -162,17 +164,17 @@ async def get_report(
     "/{suite_id}/{command}",
     response_model=Suite,
     dependencies=[accepting_commands],
-    responses=described(*_STEERING_ERRORS, "suite_ended", example={**examples.SUITE, "status": "paused"}),
+    responses=response_docs(*_STEERING_ERRORS, "suite_ended", example={**examples.SUITE, "status": "paused"}),
 )
-async def steer_suite(suite: OwnSuite, command: SuiteCommand, within: ServicesDep) -> Response:
+async def steer_suite(suite: OwnSuite, command: SuiteCommand, services: ServicesDep) -> Response:
     """`pause`: start no more conversations, those under way go on. `resume`: start them again. `cancel`: start no
     more, and end those under way; what they spent is billed as ever."""
-    await within.suites.tell(suite, command)
-    now = await within.suite_store.find(suite.organization_id, suite.id) or suite
-    return json_answer(within.suite_answers.suite(now, await within.suite_store.standing(suite.id)))
+    await services.suites.tell(suite, command)
+    now = await services.suite_store.find(suite.organization_id, suite.id) or suite
+    return json_response(services.suite_renderer.suite(now, await services.suite_store.standing(suite.id)))
 
 
-async def _suite_in(request: Request, changes: Changes) -> written.Suite:
+async def _suite_in(request: Request, changes: SuiteOverrides) -> written.Suite:
     """The suite in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")

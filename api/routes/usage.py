@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.http.responses import READ_ERRORS, cursor_from_outside, described, json_answer, page_answer
+from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, page_response, response_docs
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep
 from api.schemas import examples
 from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage
@@ -14,27 +14,27 @@ from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 
-@router.get("", response_model=OrganizationUsage, responses=described(*READ_ERRORS, example=examples.USAGE))
-async def get_usage(organization: Organization, within: ServicesDep) -> Response:
+@router.get("", response_model=OrganizationUsage, responses=response_docs(*READ_ERRORS, example=examples.USAGE))
+async def get_usage(organization: Organization, services: ServicesDep) -> Response:
     """Everything the organization was ever billed for: the sum of its ledger."""
-    spent = await within.ledger.totals(organization)
+    spent = await services.ledger.totals(organization)
     cost = CalculatedCost.of(spent.cost, at=datetime.now(UTC))
-    return json_answer(OrganizationUsage(turns=spent.turns, usage=Usage.model_validate(spent.usage), cost=cost))
+    return json_response(OrganizationUsage(turns=spent.turns, usage=Usage.model_validate(spent.usage), cost=cost))
 
 
 @router.get(
     "/ledger",
     response_model=PageOf[LedgerRow],
-    responses=described("invalid_request", *READ_ERRORS, example=examples.page_of(examples.LEDGER_ROW)),
+    responses=response_docs("invalid_request", *READ_ERRORS, example=examples.page_of(examples.LEDGER_ROW)),
 )
 async def list_ledger(
     organization: Organization,
-    within: ServicesDep,
+    services: ServicesDep,
     session: Annotated[str | None, Query(max_length=200, description="Only the rows of this session.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """The ledger, newest first: one row a turn, whatever became of the turn."""
-    with cursor_from_outside():
-        page = await within.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor)
-    return page_answer(LedgerRow, page.items, page.next_cursor)
+    with cursor_errors_as_problems():
+        page = await services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor)
+    return page_response(LedgerRow, page.items, page.next_cursor)

@@ -12,26 +12,26 @@ from domain.agents.definition import AgentDefinition, InvalidAgent, ValidationIs
 from domain.agents.validation_errors import WHOLE, shown
 from domain.dograh.importer import Imported, import_dograh
 
-Written = Literal["json", "yaml"]
+TextFormat = Literal["json", "yaml"]
 
 DEEPEST: Final = 100
 """Levels of nesting that are read: reading more could exhaust the stack, and no agent has them."""
 
 
-def read_agent(text: bytes, written: Written) -> AgentDefinition:
+def read_agent(text: bytes, written: TextFormat) -> AgentDefinition:
     """The definition in a text. Raises InvalidAgent with every fault.
 
     A text that is no YAML or JSON has one fault, whose place is a line and a column.
     """
-    return parse_definition(parsed(text, written))
+    return parse_definition(parse_text(text, written))
 
 
-def read_export(text: bytes, written: Written, name: str) -> Imported:
+def read_export(text: bytes, written: TextFormat, name: str) -> Imported:
     """The agent in the text of a dograh workflow export, under the given name. Raises InvalidAgent as `read_agent`."""
-    return import_dograh(parsed(text, written), name=name)
+    return import_dograh(parse_text(text, written), name=name)
 
 
-def parsed(text: bytes, written: Written) -> object:
+def parse_text(text: bytes, written: TextFormat) -> object:
     """The values in a text. Raises InvalidAgent for what is no YAML or JSON, with a line and a column."""
     return _read_json(text) if written == "json" else _read_yaml(text)
 

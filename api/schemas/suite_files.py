@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from api.schemas.agent_files import Written, parsed
+from api.schemas.agent_files import TextFormat, parse_text
 from domain.agents.validation_errors import ValidationIssue
 from domain.suites.scenario import InvalidSuite, Suite, parse_suite
 from domain.suites.suite_state import plan_of
@@ -15,7 +15,7 @@ MAX_RUNS: Final = 10_000
 """Conversations of one suite."""
 
 
-class Changes(BaseModel):
+class SuiteOverrides(BaseModel):
     """What is wanted otherwise than the suite says; None leaves it as it is. Only scenarios with one of the tags run.
 
     `repeats` goes before the repeats of scenarios too.
@@ -31,9 +31,9 @@ class Changes(BaseModel):
     tags: tuple[str, ...] = ()
 
 
-def read_suite(text: bytes, written: Written, changes: Changes) -> Suite:
+def read_suite(text: bytes, written: TextFormat, changes: SuiteOverrides) -> Suite:
     """The suite in a text, changed. Raises InvalidDefinition with every fault."""
-    suite = _changed(parse_suite(parsed(text, written)), changes)
+    suite = _changed(parse_suite(parse_text(text, written)), changes)
     runs = len(plan_of(suite))
     if runs > MAX_RUNS:
         message = f"the suite has {runs} conversations; at most {MAX_RUNS} are run at once"
@@ -41,7 +41,7 @@ def read_suite(text: bytes, written: Written, changes: Changes) -> Suite:
     return suite
 
 
-def _changed(suite: Suite, changes: Changes) -> Suite:
+def _changed(suite: Suite, changes: SuiteOverrides) -> Suite:
     given = changes.model_dump(exclude_none=True, exclude={"tags"})
     scenarios = suite.scenarios
     if changes.tags:

@@ -17,13 +17,13 @@ ACTIVE: Final = "active"
 class BranchComparison:
     """Answers what two branches of a session share, and how they go on."""
 
-    def __init__(self, timelines: SessionReader, sessions: SessionStore) -> None:
-        self._timelines = timelines
+    def __init__(self, session_reader: SessionReader, sessions: SessionStore) -> None:
+        self._session_reader = session_reader
         self._sessions = sessions
 
     async def compare(self, session: StoredSession, a: str, b: str) -> Comparison:
         """Compare two branches by their ids, or `active`. Raises Problem("not_found") for one that is unknown."""
-        view, as_of = await self._timelines.view(session)
+        view, as_of = await self._session_reader.view(session)
         paths = BranchPaths(session.id, view, self._sessions)
         leaf_a, leaf_b = await self._leaf(session, view, a), await self._leaf(session, view, b)
         parted = diverge(await paths.ids(leaf_a), await paths.ids(leaf_b))

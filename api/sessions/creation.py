@@ -11,7 +11,7 @@ from api.schemas.requests import NewSession
 from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from api.sessions.spending_limits import SpendingLimits
-from api.temporal.errors import SessionClosed, WaitEnded
+from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
 from contracts.sessions import AgentRef, StartSession, Timing
 from contracts.webhooks import WebhookTarget
@@ -38,23 +38,23 @@ class SessionCreator:
 
     def __init__(
         self,
-        conversations: SessionClient,
-        timelines: SessionReader,
+        session_client: SessionClient,
+        session_reader: SessionReader,
         sessions: SessionStore,
         agents: AgentStore,
         *,
         forks: ForkStore,
-        budgets: SpendingLimits,
+        spending_limits: SpendingLimits,
         model: str,
         timing: Timing,
         webhook_url: str | None,
     ) -> None:
-        self._conversations = conversations
-        self._timelines = timelines
+        self._session_client = session_client
+        self._session_reader = session_reader
         self._sessions = sessions
         self._agents = agents
         self._forks = forks
-        self._budgets = budgets
+        self._spending_limits = spending_limits
         self._model = model
         self._timing = timing
         self._webhook_url = webhook_url
@@ -71,14 +71,14 @@ class SessionCreator:
         greeted in time.
         """
         session, start = await self._written_down(organization_id, wanted, session_id)
-        await self._opened(session, start, self._conversations.open)
-        return session, await self._timelines.now(session)
+        await self._opened(session, start, self._session_client.open)
+        return session, await self._session_reader.now(session)
 
     async def begin(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
         """Open a session without waiting for its greeting."""
         session, start = await self._written_down(organization_id, wanted)
-        await self._opened(session, start, self._conversations.start)
-        return session, await self._timelines.recorded(session)
+        await self._opened(session, start, self._session_client.start)
+        return session, await self._session_reader.recorded(session)
 
     async def take_over(
         self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None
@@ -87,27 +87,27 @@ class SessionCreator:
 
         Raises Problem("quota_exceeded") or Problem("unavailable").
         """
-        terms = await self._budgets.require(source.organization_id)
+        terms = await self._spending_limits.require(source.organization_id)
         row = self._row(new_session_id(), source.organization_id, agent, wanted)
         if model or agent.id == source.agent_id:
             row = replace(row, model=model or source.model)
         session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
-        self._timelines.remember(session)
+        self._session_reader.remember(session)
         start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})
-        await self._opened(session, start, self._conversations.open)
-        return session, await self._timelines.now(session)
+        await self._opened(session, start, self._session_client.open)
+        return session, await self._session_reader.now(session)
 
     async def _written_down(
         self, organization_id: str, wanted: NewSession, session_id: str | None = None
     ) -> tuple[StoredSession, StartSession]:
-        terms = await self._budgets.require(organization_id)
+        terms = await self._spending_limits.require(organization_id)
         agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
         if agent is None:
             version = f", version {wanted.agent.version}" if wanted.agent.version else ""
             raise not_found("agent", f"{wanted.agent.id}{version}")
         row = self._row(session_id or new_session_id(), organization_id, agent, wanted)
         session = await self._sessions.create(row)
-        self._timelines.remember(session)
+        self._session_reader.remember(session)
         limits = wanted.limits_over(agent.definition.limits)
         definition = agent.definition.model_copy(update={"limits": limits})
         start = self._start(row, definition, terms)
@@ -158,17 +158,17 @@ class SessionCreator:
         """Start the workflow; where that fails, leave nothing behind."""
         try:
             await open_it(start)
-        except WaitEnded:
+        except WaitTimedOut:
             await self._greeting_is_late(session)
         except (Problem, SessionClosed) as error:
             raise await self._taken_back(session, error) from error
 
     async def _greeting_is_late(self, session: StoredSession) -> NoReturn:
         """The wait is over: say whether the session was started, which may have happened without an answer."""
-        if await self._conversations.was_started(session.id):
+        if await self._session_client.was_started(session.id):
             raise Problem(
                 "wait_timeout",
-                f"The session was started, but the agent has not greeted within {self._conversations.wait_seconds:g} "
+                f"The session was started, but the agent has not greeted within {self._session_client.wait_seconds:g} "
                 "seconds; is a worker running? It greets once one takes it.",
                 session_id=session.id,
             )
@@ -181,7 +181,7 @@ class SessionCreator:
         When Temporal cannot tell, the row stays: a session that runs after all must find it. Nobody sees it unless
         that happens.
         """
-        if await self._conversations.was_started(session.id) is False:
+        if await self._session_client.was_started(session.id) is False:
             await self._sessions.discard_unstarted(session.id)
         if isinstance(error, Problem):
             return error

@@ -13,12 +13,16 @@ class ErasureService:
     """Erases sessions. What was spent is billed first, and stays."""
 
     def __init__(
-        self, forgetting: WorkflowDeletion, erasures: ErasureStore, sessions: SessionStore, timelines: SessionReader
+        self,
+        workflow_deletion: WorkflowDeletion,
+        erasures: ErasureStore,
+        sessions: SessionStore,
+        session_reader: SessionReader,
     ) -> None:
-        self._forgetting = forgetting
+        self._workflow_deletion = workflow_deletion
         self._erasures = erasures
         self._sessions = sessions
-        self._timelines = timelines
+        self._session_reader = session_reader
 
     async def erase(self, organization_id: str, session_id: str) -> None:
         """Erase a session; one that was erased before stays so. Raises Problem, and can then be called again.
@@ -29,7 +33,7 @@ class ErasureService:
             if await self._erasures.was_erased(organization_id, session_id):
                 return
             raise not_found("session", session_id)
-        await self._forgetting.forget(session_workflow_id(session_id))
-        await self._forgetting.forget(webhook_workflow_id(session_id))
+        await self._workflow_deletion.forget(session_workflow_id(session_id))
+        await self._workflow_deletion.forget(webhook_workflow_id(session_id))
         await self._erasures.erase(organization_id, session_id)
-        self._timelines.forget(session_id)
+        self._session_reader.forget(session_id)

@@ -23,10 +23,10 @@ class ForkService:
     """Begins sessions with the turns of others."""
 
     def __init__(
-        self, opening: SessionCreator, timelines: SessionReader, sessions: SessionStore, agents: AgentStore
+        self, session_creator: SessionCreator, session_reader: SessionReader, sessions: SessionStore, agents: AgentStore
     ) -> None:
-        self._opening = opening
-        self._timelines = timelines
+        self._session_creator = session_creator
+        self._session_reader = session_reader
         self._sessions = sessions
         self._agents = agents
 
@@ -36,7 +36,7 @@ class ForkService:
         Raises Problem("not_found") for an unknown turn or agent, Problem("turn_in_progress") for a turn that is
         pending, Problem("invalid_request") when there is nothing to go on from or the agent does not know the node.
         """
-        view = await self._timelines.whole(source)
+        view = await self._session_reader.whole(source)
         turns = await self._past(source, view.turns, wanted.turn_id)
         agent = await self._agent(source, wanted)
         _require_node(agent.definition, turns)
@@ -47,7 +47,7 @@ class ForkService:
             annotations=source.annotations,
         )
         timeline = fork(turns, source.id, at=datetime.now(UTC))
-        return await self._opening.take_over(source, agent, timeline, begun, model=wanted.model)
+        return await self._session_creator.take_over(source, agent, timeline, begun, model=wanted.model)
 
     async def _past(self, source: StoredSession, seen: Sequence[Turn], turn_id: str | None) -> Sequence[Turn]:
         """The turns from the root to the one that is forked at, oldest first."""

@@ -14,7 +14,7 @@ from api.http.problems import not_found
 from api.http.responses import unknown_cursor
 from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
 from api.temporal.availability import Availability
-from api.temporal.session_client import NoLiveAnswer, SessionClient
+from api.temporal.session_client import LiveQueryFailed, SessionClient
 from contracts.sessions import SendMessageResult
 from domain.sessions.command_handlers import begin_timeline
 from domain.sessions.timeline import DiscardedBranch
@@ -48,12 +48,12 @@ class SessionReader:
 
     def __init__(
         self,
-        conversations: SessionClient,
+        session_client: SessionClient,
         sessions: SessionStore,
         agents: AgentStore,
         availability: Availability,
     ) -> None:
-        self._conversations = conversations
+        self._session_client = session_client
         self._sessions = sessions
         self._agents = agents
         self._availability = availability
@@ -94,18 +94,20 @@ class SessionReader:
         """The session as it is, or as it was last recorded when it is closed or nobody answers for it."""
         try:
             return self._kept(session, await self.live(session))
-        except NoLiveAnswer as error:
+        except LiveQueryFailed as error:
             return await self.recorded(session, error.status)
 
     async def live(self, session: StoredSession) -> TimelineView:
-        """The session as its workflow sees it. Raises NoLiveAnswer."""
+        """The session as its workflow sees it. Raises LiveQueryFailed."""
         if self._availability.outage_of("temporal"):
-            raise NoLiveAnswer
-        return await self._conversations.timeline(session.id)
+            raise LiveQueryFailed
+        return await self._session_client.timeline(session.id)
 
-    async def was_given_up(self, session: StoredSession) -> bool:
+    async def was_closed_abnormally(self, session: StoredSession) -> bool:
         """Whether nothing more will happen in a session although it was never ended. False when nobody can tell."""
-        return not self._availability.outage_of("temporal") and await self._conversations.was_given_up(session.id)
+        return not self._availability.outage_of("temporal") and await self._session_client.was_closed_abnormally(
+            session.id
+        )
 
     async def after(self, session: StoredSession, result: SendMessageResult, turn: Turn) -> Snapshot:
         """The session after a message was answered: what was known before and the turn, when nothing else changed."""
@@ -120,7 +122,7 @@ class SessionReader:
         """The session as `now` shows it, as values of the domain, and since when that is so."""
         try:
             return await self.live(session), datetime.now(UTC)
-        except NoLiveAnswer as error:
+        except LiveQueryFailed as error:
             return await self._recorded(session, error.status)
 
     async def whole(self, session: StoredSession) -> TimelineView:
@@ -173,7 +175,7 @@ class SessionReader:
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the branches that were given up, newest first."""
         live: dict[str, BranchView] = {}
-        with suppress(NoLiveAnswer):
+        with suppress(LiveQueryFailed):
             live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
         recorded = {branch.id: branch for branch in await self._sessions.branches(session.id)}
         found: list[BranchView | DiscardedBranch] = [*live.values()]
@@ -204,7 +206,7 @@ class SessionReader:
         """Up to `limit` turns, the newest of the visible branch or those that end with the given one, oldest first."""
         try:
             turns = list((await self.live(session)).turns)
-        except NoLiveAnswer:
+        except LiveQueryFailed:
             turns = []
         if leaf_id is None and turns:
             return turns[-limit:]

@@ -20,16 +20,16 @@ MEDIA_TYPES: Final[Mapping[Form, str]] = {
 _ENDINGS: Final[Mapping[Form, str]] = {"text": "txt", "markdown": "md", "json": "json", "jsonl": "jsonl"}
 
 
-class Transcripts:
+class TranscriptService:
     """Writes transcripts. What can go wrong before the first word is a problem like any other."""
 
-    def __init__(self, timelines: SessionReader, sessions: SessionStore) -> None:
-        self._timelines = timelines
+    def __init__(self, session_reader: SessionReader, sessions: SessionStore) -> None:
+        self._session_reader = session_reader
         self._sessions = sessions
 
     async def answer(self, session: StoredSession, form: Form) -> Response:
         """The transcript of a session, live or as it was recorded."""
-        view, as_of = await self._timelines.view(session)
+        view, as_of = await self._session_reader.view(session)
         head = view.head
         paths = BranchPaths(session.id, view, self._sessions)
         newest = view.turns[-1].id if view.turns else None

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from api.http.sse import sent
+from api.http.sse import format_event
 from api.schemas.events import ReplyDelta, ReplyReset
 from api.streams.event_log import LoggedEvent
 from domain.turns.turn import Turn
@@ -53,7 +53,7 @@ class StreamCursor:
             told = self._told.get(turn_id)
             self._told[turn_id] = text
             if told is None:
-                yield sent("reply_reset", ReplyReset(turn_id=turn_id, text=text))
+                yield format_event("reply_reset", ReplyReset(turn_id=turn_id, text=text))
             else:
                 yield from _change(turn_id, told, text)
 
@@ -61,6 +61,6 @@ class StreamCursor:
 def _change(turn_id: str, told: str, text: str) -> Iterator[bytes]:
     """From what was told to what is so."""
     if not text.startswith(told):
-        yield sent("reply_reset", ReplyReset(turn_id=turn_id, text=text))
+        yield format_event("reply_reset", ReplyReset(turn_id=turn_id, text=text))
     elif len(text) > len(told):
-        yield sent("reply_delta", ReplyDelta(turn_id=turn_id, text=text[len(told) :]))
+        yield format_event("reply_delta", ReplyDelta(turn_id=turn_id, text=text[len(told) :]))

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from api.http.sse import sent
+from api.http.sse import format_event
 from api.schemas.events import Happened, TurnClosed, TurnStarted
 from api.schemas.responses import Turn
 from store.database.errors import StoreUnavailable
@@ -56,7 +56,7 @@ class RenderedLog:
 
 
 def _wire(row: LogRow) -> bytes:
-    return sent(row.type, data_of(row), row.sequence)
+    return format_event(row.type, data_of(row), row.sequence)
 
 
 def data_of(row: LogRow) -> str:

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 
 from api.http.problems import Problem
-from api.http.sse import HEARTBEAT, sent
+from api.http.sse import HEARTBEAT, format_event
 from api.schemas.events import Happened, TurnClosed, TurnStarted
 from api.schemas.responses import Turn as ShownTurn
-from api.sessions.messages import Messages, failure_of
+from api.sessions.messages import MessageService, failure_of
 from api.sessions.reader import SessionReader
 from api.streams.cursor import StreamCursor
 from api.streams.event_log import LoggedEvent, RenderedLog
@@ -24,10 +24,16 @@ class MessageStreams:
     """Streams of single turns."""
 
     def __init__(
-        self, hub: LiveHub, log: EventLog, messages: Messages, timelines: SessionReader, *, heartbeat_seconds: float
+        self,
+        hub: LiveHub,
+        log: EventLog,
+        messages: MessageService,
+        session_reader: SessionReader,
+        *,
+        heartbeat_seconds: float,
     ) -> None:
         self._hub = hub
-        self._timelines = timelines
+        self._session_reader = session_reader
         self._log = log
         self._rendered = RenderedLog(log)
         self._messages = messages
@@ -77,7 +83,7 @@ class MessageStreams:
     async def _is_completed(self, session: StoredSession) -> bool:
         """Whether the session is over, so that nothing more will be logged of the turn."""
         with suppress(StoreUnavailable, Problem):
-            return (await self._timelines.now(session)).head.is_completed
+            return (await self._session_reader.now(session)).head.is_completed
         return False
 
     async def _logged(self, session: StoredSession, told: "_OneTurn", watch: Watch) -> list[bytes]:
@@ -138,13 +144,13 @@ class _OneTurn:
                 index=turn.index,
                 user_message=turn.user_message,
             )
-            yield sent("turn_started", started)
+            yield format_event("turn_started", started)
         for happened in turn.events[self._happened :]:
-            yield sent(happened.type, Happened.data(turn.id, happened.created_at, happened.payload))
+            yield format_event(happened.type, Happened.data(turn.id, happened.created_at, happened.payload))
         yield from self._telling.rest(turn)
         over_at = turn.assistant_message.created_at if turn.assistant_message else turn.created_at
         closed = TurnClosed(turn_id=turn.id, created_at=over_at, turn=ShownTurn.model_validate(turn))
-        yield sent(f"turn_{turn.status}", closed)
+        yield format_event(f"turn_{turn.status}", closed)
 
     def _is_own(self, turn: Turn) -> bool:
         message = turn.user_message

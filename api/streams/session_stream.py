@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from api.http.problems import invalid
-from api.http.sse import HEARTBEAT, sent
+from api.http.sse import HEARTBEAT, format_event
 from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.snapshots import Snapshot
@@ -27,23 +27,23 @@ class Joined:
     """Whether nothing more can happen, although the log does not end with `session_completed`."""
 
 
-class SessionStream:
+class SessionStreams:
     """Streams of a session's events. Of Temporal they take a question at the start, and one in each silence."""
 
     def __init__(
         self,
         hub: LiveHub,
         log: EventLog,
-        timelines: SessionReader,
-        answers: SessionRenderer,
+        session_reader: SessionReader,
+        renderer: SessionRenderer,
         *,
         heartbeat_seconds: float,
     ) -> None:
         self._hub = hub
         self._log = log
         self._rendered = RenderedLog(log)
-        self._timelines = timelines
-        self._answers = answers
+        self._session_reader = session_reader
+        self._renderer = renderer
         self._heartbeat_seconds = heartbeat_seconds
 
     async def events(self, session: StoredSession, last_event_id: str | None) -> AsyncGenerator[bytes]:
@@ -57,7 +57,7 @@ class SessionStream:
             if joined.snapshot is None:
                 yield HEARTBEAT
             else:
-                yield sent("snapshot", self._answers.body(session, joined.snapshot), joined.position)
+                yield format_event("snapshot", self._renderer.body(session, joined.snapshot), joined.position)
             telling = StreamCursor(joined.position)
             if await self._is_over(session, telling.position):
                 return
@@ -73,7 +73,7 @@ class SessionStream:
                 if joined.is_closed or watch.is_closed:
                     return
                 if not await watch.news(within=self._heartbeat_seconds):
-                    if await self._is_erased(session) or await self._timelines.was_given_up(session):
+                    if await self._is_erased(session) or await self._session_reader.was_closed_abnormally(session):
                         return
                     yield HEARTBEAT
 
@@ -94,7 +94,7 @@ class SessionStream:
         Of a turn that is under way it may show less than is logged: the client is told that turn from its start.
         """
         length = await self._log.length(session.id)
-        snapshot = await self._timelines.now(session)
+        snapshot = await self._session_reader.now(session)
         is_closed = snapshot.head.is_completed and (snapshot.head.completion_reason or "").startswith("workflow_")
         if after is not None and after <= length:
             return Joined(after, None, is_closed)

@@ -10,7 +10,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.http.problems import Problem, invalid, not_found, unavailable
 from api.sessions.spending_limits import SpendingLimits
-from api.temporal.errors import SessionClosed, WaitEnded, in_our_words
+from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_errors
 from contracts.sessions import AgentRef, Timing
 from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
 from domain.agents.validation_errors import ValidationIssue
@@ -40,8 +40,8 @@ class SuiteService:
         client: Client,
         suites: SuiteStore,
         agents: AgentStore,
-        budgets: SpendingLimits,
-        histories: RecordedSessions,
+        spending_limits: SpendingLimits,
+        recorded_sessions: RecordedSessions,
         *,
         task_queue: str,
         model: str,
@@ -51,8 +51,8 @@ class SuiteService:
         self._client = client
         self._suites = suites
         self._agents = agents
-        self._budgets = budgets
-        self._histories = histories
+        self._spending_limits = spending_limits
+        self._recorded_sessions = recorded_sessions
         self._task_queue = task_queue
         self._model = model
         self._timing = timing
@@ -64,7 +64,7 @@ class SuiteService:
         Raises Problem("quota_exceeded"), Problem("not_found") for an unknown agent, Problem("invalid_suite") for one
         that does not fit it, and Problem("unavailable") when the suite was not started.
         """
-        terms = await self._budgets.require(organization_id)
+        terms = await self._spending_limits.require(organization_id)
         agent = await self._fitting_agent(organization_id, suite)
         new = NewSuite(
             id=derived_id("sui", organization_id, idempotency_key) if idempotency_key else new_id("sui"),
@@ -88,19 +88,19 @@ class SuiteService:
         )
         try:
             await self._begin(start)
-        except (Problem, SessionClosed, WaitEnded) as error:
+        except (Problem, SessionClosed, WaitTimedOut) as error:
             raise await self._taken_back(stored, error) from error
         return stored
 
     async def tell(self, suite: StoredSuite, command: SuiteCommand) -> SuiteProgress:
         """Pause, resume or cancel a suite. Raises Problem("suite_ended") when it is over."""
         try:
-            with in_our_words():
+            with translate_temporal_errors():
                 async with asyncio.timeout(self._wait_seconds):
                     return await self._handle(suite.id).execute_update(_UPDATES[command])
         except SessionClosed as error:
             raise Problem("suite_ended", "The suite has ended and takes no more commands.") from error
-        except WaitEnded as error:
+        except WaitTimedOut as error:
             detail = (
                 f"The suite has not taken the command within {self._wait_seconds:g} seconds; is a worker running? "
                 "It takes it once one is."
@@ -122,7 +122,7 @@ class SuiteService:
         for index, scenario in enumerate(suite.scenarios):
             if scenario.history is None:
                 continue
-            past = await self._histories.past(agent.organization_id, scenario.history)
+            past = await self._recorded_sessions.past(agent.organization_id, scenario.history)
             left = next((turn.checkpoint for turn in reversed(past.turns) if turn.checkpoint), None) if past else None
             place = f"scenarios[{index}].history"
             if past is None:
@@ -141,7 +141,7 @@ class SuiteService:
 
     async def _begin(self, start: StartSuite) -> None:
         try:
-            with in_our_words():
+            with translate_temporal_errors():
                 async with asyncio.timeout(self._wait_seconds):
                     await self._client.start_workflow(
                         SuiteWorkflow.run,
@@ -162,12 +162,12 @@ class SuiteService:
     async def _taken_back(self, suite: StoredSuite, error: Exception) -> Problem:
         """Remove the row of a suite that was not started. When Temporal cannot tell, it stays: the suite may run."""
         try:
-            with in_our_words():
+            with translate_temporal_errors():
                 async with asyncio.timeout(self._wait_seconds):
                     await self._handle(suite.id).describe()
         except SessionClosed:
             await self._suites.discard_unstarted(suite.id)
-        except (Problem, WaitEnded):
+        except (Problem, WaitTimedOut):
             pass
         if isinstance(error, Problem):
             return error

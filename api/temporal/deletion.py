@@ -8,7 +8,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.temporal.errors import in_our_words
+from api.temporal.errors import translate_temporal_errors
 
 REASON: Final = "The session was erased."
 
@@ -24,7 +24,7 @@ class WorkflowDeletion:
 
     async def forget(self, workflow_id: str) -> None:
         """Stop a workflow, and delete every run of it. Raises Problem("unavailable") when Temporal is out of reach."""
-        with in_our_words():
+        with translate_temporal_errors():
             newest = await self._stopped(workflow_id)
             run_ids = {run_id async for run_id in self._chain(workflow_id, newest)}
             # A run that was reset is in no chain; what Temporal lists may be a moment behind.

@@ -26,20 +26,20 @@ class SessionClosed(Exception):
     """There is no running workflow of this id: the session has ended, or there never was one."""
 
 
-class WaitEnded(Exception):
+class WaitTimedOut(Exception):
     """The wait is over before the answer is there. What was asked for may have been accepted, and goes on."""
 
 
 @contextmanager
-def in_our_words() -> Iterator[None]:
-    """Turn what the Temporal client raises into `Problem`, `SessionClosed` or `WaitEnded`."""
+def translate_temporal_errors() -> Iterator[None]:
+    """Turn what the Temporal client raises into `Problem`, `SessionClosed` or `WaitTimedOut`."""
     try:
         yield
     except WorkflowUpdateFailedError as error:
         raise _meaning_of_failure(error) from error
     except (TimeoutError, RPCTimeoutOrCancelledError) as error:
         _pass_on_cancellation(error)
-        raise WaitEnded from error
+        raise WaitTimedOut from error
     except RPCError as error:
         raise _meaning_of_status(error) from error
     except RuntimeError as error:
@@ -67,7 +67,7 @@ def _meaning_of_status(error: RPCError) -> Exception:
         case RPCStatusCode.NOT_FOUND:
             return SessionClosed()
         case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
-            return WaitEnded()
+            return WaitTimedOut()
         case RPCStatusCode.RESOURCE_EXHAUSTED:
             # The Temporal client has tried for up to ten seconds by now.
             return Problem(

@@ -27,7 +27,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from api.temporal.errors import in_our_words
+from api.temporal.errors import translate_temporal_errors
 from contracts.sessions import (
     CONTINUED_AS_NEW,
     SendMessageResult,
@@ -42,11 +42,11 @@ from domain.sessions.commands import (
     Decide,
     EditMessage,
     EndSession,
-    Opening,
     Regenerate,
     RestoreBranch,
     Rewind,
     SendMessage,
+    TurnCommand,
 )
 from domain.sessions.views import SessionHead, TimelineView
 from workflows import search_attributes
@@ -57,7 +57,7 @@ QUERY_SECONDS: Final = 2.0
 SUMMARY_BYTES: Final = 200
 """Temporal takes 400 for a summary; a list of sessions shows less."""
 
-GIVEN_UP: Final = frozenset(
+ABNORMAL_CLOSE_STATUSES: Final = frozenset(
     {
         WorkflowExecutionStatus.CANCELED,
         WorkflowExecutionStatus.FAILED,
@@ -71,7 +71,7 @@ SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, De
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
-class NoLiveAnswer(Exception):
+class LiveQueryFailed(Exception):
     """The workflow cannot say what it is just now. `status` is set when it is known to be closed."""
 
     def __init__(self, status: WorkflowExecutionStatus | None = None) -> None:
@@ -122,7 +122,7 @@ class SessionClient:
                 static_details=_details(start),
             )
 
-    async def open_turn(self, session_id: str, command: Opening) -> SendMessageResult:
+    async def open_turn(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         """Say something, or say it differently, and wait as long as the command says.
 
         The same message id joins the first call.
@@ -164,17 +164,17 @@ class SessionClient:
             return await self._handle(session_id).execute_update(SessionWorkflow.set_simulator, command)
 
     async def timeline(self, session_id: str) -> TimelineView:
-        """The session as it is now. Raises NoLiveAnswer after two seconds, or when the workflow is closed."""
+        """The session as it is now. Raises LiveQueryFailed after two seconds, or when the workflow is closed."""
         try:
             async with asyncio.timeout(QUERY_SECONDS):
                 return await self._handle(session_id).query(
                     SessionWorkflow.timeline, reject_condition=QueryRejectCondition.NOT_OPEN
                 )
         except WorkflowQueryRejectedError as error:
-            raise NoLiveAnswer(error.status) from error
+            raise LiveQueryFailed(error.status) from error
         except (TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError) as error:
             # RuntimeError: the client has not been able to connect yet.
-            raise NoLiveAnswer from error
+            raise LiveQueryFailed from error
 
     async def was_started(self, session_id: str) -> bool | None:
         """Whether Temporal knows the session; None when it cannot be asked."""
@@ -187,12 +187,12 @@ class SessionClient:
             return None
         return True
 
-    async def was_given_up(self, session_id: str) -> bool:
+    async def was_closed_abnormally(self, session_id: str) -> bool:
         """Whether the workflow was closed from outside, by an operator or by a failure. False when nobody can tell."""
         with suppress(TimeoutError, RPCError, RuntimeError):
             async with asyncio.timeout(QUERY_SECONDS):
                 known = await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
-                return known.status in GIVEN_UP
+                return known.status in ABNORMAL_CLOSE_STATUSES
         return False
 
     def _start_operation(self, start: StartSession) -> WithStartWorkflowOperation[SessionWorkflow, SessionResult]:
@@ -222,11 +222,11 @@ class SessionClient:
         async with self._the_wait(), self._places.to_act(session_id):
             return await self._handle(session_id).execute_update(update, command)
 
-    async def _accepted(self, session_id: str, command: Opening) -> SendMessageResult:
+    async def _accepted(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         async with self._places.to_act(session_id):
             return await self._said(session_id, command)
 
-    async def _answered(self, session_id: str, command: Opening) -> SendMessageResult:
+    async def _answered(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         while True:
             try:
                 return await self._said(session_id, command)
@@ -234,7 +234,7 @@ class SessionClient:
                 if not (isinstance(error.cause, ApplicationError) and error.cause.type == CONTINUED_AS_NEW):
                     raise
 
-    async def _said(self, session_id: str, command: Opening) -> SendMessageResult:
+    async def _said(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         handle = self._handle(session_id)
         update_id = message_update_id(command)
         match command:
@@ -247,7 +247,7 @@ class SessionClient:
 
     @asynccontextmanager
     async def _the_wait(self) -> AsyncIterator[None]:
-        with in_our_words():
+        with translate_temporal_errors():
             async with asyncio.timeout(self.wait_seconds):
                 yield
 
@@ -264,9 +264,9 @@ def _details(start: StartSession) -> str:
     )
 
 
-TO_WAIT: Final = 3
+MAX_WAITING_UPDATES: Final = 3
 """Messages of one session that wait for their reply in Temporal; the others have been accepted and wait here."""
-TO_ACT: Final = 2
+MAX_IMMEDIATE_UPDATES: Final = 2
 """Commands of one session that are obeyed at once: they need a place for milliseconds, and always find one."""
 
 
@@ -280,8 +280,8 @@ class UpdateSlots:
 
     def to_wait(self, session_id: str) -> Semaphore:
         """The places in which callers wait for replies of a session."""
-        return self._to_wait.setdefault(session_id, Semaphore(TO_WAIT))
+        return self._to_wait.setdefault(session_id, Semaphore(MAX_WAITING_UPDATES))
 
     def to_act(self, session_id: str) -> Semaphore:
         """The places for everything that is obeyed at once."""
-        return self._to_act.setdefault(session_id, Semaphore(TO_ACT))
+        return self._to_act.setdefault(session_id, Semaphore(MAX_IMMEDIATE_UPDATES))

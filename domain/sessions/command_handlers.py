@@ -16,11 +16,11 @@ from domain.sessions.commands import (
     EditMessage,
     EndSession,
     OnBusy,
-    Opening,
     Regenerate,
     RestoreBranch,
     Rewind,
     SendMessage,
+    TurnCommand,
 )
 from domain.sessions.timeline import (
     Cursor,
@@ -232,7 +232,7 @@ def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datet
     return timeline.changed(at=at, accepted=False, fetched_context=fetched)
 
 
-def digest_of_command(command: Opening) -> str:
+def digest_of_command(command: TurnCommand) -> str:
     """A short fingerprint of what a command asks for: with the same message id it must be the same."""
     match command:
         case SendMessage():

@@ -60,7 +60,7 @@ class Regenerate(FrozenModel):
     wait: bool = True
 
 
-Opening = SendMessage | EditMessage | Regenerate
+TurnCommand = SendMessage | EditMessage | Regenerate
 """The commands that open a turn. With a message id a repeat of one is recognised."""
 
 

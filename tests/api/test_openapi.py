@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from api.app import create_app
 from api.dograh import schemas
-from api.http.problems import KINDS
+from api.http.problems import PROBLEM_TYPES
 from api.openai import schemas as chat_forms
 from api.schemas import responses
 from api.schemas.examples import SESSION_COMPLETED
@@ -224,4 +224,4 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
         504: {"wait_timeout"},
     }
     for status, codes in table.items():
-        assert {code for code, kind in KINDS.items() if kind.status == status} == codes
+        assert {code for code, kind in PROBLEM_TYPES.items() if kind.status == status} == codes

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from api.http.problems import KINDS
+from api.http.problems import PROBLEM_TYPES
 from api.schemas.agent_files import read_agent
 from domain.suites.scenario import parse_suite
 from playhead.cli.main import app
@@ -123,7 +123,7 @@ def test_the_table_of_settings_is_up_to_date() -> None:
 def test_the_error_table_is_that_of_the_api() -> None:
     text = (ROOT / "docs" / "http.md").read_text()
     rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text, re.MULTILINE)
-    assert {code: int(status) for status, code in rows} == {code: kind.status for code, kind in KINDS.items()}
+    assert {code: int(status) for status, code in rows} == {code: kind.status for code, kind in PROBLEM_TYPES.items()}
 
 
 def test_the_picture_names_nothing_of_the_machine_it_was_made_on() -> None:

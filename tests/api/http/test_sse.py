@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 from starlette.types import Message
 
-from api.http.sse import EventStream, begun, sent
+from api.http.sse import EventStream, format_event, start_stream
 from api.schemas.events import ReplyDelta
 
 PATIENCE = 1.0
@@ -31,8 +31,10 @@ def sender(*seconds: float) -> tuple[list[bytes], Callable[[Message], Awaitable[
 
 def test_an_event_has_a_type_data_on_one_line_and_its_number() -> None:
     delta = ReplyDelta(turn_id="turn_1", text="one\ntwo")
-    assert sent("reply_delta", delta) == b'event: reply_delta\ndata: {"turn_id":"turn_1","text":"one\\ntwo"}\n\n'
-    assert sent("rewound", "{}", 7) == b"event: rewound\ndata: {}\nid: 7\n\n"
+    assert (
+        format_event("reply_delta", delta) == b'event: reply_delta\ndata: {"turn_id":"turn_1","text":"one\\ntwo"}\n\n'
+    )
+    assert format_event("rewound", "{}", 7) == b"event: rewound\ndata: {}\nid: 7\n\n"
 
 
 async def test_what_goes_wrong_before_the_first_event_is_raised_and_not_sent() -> None:
@@ -42,25 +44,25 @@ async def test_what_goes_wrong_before_the_first_event_is_raised_and_not_sent() -
         yield b""
 
     with pytest.raises(LookupError):
-        await begun(refused())
+        await start_stream(refused())
 
 
 async def test_everything_is_sent_to_a_client_that_takes_it() -> None:
     taken, send = sender()
-    await EventStream(await begun(two_events()), patience=PATIENCE).stream_response(send)
+    await EventStream(await start_stream(two_events()), patience=PATIENCE).stream_response(send)
     assert b"".join(taken) == b"firstsecond"
 
 
 async def test_a_client_that_wakes_up_is_told_why_it_is_dropped() -> None:
     taken, send = sender(0, 1.3 * PATIENCE)
-    await EventStream(await begun(two_events()), patience=PATIENCE).stream_response(send)
+    await EventStream(await start_stream(two_events()), patience=PATIENCE).stream_response(send)
     assert taken[1] == b"first"
     assert taken[-1] == (b": dropped: this client took nothing for 1 seconds; connect again with Last-Event-ID\n\n")
 
 
 async def test_a_client_that_does_not_wake_up_loses_the_connection() -> None:
     taken, send = sender(0, 60)
-    await EventStream(await begun(two_events()), patience=0.05).stream_response(send)
+    await EventStream(await start_stream(two_events()), patience=0.05).stream_response(send)
     assert taken == [b""], "only the head of the answer was taken"
 
 
@@ -80,5 +82,5 @@ async def test_what_the_events_come_from_is_let_go_when_the_client_is_gone() -> 
             raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await EventStream(await begun(events()), patience=PATIENCE).stream_response(send)
+        await EventStream(await start_stream(events()), patience=PATIENCE).stream_response(send)
     assert not is_open

@@ -2,12 +2,12 @@
 
 import pytest
 
-from api.schemas.agent_files import Written, read_agent
+from api.schemas.agent_files import TextFormat, read_agent
 from api.schemas.examples import DEFINITION, DEFINITION_YAML
 from domain.agents.definition import InvalidAgent, ValidationIssue, parse_definition
 
 
-def fault_of(text: bytes, written: Written = "yaml") -> ValidationIssue:
+def fault_of(text: bytes, written: TextFormat = "yaml") -> ValidationIssue:
     with pytest.raises(InvalidAgent) as caught:
         read_agent(text, written)
     return caught.value.faults[0]

@@ -8,12 +8,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.http.problems import Problem
-from api.temporal.errors import SessionClosed, WaitEnded, in_our_words
+from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_errors
 from domain.rejections import Refusal
 
 
 def translated(error: BaseException) -> BaseException:
-    with pytest.raises(BaseException) as caught, in_our_words():  # noqa: PT011  (whatever it is, it is returned)
+    with pytest.raises(BaseException) as caught, translate_temporal_errors():  # noqa: PT011  (whatever it is, it is returned)
         raise error
     return caught.value
 
@@ -40,9 +40,9 @@ async def test_statuses_that_are_no_fault_of_the_caller(status: RPCStatusCode, c
     ("error", "meaning"),
     [
         (RPCError("gone", RPCStatusCode.NOT_FOUND, b""), SessionClosed),
-        (RPCError("late", RPCStatusCode.DEADLINE_EXCEEDED, b""), WaitEnded),
-        (WorkflowUpdateRPCTimeoutOrCancelledError(), WaitEnded),
-        (TimeoutError(), WaitEnded),
+        (RPCError("late", RPCStatusCode.DEADLINE_EXCEEDED, b""), WaitTimedOut),
+        (WorkflowUpdateRPCTimeoutOrCancelledError(), WaitTimedOut),
+        (TimeoutError(), WaitTimedOut),
         (RuntimeError("Failed client connect: refused"), Problem),
         (RuntimeError("a bug"), RuntimeError),
         (RPCError("a bug", RPCStatusCode.INVALID_ARGUMENT, b""), RPCError),
@@ -68,7 +68,7 @@ async def test_a_task_that_is_to_stop_stops() -> None:
     started = asyncio.Event()
 
     async def call() -> None:
-        with in_our_words():
+        with translate_temporal_errors():
             started.set()
             try:
                 await asyncio.Event().wait()

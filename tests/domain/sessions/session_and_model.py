@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from domain.agents.definition import Limits
 from domain.rejections import CommandRejected, RefusalCode
 from domain.sessions.command_handlers import begin_timeline, open_greeting
-from domain.sessions.commands import Opening
+from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import DiscardedBranch, Timeline
 from domain.sessions.turn_completion import complete, fail, interrupt
 from tests.support.conversation import BEGINNING, MODEL, answered
@@ -172,7 +172,7 @@ class SessionOnPaper(RuleBasedStateMachine):
         return message_id in self.paper.known and self.paper.known[message_id][1] == asked
 
     def opens(
-        self, command: Opening, asked: Asked, refusal: RefusalCode | None, rule: Callable[[str], Timeline]
+        self, command: TurnCommand, asked: Asked, refusal: RefusalCode | None, rule: Callable[[str], Timeline]
     ) -> str | None:
         """Give a command that opens a turn: the turn it was offered, or None when it was refused or a repeat."""
         turn_id, before, message_id = self.new_turn(), self.timeline, command.message_id

@@ -10,7 +10,7 @@ from pytest_httpserver import HTTPServer
 from typer.testing import Result
 from werkzeug import Request, Response
 
-from api.http.problems import KINDS, Problem
+from api.http.problems import PROBLEM_TYPES, Problem
 from api.reports.suite_page import page_of_report
 from api.schemas.examples import page_of
 from api.schemas.suite_examples import DEFINITION_YAML, SUITE, SUITE_REPORT, SUITE_SUMMARY
@@ -53,7 +53,7 @@ def written(report: Any) -> str:
 
 
 def problem(code: str) -> Response:
-    answer = Problem(code, KINDS[code].detail).response()
+    answer = Problem(code, PROBLEM_TYPES[code].detail).response()
     return Response(bytes(answer.body), answer.status_code, dict(answer.headers))
 
 

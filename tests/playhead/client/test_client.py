@@ -11,7 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from api.http.problems import KINDS, Problem
+from api.http.problems import PROBLEM_TYPES, Problem
 from api.schemas.examples import (
     AGENT,
     BRANCH,
@@ -66,7 +66,7 @@ def playhead(httpserver: HTTPServer, pauses: Pauses) -> Iterator[Playhead]:
 
 def answer(code: str, *, retry_after: str | None = None, **figures: object) -> Response:
     """A problem as the API writes it."""
-    kind = KINDS[code]
+    kind = PROBLEM_TYPES[code]
     written = Problem(code, kind.detail, **(figures or kind.figures)).response()
     headers = {**written.headers, **({"retry-after": retry_after} if retry_after else {})}
     return Response(bytes(written.body), kind.status, headers)
@@ -207,12 +207,14 @@ def test_address_and_key_come_from_the_environment_unless_they_are_given(
 
 
 def test_every_problem_of_the_api_has_a_class_of_its_own() -> None:
-    assert set(KINDS) - set(PROBLEMS) == {"internal_error"}, "give the new problem a class in playhead/client/errors.py"
-    assert set(PROBLEMS) <= set(KINDS)
+    assert set(PROBLEM_TYPES) - set(PROBLEMS) == {"internal_error"}, (
+        "give the new problem a class in playhead/client/errors.py"
+    )
+    assert set(PROBLEMS) <= set(PROBLEM_TYPES)
 
 
 def test_problems_that_accepted_nothing_are_those_after_which_the_api_invites_to_come_again() -> None:
-    invited = {code for code in KINDS if "Retry-After" in answer(code).headers}
+    invited = {code for code in PROBLEM_TYPES if "Retry-After" in answer(code).headers}
     assert {code for code, kind in PROBLEMS.items() if kind.nothing_accepted} == invited
 
 
