@@ -18,7 +18,7 @@ from store.migrate import upgrade
 from streaming.hub import LiveHub
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.provider import ModelProvider, Reply, ScriptedModel
-from tests.support.running_api import Caller, Desk, serving
+from tests.support.running_api import Caller, RunningApi, serving
 from tests.support.waiting import eventually
 
 PRICED = "priced"
@@ -66,15 +66,15 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest_asyncio.fixture(scope="session", params=["sqlite", "postgresql"])
-async def desk(
+async def running_api(
     request: pytest.FixtureRequest, new_database: Callable[[str], str], client: Client, provider: ModelProvider
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[RunningApi]:
     """An API with a worker, on each of the databases."""
     kind = str(request.param)
     url = new_database(kind)
     database = Database.open(url)
     await upgrade(database)
-    settings = quick_settings(url, f"desk-{kind}")
+    settings = quick_settings(url, f"api-{kind}")
     hub = LiveHub()
     async with (
         build_worker(settings, client, database, audience=hub),
@@ -91,9 +91,9 @@ async def desk(
 
 
 @pytest_asyncio.fixture
-async def caller(desk: Desk) -> AsyncIterator[Caller]:
+async def caller(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody with an organization of their own."""
-    async with desk.caller() as somebody:
+    async with running_api.caller() as somebody:
         yield somebody
 
 

@@ -18,7 +18,7 @@ from domain.agents.definition import parse_definition
 from domain.webhooks.session_report import SessionCompleted
 from store.database.connection import Database
 from tests.api.conftest import quick_settings
-from tests.support.running_api import Desk, Json, done
+from tests.support.running_api import Json, RunningApi, done
 
 OF_CHAT_PROTOCOL = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
 """Their errors have OpenAI's form."""
@@ -50,8 +50,8 @@ def every_value(node: Any) -> Iterator[tuple[str, Any]]:
             yield from every_value(value)
 
 
-async def test_the_document_is_served(desk: Desk) -> None:
-    async with desk.stranger() as reader:
+async def test_the_document_is_served(running_api: RunningApi) -> None:
+    async with running_api.stranger() as reader:
         served = done(await reader.get("/openapi.json"), 200)
     assert served["openapi"].startswith("3.1")
     OpenAPI.model_validate(served)

@@ -26,11 +26,11 @@ from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
 from tests.replay.scenarios import CHANGED, CHANGED_SCENARIO, SCENARIOS, Scenario
-from tests.replay.suite_stories import SUITE_SCENARIOS, SuiteScenario
+from tests.replay.suite_scenarios import SUITE_SCENARIOS, SuiteScenario
 from tests.support.provider import model_provider
 from tests.support.sandbox import sandboxed
-from tests.support.stage import Stage, store_in, worker_on
-from tests.workflows.suite.suite_stage import Players, SuiteStage, suite_worker
+from tests.support.session_stack import SessionStack, session_worker, store_in
+from tests.workflows.suite.suite_stack import Players, SuiteStack, suite_worker
 from workflows.search_attributes import ALL
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -70,10 +70,10 @@ async def record(name: str, scenario: Scenario | SuiteScenario) -> list[Path]:
                 if isinstance(scenario, SuiteScenario):
                     runs = await runs_of_suite(scenario, client, database)
                 else:
-                    stage = Stage.on(client, database, "playhead")
-                    async with worker_on(stage, workflow=scenario.workflow):
-                        session = await scenario.story(stage, provider)
-                        runs = await runs_of(session.stage.client, session.workflow_id)
+                    stack = SessionStack.on(client, database, "playhead")
+                    async with session_worker(stack, workflow=scenario.workflow):
+                        session = await scenario.story(stack, provider)
+                        runs = await runs_of(session.stack.client, session.workflow_id)
     several = len(runs) > 1
     files = [HISTORIES / (f"{name}.{number}.json" if several else f"{name}.json") for number in range(1, len(runs) + 1)]
     for file, run in zip(files, runs, strict=True):
@@ -103,9 +103,9 @@ async def server_for(scenario: Scenario | SuiteScenario) -> AsyncIterator[Client
 async def runs_of_suite(scenario: SuiteScenario, client: Client, database: Database) -> list[WorkflowHistory]:
     """The histories of a suite whose sessions and judges are played."""
     players = Players(database)
-    stage = SuiteStage(client, database, "playhead")
-    async with suite_worker(stage, players):
-        suite = await scenario.story(stage, players)
+    stack = SuiteStack(client, database, "playhead")
+    async with suite_worker(stack, players):
+        suite = await scenario.story(stack, players)
         return await runs_of(client, suite.handle.id)
 
 

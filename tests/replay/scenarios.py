@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from contracts.webhooks import WebhookTarget
 from playhead.services.example_agents import example_agents
-from tests.replay.branching_stories import branching, deadline, last_look, parting, stopping
-from tests.replay.caller_stories import caller_fails, simulated_caller, unattended
+from tests.replay.branching_scenarios import branching, deadline, last_look, parting, stopping
+from tests.replay.caller_scenarios import caller_fails, simulated_caller, unattended
 from tests.replay.changed_session import ChangedSession
-from tests.replay.tool_stories import approvals, fetched_before_the_opening, tools, variables
+from tests.replay.tool_scenarios import approvals, fetched_before_the_opening, tools, variables
 from tests.support.agents import limited
 from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.support.stage import QUICK, Session, Stage
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
 BOOKING = next(agent for agent in example_agents() if agent.name == "booking-line")
 
-Story = Callable[[Stage, ModelProvider], Awaitable[Session]]
+Story = Callable[[SessionStack, ModelProvider], Awaitable[SessionHandle]]
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Scenario:
     events_per_run: int | None = None
 
 
-async def three_turns(stage: Stage, _provider: ModelProvider) -> Session:
+async def three_turns(stack: SessionStack, _provider: ModelProvider) -> SessionHandle:
     """The greeting and three turns with the offline demo model; the session stays open."""
-    session = await stage.open(BOOKING, initial_context={"first_name": "Anna"})
+    session = await stack.open(BOOKING, initial_context={"first_name": "Anna"})
     for text in ("I'd like to book a table please", "Tomorrow at 8pm for 4 people", "My name is Anna Rossi"):
         await session.say(text)
-    await session.at_rest()
+    await session.until_settled()
     return session
 
 
-async def rewind_and_branch(stage: Stage, provider: ModelProvider) -> Session:
+async def rewind_and_branch(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Two branches, a late reply on a discarded one, the cursor cleared, and a rewind to before the first turn."""
     gate = Gate()
     model = provider.model("rewind-and-branch")
     model.script(Says("One."), Says("Too late.", gate=gate), Says("Two."), Says("Anew."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("1")
     await session.say("Never answered in time", wait=False)
     await gate.reached()
@@ -57,25 +57,25 @@ async def rewind_and_branch(stage: Stage, provider: ModelProvider) -> Session:
     await session.rewind(None)
     await session.rewind(greeting.id, before=True)
     await session.say("From the start")
-    await session.at_rest()
+    await session.until_settled()
     return session
 
 
-async def failure_and_recovery(stage: Stage, provider: ModelProvider) -> Session:
+async def failure_and_recovery(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A retried step, a turn that fails at the model, one that fails for blank replies, and the answer after them."""
     model = provider.model("failure-and-recovery")
     model.script(Refuses(429), Says("One."), *[Refuses(500)] * 5, Says(""), Says(""), Says(""), Says("Two."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     for text in ("1", "Lost", "Blank", "2"):
         await session.say(text)
-    await session.at_rest()
+    await session.until_settled()
     return session
 
 
-async def signals(stage: Stage, provider: ModelProvider) -> Session:
+async def signals(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Every signal, obeyed and refused; one comes with the start, and the last one ends the session."""
     model = provider.model("signals")
-    session = await stage.prepare(model=model.string)
+    session = await stack.prepare(model=model.string)
     await session.begin(signal="user_message", argument="With the start")
     await session.handle.signal("user_message", {"text": "Queued", "message_id": "msg_1"})
     await eventually(lambda: _turns_are_answered(session, 3))
@@ -95,25 +95,25 @@ async def signals(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def end_node(stage: Stage, provider: ModelProvider) -> Session:
+async def end_node(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Through two nodes, past a tool that does not exist, to the node that ends the session."""
     model = provider.model("end-node")
     model.script(
         Calls("to_loans"), Says("Which title?"), Calls("order_pizza"), Says("No."), Calls("farewell"), Says("Goodbye.")
     )
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     for text in ("A book", "And a pizza", "That was all"):
         await session.say(text)
     await session.handle.result()
     return session
 
 
-async def busy_and_ended(stage: Stage, provider: ModelProvider) -> Session:
+async def busy_and_ended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Messages that queue, a repeat, a refusal after acceptance, and an end while a reply is pending."""
     gate = Gate()
     model = provider.model("busy-and-ended")
     model.script(Says("One."), Says("Two."), Says("Three."), Says("Late.", gate=gate))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     waiting = [asyncio.create_task(session.say(text, message_id=text, on_busy="enqueue")) for text in ("1", "2", "3")]
     await asyncio.gather(*waiting)
     await session.say("1", message_id="1", wait=False)
@@ -129,16 +129,16 @@ async def busy_and_ended(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def continue_as_new(stage: Stage, provider: ModelProvider) -> Session:
+async def continue_as_new(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Three runs: messages by update and by signal, a rewind into the first run, and the end."""
-    session = await stage.open(model=provider.model("continue-as-new").string)
+    session = await stack.open(model=provider.model("continue-as-new").string)
     first = await session.say("Hello")
     runs = {first.head.run_id}
     while len(runs) < 3:
         await session.say("More", on_busy="enqueue")
         await session.handle.signal("user_message", "And more")
         runs.add((await session.status()).run_id)
-    await session.at_rest()
+    await session.until_settled()
     await session.rewind(first.turn.id)
     await session.say("Another way")
     await session.end()
@@ -146,19 +146,19 @@ async def continue_as_new(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def inactivity(stage: Stage, provider: ModelProvider) -> Session:
+async def inactivity(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A session that is left alone after one message, with its deadline put off by it."""
     model = provider.model("inactivity")
-    session = await stage.open(limited(inactivity_seconds=5), model=model.string)
+    session = await stack.open(limited(inactivity_seconds=5), model=model.string)
     await session.say("Hello")
     await session.handle.result()
     return session
 
 
-async def batched_settlement(stage: Stage, provider: ModelProvider) -> Session:
+async def batched_settlement(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """More turns than are settled at once, settled in batches without a timer."""
     patient = QUICK.model_copy(update={"settle_within": 3600.0})
-    session = await stage.open(model=provider.model("batched-settlement").string, timing=patient)
+    session = await stack.open(model=provider.model("batched-settlement").string, timing=patient)
     for number in range(9):
         await session.say(f"Message {number}")
     await session.end()
@@ -166,9 +166,9 @@ async def batched_settlement(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def reported_end(stage: Stage, _provider: ModelProvider) -> Session:
+async def reported_end(stack: SessionStack, _provider: ModelProvider) -> SessionHandle:
     """A session whose end is reported, to a receiver that never takes the report."""
-    session = await stage.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY"))
+    session = await stack.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY"))
     await session.end()
     await session.handle.result()
     return session
@@ -205,10 +205,10 @@ CHANGED_SCENARIO = Scenario(three_turns, workflow=ChangedSession)
 """A history that the code must not be able to replay: it shows that the check can fail."""
 
 
-async def _turns_are_answered(session: Session, count: int) -> bool:
+async def _turns_are_answered(session: SessionHandle, count: int) -> bool:
     turns = (await session.timeline()).turns
     return len(turns) == count and all(turn.status == "completed" for turn in turns)
 
 
-async def _revision_is(session: Session, revision: int) -> bool:
+async def _revision_is(session: SessionHandle, revision: int) -> bool:
     return (await session.status()).revision == revision

@@ -11,7 +11,7 @@ from temporalio.workflow import NondeterminismError
 from playhead.temporal.client import PlayheadPlugin
 from tests.replay.record import HISTORIES, recorded
 from tests.replay.scenarios import CHANGED, SCENARIOS
-from tests.replay.suite_stories import SUITE_SCENARIOS
+from tests.replay.suite_scenarios import SUITE_SCENARIOS
 from workflows.session.workflow import SessionWorkflow
 from workflows.suite.workflow import SuiteWorkflow
 
@@ -26,7 +26,7 @@ every workflow task of theirs with this error, and they would stand still until 
 The remedy: let old sessions take the old path. Put the change behind `workflow.patched("a-name")`, or release it under
 a new build id (PLAYHEAD_BUILD_ID), so that open sessions stay with the workers they began on.
 Never edit this history, nor record it again, to make the test pass: nobody can edit those of running sessions. Add a
-scenario to tests/replay/scenarios.py or suite_stories.py instead and record it with `python -m tests.replay.record`.
+scenario to tests/replay/scenarios.py or suite_scenarios.py instead and record it with `python -m tests.replay.record`.
 
 What Temporal says: {error}
 """

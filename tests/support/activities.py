@@ -1,4 +1,4 @@
-"""Who works in the tests: the activities of a session, on a store of the test's choice."""
+"""The activities of a session, on a store of the test's choice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,10 +26,10 @@ CREDENTIALS = {
     "BOOKING_KEY": "s3cret-of-the-booking-service",
     "HOOK_KEY": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh",
 }
-"""What the tools and webhooks of test agents sign with; it must turn up nowhere."""
+"""Secrets of the tools and webhooks of test agents; they must turn up nowhere else."""
 
 
-def activities_on(
+def session_activities(
     database: Database,
     *,
     settlement: SettlementStore | None = None,

@@ -6,7 +6,7 @@ from domain.agents.definition import AgentDefinition, parse_definition
 from domain.sessions.commands import Decide
 from domain.sessions.timeline import WaitingApproval
 from domain.sessions.views import SessionHead
-from tests.support.stage import Session
+from tests.support.session_stack import SessionHandle
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
@@ -31,12 +31,12 @@ def refunding(service: HTTPServer, *, timeout_seconds: int = 600) -> AgentDefini
     )
 
 
-async def waiting_approval(session: Session) -> WaitingApproval:
+async def waiting_approval(session: SessionHandle) -> WaitingApproval:
     """The call that waits, once it does."""
     return (await waiting_approvals(session, 1))[0]
 
 
-async def waiting_approvals(session: Session, count: int) -> tuple[WaitingApproval, ...]:
+async def waiting_approvals(session: SessionHandle, count: int) -> tuple[WaitingApproval, ...]:
     """The calls that wait, once there are so many."""
 
     async def waiting() -> tuple[WaitingApproval, ...]:
@@ -46,11 +46,11 @@ async def waiting_approvals(session: Session, count: int) -> tuple[WaitingApprov
     return await eventually(waiting)
 
 
-async def approve(session: Session, call_id: str) -> SessionHead:
+async def approve(session: SessionHandle, call_id: str) -> SessionHead:
     """Let a call be made."""
     return await session.handle.execute_update(SessionWorkflow.approve, Decide(call_id=call_id))
 
 
-async def deny(session: Session, call_id: str, reason: str) -> SessionHead:
+async def deny(session: SessionHandle, call_id: str, reason: str) -> SessionHead:
     """Refuse a call."""
     return await session.handle.execute_update(SessionWorkflow.deny, Decide(call_id=call_id, reason=reason))

@@ -1,4 +1,4 @@
-"""The front desk of the API tests: a running API, and callers who talk to it as any client does."""
+"""A running API for tests, and callers that use it as any client does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ Json = dict[str, Any]  # Any: what another program wrote
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with an API key (or without), and the address of the API."""
+    """A client with an API key (or without), and its organization."""
 
     http: httpx.AsyncClient
     organization: str
@@ -82,19 +82,19 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """A running API, with what stands behind it."""
+class RunningApi:
+    """A running API, with the services behind it."""
 
     client: Client
     database: Database
     settings: Settings
     url: str
     hub: LiveHub
-    """Who watches which session at this API."""
+    """The watchers of each session at this API."""
 
     @asynccontextmanager
     async def caller(self, organization: str | None = None) -> AsyncIterator[Caller]:
-        """Somebody with a key of an organization of their own, or of the one named."""
+        """A client with a key of an organization of its own, or of the one named."""
         organization = organization or f"org_{uuid4().hex[:8]}"
         _, secret = await KeyStore(self.database).create(organization, "tests")
         headers = {"Authorization": f"Bearer {secret}"}
@@ -103,7 +103,7 @@ class Desk:
 
     @asynccontextmanager
     async def stranger(self, **headers: str) -> AsyncIterator[Caller]:
-        """Somebody without a key, or with these headers only."""
+        """A client without a key, or with these headers only."""
         async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
             yield Caller(http, "")
 
@@ -111,7 +111,7 @@ class Desk:
 @asynccontextmanager
 async def serving(
     settings: Settings, client: Client, database: Database, hub: LiveHub | None = None
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[RunningApi]:
     """The API on a free port while the block runs, behind the same server as `playhead api`."""
     hub = hub or LiveHub()
     server = build_api(settings, client, database, hub)
@@ -124,7 +124,7 @@ async def serving(
                 return server.started
 
             await eventually(started)
-            yield Desk(client, database, settings, f"http://127.0.0.1:{listener.getsockname()[1]}", hub)
+            yield RunningApi(client, database, settings, f"http://127.0.0.1:{listener.getsockname()[1]}", hub)
         finally:
             server.should_exit = True
             await serving
@@ -150,7 +150,7 @@ def problem(response: httpx.Response, status: int, code: str) -> Json:
 
 
 def texts(session: Json) -> list[tuple[str | None, str | None]]:
-    """What is seen of a session: for each turn what the user and what the agent said."""
+    """The visible turns of a session: for each the texts of the user and of the agent."""
     return [(_words(turn["user_message"]), _words(turn["assistant_message"])) for turn in session["turns"]]
 
 

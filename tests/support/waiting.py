@@ -12,7 +12,7 @@ PAUSE = 0.02
 
 
 async def eventually(look: Callable[[], Awaitable[Seen]], *, within: float = PATIENCE) -> Seen:
-    """Look again and again until something true is seen, and return it.
+    """Repeat a look until it returns something true, and return that.
 
     Raises AssertionError with what was seen last after `within` seconds.
     """

@@ -1,4 +1,4 @@
-"""The stage: one worker, put together as `playhead worker` does, with a store of its own."""
+"""Fixtures of the workflow tests: a worker as `playhead worker` builds it, with a store of its own."""
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
@@ -14,7 +14,7 @@ from playhead.services.worker import build_worker
 from store.database.connection import Database
 from tests.support.outages import BreakableDatabase
 from tests.support.provider import ModelProvider, Reply, ScriptedModel
-from tests.support.stage import PRICED, Stage, replay_all, store_in
+from tests.support.session_stack import PRICED, SessionStack, replay_all, store_in
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -25,18 +25,18 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Da
 
 
 @pytest_asyncio.fixture(scope="session")
-async def stage(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[Stage]:
+async def stack(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[SessionStack]:
     """A worker that runs as long as the tests do."""
     settings = Settings(
         egress_allowlist=("127.0.0.1", "localhost"),
         database_url=database.address,
-        task_queue="stage",
+        task_queue="sessions",
         prices={f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
         shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
-        yield Stage.on(client, database, settings.task_queue)
-    await replay_all(client, database, "stage")
+        yield SessionStack.on(client, database, settings.task_queue)
+    await replay_all(client, database, "sessions")
 
 
 @pytest_asyncio.fixture
@@ -48,14 +48,14 @@ async def breakable(database: Database) -> AsyncIterator[BreakableDatabase]:
 
 
 @pytest.fixture
-def empty_stage(client: Client, database: Database) -> Stage:
-    """A stage whose workers the test brings itself: nobody works on its task queue."""
-    return Stage.on(client, database, f"stage-{uuid4().hex[:8]}")
+def stack_without_worker(client: Client, database: Database) -> SessionStack:
+    """A stack whose workers the test starts itself: nothing polls its task queue."""
+    return SessionStack.on(client, database, f"sessions-{uuid4().hex[:8]}")
 
 
 @pytest.fixture
 def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
-    """Makes models that nobody else talks to, with the replies given."""
+    """Makes models of the test's own, with the replies given."""
 
     def make(*replies: Reply, name: str | None = None) -> ScriptedModel:
         model = provider.model(name or f"model-{uuid4().hex[:8]}")

@@ -16,7 +16,7 @@ from playhead.temporal.payload_pruning import beginning_of, prune
 from store.blobs import BlobMissing, BlobStore
 from store.database.tables import blobs as blobs_table
 from tests.support.provider import ScriptedModel
-from tests.support.stage import Session, Stage, store_in, worker_on
+from tests.support.session_stack import SessionHandle, SessionStack, session_worker, store_in
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -26,10 +26,10 @@ YESTERDAY = timedelta(days=1)
 
 
 @pytest_asyncio.fixture
-async def stage(client: Client, tmp_path: Path) -> AsyncIterator[Stage]:
-    """A stage with a store of its own, for pruning sees all of a store."""
+async def stack(client: Client, tmp_path: Path) -> AsyncIterator[SessionStack]:
+    """A stack with a store of its own, because pruning reads the whole store."""
     async with store_in(tmp_path) as database:
-        yield Stage.on(client, database, f"pruned-{uuid4().hex[:8]}", threshold=EVERYTHING)
+        yield SessionStack.on(client, database, f"pruned-{uuid4().hex[:8]}", threshold=EVERYTHING)
 
 
 def later() -> datetime:
@@ -37,69 +37,69 @@ def later() -> datetime:
     return datetime.now(UTC) + timedelta(hours=2)
 
 
-async def age(stage: Stage, session: Session, key: str) -> None:
+async def age(stack: SessionStack, session: SessionHandle, key: str) -> None:
     """Let a blob be of yesterday."""
     of_key = (blobs_table.c.workflow_id == session.workflow_id) & (blobs_table.c.key == key)
     statement = update(blobs_table).where(of_key).values(stored_at=datetime.now(UTC) - YESTERDAY)
-    await stage.database.write(lambda connection: connection.execute(statement).close())
+    await stack.database.write(lambda connection: connection.execute(statement).close())
 
 
-async def test_nothing_is_removed_that_a_session_under_way_may_ask_for(stage: Stage, scripted: Scripted) -> None:
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+async def test_nothing_is_removed_that_a_session_under_way_may_ask_for(stack: SessionStack, scripted: Scripted) -> None:
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         await session.say("Hello" * 1_000)
-        await session.at_rest()
-    pruned = await prune(stage.client, stage.database, now=later())
+        await session.until_settled()
+    pruned = await prune(stack.client, stack.database, now=later())
     assert (pruned.removed, pruned.left > 2) == (0, True)
     assert pruned.bytes_left > 2 * EVERYTHING
-    async with worker_on(stage):  # which reads all of it again
+    async with session_worker(stack):  # which reads all of it again
         assert len(await session.texts()) == 2
 
 
-async def test_what_only_forgotten_runs_have_named_is_removed(stage: Stage, scripted: Scripted) -> None:
-    blobs = BlobStore(stage.database)
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+async def test_what_only_forgotten_runs_have_named_is_removed(stack: SessionStack, scripted: Scripted) -> None:
+    blobs = BlobStore(stack.database)
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         [old, lent] = [
             *await blobs.keep(session.workflow_id, [b"named by a run of yesterday"]),
             *await blobs.lend(session.workflow_id, [b"asked for yesterday, and never read"]),
         ]
         for each in (old, lent):
-            await age(stage, session, each.key)
-        pruned = await prune(stage.client, stage.database)
+            await age(stack, session, each.key)
+        pruned = await prune(stack.client, stack.database)
         assert (pruned.removed, pruned.left > 0) == (2, True)
         for each in (old, lent):
             with pytest.raises(BlobMissing):
                 await blobs.read([each])
 
 
-async def test_a_session_that_temporal_does_not_know_leaves_nothing(stage: Stage) -> None:
-    blobs = BlobStore(stage.database)
+async def test_a_session_that_temporal_does_not_know_leaves_nothing(stack: SessionStack) -> None:
+    blobs = BlobStore(stack.database)
     await blobs.keep("session-ses_forgotten", [b"state"])
-    assert (await prune(stage.client, stage.database)).removed == 0, "it might have been started this minute"
-    pruned = await prune(stage.client, stage.database, now=later())
+    assert (await prune(stack.client, stack.database)).removed == 0, "it might have been started this minute"
+    pruned = await prune(stack.client, stack.database, now=later())
     assert (pruned.removed, pruned.left, pruned.bytes_left) == (1, 0, 0)
 
 
 async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_reset_from(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         # Taken away in the middle of an activity, now and then it leaves a worker of the SDK that cannot be stopped.
-        await session.at_rest()
+        await session.until_settled()
         first, *events = await session.events()
         completed = next(event for event in events if event.HasField("workflow_task_completed_event_attributes"))
-        reset = await stage.client.workflow_service.reset_workflow_execution(
+        reset = await stack.client.workflow_service.reset_workflow_execution(
             ResetWorkflowExecutionRequest(
-                namespace=stage.client.namespace,
+                namespace=stack.client.namespace,
                 workflow_execution=WorkflowExecution(workflow_id=session.workflow_id),
                 reason="a test",
                 workflow_task_finish_event_id=completed.event_id,
                 request_id=uuid4().hex,
             )
         )
-        again = stage.client.get_workflow_handle(session.workflow_id, run_id=reset.run_id)
+        again = stack.client.get_workflow_handle(session.workflow_id, run_id=reset.run_id)
         assert await beginning_of(again) == first.event_time.ToDatetime(tzinfo=UTC)
         assert (await again.describe()).start_time > first.event_time.ToDatetime(tzinfo=UTC)
-        await session.at_rest()
+        await session.until_settled()

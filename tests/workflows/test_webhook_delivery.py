@@ -27,9 +27,9 @@ from store.database.tables import events
 from store.sessions.erasure import ErasureStore
 from tests.support.activities import CREDENTIALS
 from tests.support.provider import Says, ScriptedModel
-from tests.support.stage import ORGANIZATION, Session, Stage
+from tests.support.session_stack import ORGANIZATION, SessionHandle, SessionStack
 from tests.support.waiting import eventually
-from tests.workflows.session.doomed_worker import Death, doomed_worker
+from tests.workflows.session.killable_worker import KillPoint, killable_worker
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -93,45 +93,45 @@ class Receiver:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def stage(client: Client, database: Database) -> AsyncIterator[Stage]:
+async def stack(client: Client, database: Database) -> AsyncIterator[SessionStack]:
     """A worker, put together as `playhead worker` does, whose webhooks may reach this machine."""
     settings = Settings(
         database_url=database.address,
-        task_queue="stage-webhooks",
+        task_queue="sessions-webhooks",
         credentials={**CREDENTIALS, "NO_KEY": "not one"},
         webhook_secret=OWN_SECRET,
         egress_allowlist=("127.0.0.1", "localhost"),
         shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
-        yield Stage.on(client, database, settings.task_queue)
+        yield SessionStack.on(client, database, settings.task_queue)
 
 
-async def delivered(session: Session) -> DeliverWebhookResult:
+async def delivered(session: SessionHandle) -> DeliverWebhookResult:
     """What came of the report of the session's end, once that is known."""
     await session.handle.result()
-    return await session.stage.client.get_workflow_handle_for(
+    return await session.stack.client.get_workflow_handle_for(
         DeliverWebhookWorkflow.run, webhook_workflow_id(session.id)
     ).result()
 
 
-async def logged(session: Session) -> list[tuple[int, str, Json]]:
+async def logged(session: SessionHandle) -> list[tuple[int, str, Json]]:
     """The end of the session's log: number, type and payload of each event from its completion on."""
     statement = select(events).where(events.c.session_id == session.id).order_by(events.c.sequence)
 
     def work(connection: Connection) -> list[tuple[int, str, Json]]:
         return [(row.sequence, row.type, row.payload) for row in connection.execute(statement)]
 
-    log = await session.stage.database.read(work)
+    log = await session.stack.database.read(work)
     place = [kind for _, kind, _ in log].index("session_completed")
     return log[place:]
 
 
 async def test_the_end_of_a_session_is_reported_signed_and_recorded(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     ended = await session.end("the building burns")
     result = await delivered(session)
@@ -161,23 +161,23 @@ async def test_the_end_of_a_session_is_reported_signed_and_recorded(
 
 
 async def test_everything_is_settled_when_the_end_is_reported(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     await session.end()
     await delivered(session)
     (report,) = receiver.journal
-    assert len(await stage.ledger(session)) == 2
-    usage = [entry.usage.total_tokens for entry in await stage.ledger(session)]
+    assert len(await stack.ledger(session)) == 2
+    usage = [entry.usage.total_tokens for entry in await stack.ledger(session)]
     (told,) = report.data["usage"]["llm"].values()
     assert told["total_tokens"] == sum(usage)
 
 
-async def test_a_session_closes_while_its_receiver_is_away(stage: Stage, httpserver: HTTPServer) -> None:
+async def test_a_session_closes_while_its_receiver_is_away(stack: SessionStack, httpserver: HTTPServer) -> None:
     receiver = Receiver(httpserver, *[503] * 100)
-    session = await stage.open(webhook=receiver.target(BRIEF))
+    session = await stack.open(webhook=receiver.target(BRIEF))
     await session.end()
     assert (await session.handle.result()).completion_reason == "user_hangup"
     result = await delivered(session)
@@ -186,11 +186,13 @@ async def test_a_session_closes_while_its_receiver_is_away(stage: Stage, httpser
     assert (await logged(session))[-1][1] == "webhook_failed"
 
 
-async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(stage: Stage, httpserver: HTTPServer) -> None:
+async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(
+    stack: SessionStack, httpserver: HTTPServer
+) -> None:
     """Also after statuses that look final: Standard Webhooks has everything retried but 410."""
     statuses = (500, 404, 401, 301, 409)
     receiver = Receiver(httpserver, *statuses)
-    session = await stage.open(webhook=receiver.target())
+    session = await stack.open(webhook=receiver.target())
     await session.end()
     result = await delivered(session)
     assert (result.status, result.attempt) == (204, len(statuses) + 1)
@@ -199,9 +201,9 @@ async def test_a_report_is_sent_again_as_the_same_one_until_it_is_taken(stage: S
     assert len(receiver.journal) == len(statuses) + 1
 
 
-async def test_a_receiver_that_wants_no_more_is_left_alone(stage: Stage, httpserver: HTTPServer) -> None:
+async def test_a_receiver_that_wants_no_more_is_left_alone(stack: SessionStack, httpserver: HTTPServer) -> None:
     receiver = Receiver(httpserver, 410)
-    session = await stage.open(webhook=receiver.target())
+    session = await stack.open(webhook=receiver.target())
     await session.end()
     result = await delivered(session)
     assert result.error == "The receiver answered 410 Gone."
@@ -210,30 +212,30 @@ async def test_a_receiver_that_wants_no_more_is_left_alone(stage: Stage, httpser
 
 
 async def test_a_report_that_was_given_up_is_sent_again_when_its_workflow_is_reset(
-    stage: Stage, httpserver: HTTPServer
+    stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, 410)
-    session = await stage.open(webhook=receiver.target())
+    session = await stack.open(webhook=receiver.target())
     await session.end()
     await delivered(session)
     first_task = 4
     reset = ResetWorkflowExecutionRequest(
-        namespace=stage.client.namespace,
+        namespace=stack.client.namespace,
         workflow_execution=WorkflowExecution(workflow_id=webhook_workflow_id(session.id)),
         workflow_task_finish_event_id=first_task,
         request_id=session.id,
     )
-    await stage.client.workflow_service.reset_workflow_execution(reset)
+    await stack.client.workflow_service.reset_workflow_execution(reset)
     assert (await delivered(session)).status == 204
     assert len({(report.id, report.body) for report in receiver.journal}) == 1
     assert [kind for _, kind, _ in await logged(session)][1:] == ["webhook_failed", "webhook_delivered"]
 
 
 async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
-    stage: Stage, httpserver: HTTPServer
+    stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stage.open(webhook=receiver.target(secret=None))
+    session = await stack.open(webhook=receiver.target(secret=None))
     await session.end()
     await delivered(session)
     (report,) = receiver.journal
@@ -248,10 +250,10 @@ async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
     ],
 )
 async def test_nothing_is_sent_that_cannot_be_signed(
-    stage: Stage, httpserver: HTTPServer, secret: str, error: str
+    stack: SessionStack, httpserver: HTTPServer, secret: str, error: str
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stage.open(webhook=receiver.target(BRIEF, secret=secret))
+    session = await stack.open(webhook=receiver.target(BRIEF, secret=secret))
     await session.end()
     result = await delivered(session)
     assert result.error is not None
@@ -259,23 +261,23 @@ async def test_nothing_is_sent_that_cannot_be_signed(
     assert receiver.journal == []
 
 
-async def test_an_address_that_is_not_public_is_not_reached(stage: Stage, httpserver: HTTPServer) -> None:
+async def test_an_address_that_is_not_public_is_not_reached(stack: SessionStack, httpserver: HTTPServer) -> None:
     receiver = Receiver(httpserver)
     elsewhere = receiver.url.replace("localhost", "127.0.0.2").replace("127.0.0.1", "127.0.0.2")
-    session = await stage.open(webhook=WebhookTarget(url=elsewhere, secret="HOOK_KEY", patience=BRIEF))
+    session = await stack.open(webhook=WebhookTarget(url=elsewhere, secret="HOOK_KEY", patience=BRIEF))
     await session.end()
     assert (await delivered(session)).error == "Webhooks may not reach the receiver's address."
     assert receiver.journal == []
 
 
-async def test_a_receiver_that_nobody_can_connect_to_is_tried_until_the_time_is_over(stage: Stage) -> None:
-    session = await stage.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY", patience=BRIEF))
+async def test_a_receiver_that_nobody_can_connect_to_is_tried_until_the_time_is_over(stack: SessionStack) -> None:
+    session = await stack.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY", patience=BRIEF))
     await session.end()
     assert (await delivered(session)).error == "The connection to the receiver failed."
 
 
 async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
-    stage: Stage, httpserver: HTTPServer
+    stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     answers, is_over = [503], threading.Event()
 
@@ -286,25 +288,25 @@ async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
 
     httpserver.expect_request("/hook").respond_with_handler(answer)
     target = WebhookTarget(url=httpserver.url_for("/hook"), secret="HOOK_KEY", patience=BRIEF)
-    session = await stage.open(webhook=target)
+    session = await stack.open(webhook=target)
     await session.end()
     result = await delivered(session)
     is_over.set()
     assert result.error == "The receiver answered 503 Service Unavailable."
 
 
-async def test_a_session_without_a_webhook_reports_to_nobody(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_session_without_a_webhook_reports_to_nobody(stack: SessionStack) -> None:
+    session = await stack.open()
     await session.end()
     await session.handle.result()
-    assert (await session.happened())["START_CHILD_WORKFLOW_EXECUTION_INITIATED"] == 0
+    assert (await session.event_counts())["START_CHILD_WORKFLOW_EXECUTION_INITIATED"] == 0
 
 
 async def test_a_session_that_is_erased_while_its_receiver_is_away_is_never_reported(
-    stage: Stage, httpserver: HTTPServer
+    stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, *[503] * 3)
-    session = await stage.open(webhook=receiver.target(Patience(first_pause=0.5, longest_pause=0.5)))
+    session = await stack.open(webhook=receiver.target(Patience(first_pause=0.5, longest_pause=0.5)))
     await session.end()
     await session.handle.result()
 
@@ -312,39 +314,39 @@ async def test_a_session_that_is_erased_while_its_receiver_is_away_is_never_repo
         return len(receiver.journal) == 1
 
     await eventually(tried)
-    assert await ErasureStore(stage.database).erase(ORGANIZATION, session.id)
+    assert await ErasureStore(stack.database).erase(ORGANIZATION, session.id)
     result = await delivered(session)
     assert result.error == "The session was erased."
     assert len(receiver.journal) < 3
 
 
 async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, 500)
-    session = await stage.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     await session.end()
     await delivered(session)
-    history = await stage.client.get_workflow_handle(webhook_workflow_id(session.id)).fetch_history()
+    history = await stack.client.get_workflow_handle(webhook_workflow_id(session.id)).fetch_history()
     written = b"".join(event.SerializeToString() for event in history.events)
     assert session.id.encode() in written
     for hidden in ("At nine", "When do you open", CREDENTIALS["HOOK_KEY"]):
         assert hidden.encode() not in written
 
 
-async def test_a_report_whose_worker_dies_before_it_knows_is_sent_again_under_the_same_id(
+async def test_a_report_whose_worker_is_killed_before_it_knows_is_sent_again_under_the_same_id(
     client: Client, database: Database, httpserver: HTTPServer
 ) -> None:
     """The receiver has taken it, and nobody has heard: it can only be sent once more, for the receiver to recognise."""
     receiver = Receiver(httpserver)
-    stage = Stage.on(client, database, "stage-doomed-webhook")
-    async with doomed_worker(client, stage.task_queue, database, dies=Death("after", "send_webhook")) as first:
-        session = await stage.open(webhook=receiver.target())
+    stack = SessionStack.on(client, database, "sessions-killed-webhook")
+    async with killable_worker(client, stack.task_queue, database, kill_at=KillPoint("after", "send_webhook")) as first:
+        session = await stack.open(webhook=receiver.target())
         await session.end()
         await first.wait()
     assert len(receiver.journal) == 1
-    async with doomed_worker(client, stage.task_queue, database, dies=None):
+    async with killable_worker(client, stack.task_queue, database, kill_at=None):
         result = await delivered(session)
     assert (result.status, result.attempt) == (204, 2)
     assert len({(report.id, report.body) for report in receiver.journal}) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from playhead.client import AsyncPlayhead, Session, TurnClosed
 from tests.support.api_agents import library
-from tests.support.running_api import Caller, Desk
+from tests.support.running_api import Caller, RunningApi
 
 PAGE = Path(__file__).parents[3] / "docs" / "client.md"
 BOOKING_LINE = Path(__file__).parents[3] / "examples" / "agents" / "booking-line.yaml"
@@ -18,10 +18,10 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE 
 
 
 async def test_the_examples_of_the_documentation_run(
-    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = caller.http.headers["Authorization"].removeprefix("Bearer ")
-    monkeypatch.setenv("PLAYHEAD_API_URL", desk.url)
+    monkeypatch.setenv("PLAYHEAD_API_URL", running_api.url)
     monkeypatch.setenv("PLAYHEAD_API_KEY", key)
     async with AsyncPlayhead() as playhead:
         await playhead.agents.push(BOOKING_LINE.read_bytes())
@@ -34,10 +34,10 @@ async def test_the_examples_of_the_documentation_run(
     assert len(EXAMPLES) == 6
 
 
-async def test_a_session_reads_the_same_through_both_clients(desk: Desk, caller: Caller) -> None:
+async def test_a_session_reads_the_same_through_both_clients(running_api: RunningApi, caller: Caller) -> None:
     agent = await caller.push(library())
     key = caller.http.headers["Authorization"].removeprefix("Bearer ")
-    async with AsyncPlayhead(desk.url, key) as playhead:
+    async with AsyncPlayhead(running_api.url, key) as playhead:
         opened = await playhead.sessions.open(agent["name"])
         said = await playhead.sessions.send(opened.id, "Hello there.", message_id="m-1")
         again = await playhead.sessions.send(opened.id, "Hello there.", message_id="m-1")
@@ -48,10 +48,10 @@ async def test_a_session_reads_the_same_through_both_clients(desk: Desk, caller:
         assert (await playhead.sessions.end(opened.id)).is_completed
 
 
-async def test_a_session_is_followed_from_its_beginning_to_its_end(desk: Desk, caller: Caller) -> None:
+async def test_a_session_is_followed_from_its_beginning_to_its_end(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     key = caller.http.headers["Authorization"].removeprefix("Bearer ")
-    async with AsyncPlayhead(desk.url, key) as playhead:
+    async with AsyncPlayhead(running_api.url, key) as playhead:
         session = await playhead.sessions.open("library")
         await caller.recorded(session.id, turns=1)
         events = playhead.sessions.watch(session.id)

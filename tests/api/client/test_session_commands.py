@@ -8,15 +8,15 @@ import pytest_asyncio
 from playhead.client import AsyncPlayhead, ReplyDelta, TurnClosed, TurnNotPending
 from tests.support.api_agents import library
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk
+from tests.support.running_api import Caller, RunningApi
 
 Scripted = Callable[..., ScriptedModel]
 
 
 @pytest_asyncio.fixture
-async def playhead(desk: Desk, caller: Caller) -> AsyncIterator[AsyncPlayhead]:
+async def playhead(running_api: RunningApi, caller: Caller) -> AsyncIterator[AsyncPlayhead]:
     key = str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
-    async with AsyncPlayhead(desk.url, key) as client:
+    async with AsyncPlayhead(running_api.url, key) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ from tests.api.conftest import quick_settings
 from tests.api.dograh.dental import GREETING
 from tests.api.dograh.panel import NAME, TURN, Panel, chats_of, imported
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done, serving
+from tests.support.running_api import Caller, Json, RunningApi, done, serving
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -206,22 +206,26 @@ async def test_an_ended_text_chat_takes_no_commands_but_another_end(panel: Panel
     assert again == first
 
 
-async def test_a_text_chat_that_ended_rewound_is_read_from_the_store_as_it_was(desk: Desk, panel: Panel) -> None:
+async def test_a_text_chat_that_ended_rewound_is_read_from_the_store_as_it_was(
+    running_api: RunningApi, panel: Panel
+) -> None:
     for text in ("One", "Two"):
         await panel.send(text)
     await panel.take_back(panel.turns[-1])
     turns = panel.turns
     ended = await panel.end()
-    await desk.client.get_workflow_handle(f"session-{await panel.session_id()}").result()
+    await running_api.client.get_workflow_handle(f"session-{await panel.session_id()}").result()
     assert await panel.reload() == ended
     assert [turn["id"] for turn in panel.turns] == [turn["id"] for turn in turns]
 
 
-async def test_a_long_text_chat_is_shown_whole(desk: Desk, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_text_chat_is_shown_whole(
+    running_api: RunningApi, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for text in ("One", "Two", "Three"):
         await panel.send(text)
     whole = await panel.end()
-    await desk.client.get_workflow_handle(f"session-{await panel.session_id()}").result()
+    await running_api.client.get_workflow_handle(f"session-{await panel.session_id()}").result()
     monkeypatch.setattr("api.sessions.reader.MAX_VISIBLE_TURNS", 2)
     assert await panel.reload() == whole
 
@@ -260,20 +264,20 @@ async def test_an_unknown_text_chat_or_run_is_not_found(panel: Panel) -> None:
 
 
 async def test_a_text_chat_is_found_under_its_own_agent_and_organization_only(
-    desk: Desk, panel: Panel, scripted: Scripted
+    running_api: RunningApi, panel: Panel, scripted: Scripted
 ) -> None:
     run_id = panel.shown["workflow_run_id"]
     definition: Json = {"name": "other", "start": "desk", "nodes": {"desk": {"prompt": "Wait.", "greeting": "Yes?"}}}
     other = await panel.caller.push({**definition, "model": scripted().string})
     assert done(await panel.caller.get(f"{chats_of(other['workflow_id'])}/{run_id}"), 404) == UNKNOWN
-    async with desk.caller() as stranger:
+    async with running_api.caller() as stranger:
         assert done(await stranger.get(panel.path), 404) == UNKNOWN
         missing = {"detail": f"Workflow with ID {panel.workflow_id} not found"}
         assert done(await stranger.post(chats_of(panel.workflow_id), {}), 404) == missing
 
 
-async def test_a_call_without_a_key_is_refused_in_their_form(desk: Desk, panel: Panel) -> None:
-    async with desk.stranger() as stranger:
+async def test_a_call_without_a_key_is_refused_in_their_form(running_api: RunningApi, panel: Panel) -> None:
+    async with running_api.stranger() as stranger:
         response = await stranger.get(panel.path)
     assert set(done(response, 401)) == {"detail"}
     assert response.headers["www-authenticate"] == "Bearer"
@@ -289,10 +293,15 @@ async def test_what_is_no_json_or_no_number_is_refused_in_their_form(panel: Pane
     ]
 
 
-async def test_without_a_worker_the_wait_ends_with_a_sentence(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_without_a_worker_the_wait_ends_with_a_sentence(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     workflow_id = await imported(caller, scripted().string)
-    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
-    async with serving(nobody, desk.client, desk.database) as other, other.caller(caller.organization) as alone:
+    nobody = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
+    async with (
+        serving(nobody, running_api.client, running_api.database) as other,
+        other.caller(caller.organization) as alone,
+    ):
         late = done(await alone.post(chats_of(workflow_id), {}), 504)
         assert "is a worker running?" in late["detail"]
         (session,) = await alone.items("/v1/sessions") or [{"id": None}]

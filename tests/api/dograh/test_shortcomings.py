@@ -16,7 +16,7 @@ from tests.api.conftest import PRICED
 from tests.api.dograh.dental import GREETING, TO_GOODBYE, TO_VISIT
 from tests.api.dograh.panel import Panel, imported
 from tests.support.provider import Calls, Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done
+from tests.support.running_api import Caller, Json, RunningApi, done
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -157,7 +157,9 @@ async def test_7_what_was_rewound_away_is_listed_compared_and_restored(caller: C
     assert sorted(given_up) == ["Another one", "The last one", "Yet another"]
 
 
-async def test_8_no_turn_repeats_the_conversation_before_it(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_8_no_turn_repeats_the_conversation_before_it(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     panel = await opened(caller, scripted())
     sentences = [f"This is sentence number {number}." for number in range(6)]
     for sentence in sentences:
@@ -169,7 +171,7 @@ async def test_8_no_turn_repeats_the_conversation_before_it(desk: Desk, caller: 
 
     session_id = await panel.session_id()
     await caller.recorded(session_id, turns=len(panel.turns))
-    stored = await SessionStore(desk.database).turns(session_id, leaf_turn_id=panel.turns[-1]["id"], limit=100)
+    stored = await SessionStore(running_api.database).turns(session_id, leaf_turn_id=panel.turns[-1]["id"], limit=100)
     documents = [turn.model_dump_json() for turn in stored]
     assert [[sentence in document for document in documents].count(True) for sentence in sentences] == [1] * 6
 

@@ -9,7 +9,7 @@ from api.http.body_limit import MAX_BODY_BYTES
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, Json, problem
 
-pytestmark = pytest.mark.parametrize("desk", ["sqlite"], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
 
 
 @pytest.fixture

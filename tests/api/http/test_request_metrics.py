@@ -5,9 +5,9 @@ from structlog.testing import capture_logs
 
 from api.sessions.reader import SessionReader
 from tests.support.api_agents import library
-from tests.support.running_api import Caller, Desk, problem
+from tests.support.running_api import Caller, RunningApi, problem
 
-pytestmark = pytest.mark.parametrize("desk", ["sqlite"], indirect=True, scope="session")
+pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
 
 
 async def test_requests_are_logged_without_texts_or_secrets(caller: Caller) -> None:
@@ -34,7 +34,7 @@ async def test_opening_a_session_is_logged_with_its_id(caller: Caller) -> None:
     assert [line["session"] for line in lines if line["event"] == "request"] == [session_id]
 
 
-async def test_figures_count_requests_by_route_and_turns_by_status(desk: Desk, caller: Caller) -> None:
+async def test_figures_count_requests_by_route_and_turns_by_status(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.say(session_id, "Hello")

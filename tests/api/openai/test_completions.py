@@ -14,7 +14,7 @@ from playhead.client import AsyncPlayhead
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
 from tests.support.provider import Calls, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, texts
+from tests.support.running_api import Caller, RunningApi, texts
 from tests.support.waiting import eventually
 
 PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
@@ -192,11 +192,13 @@ async def test_requests_with_one_key_at_the_same_time_are_one_request(
     assert len(model.journal) == 1
 
 
-async def test_a_key_belongs_to_its_organization(desk: Desk, official: AsyncOpenAI, caller: Caller) -> None:
+async def test_a_key_belongs_to_its_organization(
+    running_api: RunningApi, official: AsyncOpenAI, caller: Caller
+) -> None:
     await caller.push(library())
     key = {"Idempotency-Key": "attempt-1"}
     mine = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
-    async with desk.caller() as neighbour:
+    async with running_api.caller() as neighbour:
         await neighbour.push(library())
         theirs = await neighbour.http.post(
             "/v1/chat/completions", json={"model": "library", "messages": [user("Hello")]}, headers=key
@@ -221,7 +223,7 @@ async def test_a_turn_that_fails_at_the_model_names_its_session(
 
 
 async def test_refusals_have_the_form_and_the_status_that_clients_know(
-    desk: Desk, official: AsyncOpenAI, caller: Caller
+    running_api: RunningApi, official: AsyncOpenAI, caller: Caller
 ) -> None:
     await caller.push(library())
     create = official.chat.completions.create
@@ -283,12 +285,12 @@ async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller
     assert unknown.value.code == "model_not_found"
 
 
-async def test_the_example_of_the_documentation_runs(desk: Desk, caller: Caller) -> None:
+async def test_the_example_of_the_documentation_runs(running_api: RunningApi, caller: Caller) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    async with AsyncPlayhead(desk.url, key_of(caller)) as playhead:
+    async with AsyncPlayhead(running_api.url, key_of(caller)) as playhead:
         await playhead.agents.push(BOOKING_LINE.read_bytes())
-    here = example.replace("http://localhost:8080", desk.url).replace('"dev"', repr(key_of(caller)))
-    assert here.count(desk.url) == 1
+    here = example.replace("http://localhost:8080", running_api.url).replace('"dev"', repr(key_of(caller)))
+    assert here.count(running_api.url) == 1
     await asyncio.to_thread(exec, compile(here, PAGE.name, "exec"), {})
     session = await eventually(lambda: caller.items("/v1/sessions"))
     assert texts(await caller.session(session[0]["id"]))[2] == ("At seven.", "You said: At seven.")

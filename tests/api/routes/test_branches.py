@@ -9,7 +9,7 @@ from contracts.sessions import session_workflow_id
 from tests.support.api_agents import GREETING, library
 from tests.support.closed_sessions import closed
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done, problem, texts
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -203,13 +203,13 @@ async def test_a_fork_shares_the_past_and_bills_only_its_own_turns(caller: Calle
 
 
 async def test_a_fork_that_ends_before_anybody_speaks_bills_nothing(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await opened(caller, scripted(Says("Two.")))
     await caller.say(session_id, "2")
     forked = done(await caller.post(f"/v1/sessions/{session_id}/fork"), 201)["id"]
     await caller.end(forked)
-    await closed(desk.client, session_workflow_id(forked))
+    await closed(running_api.client, session_workflow_id(forked))
     assert await caller.items("/v1/usage/ledger", session=forked) == []
     assert texts(await caller.session(forked)) == texts(await caller.session(session_id))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.support.api_agents import library
 from tests.support.provider import Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, serving, texts
+from tests.support.running_api import Caller, RunningApi, serving, texts
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -13,7 +13,7 @@ LONG = "x" * 31_000
 
 
 async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     """What one API asks a session for is not taken from under the eyes of another."""
     await caller.push(library(scripted(*(Says(LONG) for _ in range(10))).string))
@@ -21,7 +21,7 @@ async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis
     for number in range(10):
         await caller.say(session_id, f"{number}{LONG}")
     async with (
-        serving(desk.settings, desk.client, desk.database) as other,
+        serving(running_api.settings, running_api.client, running_api.database) as other,
         other.caller(caller.organization) as visitor,
     ):
         seen = await asyncio.gather(*(each.session(session_id) for each in (caller, visitor) * 10))

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.support.api_agents import library
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, problem, serving, texts
+from tests.support.running_api import Caller, Json, RunningApi, problem, serving, texts
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -20,10 +20,10 @@ QUEUED = 20
 
 
 @pytest_asyncio.fixture
-async def callers(desk: Desk, caller: Caller) -> AsyncIterator[list[Caller]]:
+async def callers(running_api: RunningApi, caller: Caller) -> AsyncIterator[list[Caller]]:
     """Somebody, in turn at one of two APIs."""
     async with (
-        serving(desk.settings, desk.client, desk.database) as other,
+        serving(running_api.settings, running_api.client, running_api.database) as other,
         other.caller(caller.organization) as visitor,
     ):
         yield [caller, visitor] * (MANY // 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import GREETING, library
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, done, problem, serving, texts
+from tests.support.running_api import Caller, RunningApi, done, problem, serving, texts
 
 
 async def test_the_same_message_twice_is_said_once(caller: Caller, scripted: Callable[..., ScriptedModel]) -> None:
@@ -173,7 +173,7 @@ async def test_more_senders_than_temporal_takes_at_once_all_get_their_reply(
 
 
 async def test_a_session_that_closes_under_a_message_has_ended(
-    desk: Desk, caller: Caller, scripted: Callable[..., ScriptedModel]
+    running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
     model = scripted(Says("One moment.", gate=gate))
@@ -181,7 +181,7 @@ async def test_a_session_that_closes_under_a_message_has_ended(
     session_id = (await caller.open("library"))["id"]
     sending = asyncio.create_task(caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Hello"}))
     await gate.reached()
-    await desk.client.get_workflow_handle(f"session-{session_id}").terminate()
+    await running_api.client.get_workflow_handle(f"session-{session_id}").terminate()
     problem(await sending, 410, "session_ended")
     gate.open()
 
@@ -239,15 +239,18 @@ async def test_a_greeting_that_fails_leaves_a_session_that_says_so(
 
 
 async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
-    desk: Desk, caller: Caller, scripted: Callable[..., ScriptedModel]
+    running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
     model = scripted(Says("Now I have it.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}/messages"
-    impatient = desk.settings.model_copy(update={"request_timeout_seconds": 0.5})
-    async with serving(impatient, desk.client, desk.database) as other, other.caller(caller.organization) as hurried:
+    impatient = running_api.settings.model_copy(update={"request_timeout_seconds": 0.5})
+    async with (
+        serving(impatient, running_api.client, running_api.database) as other,
+        other.caller(caller.organization) as hurried,
+    ):
         late = problem(await hurried.post(path, {"text": "Hello", "message_id": "m-1"}), 504, "wait_timeout")
         assert late["message_id"] == "m-1"
         assert late["turn"]["status"] == "pending"
@@ -261,10 +264,13 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
     assert [said for said, _ in texts(await caller.session(session_id))] == [None, "Hello", "Still there?"]
 
 
-async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(desk: Desk, caller: Caller) -> None:
+async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
-    nobody = quick_settings(desk.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
-    async with serving(nobody, desk.client, desk.database) as other, other.caller(caller.organization) as alone:
+    nobody = quick_settings(running_api.settings.database_url, "nobody-works-here", request_timeout_seconds=0.5)
+    async with (
+        serving(nobody, running_api.client, running_api.database) as other,
+        other.caller(caller.organization) as alone,
+    ):
         late = problem(await alone.post("/v1/sessions", {"agent": "library"}), 504, "wait_timeout")
         session_id = late["session_id"]
         shown = await alone.session(session_id)
@@ -276,4 +282,4 @@ async def test_without_a_worker_nothing_is_lost_and_everybody_is_told(desk: Desk
         )
         assert unheard["message_id"] == "m-1"
         problem(await alone.post(f"{path}/end"), 504, "wait_timeout")
-    await desk.client.get_workflow_handle(f"session-{session_id}").terminate()
+    await running_api.client.get_workflow_handle(f"session-{session_id}").terminate()

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from tests.support.api_agents import library
-from tests.support.running_api import Caller, Desk, Json, done, problem
+from tests.support.running_api import Caller, Json, RunningApi, done, problem
 from tests.support.waiting import eventually
 
 YAML = {"Content-Type": "application/yaml"}
@@ -208,9 +208,11 @@ async def test_a_suite_is_sent_as_json_or_yaml(caller: Caller) -> None:
     problem(sent, 415, "unsupported_media_type")
 
 
-async def test_another_organization_sees_nothing_of_a_suite(caller: Caller, desk: Desk, agent: str) -> None:
+async def test_another_organization_sees_nothing_of_a_suite(
+    caller: Caller, running_api: RunningApi, agent: str
+) -> None:
     suite = await started(caller, suite_with(agent))
-    async with desk.caller() as other:
+    async with running_api.caller() as other:
         for path in ("", "/report"):
             problem(await other.get(f"/v1/suites/{suite['id']}{path}"), 404, "not_found")
         problem(await other.post(f"/v1/suites/{suite['id']}/cancel"), 404, "not_found")

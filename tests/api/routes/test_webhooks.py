@@ -13,18 +13,18 @@ from playhead.services.worker import build_worker
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.closed_sessions import closed, is_known
-from tests.support.running_api import Caller, Desk, Json, serving
+from tests.support.running_api import Caller, Json, RunningApi, serving
 from tests.support.waiting import eventually
 
 SECRET = "whsec_" + b64encode(b"some key of a test's webhook").decode()
 
 
 @pytest.fixture
-async def visitor(desk: Desk, client: Client, httpserver: HTTPServer) -> AsyncIterator[Caller]:
+async def visitor(running_api: RunningApi, client: Client, httpserver: HTTPServer) -> AsyncIterator[Caller]:
     """A caller of an installation that has a webhook of its own."""
     settings = quick_settings(
-        desk.settings.database_url,
-        f"{desk.settings.task_queue}-webhooks",
+        running_api.settings.database_url,
+        f"{running_api.settings.task_queue}-webhooks",
         credentials={"HOOK_KEY": SECRET},
         webhook_url=httpserver.url_for("/installation"),
         webhook_secret=SECRET,
@@ -33,8 +33,8 @@ async def visitor(desk: Desk, client: Client, httpserver: HTTPServer) -> AsyncIt
     httpserver.expect_request("/installation").respond_with_data(status=204)
     httpserver.expect_request("/agent").respond_with_data(status=204)
     async with (
-        build_worker(settings, client, desk.database),
-        serving(settings, client, desk.database) as running,
+        build_worker(settings, client, running_api.database),
+        serving(settings, client, running_api.database) as running,
         running.caller() as somebody,
     ):
         yield somebody
@@ -82,15 +82,17 @@ async def test_a_session_keeps_the_webhook_it_was_opened_with(visitor: Caller, h
     assert path == "/agent"
 
 
-async def test_without_any_webhook_nothing_is_reported(desk: Desk, caller: Caller) -> None:
+async def test_without_any_webhook_nothing_is_reported(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.end(session_id)
-    await closed(desk.client, f"session-{session_id}")
-    assert not await is_known(desk.client, webhook_workflow_id(session_id))
+    await closed(running_api.client, f"session-{session_id}")
+    assert not await is_known(running_api.client, webhook_workflow_id(session_id))
 
 
-async def test_an_erased_session_leaves_no_delivery_behind(desk: Desk, visitor: Caller, httpserver: HTTPServer) -> None:
+async def test_an_erased_session_leaves_no_delivery_behind(
+    running_api: RunningApi, visitor: Caller, httpserver: HTTPServer
+) -> None:
     await visitor.push(library(webhook={"url": httpserver.url_for("/away"), "secret": "HOOK_KEY"}))
     session_id = (await visitor.open("library"))["id"]
     await visitor.end(session_id)
@@ -98,6 +100,6 @@ async def test_an_erased_session_leaves_no_delivery_behind(desk: Desk, visitor: 
     await visitor.http.delete(f"/v1/sessions/{session_id}")
 
     async def gone() -> bool:
-        return not await is_known(desk.client, webhook_workflow_id(session_id))
+        return not await is_known(running_api.client, webhook_workflow_id(session_id))
 
     await eventually(gone)

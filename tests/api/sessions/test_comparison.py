@@ -5,7 +5,7 @@ import pytest
 from domain.sessions import branch_diff
 from tests.support.api_agents import library
 from tests.support.closed_sessions import cut_views, forgotten
-from tests.support.running_api import Caller, Desk, Json, done, problem
+from tests.support.running_api import Caller, Json, RunningApi, done, problem
 
 
 async def compared(caller: Caller, session_id: str, a: str, b: str) -> Json:
@@ -63,7 +63,7 @@ async def test_branches_without_a_turn_in_common_are_compared_from_their_opening
 
 
 async def test_a_comparison_is_the_same_live_and_after_temporal_has_forgotten_the_session(
-    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Live views are cut to one turn here, so that a part of each path has to come from the store."""
     session, older, newer = await branched(caller)
@@ -73,7 +73,7 @@ async def test_a_comparison_is_the_same_live_and_after_temporal_has_forgotten_th
     live = [await compared(caller, session["id"], *pair) for pair in pairs]
     assert [said(each["a"]) for each in live] == [["One", "Two"], ["Three"]]
     await caller.end(session["id"])
-    await forgotten(desk.client, f"session-{session['id']}")
+    await forgotten(running_api.client, f"session-{session['id']}")
     ended = [await compared(caller, session["id"], *pair) for pair in pairs]
     assert [each["a"] for each in ended] == [each["a"] for each in live]
     assert said(ended[0]["b"]) == said(live[0]["b"]) == ["Four", "Five"]
@@ -87,11 +87,11 @@ async def test_a_long_side_is_cut_and_counted(caller: Caller, monkeypatch: pytes
     assert (said(found["b"]), found["b"]["turns_after"]) == (["Four"], 1)
 
 
-async def test_what_is_no_branch_is_not_found(desk: Desk, caller: Caller) -> None:
+async def test_what_is_no_branch_is_not_found(running_api: RunningApi, caller: Caller) -> None:
     session, older, _ = await branched(caller)
     path = f"/v1/sessions/{session['id']}/branches/compare"
     problem(await caller.get(path, a="br_000000000000", b="active"), 404, "not_found")
     problem(await caller.get(path, a="active", b="br_000000000000"), 404, "not_found")
     problem(await caller.get(path), 422, "validation_error")
-    async with desk.caller() as another:
+    async with running_api.caller() as another:
         problem(await another.get(path, a=older), 404, "not_found")

@@ -16,7 +16,7 @@ from tests.support.api_agents import library
 from tests.support.closed_sessions import is_known
 from tests.support.event_stream import watching
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done, problem, serving
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving
 from tests.support.waiting import eventually
 
 WORDS = "a word that nobody may find again"
@@ -57,7 +57,9 @@ async def tables_with(database: Database, text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(desk: Desk, caller: Caller, ended: bool) -> None:
+async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(
+    running_api: RunningApi, caller: Caller, ended: bool
+) -> None:
     await caller.push(library())
     opened = await caller.open("library", initial_context={"time_of_day": WORDS})
     session_id = opened["id"]
@@ -68,7 +70,7 @@ async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(desk: Desk,
         await caller.end(session_id)
     rows = await caller.recorded(session_id, turns=3)
     total = await spent(caller)
-    assert await tables_with(desk.database, WORDS)
+    assert await tables_with(running_api.database, WORDS)
 
     await erase(caller, session_id)
 
@@ -78,8 +80,8 @@ async def test_an_erased_session_is_found_nowhere_and_its_bill_stays(desk: Desk,
     for route, body in (("/messages", {"text": "Hello"}), ("/rewind", {"turn_id": None}), ("/end", {})):
         problem(await caller.post(path + route, body), 404, "not_found")
     assert await caller.items("/v1/sessions") == []
-    await gone_from_temporal(desk.client, session_id)
-    assert await tables_with(desk.database, WORDS) == set()
+    await gone_from_temporal(running_api.client, session_id)
+    assert await tables_with(running_api.database, WORDS) == set()
     assert await caller.items("/v1/usage/ledger", session=session_id) == rows
     assert await spent(caller) == total
 
@@ -91,17 +93,17 @@ async def test_erasing_again_changes_nothing(caller: Caller) -> None:
         await erase(caller, session_id)
 
 
-async def test_a_session_of_somebody_else_is_not_found_and_goes_on(desk: Desk, caller: Caller) -> None:
+async def test_a_session_of_somebody_else_is_not_found_and_goes_on(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
-    async with desk.caller() as another:
+    async with running_api.caller() as another:
         problem(await another.http.delete(f"/v1/sessions/{session_id}"), 404, "not_found")
         problem(await another.http.delete("/v1/sessions/ses_unknown"), 404, "not_found")
     assert (await caller.say(session_id, "Hello"))["status"] == "idle"
 
 
 async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_kept(
-    desk: Desk, caller: Caller, scripted: Callable[..., ScriptedModel]
+    running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
     model = scripted(Says(WORDS, gate=gate), name=PRICED)
@@ -117,17 +119,17 @@ async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_k
     assert float(late["cost"]["total"]) > 0
     assert late["turn_id"].endswith("/0")
     assert (await spent(caller))[-1] == late["cost"]["total"]
-    assert await tables_with(desk.database, WORDS) == set()
+    assert await tables_with(running_api.database, WORDS) == set()
     problem(await caller.get(f"/v1/sessions/{session_id}"), 404, "not_found")
 
 
-async def test_who_watches_an_erased_session_is_told_nothing_more(desk: Desk, caller: Caller) -> None:
+async def test_who_watches_an_erased_session_is_told_nothing_more(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
-    quickly = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
+    quickly = quick_settings(running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05)
     async with (
-        serving(quickly, desk.client, desk.database) as elsewhere,
+        serving(quickly, running_api.client, running_api.database) as elsewhere,
         elsewhere.caller(caller.organization) as watcher,
         watching(watcher, session_id) as stream,
     ):
@@ -137,7 +139,7 @@ async def test_who_watches_an_erased_session_is_told_nothing_more(desk: Desk, ca
 
 
 async def test_a_session_and_the_one_it_was_forked_from_are_erased_without_each_other(
-    desk: Desk, caller: Caller, scripted: Callable[..., ScriptedModel]
+    running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     model = scripted(Says(WORDS), Says("Still there."), Says("And here."))
     await caller.push(library(model.string))
@@ -156,11 +158,11 @@ async def test_a_session_and_the_one_it_was_forked_from_are_erased_without_each_
     assert ("assistant", WORDS) in model.journal[-1].conversation
     await caller.recorded(forks[1], turns=1)
     await erase(caller, forks[1])
-    assert await tables_with(desk.database, WORDS) == set()
+    assert await tables_with(running_api.database, WORDS) == set()
 
 
 async def test_an_erasure_that_was_broken_off_is_completed_by_the_next_one(
-    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
@@ -171,19 +173,19 @@ async def test_an_erasure_that_was_broken_off_is_completed_by_the_next_one(
 
     monkeypatch.setattr(ErasureStore, "erase", unavailable)
     problem(await caller.http.delete(f"/v1/sessions/{session_id}"), 503, "unavailable")
-    await gone_from_temporal(desk.client, session_id)
+    await gone_from_temporal(running_api.client, session_id)
     monkeypatch.setattr(ErasureStore, "erase", erase_in_store)
     await erase(caller, session_id)
     problem(await caller.get(f"/v1/sessions/{session_id}"), 404, "not_found")
 
 
-async def test_nothing_is_erased_while_temporal_cannot_be_reached(desk: Desk, caller: Caller) -> None:
+async def test_nothing_is_erased_while_temporal_cannot_be_reached(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
     nowhere = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
     async with (
-        serving(quick_settings(desk.settings.database_url, "nowhere"), nowhere, desk.database) as cut_off,
+        serving(quick_settings(running_api.settings.database_url, "nowhere"), nowhere, running_api.database) as cut_off,
         cut_off.caller(caller.organization) as stranded,
     ):
         problem(await stranded.http.delete(f"/v1/sessions/{session_id}"), 503, "unavailable")

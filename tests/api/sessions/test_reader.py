@@ -13,7 +13,7 @@ from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.closed_sessions import forgotten
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done, problem, serving, texts
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving, texts
 from tests.support.waiting import eventually
 
 TIMELY = ("as_of", "temporal", "updated_at")
@@ -43,7 +43,9 @@ async def recorded(caller: Caller, session_id: str) -> Json:
     return session
 
 
-async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(desk: Desk, caller: Caller) -> None:
+async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(
+    running_api: RunningApi, caller: Caller
+) -> None:
     await caller.push(library())
     session_id = (await caller.open("library", annotations={"a": [1, None]}))["id"]
     first = await caller.say(session_id, "One")
@@ -55,7 +57,7 @@ async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(des
     ended = await recorded(caller, session_id)
 
     async def closed() -> bool:
-        described = await desk.client.get_workflow_handle(f"session-{session_id}").describe()
+        described = await running_api.client.get_workflow_handle(f"session-{session_id}").describe()
         return described.close_time is not None
 
     await eventually(closed)
@@ -68,7 +70,7 @@ async def test_a_session_reads_the_same_from_the_workflow_and_from_the_store(des
     assert stored["temporal"]["run_id"] == live["temporal"]["run_id"]
 
 
-async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(desk: Desk, caller: Caller) -> None:
+async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     opened = await caller.open("library")
     session_id = opened["id"]
@@ -77,7 +79,7 @@ async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(desk: Des
     await caller.say(session_id, "Two", message_id="m-2")
     await caller.end(session_id)
     ended = await recorded(caller, session_id)
-    await forgotten(desk.client, f"session-{session_id}")
+    await forgotten(running_api.client, f"session-{session_id}")
 
     assert lasting(await caller.session(session_id)) == lasting(ended)
     assert (ended["disposition"], ended["tags"]) == ("user_hangup", ["user_hangup"])
@@ -90,7 +92,7 @@ async def test_a_session_that_temporal_has_forgotten_reads_as_it_ended(desk: Des
 
 
 async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
-    desk: Desk, caller: Caller, nowhere: Client
+    running_api: RunningApi, caller: Caller, nowhere: Client
 ) -> None:
     """Temporal is out of reach for this API, so that it has only the store to ask."""
     await caller.push(library())
@@ -99,7 +101,7 @@ async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
     live = await recorded(caller, session_id)
     before = datetime.fromisoformat(live["as_of"])
     async with (
-        serving(quick_settings(desk.settings.database_url, "nowhere"), nowhere, desk.database) as cut_off,
+        serving(quick_settings(running_api.settings.database_url, "nowhere"), nowhere, running_api.database) as cut_off,
         cut_off.caller(caller.organization) as reader,
     ):
         stored = await reader.session(session_id)
@@ -110,20 +112,23 @@ async def test_a_session_nobody_answers_for_is_shown_as_it_was_recorded(
 
 
 async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_it(
-    desk: Desk, caller: Caller, nowhere: Client, scripted: Callable[..., ScriptedModel]
+    running_api: RunningApi, caller: Caller, nowhere: Client, scripted: Callable[..., ScriptedModel]
 ) -> None:
     """A worker that dies in the middle of a reply leaves a recorded session whose newest turn is not recorded."""
     gate = Gate()
     model = scripted(Says("One."), Says("Two.", gate=gate))
     await caller.push(library(model.string))
-    slow = desk.settings.model_copy(update={"settlement_delay_seconds": 1.0})
-    async with serving(slow, desk.client, desk.database) as slowly, slowly.caller(caller.organization) as visitor:
+    slow = running_api.settings.model_copy(update={"settlement_delay_seconds": 1.0})
+    async with (
+        serving(slow, running_api.client, running_api.database) as slowly,
+        slowly.caller(caller.organization) as visitor,
+    ):
         session_id = (await visitor.open("library"))["id"]
         said = await visitor.say(session_id, "One?")
         pending = done(await visitor.post(f"/v1/sessions/{session_id}/messages", {"text": "Two?"}, wait=False), 202)
         await gate.reached()
         await caller.recorded(session_id, turns=2)
-    async with serving(slow, nowhere, desk.database) as cut_off, cut_off.caller(caller.organization) as reader:
+    async with serving(slow, nowhere, running_api.database) as cut_off, cut_off.caller(caller.organization) as reader:
         stored = await reader.session(session_id)
         assert stored["status"] == "pending_assistant_turn"
         assert stored["turns"] == said["turns"]
@@ -132,11 +137,13 @@ async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_
     gate.open()
 
 
-async def test_a_session_whose_workflow_was_terminated_is_shown_as_completed(desk: Desk, caller: Caller) -> None:
+async def test_a_session_whose_workflow_was_terminated_is_shown_as_completed(
+    running_api: RunningApi, caller: Caller
+) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     await recorded(caller, session_id)
-    await desk.client.get_workflow_handle(f"session-{session_id}").terminate()
+    await running_api.client.get_workflow_handle(f"session-{session_id}").terminate()
     shown = await caller.session(session_id)
     assert (shown["status"], shown["completion_reason"]) == ("completed", "workflow_terminated")
     assert texts(shown) == [(None, "Good morning, this is the town library.")]

@@ -12,7 +12,7 @@ from tests.api.conftest import PRICED
 from tests.api.dograh.panel import Panel, chats_of
 from tests.support.api_agents import library
 from tests.support.provider import Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, Json, done, problem, texts
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -23,9 +23,9 @@ EARLIER = 1
 """A revision that no open session is at any more: a message that expects it is refused, whatever may be spent."""
 
 
-async def set_terms(desk: Desk, caller: Caller, terms: NewTerms) -> None:
+async def set_terms(running_api: RunningApi, caller: Caller, terms: NewTerms) -> None:
     """Do what `playhead orgs set` does."""
-    assert await OrganizationStore(desk.database).set_terms(caller.organization, terms)
+    assert await OrganizationStore(running_api.database).set_terms(caller.organization, terms)
 
 
 async def once_refused(caller: Caller, session_id: str) -> Json:
@@ -41,20 +41,20 @@ async def once_refused(caller: Caller, session_id: str) -> Json:
     return problem(response, 402, "quota_exceeded")
 
 
-async def overspent(desk: Desk, caller: Caller, scripted: Scripted, *replies: Says) -> str:
+async def overspent(running_api: RunningApi, caller: Caller, scripted: Scripted, *replies: Says) -> str:
     """A session with one answered message, of an organization that has reached its limit with it."""
     await caller.push(library(scripted(*replies, name=PRICED).string))
     session_id = (await caller.open("library"))["id"]
     await caller.say(session_id, "One?", message_id="m-1")
     await caller.recorded(session_id, turns=2)
-    await set_terms(desk, caller, NewTerms(monthly_limit=A_REPLY))
+    await set_terms(running_api, caller, NewTerms(monthly_limit=A_REPLY))
     await once_refused(caller, session_id)
     return str(session_id)
 
 
-async def history_length(desk: Desk, session_id: str) -> int:
+async def history_length(running_api: RunningApi, session_id: str) -> int:
     """How many events the session's workflow has, once it has settled what was said."""
-    handle = desk.client.get_workflow_handle(session_workflow_id(session_id))
+    handle = running_api.client.get_workflow_handle(session_workflow_id(session_id))
     length = (await handle.describe()).history_length
     assert length
     return length
@@ -64,10 +64,10 @@ async def history_length(desk: Desk, session_id: str) -> int:
 
 
 async def test_seconds_of_the_model_are_charged_in_the_session_the_ledger_and_the_totals(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     price = Decimal("0.25")
-    await set_terms(desk, caller, NewTerms(price_per_second=price))
+    await set_terms(running_api, caller, NewTerms(price_per_second=price))
     key = f"openai:{PRICED}"
     await caller.push(library(scripted(Says("One."), name=PRICED).string))
     session_id = (await caller.open("library"))["id"]
@@ -90,10 +90,12 @@ async def test_seconds_of_the_model_are_charged_in_the_session_the_ledger_and_th
     assert set(totals["usage"]["llm"]) == {key}
 
 
-async def test_a_session_keeps_the_price_it_opened_with(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_a_session_keeps_the_price_it_opened_with(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     await caller.push(library(scripted().string))
     free = (await caller.open("library"))["id"]
-    await set_terms(desk, caller, NewTerms(price_per_second=Decimal(1)))
+    await set_terms(running_api, caller, NewTerms(price_per_second=Decimal(1)))
 
     async def priced() -> str | None:
         opened = (await caller.open("library"))["id"]
@@ -101,7 +103,7 @@ async def test_a_session_keeps_the_price_it_opened_with(desk: Desk, caller: Call
         return opened if "duration" in spent else None
 
     charged = await eventually(priced)
-    await set_terms(desk, caller, NewTerms(price_per_second=None))
+    await set_terms(running_api, caller, NewTerms(price_per_second=None))
     assert "duration" not in (await caller.say(free, "Hello."))["cost"]["breakdown"]
     before = Decimal((await caller.session(str(charged)))["cost"]["breakdown"]["duration"])
     after = Decimal((await caller.say(str(charged), "Again."))["cost"]["breakdown"]["duration"])
@@ -109,13 +111,13 @@ async def test_a_session_keeps_the_price_it_opened_with(desk: Desk, caller: Call
 
 
 async def test_attempts_that_failed_take_no_time_that_is_charged(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    await set_terms(desk, caller, NewTerms(price_per_second=Decimal(1)))
+    await set_terms(running_api, caller, NewTerms(price_per_second=Decimal(1)))
     await caller.push(library(scripted(Refuses(429), Refuses(500), Says("One.")).string))
     turn = (await caller.say((await caller.open("library"))["id"], "One?"))["turns"][1]
     assert Decimal(turn["cost"]["breakdown"]["duration"]) == Decimal(str(turn["usage"]["model_seconds"]))
-    pauses = desk.settings.model_retry_initial_seconds * 3
+    pauses = running_api.settings.model_retry_initial_seconds * 3
     assert turn["usage"]["model_seconds"] < turn["usage"]["duration_seconds"] - pauses
 
 
@@ -135,10 +137,10 @@ async def test_totals_say_when_they_were_calculated(caller: Caller, scripted: Sc
 
 
 async def test_a_message_over_the_limit_is_refused_with_the_figures_and_changes_nothing(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await overspent(desk, caller, scripted)
-    before, events = await caller.session(session_id), await history_length(desk, session_id)
+    session_id = await overspent(running_api, caller, scripted)
+    before, events = await caller.session(session_id), await history_length(running_api, session_id)
     for query in ({}, {"wait": False}):
         path, body = f"/v1/sessions/{session_id}/messages", {"text": "Two?"}
         refused = problem(await caller.post(path, body, **query), 402, "quota_exceeded")
@@ -148,20 +150,22 @@ async def test_a_message_over_the_limit_is_refused_with_the_figures_and_changes_
         assert "0.018 of the 0.018 USD" in refused["detail"]
     after = await caller.session(session_id)
     assert (after["revision"], texts(after)) == (before["revision"], texts(before))
-    assert await history_length(desk, session_id) == events, "a refusal leaves nothing in history"
+    assert await history_length(running_api, session_id) == events, "a refusal leaves nothing in history"
 
 
-async def test_a_session_over_the_limit_is_not_opened(desk: Desk, caller: Caller, scripted: Scripted) -> None:
-    await overspent(desk, caller, scripted)
+async def test_a_session_over_the_limit_is_not_opened(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
+    await overspent(running_api, caller, scripted)
     for query in ({}, {"wait": False}):
         problem(await caller.post("/v1/sessions", {"agent": "library"}, **query), 402, "quota_exceeded")
     assert len(await caller.items("/v1/sessions")) == 1
 
 
 async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_be_rewound_and_ended(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await overspent(desk, caller, scripted, Says("One."))
+    session_id = await overspent(running_api, caller, scripted, Says("One."))
     repeated = await caller.say(session_id, "One?", message_id="m-1")
     assert texts(repeated)[-1] == ("One?", "One.")
     rewound = await caller.rewind(session_id, repeated["turns"][0]["id"])
@@ -170,10 +174,10 @@ async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_b
 
 
 async def test_over_the_limit_no_turn_is_answered_another_way_and_no_session_is_forked(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await overspent(desk, caller, scripted)
-    before, events = await caller.session(session_id), await history_length(desk, session_id)
+    session_id = await overspent(running_api, caller, scripted)
+    before, events = await caller.session(session_id), await history_length(running_api, session_id)
     turn_id = before["turns"][1]["id"]
     for command, body in (
         (f"turns/{turn_id}/edit", {"text": "Two?"}),
@@ -182,12 +186,12 @@ async def test_over_the_limit_no_turn_is_answered_another_way_and_no_session_is_
     ):
         problem(await caller.post(f"/v1/sessions/{session_id}/{command}", body), 402, "quota_exceeded")
     assert (await caller.session(session_id))["revision"] == before["revision"]
-    assert await history_length(desk, session_id) == events
+    assert await history_length(running_api, session_id) == events
     assert len(await caller.items("/v1/sessions")) == 1
 
 
-async def test_over_the_limit_no_suite_is_started(desk: Desk, caller: Caller, scripted: Scripted) -> None:
-    await overspent(desk, caller, scripted)
+async def test_over_the_limit_no_suite_is_started(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
+    await overspent(running_api, caller, scripted)
     suite = {
         "name": "trial",
         "agent": "library",
@@ -198,17 +202,19 @@ async def test_over_the_limit_no_suite_is_started(desk: Desk, caller: Caller, sc
 
 
 async def test_over_the_limit_no_simulated_caller_is_switched_on(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await overspent(desk, caller, scripted)
+    session_id = await overspent(running_api, caller, scripted)
     path = f"/v1/sessions/{session_id}/simulator"
     problem(await caller.put(path, {"config": {"goal": "Ask."}}), 402, "quota_exceeded")
     await caller.end(session_id)
 
 
-async def test_a_raised_limit_lets_the_conversation_go_on(desk: Desk, caller: Caller, scripted: Scripted) -> None:
-    session_id = await overspent(desk, caller, scripted)
-    await set_terms(desk, caller, NewTerms(monthly_limit=None))
+async def test_a_raised_limit_lets_the_conversation_go_on(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
+    session_id = await overspent(running_api, caller, scripted)
+    await set_terms(running_api, caller, NewTerms(monthly_limit=None))
 
     async def accepted() -> bool:
         response = await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Two?"})
@@ -217,21 +223,23 @@ async def test_a_raised_limit_lets_the_conversation_go_on(desk: Desk, caller: Ca
     await eventually(accepted)
 
 
-async def test_a_limit_is_one_organizations_own(desk: Desk, caller: Caller, scripted: Scripted) -> None:
-    await overspent(desk, caller, scripted)
-    async with desk.caller() as neighbour:
+async def test_a_limit_is_one_organizations_own(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
+    await overspent(running_api, caller, scripted)
+    async with running_api.caller() as neighbour:
         await neighbour.push(library(scripted().string))
         session = await neighbour.say((await neighbour.open("library"))["id"], "Hello.")
         assert session["status"] == "idle"
 
 
-async def test_the_text_chat_of_dograh_is_refused_with_402(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_the_text_chat_of_dograh_is_refused_with_402(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     agent = await caller.push(library(scripted(name=PRICED).string))
     panel = await Panel.open(caller, agent["workflow_id"])
     await panel.send("One?")
     session_id = await panel.session_id()
     await caller.recorded(session_id, turns=2)
-    await set_terms(desk, caller, NewTerms(monthly_limit=Decimal("0.01")))
+    await set_terms(running_api, caller, NewTerms(monthly_limit=Decimal("0.01")))
     refused = await once_refused(caller, session_id)
     for response in (
         await panel.post("messages", text="Two?", expected_revision=panel.revision),
@@ -244,9 +252,9 @@ async def test_the_text_chat_of_dograh_is_refused_with_402(desk: Desk, caller: C
 
 
 async def test_a_client_of_openai_is_told_that_its_quota_is_insufficient(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    await overspent(desk, caller, scripted)
+    await overspent(running_api, caller, scripted)
     asked = {"model": "library", "messages": [{"role": "user", "content": "Hello?"}]}
     refused = done(await caller.post("/v1/chat/completions", asked), 402)
     assert (refused["error"]["type"], refused["error"]["code"]) == ("insufficient_quota", "quota_exceeded")

@@ -10,7 +10,7 @@ from api.sessions.transcripts import MEDIA_TYPES
 from tests.support.api_agents import GREETING, library
 from tests.support.closed_sessions import cut_views, forgotten
 from tests.support.provider import Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, problem
+from tests.support.running_api import Caller, RunningApi, problem
 
 FORMS = [*MEDIA_TYPES]
 
@@ -80,7 +80,7 @@ async def test_what_went_wrong_and_what_is_awaited_is_marked(
 
 
 async def test_a_long_session_is_written_whole_live_and_after_temporal_has_forgotten_it(
-    desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the newest turns are in a view, and pages are read one after the other: neither leaves a seam."""
     cut_views(monkeypatch, 3)
@@ -97,15 +97,15 @@ async def test_a_long_session_is_written_whole_live_and_after_temporal_has_forgo
     assert [json.loads(line) for line in live["jsonl"].splitlines()] == entries
 
     await caller.end(session_id)
-    await forgotten(desk.client, f"session-{session_id}")
+    await forgotten(running_api.client, f"session-{session_id}")
     assert await transcript(caller, session_id) == live["text"] + "Note: The session ended: user_hangup.\n"
     body = json.loads(await transcript(caller, session_id, "json"))
     assert (body["completion_reason"], body["entries"][:-1]) == ("user_hangup", entries)
 
 
-async def test_a_transcript_of_nobody_and_in_no_form_is_refused(desk: Desk, caller: Caller) -> None:
+async def test_a_transcript_of_nobody_and_in_no_form_is_refused(running_api: RunningApi, caller: Caller) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     problem(await caller.get(f"/v1/sessions/{session_id}/transcript", format="pdf"), 422, "validation_error")
-    async with desk.caller() as another:
+    async with running_api.caller() as another:
         problem(await another.get(f"/v1/sessions/{session_id}/transcript"), 404, "not_found")

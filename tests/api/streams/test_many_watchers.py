@@ -20,7 +20,7 @@ from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, types_of, watching
 from tests.support.provider import ModelProvider, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, serving
+from tests.support.running_api import Caller, RunningApi, serving
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -34,7 +34,9 @@ MAX_LONG_TURNS = 60
 
 
 @pytest_asyncio.fixture
-async def hall(new_database: Callable[[str], str], client: Client, provider: ModelProvider) -> AsyncIterator[Desk]:
+async def hall(
+    new_database: Callable[[str], str], client: Client, provider: ModelProvider
+) -> AsyncIterator[RunningApi]:
     """An API with a worker in one process, as `playhead dev` runs them, that has little patience."""
     url = new_database("sqlite")
     database = Database.open(url)
@@ -50,12 +52,12 @@ async def hall(new_database: Callable[[str], str], client: Client, provider: Mod
 
 
 @asynccontextmanager
-async def crowd(desk: Desk) -> AsyncIterator[Caller]:
+async def crowd(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody who may hold any number of connections."""
-    async with desk.caller() as caller:
+    async with running_api.caller() as caller:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
-            base_url=desk.url, headers=caller.http.headers, timeout=120, limits=limits
+            base_url=running_api.url, headers=caller.http.headers, timeout=120, limits=limits
         ) as http:
             yield Caller(http, caller.organization)
 
@@ -67,7 +69,7 @@ async def opened(caller: Caller) -> str:
     return session_id
 
 
-async def test_all_who_watch_one_session_are_told_everything(hall: Desk, scripted: Scripted) -> None:
+async def test_all_who_watch_one_session_are_told_everything(hall: RunningApi, scripted: Scripted) -> None:
     async with crowd(hall) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted(Says("One."), Says("Two.")).string))
         session_id = await opened(caller)
@@ -83,7 +85,7 @@ async def test_all_who_watch_one_session_are_told_everything(hall: Desk, scripte
     assert {heard(events) for events in told} == {"One.Two."}
 
 
-async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Desk, scripted: Scripted) -> None:
+async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: RunningApi, scripted: Scripted) -> None:
     async with crowd(hall) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted().string))
 
@@ -112,7 +114,7 @@ async def test_all_who_watch_sessions_of_their_own_are_told_everything(hall: Des
 
 
 async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything(
-    hall: Desk, scripted: Scripted
+    hall: RunningApi, scripted: Scripted
 ) -> None:
     async with crowd(hall) as caller, AsyncExitStack() as stack:
         await caller.push(library(scripted().string))
@@ -140,9 +142,9 @@ async def test_one_who_takes_nothing_is_dropped_while_others_are_told_everything
 
 
 @asynccontextmanager
-async def sleeper(desk: Desk, caller: Caller, session_id: str) -> AsyncIterator[asyncio.StreamReader]:
+async def sleeper(running_api: RunningApi, caller: Caller, session_id: str) -> AsyncIterator[asyncio.StreamReader]:
     """A client that asks for the events and takes none, until somebody reads what is left in the reader."""
-    address = urlsplit(desk.url)
+    address = urlsplit(running_api.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     connection.connect((address.hostname, address.port))

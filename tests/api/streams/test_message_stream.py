@@ -7,7 +7,7 @@ from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, saying, types_of
 from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, problem, serving, texts
+from tests.support.running_api import Caller, RunningApi, problem, serving, texts
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -35,12 +35,12 @@ async def test_the_reply_is_heard_while_it_is_spoken(caller: Caller, scripted: S
     assert closed.data["turn"] == (await caller.session(session_id))["turns"][-1]
 
 
-async def test_only_its_own_turn_is_told(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_only_its_own_turn_is_told(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted(Says("First.", gate=(gate := Gate())), Says("Second.")))
     sending = asyncio.create_task(caller.say(session_id, "One"))
     await gate.reached()
     streaming = asyncio.create_task(streamed(caller, session_id, "Two", on_busy="enqueue"))
-    await eventually(lambda: is_watched(desk, session_id))
+    await eventually(lambda: is_watched(running_api, session_id))
     gate.open()
     events = await streaming
     await sending
@@ -145,13 +145,18 @@ async def test_a_client_that_goes_away_cancels_nothing(caller: Caller, scripted:
     await eventually(answered)
 
 
-async def test_a_stream_goes_on_after_the_longest_wait(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_a_stream_goes_on_after_the_longest_wait(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
     hasty = quick_settings(
-        desk.database.address, desk.settings.task_queue, request_timeout_seconds=3.0, sse_keepalive_seconds=3.5
+        running_api.database.address,
+        running_api.settings.task_queue,
+        request_timeout_seconds=3.0,
+        sse_keepalive_seconds=3.5,
     )
     async with (
-        serving(hasty, desk.client, desk.database, desk.hub) as impatient,
+        serving(hasty, running_api.client, running_api.database, running_api.hub) as impatient,
         impatient.caller(caller.organization) as sender,
         saying(sender, session_id, "When?") as stream,
     ):
@@ -170,9 +175,9 @@ async def streamed(caller: Caller, session_id: str, text: str, **fields: object)
         return await stream.rest()
 
 
-async def is_watched(desk: Desk, session_id: str) -> bool:
+async def is_watched(running_api: RunningApi, session_id: str) -> bool:
     """Whether somebody listens to a session."""
-    return desk.hub.is_watched(session_id)
+    return running_api.hub.is_watched(session_id)
 
 
 async def has_comments(stream: Stream) -> bool:

@@ -10,7 +10,7 @@ from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, types_of, watching
 from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, Desk, problem, serving
+from tests.support.running_api import Caller, RunningApi, problem, serving
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -206,11 +206,13 @@ async def test_a_closed_session_shows_a_snapshot_and_ends(caller: Caller, script
     assert snapshot.data["is_completed"]
 
 
-async def test_silence_is_broken_by_comments(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_silence_is_broken_by_comments(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
     session_id = await opened(caller, scripted())
-    talkative = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
+    talkative = quick_settings(
+        running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05
+    )
     async with (
-        serving(talkative, desk.client, desk.database, desk.hub) as other,
+        serving(talkative, running_api.client, running_api.database, running_api.hub) as other,
         other.caller(caller.organization) as watcher,
         watching(watcher, session_id) as stream,
     ):
@@ -223,25 +225,27 @@ async def test_silence_is_broken_by_comments(desk: Desk, caller: Caller, scripte
 
 
 async def test_a_session_that_an_operator_terminates_ends_its_streams(
-    desk: Desk, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     session_id = await opened(caller, scripted())
-    watchful = quick_settings(desk.database.address, desk.settings.task_queue, sse_keepalive_seconds=0.05)
+    watchful = quick_settings(running_api.database.address, running_api.settings.task_queue, sse_keepalive_seconds=0.05)
     async with (
-        serving(watchful, desk.client, desk.database, desk.hub) as other,
+        serving(watchful, running_api.client, running_api.database, running_api.hub) as other,
         other.caller(caller.organization) as watcher,
         watching(watcher, session_id) as stream,
     ):
         await stream.until("snapshot")
-        await desk.client.get_workflow_handle(session_workflow_id(session_id)).terminate("by an operator")
+        await running_api.client.get_workflow_handle(session_workflow_id(session_id)).terminate("by an operator")
         assert await stream.rest() == []
     assert (await caller.session(session_id))["completion_reason"] == "workflow_terminated"
 
 
-async def test_a_server_that_stops_ends_its_streams(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_a_server_that_stops_ends_its_streams(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     session_id = await opened(caller, scripted())
     async with AsyncExitStack() as stack:
-        async with serving(desk.settings, desk.client, desk.database) as other:
+        async with serving(running_api.settings, running_api.client, running_api.database) as other:
             watcher = await stack.enter_async_context(other.caller(caller.organization))
             stream = await stack.enter_async_context(watching(watcher, session_id))
             await stream.until("snapshot")
@@ -250,9 +254,11 @@ async def test_a_server_that_stops_ends_its_streams(desk: Desk, caller: Caller, 
         assert await stream.rest() == []
 
 
-async def test_another_organization_finds_no_session_to_watch(desk: Desk, caller: Caller, scripted: Scripted) -> None:
+async def test_another_organization_finds_no_session_to_watch(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     session_id = await opened(caller, scripted())
-    async with desk.caller() as stranger:
+    async with running_api.caller() as stranger:
         problem(await stranger.get(f"/v1/sessions/{session_id}/events"), 404, "not_found")
 
 

@@ -17,7 +17,7 @@ from store.migrate import upgrade
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.postgres import running_postgres
-from tests.support.running_api import Caller, Desk, done, problem, serving, texts
+from tests.support.running_api import Caller, RunningApi, done, problem, serving, texts
 from tests.support.waiting import eventually
 
 
@@ -72,9 +72,9 @@ async def a_line_to(server: WorkflowEnvironment) -> AsyncIterator[Line]:
         await line.cut()
 
 
-async def ready(desk: Desk, status: int) -> None:
+async def ready(running_api: RunningApi, status: int) -> None:
     """Wait until /readyz says this."""
-    async with desk.stranger() as watcher:
+    async with running_api.stranger() as watcher:
 
         async def says_so() -> bool:
             return (await watcher.get("/readyz")).status_code == status
@@ -82,14 +82,16 @@ async def ready(desk: Desk, status: int) -> None:
         await eventually(says_so)
 
 
-async def test_temporal_down_in_the_middle(desk: Desk, caller: Caller, temporal_server: WorkflowEnvironment) -> None:
+async def test_temporal_down_in_the_middle(
+    running_api: RunningApi, caller: Caller, temporal_server: WorkflowEnvironment
+) -> None:
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}"
     async with a_line_to(temporal_server) as line:
         remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
         async with (
-            serving(desk.settings, remote, desk.database) as distant,
+            serving(running_api.settings, remote, running_api.database) as distant,
             distant.caller(caller.organization) as visitor,
         ):
             await visitor.say(session_id, "One")
@@ -113,7 +115,7 @@ async def test_temporal_down_in_the_middle(desk: Desk, caller: Caller, temporal_
 
 
 async def test_temporal_down_before_it_was_noticed(
-    desk: Desk, caller: Caller, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, temporal_server: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message meets a dead line; the same message id says it once, whatever became of the first try."""
     monkeypatch.setattr("api.temporal.availability.CHECK_EVERY_SECONDS", 3600.0)
@@ -121,9 +123,9 @@ async def test_temporal_down_before_it_was_noticed(
     session_id = (await caller.open("library"))["id"]
     async with a_line_to(temporal_server) as line:
         remote = await Client.connect(line.address, plugins=[PlayheadPlugin()])
-        unaware = desk.settings.model_copy(update={"request_timeout_seconds": 3.0})
+        unaware = running_api.settings.model_copy(update={"request_timeout_seconds": 3.0})
         async with (
-            serving(unaware, remote, desk.database) as distant,
+            serving(unaware, remote, running_api.database) as distant,
             distant.caller(caller.organization) as visitor,
         ):
             await visitor.session(session_id)
@@ -144,13 +146,13 @@ async def test_the_store_down_in_the_middle(client: Client, provider: object) ->
         settings = quick_settings(url, "store-down")
         async with (
             build_worker(settings, client, database),
-            serving(settings, client, database) as desk,
-            desk.caller() as caller,
+            serving(settings, client, database) as running_api,
+            running_api.caller() as caller,
         ):
             await caller.push(library())
             session_id = (await caller.open("library"))["id"]
             await asyncio.to_thread(server.stop)
-            await ready(desk, 503)
+            await ready(running_api, 503)
             path = f"/v1/sessions/{session_id}"
             for command, body in (("messages", {"text": "Hi"}), ("rewind", {"turn_id": None}), ("end", None)):
                 response = await caller.post(f"{path}/{command}", body)
@@ -159,7 +161,7 @@ async def test_the_store_down_in_the_middle(client: Client, provider: object) ->
                 problem(await caller.get(address), 503, "unavailable")
             assert texts(await caller.session(session_id))[0][1] is not None
             await asyncio.to_thread(server.start)
-            await ready(desk, 200)
+            await ready(running_api, 200)
             session = await caller.say(session_id, "Hello again")
             assert [said for said, _ in texts(session)] == [None, "Hello again"]
             assert len(await caller.recorded(session_id, turns=2)) == 2
@@ -182,15 +184,15 @@ async def test_the_api_starts_while_both_are_down_and_recovers(
             lazy = await Client.connect(line.address, lazy=True, plugins=[PlayheadPlugin()])
             settings = quick_settings(url, "early")
             async with (
-                serving(settings, lazy, database) as desk,
-                desk.stranger(Authorization=f"Bearer {secret}") as caller,
+                serving(settings, lazy, database) as running_api,
+                running_api.stranger(Authorization=f"Bearer {secret}") as caller,
             ):
                 done(await caller.get("/healthz"), 200)
                 problem(await caller.get("/readyz"), 503, "unavailable")
                 problem(await caller.post("/v1/agents", library()), 503, "unavailable")
                 await asyncio.to_thread(server.start)
                 await line.mend()
-                await ready(desk, 200)
+                await ready(running_api, 200)
                 async with build_worker(settings, temporal_server.client, database):
                     await caller.push(library())
                     await caller.open("library")
@@ -201,9 +203,12 @@ async def test_the_api_starts_while_both_are_down_and_recovers(
 async def test_an_unmigrated_store_is_not_ready(new_database: Callable[[str], str], client: Client, kind: str) -> None:
     url = new_database(kind)
     database = Database.open(url)
-    async with serving(quick_settings(url, "unmigrated"), client, database) as desk, desk.stranger() as watcher:
+    async with (
+        serving(quick_settings(url, "unmigrated"), client, database) as running_api,
+        running_api.stranger() as watcher,
+    ):
         refused = problem(await watcher.get("/readyz"), 503, "unavailable")
         assert "playhead db upgrade" in refused["detail"]
         await upgrade(database)
-        await ready(desk, 200)
+        await ready(running_api, 200)
     await database.aclose()

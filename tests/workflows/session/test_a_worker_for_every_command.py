@@ -9,13 +9,13 @@ from domain.dograh.run_log import realtime_feedback_events
 from domain.sessions.views import TimelineView
 from tests.support.booking_agent import journal_of, library_agent
 from tests.support.provider import Calls, Says, ScriptedModel
-from tests.support.stage import Stage, spoken, worker_on
+from tests.support.session_stack import SessionStack, session_worker, spoken
 
 Answer = TypeVar("Answer")
 
 
 async def test_node_context_and_log_are_right_after_a_rewind_whoever_is_asked(
-    empty_stage: Stage, scripted: Callable[..., ScriptedModel], httpserver: HTTPServer
+    stack_without_worker: SessionStack, scripted: Callable[..., ScriptedModel], httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
     model = scripted(
@@ -23,10 +23,10 @@ async def test_node_context_and_log_are_right_after_a_rewind_whoever_is_asked(
         *(Calls("checkout"), Calls("record_variables", '{"title": "Emma", "copies": 2}'), Says("Anything else?")),
         *(Calls("find_book", '{"title": "Persuasion"}'), Says("It is there.")),
     )
-    session = await empty_stage.prepare(library_agent(httpserver.url_for("").rstrip("/")), model=model.string)
+    session = await stack_without_worker.prepare(library_agent(httpserver.url_for("").rstrip("/")), model=model.string)
 
     async def by_another(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        async with worker_on(empty_stage):
+        async with session_worker(stack_without_worker):
             return await ask()
 
     await by_another(session.greet)

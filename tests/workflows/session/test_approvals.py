@@ -7,16 +7,16 @@ from pytest_httpserver import HTTPServer
 from domain.agents.definition import parse_definition
 from tests.support.provider import Calls, Says
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval
-from tests.support.stage import Stage, refusal_of, spoken
+from tests.support.session_stack import SessionStack, refusal_of, spoken
 from tests.workflows.session.test_queue import Scripted
 
 
 async def test_a_call_that_is_approved_is_made_and_the_turn_goes_on(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/refunds", method="POST").respond_with_json({"ok": True})
     model = scripted(Calls("refund", '{"amount": 40}'), Says("It is on its way."))
-    session = await stage.open(refunding(httpserver), model=model.string)
+    session = await stack.open(refunding(httpserver), model=model.string)
     asking = asyncio.create_task(session.say("I want my money back."))
     waiting = await waiting_approval(session)
     assert (waiting.tool, waiting.arguments, waiting.reason) == ("refund", {"amount": 40}, "A refund of 40.")
@@ -27,10 +27,10 @@ async def test_a_call_that_is_approved_is_made_and_the_turn_goes_on(
 
 
 async def test_a_call_that_is_denied_is_not_made_and_the_model_is_told_why(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     model = scripted(Calls("refund", '{"amount": 4000}'), Says("I am sorry, I may not."))
-    session = await stage.open(refunding(httpserver), model=model.string)
+    session = await stack.open(refunding(httpserver), model=model.string)
     asking = asyncio.create_task(session.say("I want my money back."))
     await deny(session, (await waiting_approval(session)).call_id, "Too much for one day.")
     turn = (await asking).turn
@@ -42,10 +42,10 @@ async def test_a_call_that_is_denied_is_not_made_and_the_model_is_told_why(
 
 
 async def test_a_call_that_nobody_decides_on_in_time_is_not_made(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     model = scripted(Calls("refund", '{"amount": 40}'), Says("Nobody is there to allow it."))
-    session = await stage.open(refunding(httpserver, timeout_seconds=1), model=model.string)
+    session = await stack.open(refunding(httpserver, timeout_seconds=1), model=model.string)
     turn = (await session.say("I want my money back.")).turn
     assert spoken(turn) == "Nobody is there to allow it."
     assert httpserver.log == []
@@ -53,18 +53,18 @@ async def test_a_call_that_nobody_decides_on_in_time_is_not_made(
 
 
 async def test_a_decision_on_a_call_that_does_not_wait_is_refused(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    session = await stage.open(refunding(httpserver), model=scripted().string)
+    session = await stack.open(refunding(httpserver), model=scripted().string)
     revision = (await session.status()).revision
     assert (await refusal_of(approve(session, "turn_none.1"))).code == "approval_not_pending"
     assert (await session.status()).revision == revision
 
 
 async def test_a_call_that_waits_when_the_session_ends_is_not_made(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    session = await stage.open(refunding(httpserver), model=scripted(Calls("refund", '{"amount": 40}')).string)
+    session = await stack.open(refunding(httpserver), model=scripted(Calls("refund", '{"amount": 40}')).string)
     asking = asyncio.create_task(session.say("I want my money back."))
     await waiting_approval(session)
     await session.end()
@@ -73,7 +73,7 @@ async def test_a_call_that_waits_when_the_session_ends_is_not_made(
 
 
 async def test_what_is_fetched_before_the_first_opening_is_in_the_greeting(
-    stage: Stage, httpserver: HTTPServer
+    stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/callers/7").respond_with_json({"caller": {"name": "Ada"}})
     definition = parse_definition(
@@ -93,7 +93,7 @@ async def test_what_is_fetched_before_the_first_opening_is_in_the_greeting(
             "pre_call_fetch": "look_up",
         }
     )
-    session = await stage.open(definition, initial_context={"number": "7"})
+    session = await stack.open(definition, initial_context={"number": "7"})
     view = await session.timeline()
     assert spoken(view.turns[0]) == "Hello Ada."
     assert view.head.fetched_context == {"caller": {"name": "Ada"}}

@@ -30,7 +30,7 @@ from store.database.connection import Database
 from store.sessions.steps import StepStore
 from tests.support.outages import BreakableDatabase
 from tests.support.provider import Calls, Gate, NeverAnswers, Says, ScriptedModel
-from tests.support.stage import Stage
+from tests.support.session_stack import SessionStack
 from tests.support.waiting import eventually
 from tests.workflows.session.one_step import OneStep
 
@@ -57,7 +57,7 @@ AGENT = parse_definition(
 class Bench:
     """Steps of one conversation, taken one by one without a session around them."""
 
-    stage: Stage
+    stack: SessionStack
     model: ScriptedModel
     session_id: str
     input: GenerateStepInput
@@ -77,21 +77,21 @@ class Bench:
                 "messages": (UserSaid(text=text),) if kind == "reply" else (),
             }
         )
-        return await self.stage.client.start_workflow(
-            OneStep.run, args=[kind, input], id=input.turn_id, task_queue=self.stage.task_queue
+        return await self.stack.client.start_workflow(
+            OneStep.run, args=[kind, input], id=input.turn_id, task_queue=self.stack.task_queue
         )
 
     async def saved(self, handle: "WorkflowHandle[OneStep, str]") -> list[ModelReply]:
         """The replies that the store holds for a turn."""
-        steps = await StepStore(self.stage.database).turn_steps(self.session_id, handle.id)
+        steps = await StepStore(self.stack.database).turn_steps(self.session_id, handle.id)
         return [step.reply for step in steps]
 
 
 @pytest_asyncio.fixture
-async def bench(empty_stage: Stage, scripted: Scripted) -> Bench:
+async def bench(stack_without_worker: SessionStack, scripted: Scripted) -> Bench:
     """A conversation with an agent, and nobody yet who works on it."""
     model = scripted(name=f"{PRICED}-{uuid4().hex[:8]}")
-    start = (await empty_stage.prepare(AGENT, model=model.string)).start
+    start = (await stack_without_worker.prepare(AGENT, model=model.string)).start
     input = GenerateStepInput(
         session_id=start.session_id,
         organization_id=start.organization_id,
@@ -102,7 +102,7 @@ async def bench(empty_stage: Stage, scripted: Scripted) -> Bench:
         model=start.model,
         node_id="desk",
     )
-    return Bench(empty_stage, model, start.session_id, input)
+    return Bench(stack_without_worker, model, start.session_id, input)
 
 
 @asynccontextmanager
@@ -110,18 +110,18 @@ async def working(
     bench: Bench, *, database: Database | None = None, toolbox: ToolLister | None = None
 ) -> AsyncIterator[None]:
     """A worker that takes steps while the block runs, and gives up at once at its end."""
-    store = database or bench.stage.database
+    store = database or bench.stack.database
     price = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000))
     activities = ModelActivities(
         steps=StepStore(store),
-        agents=AgentStore(bench.stage.database),
+        agents=AgentStore(bench.stack.database),
         toolbox=toolbox or ToolDispatcher(credentials={}, allowed=[]),
         caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
         context_characters=100_000,
     )
     async with Worker(
-        bench.stage.client,
-        task_queue=bench.stage.task_queue,
+        bench.stack.client,
+        task_queue=bench.stack.task_queue,
         workflows=[OneStep],
         activities=[activities.generate_step, activities.extract_variables],
         max_heartbeat_throttle_interval=MAX_PAUSE,

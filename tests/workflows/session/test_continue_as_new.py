@@ -18,7 +18,7 @@ from tests.conftest import PROMPT_TIMERS
 from tests.support.agents import GREETING, limited
 from tests.support.provider import Calls, Gate, Says, ScriptedModel
 from tests.support.sandbox import sandboxed
-from tests.support.stage import Session, Stage, refusal_of, replay_all, spoken, worker_on
+from tests.support.session_stack import SessionHandle, SessionStack, refusal_of, replay_all, session_worker, spoken
 from tests.support.waiting import eventually
 from workflows.search_attributes import AGENT, ALL, NODE, ORG, STATUS
 
@@ -43,24 +43,24 @@ async def impatient_server(database: Database) -> AsyncIterator[WorkflowEnvironm
     )
     try:
         yield server
-        await replay_all(server.client, database, "stage")
+        await replay_all(server.client, database, "sessions")
     finally:
         await server.shutdown()
 
 
 @pytest_asyncio.fixture
-async def stage(impatient_server: WorkflowEnvironment, database: Database) -> AsyncIterator[Stage]:
-    """A stage on that server."""
-    stage = Stage.on(impatient_server.client, database, f"stage-{uuid4().hex[:8]}")
-    async with worker_on(stage):
-        yield stage
+async def stack(impatient_server: WorkflowEnvironment, database: Database) -> AsyncIterator[SessionStack]:
+    """A stack on that server."""
+    stack = SessionStack.on(impatient_server.client, database, f"sessions-{uuid4().hex[:8]}")
+    async with session_worker(stack):
+        yield stack
 
 
 async def test_a_long_conversation_keeps_its_turns_and_its_bill_over_several_runs(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     said = [await session.say(f"Message {number}", expected_revision=2 + 2 * number) for number in range(20)]
     assert len({result.head.run_id for result in said}) >= 3
     assert [result.head.revision for result in said] == [4 + 2 * number for number in range(20)]
@@ -73,9 +73,9 @@ async def test_a_long_conversation_keeps_its_turns_and_its_bill_over_several_run
     assert (await session.status()).usage.requests == 20
 
 
-async def test_a_message_repeated_in_a_later_run_is_not_said_again(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_repeated_in_a_later_run_is_not_said_again(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("Hello", message_id="msg_1")
     later = await talk_into_another_run(session)
     again = await session.say("Hello", message_id="msg_1")
@@ -84,8 +84,8 @@ async def test_a_message_repeated_in_a_later_run_is_not_said_again(stage: Stage,
     assert (await refusal_of(session.say("Goodbye", message_id="msg_1"))).code == "idempotency_mismatch"
 
 
-async def test_a_rewind_reaches_back_into_an_earlier_run(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted().string)
+async def test_a_rewind_reaches_back_into_an_earlier_run(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
     first = await session.say("Hello")
     given_up = await talk_into_another_run(session)
     head = await session.rewind(first.turn.id)
@@ -96,9 +96,11 @@ async def test_a_rewind_reaches_back_into_an_earlier_run(stage: Stage, scripted:
     assert branch.leaf_turn_id == given_up.turn.id
 
 
-async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(stage: Stage, scripted: Scripted) -> None:
+async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
 
     async def chat(who: str) -> list[SendMessageResult]:
         return [await session.say(f"{who} {number}", on_busy="enqueue") for number in range(8)]
@@ -114,9 +116,9 @@ async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(stage: S
     assert heard == [f"Ada {number}" for number in range(8)]
 
 
-async def test_a_run_does_not_change_while_a_reply_is_pending(stage: Stage, scripted: Scripted) -> None:
+async def test_a_run_does_not_change_while_a_reply_is_pending(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At last.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At last.", gate=gate)).string)
     saying = asyncio.create_task(session.say("Hello"))
     await gate.reached()
     before = (await session.status()).run_id
@@ -129,8 +131,8 @@ async def test_a_run_does_not_change_while_a_reply_is_pending(stage: Stage, scri
     assert len(await session.texts()) == 2
 
 
-async def test_the_inactivity_deadline_is_kept(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(limited(inactivity_seconds=5), model=scripted().string)
+async def test_the_inactivity_deadline_is_kept(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(limited(inactivity_seconds=5), model=scripted().string)
     await talk_into_another_run(session)
     [remaining, *_] = [
         event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
@@ -140,10 +142,10 @@ async def test_the_inactivity_deadline_is_kept(stage: Stage, scripted: Scripted)
     assert 0 < remaining < 5.0, "what has passed of the deadline counts in the new run"
 
 
-async def test_what_temporal_shows_of_a_session_is_carried_over(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted().string)
+async def test_what_temporal_shows_of_a_session_is_carried_over(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
     await talk_into_another_run(session)
-    await session.at_rest()
+    await session.until_settled()
     described = await session.handle.describe()
     found = described.typed_search_attributes
     assert described.status is WorkflowExecutionStatus.RUNNING
@@ -158,9 +160,9 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
     monkeypatch.setattr(f"workflows.session.workflow.{limit}", 5)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stage = Stage.on(plain, database, f"lowered-{uuid4().hex[:8]}")
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+    stack = SessionStack.on(plain, database, f"lowered-{uuid4().hex[:8]}")
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         first = (await session.status()).run_id
         for number in range(5):
             if limit == "CONTINUE_AFTER_UPDATES":
@@ -171,10 +173,10 @@ async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
         await eventually(lambda: all_answered(session, 6))
         await session.end()
         await session.handle.result()
-    assert len(await stage.ledger(session)) == 6
+    assert len(await stack.ledger(session)) == 6
 
 
-async def talk_into_another_run(session: Session) -> SendMessageResult:
+async def talk_into_another_run(session: SessionHandle) -> SendMessageResult:
     """Go on talking until the session has changed its run; the last answer of the old run."""
     first = (await session.status()).run_id
     for number in range(50):
@@ -184,21 +186,21 @@ async def talk_into_another_run(session: Session) -> SendMessageResult:
     raise AssertionError("the session never continued as new")
 
 
-async def all_answered(session: Session, turns: int) -> bool:
+async def all_answered(session: SessionHandle, turns: int) -> bool:
     """Whether the session has so many turns, each with its answer."""
     texts = await session.texts()
     return len(texts) == turns and all(reply for _, reply in texts)
 
 
-async def another_run(session: Session, run_id: str) -> bool:
+async def another_run(session: SessionHandle, run_id: str) -> bool:
     """Whether the session has left the run."""
     return (await session.status()).run_id != run_id
 
 
-async def test_a_simulated_caller_goes_on_over_several_runs(stage: Stage, scripted: Scripted) -> None:
+async def test_a_simulated_caller_goes_on_over_several_runs(stack: SessionStack, scripted: Scripted) -> None:
     lines = [Says(f"Line {number} of the caller.") for number in range(20)]
     caller, agent = scripted(*lines, Calls("hang_up", '{"reason": "done"}')), scripted()
-    session = await stage.prepare(model=agent.string)
+    session = await stack.prepare(model=agent.string)
     config = SimulatorConfig(goal="Talk for long.", model=caller.string)
     session.start = session.start.model_copy(update={"simulator": config})
     await session.begin()

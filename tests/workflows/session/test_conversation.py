@@ -4,38 +4,38 @@ from collections.abc import Callable
 
 from tests.support.agents import CLERK, GREETING, WANDERER
 from tests.support.provider import Calls, Says, ScriptedModel
-from tests.support.stage import Stage, spoken, types_of
+from tests.support.session_stack import SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def test_a_session_greets_without_a_model_call(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_greets_without_a_model_call(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     head = await session.status()
     assert await session.texts() == [(None, GREETING)]
     assert (head.status, head.revision, head.current_node_id) == ("idle", 2, "desk")
     assert model.journal == []
 
 
-async def test_templates_of_a_greeting_are_filled_from_the_initial_context(stage: Stage) -> None:
-    session = await stage.open(initial_context={"time_of_day": "evening"})
+async def test_templates_of_a_greeting_are_filled_from_the_initial_context(stack: SessionStack) -> None:
+    session = await stack.open(initial_context={"time_of_day": "evening"})
     assert await session.texts() == [(None, "Good evening, this is the town library.")]
 
 
-async def test_an_agent_without_a_greeting_lets_the_model_open(stage: Stage, scripted: Scripted) -> None:
+async def test_an_agent_without_a_greeting_lets_the_model_open(stack: SessionStack, scripted: Scripted) -> None:
     silent = CLERK.nodes["desk"].model_copy(update={"greeting": None})
     agent = CLERK.model_copy(update={"name": "silent-clerk", "nodes": {**CLERK.nodes, "desk": silent}})
     model = scripted(Says("Welcome to the library."))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     assert await session.texts() == [(None, "Welcome to the library.")]
     [asked] = model.journal
     assert [role for role, _ in asked.conversation] == ["user"]
 
 
-async def test_a_message_is_answered_by_the_model(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_is_answered_by_the_model(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says("We open at nine."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("When do you open?", message_id="msg_1", expected_revision=2)
     assert spoken(result.turn) == "We open at nine."
     assert result.turn.usage.llm[f"openai:{model.name}"].total_tokens == 18
@@ -44,9 +44,11 @@ async def test_a_message_is_answered_by_the_model(stage: Stage, scripted: Script
     assert await session.texts() == [(None, GREETING), ("When do you open?", "We open at nine.")]
 
 
-async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(stage: Stage, scripted: Scripted) -> None:
+async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(Says("At nine."), Says("At six."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     await session.say("When do you open?")
     await session.say("And when do you close?")
     _, asked = model.journal
@@ -60,9 +62,9 @@ async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(stag
     ]
 
 
-async def test_a_transition_moves_the_node_within_the_turn(stage: Stage, scripted: Scripted) -> None:
+async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Calls("to_loans"), Says("Which title?"))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
     assert spoken(result.turn) == "I look it up.\nWhich title?"
     assert result.turn.node_id == result.head.current_node_id == "loans"
@@ -75,9 +77,9 @@ async def test_a_transition_moves_the_node_within_the_turn(stage: Stage, scripte
     assert (role, told) == ("tool", "The conversation is now at loans. The user was just told: I look it up.")
 
 
-async def test_an_end_node_ends_the_session_with_its_words(stage: Stage, scripted: Scripted) -> None:
+async def test_an_end_node_ends_the_session_with_its_words(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Calls("farewell"), Says("Goodbye."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("That was all.")
     assert spoken(result.turn) == "Goodbye."
     assert result.head.status == "completed"
@@ -86,9 +88,11 @@ async def test_an_end_node_ends_the_session_with_its_words(stage: Stage, scripte
     assert len(await session.billed(2)) == 2
 
 
-async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(stage: Stage, scripted: Scripted) -> None:
+async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(Calls("order_pizza", '{"size": "large"}'), Says("I cannot do that."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("A pizza, please.")
     assert spoken(result.turn) == "I cannot do that."
     assert types_of(result.turn) == ["tool_call_started", "tool_call_result"]
@@ -96,17 +100,17 @@ async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(stage: 
     assert "to_loans, farewell" in model.journal[1].conversation[-1][1]
 
 
-async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stage: Stage, scripted: Scripted) -> None:
+async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Calls("to_loans", '{"title": "Emma'), Says("Which title?"))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
     assert spoken(result.turn) == "I look it up.\nWhich title?"
     assert len(model.journal) == 2
 
 
-async def test_a_blank_reply_is_asked_again_and_billed(stage: Stage, scripted: Scripted) -> None:
+async def test_a_blank_reply_is_asked_again_and_billed(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says(""), Says("   "), Says("Yes."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
     assert spoken(result.turn) == "Yes."
     assert result.turn.usage.requests == len(model.journal) == 3
@@ -114,9 +118,9 @@ async def test_a_blank_reply_is_asked_again_and_billed(stage: Stage, scripted: S
     assert entry.usage.requests == 3
 
 
-async def test_a_model_that_never_says_anything_fails_the_turn(stage: Stage, scripted: Scripted) -> None:
+async def test_a_model_that_never_says_anything_fails_the_turn(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says(""), Says(""), Says(""))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
     assert result.turn.status == "failed"
     assert result.head.status == "error"
@@ -127,10 +131,10 @@ async def test_a_model_that_never_says_anything_fails_the_turn(stage: Stage, scr
 
 
 async def test_a_turn_that_wanders_in_a_circle_fails_at_the_limit_of_its_steps(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(Calls("west"), Calls("east"), Calls("west"), Calls("east"))
-    session = await stage.open(WANDERER, model=model.string)
+    session = await stack.open(WANDERER, model=model.string)
     result = await session.say("Go.")
     assert result.turn.status == "failed"
     assert "limits.max_steps_per_turn" in (result.turn.error or "")

@@ -10,7 +10,7 @@ from store.sessions.event_log import EventLog
 from store.sessions.sessions import SessionStore
 from tests.support.agents import ASKING, PARTING, limited
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.stage import ORGANIZATION, PRICED, Session, Stage, spoken, types_of
+from tests.support.session_stack import ORGANIZATION, PRICED, SessionHandle, SessionStack, spoken, types_of
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -19,8 +19,8 @@ TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
 TIMER_FIRED = EventType.EVENT_TYPE_TIMER_FIRED
 
 
-async def test_a_session_that_is_ended_closes_with_its_reason(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_session_that_is_ended_closes_with_its_reason(stack: SessionStack) -> None:
+    session = await stack.open()
     head = await session.end("the building burns", expected_revision=2)
     assert (head.status, head.is_completed, head.revision) == ("completed", True, 3)
     closed = await session.handle.result()
@@ -28,57 +28,59 @@ async def test_a_session_that_is_ended_closes_with_its_reason(stage: Stage) -> N
 
 
 async def test_a_reply_that_is_pending_at_the_end_is_settled_before_the_session_closes(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     pending = await session.say("When do you open?", wait=False)
     await gate.reached()
     ended = await session.end()
     gate.open()
     closed = await session.handle.result()
     assert closed.revision == ended.revision, "a late reply moves no revision"
-    entries = await stage.ledger(session)
+    entries = await stack.ledger(session)
     assert [entry.usage.requests for entry in entries] == [0, 1]
     [_, stored] = await session.stored_turns(pending.turn.id)
     assert spoken(stored) == "At nine."
     assert "session_end" in types_of(stored)
 
 
-async def test_a_failing_reply_at_the_end_does_not_keep_the_session_open(stage: Stage, scripted: Scripted) -> None:
+async def test_a_failing_reply_at_the_end_does_not_keep_the_session_open(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("", gate=gate), Refuses(401)).string)
+    session = await stack.open(model=scripted(Says("", gate=gate), Refuses(401)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()
     gate.open()
     assert (await session.handle.result()).completion_reason == "user_hangup"
-    assert [entry.usage.requests for entry in await stage.ledger(session)] == [0, 1]
+    assert [entry.usage.requests for entry in await stack.ledger(session)] == [0, 1]
 
 
-async def test_a_session_ends_at_its_turn_limit(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(limited(max_turns=2), model=scripted().string)
+async def test_a_session_ends_at_its_turn_limit(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(limited(max_turns=2), model=scripted().string)
     result = await session.say("Hello")
     assert (result.head.status, result.head.completion_reason) == ("completed", "max_turns")
     assert (await session.handle.result()).completion_reason == "max_turns"
-    assert len(await stage.ledger(session)) == 2
+    assert len(await stack.ledger(session)) == 2
 
 
-async def test_a_session_ends_when_it_has_cost_what_it_may(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_ends_when_it_has_cost_what_it_may(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says("One."), Says("Two."), name=PRICED)
-    session = await stage.open(limited(max_cost_usd="0.03"), model=model.string)
+    session = await stack.open(limited(max_cost_usd="0.03"), model=model.string)
     first = await session.say("1")
     assert (str(first.turn.cost.total), first.head.status) == ("0.018000000000", "idle")
     second = await session.say("2")
     assert (second.head.completion_reason, second.head.cost.unpriced_models) == ("max_cost", ())
     await session.handle.result()
-    entries = await stage.ledger(session)
+    entries = await stack.ledger(session)
     assert sum(entry.cost.total for entry in entries) == second.head.cost.total
 
 
-async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stage: Stage, scripted: Scripted) -> None:
+async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stack: SessionStack, scripted: Scripted) -> None:
     a_dollar_a_millisecond = Decimal(1000)
-    session = await stage.prepare(
+    session = await stack.prepare(
         limited(max_cost_usd="1"), model=scripted(Says("One.")).string, price_per_second=a_dollar_a_millisecond
     )
     await session.greet()
@@ -86,20 +88,24 @@ async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stage: Stage,
     assert result.head.completion_reason == "max_cost"
     assert set(result.turn.cost.breakdown) == {"duration"}
     await session.handle.result()
-    [_, entry] = await stage.ledger(session)
+    [_, entry] = await stack.ledger(session)
     assert entry.cost == result.turn.cost
 
 
-async def test_a_model_without_a_price_is_named_and_never_counted_as_free(stage: Stage, scripted: Scripted) -> None:
+async def test_a_model_without_a_price_is_named_and_never_counted_as_free(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("Hello")
     assert result.turn.cost.unpriced_models == (f"openai:{model.name}",)
     assert result.turn.cost.breakdown == {}
 
 
-async def test_a_session_without_company_ends_once_and_activity_puts_that_off(stage: Stage, scripted: Scripted) -> None:
-    left, busy = [await stage.open(limited(inactivity_seconds=5), model=scripted().string) for _ in range(2)]
+async def test_a_session_without_company_ends_once_and_activity_puts_that_off(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    left, busy = [await stack.open(limited(inactivity_seconds=5), model=scripted().string) for _ in range(2)]
     opened = (await left.status()).updated_at
 
     async def ended_meanwhile() -> bool:
@@ -114,9 +120,9 @@ async def test_a_session_without_company_ends_once_and_activity_puts_that_off(st
     assert not (await busy.status()).is_completed
 
 
-async def test_a_session_ends_at_its_deadline_whoever_speaks(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_ends_at_its_deadline_whoever_speaks(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(limited(deadline_seconds=5), model=scripted(Says("Too late.", gate=gate)).string)
+    session = await stack.open(limited(deadline_seconds=5), model=scripted(Says("Too late.", gate=gate)).string)
     pending = await session.say("Hello", wait=False)
     await gate.reached()
 
@@ -133,48 +139,48 @@ async def test_a_session_ends_at_its_deadline_whoever_speaks(stage: Stage, scrip
     assert spoken(stored) == "Too late.", "what was bought is kept"
 
 
-async def test_variables_are_read_when_a_session_is_ended_from_outside(stage: Stage, scripted: Scripted) -> None:
+async def test_variables_are_read_when_a_session_is_ended_from_outside(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
-    session = await stage.open(ASKING, model=model.string)
+    session = await stack.open(ASKING, model=model.string)
     await session.say("I would like Emma, two of it")
     head = await session.end()
     assert head.gathered_context == {}, "the end does not wait for it"
     await session.handle.result()
-    stored = await SessionStore(stage.database).find(ORGANIZATION, session.id)
+    stored = await SessionStore(stack.database).find(ORGANIZATION, session.id)
     assert stored is not None
     assert stored.head is not None
     assert stored.head.gathered_context == {"title": "Emma", "copies": 2}
     assert stored.head.usage.requests == 2
     last = (await session.stored_turns(head.head_turn_id))[-1]
     assert types_of(last)[-2:] == ["session_end", "variables_extracted"]
-    rows = await stage.ledger(session)
+    rows = await stack.ledger(session)
     assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 1), ("extraction", 1)]
 
 
-async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stage: Stage, scripted: Scripted) -> None:
+async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     reading = Calls(RECORD_TOOL, '{"content": true}', gate=gate)
     model = scripted(Calls("farewell"), Says("Goodbye."), reading)
-    session = await stage.open(PARTING, model=model.string)
+    session = await stack.open(PARTING, model=model.string)
     last = await session.say("That is all")
     assert (spoken(last.turn), last.head.completion_reason) == ("Goodbye.", "end_node")
     await gate.reached()
     gate.open()
     await session.handle.result()
     assert (await session.status()).gathered_context == {"content": True}
-    rows = await stage.ledger(session)
+    rows = await stack.ledger(session)
     assert [(row.purpose, row.usage.requests) for row in rows] == [("turn", 0), ("turn", 2), ("extraction", 1)]
 
 
-async def test_the_end_is_told_after_what_was_read_last(stage: Stage, scripted: Scripted) -> None:
+async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}', gate=gate))
-    session = await stage.open(PARTING, model=model.string)
+    session = await stack.open(PARTING, model=model.string)
     await session.say("That is all")
     await gate.reached()
 
     async def told() -> list[str]:
-        return [row.type for row in await EventLog(stage.database).after(session.id, 0, limit=100)]
+        return [row.type for row in await EventLog(stack.database).after(session.id, 0, limit=100)]
 
     async def has_said_goodbye() -> bool:
         return (await told())[-2:] == ["session_end", "turn_completed"]
@@ -185,20 +191,22 @@ async def test_the_end_is_told_after_what_was_read_last(stage: Stage, scripted: 
     assert (await told())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
 
 
-async def test_a_session_from_before_reads_first_and_then_says_goodbye(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_from_before_reads_first_and_then_says_goodbye(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
-    session = await stage.prepare(PARTING, model=model.string)
+    session = await stack.prepare(PARTING, model=model.string)
     session.start = session.start.model_copy(update={"reads_after_the_end": False})
     await session.greet()
     last = await session.say("That is all")
     assert last.head.gathered_context == {"content": True}
     assert "variables_extracted" in types_of(last.turn)
     await session.handle.result()
-    assert [(row.purpose, row.usage.requests) for row in await stage.ledger(session)] == [("turn", 0), ("turn", 3)]
+    assert [(row.purpose, row.usage.requests) for row in await stack.ledger(session)] == [("turn", 0), ("turn", 3)]
 
 
-async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(ASKING, model=scripted(Says("Which title?"), Refuses(401)).string)
+async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    session = await stack.open(ASKING, model=scripted(Says("Which title?"), Refuses(401)).string)
     await session.say("I would like Emma")
     head = await session.end()
     assert (await session.handle.result()).completion_reason == "user_hangup"
@@ -206,15 +214,17 @@ async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(stag
     assert last.events[-1].payload["error"]
 
 
-async def test_nothing_is_read_from_a_conversation_in_which_nobody_spoke(stage: Stage, scripted: Scripted) -> None:
+async def test_nothing_is_read_from_a_conversation_in_which_nobody_spoke(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted()
-    session = await stage.open(ASKING, model=model.string)
+    session = await stack.open(ASKING, model=model.string)
     await session.end()
     await session.handle.result()
     assert model.journal == []
 
 
-async def fired_for(session: Session, *, seconds: int) -> int:
+async def fired_for(session: SessionHandle, *, seconds: int) -> int:
     """How many timers of about this length have fired."""
     events = await session.events()
     fired = {event.timer_fired_event_attributes.timer_id for event in events if event.event_type == TIMER_FIRED}

@@ -6,9 +6,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.worker import Worker
 
 from contracts.sessions import GenerateStepInput
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.provider import ScriptedModel
-from tests.support.stage import QUICK, Stage
+from tests.support.session_stack import QUICK, SessionStack
 from tests.workflows.session.sandbox_probe import ProbedSession
 
 Scripted = Callable[..., ScriptedModel]
@@ -26,9 +26,11 @@ EVENTS_PER_SETTLEMENT = 8
 """A timer, the activity's three events, a workflow task of three, and search attributes when they change."""
 
 
-async def test_the_history_of_a_turn_does_not_grow_with_the_conversation(stage: Stage, scripted: Scripted) -> None:
+async def test_the_history_of_a_turn_does_not_grow_with_the_conversation(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     timing = QUICK.model_copy(update={"settle_within": 3600.0})
-    session = await stage.open(model=scripted().string, timing=timing)
+    session = await stack.open(model=scripted().string, timing=timing)
     for number in range(40):
         await session.say(f"Message {number:02}")
     turns = by_turn(await session.events())
@@ -38,12 +40,12 @@ async def test_the_history_of_a_turn_does_not_grow_with_the_conversation(stage: 
     assert sum(map(len, late)) <= EVENTS_PER_TURN * len(late) + EVENTS_PER_SETTLEMENT
 
 
-async def test_a_step_is_asked_for_with_the_new_words_only(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted().string)
+async def test_a_step_is_asked_for_with_the_new_words_only(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
     for number in range(3):
         await session.say(f"Message {number}")
     inputs = [
-        (await stage.client.data_converter.decode(list(step.input.payloads), [GenerateStepInput]))[0]
+        (await stack.client.data_converter.decode(list(step.input.payloads), [GenerateStepInput]))[0]
         for step in await session.scheduled("generate_step")
     ]
     assert [[message.kind for message in step.messages] for step in inputs] == [
@@ -54,17 +56,17 @@ async def test_a_step_is_asked_for_with_the_new_words_only(stage: Stage, scripte
     assert [step.anchor_turn_id for step in inputs[1:]] == [step.turn_id for step in inputs[:-1]]
 
 
-async def test_the_sandbox_of_a_session_loads_no_vendor(empty_stage: Stage) -> None:
+async def test_the_sandbox_of_a_session_loads_no_vendor(stack_without_worker: SessionStack) -> None:
     worker = Worker(
-        empty_stage.client,
-        task_queue=empty_stage.task_queue,
+        stack_without_worker.client,
+        task_queue=stack_without_worker.task_queue,
         workflows=[ProbedSession],
-        activities=activities_on(empty_stage.database),
+        activities=session_activities(stack_without_worker.database),
     )
     async with worker:
-        session = await empty_stage.prepare()
-        handle = await empty_stage.client.start_workflow(
-            ProbedSession.run, session.start, id=session.workflow_id, task_queue=empty_stage.task_queue
+        session = await stack_without_worker.prepare()
+        handle = await stack_without_worker.client.start_workflow(
+            ProbedSession.run, session.start, id=session.workflow_id, task_queue=stack_without_worker.task_queue
         )
         loaded = await handle.query(ProbedSession.loaded)
     assert "domain" in loaded

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Stage, refusal_of, spoken
+from tests.support.session_stack import SessionStack, refusal_of, spoken
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def test_a_repeated_message_joins_the_one_that_is_being_answered(stage: Stage, scripted: Scripted) -> None:
+async def test_a_repeated_message_joins_the_one_that_is_being_answered(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(Says("At nine.", gate=gate))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = asyncio.create_task(session.say("When do you open?", message_id="msg_1"))
     await gate.reached()
     second = asyncio.create_task(session.say("When do you open?", message_id="msg_1"))
@@ -25,9 +25,11 @@ async def test_a_repeated_message_joins_the_one_that_is_being_answered(stage: St
     assert (await session.status()).revision == 4
 
 
-async def test_a_message_repeated_after_its_reply_gets_the_first_answer(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_repeated_after_its_reply_gets_the_first_answer(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(Says("At nine."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("When do you open?", message_id="msg_1")
     await session.say("Thank you.", message_id="msg_2")
     again = await session.say("When do you open?", message_id="msg_1")
@@ -37,16 +39,16 @@ async def test_a_message_repeated_after_its_reply_gets_the_first_answer(stage: S
     assert (await session.status()).revision == 6
 
 
-async def test_a_repeat_is_recognised_before_its_revision_is_looked_at(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_repeat_is_recognised_before_its_revision_is_looked_at(stack: SessionStack) -> None:
+    session = await stack.open()
     first = await session.say("Hello", message_id="msg_1", expected_revision=2)
     again = await session.say("Hello", message_id="msg_1", expected_revision=2, wait=False)
     assert again.turn == first.turn
 
 
-async def test_a_message_id_with_another_text_is_refused(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_id_with_another_text_is_refused(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     first = await session.say("When do you open?", message_id="msg_1", wait=False)
     while_pending = await refusal_of(session.say("When do you close?", message_id="msg_1"))
     gate.open()
@@ -56,9 +58,11 @@ async def test_a_message_id_with_another_text_is_refused(stage: Stage, scripted:
     assert after_the_reply.figures == {"turn_id": first.turn.id}
 
 
-async def test_a_message_repeated_after_a_rewind_past_it_is_not_said_again(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_repeated_after_a_rewind_past_it_is_not_said_again(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(Says("At nine."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("When do you open?", message_id="msg_1")
     await session.rewind(first.turn.id, before=True)
     again = await session.say("When do you open?", message_id="msg_1", wait=False)

@@ -13,11 +13,11 @@ from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
 from playhead.temporal.client import PlayheadPlugin
 from store.blobs import BlobStore
 from store.database.connection import Database
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.booking_agent import library_agent
 from tests.support.outages import BreakableDatabase
 from tests.support.provider import Calls, Says, ScriptedModel
-from tests.support.stage import Stage, spoken, worker_on
+from tests.support.session_stack import SessionStack, session_worker, spoken
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -30,29 +30,29 @@ TEMPORAL_TAKES = 4 * 1_024 * 1_024
 
 
 @pytest_asyncio.fixture
-async def stage(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """A stage on which a run of a session takes 15 messages, less than the 4 MB at which the server suggests a new run.
+async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SessionStack]:
+    """A stack on which a run of a session takes 15 messages, less than the 4 MB at which the server suggests a new run.
 
     A turn of two such texts leaves 130 to 190 KB, depending on whether it is settled alone or with its neighbours.
     """
     monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", 15)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    yield Stage.on(plain, database, f"large-{uuid4().hex[:8]}")
+    yield SessionStack.on(plain, database, f"large-{uuid4().hex[:8]}")
 
 
 async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_run(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         said = [await session.say(f"{number}{LONG}") for number in range(70)]
         runs = list(dict.fromkeys(result.head.run_id for result in said))
         assert len(runs) == 5
         expected = [(f"{number}{LONG}", f"You said: {number}{LONG}") for number in range(70)]
         assert (await session.texts())[1:] == expected
         assert sum(len(text) + len(reply) for text, reply in expected) > TEMPORAL_TAKES
-    async with worker_on(stage):  # which has to read the whole session back
+    async with session_worker(stack):  # which has to read the whole session back
         await session.rewind(said[10].turn.id)
         await session.say("Another way")
         view = await session.timeline()
@@ -64,9 +64,9 @@ async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_
     assert len(await session.billed(72)) == 72
 
 
-async def test_what_temporal_keeps_of_a_large_session_stays_small(stage: Stage, scripted: Scripted) -> None:
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+async def test_what_temporal_keeps_of_a_large_session_stays_small(stack: SessionStack, scripted: Scripted) -> None:
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         first = (await session.status()).run_id
         for number in range(40):
             await session.say(f"{number}{LONG}")
@@ -78,10 +78,12 @@ async def test_what_temporal_keeps_of_a_large_session_stays_small(stage: Stage, 
         assert max(event.ByteSize() for event in await session.events()) < PAYLOAD_OFFLOAD_THRESHOLD
 
 
-async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(stage: Stage, scripted: Scripted) -> None:
-    blobs = BlobStore(stage.database)
-    async with worker_on(stage):
-        session = await stage.open(model=scripted().string)
+async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    blobs = BlobStore(stack.database)
+    async with session_worker(stack):
+        session = await stack.open(model=scripted().string)
         for number in range(5):
             await session.say(f"{number}{LONG}")
         before = await blobs.size()
@@ -91,13 +93,13 @@ async def test_a_question_about_a_large_session_leaves_nothing_in_the_store(stag
 
 
 async def test_a_large_session_stands_still_while_the_store_is_down_and_loses_nothing(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
-    breakable = BreakableDatabase.open(stage.database.address)
-    frail = Stage.on(stage.client, breakable, stage.task_queue, threshold=1_024)
-    careful = Stage.on(stage.client, stage.database, stage.task_queue, threshold=1_024)
+    breakable = BreakableDatabase.open(stack.database.address)
+    frail = SessionStack.on(stack.client, breakable, stack.task_queue, threshold=1_024)
+    careful = SessionStack.on(stack.client, stack.database, stack.task_queue, threshold=1_024)
     model = scripted()
-    async with worker_on(frail, activities_on(breakable)):
+    async with session_worker(frail, session_activities(breakable)):
         session = await careful.open(model=model.string)
         breakable.down = True
         saying = asyncio.create_task(session.say(LONG))
@@ -109,14 +111,14 @@ async def test_a_large_session_stands_still_while_the_store_is_down_and_loses_no
 
 
 async def test_a_reply_that_calls_many_tools_of_a_session_with_a_large_context(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     """Each call is told the whole context: eight of them, scheduled at once, are twice what Temporal takes."""
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
     find = Calls("find_book", '{"title": "Emma"}')
     model = scripted(Calls("find_book", '{"title": "Emma"}', also=(find,) * 7), Says("On shelf B7."))
-    async with worker_on(stage):
-        session = await stage.open(
+    async with session_worker(stack):
+        session = await stack.open(
             library_agent(httpserver.url_for("").rstrip("/")),
             model=model.string,
             initial_context={"notes": "n" * MEGABYTE},

@@ -20,13 +20,21 @@ from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn
 from store.database.connection import Database
 from tests.support.provider import Gate, ModelProvider
-from tests.support.stage import QUICK, Session
+from tests.support.session_stack import QUICK, SessionHandle
 from tests.support.waiting import eventually
 from tests.workflows.session import live_commands as commands
 from tests.workflows.session.live_comparison import difference, differences, require_contexts
 from tests.workflows.session.live_fork import fork_and_talk
 from tests.workflows.session.live_model import No, Sheet
-from tests.workflows.session.live_worker import ObedientModel, Room, all_of, code_of, figures_of, open_room, outcomes_of
+from tests.workflows.session.live_stack import (
+    ControlledModel,
+    LiveStack,
+    all_of,
+    code_of,
+    figures_of,
+    live_stack,
+    outcomes_of,
+)
 
 EXAMPLES = int(os.environ.get("LIVE_EXAMPLES", "6"))
 STEPS = 30
@@ -58,7 +66,7 @@ def is_open(machine: "LiveSession") -> bool:
 class LiveSession(RuleBasedStateMachine):
     """Everything that can be asked of a session, and what can happen to its worker."""
 
-    room: Room
+    stack: LiveStack
 
     @initialize()
     def open(self) -> None:
@@ -66,9 +74,9 @@ class LiveSession(RuleBasedStateMachine):
         self.offered = 0
         self.was_killed = False
         self.asked_to_end = 0
-        self.model = ObedientModel(f"live-{uuid4().hex[:8]}")
-        self.room.provider.add(self.model)
-        self.session: Session = self.run(self.room.stage.open(model=self.model.string, timing=SOON_MISSED))
+        self.model = ControlledModel(f"live-{uuid4().hex[:8]}")
+        self.stack.provider.add(self.model)
+        self.session: SessionHandle = self.run(self.stack.sessions.open(model=self.model.string, timing=SOON_MISSED))
         view = self.run(self.session.timeline())
         self.sheet.open_greeting(view.turns[0].id)
         self.agree()
@@ -297,10 +305,10 @@ class LiveSession(RuleBasedStateMachine):
         if self.was_killed or not self.sheet.pending:
             return
         self.was_killed = True
-        self.run(self.room.crew.kill())
+        self.run(self.stack.worker.kill())
         for text in self.sheet.held:
             self.model.gates[text] = Gate()
-        self.run(self.room.crew.start())
+        self.run(self.stack.worker.start())
         self.agree()
 
     def teardown(self) -> None:
@@ -350,7 +358,7 @@ class LiveSession(RuleBasedStateMachine):
     # --- small change ----------------------------------------------------------------------------
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.room.run(work)
+        return self.stack.run(work)
 
     def told(self, check: Callable[[], None], ask: Callable[[], Coroutine[Any, Any, Result]]) -> Result | None:
         """What a command gives; nothing when it is refused, which must be as the sheet says."""
@@ -383,7 +391,7 @@ class LiveSession(RuleBasedStateMachine):
         self.model.gates[text] = Gate()
 
     def open_gate(self, text: str) -> None:
-        self.room.loop.call_soon_threadsafe(self.model.gates.pop(text).open)
+        self.stack.loop.call_soon_threadsafe(self.model.gates.pop(text).open)
 
     def turn(self, pick: int, anywhere: bool) -> str:
         return self.picked(pick, list(self.sheet.entries) if anywhere else self.sheet.active)
@@ -397,7 +405,7 @@ class LiveSession(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3_600)
 async def test_any_order_of_commands(database: Database, provider: ModelProvider) -> None:
-    async with open_room(database, provider) as room:
+    async with live_stack(database, provider) as stack:
         await asyncio.to_thread(
-            run_state_machine_as_test, type("LiveSession", (LiveSession,), {"room": room}), settings=PROFILE
+            run_state_machine_as_test, type("LiveSession", (LiveSession,), {"stack": stack}), settings=PROFILE
         )

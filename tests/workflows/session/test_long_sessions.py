@@ -12,7 +12,7 @@ from temporalio.client import Client
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from tests.support.provider import ScriptedModel
-from tests.support.stage import QUICK, Session, Stage, spoken, worker_on
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -32,20 +32,22 @@ CARRY = (
 
 
 @pytest_asyncio.fixture
-async def stage(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """A stage on which runs are short."""
+async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SessionStack]:
+    """A stack on which runs are short."""
     monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", PER_RUN)
     # Outside the sandbox, which would load the module anew and not see the lower limit.
     plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stage = Stage.on(plain, database, f"long-{uuid4().hex[:8]}")
-    async with worker_on(stage):
-        yield stage
+    stack = SessionStack.on(plain, database, f"long-{uuid4().hex[:8]}")
+    async with session_worker(stack):
+        yield stack
 
 
-async def test_a_turn_leaves_as_little_history_late_in_a_session_as_early(stage: Stage, scripted: Scripted) -> None:
+async def test_a_turn_leaves_as_little_history_late_in_a_session_as_early(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     # Every turn is settled by itself, as when a person thinks before they answer: that costs the most.
     alone = QUICK.model_copy(update={"settle_within": 0.0})
-    session = await stage.open(model=scripted().string, timing=alone)
+    session = await stack.open(model=scripted().string, timing=alone)
     replies = []
     for number in range(TURNS):
         replies.append(spoken((await session.say(TEXT.format(number=number))).turn))
@@ -66,9 +68,9 @@ def bytes_of_a_turn(events: list[HistoryEvent]) -> float:
     return sum(event.ByteSize() for event in events if event.event_type not in CARRY) / turns
 
 
-async def runs_of(session: Session) -> list[list[HistoryEvent]]:
+async def runs_of(session: SessionHandle) -> list[list[HistoryEvent]]:
     """The events of every run of a session, oldest run first."""
-    client = session.stage.client
+    client = session.stack.client
     runs: list[list[HistoryEvent]] = []
     run_id: str | None = (await session.handle.describe()).run_id
     while run_id:

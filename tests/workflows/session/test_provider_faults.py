@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.agents import GREETING
 from tests.support.provider import BreaksOff, Calls, Garbles, NeverAnswers, Refuses, Reply, Says, ScriptedModel
-from tests.support.stage import QUICK, Stage, spoken, types_of
+from tests.support.session_stack import QUICK, SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -27,10 +27,10 @@ MAX_FAILURES = 5
     ids=str,
 )
 async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
-    stage: Stage, scripted: Scripted, fault: Reply
+    stack: SessionStack, scripted: Scripted, fault: Reply
 ) -> None:
     model = scripted(fault, Says("Here I am."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("Hello?")
     assert spoken(result.turn) == "Here I am."
     assert len(model.journal) == 2, "one request for each attempt: the provider's SDK must not retry by itself"
@@ -42,36 +42,38 @@ async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
 
 @pytest.mark.parametrize(("said", "heard"), [("Good \ud83d", "Good \ufffd"), ("Good \ud83d\ude00", "Good \U0001f600")])
 async def test_half_a_character_does_not_stop_a_session(
-    stage: Stage, scripted: Scripted, said: str, heard: str
+    stack: SessionStack, scripted: Scripted, said: str, heard: str
 ) -> None:
     model = scripted(Says(said))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     assert await session.reply("Hello?") == heard
     assert len(model.journal) == 1
     await session.billed(2)
 
 
-async def test_a_provider_that_names_a_time_is_not_asked_before_it(stage: Stage, scripted: Scripted) -> None:
+async def test_a_provider_that_names_a_time_is_not_asked_before_it(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Refuses(429, retry_after=1), Says("Here I am."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     assert await session.reply("Hello?") == "Here I am."
     first, second = model.journal
     assert second.at - first.at >= 1.0
 
 
-async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(stage: Stage, scripted: Scripted) -> None:
+async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(NeverAnswers(), Says("Here I am."))
-    session = await stage.open(model=model.string, timing=QUICK.model_copy(update={"model_timeout": 0.5}))
+    session = await stack.open(model=model.string, timing=QUICK.model_copy(update={"model_timeout": 0.5}))
     assert await session.reply("Hello?") == "Here I am."
     assert len(model.journal) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_a_request_that_the_provider_will_never_take_fails_at_once(
-    stage: Stage, scripted: Scripted, status: int
+    stack: SessionStack, scripted: Scripted, status: int
 ) -> None:
     model = scripted(Refuses(status))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     result = await session.say("Hello?")
     assert (result.turn.status, result.head.status) == ("failed", "error")
     assert types_of(result.turn) == ["execution_error"]
@@ -79,18 +81,18 @@ async def test_a_request_that_the_provider_will_never_take_fails_at_once(
     assert len(model.journal) == 1
 
 
-async def test_a_model_that_does_not_exist_fails_the_turn_at_once(stage: Stage) -> None:
-    session = await stage.open(model="nobody:nothing")
+async def test_a_model_that_does_not_exist_fails_the_turn_at_once(stack: SessionStack) -> None:
+    session = await stack.open(model="nobody:nothing")
     result = await session.say("Hello?")
     assert result.turn.status == "failed"
     assert "nobody" in (result.turn.error or "")
 
 
 async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_goes_on_before_it(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(Says("At nine."), *[Refuses(500)] * MAX_FAILURES, Says("At six."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     await session.say("When do you open?")
     failed = await session.say("Lost words.")
     assert (failed.turn.status, failed.head.status) == ("failed", "error")
@@ -110,9 +112,9 @@ async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_g
     assert [entry.usage.requests for entry in entries] == [0, 1, 0, 1]
 
 
-async def test_failures_of_one_step_do_not_count_against_the_next(stage: Stage, scripted: Scripted) -> None:
+async def test_failures_of_one_step_do_not_count_against_the_next(stack: SessionStack, scripted: Scripted) -> None:
     almost = [Refuses(500)] * (MAX_FAILURES - 1)
     model = scripted(*almost, Calls("to_loans"), *almost, Says("Which title?"))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     assert await session.reply("I want a book.") == "I look it up.\nWhich title?"
     assert len(model.journal) == 2 * MAX_FAILURES

@@ -15,16 +15,16 @@ from temporalio.service import RPCError
 from contracts.sessions import SendMessageResult, message_update_id
 from domain.sessions.commands import SendMessage
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage, spoken, types_of, worker_on
+from tests.support.session_stack import SessionHandle, SessionStack, session_worker, spoken, types_of
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def test_messages_that_wait_are_answered_in_the_order_they_came(stage: Stage, scripted: Scripted) -> None:
+async def test_messages_that_wait_are_answered_in_the_order_they_came(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(Says("One.", gate=gate), Says("Two."), Says("Three."), Says("Four."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     turns = [await session.say(text, message_id=text, on_busy="enqueue", wait=False) for text in ("1", "2", "3", "4")]
     assert [turn.turn.index for turn in turns] == [1, 2, 3, 4]
     gate.open()
@@ -34,10 +34,12 @@ async def test_messages_that_wait_are_answered_in_the_order_they_came(stage: Sta
     assert [asked.conversation[-1] for asked in model.journal] == [("user", text) for text in ("1", "2", "3", "4")]
 
 
-async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
     model = scripted(Says("One.", gate=gate))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("1", wait=False)
     waiting = asyncio.create_task(session.say("2", message_id="msg_2", on_busy="enqueue"))
     await eventually(lambda: _revision_is(session, 4))
@@ -50,13 +52,15 @@ async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(stag
     assert types_of(greeting)[-1:] == ["command_refused"]
     assert greeting.events[-1].payload["message_id"] == "msg_2"
     gate.open()
-    await session.at_rest()
+    await session.until_settled()
     assert len(model.journal) == 1, "the message that lost its place was not answered"
 
 
-async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(stage: Stage, scripted: Scripted) -> None:
+async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("One.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("One.", gate=gate)).string)
     await session.say("1", wait=False)
     waiting = asyncio.create_task(session.say("2", on_busy="enqueue"))
     await eventually(lambda: _revision_is(session, 4))
@@ -70,14 +74,14 @@ async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(stag
 
 
 async def test_of_two_messages_in_one_workflow_task_one_is_answered_and_one_refused(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted()
-    async with worker_on(empty_stage):
-        session = await empty_stage.open(model=model.string)
-        await session.at_rest()
+    async with session_worker(stack_without_worker):
+        session = await stack_without_worker.open(model=model.string)
+        await session.until_settled()
     outcomes = [await _admitted(session, SendMessage(text="Hello", message_id=each)) for each in ("a", "b")]
-    async with worker_on(empty_stage):
+    async with session_worker(stack_without_worker):
         found = await asyncio.gather(*outcomes, return_exceptions=True)
     [answered] = [each for each in found if isinstance(each, SendMessageResult)]
     [refused] = [each for each in found if isinstance(each, WorkflowUpdateFailedError)]
@@ -85,21 +89,21 @@ async def test_of_two_messages_in_one_workflow_task_one_is_answered_and_one_refu
     assert isinstance(refused.cause, ApplicationError)
     assert refused.cause.type == "turn_in_progress"
     assert len(model.journal) == 1
-    assert (await session.happened())["WORKFLOW_EXECUTION_UPDATE_ACCEPTED"] == 2, "the greeting and one message"
+    assert (await session.event_counts())["WORKFLOW_EXECUTION_UPDATE_ACCEPTED"] == 2, "the greeting and one message"
 
 
 async def test_two_messages_that_expect_the_same_revision_in_one_workflow_task_do_not_both_win(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted()
-    async with worker_on(empty_stage):
-        session = await empty_stage.open(model=model.string)
-        await session.at_rest()
+    async with session_worker(stack_without_worker):
+        session = await stack_without_worker.open(model=model.string)
+        await session.until_settled()
     commands = [
         SendMessage(text="Hello", message_id=each, expected_revision=2, on_busy="enqueue") for each in ("a", "b")
     ]
     outcomes = [await _admitted(session, command) for command in commands]
-    async with worker_on(empty_stage):
+    async with session_worker(stack_without_worker):
         found = await asyncio.gather(*outcomes, return_exceptions=True)
     [refused] = [each for each in found if isinstance(each, WorkflowUpdateFailedError)]
     assert isinstance(refused.cause, ApplicationError)
@@ -108,14 +112,14 @@ async def test_two_messages_that_expect_the_same_revision_in_one_workflow_task_d
 
 
 async def test_messages_that_come_before_the_first_workflow_task_are_answered_after_the_greeting(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    session = await empty_stage.prepare(model=scripted().string)
+    session = await stack_without_worker.prepare(model=scripted().string)
     await session.begin()
     outcomes = [
         await _admitted(session, SendMessage(text=each, message_id=each, on_busy="enqueue")) for each in ("a", "b")
     ]
-    async with worker_on(empty_stage):
+    async with session_worker(stack_without_worker):
         await asyncio.gather(*outcomes)
         texts = await session.texts()
     assert texts[0] == (None, "Good morning, this is the town library.")
@@ -129,11 +133,11 @@ async def test_messages_that_come_before_the_first_workflow_task_are_answered_af
     assert len(set(accepted)) == 1, "both came in one workflow task, or this test shows nothing"
 
 
-async def _revision_is(session: Session, revision: int) -> bool:
+async def _revision_is(session: SessionHandle, revision: int) -> bool:
     return (await session.status()).revision == revision
 
 
-async def _admitted(session: Session, command: SendMessage) -> asyncio.Task[SendMessageResult]:
+async def _admitted(session: SessionHandle, command: SendMessage) -> asyncio.Task[SendMessageResult]:
     """Send a message while no worker runs, and come back when the server holds it for the next workflow task."""
     sending = asyncio.create_task(
         session.say(
@@ -143,7 +147,7 @@ async def _admitted(session: Session, command: SendMessage) -> asyncio.Task[Send
             on_busy=command.on_busy,
         )
     )
-    client = session.stage.client
+    client = session.stack.client
     held = PollWorkflowExecutionUpdateRequest(
         namespace=client.namespace,
         update_ref=UpdateRef(

@@ -9,18 +9,18 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.sessions.command_handlers import MAX_QUEUED_MESSAGES, MAX_TEXT_CHARACTERS
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage, refusal_of
+from tests.support.session_stack import SessionHandle, SessionStack, refusal_of
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def traces(session: Session) -> tuple[int, int]:
+async def traces(session: SessionHandle) -> tuple[int, int]:
     """What a refusal must not change: the accepted updates in the history, and the version of the state."""
-    accepted = (await session.happened())["WORKFLOW_EXECUTION_UPDATE_ACCEPTED"]
+    accepted = (await session.event_counts())["WORKFLOW_EXECUTION_UPDATE_ACCEPTED"]
     return accepted, (await session.status()).version
 
 
-Command = Callable[[Session], Awaitable[object]]
+Command = Callable[[SessionHandle], Awaitable[object]]
 REFUSED: dict[str, tuple[str, Command]] = {
     "a message for a stale revision": ("revision_conflict", lambda session: session.say("Hello", expected_revision=1)),
     "an empty message": ("validation_error", lambda session: session.say(" \n")),
@@ -33,25 +33,25 @@ REFUSED: dict[str, tuple[str, Command]] = {
 
 
 @pytest.mark.parametrize(("code", "command"), REFUSED.values(), ids=REFUSED)
-async def test_a_refused_command_leaves_no_trace(stage: Stage, code: str, command: Command) -> None:
-    session = await stage.open()
-    await session.at_rest()
+async def test_a_refused_command_leaves_no_trace(stack: SessionStack, code: str, command: Command) -> None:
+    session = await stack.open()
+    await session.until_settled()
     before = await traces(session)
     refusal = await refusal_of(command(session))
     assert refusal.code == code
     assert await traces(session) == before
 
 
-async def test_a_stale_revision_is_refused_with_both_numbers(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_stale_revision_is_refused_with_both_numbers(stack: SessionStack) -> None:
+    session = await stack.open()
     refusal = await refusal_of(session.say("Hello", expected_revision=1))
     assert refusal.figures == {"expected_revision": 1, "actual_revision": 2}
 
 
-async def test_a_second_message_is_refused_while_the_first_is_answered(stage: Stage, scripted: Scripted) -> None:
+async def test_a_second_message_is_refused_while_the_first_is_answered(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     model = scripted(Says("At nine.", gate=gate))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = asyncio.create_task(session.say("When do you open?"))
     await gate.reached()
     before = await traces(session)
@@ -63,9 +63,9 @@ async def test_a_second_message_is_refused_while_the_first_is_answered(stage: St
     assert (await session.say("And close?")).turn.parent_id == answered.id
 
 
-async def test_more_messages_than_may_wait_are_refused(stage: Stage, scripted: Scripted) -> None:
+async def test_more_messages_than_may_wait_are_refused(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     for number in range(MAX_QUEUED_MESSAGES):
         await session.say(f"Question {number}", on_busy="enqueue", wait=False)
@@ -74,9 +74,9 @@ async def test_more_messages_than_may_wait_are_refused(stage: Stage, scripted: S
     gate.open()
 
 
-async def test_a_session_that_is_ending_takes_no_more_messages(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_that_is_ending_takes_no_more_messages(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()
@@ -88,8 +88,8 @@ async def test_a_session_that_is_ending_takes_no_more_messages(stage: Stage, scr
     await session.handle.result()
 
 
-async def test_a_session_that_has_ended_is_not_found_by_updates(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_session_that_has_ended_is_not_found_by_updates(stack: SessionStack) -> None:
+    session = await stack.open()
     await session.end()
     await session.handle.result()
     with pytest.raises(RPCError) as caught:
@@ -97,9 +97,9 @@ async def test_a_session_that_has_ended_is_not_found_by_updates(stage: Stage) ->
     assert caught.value.status is RPCStatusCode.NOT_FOUND
 
 
-async def test_ending_an_ending_session_again_changes_nothing(stage: Stage, scripted: Scripted) -> None:
+async def test_ending_an_ending_session_again_changes_nothing(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     once = await session.end("first")
@@ -110,20 +110,22 @@ async def test_ending_an_ending_session_again_changes_nothing(stage: Stage, scri
     assert (await session.handle.result()).completion_reason == "first"
 
 
-async def test_a_refusal_is_not_retried_by_temporal(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_refusal_is_not_retried_by_temporal(stack: SessionStack) -> None:
+    session = await stack.open()
     with pytest.raises(WorkflowUpdateFailedError):
         await session.say("")
-    assert (await session.happened())["WORKFLOW_TASK_FAILED"] == 0
+    assert (await session.event_counts())["WORKFLOW_TASK_FAILED"] == 0
 
 
 @pytest.mark.parametrize("written", [[], ["Hello"], [{"text": 5}], [{"text": "Hello"}, "and more"], [None]], ids=str)
-async def test_an_update_that_is_no_command_is_refused_and_harms_nobody(stage: Stage, written: list[object]) -> None:
-    session = await stage.open()
-    await session.at_rest()
+async def test_an_update_that_is_no_command_is_refused_and_harms_nobody(
+    stack: SessionStack, written: list[object]
+) -> None:
+    session = await stack.open()
+    await session.until_settled()
     before = await traces(session)
     with pytest.raises(WorkflowUpdateFailedError):
         await session.handle.execute_update("send_message", args=written)
     assert await traces(session) == before
-    assert (await session.happened())["WORKFLOW_TASK_FAILED"] == 0
+    assert (await session.event_counts())["WORKFLOW_TASK_FAILED"] == 0
     assert await session.reply("Are you still there?")

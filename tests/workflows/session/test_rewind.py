@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from tests.support.agents import GREETING
 from tests.support.provider import Calls, Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def test_a_rewind_shows_the_session_as_it_was(stage: Stage, scripted: Scripted) -> None:
+async def test_a_rewind_shows_the_session_as_it_was(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted(Says("At nine."), Calls("to_loans"), Says("Which title?"))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("When do you open?")
     moved = await session.say("I want a book.")
     assert moved.head.current_node_id == "loans"
@@ -24,10 +24,10 @@ async def test_a_rewind_shows_the_session_as_it_was(stage: Stage, scripted: Scri
 
 
 async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(Says("At nine."), Says("At six."), Says("On Sundays."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("When do you open?")
     given_up = await session.say("When do you close?")
     await session.rewind(first.turn.id)
@@ -48,8 +48,8 @@ async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept
     assert len(await session.billed(4)) == 4
 
 
-async def test_clearing_the_cursor_shows_the_end_again(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted(Says("At nine.")).string)
+async def test_clearing_the_cursor_shows_the_end_again(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted(Says("At nine.")).string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")
     await session.rewind(greeting.id)
@@ -59,10 +59,12 @@ async def test_clearing_the_cursor_shows_the_end_again(stage: Stage, scripted: S
     assert (await session.timeline()).discarded_branches == ()
 
 
-async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(stage: Stage, scripted: Scripted) -> None:
+async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
     model = scripted(Says("At nine.", gate=gate))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     late = await session.say("When do you open?", wait=False)
     await gate.reached()
@@ -80,10 +82,12 @@ async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(stage: 
     assert spoken(stored[late.turn.id]) == "At nine."
 
 
-async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
     model = scripted(Says("Too late.", gate=gate), Says("At six."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     late = await session.say("When do you open?", wait=False)
     await gate.reached()
@@ -102,9 +106,11 @@ async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(stage
     assert ("assistant", "Too late.") not in model.journal[-1].conversation
 
 
-async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(stage: Stage, scripted: Scripted) -> None:
+async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     model = scripted(Says("At nine."), Says("Hello again."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")
     head = await session.rewind(greeting.id, before=True)
@@ -118,18 +124,18 @@ async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(st
     assert [spoken(turn) for turn in branch.turns] == [GREETING, "At nine."]
 
 
-async def test_a_discarded_branch_is_recorded_in_the_store(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted().string)
+async def test_a_discarded_branch_is_recorded_in_the_store(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
     greeting = (await session.timeline()).turns[0]
     given_up = await session.say("This way.")
     await session.rewind(greeting.id)
     await session.say("That way.")
-    await session.at_rest()
+    await session.until_settled()
     [branch] = await session.stored_branches()
     assert (branch.rewound_from_turn_id, branch.leaf_turn_id) == (greeting.id, given_up.turn.id)
     assert [turn.id for turn in await session.stored_turns(given_up.turn.id)] == [greeting.id, given_up.turn.id]
 
 
-async def _late_reply_is_there(session: Session) -> bool:
+async def _late_reply_is_there(session: SessionHandle) -> bool:
     [branch] = (await session.timeline()).discarded_branches
     return branch.turns[0].status == "completed"

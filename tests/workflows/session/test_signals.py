@@ -9,20 +9,20 @@ from domain.sessions.commands import SendMessage
 from domain.turns.turn import TurnEvent
 from tests.support.agents import GREETING
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage, worker_on
+from tests.support.session_stack import SessionHandle, SessionStack, session_worker
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def refused(session: Session) -> list[TurnEvent]:
+async def refused(session: SessionHandle) -> list[TurnEvent]:
     """The refusals that stand on the visible timeline."""
     turns = (await session.timeline()).turns
     return [event for turn in turns for event in turn.events if event.type == "command_refused"]
 
 
-async def answers(session: Session, count: int) -> list[tuple[str | None, str | None]]:
+async def answers(session: SessionHandle, count: int) -> list[tuple[str | None, str | None]]:
     """What was said after the greeting, as soon as so many messages have their answers."""
 
     async def answered() -> list[tuple[str | None, str | None]]:
@@ -32,15 +32,15 @@ async def answers(session: Session, count: int) -> list[tuple[str | None, str | 
     return await eventually(answered)
 
 
-async def test_a_signal_of_plain_text_is_answered(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted(Says("At nine.")).string)
+async def test_a_signal_of_plain_text_is_answered(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted(Says("At nine.")).string)
     await session.handle.signal("user_message", "When do you open?")
     assert await answers(session, 1) == [("When do you open?", "At nine.")]
 
 
-async def test_a_signalled_message_waits_for_a_busy_agent(stage: Stage, scripted: Scripted) -> None:
+async def test_a_signalled_message_waits_for_a_busy_agent(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("One.", gate=gate), Says("Two."), Says("Three.")).string)
+    session = await stack.open(model=scripted(Says("One.", gate=gate), Says("Two."), Says("Three.")).string)
     for text in ("1", "2", "3"):
         await session.handle.signal("user_message", text)
     await gate.reached()
@@ -49,27 +49,27 @@ async def test_a_signalled_message_waits_for_a_busy_agent(stage: Stage, scripted
     assert await refused(session) == []
 
 
-async def test_a_signal_repeated_under_one_message_id_is_answered_once(stage: Stage, scripted: Scripted) -> None:
+async def test_a_signal_repeated_under_one_message_id_is_answered_once(stack: SessionStack, scripted: Scripted) -> None:
     model = scripted()
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     for _ in range(3):
         await session.handle.signal(SessionWorkflow.user_message, SendMessage(text="Hello", message_id="msg_1"))
     await answers(session, 1)
-    await session.at_rest()
+    await session.until_settled()
     assert len(model.journal) == 1
 
 
 async def test_a_signal_that_comes_with_the_start_is_answered_after_the_greeting(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stage.prepare(model=scripted(Says("At nine.")).string)
+    session = await stack.prepare(model=scripted(Says("At nine.")).string)
     await session.begin(signal="user_message", argument="When do you open?")
     assert await answers(session, 1) == [("When do you open?", "At nine.")]
     assert (await session.texts())[0] == (None, GREETING)
 
 
-async def test_rewind_and_end_can_be_signalled(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted(Says("At nine.")).string)
+async def test_rewind_and_end_can_be_signalled(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted(Says("At nine.")).string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")
     await session.handle.signal("rewind_to", greeting.id)
@@ -95,9 +95,9 @@ async def test_rewind_and_end_can_be_signalled(stage: Stage, scripted: Scripted)
     ],
 )
 async def test_a_signal_that_cannot_be_obeyed_is_written_to_the_timeline(
-    stage: Stage, signal: str, written: object, code: str
+    stack: SessionStack, signal: str, written: object, code: str
 ) -> None:
-    session = await stage.open()
+    session = await stack.open()
     await session.handle.signal(signal, written)
     [event] = await eventually(lambda: refused(session))
     assert (event.payload["command"], event.payload["code"]) == (signal, code)
@@ -111,21 +111,21 @@ async def test_a_signal_that_cannot_be_obeyed_is_written_to_the_timeline(
     [("user_message", []), ("user_message", ["Hello", "there"]), ("rewind_to", []), ("end_session", ["now", "please"])],
 )
 async def test_a_signal_with_the_wrong_number_of_arguments_does_not_stop_the_session(
-    stage: Stage, signal: str, arguments: list[object]
+    stack: SessionStack, signal: str, arguments: list[object]
 ) -> None:
-    session = await stage.open()
+    session = await stack.open()
     await session.handle.signal(signal, args=arguments)
     [event] = await eventually(lambda: refused(session))
     assert event.payload["code"] == "validation_error"
     assert await session.reply("Are you still there?")
-    assert (await session.happened())["WORKFLOW_TASK_FAILED"] == 0
+    assert (await session.event_counts())["WORKFLOW_TASK_FAILED"] == 0
 
 
 async def test_a_signal_to_a_session_that_is_ending_is_refused_on_its_last_turn(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()
@@ -136,21 +136,23 @@ async def test_a_signal_to_a_session_that_is_ending_is_refused_on_its_last_turn(
     await session.handle.result()
 
 
-async def test_a_refused_signal_is_recorded_in_the_store(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_refused_signal_is_recorded_in_the_store(stack: SessionStack) -> None:
+    session = await stack.open()
     await session.handle.signal("rewind_to", "turn_of_somebody_else")
     await eventually(lambda: refused(session))
-    await session.at_rest()
+    await session.until_settled()
     [stored] = await session.stored_turns()
     assert [event.type for event in stored.events] == ["node_transition", "command_refused"]
 
 
-async def test_signals_and_updates_at_once_are_all_answered(empty_stage: Stage, scripted: Scripted) -> None:
-    session = await empty_stage.prepare(model=scripted().string)
+async def test_signals_and_updates_at_once_are_all_answered(
+    stack_without_worker: SessionStack, scripted: Scripted
+) -> None:
+    session = await stack_without_worker.prepare(model=scripted().string)
     await session.begin()
     await session.handle.signal("user_message", "first")
     await session.handle.signal("user_message", "second")
-    async with worker_on(empty_stage):
+    async with session_worker(stack_without_worker):
         said = asyncio.create_task(session.say("third", on_busy="enqueue"))
         await said
         assert [text for text, _ in (await session.texts())[1:]] == ["first", "second", "third"]

@@ -15,13 +15,13 @@ from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, S
 from domain.sessions.views import SessionHead
 from store.api_keys import KeyStore
 from store.organizations import OrganizationStore
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.agents import CLERK, GREETING
 from tests.support.booking_agent import library_agent
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.stage import QUICK, Session, Stage, types_of, worker_on
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, types_of
 from tests.support.waiting import eventually
-from tests.workflows.session.doomed_worker import Death, doomed_worker
+from tests.workflows.session.killable_worker import KillPoint, killable_worker
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -32,8 +32,10 @@ SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
 HANG_UP = Calls("hang_up", '{"reason": "done"}')
 
 
-async def opened(stage: Stage, caller: SimulatorConfig, *, agent_model: str = "demo", **start: object) -> Session:
-    session = await stage.prepare(CLERK, model=agent_model)
+async def opened(
+    stack: SessionStack, caller: SimulatorConfig, *, agent_model: str = "demo", **start: object
+) -> SessionHandle:
+    session = await stack.prepare(CLERK, model=agent_model)
     session.start = session.start.model_copy(update={"simulator": caller, **start})
     await session.begin()
     return session
@@ -43,15 +45,15 @@ def played_by(model: ScriptedModel, config: SimulatorConfig = CONFIG, **changes:
     return config.model_copy(update={"model": model.string, **changes})
 
 
-async def ended(session: Session) -> SessionHead:
+async def ended(session: SessionHandle) -> SessionHead:
     await session.handle.result()
     return await session.status()
 
 
-async def test_a_caller_talks_until_it_hangs_up(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_talks_until_it_hangs_up(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says("Do you have Emma?"), Says('"Thank you, goodbye."'), HANG_UP)
     agent = scripted(Says("We do."), Says("Goodbye."))
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     head = await ended(session)
     assert head.completion_reason == "caller_hung_up"
     assert await session.texts() == [
@@ -63,10 +65,12 @@ async def test_a_caller_talks_until_it_hangs_up(stage: Stage, scripted: Scripted
     assert (head.simulator.lines, head.simulator.enabled, head.simulator.stopped) == (2, False, "caller_hung_up")
 
 
-async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(stage: Stage, scripted: Scripted) -> None:
+async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     caller = scripted(Says("Do you have Emma?"), Says("And Persuasion?"), HANG_UP)
     agent = scripted(Says("We do."), Says("That too."))
-    await ended(await opened(stage, played_by(caller), agent_model=agent.string))
+    await ended(await opened(stack, played_by(caller), agent_model=agent.string))
     first, second, third = caller.journal
     assert first.conversation == [("user", GREETING)]
     assert second.conversation == [("user", GREETING), ("assistant", "Do you have Emma?"), ("user", "We do.")]
@@ -76,65 +80,67 @@ async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(stag
     assert first.tools == ["hang_up"]
 
 
-async def test_every_line_is_billed_once_beside_the_turns(stage: Stage, scripted: Scripted) -> None:
+async def test_every_line_is_billed_once_beside_the_turns(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says("Do you have Emma?"), HANG_UP)
     agent = scripted(Says("We do."))
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     head = await ended(session)
-    rows = await stage.ledger(session)
+    rows = await stack.ledger(session)
     assert sorted(row.purpose for row in rows) == ["caller", "caller", "turn", "turn"]
     billed = sum(row.usage.requests for row in rows)
     assert billed == len(caller.journal) + len(agent.journal) == head.usage.requests == 3
 
 
-async def test_a_caller_may_not_hang_up_before_it_has_said_enough(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_may_not_hang_up_before_it_has_said_enough(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says("Hello?"), Says("Anybody?"), HANG_UP)
-    session = await opened(stage, played_by(caller, min_turns=2))
+    session = await opened(stack, played_by(caller, min_turns=2))
     await ended(session)
     assert [asked.tools for asked in caller.journal] == [[], [], ["hang_up"]]
 
 
-async def test_a_line_with_a_goodbye_is_answered_before_the_end(stage: Stage, scripted: Scripted) -> None:
+async def test_a_line_with_a_goodbye_is_answered_before_the_end(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Calls("hang_up", '{"reason": "done"}', text="That is all, bye."))
     agent = scripted(Says("Goodbye."))
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_hung_up"
     assert (await session.texts())[-1] == ("That is all, bye.", "Goodbye.")
     assert len(caller.journal) == 1
 
 
-async def test_an_opening_is_said_without_asking_a_model(stage: Stage, scripted: Scripted) -> None:
+async def test_an_opening_is_said_without_asking_a_model(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(HANG_UP)
     agent = scripted(Says("Hello Anna."))
-    session = await opened(stage, played_by(caller, opening="Hello, it is Anna."), agent_model=agent.string)
+    session = await opened(stack, played_by(caller, opening="Hello, it is Anna."), agent_model=agent.string)
     await ended(session)
     assert (await session.texts())[1] == ("Hello, it is Anna.", "Hello Anna.")
     [asked] = caller.journal
     assert asked.conversation == [("user", GREETING), ("assistant", "Hello, it is Anna."), ("user", "Hello Anna.")]
 
 
-async def test_a_caller_that_repeats_itself_is_stopped(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_that_repeats_itself_is_stopped(stack: SessionStack, scripted: Scripted) -> None:
     agent = scripted(*[Says("I do not understand.")] * 9)
     caller = scripted(*[Says("I want a book about fish.")] * 9)
     limits = CallerLimits(max_stalled_turns=2)
-    session = await opened(stage, played_by(caller, limits=limits), agent_model=agent.string)
+    session = await opened(stack, played_by(caller, limits=limits), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_stalled"
     assert len(caller.journal) == 3
 
 
 async def test_a_caller_stops_when_its_time_is_over_although_the_agent_still_speaks(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
     agent = scripted(Says("A very long story.", gate=Gate()))
     caller = scripted(Says("Tell me a story."))
-    session = await opened(stage, played_by(caller, limits=CallerLimits(seconds=1)), agent_model=agent.string)
+    session = await opened(stack, played_by(caller, limits=CallerLimits(seconds=1)), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_time_over"
 
 
-async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(stage: Stage, scripted: Scripted) -> None:
+async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     agent = scripted(Says("At nine."), Says("It is."))
     caller = scripted(Says("I would like to borrow a book.", gate=(gate := Gate())), Says("Is it in?"), HANG_UP)
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     await gate.reached()
     await session.say("When do you open?")
     assert await session.texts() == [(None, GREETING), ("When do you open?", "At nine.")]
@@ -149,16 +155,16 @@ async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(st
         ("assistant", "When do you open?"),
         ("user", "At nine."),
     ]
-    assert len([row for row in await stage.ledger(session) if row.purpose == "caller"]) == 3
+    assert len([row for row in await stack.ledger(session) if row.purpose == "caller"]) == 3
 
 
-async def test_a_caller_goes_on_from_a_rewind(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scripted) -> None:
     agent = scripted(Says("We have."), Says("It is out."), Says("It is in."))
     caller = scripted(
         *(Says("Do you have Emma?"), Says("Is it in?"), Says("Never mind.", gate=(gate := Gate()))),
         *(Says("Are you sure?"), HANG_UP),
     )
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     await gate.reached()
     second = (await session.timeline()).turns[1]
     await session.rewind(second.id)
@@ -169,26 +175,26 @@ async def test_a_caller_goes_on_from_a_rewind(stage: Stage, scripted: Scripted) 
     assert caller.journal[3].conversation == told, "what came after the rewind is not known any more"
 
 
-async def test_a_session_that_is_ended_bills_the_line_under_way(stage: Stage, scripted: Scripted) -> None:
+async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says("I would like to borrow a book.", gate=(gate := Gate())))
-    session = await opened(stage, played_by(caller))
+    session = await opened(stack, played_by(caller))
     await gate.reached()
     await session.end()
     assert (await ended(session)).completion_reason == "user_hangup"
-    billed = [row.usage.requests for row in await stage.ledger(session) if row.purpose == "caller"]
+    billed = [row.usage.requests for row in await stack.ledger(session) if row.purpose == "caller"]
     assert (billed, [said for said, _ in await session.texts()]) == ([1], [None])
 
 
-async def test_a_caller_is_switched_on_and_off_by_signal(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_is_switched_on_and_off_by_signal(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says("Do you have Emma?"), HANG_UP)
-    session = await stage.open()
+    session = await stack.open()
     config = played_by(caller)
     await session.handle.signal(SessionWorkflow.switch_simulator, {"enabled": True, "config": config.model_dump()})
     assert (await ended(session)).completion_reason == "caller_hung_up"
 
 
-async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stage: Stage) -> None:
-    session = await stage.open()
+async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stack: SessionStack) -> None:
+    session = await stack.open()
     await session.handle.signal(SessionWorkflow.switch_simulator, True)
 
     async def refused() -> bool:
@@ -197,45 +203,49 @@ async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stage: Sta
     await eventually(refused)
 
 
-async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     caller = scripted(Refuses(400))
-    session = await opened(stage, played_by(caller))
+    session = await opened(stack, played_by(caller))
     head = await ended(session)
     assert head.completion_reason == "caller_failed"
     assert types_of((await session.timeline()).turns[-1])[-2:] == ["execution_error", "session_end"]
     assert len(caller.journal) == 1
 
 
-async def test_a_caller_that_has_nothing_to_say_is_asked_three_times(stage: Stage, scripted: Scripted) -> None:
+async def test_a_caller_that_has_nothing_to_say_is_asked_three_times(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(Says(""), Says(""), Says(""))
-    session = await opened(stage, played_by(caller))
+    session = await opened(stack, played_by(caller))
     assert (await ended(session)).completion_reason == "caller_failed"
     assert len(caller.journal) == 3
-    billed = [row for row in await stage.ledger(session) if row.purpose == "caller"]
+    billed = [row for row in await stack.ledger(session) if row.purpose == "caller"]
     assert [row.usage.requests for row in billed] == [3]
 
 
-async def test_an_agent_that_fails_ends_the_simulation(stage: Stage, scripted: Scripted) -> None:
+async def test_an_agent_that_fails_ends_the_simulation(stack: SessionStack, scripted: Scripted) -> None:
     caller, agent = scripted(Says("Hello?")), scripted(Refuses(400))
-    session = await opened(stage, played_by(caller), agent_model=agent.string)
+    session = await opened(stack, played_by(caller), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "agent_failed"
 
 
-async def test_the_demo_model_holds_both_ends_to_the_agents_own_end(stage: Stage) -> None:
-    session = await opened(stage, CONFIG.model_copy(update={"goal": "Borrow a book. Leave.", "seed": 3}))
+async def test_the_demo_model_holds_both_ends_to_the_agents_own_end(stack: SessionStack) -> None:
+    session = await opened(stack, CONFIG.model_copy(update={"goal": "Borrow a book. Leave.", "seed": 3}))
     head = await ended(session)
     assert head.completion_reason == "end_node"
     assert head.simulator is not None
     assert head.simulator.lines == len(await session.texts()) - 1
 
 
-async def test_mocked_tools_answer_without_a_person_and_without_a_service(stage: Stage, scripted: Scripted) -> None:
+async def test_mocked_tools_answer_without_a_person_and_without_a_service(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     agent = scripted(Calls("find_book", '{"title": "Emma"}'), Says("It is on shelf 7."))
     caller = scripted(Says("Emma, please."), HANG_UP)
     library = library_agent("https://library.invalid")
     careful = library.tools["find_book"].model_copy(update={"approval": Approval()})
     definition = library.model_copy(update={"tools": {**library.tools, "find_book": careful}})
-    session = await stage.prepare(definition, model=agent.string)
+    session = await stack.prepare(definition, model=agent.string)
     mock = ToolMock(tool="find_book", arguments={"title": "Emma"}, result={"shelf": 7})
     session.start = session.start.model_copy(update={"simulator": played_by(caller), "mocks": (mock,)})
     await session.begin()
@@ -246,40 +256,47 @@ async def test_mocked_tools_answer_without_a_person_and_without_a_service(stage:
 
 
 async def test_a_line_whose_worker_died_before_it_could_report_is_not_bought_again(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     caller, agent = scripted(Says("Do you have Emma?"), HANG_UP), scripted(Says("We do."))
-    session = await opened(empty_stage, played_by(caller), agent_model=agent.string, timing=SOON_MISSED)
-    dies = Death("after", "play_caller")
-    async with doomed_worker(empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=dies) as process:
+    session = await opened(stack_without_worker, played_by(caller), agent_model=agent.string, timing=SOON_MISSED)
+    kill_at = KillPoint("after", "play_caller")
+    async with killable_worker(
+        stack_without_worker.client, stack_without_worker.task_queue, stack_without_worker.database, kill_at=kill_at
+    ) as process:
         assert await process.wait() == -signal.SIGKILL
-    async with worker_on(empty_stage):
+    async with session_worker(stack_without_worker):
         assert (await ended(session)).completion_reason == "caller_hung_up"
         assert [said for said, _ in await session.texts()] == [None, "Do you have Emma?"]
     assert (len(caller.journal), len(agent.journal)) == (2, 1)
 
 
-async def test_the_same_seed_is_the_same_conversation_whoever_dies(empty_stage: Stage) -> None:
+async def test_the_same_seed_gives_the_same_conversation_after_workers_were_killed(
+    stack_without_worker: SessionStack,
+) -> None:
     config = CONFIG.model_copy(update={"goal": "Borrow a book. Ask about opening hours. Leave.", "seed": 11})
-    disturbed = await opened(empty_stage, config, timing=SOON_MISSED)
-    for death in (Death("after", "play_caller", 2), Death("before", "generate_step", 2)):
-        async with doomed_worker(
-            empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=death
+    disturbed = await opened(stack_without_worker, config, timing=SOON_MISSED)
+    for kill_point in (KillPoint("after", "play_caller", 2), KillPoint("before", "generate_step", 2)):
+        async with killable_worker(
+            stack_without_worker.client,
+            stack_without_worker.task_queue,
+            stack_without_worker.database,
+            kill_at=kill_point,
         ) as process:
             assert await process.wait() == -signal.SIGKILL
-    async with worker_on(empty_stage):
-        undisturbed = await opened(empty_stage, config, timing=SOON_MISSED)
+    async with session_worker(stack_without_worker):
+        undisturbed = await opened(stack_without_worker, config, timing=SOON_MISSED)
         await ended(disturbed)
         await ended(undisturbed)
         assert await disturbed.texts() == await undisturbed.texts()
         assert len(await disturbed.texts()) > 3
 
 
-async def test_an_organization_that_may_not_spend_more_buys_no_line(stage: Stage, scripted: Scripted) -> None:
+async def test_an_organization_that_may_not_spend_more_buys_no_line(stack: SessionStack, scripted: Scripted) -> None:
     poor = "org_poor"
-    await KeyStore(stage.database).ensure_organization(poor, "Has no money")
-    await OrganizationStore(stage.database).set_terms(poor, {"monthly_limit": Decimal(0)})
-    [play] = [each for each in activities_on(stage.database) if each.__name__ == "play_caller"]
+    await KeyStore(stack.database).ensure_organization(poor, "Has no money")
+    await OrganizationStore(stack.database).set_terms(poor, {"monthly_limit": Decimal(0)})
+    [play] = [each for each in session_activities(stack.database) if each.__name__ == "play_caller"]
     caller = scripted(Says("Never said."))
     asked = PlayCallerInput(
         session_id="ses_poor",

@@ -13,23 +13,23 @@ from domain.sessions.views import SessionHead
 from tests.support.booking_agent import library_agent
 from tests.support.provider import PATIENCE, Calls, Gate, Says, ScriptedModel
 from tests.support.refund_agent import refunding, waiting_approval
-from tests.support.stage import Session, Stage, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
 
 
-async def cancelled(session: Session) -> SessionHead:
+async def cancelled(session: SessionHandle) -> SessionHead:
     """Stop the reply that is pending."""
     return await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
 
 
 async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     model = scripted(Calls("refund", '{"amount": 40}', text="Let me see."), Says("As you like."))
-    session = await stage.open(refunding(httpserver), model=model.string)
+    session = await stack.open(refunding(httpserver), model=model.string)
     await session.say("I want my money back.", wait=False)
     await waiting_approval(session)
     head = await cancelled(session)
@@ -43,12 +43,12 @@ async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
 
 
 async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
-    stage: Stage, scripted: Scripted, httpserver: HTTPServer
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/hours").respond_with_json({"open": "nine"})
     model = scripted(Calls("opening_hours", also=(Calls("find_book"),)), Says("At nine."))
     async with silent_service() as silent:
-        session = await stage.open(hanging_library(httpserver, silent.url), model=model.string)
+        session = await stack.open(hanging_library(httpserver, silent.url), model=model.string)
         await session.say("When, and which?", wait=False)
         await silent.reached()
         await eventually(lambda: answered(httpserver))
@@ -64,10 +64,10 @@ async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
     assert "nine" in str([message for message in model.journal[-1].body["messages"] if message["role"] == "tool"])
 
 
-async def test_a_signal_can_interrupt_and_roll_back(stage: Stage, scripted: Scripted) -> None:
+async def test_a_signal_can_interrupt_and_roll_back(stack: SessionStack, scripted: Scripted) -> None:
     first, second = Gate(), Gate()
     model = scripted(Says("A long story begins.", gate=first), Says("Another one begins.", gate=second), Says("Done."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     await session.say("Tell me a story", wait=False)
     await first.reached()
     await session.handle.signal("user_message", {"text": "Another one", "on_busy": "interrupt"})
@@ -128,6 +128,8 @@ async def answered(service: HTTPServer) -> bool:
     return bool(service.log)
 
 
-async def one_tool_is_done(session: Session) -> bool:
+async def one_tool_is_done(session: SessionHandle) -> bool:
     """Whether Temporal knows the result of one of two tools."""
-    return (await session.happened())["ACTIVITY_TASK_COMPLETED"] >= 2 and len(await session.scheduled("call_tool")) == 2
+    return (await session.event_counts())["ACTIVITY_TASK_COMPLETED"] >= 2 and len(
+        await session.scheduled("call_tool")
+    ) == 2

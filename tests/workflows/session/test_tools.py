@@ -23,7 +23,7 @@ from tests.support.activities import CREDENTIALS
 from tests.support.agents import GREETING, WANDERER
 from tests.support.booking_agent import RETRIES, journal_of, library_agent
 from tests.support.provider import Calls, ModelProvider, Refuses, Says, ScriptedModel
-from tests.support.stage import Session, Stage, spoken, types_of
+from tests.support.session_stack import SessionHandle, SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
 Service = HTTPServer
@@ -36,18 +36,18 @@ RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2", "mood": "
 
 
 @pytest_asyncio.fixture(scope="module")
-async def stage(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[Stage]:
+async def stack(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[SessionStack]:
     """A worker, put together as `playhead worker` does, whose tools may call this machine."""
     settings = Settings(
         database_url=database.address,
-        task_queue="stage-tools",
+        task_queue="sessions-tools",
         credentials=CREDENTIALS,
         egress_allowlist=("127.0.0.1",),
         prices={f"openai:{PRICED_BOOKS}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
         shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
-        yield Stage.on(client, database, settings.task_queue)
+        yield SessionStack.on(client, database, settings.task_queue)
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def failing(times: int) -> Callable[[Request], Response]:
 
 
 async def test_a_result_reaches_the_model_and_joins_the_context_and_the_templates(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books", method="POST").respond_with_json(FOUND)
     model = scripted(FIND, Calls("to_loans"), Says("Which copy?"))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     assert spoken(result.turn) == "It stands on shelf B7.\nWhich copy?"
     assert result.head.gathered_context == {"shelf": "B7"}
@@ -99,11 +99,11 @@ async def test_a_result_reaches_the_model_and_joins_the_context_and_the_template
 
 
 async def test_a_tool_that_fails_twice_and_then_works_is_called_three_times_under_one_key(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_handler(failing(2))
     model = scripted(FIND, Says("Shelf B7."))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     calls = journal_of(httpserver)
     assert len(calls) == 3
@@ -117,11 +117,11 @@ async def test_a_tool_that_fails_twice_and_then_works_is_called_three_times_unde
 
 
 async def test_every_call_has_a_key_of_its_own(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
     model = scripted(Calls("find_book", '{"title": "Emma"}', also=(FIND,)), FIND, Says("Yes."), FIND, Says("Yes."))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     await session.say("Do you have Emma?")
     await session.say("Really?")
     keys = [call.key for call in journal_of(httpserver)]
@@ -129,11 +129,11 @@ async def test_every_call_has_a_key_of_its_own(
 
 
 async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_on(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_data("Come back later.", status=503)
     model = scripted(FIND, Says("I cannot look it up now."))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     assert spoken(result.turn) == "I cannot look it up now."
     assert (result.turn.status, result.head.status) == ("completed", "idle")
@@ -148,12 +148,12 @@ async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_
 
 
 async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_of_them(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
     httpserver.expect_request("/hours").respond_with_data("away", status=500)
     model = scripted(Calls("to_loans", also=(Calls("opening_hours"), FIND)), Says("Which copy?"))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma, and when are you open?")
     assert spoken(result.turn) == "It stands on shelf B7.\nWhich copy?"
     assert sorted(call.path for call in journal_of(httpserver)) == ["/books", "/hours"]
@@ -169,10 +169,10 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
 
 @pytest.mark.parametrize("arguments", ['{"title": "Em', '["Emma"]', '{"author": "Austen"}', '{"title": 7}'])
 async def test_arguments_that_do_not_fit_are_told_to_the_model_and_nothing_is_called(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service, arguments: str
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service, arguments: str
 ) -> None:
     model = scripted(Calls("find_book", arguments), Says("Which title?"))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have it?")
     assert spoken(result.turn) == "Which title?"
     assert result.turn.events[-1].payload["error"] == "invalid_arguments"
@@ -187,14 +187,14 @@ def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) 
 
 
 async def test_credentials_are_found_nowhere_but_in_the_request(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service, logged: Callable[[], str]
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service, logged: Callable[[], str]
 ) -> None:
     """The service says the credential back: in an error first, then in its answer."""
     secret = CREDENTIALS["BOOKING_KEY"]
     answers = [Response(f"Who is {secret}?", 500), Response(f'{{"shelf": "B7", "you": "{secret}"}}', 200)]
     httpserver.expect_request("/books").respond_with_handler(lambda _: answers.pop(0))
     model = scripted(FIND, Says("Shelf B7."))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     await session.say("Do you have Emma?")
     await session.end()
     await session.handle.result()
@@ -203,7 +203,7 @@ async def test_credentials_are_found_nowhere_but_in_the_request(
     history = b"".join(event.SerializeToString() for event in await session.events())
     assert b"find_book" in history
     assert secret.encode() not in history
-    assert secret not in await everything_in(stage.database)
+    assert secret not in await everything_in(stack.database)
     assert "B7" in str(model.journal[-1].body)
     assert secret not in str([asked.body for asked in model.journal])
     assert secret not in logged()
@@ -223,14 +223,14 @@ async def everything_in(database: Database) -> str:
 
 
 async def test_variables_are_read_when_their_node_is_left_and_are_billed(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
         *(Calls("to_loans"), Says("Which title?")),
         *(Calls("checkout"), RECORDED, Says("Anything else?")),
         name=PRICED_BOOKS,
     )
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     moved = await session.say("I want a book.")
     assert (moved.head.gathered_context, moved.turn.usage.requests) == ({}, 2)
     result = await session.say("Two copies of Emma.")
@@ -247,11 +247,11 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
 
 
 async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
     model = scripted(Calls("to_loans"), Says("Which title?"), Calls("checkout", also=(FIND,)), RECORDED, Says("So?"))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     await session.say("I want a book.")
     await session.say("Two copies of Emma.")
     asked = model.journal[3]
@@ -280,10 +280,10 @@ async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
     ids=["refused", "text", "malformed"],
 )
 async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_on(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, answer: Says | Calls | Refuses, error: str
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, answer: Says | Calls | Refuses, error: str
 ) -> None:
     model = scripted(Calls("to_loans"), Calls("checkout"), answer, Says("Anything else?"))
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma.")
     assert spoken(result.turn) == "It stands on shelf unknown.\nsome copies.\nAnything else?"
     assert (result.turn.status, result.head.gathered_context) == ("completed", {})
@@ -295,13 +295,13 @@ async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_o
 
 
 async def test_variables_of_the_last_node_are_read_before_the_session_closes(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
         *(Calls("to_loans"), Calls("checkout"), RECORDED, Calls("farewell")),
         *(Says("Goodbye."), Calls("record_variables", '{"content": true}')),
     )
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma, that is all.")
     assert spoken(result.turn).endswith("Goodbye.")
     assert result.head.is_completed
@@ -316,14 +316,14 @@ async def test_variables_of_the_last_node_are_read_before_the_session_closes(
 
 
 async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
         *(Calls("to_loans"), Says("Which title?")),
         *(Calls("checkout"), RECORDED, Says("Anything else?")),
         *(Calls("checkout"), Calls("record_variables", '{"title": "Persuasion"}'), Says("Anything else?")),
     )
-    session = await stage.open(agent, model=model.string)
+    session = await stack.open(agent, model=model.string)
     moved = await session.say("I want a book.")
     left = await session.say("Two copies of Emma.")
     head = await session.rewind(moved.turn.id)
@@ -337,16 +337,16 @@ async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
 
 
 async def test_two_agents_moved_by_tool_calls_keep_node_context_and_log_right_after_a_rewind(
-    stage: Stage, scripted: Scripted, agent: AgentDefinition, httpserver: Service
+    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
-    desk = scripted(
+    running_api = scripted(
         *(Calls("to_loans", also=(FIND,)), Says("Which title?")),
         *(Calls("checkout"), RECORDED, Says("Anything else?")),
         *(FIND, Says("It is there.")),
     )
     walk = scripted(*(Calls("west"), Says("West.")), *(Calls("east"), Says("East again.")), Says("Still west."))
-    sessions = (await stage.open(agent, model=desk.string), await stage.open(WANDERER, model=walk.string))
+    sessions = (await stack.open(agent, model=running_api.string), await stack.open(WANDERER, model=walk.string))
     library, _ = sessions
     first = await asyncio.gather(*(each.say("I want a book.") for each in sessions))
     second = await asyncio.gather(*(each.say("Emma.") for each in sessions))
@@ -377,7 +377,7 @@ async def test_two_agents_moved_by_tool_calls_keep_node_context_and_log_right_af
     assert len({call.key for call in journal_of(httpserver)}) == 2
 
 
-async def entered_in(session: Session) -> list[str | None]:
+async def entered_in(session: SessionHandle) -> list[str | None]:
     """The nodes that the log of the visible branch says were entered."""
     log = realtime_feedback_events((await session.timeline()).turns)
     return [entry.node_id for entry in log if entry.type == "rtf-node-transition"]

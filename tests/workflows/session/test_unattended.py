@@ -5,7 +5,7 @@ from collections.abc import Callable
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig
 from tests.support.agents import CLERK
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import QUICK, Session, Stage
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -18,30 +18,30 @@ CONFIG = SimulatorConfig(
 )
 
 
-async def opened(stage: Stage, config: SimulatorConfig) -> Session:
-    session = await stage.prepare(CLERK, model="demo")
+async def opened(stack: SessionStack, config: SimulatorConfig) -> SessionHandle:
+    session = await stack.prepare(CLERK, model="demo")
     session.start = session.start.model_copy(update={"simulator": config, "timing": NEVER})
     await session.begin()
     return session
 
 
-async def test_turns_are_settled_in_eights_and_at_the_end(stage: Stage, scripted: Scripted) -> None:
+async def test_turns_are_settled_in_eights_and_at_the_end(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(*(Says(f"Line {number}") for number in range(LINES)))
-    session = await opened(stage, CONFIG.model_copy(update={"model": caller.string}))
+    session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await session.handle.result()
     settled = await session.settlements()
     assert [len(each.turns) for each in settled] == [8, 1 + LINES - 8]
-    assert len(await stage.ledger(session)) == 1 + 2 * LINES, "the greeting, every line and every reply"
+    assert len(await stack.ledger(session)) == 1 + 2 * LINES, "the greeting, every line and every reply"
 
 
-async def test_a_person_who_takes_over_is_settled_for_as_ever(stage: Stage, scripted: Scripted) -> None:
+async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     caller = scripted(Says("Line 1"), Says("Line 2", gate=gate))
-    session = await opened(stage, CONFIG.model_copy(update={"model": caller.string}))
+    session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await gate.reached()
     assert await session.settlements() == [], "two turns wait for others"
     await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=False))
-    await session.at_rest()
+    await session.until_settled()
     first, *_ = await session.settlements()
     assert len(first.turns) == 2
     assert await session.reply("It is me now")
@@ -50,10 +50,10 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stage: Stage, scri
     await session.handle.result()
 
 
-async def test_sessions_from_before_are_settled_as_they_were(stage: Stage, scripted: Scripted) -> None:
+async def test_sessions_from_before_are_settled_as_they_were(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
     caller = scripted(Says("Line 1", gate=gate))
-    session = await stage.prepare(CLERK, model="demo")
+    session = await stack.prepare(CLERK, model="demo")
     config = CONFIG.model_copy(update={"model": caller.string})
     timing = NEVER.model_copy(update={"settle_unattended_within": None, "settle_within": 3600.0})
     session.start = session.start.model_copy(update={"simulator": config, "timing": timing})

@@ -22,7 +22,7 @@ from playhead.config.settings import Settings
 from playhead.services.worker import build_worker
 from store.database.connection import Database
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage, spoken
+from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -31,24 +31,24 @@ Scripted = Callable[..., ScriptedModel]
 class Deployment:
     """The builds of one worker deployment, on a task queue of its own."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.name = stage.task_queue
+    def __init__(self, stack: SessionStack) -> None:
+        self.stack = stack
+        self.name = stack.task_queue
 
     def worker(self, build_id: str) -> Worker:
         """A worker of a build, put together as `playhead worker` does."""
         settings = Settings(
-            database_url=self.stage.database.address,
-            task_queue=self.stage.task_queue,
+            database_url=self.stack.database.address,
+            task_queue=self.stack.task_queue,
             deployment_name=self.name,
             build_id=build_id,
             shutdown_grace_seconds=0.1,
         )
-        return build_worker(settings, self.stage.client, self.stage.database)
+        return build_worker(settings, self.stack.client, self.stack.database)
 
     async def make_current(self, build_id: str) -> None:
         """Let new sessions begin on a build, once the server has heard of it."""
-        client = self.stage.client
+        client = self.stack.client
         version = Version(deployment_name=self.name, build_id=build_id)
 
         async def is_known() -> bool:
@@ -70,16 +70,16 @@ class Deployment:
 
 @pytest_asyncio.fixture
 async def deployment(client: Client, database: Database) -> Deployment:
-    return Deployment(Stage.on(client, database, f"stage-{uuid4().hex[:8]}"))
+    return Deployment(SessionStack.on(client, database, f"sessions-{uuid4().hex[:8]}"))
 
 
-async def build_of(session: Session) -> str:
+async def build_of(session: SessionHandle) -> str:
     """The build that the newest run of a session is worked on by."""
     described = await session.handle.describe()
     return described.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
 
 
-async def moved(session: Session, run_id: str) -> None:
+async def moved(session: SessionHandle, run_id: str) -> None:
     """Wait until a session has left a run. It learns of another build with whatever it hears of next."""
 
     async def has_moved() -> bool:
@@ -97,9 +97,9 @@ async def test_a_session_moves_to_the_current_build_once_its_turn_is_answered(
     async with deployment.worker("new"):
         async with deployment.worker("old"):
             await deployment.make_current("old")
-            session = await deployment.stage.open(model=model.string)
+            session = await deployment.stack.open(model=model.string)
             first = await session.say("One")
-            await session.at_rest()
+            await session.until_settled()
             saying = asyncio.create_task(session.say("Two"))
             await gate.reached()
             await deployment.make_current("new")
@@ -120,9 +120,9 @@ async def test_a_session_that_an_operator_pins_to_a_build_stays_there(
 ) -> None:
     async with deployment.worker("new"), deployment.worker("old"):
         await deployment.make_current("old")
-        session = await deployment.stage.open(model=scripted().string)
-        await session.at_rest()
-        client = deployment.stage.client
+        session = await deployment.stack.open(model=scripted().string)
+        await session.until_settled()
+        client = deployment.stack.client
         pinned = VersioningOverride.PinnedOverride(
             behavior=VersioningOverride.PINNED_OVERRIDE_BEHAVIOR_PINNED,
             version=Version(deployment_name=deployment.name, build_id="old"),
@@ -140,7 +140,7 @@ async def test_a_session_that_an_operator_pins_to_a_build_stays_there(
         await deployment.make_current("new")
         for number in range(5):
             await session.say(f"Message {number}")
-        await session.at_rest()
+        await session.until_settled()
         runs = [run.run_id async for run in client.list_workflows(f"WorkflowId = '{session.workflow_id}'")]
         assert await build_of(session) == "old"
         assert len(runs) == 1, "it does not try again and again to move"

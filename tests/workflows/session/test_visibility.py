@@ -8,7 +8,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from api.temporal.session_client import SessionClient
 from tests.support.agents import GREETING
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import Session, Stage
+from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.search_attributes import AGENT, NODE, ORG, STATUS, SUITE
 
@@ -17,7 +17,7 @@ Scripted = Callable[..., ScriptedModel]
 SECRET = "my PIN is 0000"
 
 
-async def shown(session: Session) -> str:
+async def shown(session: SessionHandle) -> str:
     """The current details, as the Temporal UI asks for them."""
     metadata: WorkflowMetadata = await session.handle.query(
         "__temporal_workflow_metadata", result_type=WorkflowMetadata
@@ -25,9 +25,9 @@ async def shown(session: Session) -> str:
     return metadata.current_details
 
 
-async def test_the_current_details_tell_the_conversation(stage: Stage, scripted: Scripted) -> None:
+async def test_the_current_details_tell_the_conversation(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
     assert f"- **Agent:** {GREETING}" in await shown(session)
     await session.say("When do you open?", wait=False)
     await gate.reached()
@@ -35,30 +35,30 @@ async def test_the_current_details_tell_the_conversation(stage: Stage, scripted:
     assert pending.startswith("**pending_assistant_turn** at revision 3")
     assert pending.endswith("- **User:** When do you open?\n- *pending*")
     gate.open()
-    await session.at_rest()
+    await session.until_settled()
     assert (await shown(session)).endswith("- **User:** When do you open?\n- **Agent:** At nine.")
 
 
-async def test_a_session_that_the_api_opens_says_what_it_is(stage: Stage) -> None:
-    session = await stage.prepare()
-    api = SessionClient(stage.client, task_queue=stage.task_queue, wait_seconds=10.0)
+async def test_a_session_that_the_api_opens_says_what_it_is(stack: SessionStack) -> None:
+    session = await stack.prepare()
+    api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
     await api.open(session.start)
     described = await session.handle.describe()
     assert await described.static_summary() == f"a test with library-clerk, version {session.start.agent.version}"
     assert "`demo`" in (await described.static_details() or "")
 
 
-async def test_status_and_node_are_published_when_a_session_is_settled(stage: Stage, scripted: Scripted) -> None:
+async def test_status_and_node_are_published_when_a_session_is_settled(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stage.open(model=scripted(Says("At nine.", gate=gate), Says("Goodbye.")).string)
-    await session.at_rest()
+    session = await stack.open(model=scripted(Says("At nine.", gate=gate), Says("Goodbye.")).string)
+    await session.until_settled()
     assert await published(session) == ("idle", "desk")
     await session.say("When do you open?", wait=False)
     await gate.reached()
     assert (await session.status()).status == "pending_assistant_turn"
     assert await published(session) == ("idle", "desk"), "a pending reply is not worth a change"
     gate.open()
-    await session.at_rest()
+    await session.until_settled()
     await session.rewind((await session.timeline()).turns[0].id)
     await eventually(lambda: is_published(session, "rewound", "desk"))
     await session.end()
@@ -66,25 +66,25 @@ async def test_status_and_node_are_published_when_a_session_is_settled(stage: St
     assert await published(session) == ("completed", "desk")
 
 
-async def test_what_does_not_change_is_not_published_again(stage: Stage, scripted: Scripted) -> None:
-    session = await stage.open(model=scripted().string)
+async def test_what_does_not_change_is_not_published_again(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
     for number in range(5):
         await session.say(f"Message {number}")
-        await session.at_rest()
-    happened = await session.happened()
+        await session.until_settled()
+    happened = await session.event_counts()
     # A patch that is new to the session is noted by Temporal among the search attributes, too.
     published = happened["UPSERT_WORKFLOW_SEARCH_ATTRIBUTES"] - happened["MARKER_RECORDED"]
     assert published == 1, "the first node, and nothing after it"
 
 
-async def test_sessions_are_found_by_their_search_attributes(stage: Stage) -> None:
-    session = await stage.open()
-    await session.at_rest()
+async def test_sessions_are_found_by_their_search_attributes(stack: SessionStack) -> None:
+    session = await stack.open()
+    await session.until_settled()
     agent = session.start.agent.id
     query = f"{ORG.name} = '{session.start.organization_id}' AND {AGENT.name} = '{agent}' AND {NODE.name} = 'desk'"
 
     async def is_listed() -> bool:
-        found = [each.id async for each in stage.client.list_workflows(query)]
+        found = [each.id async for each in stack.client.list_workflows(query)]
         return session.workflow_id in found
 
     await eventually(is_listed)
@@ -93,9 +93,9 @@ async def test_sessions_are_found_by_their_search_attributes(stage: Stage) -> No
 
 
 async def test_no_words_of_the_conversation_stand_where_lists_and_logs_show_them(
-    stage: Stage, scripted: Scripted
+    stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stage.open(model=scripted(Says(f"I shall remember: {SECRET}")).string)
+    session = await stack.open(model=scripted(Says(f"I shall remember: {SECRET}")).string)
     await session.say(SECRET)
     await session.end(f"because {SECRET}")
     await session.handle.result()
@@ -110,11 +110,11 @@ async def test_no_words_of_the_conversation_stand_where_lists_and_logs_show_them
         assert "PIN" not in update.accepted_request.meta.update_id
 
 
-async def published(session: Session) -> tuple[str | None, str | None]:
+async def published(session: SessionHandle) -> tuple[str | None, str | None]:
     """The session's status and node as Temporal's lists show them."""
     found = (await session.handle.describe()).typed_search_attributes
     return found.get(STATUS), found.get(NODE)
 
 
-async def is_published(session: Session, status: str, node: str) -> bool:
+async def is_published(session: SessionHandle, status: str, node: str) -> bool:
     return await published(session) == (status, node)

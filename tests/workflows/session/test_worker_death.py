@@ -7,10 +7,10 @@ from collections.abc import Callable
 from temporalio.worker import Worker
 
 from contracts.sessions import GenerateStepResult
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.stage import QUICK, Session, Stage, spoken, worker_on
-from tests.workflows.session.doomed_worker import Death, doomed_worker
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.workflows.session.killable_worker import KillPoint, killable_worker
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -19,17 +19,20 @@ SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
 
 
 async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     model = scripted(Says("At nine."), Says("Bought twice!"))
-    session = await settled_session(empty_stage, model)
-    async with worker_on(empty_stage, activities=[]):
+    session = await settled_session(stack_without_worker, model)
+    async with session_worker(stack_without_worker, activities=[]):
         saying = asyncio.create_task(session.say("When do you open?"))
-        async with doomed_worker(
-            empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=Death("after", "generate_step")
+        async with killable_worker(
+            stack_without_worker.client,
+            stack_without_worker.task_queue,
+            stack_without_worker.database,
+            kill_at=KillPoint("after", "generate_step"),
         ) as process:
             assert await process.wait() == -signal.SIGKILL
-        async with rescuer_on(empty_stage):
+        async with rescuer_on(stack_without_worker):
             assert spoken((await saying).turn) == "At nine."
             assert len(model.journal) == 1
             assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1]
@@ -37,41 +40,41 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
 
 
 async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_missed(
-    empty_stage: Stage, scripted: Scripted
+    stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
     model = scripted(Says("Never heard.", gate=gate), Says("At nine."))
-    session = await settled_session(empty_stage, model)
-    async with worker_on(empty_stage, activities=[]):
+    session = await settled_session(stack_without_worker, model)
+    async with session_worker(stack_without_worker, activities=[]):
         saying = asyncio.create_task(session.say("When do you open?"))
-        async with doomed_worker(
-            empty_stage.client, empty_stage.task_queue, empty_stage.database, dies=None
+        async with killable_worker(
+            stack_without_worker.client, stack_without_worker.task_queue, stack_without_worker.database, kill_at=None
         ) as process:
             await gate.reached()
             process.kill()
             await process.wait()
         gate.open()
-        async with rescuer_on(empty_stage):
+        async with rescuer_on(stack_without_worker):
             assert spoken((await saying).turn) == "At nine."
             assert len(model.journal) == 2
             assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1], "what was saved is billed"
             assert await attempts_and_reuse(session) == (2, False)
 
 
-async def settled_session(stage: Stage, model: ScriptedModel) -> Session:
-    """A session that leaves nothing to do for a doomed worker but the next step."""
-    async with worker_on(stage):
-        session = await stage.open(model=model.string, timing=SOON_MISSED)
-        await session.at_rest()
+async def settled_session(stack: SessionStack, model: ScriptedModel) -> SessionHandle:
+    """A session that leaves a killable worker nothing to do but the next step."""
+    async with session_worker(stack):
+        session = await stack.open(model=model.string, timing=SOON_MISSED)
+        await session.until_settled()
         return session
 
 
-def rescuer_on(stage: Stage) -> Worker:
-    """A worker for the activities that the doomed one has left."""
-    return Worker(stage.client, task_queue=stage.task_queue, activities=activities_on(stage.database))
+def rescuer_on(stack: SessionStack) -> Worker:
+    """A worker for the activities that the killed one left."""
+    return Worker(stack.client, task_queue=stack.task_queue, activities=session_activities(stack.database))
 
 
-async def attempts_and_reuse(session: Session) -> tuple[int, bool]:
+async def attempts_and_reuse(session: SessionHandle) -> tuple[int, bool]:
     """How often the only step of the session was started, and whether its result was found in the store."""
     events = await session.events()
     [step] = [
@@ -89,5 +92,5 @@ async def attempts_and_reuse(session: Session) -> tuple[int, bool]:
         for event in events
         if event.activity_task_completed_event_attributes.scheduled_event_id == step
     ]
-    decoded = await session.stage.client.data_converter.decode(list(result.payloads), [GenerateStepResult])
+    decoded = await session.stack.client.data_converter.decode(list(result.payloads), [GenerateStepResult])
     return attempts, decoded[0].reused

@@ -13,7 +13,7 @@ from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
 from tests.support.sandbox import sandboxed
 from tests.support.waiting import eventually
-from tests.workflows.suite.suite_stage import PlayedSuite, Players, SuiteStage, scenario, suite_of, suite_stage
+from tests.workflows.suite.suite_stack import PlayedSuite, Players, SuiteStack, scenario, suite_of, suite_stack
 from workflows.search_attributes import ALL
 from workflows.suite.workflow import CANCELLED, SuiteWorkflow
 
@@ -46,13 +46,13 @@ def players(database: Database) -> Players:
 
 
 @pytest_asyncio.fixture
-async def stage(impatient_server: WorkflowEnvironment, players: Players) -> AsyncIterator[SuiteStage]:
-    async with suite_stage(impatient_server.client, players) as stage:
-        yield stage
+async def stack(impatient_server: WorkflowEnvironment, players: Players) -> AsyncIterator[SuiteStack]:
+    async with suite_stack(impatient_server.client, players) as stack:
+        yield stack
 
 
-async def test_suite_over_several_runs_plays_and_judges_everybody_once(stage: SuiteStage, players: Players) -> None:
-    suite = await stage.start(suite_of(scenario("a", repeats=10), scenario("b", repeats=10), concurrency=4))
+async def test_suite_over_several_runs_plays_and_judges_everybody_once(stack: SuiteStack, players: Players) -> None:
+    suite = await stack.start(suite_of(scenario("a", repeats=10), scenario("b", repeats=10), concurrency=4))
     result = await suite.handle.result()
     assert await _runs(suite) >= 3
     assert (result.passed, result.outcome) == (20, "passed")
@@ -62,26 +62,26 @@ async def test_suite_over_several_runs_plays_and_judges_everybody_once(stage: Su
 
 
 async def test_session_that_outlives_the_run_that_started_it_is_judged_by_a_later_one(
-    stage: SuiteStage, players: Players
+    stack: SuiteStack, players: Players
 ) -> None:
-    suite = await _with_a_long_session(stage, players)
+    suite = await _with_a_long_session(stack, players)
     players.let_go(suite.session_ids[0])
     assert (await suite.handle.result()).passed == 12
     assert players.judged[-1].session_id == suite.session_ids[0]
 
 
 async def test_session_that_outlived_its_run_and_was_terminated_is_judged_too(
-    stage: SuiteStage, players: Players
+    stack: SuiteStack, players: Players
 ) -> None:
-    suite = await _with_a_long_session(stage, players)
-    await stage.client.get_workflow_handle(session_workflow_id(suite.session_ids[0])).terminate()
+    suite = await _with_a_long_session(stack, players)
+    await stack.client.get_workflow_handle(session_workflow_id(suite.session_ids[0])).terminate()
     assert (await suite.handle.result()).passed == 12
 
 
 async def test_session_that_outlived_its_run_is_ended_when_the_suite_is_cancelled(
-    stage: SuiteStage, players: Players
+    stack: SuiteStack, players: Players
 ) -> None:
-    suite = await _with_a_long_session(stage, players)
+    suite = await _with_a_long_session(stack, players)
     await suite.handle.execute_update(SuiteWorkflow.cancel)
     assert (await suite.handle.result()).status == "cancelled"
     verdict = (await suite.runs())["a", 1].verdict
@@ -89,9 +89,9 @@ async def test_session_that_outlived_its_run_is_ended_when_the_suite_is_cancelle
     assert verdict.cut_short == CANCELLED
 
 
-async def test_suite_stays_paused_in_its_next_run(stage: SuiteStage, players: Players) -> None:
+async def test_suite_stays_paused_in_its_next_run(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=8), concurrency=5))
+    suite = await stack.start(suite_of(scenario("a", repeats=8), concurrency=5))
     await suite.until(lambda progress: progress.running == 5)
     await suite.handle.execute_update(SuiteWorkflow.pause)
     for session_id in suite.session_ids:
@@ -103,10 +103,10 @@ async def test_suite_stays_paused_in_its_next_run(stage: SuiteStage, players: Pl
     assert (await suite.handle.result()).passed == 8
 
 
-async def _with_a_long_session(stage: SuiteStage, players: Players) -> PlayedSuite:
+async def _with_a_long_session(stack: SuiteStack, players: Players) -> PlayedSuite:
     """A suite whose first session goes on although all others are judged, in a later run of the workflow."""
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=12), concurrency=3))
+    suite = await stack.start(suite_of(scenario("a", repeats=12), concurrency=3))
     for session_id in suite.session_ids[1:]:
         players.let_go(session_id)
     await suite.until(lambda progress: progress.passed == 11)

@@ -10,10 +10,10 @@ from temporalio.testing import ActivityEnvironment
 from contracts.judge import JudgeInput, JudgeResult
 from domain.suites.checks import Checks
 from domain.suites.scenario import Scenario
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.agents import GREETING
 from tests.support.provider import Calls, Refuses, Reply, Says, ScriptedModel
-from tests.support.stage import ORGANIZATION, Session, Stage
+from tests.support.session_stack import ORGANIZATION, SessionHandle, SessionStack
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -29,10 +29,10 @@ def records(*outcomes: str, turn_id: str = "") -> Calls:
     return Calls("record_verdict", json.dumps({"verdicts": verdicts}))
 
 
-async def talked(stage: Stage, scripted: Scripted) -> Session:
+async def talked(stack: SessionStack, scripted: Scripted) -> SessionHandle:
     """A session in which something was said, ended and recorded."""
     agent = scripted(Says("At nine, madam."))
-    session = await stage.open(model=agent.string)
+    session = await stack.open(model=agent.string)
     await session.say("When do you open?")
     await session.end()
     await session.handle.result()
@@ -40,10 +40,10 @@ async def talked(stage: Stage, scripted: Scripted) -> Session:
 
 
 async def judged(
-    session: Session, model: ScriptedModel | str, scenario: Scenario = POLITE, **fields: object
+    session: SessionHandle, model: ScriptedModel | str, scenario: Scenario = POLITE, **fields: object
 ) -> JudgeResult:
     """The verdict on a session, as the activity of a worker gives it."""
-    [judge] = [each for each in activities_on(session.stage.database) if each.__name__ == "judge_session"]
+    [judge] = [each for each in session_activities(session.stack.database) if each.__name__ == "judge_session"]
     asked = JudgeInput(
         session_id=session.id,
         organization_id=ORGANIZATION,
@@ -58,8 +58,8 @@ async def judged(
     return result
 
 
-async def test_a_judge_sees_the_criteria_and_the_transcript(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_a_judge_sees_the_criteria_and_the_transcript(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     turn_id = (await session.status()).head_turn_id
     judge = scripted(records("passed", "passed", turn_id=turn_id or ""))
     result = await judged(session, judge)
@@ -74,20 +74,20 @@ async def test_a_judge_sees_the_criteria_and_the_transcript(stage: Stage, script
     assert transcript.endswith("The conversation ended: user_hangup.")
 
 
-async def test_a_judgement_is_bought_and_billed_once(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_a_judgement_is_bought_and_billed_once(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     judge = scripted(records("passed", "failed"), records("passed", "passed"))
     first, again = await judged(session, judge), await judged(session, judge)
     assert (first.reused, again.reused) == (False, True)
     assert first.verdict == again.verdict
     assert first.verdict.outcome == "failed"
     assert len(judge.journal) == 1
-    [row] = [row for row in await stage.ledger(session) if row.purpose == "judge"]
+    [row] = [row for row in await stack.ledger(session) if row.purpose == "judge"]
     assert (row.turn_id, row.usage.requests, row.agent_id) == (f"judge_{session.id[4:]}", 1, session.start.agent.id)
 
 
-async def test_a_check_vetoes_and_never_rescues(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_a_check_vetoes_and_never_rescues(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     rude = POLITE.model_copy(update={"checks": Checks(never_says=("madam",))})
     judge = scripted(records("passed", "passed"))
     vetoed = (await judged(session, judge, rude)).verdict
@@ -97,8 +97,8 @@ async def test_a_check_vetoes_and_never_rescues(stage: Stage, scripted: Scripted
     assert (await judged(session, severe, kind, judgement_id="judge_2")).verdict.outcome == "failed"
 
 
-async def test_checks_alone_ask_no_model(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_checks_alone_ask_no_model(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     judge = scripted()
     checked = POLITE.model_copy(update={"success": (), "checks": Checks(must_visit=("desk",), max_turns=1)})
     result = await judged(session, judge, checked)
@@ -110,28 +110,30 @@ async def test_checks_alone_ask_no_model(stage: Stage, scripted: Scripted) -> No
     [Refuses(400), Calls("record_verdict", '{"verdicts": ['), Calls("record_verdict", '{"opinion": "fine"}')],
     ids=["refused", "half a call", "another form"],
 )
-async def test_a_judge_that_is_of_no_use_decides_nothing(stage: Stage, scripted: Scripted, answer: Reply) -> None:
-    session = await talked(stage, scripted)
+async def test_a_judge_that_is_of_no_use_decides_nothing(
+    stack: SessionStack, scripted: Scripted, answer: Reply
+) -> None:
+    session = await talked(stack, scripted)
     verdict = (await judged(session, scripted(answer))).verdict
     assert verdict.outcome == "inconclusive"
     assert [each.outcome for each in verdict.criteria] == ["inconclusive", "inconclusive"]
 
 
-async def test_a_conversation_that_was_cut_short_is_inconclusive(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_a_conversation_that_was_cut_short_is_inconclusive(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     verdict = (await judged(session, scripted(records("failed", "failed")), cut_short="The budget was spent.")).verdict
     assert (verdict.outcome, verdict.cut_short) == ("inconclusive", "The budget was spent.")
 
 
-async def test_a_session_that_is_not_recorded_cannot_be_judged(stage: Stage) -> None:
-    session = await stage.prepare()
+async def test_a_session_that_is_not_recorded_cannot_be_judged(stack: SessionStack) -> None:
+    session = await stack.prepare()
     with pytest.raises(ApplicationError) as failed:
         await judged(session, "demo")
     assert (failed.value.type, failed.value.non_retryable) == ("not_found", True)
 
 
-async def test_the_demo_model_judges(stage: Stage, scripted: Scripted) -> None:
-    session = await talked(stage, scripted)
+async def test_the_demo_model_judges(stack: SessionStack, scripted: Scripted) -> None:
+    session = await talked(stack, scripted)
     hours = POLITE.model_copy(update={"success": ("The agent said at nine.", "The agent offered champagne.")})
     verdict = (await judged(session, "demo", hours)).verdict
     assert [each.outcome for each in verdict.criteria] == ["passed", "failed"]

@@ -16,10 +16,10 @@ from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from store.sessions.sessions import SessionStore
 from tests.support.sandbox import sandboxed
-from tests.support.stage import ORGANIZATION
+from tests.support.session_stack import ORGANIZATION
 from tests.support.waiting import eventually
 from tests.workflows.suite.played_session import PlayedSession
-from tests.workflows.suite.suite_stage import Players, SuiteStage, scenario, suite_of, suite_stage
+from tests.workflows.suite.suite_stack import Players, SuiteStack, scenario, suite_of, suite_stack
 from workflows.suite.workflow import CANCELLED, SuiteWorkflow
 
 
@@ -29,18 +29,18 @@ def players(database: Database) -> Players:
 
 
 @pytest_asyncio.fixture
-async def stage(client: Client, players: Players) -> AsyncIterator[SuiteStage]:
-    async with suite_stage(client, players) as stage:
-        yield stage
-    suites = client.list_workflows(f"WorkflowType = 'Suite' AND TaskQueue = '{stage.task_queue}'")
+async def stack(client: Client, players: Players) -> AsyncIterator[SuiteStack]:
+    async with suite_stack(client, players) as stack:
+        yield stack
+    suites = client.list_workflows(f"WorkflowType = 'Suite' AND TaskQueue = '{stack.task_queue}'")
     replayer = Replayer(workflows=[SuiteWorkflow], plugins=[PlayheadPlugin(sandboxed())])
     results = await replayer.replay_workflows(suites.map_histories(), raise_on_replay_failure=False)
     assert not results.replay_failures, f"these suites were not deterministic: {results.replay_failures}"
 
 
-async def test_every_run_is_played_judged_and_written_down_once(stage: SuiteStage, players: Players) -> None:
+async def test_every_run_is_played_judged_and_written_down_once(stack: SuiteStack, players: Players) -> None:
     players.finds = lambda judged: "failed" if judged.scenario.id == "hopeless" else "passed"
-    suite = await stage.start(suite_of(scenario("easy", repeats=3), scenario("hopeless")))
+    suite = await stack.start(suite_of(scenario("easy", repeats=3), scenario("hopeless")))
     result = await suite.handle.result()
     assert (result.status, result.outcome) == ("completed", "failed")
     assert (result.passed, result.failed, result.inconclusive) == (3, 1, 0)
@@ -57,28 +57,28 @@ async def test_every_run_is_played_judged_and_written_down_once(stage: SuiteStag
 
 
 async def test_session_of_a_run_is_the_agents_with_the_scenarios_context_and_is_found_by_its_suite(
-    stage: SuiteStage, players: Players
+    stack: SuiteStack, players: Players
 ) -> None:
     wanted = scenario("anna").model_copy(update={"context": {"first_name": "Anna"}})
-    suite = await stage.start(suite_of(wanted))
+    suite = await stack.start(suite_of(wanted))
     await suite.handle.result()
     (played,) = players.played
     assert (played.suite_id, played.initial_context) == (suite.id, {"first_name": "Anna"})
-    row = await SessionStore(stage.database).find(ORGANIZATION, played.session_id)
+    row = await SessionStore(stack.database).find(ORGANIZATION, played.session_id)
     assert row is not None
     assert (row.suite_id, row.name, row.model) == (suite.id, "anna 1", "demo")
     assert row.annotations == {"suite": suite.id, "scenario": "anna", "repeat": 1}
 
     async def found() -> bool:
-        sessions = stage.client.list_workflows(f"PlayheadSuite = '{suite.id}' AND WorkflowType = 'Session'")
+        sessions = stack.client.list_workflows(f"PlayheadSuite = '{suite.id}' AND WorkflowType = 'Session'")
         return [each.id async for each in sessions] == [session_workflow_id(played.session_id)]
 
     await eventually(found)
 
 
-async def test_results_are_written_while_others_are_under_way(stage: SuiteStage, players: Players) -> None:
+async def test_results_are_written_while_others_are_under_way(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=3)))
+    suite = await stack.start(suite_of(scenario("a", repeats=3)))
     await suite.until(lambda progress: progress.running == 3)
     players.let_go(suite.session_ids[1])
     await suite.until(lambda progress: progress.passed == 1)
@@ -88,18 +88,18 @@ async def test_results_are_written_while_others_are_under_way(stage: SuiteStage,
     await suite.handle.result()
 
 
-async def test_never_more_sessions_at_once_than_the_suite_says(stage: SuiteStage, players: Players) -> None:
-    suite = await stage.start(suite_of(scenario("a", repeats=12), concurrency=3))
+async def test_never_more_sessions_at_once_than_the_suite_says(stack: SuiteStack, players: Players) -> None:
+    suite = await stack.start(suite_of(scenario("a", repeats=12), concurrency=3))
     await suite.handle.result()
     assert len(players.played) == 12
     assert players.most_at_once <= 3
 
 
 async def test_paused_suite_finishes_what_is_under_way_and_starts_nothing_until_it_is_resumed(
-    stage: SuiteStage, players: Players
+    stack: SuiteStack, players: Players
 ) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=3), concurrency=1))
+    suite = await stack.start(suite_of(scenario("a", repeats=3), concurrency=1))
     await suite.until(lambda progress: progress.running == 1)
     paused = await suite.handle.execute_update(SuiteWorkflow.pause)
     assert paused.status == (await suite.stored()).status == "paused"
@@ -112,11 +112,11 @@ async def test_paused_suite_finishes_what_is_under_way_and_starts_nothing_until_
     assert (await suite.handle.result()).passed == 3
 
 
-async def test_cancelled_suite_ends_its_sessions_and_judges_nobody(stage: SuiteStage, players: Players) -> None:
+async def test_cancelled_suite_ends_its_sessions_and_judges_nobody(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=5), concurrency=2))
+    suite = await stack.start(suite_of(scenario("a", repeats=5), concurrency=2))
     await suite.until(lambda progress: progress.running == 2)
-    await eventually(lambda: _has_begun(stage, suite.session_ids[:2]))
+    await eventually(lambda: _has_begun(stack, suite.session_ids[:2]))
     cancelled = await suite.handle.execute_update(SuiteWorkflow.cancel)
     assert cancelled.status == "cancelled"
     result = await suite.handle.result()
@@ -125,25 +125,25 @@ async def test_cancelled_suite_ends_its_sessions_and_judges_nobody(stage: SuiteS
     runs = await suite.runs()
     assert {run.verdict.cut_short for run in runs.values() if run.verdict} == {CANCELLED}
     for session_id in suite.session_ids[:2]:
-        session = stage.client.get_workflow_handle_for(PlayedSession.run, session_workflow_id(session_id))
+        session = stack.client.get_workflow_handle_for(PlayedSession.run, session_workflow_id(session_id))
         assert (await session.result()).completion_reason == CANCELLED
     assert (await suite.stored()).status == "cancelled"
 
 
-async def test_cancellation_by_temporal_itself_ends_the_suite_cleanly(stage: SuiteStage, players: Players) -> None:
+async def test_cancellation_by_temporal_itself_ends_the_suite_cleanly(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=2)))
+    suite = await stack.start(suite_of(scenario("a", repeats=2)))
     await suite.until(lambda progress: progress.running == 2)
-    await eventually(lambda: _has_begun(stage, suite.session_ids))
+    await eventually(lambda: _has_begun(stack, suite.session_ids))
     await suite.handle.cancel()
     assert (await suite.handle.result()).status == "cancelled"
     assert (await suite.stored()).status == "cancelled"
 
 
-async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stage: SuiteStage, players: Players) -> None:
+async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stack: SuiteStack, players: Players) -> None:
     players.calls = lambda start: ["0.10"] * 7
     players.judge_costs = "0.10"
-    suite = await stage.start(suite_of(scenario("a", repeats=30), concurrency=8, budget="4.00"))
+    suite = await stack.start(suite_of(scenario("a", repeats=30), concurrency=8, budget="4.00"))
     result = await suite.handle.result()
     runs = await suite.runs()
     spent = sum((run.cost.total for run in runs.values()), start=Decimal(0))
@@ -154,9 +154,9 @@ async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stage: Su
     assert result.outcome == "inconclusive"
 
 
-async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stage: SuiteStage, players: Players) -> None:
+async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stack: SuiteStack, players: Players) -> None:
     players.calls = lambda start: ["0.60"] * 9
-    suite = await stage.start(suite_of(scenario("a"), budget="1.00"))
+    suite = await stack.start(suite_of(scenario("a"), budget="1.00"))
     result = await suite.handle.result()
     assert result.outcome == "inconclusive"
     (checked,) = players.judged
@@ -169,24 +169,24 @@ async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stage: 
     ]
 
 
-async def test_judge_that_fails_leaves_a_run_inconclusive_and_says_why(stage: SuiteStage, players: Players) -> None:
+async def test_judge_that_fails_leaves_a_run_inconclusive_and_says_why(stack: SuiteStack, players: Players) -> None:
     players.judge_fails_on = "a"
-    suite = await stage.start(suite_of(scenario("a")))
+    suite = await stack.start(suite_of(scenario("a")))
     assert (await suite.handle.result()).outcome == "inconclusive"
     assert (await suite.runs())["a", 1].error == "the judge refused"
 
 
-async def test_session_that_somebody_terminated_is_judged_like_any(stage: SuiteStage, players: Players) -> None:
+async def test_session_that_somebody_terminated_is_judged_like_any(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a")))
-    await eventually(lambda: _has_begun(stage, suite.session_ids))
-    await stage.client.get_workflow_handle(session_workflow_id(suite.session_ids[0])).terminate()
+    suite = await stack.start(suite_of(scenario("a")))
+    await eventually(lambda: _has_begun(stack, suite.session_ids))
+    await stack.client.get_workflow_handle(session_workflow_id(suite.session_ids[0])).terminate()
     assert (await suite.handle.result()).passed == 1
 
 
-async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stage: SuiteStage, players: Players) -> None:
+async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stack: SuiteStack, players: Players) -> None:
     lost = scenario("lost").model_copy(update={"history": RecordedStart(session="ses_erased")})
-    suite = await stage.start(suite_of(lost, scenario("a")))
+    suite = await stack.start(suite_of(lost, scenario("a")))
     result = await suite.handle.result()
     assert (result.passed, result.inconclusive) == (1, 1)
     run = (await suite.runs())["lost", 1]
@@ -194,36 +194,36 @@ async def test_run_whose_past_is_gone_is_inconclusive_and_says_why(stage: SuiteS
     assert [each.scenario.id for each in players.judged] == ["a"]
 
 
-async def test_start_that_is_tried_again_finds_its_session(stage: SuiteStage, players: Players) -> None:
+async def test_start_that_is_tried_again_finds_its_session(stack: SuiteStack, players: Players) -> None:
     """As after a reset of the suite to before the start."""
     players.open = False
-    suite_id, start = await stage.prepare(suite_of(scenario("a")))
+    suite_id, start = await stack.prepare(suite_of(scenario("a")))
     session = session_of(start, Started(run=Run(scenario="a", repeat=1)))
-    await stage.client.start_workflow(
-        PlayedSession.run, session, id=session_workflow_id(session.session_id), task_queue=stage.task_queue
+    await stack.client.start_workflow(
+        PlayedSession.run, session, id=session_workflow_id(session.session_id), task_queue=stack.task_queue
     )
-    suite = await stage.go(suite_id, start)
-    await eventually(lambda: _has_begun(stage, suite.session_ids))
+    suite = await stack.go(suite_id, start)
+    await eventually(lambda: _has_begun(stack, suite.session_ids))
     await suite.until(lambda progress: progress.running == 1)
     players.let_go(session.session_id)
     assert (await suite.handle.result()).passed == 1
     assert [each.session_id for each in players.played] == [session.session_id]
 
 
-async def test_suite_that_is_terminated_leaves_its_sessions_alone(stage: SuiteStage, players: Players) -> None:
+async def test_suite_that_is_terminated_leaves_its_sessions_alone(stack: SuiteStack, players: Players) -> None:
     players.open = False
-    suite = await stage.start(suite_of(scenario("a")))
-    await eventually(lambda: _has_begun(stage, suite.session_ids))
+    suite = await stack.start(suite_of(scenario("a")))
+    await eventually(lambda: _has_begun(stack, suite.session_ids))
     await suite.handle.terminate()
-    session = stage.client.get_workflow_handle(session_workflow_id(suite.session_ids[0]))
+    session = stack.client.get_workflow_handle(session_workflow_id(suite.session_ids[0]))
     players.let_go(suite.session_ids[0])
     await session.result()
 
 
-async def _has_begun(stage: SuiteStage, session_ids: list[str]) -> bool:
+async def _has_begun(stack: SuiteStack, session_ids: list[str]) -> bool:
     for session_id in session_ids:
         try:
-            described = await stage.client.get_workflow_handle(session_workflow_id(session_id)).describe()
+            described = await stack.client.get_workflow_handle(session_workflow_id(session_id)).describe()
         except Exception:
             return False
         if described.status is not WorkflowExecutionStatus.RUNNING:

@@ -1,10 +1,10 @@
-"""A worker process that dies: a whole worker that is killed, by the test or by its own hand at a chosen moment.
+"""A worker in a process of its own, killed by the test or by itself at a chosen moment.
 
-    python -m tests.workflows.session.doomed_worker ADDRESS TASK_QUEUE DATABASE_URL [--dies MOMENT:ACTIVITY:TIME]
+    python -m tests.workflows.session.killable_worker ADDRESS TASK_QUEUE DATABASE_URL [--kill-at MOMENT:ACTIVITY:TIME]
 
-With `--dies after:generate_step:2` it kills itself when an activity of that type has ended for the second time, well
-or badly, before Temporal hears of it; with `before:` it does so when the activity was handed to it, before it does
-anything.
+With `--kill-at after:generate_step:2` it kills itself when an activity of that type has ended for the second time, with
+a result or an error, before it reports to Temporal; with `before:` it does so when the activity reached it, before it
+runs.
 """
 
 import argparse
@@ -25,20 +25,20 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from workflows import activity_options
 from workflows.session.workflow import SessionWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 SOON = timedelta(seconds=1)
-"""How long the next task of a session waits for its dead worker. In production it is longer; nothing else differs."""
+"""Time after which the next task of a session no longer waits for its dead worker; in production it is longer."""
 SETTLED_SOON = timedelta(seconds=3)
-"""How long settling and reporting may take; in production it is up to a minute, for which no test wants to wait."""
+"""Timeout of settling and reporting; in production it is up to a minute, too long for a test."""
 
 
 @dataclass(frozen=True)
-class Death:
-    """When a worker kills itself: before or after it runs an activity of a type for the so-manieth time, from 1."""
+class KillPoint:
+    """The moment a worker kills itself: before or after the nth run of an activity, counted from 1."""
 
     moment: str
     activity: str
@@ -48,58 +48,58 @@ class Death:
         return f"{self.moment}:{self.activity}:{self.time}"
 
     @classmethod
-    def read(cls, written: str) -> "Death":
-        """A death as `str` writes it."""
+    def read(cls, written: str) -> "KillPoint":
+        """A kill point as `str` writes it."""
         moment, activity, time = written.split(":")
         return cls(moment, activity, int(time))
 
 
-class Dies(Interceptor):
-    """Kills the process at its moment."""
+class KillsWorker(Interceptor):
+    """Kills the process at the kill point."""
 
-    def __init__(self, death: Death) -> None:
-        self._death = death
+    def __init__(self, kill_point: KillPoint) -> None:
+        self._kill_point = kill_point
         self._begun: Counter[str] = Counter()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Dying(next, self)
+        return _KillsWorkerInbound(next, self)
 
     def begin(self, activity: str) -> int:
-        """Count an activity that was handed over; how many of its type there were."""
+        """Count an activity that reached the worker, and return how many of its type there were."""
         self._begun[activity] += 1
         return self._begun[activity]
 
-    def come_to(self, moment: str, activity: str, time: int) -> None:
-        """Die, if this is the moment."""
-        if Death(moment, activity, time) == self._death:
+    def reach(self, moment: str, activity: str, time: int) -> None:
+        """Kill the process if this is the kill point."""
+        if KillPoint(moment, activity, time) == self._kill_point:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Dying(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, dies: Dies) -> None:
+class _KillsWorkerInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, kills: KillsWorker) -> None:
         super().__init__(next)
-        self._dies = dies
+        self._kills = kills
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         activity = input.fn.__name__
-        time = self._dies.begin(activity)
-        self._dies.come_to("before", activity, time)
+        time = self._kills.begin(activity)
+        self._kills.reach("before", activity, time)
         try:
             return await super().execute_activity(input)
         finally:
-            self._dies.come_to("after", activity, time)
+            self._kills.reach("after", activity, time)
 
 
 @asynccontextmanager
-async def doomed_worker(
-    client: Client, task_queue: str, database: Database, *, dies: Death | None
+async def killable_worker(
+    client: Client, task_queue: str, database: Database, *, kill_at: KillPoint | None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run such a process; it is killed at the end of the block if it still lives."""
+    """Run the process; it is killed at the end of the block if it is still alive."""
     arguments = [client.service_client.config.target_host, task_queue, database.address]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.workflows.session.doomed_worker", *arguments),
-        *(["--dies", str(dies)] if dies else []),
+        *("-m", "tests.workflows.session.killable_worker", *arguments),
+        *(["--kill-at", str(kill_at)] if kill_at else []),
     )
     try:
         yield process
@@ -109,7 +109,7 @@ async def doomed_worker(
         await process.wait()
 
 
-async def _work(address: str, task_queue: str, database_url: str, dies: Death | None) -> None:
+async def _work(address: str, task_queue: str, database_url: str, kill_at: KillPoint | None) -> None:
     activity_options.SETTLE_ATTEMPT = activity_options.SEND_ATTEMPT = SETTLED_SOON
     client = await Client.connect(address, plugins=[PlayheadPlugin()])
     database = Database.open(database_url)
@@ -117,8 +117,8 @@ async def _work(address: str, task_queue: str, database_url: str, dies: Death | 
         client,
         task_queue=task_queue,
         workflows=[SessionWorkflow, DeliverWebhookWorkflow],
-        activities=activities_on(database),
-        interceptors=[Dies(dies)] if dies else [],
+        activities=session_activities(database),
+        interceptors=[KillsWorker(kill_at)] if kill_at else [],
         sticky_queue_schedule_to_start_timeout=SOON,
     ).run()
 
@@ -128,6 +128,6 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("task_queue")
     parser.add_argument("database_url")
-    parser.add_argument("--dies", type=Death.read)
+    parser.add_argument("--kill-at", type=KillPoint.read)
     given = parser.parse_args()
-    asyncio.run(_work(given.address, given.task_queue, given.database_url, given.dies))
+    asyncio.run(_work(given.address, given.task_queue, given.database_url, given.kill_at))

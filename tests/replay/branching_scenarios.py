@@ -5,16 +5,16 @@ from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, Restor
 from domain.turns.extraction import RECORD_TOOL
 from tests.support.agents import ASKING, PARTING, limited
 from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.support.stage import Session, Stage
+from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
 
-async def branching(stage: Stage, provider: ModelProvider) -> Session:
+async def branching(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A turn edited, regenerated after a failure, the greeting regenerated, and a branch restored."""
     model = provider.model("branching")
     model.script(Says("Two."), Says("Three."), Refuses(400), Says("Four."))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     first = await session.say("2")
     await edited(session, first.turn.id, "3")
     failed = await session.say("4")
@@ -23,16 +23,16 @@ async def branching(stage: Stage, provider: ModelProvider) -> Session:
     branch = (await session.timeline()).discarded_branches[-1]
     await session.handle.execute_update(SessionWorkflow.restore, RestoreBranch(branch_id=branch.id))
     await session.say("5")
-    await session.at_rest()
+    await session.until_settled()
     return session
 
 
-async def stopping(stage: Stage, provider: ModelProvider) -> Session:
+async def stopping(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Replies cancelled, interrupted by an update and by a signal, rolled back, and edited away while they come."""
     gates = [Gate() for _ in range(5)]
     model = provider.model("stopping")
     model.script(*(Says(f"Story {number} begins here.", gate=gate) for number, gate in enumerate(gates)))
-    session = await stage.open(model=model.string)
+    session = await stack.open(model=model.string)
     await session.say("Tell me", wait=False)
     await gates[0].reached()
     await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
@@ -46,37 +46,37 @@ async def stopping(stage: Stage, provider: ModelProvider) -> Session:
     await gates[4].reached()
     pending = (await session.timeline()).turns[-1]
     await edited(session, pending.id, "At last")
-    await session.at_rest()
+    await session.until_settled()
     return session
 
 
-async def parting(stage: Stage, provider: ModelProvider) -> Session:
+async def parting(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A goodbye at an end node with variables, which are read once it has been said; the end is told last."""
     model = provider.model("parting")
     model.script(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
-    session = await stage.open(PARTING, model=model.string)
+    session = await stack.open(PARTING, model=model.string)
     await session.say("That is all")
     await session.handle.result()
     return session
 
 
-async def last_look(stage: Stage, provider: ModelProvider) -> Session:
+async def last_look(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A session that is ended from outside at a node with variables, which are read then."""
     model = provider.model("last-look")
     model.script(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
-    session = await stage.open(ASKING, model=model.string)
+    session = await stack.open(ASKING, model=model.string)
     await session.say("Emma, two of it")
     await session.end()
     await session.handle.result()
     return session
 
 
-async def deadline(stage: Stage, provider: ModelProvider) -> Session:
+async def deadline(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A session whose time is up while a reply is pending."""
     gate = Gate()
     model = provider.model("deadline")
     model.script(Says("Too late.", gate=gate))
-    session = await stage.open(limited(deadline_seconds=5), model=model.string)
+    session = await stack.open(limited(deadline_seconds=5), model=model.string)
     await session.say("Hello", wait=False)
     await eventually(lambda: _is_over(session))
     gate.open()
@@ -84,17 +84,17 @@ async def deadline(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def edited(session: Session, turn_id: str, text: str) -> None:
+async def edited(session: SessionHandle, turn_id: str, text: str) -> None:
     """Say something else in a turn, and wait for the answer."""
     command = EditMessage(turn_id=turn_id, text=text, message_id=f"edit-{turn_id}")
     await session.handle.execute_update(SessionWorkflow.edit, command, id=message_update_id(command))
 
 
-async def regenerated(session: Session, turn_id: str) -> None:
+async def regenerated(session: SessionHandle, turn_id: str) -> None:
     """Have a turn answered again."""
     command = Regenerate(turn_id=turn_id, message_id=f"again-{turn_id}")
     await session.handle.execute_update(SessionWorkflow.regenerate, command, id=message_update_id(command))
 
 
-async def _is_over(session: Session) -> bool:
+async def _is_over(session: SessionHandle) -> bool:
     return (await session.status()).is_completed

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from domain.suites.scenario import RecordedStart
 from tests.support.waiting import eventually
-from tests.workflows.suite.suite_stage import PlayedSuite, Players, SuiteStage, scenario, suite_of
+from tests.workflows.suite.suite_stack import PlayedSuite, Players, SuiteStack, scenario, suite_of
 from workflows.suite.workflow import SuiteWorkflow
 
-SuiteStory = Callable[[SuiteStage, Players], Awaitable[PlayedSuite]]
+SuiteStory = Callable[[SuiteStack, Players], Awaitable[PlayedSuite]]
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,30 @@ class SuiteScenario:
     events_per_run: int | None = None
 
 
-async def whole_suite(stage: SuiteStage, players: Players) -> PlayedSuite:
+async def whole_suite(stack: SuiteStack, players: Players) -> PlayedSuite:
     """A suite within a budget: runs that pass, fail and could not begin, and a judge that fails."""
     players.calls = lambda start: ["0.01"] * 3
     players.finds = lambda judged: "failed" if judged.scenario.id == "hopeless" else "passed"
     players.judge_fails_on = "unjudged"
     lost = scenario("lost").model_copy(update={"history": RecordedStart(session="ses_erased")})
     scenarios = (scenario("easy", repeats=2), scenario("hopeless"), scenario("unjudged"), lost)
-    suite = await stage.start(suite_of(*scenarios, concurrency=2, budget="0.50"))
+    suite = await stack.start(suite_of(*scenarios, concurrency=2, budget="0.50"))
     await suite.handle.result()
     return suite
 
 
-async def small_budget(stage: SuiteStage, players: Players) -> PlayedSuite:
+async def small_budget(stack: SuiteStack, players: Players) -> PlayedSuite:
     """A budget that the first conversation uses up: it is checked and not judged, and no other begins."""
     players.calls = lambda start: ["0.10"] * 9
-    suite = await stage.start(suite_of(scenario("a", repeats=3), budget="0.15"))
+    suite = await stack.start(suite_of(scenario("a", repeats=3), budget="0.15"))
     await suite.handle.result()
     return suite
 
 
-async def steered_suite(stage: SuiteStage, players: Players) -> PlayedSuite:
+async def steered_suite(stack: SuiteStack, players: Players) -> PlayedSuite:
     """Paused, resumed, and cancelled while a session is under way."""
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=3), concurrency=1))
+    suite = await stack.start(suite_of(scenario("a", repeats=3), concurrency=1))
     await suite.until(lambda progress: progress.running == 1)
     await suite.handle.execute_update(SuiteWorkflow.pause)
     players.let_go(suite.session_ids[0])
@@ -55,10 +55,10 @@ async def steered_suite(stage: SuiteStage, players: Players) -> PlayedSuite:
     return suite
 
 
-async def long_suite(stage: SuiteStage, players: Players) -> PlayedSuite:
+async def long_suite(stack: SuiteStack, players: Players) -> PlayedSuite:
     """Several runs of the workflow, one session in sight of the first only."""
     players.open = False
-    suite = await stage.start(suite_of(scenario("a", repeats=8), concurrency=3))
+    suite = await stack.start(suite_of(scenario("a", repeats=8), concurrency=3))
     for session_id in suite.session_ids[1:]:
         players.let_go(session_id)
     await suite.until(lambda progress: progress.passed == 7)

@@ -1,4 +1,4 @@
-"""The stage of the workflow tests: workers, a store, and sessions driven the way their clients drive them."""
+"""The stack of the workflow tests: workers, a store, and sessions driven as their clients drive them."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -46,7 +46,7 @@ from store.billing.ledger import LedgerRow, LedgerStore
 from store.database.connection import Database
 from store.migrate import upgrade
 from store.sessions.sessions import NewSession, SessionStore
-from tests.support.activities import activities_on
+from tests.support.activities import session_activities
 from tests.support.agents import CLERK
 from tests.support.sandbox import sandboxed
 from tests.support.waiting import eventually
@@ -56,7 +56,7 @@ from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 ORGANIZATION = "org_tests"
 PRICED = "priced"
-"""The one scripted model whose price is known on the stage: a dollar for a thousand tokens, in or out."""
+"""The one scripted model whose price is known in the tests: a dollar for a thousand tokens, in or out."""
 QUICK = Timing(
     model_timeout=10.0,
     heartbeat=10.0,
@@ -69,8 +69,8 @@ QUICK = Timing(
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where sessions are held: the workers of one task queue, and the store behind them."""
+class SessionStack:
+    """A Temporal task queue for sessions, and the store behind its workers."""
 
     client: Client
     database: Database
@@ -79,8 +79,8 @@ class Stage:
     @classmethod
     def on(
         cls, client: Client, database: Database, task_queue: str, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD
-    ) -> "Stage":
-        """A stage that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
+    ) -> "SessionStack":
+        """A stack that keeps payloads from `threshold` bytes on in the store, as a worker and an API do."""
         return cls(with_large_payloads(client, database, threshold=threshold), database, task_queue)
 
     async def prepare(
@@ -92,7 +92,7 @@ class Stage:
         initial_context: dict[str, JsonValue] | None = None,
         webhook: WebhookTarget | None = None,
         price_per_second: Decimal | None = None,
-    ) -> "Session":
+    ) -> "SessionHandle":
         """A session as the API has it before its workflow is started."""
         agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
         start = StartSession(
@@ -123,7 +123,7 @@ class Stage:
             annotations={},
         )
         await SessionStore(self.database).create(row)
-        return Session(self, start)
+        return SessionHandle(self, start)
 
     async def open(
         self,
@@ -133,7 +133,7 @@ class Stage:
         timing: Timing = QUICK,
         initial_context: dict[str, JsonValue] | None = None,
         webhook: WebhookTarget | None = None,
-    ) -> "Session":
+    ) -> "SessionHandle":
         """A session that has greeted."""
         session = await self.prepare(
             definition, model=model, timing=timing, initial_context=initial_context, webhook=webhook
@@ -141,21 +141,21 @@ class Stage:
         await session.greet()
         return session
 
-    async def ledger(self, session: "Session") -> list[LedgerRow]:
-        """What the session was billed, in the order of billing."""
+    async def ledger(self, session: "SessionHandle") -> list[LedgerRow]:
+        """The ledger rows of the session, in the order of billing."""
         page = await LedgerStore(self.database).rows(ORGANIZATION, session_id=session.id, limit=200)
         return list(reversed(page.items))
 
 
-class Session:
-    """One session, and everything a client can do with it."""
+class SessionHandle:
+    """One session, and every request a client can make of it."""
 
-    def __init__(self, stage: Stage, start: StartSession) -> None:
-        self.stage = stage
+    def __init__(self, stack: SessionStack, start: StartSession) -> None:
+        self.stack = stack
         self.start = start
         self.id = start.session_id
         self.workflow_id = session_workflow_id(start.session_id)
-        self.handle: WorkflowHandle[SessionWorkflow, SessionResult] = stage.client.get_workflow_handle_for(
+        self.handle: WorkflowHandle[SessionWorkflow, SessionResult] = stack.client.get_workflow_handle_for(
             SessionWorkflow.run, self.workflow_id
         )
 
@@ -165,21 +165,21 @@ class Session:
             SessionWorkflow.run,
             self.start,
             id=self.workflow_id,
-            task_queue=self.stage.task_queue,
+            task_queue=self.stack.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             search_attributes=self._search_attributes(),
         )
-        return await self.stage.client.execute_update_with_start_workflow(
+        return await self.stack.client.execute_update_with_start_workflow(
             SessionWorkflow.await_greeting, start_workflow_operation=operation
         )
 
     async def begin(self, *, signal: str | None = None, argument: object = None) -> None:
         """Start the workflow without waiting for it, with a signal if one is named."""
-        await self.stage.client.start_workflow(
+        await self.stack.client.start_workflow(
             SessionWorkflow.run,
             self.start,
             id=self.workflow_id,
-            task_queue=self.stage.task_queue,
+            task_queue=self.stack.task_queue,
             search_attributes=self._search_attributes(),
             start_signal=signal,
             start_signal_args=[argument] if signal else [],
@@ -229,7 +229,7 @@ class Session:
         return await self.handle.query(SessionWorkflow.timeline)
 
     async def texts(self) -> list[tuple[str | None, str | None]]:
-        """What is seen: for each turn what the user and what the agent said."""
+        """The visible turns: for each the texts of the user and of the agent."""
         return [
             (
                 turn.user_message.text if turn.user_message else None,
@@ -248,53 +248,53 @@ class Session:
         return [scheduled for scheduled in found if scheduled.activity_type.name == activity]
 
     async def settlements(self) -> list[SettleTurnsInput]:
-        """What the newest run gave to be settled, oldest first."""
-        converter = self.stage.client.data_converter
+        """The inputs of the settlements of the newest run, oldest first."""
+        converter = self.stack.client.data_converter
         inputs = [
             await converter.decode(list(scheduled.input.payloads), [SettleTurnsInput])
             for scheduled in await self.scheduled("settle_turns")
         ]
         return [each for (each,) in inputs]
 
-    async def happened(self) -> Counter[str]:
-        """How often each type of event stands in the history of the newest run."""
+    async def event_counts(self) -> Counter[str]:
+        """The number of events of each type in the history of the newest run."""
         return Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events())
 
     async def billed(self, turns: int) -> list[LedgerRow]:
         """The ledger of the session, as soon as it has this many rows. Fails when it has more."""
 
         async def rows() -> list[LedgerRow]:
-            found = await self.stage.ledger(self)
+            found = await self.stack.ledger(self)
             return found if len(found) >= turns else []
 
         entries = await eventually(rows)
         assert len(entries) == turns
         return entries
 
-    async def at_rest(self) -> None:
+    async def until_settled(self) -> None:
         """Wait until nothing is left to answer or to settle."""
 
-        async def rests() -> bool:
+        async def is_settled() -> bool:
             described = await self.handle.describe()
             open_turns = [turn for turn in (await self.timeline()).turns if turn.status == "pending"]
             scheduled = described.raw_description.pending_activities
-            heard = await self._recorded_version() == (await self.status()).version
-            return not open_turns and not scheduled and heard
+            recorded = await self._recorded_version() == (await self.status()).version
+            return not open_turns and not scheduled and recorded
 
-        await eventually(rests)
+        await eventually(is_settled)
 
     async def stored_turns(self, leaf_turn_id: str | None = None) -> list[Turn]:
         """The branch down to a leaf (by default the visible one) as the store has it, oldest first."""
         leaf = leaf_turn_id or (await self.status()).head_turn_id
         assert leaf is not None
-        return await SessionStore(self.stage.database).turns(self.id, leaf_turn_id=leaf, limit=200)
+        return await SessionStore(self.stack.database).turns(self.id, leaf_turn_id=leaf, limit=200)
 
     async def stored_branches(self) -> list[DiscardedBranch]:
         """The discarded branches that the store has."""
-        return await SessionStore(self.stage.database).branches(self.id)
+        return await SessionStore(self.stack.database).branches(self.id)
 
     async def _recorded_version(self) -> int | None:
-        stored = await SessionStore(self.stage.database).find(ORGANIZATION, self.id)
+        stored = await SessionStore(self.stack.database).find(ORGANIZATION, self.id)
         return stored.head.version if stored and stored.head else None
 
     def _search_attributes(self) -> TypedSearchAttributes:
@@ -319,18 +319,18 @@ async def store_in(folder: Path) -> AsyncIterator[Database]:
         await database.aclose()
 
 
-def worker_on(
-    stage: Stage,
+def session_worker(
+    stack: SessionStack,
     activities: list[Callable[..., Any]] | None = None,
     *,
     workflow: type[SessionWorkflow] = SessionWorkflow,
 ) -> Worker:
-    """A worker of the test's own, with the parts it wants to be different."""
+    """A worker of the test's own, with the activities or the workflow that the test names."""
     return Worker(
-        stage.client,
-        task_queue=stage.task_queue,
+        stack.client,
+        task_queue=stack.task_queue,
         workflows=[workflow, DeliverWebhookWorkflow],
-        activities=activities_on(stage.database) if activities is None else activities,
+        activities=session_activities(stack.database) if activities is None else activities,
         max_heartbeat_throttle_interval=MAX_PAUSE,
     )
 
@@ -345,18 +345,18 @@ async def replay_all(client: Client, database: Database, task_queues: str) -> No
 
 
 def spoken(turn: Turn) -> str:
-    """What the agent says in a turn."""
+    """The text of the agent in a turn."""
     assert turn.assistant_message is not None, f"the turn {turn.id} is {turn.status}: {turn.error}"
     return turn.assistant_message.text
 
 
 def types_of(turn: Turn) -> list[str]:
-    """What happened in a turn, by type of event."""
+    """The types of the events of a turn."""
     return [event.type for event in turn.events]
 
 
 async def refusal_of(command: Awaitable[object]) -> Refusal:
-    """The refusal with which a command is met. Fails when it is accepted."""
+    """The error of a rejected command. Fails when the command is accepted."""
     with pytest.raises(WorkflowUpdateFailedError) as caught:
         await command
     cause = caught.value.cause

@@ -16,8 +16,8 @@ from domain.usage import cost_of_seconds
 from store.database.connection import Database
 from tests.support.booking_agent import journal_of, library_agent
 from tests.support.provider import Calls, Says, ScriptedModel
-from tests.support.stage import QUICK, Session, Stage, spoken, types_of, worker_on
-from tests.workflows.session.doomed_worker import Death, doomed_worker
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken, types_of
+from tests.workflows.session.killable_worker import KillPoint, killable_worker
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -40,51 +40,51 @@ REPLIES = (
 )
 BOUGHT = len(REPLIES)
 PRICE = Decimal("0.002")
-"""For a second of the model, in US dollars: no death makes anybody pay for more of them."""
+"""For a second of the model, in US dollars: a killed worker makes nobody pay for more of them."""
 TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
 
 
 @pytest.fixture
-def stages(client: Client, database: Database) -> Callable[[], Stage]:
-    """Makes stages on which nobody works yet."""
-    return lambda: Stage.on(client, database, f"stage-{uuid4().hex[:8]}")
+def stacks(client: Client, database: Database) -> Callable[[], SessionStack]:
+    """Makes stacks without a worker."""
+    return lambda: SessionStack.on(client, database, f"sessions-{uuid4().hex[:8]}")
 
 
 @pytest.mark.parametrize(("activity", "time"), STEPS)
-async def test_a_turn_comes_to_its_end_wherever_its_worker_dies(
-    stages: Callable[[], Stage], scripted: Scripted, httpserver: HTTPServer, activity: str, time: int
+async def test_a_turn_completes_wherever_its_worker_is_killed(
+    stacks: Callable[[], SessionStack], scripted: Scripted, httpserver: HTTPServer, activity: str, time: int
 ) -> None:
-    """Two sessions at once, to save time: one worker dies before the step, the other one after it."""
-    deaths = [Death(moment, activity, time) for moment in ("before", "after")]
-    await asyncio.gather(*(live_through(death, stages(), scripted(*REPLIES), httpserver) for death in deaths))
+    """Two sessions at once, to save time: one worker is killed before the step, the other after it."""
+    kill_points = [KillPoint(moment, activity, time) for moment in ("before", "after")]
+    await asyncio.gather(*(survive(kill_point, stacks(), scripted(*REPLIES), httpserver) for kill_point in kill_points))
 
 
-async def live_through(death: Death, stage: Stage, model: ScriptedModel, service: HTTPServer) -> None:
-    """Hold the turn, with one worker until it dies and with another one from then on."""
-    path = f"/{death.moment}/books"
+async def survive(kill_point: KillPoint, stack: SessionStack, model: ScriptedModel, service: HTTPServer) -> None:
+    """Answer the turn with one worker until it is killed, and with another one from then on."""
+    path = f"/{kill_point.moment}/books"
     service.expect_request(path).respond_with_json({"shelf": "B7"})
-    agent = asking_at_the_desk(service.url_for(f"/{death.moment}"))
-    session = await stage.prepare(agent, model=model.string, timing=SOON_MISSED, price_per_second=PRICE)
-    async with doomed_worker(stage.client, stage.task_queue, stage.database, dies=death) as process:
+    agent = asking_at_the_desk(service.url_for(f"/{kill_point.moment}"))
+    session = await stack.prepare(agent, model=model.string, timing=SOON_MISSED, price_per_second=PRICE)
+    async with killable_worker(stack.client, stack.task_queue, stack.database, kill_at=kill_point) as process:
         await session.greet()
-        await session.at_rest()
+        await session.until_settled()
         saying = asyncio.create_task(session.say("Do you have Emma?"))
         assert await process.wait() == -signal.SIGKILL
-    async with worker_on(stage):
+    async with session_worker(stack):
         result = await saying
         await assert_the_turn_is_whole(session, result.turn)
-        await session.at_rest()
+        await session.until_settled()
         assert await session.stored_turns() == list((await session.timeline()).turns)
         _, entry = await session.billed(2)
     assert (entry.turn_id, entry.usage.requests, entry.usage.total_tokens) == (result.turn.id, BOUGHT, TOKENS)
     assert (entry.usage, entry.cost) == (result.turn.usage, result.turn.cost)
     assert entry.cost.breakdown["duration"] == cost_of_seconds(entry.usage.model_seconds, PRICE).total > 0
 
-    assert len(model.journal) == BOUGHT, f"{death}: what was bought and saved is not bought again"
+    assert len(model.journal) == BOUGHT, f"{kill_point}: what was bought and saved is not bought again"
     keys = [call.key for call in journal_of(service) if call.path == path]
-    assert len(set(keys)) == 1, f"{death}: a repeated call must be known as one"
-    nobody_heard_of_it = death == Death("after", "call_tool")
-    assert len(keys) == (2 if nobody_heard_of_it else 1), f"{death}: the tool was called {len(keys)} times"
+    assert len(set(keys)) == 1, f"{kill_point}: a repeated call must be known as one"
+    nobody_heard_of_it = kill_point == KillPoint("after", "call_tool")
+    assert len(keys) == (2 if nobody_heard_of_it else 1), f"{kill_point}: the tool was called {len(keys)} times"
 
 
 def asking_at_the_desk(service: str) -> AgentDefinition:
@@ -94,7 +94,7 @@ def asking_at_the_desk(service: str) -> AgentDefinition:
     return agent.model_copy(update={"nodes": {**agent.nodes, "desk": desk}})
 
 
-async def assert_the_turn_is_whole(session: Session, turn: Turn) -> None:
+async def assert_the_turn_is_whole(session: SessionHandle, turn: Turn) -> None:
     """Words, node, context and events are those of a turn in which nothing went wrong."""
     assert spoken(turn) == "It stands on shelf B7.\nWhich copy?"
     assert types_of(turn) == [

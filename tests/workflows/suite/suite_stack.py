@@ -1,4 +1,4 @@
-"""The stage of the suite tests: real suites over played sessions, whose course and cost each test decides."""
+"""The stack of the suite tests: real suites over played sessions, whose course and cost each test decides."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,7 @@ from store.sessions.sessions import SessionStore
 from store.sessions.steps import StepStore
 from store.suites import NewSuite, StoredRun, StoredSuite, SuiteStore
 from tests.support.agents import CLERK
-from tests.support.stage import ORGANIZATION, QUICK
+from tests.support.session_stack import ORGANIZATION, QUICK
 from tests.support.waiting import eventually
 from tests.workflows.suite.played_session import PlayedSession
 from workflows.suite.workflow import SuiteWorkflow
@@ -41,13 +41,13 @@ MODEL = "openai:gpt-5-mini"
 
 @dataclass
 class Players:
-    """Plays sessions and judges them: what was played, how many at once, and what the test lets go on."""
+    """Activities that play sessions and judge them as the test says, and record what they did."""
 
     database: Database
     open: bool = True
-    """Whether sessions end by themselves; else each waits until the test lets it go."""
+    """True when sessions end by themselves; otherwise each waits until the test lets it go."""
     calls: Callable[[StartSession], list[str]] = lambda start: []
-    """What the model calls of a session cost, in US dollars; it stops at its limit, as sessions do."""
+    """Costs of the model calls of a session, in US dollars; it stops at its limit, as sessions do."""
     judge_costs: str | None = None
     finds: Callable[[JudgeInput], Outcome] = lambda judged: "passed"
     judge_fails_on: str | None = None
@@ -64,7 +64,7 @@ class Players:
 
     @activity.defn
     async def play(self, start: StartSession) -> None:
-        """Hold one session."""
+        """Play one session."""
         self.played.append(start)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -115,7 +115,7 @@ class Players:
 
 @dataclass(frozen=True)
 class PlayedSuite:
-    """A suite that was started, and what a client can do with it."""
+    """A started suite, and the requests of its client."""
 
     id: str
     suite: Suite
@@ -129,7 +129,7 @@ class PlayedSuite:
         return [run.session_id(self.id) for run in plan_of(self.suite)]
 
     async def progress(self) -> SuiteProgress:
-        """How far it is."""
+        """The progress of the suite."""
         return await self.handle.query(SuiteWorkflow.progress)
 
     async def until(self, seen: Callable[[SuiteProgress], bool]) -> SuiteProgress:
@@ -154,7 +154,7 @@ class PlayedSuite:
         return {(each.run.scenario, each.run.repeat): each for each in await self.store.runs(self.id)}
 
     async def outcomes(self) -> dict[str, str | None]:
-        """What came of its runs, as far as they were judged."""
+        """The outcomes of its runs, as far as they were judged."""
         return {
             f"{scenario} {repeat}": each.verdict.outcome if each.verdict else None
             for (scenario, repeat), each in (await self.runs()).items()
@@ -162,8 +162,8 @@ class PlayedSuite:
 
 
 @dataclass(frozen=True)
-class SuiteStage:
-    """Where suites are run."""
+class SuiteStack:
+    """A task queue for suites, and the store behind it."""
 
     client: Client
     database: Database
@@ -207,19 +207,19 @@ class SuiteStage:
 
 
 @asynccontextmanager
-async def suite_stage(client: Client, players: Players) -> AsyncIterator[SuiteStage]:
-    """A stage with a worker on which the players are."""
-    stage = SuiteStage(client, players.database, f"suites-{uuid4().hex[:8]}")
-    async with suite_worker(stage, players):
-        yield stage
+async def suite_stack(client: Client, players: Players) -> AsyncIterator[SuiteStack]:
+    """A stack with a worker that runs the players."""
+    stack = SuiteStack(client, players.database, f"suites-{uuid4().hex[:8]}")
+    async with suite_worker(stack, players):
+        yield stack
 
 
-def suite_worker(stage: SuiteStage, players: Players) -> Worker:
-    """A worker for a stage."""
-    kept = SuiteActivities(SuiteStore(stage.database), RecordedSessions(SessionStore(stage.database)))
+def suite_worker(stack: SuiteStack, players: Players) -> Worker:
+    """A worker of a stack."""
+    kept = SuiteActivities(SuiteStore(stack.database), RecordedSessions(SessionStore(stack.database)))
     return Worker(
-        stage.client,
-        task_queue=stage.task_queue,
+        stack.client,
+        task_queue=stack.task_queue,
         workflows=[SuiteWorkflow, PlayedSession],
         activities=[
             players.play,

@@ -3,12 +3,12 @@
 from contracts.sessions import Timing
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig
 from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
-from tests.support.stage import QUICK, Session, Stage
+from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
 
 
-async def simulated_caller(stage: Stage, provider: ModelProvider) -> Session:
+async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """An opening, a line that comes too late because a person takes over, a hand-back by signal, and a hang-up."""
     caller, gate = provider.model("simulated-caller"), Gate()
     caller.script(
@@ -17,7 +17,7 @@ async def simulated_caller(stage: Stage, provider: ModelProvider) -> Session:
         Calls("hang_up", '{"reason": "done"}'),
     )
     config = SimulatorConfig(goal="Borrow a book.", opening="Good morning!", model=caller.string)
-    session = await opened(stage, provider, config)
+    session = await opened(stack, provider, config)
     await gate.reached()
     await session.say("Let me take over.")
     await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=False))
@@ -26,30 +26,32 @@ async def simulated_caller(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def caller_fails(stage: Stage, provider: ModelProvider) -> Session:
+async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A caller whose model refuses, in a session that ends with it."""
     caller = provider.model("caller-fails")
     caller.script(Refuses(400))
-    session = await opened(stage, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
+    session = await opened(stack, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
     await session.handle.result()
     return session
 
 
-async def unattended(stage: Stage, provider: ModelProvider) -> Session:
+async def unattended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A caller whose twelve turns are settled in eights and at the end, with nobody watching."""
     caller = provider.model("unattended")
     caller.script(*(Says(f"Question {number}") for number in range(12)))
     limits = CallerLimits(max_turns=12, max_stalled_turns=None)
     config = SimulatorConfig(goal="Borrow a book.", model=caller.string, min_turns=12, limits=limits)
     patient = QUICK.model_copy(update={"settle_unattended_within": 3600.0})
-    session = await opened(stage, provider, config, timing=patient)
+    session = await opened(stack, provider, config, timing=patient)
     await session.handle.result()
     return session
 
 
-async def opened(stage: Stage, provider: ModelProvider, config: SimulatorConfig, timing: Timing = QUICK) -> Session:
+async def opened(
+    stack: SessionStack, provider: ModelProvider, config: SimulatorConfig, timing: Timing = QUICK
+) -> SessionHandle:
     """A session that begins with a caller."""
-    session = await stage.prepare(model=provider.model("answers-a-caller").string, timing=timing)
+    session = await stack.prepare(model=provider.model("answers-a-caller").string, timing=timing)
     session.start = session.start.model_copy(update={"simulator": config})
     await session.begin()
     await eventually(session.status)

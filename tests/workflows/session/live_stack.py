@@ -1,4 +1,4 @@
-"""The room of the live machine: a worker that can be killed, an obedient model, and a way onto the loop."""
+"""The stack of the live state machine: a worker that can be killed, a controlled model, and a way onto the loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -17,21 +17,21 @@ from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
 from tests.support.provider import Asked, Gate, ModelProvider, Refuses, Reply, Says, ScriptedModel
 from tests.support.sandbox import sandboxed
-from tests.support.stage import Stage, replay_all
-from tests.workflows.session.doomed_worker import doomed_worker
+from tests.support.session_stack import SessionStack, replay_all
+from tests.workflows.session.killable_worker import killable_worker
 from tests.workflows.session.live_comparison import reply_of
 from workflows.search_attributes import ALL
 
 EVENTS_PER_RUN = 80
-"""After so many events the server of the room suggests to continue as new; a turn takes about a dozen."""
+"""After so many events the server suggests to continue as new; a turn takes about a dozen."""
 PATIENCE = 60.0
-"""Seconds for one command; the worker may have just been killed."""
+"""Seconds for one command; the worker may just have been killed."""
 
 Result = TypeVar("Result")
 
 
-class ObedientModel(ScriptedModel):
-    """Answers a text as the test wants: at once, when it is let go, or never. It always says the same to the same."""
+class ControlledModel(ScriptedModel):
+    """Answers a text as the test says: at once, when its gate opens, or never. The same text gets the same reply."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -47,38 +47,38 @@ class ObedientModel(ScriptedModel):
 
 
 @dataclass
-class Crew:
-    """The one worker there is, in a process of its own."""
+class WorkerProcess:
+    """The only worker, in a process of its own."""
 
-    stage: Stage
-    _living: Any = field(default=None)  # Any: an asynchronous context manager has no public type of its own
+    stack: SessionStack
+    _process: Any = field(default=None)  # Any: an asynchronous context manager has no public type of its own
 
     async def start(self) -> None:
-        self._living = doomed_worker(self.stage.client, self.stage.task_queue, self.stage.database, dies=None)
-        await self._living.__aenter__()
+        self._process = killable_worker(self.stack.client, self.stack.task_queue, self.stack.database, kill_at=None)
+        await self._process.__aenter__()
 
     async def kill(self) -> None:
-        """Let the worker die in the middle of whatever it does."""
-        await self._living.__aexit__(None, None, None)
+        """Kill the worker, whatever it is doing."""
+        await self._process.__aexit__(None, None, None)
 
 
 @dataclass
-class Room:
-    """Where the machine's sessions are held, and the loop that they are held on."""
+class LiveStack:
+    """The server, the worker and the model of the machine, and the event loop of its sessions."""
 
-    stage: Stage
+    sessions: SessionStack
     provider: ModelProvider
-    crew: Crew
+    worker: WorkerProcess
     loop: asyncio.AbstractEventLoop
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something on the loop, from the thread of the machine."""
+        """Run a coroutine on the loop, from the thread of the machine."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
 
 
 @asynccontextmanager
-async def open_room(database: Database, provider: ModelProvider) -> AsyncIterator[Room]:
-    """A server that finds a history long soon, and a worker that can be killed."""
+async def live_stack(database: Database, provider: ModelProvider) -> AsyncIterator[LiveStack]:
+    """A server that suggests continue-as-new early, and a worker that can be killed."""
     server = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(server_program()),
         search_attributes=list(ALL),
@@ -89,19 +89,19 @@ async def open_room(database: Database, provider: ModelProvider) -> AsyncIterato
         ],
         plugins=[PlayheadPlugin(sandboxed())],
     )
-    stage = Stage.on(server.client, database, f"live-{uuid4().hex[:8]}")
-    crew = Crew(stage)
-    await crew.start()
+    stack = SessionStack.on(server.client, database, f"live-{uuid4().hex[:8]}")
+    worker = WorkerProcess(stack)
+    await worker.start()
     try:
-        yield Room(stage, provider, crew, asyncio.get_running_loop())
-        await replay_all(server.client, database, stage.task_queue)
+        yield LiveStack(stack, provider, worker, asyncio.get_running_loop())
+        await replay_all(server.client, database, stack.task_queue)
     finally:
-        await crew.kill()
+        await worker.kill()
         await server.shutdown()
 
 
 async def outcomes_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result | BaseException]:
-    """What each of several commands gives or raises, all sent at once."""
+    """The result or the exception of each of several commands sent at once."""
     return list(await asyncio.gather(*commands, return_exceptions=True))
 
 
@@ -110,14 +110,14 @@ async def all_of(commands: list[Coroutine[Any, Any, Result]]) -> list[Result]:
 
 
 def code_of(outcome: object) -> str:
-    """The code with which a command was refused. Fails when it was not."""
+    """The error code of a rejected command. Fails when it was accepted."""
     assert isinstance(outcome, WorkflowUpdateFailedError), outcome
     assert isinstance(outcome.cause, ApplicationError)
     return outcome.cause.type or ""
 
 
 def figures_of(outcome: object, code: str) -> dict[str, int]:
-    """The figures of a refusal with this code."""
+    """The figures of a rejection with this code."""
     assert code_of(outcome) == code
     assert isinstance(outcome, WorkflowUpdateFailedError)
     assert isinstance(outcome.cause, ApplicationError)

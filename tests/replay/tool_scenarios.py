@@ -9,7 +9,7 @@ from domain.sessions.timeline import WaitingApproval
 from tests.support.booking_agent import library_agent
 from tests.support.provider import Calls, ModelProvider, Refuses, Says
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval, waiting_approvals
-from tests.support.stage import Session, Stage
+from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 
 FIND = Calls("find_book", '{"title": "Emma"}')
@@ -17,7 +17,7 @@ RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2"}')
 REFUND = Calls("refund", '{"amount": 40}')
 
 
-async def tools(stage: Stage, provider: ModelProvider) -> Session:
+async def tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A tool that works, one that works at the third attempt, one that fails for good, and three calls with a move."""
     model = provider.model("tools")
     model.script(
@@ -32,14 +32,14 @@ async def tools(stage: Stage, provider: ModelProvider) -> Session:
             service.expect_oneshot_request("/books").respond_with_json({"shelf": "B7"}, status=status)
         service.expect_request("/books").respond_with_json({"shelf": "B7"})
         service.expect_request("/hours").respond_with_data("away", status=500)
-        session = await stage.open(library_of(service), model=model.string)
+        session = await stack.open(library_of(service), model=model.string)
         for text in ("Do you have Emma?", "Really?", "When are you open?", "Seven?", "Both, please"):
             await session.say(text)
-        await session.at_rest()
+        await session.until_settled()
     return session
 
 
-async def variables(stage: Stage, provider: ModelProvider) -> Session:
+async def variables(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Variables read when a node is left, not read because the model refuses, and read at the node that ends it."""
     model = provider.model("variables")
     model.script(
@@ -49,7 +49,7 @@ async def variables(stage: Stage, provider: ModelProvider) -> Session:
         *(Calls("farewell"), Says("Goodbye."), Calls("record_variables", '{"content": true}')),
     )
     with HTTPServer() as service:
-        session = await stage.open(library_of(service), model=model.string)
+        session = await stack.open(library_of(service), model=model.string)
         asked = await session.say("I want a book.")
         await session.say("Two copies of Emma.")
         await session.rewind(asked.turn.id)
@@ -59,7 +59,7 @@ async def variables(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def approvals(stage: Stage, provider: ModelProvider) -> Session:
+async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Calls approved, denied, expired, decided on in another order, moot by a rewind, and waiting when it ends."""
     model = provider.model("approvals")
     model.script(
@@ -71,7 +71,7 @@ async def approvals(stage: Stage, provider: ModelProvider) -> Session:
     )
     with HTTPServer() as service:
         service.expect_request("/refunds").respond_with_json({"ok": True})
-        session = await stage.open(refunding(service, timeout_seconds=5), model=model.string)
+        session = await stack.open(refunding(service, timeout_seconds=5), model=model.string)
 
         asking = asyncio.create_task(session.say("I want my money back."))
         await approve(session, (await waiting_approval(session)).call_id)
@@ -102,18 +102,18 @@ async def approvals(stage: Stage, provider: ModelProvider) -> Session:
     return session
 
 
-async def fetched_before_the_opening(stage: Stage, provider: ModelProvider) -> Session:
+async def fetched_before_the_opening(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """What is looked up at the second attempt is in the greeting, and known in the next run without another lookup."""
     model = provider.model("pre-call-fetch")
     with HTTPServer() as service:
         service.expect_oneshot_request("/callers/7").respond_with_data("away", status=503)
         service.expect_request("/callers/7").respond_with_json({"caller": {"name": "Ada"}})
-        session = await stage.open(knowing_callers(service), model=model.string, initial_context={"number": "7"})
+        session = await stack.open(knowing_callers(service), model=model.string, initial_context={"number": "7"})
         runs = {(await session.status()).run_id}
         while len(runs) < 2:
             runs.add((await session.say("Hello")).head.run_id)
         await session.say("And hello again")
-        await session.at_rest()
+        await session.until_settled()
     return session
 
 
@@ -144,6 +144,6 @@ def knowing_callers(service: HTTPServer) -> AgentDefinition:
     )
 
 
-async def _another_waits(session: Session, than: WaitingApproval) -> bool:
+async def _another_waits(session: SessionHandle, than: WaitingApproval) -> bool:
     waiting = (await session.status()).approvals
     return bool(waiting) and than.call_id not in {each.call_id for each in waiting}
