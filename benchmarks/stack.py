@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from playhead.demo.stack import ORGANIZATION, DemoFiles, Service, environment_of
 from playhead.demo_model import DEMO_MODEL
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.migrate import upgrade
@@ -72,7 +72,7 @@ class _FloorWorker:
 
 async def _floor_worker(place: ServerAddresses) -> _FloorWorker:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.floor", place.address), preexec_fn=dying_with_parent()
+        *(sys.executable, "-m", "benchmarks.floor", place.address), preexec_fn=kill_with_parent()
     )
     return _FloorWorker(process)
 

@@ -1,1 +1,1 @@
-"""The product: settings, the Temporal client, the services and how they are put together, the command line."""
+"""The product: settings, the Temporal client, the services, and the command line."""

@@ -1,19 +1,19 @@
-"""How a command ends when it does not succeed: the exit statuses, and the one exception that carries them."""
+"""Exit statuses of commands that do not succeed, and the exception that carries them."""
 
 from typing import Final
 
 FINDING: Final = 1
-"""The command did its work and has something to object: an agent with faults, a refused change."""
+"""The command ran and found a problem: an invalid agent, a rejected command, a suite that did not pass."""
 USAGE: Final = 2
-"""The command cannot be carried out as it was given, or as things are set up."""
+"""Wrong arguments or settings."""
 UNREACHABLE: Final = 3
-"""A service that is needed cannot be reached, or cannot be started."""
+"""A required service cannot be reached or started."""
 INTERRUPTED: Final = 130
-"""Ended by Ctrl-C where nobody can be asked what was meant; shells use the same."""
+"""Ended by Ctrl-C, with the status that shells use."""
 
 
 class CommandFailed(Exception):
-    """Ends a command with one message for people and an exit status. `hint` says what to do about it."""
+    """Ends a command with a message and an exit status. `hint` is the remedy."""
 
     def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
         super().__init__(message)

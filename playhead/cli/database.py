@@ -47,12 +47,12 @@ def prune(json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from playhead.output.tables import print_json
-    from playhead.temporal.client import TemporalUnavailable, connect, outages
+    from playhead.temporal.client import TemporalUnavailable, connect, outages_as_unavailable
     from playhead.temporal.payload_pruning import prune as prune_payloads
 
     async def work(database: "Database") -> "PruningResult":
         settings = settings_of_environment()
-        with outages(settings):
+        with outages_as_unavailable(settings):
             return await prune_payloads(await connect(settings), database)
 
     try:
@@ -142,14 +142,14 @@ def _shown(key: Mapping[str, object]) -> tuple[str, ...]:
 
 def at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = True) -> Done:
     """Do something with the store. Raises CommandFailed when it is out of reach or its schema is not up to date."""
-    from playhead.services.lifecycle import opened, refusals_explained, require_migrated
+    from playhead.services.lifecycle import explain_database_errors, open_store, require_migrated
     from store.database.errors import StoreUnavailable
 
     async def do() -> Done:
-        async with opened(settings_of_environment()) as database:
+        async with open_store(settings_of_environment()) as database:
             if migrated:
                 await require_migrated(database)
-            with refusals_explained(database):
+            with explain_database_errors(database):
                 return await work(database)
 
     try:

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from playhead.demo_model import DEMO_MODEL
 from playhead.services.example_agents import add_missing_examples
 from playhead.temporal.client import PlayheadPlugin
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
 from playhead.temporal.large_payloads import with_large_payloads
 from store.api_keys import KeyStore
 from store.database.connection import Database
@@ -70,7 +70,7 @@ class Service:
                 stdout=written,
                 stderr=written,
                 start_new_session=True,  # Ctrl-C reaches the demo only, which ends its services in order
-                preexec_fn=dying_with_parent(),
+                preexec_fn=kill_with_parent(),
             )
         return cls(name, process, log_file)
 

@@ -1,1 +1,1 @@
-"""The processes of an installation: API server, worker and the stack for development."""
+"""The processes of an installation: the API server, the worker, and the stack for development."""

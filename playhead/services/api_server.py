@@ -1,4 +1,4 @@
-"""The API service: the application behind uvicorn, and the conditions under which it may serve."""
+"""The API service: the application behind uvicorn, with the checks before it serves."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,14 @@ from temporalio.client import Client
 from api.app import create_app
 from playhead.config.settings import Settings
 from playhead.exit_codes import USAGE, CommandFailed
-from playhead.services.lifecycle import opened, require_migrated, run_together, spare_what_stays, until_reached
-from playhead.services.live_streaming import watched_at_this_api
+from playhead.services.lifecycle import (
+    freeze_garbage_collector,
+    open_store,
+    require_migrated,
+    run_together,
+    wait_until_reachable,
+)
+from playhead.services.live_streaming import api_hub
 from playhead.temporal.client import TemporalUnavailable, connect, ensure_reachable
 from playhead.temporal.dev_server import port_taken
 from playhead.temporal.large_payloads import with_large_payloads
@@ -23,23 +29,23 @@ from store.database.connection import Database
 from store.database.errors import StoreUnavailable
 from streaming.hub import LiveHub
 
-IDLE_SECONDS = 75
-"""How long an idle connection is kept: longer than common proxies keep theirs, so that they close first."""
-GRACE_SECONDS = 5
-"""How long open requests may go on after the API was told to stop; the turns they wait for go on without them."""
+KEEP_ALIVE_SECONDS = 75
+"""Keep-alive of an idle connection: longer than that of common proxies, so that they close first."""
+SHUTDOWN_SECONDS = 5
+"""Time for open requests to end when the API stops; the turns they wait for continue without them."""
 
 log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves the process's signals to its caller, and lets no event stream hold up its end."""
+    """A uvicorn server that leaves signals to its caller and closes event streams when it stops."""
 
     def __init__(self, config: uvicorn.Config, hub: LiveHub) -> None:
         super().__init__(config)
         self._hub = hub
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, once those who watch sessions have been sent home."""
+        """Close all event streams, then stop."""
         self._hub.close()
         await super().shutdown(sockets)
 
@@ -50,7 +56,7 @@ class Server(uvicorn.Server):
 
 
 def build_api(settings: Settings, client: Client, database: Database, hub: LiveHub | None = None) -> Server:
-    """The HTTP server around the application, not running yet. What the hub is told is sent to those who watch."""
+    """The HTTP server of the application, not started. Event streams get what is published to the hub."""
     hub = hub or LiveHub()
     client = with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes)
     return Server(
@@ -61,26 +67,26 @@ def build_api(settings: Settings, client: Client, database: Database, hub: LiveH
             proxy_headers=False,
             server_header=False,
             log_config=None,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ),
         hub,
     )
 
 
 async def run_api(settings: Settings, stop: asyncio.Event, hub: LiveHub | None = None) -> None:
-    """Serve until `stop` is set. The store and Temporal may be down: requests are refused until they are back.
+    """Serve until `stop` is set. While the store or Temporal is down, requests get 503.
 
-    With a hub, a worker in this process tells it what happens in the sessions that are watched.
+    `hub` is shared with a worker in this process, which publishes to it.
 
-    Raises CommandFailed when the port cannot be had, the store is not migrated, or there is no API key.
+    Raises CommandFailed when the port is taken, the store is not migrated, or there is no API key.
     """
-    with listening(settings.api_host, settings.api_port) as listener:
-        async with opened(settings) as database:
+    with listening_socket(settings.api_host, settings.api_port) as listener:
+        async with open_store(settings) as database:
             with suppress(StoreUnavailable):
-                await require_servable(settings, database)
+                await require_ready_to_serve(settings, database)
             client = await connect(settings, lazy=True)
-            async with watched_at_this_api(database, hub) as own_hub:
+            async with api_hub(database, hub) as own_hub:
                 server = build_api(settings, client, database, own_hub)
                 await run_together(
                     stop,
@@ -88,25 +94,25 @@ async def run_api(settings: Settings, stop: asyncio.Event, hub: LiveHub | None =
                     _prepare(settings, database, stop),
                     _end_with(stop, server),
                 )
-    log.info("the API has stopped")
+    log.info("API stopped")
 
 
-async def require_servable(settings: Settings, database: Database) -> None:
-    """Refuse to serve from a store that is not migrated, or without keys. Raises CommandFailed, or StoreUnavailable."""
+async def require_ready_to_serve(settings: Settings, database: Database) -> None:
+    """Require a migrated store and a valid API key. Raises CommandFailed, or StoreUnavailable."""
     await require_migrated(database)
     if settings.keyless:
         return
     if all(key.revoked_at for key in await KeyStore(database).list()):
         raise CommandFailed(
-            "There is no valid API key, so nobody could call this API.",
+            "There is no valid API key, so no client could call this API.",
             status=USAGE,
-            hint="Make one with `playhead keys create NAME`, then start again. `playhead dev` needs no keys.",
+            hint="Create one with `playhead keys create NAME`, then start again. `playhead dev` needs no keys.",
         )
 
 
 @contextlib.contextmanager
-def listening(host: str, port: int, option: str = "--api-port or PLAYHEAD_API_PORT") -> Iterator[socket.socket]:
-    """A listening socket. Raises CommandFailed when the address cannot be had, naming the `option` that changes it."""
+def listening_socket(host: str, port: int, option: str = "--api-port or PLAYHEAD_API_PORT") -> Iterator[socket.socket]:
+    """A listening socket. Raises CommandFailed, naming the `option` to change, when the address cannot be used."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=2048)
@@ -117,17 +123,19 @@ def listening(host: str, port: int, option: str = "--api-port or PLAYHEAD_API_PO
 
 
 async def _serve(server: Server, listener: socket.socket, settings: Settings) -> None:
-    spare_what_stays()
-    log.info("the API listens", address=settings.api_url)
+    freeze_garbage_collector()
+    log.info("API listening", address=settings.api_url)
     await server.serve(sockets=[listener])
 
 
 async def _prepare(settings: Settings, database: Database, stop: asyncio.Event) -> None:
-    """Check once they are there what could not be checked while the store or Temporal was away."""
-    await until_reached(
-        "the store", lambda: require_servable(settings, database), unreachable=(StoreUnavailable,), stop=stop
+    """Run the checks that were not possible while the store or Temporal was unavailable."""
+    await wait_until_reachable(
+        "The store", lambda: require_ready_to_serve(settings, database), unreachable=(StoreUnavailable,), stop=stop
     )
-    await until_reached("Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop)
+    await wait_until_reachable(
+        "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
+    )
     await stop.wait()
 
 

@@ -1,4 +1,4 @@
-"""The whole of Playhead on one machine: Temporal, its web UI, worker and API, started and stopped as one."""
+"""The stack of `playhead dev`: Temporal, its web UI, worker and API, started and stopped together."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from playhead.exit_codes import UNREACHABLE, CommandFailed
-from playhead.services.lifecycle import is_set_within, opened, refusals_explained, run_together
+from playhead.services.lifecycle import explain_database_errors, is_set_within, open_store, run_together
 from playhead.temporal.dev_server import ServerAddresses, require_free, temporal_server
 
 if TYPE_CHECKING:
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 
 DEV_ORGANIZATION = "dev"
 READY_SECONDS = 60.0
-"""How long the API may take until it is ready, once Temporal runs."""
-PROBE_PAUSE = 0.1
+"""Time for the API to become ready, once Temporal runs."""
+PROBE_INTERVAL = 0.1
 
 log = structlog.get_logger(__name__)
 
 
 async def run_dev(
-    settings: "Settings", place: ServerAddresses, stop: asyncio.Event, *, when_ready: Callable[[list[str]], None]
+    settings: "Settings", addresses: ServerAddresses, stop: asyncio.Event, *, when_ready: Callable[[list[str]], None]
 ) -> None:
-    """Run everything until `stop` is set; `when_ready` gets the names of the agents once calls are answered.
+    """Run everything until `stop` is set; `when_ready` gets the names of the agents once the API is ready.
 
     Raises CommandFailed when a part cannot start or ends by itself.
     """
     require_free(settings.api_port, "--api-port")
-    async with temporal_server(place) as temporal:
+    async with temporal_server(addresses) as temporal:
         agents = await prepare_store(settings)
         await run_together(
             stop,
             temporal.watch(stop),
             _run_services(settings, stop),
-            _announce(settings, stop, lambda: when_ready(agents)),
+            _wait_until_ready(settings, stop, lambda: when_ready(agents)),
         )
 
 
 async def prepare_store(settings: "Settings") -> list[str]:
-    """Bring the store up to date and give it the example agents it lacks; the names of the examples."""
+    """Migrate the store and add missing example agents; returns the names of the examples."""
     from playhead.services.example_agents import add_missing_examples
     from store.migrate import upgrade
 
-    async with opened(settings) as database:
-        with refusals_explained(database):
+    async with open_store(settings) as database:
+        with explain_database_errors(database):
             await upgrade(database)
         return await add_missing_examples(database, DEV_ORGANIZATION)
 
 
 async def _run_services(settings: "Settings", stop: asyncio.Event) -> None:
-    """Run worker and API. The worker outlives the API, so that requests the API still answers get their replies."""
+    """Run worker and API. The worker stops last, so that open requests get their replies."""
     from playhead.services.api_server import run_api
     from playhead.services.worker import run_worker
     from streaming.hub import LiveHub
@@ -69,21 +69,21 @@ async def _run_services(settings: "Settings", stop: asyncio.Event) -> None:
     await run_together(stop, api(), run_worker(settings, stop_worker, hub))
 
 
-async def _announce(settings: "Settings", stop: asyncio.Event, when_ready: Callable[[], None]) -> None:
-    """Say once that everything is ready. Raises CommandFailed when that takes too long."""
+async def _wait_until_ready(settings: "Settings", stop: asyncio.Event, when_ready: Callable[[], None]) -> None:
+    """Wait until the API is ready, then call `when_ready`. Raises CommandFailed when that takes too long."""
     from httpx import AsyncClient
 
     async with AsyncClient(trust_env=False) as http:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while not await _is_ready(http, settings):
-                    if await is_set_within(stop, PROBE_PAUSE):
+                    if await is_set_within(stop, PROBE_INTERVAL):
                         return
         except TimeoutError:
             raise CommandFailed(
                 f"The API was not ready within {READY_SECONDS:g} seconds.",
                 status=UNREACHABLE,
-                hint="The log lines above say what it waited for.",
+                hint="The log lines above show what it was waiting for.",
             ) from None
     when_ready()
     await stop.wait()

@@ -1,4 +1,4 @@
-"""The agents that come with Playhead, and how an organization gets those it lacks."""
+"""The example agents that come with Playhead."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,9 +13,9 @@ from store.database.connection import Database
 
 
 async def add_missing_examples(database: Database, organization_id: str) -> list[str]:
-    """Add the examples an organization has no agent of that name for; the names of all examples.
+    """Add the examples whose names an organization does not use yet; returns the names of all examples.
 
-    An agent that is there is never touched, also when it differs: it may be somebody's work.
+    An existing agent is never changed, even if it differs: somebody may have edited it.
     """
     await KeyStore(database).ensure_organization(organization_id, organization_id)
     agents = AgentStore(database)
@@ -28,14 +28,14 @@ async def add_missing_examples(database: Database, organization_id: str) -> list
 
 
 def example_agents() -> Iterator[AgentDefinition]:
-    """The definitions of all examples, by file name."""
+    """The definitions of all examples, in the order of their file names."""
     for file in sorted(_folder().iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
             yield read_agent(file.read_bytes(), "yaml")
 
 
 def _folder() -> Traversable:
-    """Where the examples are: installed beside the code, or in a checkout next to it."""
+    """The folder of the examples: in the installed package, or in the checkout."""
     try:
         return files("playhead.examples") / "agents"
     except ModuleNotFoundError:

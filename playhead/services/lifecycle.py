@@ -1,4 +1,4 @@
-"""Starting a service: what it needs is waited for, and it goes on by itself when that is there."""
+"""Starting and stopping a service: waiting for its dependencies, signals, and garbage collection."""
 
 import asyncio
 import gc
@@ -17,73 +17,73 @@ if TYPE_CHECKING:
     from playhead.config.settings import Settings
     from store.database.connection import Database
 
-FIRST_PAUSE = 0.2
-MAX_PAUSE = 5.0
-"""Seconds between two attempts to reach something a service needs; they double from the first to the longest."""
+FIRST_RETRY_DELAY = 0.2
+MAX_RETRY_DELAY = 5.0
+"""Seconds between two attempts to reach a dependency; the delay doubles from the first to the longest."""
 
 URL_HINT = (
     "PLAYHEAD_DATABASE_URL must look like sqlite:///playhead.db or postgresql://user:password@host:5432/playhead."
 )
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter while others wait. Workflows, the store and the SDK run in threads beside
-the event loop; at Python's own 5 ms a settlement took 28 ms of waiting in a busy worker, at half a millisecond 6 ms."""
-COLLECT_AFTER = (20_000, 20, 50)
-"""After how many new objects the garbage collector looks for cycles, and how often at older ones too."""
+THREAD_SWITCH_SECONDS = 0.0005
+"""Longest time a thread keeps the interpreter while others wait. Workflows, the store and the SDK run in threads beside
+the event loop; in a busy worker a settlement waited 28 ms with Python's default of 5 ms, and 6 ms with this one."""
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Thresholds of the garbage collector's three generations."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-Reached = TypeVar("Reached")
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
 
 class Stopped(Exception):
-    """The service was told to stop while it still waited for what it needs."""
+    """The service was stopped while it waited for a dependency."""
 
 
 def run_service(settings: "Settings", service: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run a service on its own event loop until it ends, or SIGINT or SIGTERM sets the event it was given."""
+    """Run a service on its own event loop until it ends. SIGINT and SIGTERM set the event that it gets."""
     import uvloop
 
     from playhead.config.settings import setting_warnings
 
     configure_logging(settings.log_format, settings.log_level)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     for warning in setting_warnings():
         log.warning(warning)
 
-    async def until_told() -> None:
+    async def run_until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def stop_once() -> None:
             stop.set()
-            for told in STOP_SIGNALS:  # the next one ends the process at once
-                loop.remove_signal_handler(told)
+            for number in STOP_SIGNALS:  # a second signal ends the process at once
+                loop.remove_signal_handler(number)
 
-        for told in STOP_SIGNALS:
-            loop.add_signal_handler(told, stop_once)
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop_once)
         with suppress(Stopped):
             await service(stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(until_told())
+        runner.run(run_until_stopped())
 
 
-def spare_what_stays() -> None:
-    """Tell the garbage collector that what is loaded by now stays.
+def freeze_garbage_collector() -> None:
+    """Exclude all objects that exist now from garbage collection.
 
-    A service keeps some hundred thousand objects of its libraries for as long as it lives. Going through them again and
-    again for garbage stops everything meanwhile (docs/decisions.md, 48).
+    The hundred thousand objects of the libraries live as long as the service. Each full collection would scan them
+    and pause the process (docs/decisions/0048-freeze-the-garbage-collector.md).
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def run_together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts of a service until the first ends or fails, then tell the others to stop and wait for them.
+    """Run the parts of a service until the first ends or fails, then stop the others and wait for them.
 
-    Raises what the first failed part raised.
+    Raises the error of the first failed part.
     """
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -96,34 +96,34 @@ async def run_together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -
             task.result()
 
 
-async def until_reached(
-    what: str,
-    attempt: Callable[[], Awaitable[Reached]],
+async def wait_until_reachable(
+    name: str,
+    attempt: Callable[[], Awaitable[Result]],
     *,
     unreachable: tuple[type[Exception], ...],
     stop: asyncio.Event,
-) -> Reached:
-    """Attempt until it succeeds, with growing pauses while it fails with one of `unreachable`.
+) -> Result:
+    """Repeat `attempt` until it succeeds, with a growing delay while it raises one of `unreachable`.
 
-    Raises Stopped when `stop` is set meanwhile; every other error as it is.
+    Raises Stopped when `stop` is set meanwhile. Other errors propagate.
     """
-    pause = FIRST_PAUSE
+    delay = FIRST_RETRY_DELAY
     while True:
         try:
-            reached = await attempt()
+            result = await attempt()
         except unreachable as error:
-            log.warning(f"{what} cannot be reached yet; trying again", reason=str(error), pause_seconds=pause)
+            log.warning(f"{name} cannot be reached yet; trying again", reason=str(error), delay_seconds=delay)
         else:
-            if pause > FIRST_PAUSE:
-                log.info(f"{what} is there")
-            return reached
-        if await is_set_within(stop, pause):
+            if delay > FIRST_RETRY_DELAY:
+                log.info(f"{name} can be reached")
+            return result
+        if await is_set_within(stop, delay):
             raise Stopped
-        pause = min(pause * 2, MAX_PAUSE)
+        delay = min(delay * 2, MAX_RETRY_DELAY)
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event, but not longer than this."""
+    """Wait for the event for at most `seconds`; returns whether it is set."""
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
@@ -132,8 +132,8 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 @asynccontextmanager
-async def opened(settings: "Settings") -> AsyncIterator["Database"]:
-    """The store while the block runs, not connected yet. Raises CommandFailed for a URL that cannot be used."""
+async def open_store(settings: "Settings") -> AsyncIterator["Database"]:
+    """The store for the duration of the block, not connected yet. Raises CommandFailed for an invalid URL."""
     from store.database.connection import Database
     from store.database.errors import StoreUnavailable
 
@@ -148,10 +148,10 @@ async def opened(settings: "Settings") -> AsyncIterator["Database"]:
 
 
 async def require_migrated(database: "Database") -> None:
-    """Refuse to work on a database with another schema. Raises CommandFailed, or StoreUnavailable."""
+    """Require an up-to-date schema. Raises CommandFailed, or StoreUnavailable."""
     from store.migrate import pending
 
-    with refusals_explained(database):
+    with explain_database_errors(database):
         missing = await pending(database)
     if missing:
         raise CommandFailed(
@@ -162,17 +162,17 @@ async def require_migrated(database: "Database") -> None:
 
 
 @contextmanager
-def refusals_explained(database: "Database") -> Iterator[None]:
-    """Turn what a database answers that is there but will not work with us into CommandFailed."""
+def explain_database_errors(database: "Database") -> Iterator[None]:
+    """Turn errors of a database that is running but rejects the service into CommandFailed."""
     from sqlalchemy.exc import DBAPIError
 
     try:
         yield
     except DBAPIError as error:
         raise CommandFailed(
-            f"The database {database.address} refuses: {error.orig}.",
+            f"The database {database.address} reports an error: {error.orig}.",
             status=USAGE,
-            hint=f"See that it exists and that the user may work in it. {URL_HINT}",
+            hint=f"Check that it exists and that the user has access. {URL_HINT}",
         ) from error
     except LookupError as error:
         raise CommandFailed(str(error), status=USAGE) from error

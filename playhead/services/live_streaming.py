@@ -1,4 +1,4 @@
-"""How what happens in sessions reaches those who watch: within one process, over PostgreSQL, or by the log alone."""
+"""Delivery of live events from workers to APIs: in one process, over PostgreSQL, or by polling the event log."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,21 +11,21 @@ from streaming.messages import Subscribers
 from streaming.polling import poll
 from streaming.postgresql import heard_from_elsewhere, told_elsewhere
 
-SHARED_FILE_SECONDS = 0.25
-"""How often the log is looked at where nothing else tells that it has grown."""
-SAFETY_NET_SECONDS = 2.0
+SQLITE_POLL_SECONDS = 0.25
+"""Poll interval of the event log where no notifications exist."""
+FALLBACK_POLL_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def watched_at_this_api(database: Database, hub: LiveHub | None = None) -> AsyncIterator[LiveHub]:
-    """The hub of an API while the block runs. One that is given is told of everything by a worker in this process."""
-    is_alone = hub is None
+async def api_hub(database: Database, hub: LiveHub | None = None) -> AsyncIterator[LiveHub]:
+    """The hub of an API for the duration of the block. A worker in this process publishes to a `hub` that is given."""
+    has_own_process = hub is None
     hub = hub or LiveHub()
-    pause = SHARED_FILE_SECONDS if is_alone and database.is_sqlite else SAFETY_NET_SECONDS
+    interval = SQLITE_POLL_SECONDS if has_own_process and database.is_sqlite else FALLBACK_POLL_SECONDS
     async with AsyncExitStack() as stack:
-        if is_alone and not database.is_sqlite:
+        if has_own_process and not database.is_sqlite:
             await stack.enter_async_context(heard_from_elsewhere(hub, database))
-        polling = asyncio.create_task(poll(hub, EventLog(database), every=pause))
+        polling = asyncio.create_task(poll(hub, EventLog(database), every=interval))
         try:
             yield hub
         finally:
@@ -35,15 +35,13 @@ async def watched_at_this_api(database: Database, hub: LiveHub | None = None) ->
 
 
 @asynccontextmanager
-async def watching_this_worker(
-    database: Database, here: Subscribers | None = None
-) -> AsyncIterator[Subscribers | None]:
-    """Those who watch a worker's sessions while the block runs: at the API in its own process, or anywhere.
+async def worker_subscribers(database: Database, local: Subscribers | None = None) -> AsyncIterator[Subscribers | None]:
+    """The subscribers of a worker's sessions for the duration of the block: of its own process, or of any API.
 
-    Who shares no more than a file with it cannot be told.
+    APIs that share only a SQLite file with the worker poll the event log instead.
     """
-    if here is not None or database.is_sqlite:
-        yield here
+    if local is not None or database.is_sqlite:
+        yield local
         return
-    async with told_elsewhere(database) as audience:
-        yield audience
+    async with told_elsewhere(database) as subscribers:
+        yield subscribers

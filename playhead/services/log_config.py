@@ -7,7 +7,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-QUIETER = {
+LIBRARY_LEVELS = {
     "alembic": "warning",
     "asyncio": "warning",
     "httpcore": "warning",
@@ -16,17 +16,17 @@ QUIETER = {
     "sqlalchemy": "warning",
     "uvicorn": "warning",
 }
-"""Loggers of libraries that talk too much at `info`, each with the level it is held to."""
+"""Lowest level of libraries that log too much at `info`."""
 
 TEMPORAL_FIELDS = {
     "temporal_activity": {"activity_type": "activity", "attempt": "attempt", "workflow_id": "workflow"},
     "temporal_workflow": {"workflow_id": "workflow", "run_id": "run"},
 }
-"""What is kept of the dictionaries the Temporal SDK attaches to its log records, and under which name."""
+"""Fields kept of the dictionaries that the Temporal SDK attaches to its log records, with their names in our lines."""
 
 
 def configure_logging(form: Literal["console", "json"], level: str) -> None:
-    """Send structlog's lines and those of every library to standard error, in one form."""
+    """Send the log lines of Playhead and of its libraries to standard error, in one format."""
     minimum = getattr(logging, level.upper())
     enriching: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -60,13 +60,13 @@ def configure_logging(form: Literal["console", "json"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(minimum)
-    for name, least in QUIETER.items():
-        logging.getLogger(name).setLevel(max(minimum, getattr(logging, least.upper())))
+    for name, level_name in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(max(minimum, getattr(logging, level_name.upper())))
     logging.captureWarnings(True)
 
 
 def _rendering(form: Literal["console", "json"]) -> list[Processor]:
-    """How a line is written. Tracebacks never show local variables: they hold messages and keys."""
+    """The renderers of a line. Tracebacks never show local variables, which hold messages and keys."""
     if form == "json":
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         return [

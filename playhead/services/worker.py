@@ -1,4 +1,4 @@
-"""The worker: what answers sessions and settles them, put together and kept running."""
+"""The worker service: activities and workflows with their dependencies."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tools import ToolActivities
 from activities.webhooks import WebhookActivities
 from playhead.config.settings import Settings
-from playhead.services.lifecycle import opened, require_migrated, spare_what_stays, until_reached
-from playhead.services.live_streaming import watching_this_worker
+from playhead.services.lifecycle import freeze_garbage_collector, open_store, require_migrated, wait_until_reachable
+from playhead.services.live_streaming import worker_subscribers
 from playhead.services.model_providers import build_providers
 from playhead.temporal.client import TemporalUnavailable, ensure_reachable
 from playhead.temporal.large_payloads import with_large_payloads
@@ -45,9 +45,9 @@ from workflows.suite.workflow import SuiteWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
 STICKY_TIMEOUT = timedelta(seconds=5)
-"""How long a session's next task waits for the worker that has the session in memory before any other may take it."""
+"""Time for which a session's next task is reserved for the worker that has the session in memory."""
 UNVERSIONED = "unversioned"
-"""The build id that workers without one show in Temporal."""
+"""Build id shown in Temporal for workers without one."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,28 +58,27 @@ def build_worker(
     database: Database,
     *,
     providers: ModelProviders | None = None,
-    toolbox: ToolDispatcher | None = None,
-    audience: Subscribers | None = None,
+    dispatcher: ToolDispatcher | None = None,
+    subscribers: Subscribers | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
-    """The worker with every workflow and activity, its dependencies handed in. It is not running yet.
+    """The worker with all workflows and activities, not started.
 
-    Who hands in the toolbox closes its connections; without one they stay open as long as services let them. The
-    audience is told what happens in the sessions it watches.
+    The caller that passes a tool dispatcher closes it. `subscribers` get the live events of the sessions they watch.
     """
     agents, steps, settlements = AgentStore(database), StepStore(database), SettlementStore(database)
-    toolbox = toolbox or build_toolbox(settings)
+    dispatcher = dispatcher or build_tool_dispatcher(settings)
     providers = providers or build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds)
     model = ModelActivities(
         steps=steps,
         agents=agents,
-        toolbox=toolbox,
+        toolbox=dispatcher,
         caller=providers,
         context_characters=settings.max_context_characters,
-        narrator=LiveReplyPublisher(audience, EventLog(database)) if audience else None,
+        narrator=LiveReplyPublisher(subscribers, EventLog(database)) if subscribers else None,
     )
-    tools = ToolActivities(agents=agents, runner=toolbox)
-    settlement = SettlementActivities(settlements, audience)
+    tools = ToolActivities(agents=agents, runner=dispatcher)
+    settlement = SettlementActivities(settlements, subscribers)
     limit = SpendingLimit(OrganizationStore(database))
     simulation = SimulationActivities(
         steps=steps, limit=limit, caller=providers, context_characters=settings.max_context_characters
@@ -96,8 +95,8 @@ def build_worker(
     webhooks = WebhookActivities(
         sessions=SessionStore(database),
         deliveries=DeliveryLog(database),
-        sender=WebhookSender(toolbox.guard),
-        credentials=toolbox.credentials,
+        sender=WebhookSender(dispatcher.guard),
+        credentials=dispatcher.credentials,
         own_secret=settings.webhook_secret,
     )
     suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
@@ -128,8 +127,8 @@ def build_worker(
     )
 
 
-def build_toolbox(settings: Settings) -> ToolDispatcher:
-    """What calls the tools of agents, with the credentials and the addresses of the settings."""
+def build_tool_dispatcher(settings: Settings) -> ToolDispatcher:
+    """The client of agents' tools, with the credentials and the egress allowlist of the settings."""
     return ToolDispatcher(
         credentials=settings.credentials,
         organization_credentials=settings.organization_credentials,
@@ -137,35 +136,37 @@ def build_toolbox(settings: Settings) -> ToolDispatcher:
     )
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event, audience: Subscribers | None = None) -> None:
-    """Work until `stop` is set, waiting at the start for the store and for Temporal.
+async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subscribers | None = None) -> None:
+    """Run a worker until `stop` is set; at the start, wait for the store and for Temporal.
 
-    Raises CommandFailed when the store is not migrated or search attributes may not be registered, and
-    whatever ends the worker for good.
+    Raises CommandFailed when the store is not migrated or search attributes cannot be registered, and any error
+    that ends the worker.
     """
-    async with opened(settings) as database:
-        await until_reached("the store", lambda: require_migrated(database), unreachable=(StoreUnavailable,), stop=stop)
-        client = await until_reached(
+    async with open_store(settings) as database:
+        await wait_until_reachable(
+            "The store", lambda: require_migrated(database), unreachable=(StoreUnavailable,), stop=stop
+        )
+        client = await wait_until_reachable(
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
         providers = build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds)
         await asyncio.to_thread(providers.load, settings.model)
-        toolbox = build_toolbox(settings)
+        dispatcher = build_tool_dispatcher(settings)
         try:
-            async with watching_this_worker(database, audience) as watching:
+            async with worker_subscribers(database, subscribers) as live_subscribers:
                 worker = build_worker(
-                    settings, client, database, providers=providers, toolbox=toolbox, audience=watching
+                    settings, client, database, providers=providers, dispatcher=dispatcher, subscribers=live_subscribers
                 )
-                spare_what_stays()
-                log.info("the worker takes tasks", task_queue=settings.task_queue, build_id=settings.build_id)
-                await work_until(worker, stop)
+                freeze_garbage_collector()
+                log.info("worker polling for tasks", task_queue=settings.task_queue, build_id=settings.build_id)
+                await run_until_stopped(worker, stop)
         finally:
-            await toolbox.close()
-    log.info("the worker has stopped")
+            await dispatcher.close()
+    log.info("worker stopped")
 
 
-async def work_until(worker: Worker, stop: asyncio.Event) -> None:
-    """Run a worker until the event is set or it fails; what it is doing may finish within its grace time."""
+async def run_until_stopped(worker: Worker, stop: asyncio.Event) -> None:
+    """Run a worker until `stop` is set or it fails; running activities may finish within its grace period."""
     working = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -178,8 +179,8 @@ async def work_until(worker: Worker, stop: asyncio.Event) -> None:
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig:
-    """Pinned to a version when a build id is set. Without one a name is given too: the SDK would make one up by
-    hashing every loaded module, which takes a second and much longer where no bytecode is cached.
+    """Versioned and pinned if a build id is set. Without one the version still gets a name: the SDK would derive one by
+    hashing every loaded module, which takes a second, and much longer without cached bytecode.
     """
     versioned = settings.build_id is not None
     return WorkerDeploymentConfig(

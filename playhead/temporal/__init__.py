@@ -1,1 +1,1 @@
-"""Connecting to Temporal: the client, the embedded server and large payloads."""
+"""Everything about Temporal: the client, the development server and large payloads."""

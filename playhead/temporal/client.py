@@ -1,4 +1,4 @@
-"""The way to Temporal: the client from the SDK's own environment configuration, the plugin, search attributes."""
+"""The Temporal client, from the SDK's own environment configuration, with Playhead's plugin and search attributes."""
 
 import asyncio
 import re
@@ -40,30 +40,30 @@ from workflows import search_attributes
 DEFAULT_ADDRESS = "localhost:7233"
 REGISTRATION_CHECKS = 100
 REGISTRATION_PAUSE = 0.1
-"""How often, and with what pause in seconds, the server is asked whether it has taken new search attributes in."""
+"""Number of checks, and seconds between them, until the server knows new search attributes."""
 LOGGED_IDS = ("session_id", "turn_id", "organization_id")
-"""Fields of an activity's input that every log line written while it runs carries."""
+"""Fields of an activity's input that are added to its log lines."""
 
-# The SDK repeats these as text behind every message; the log lines carry them as fields.
+# The log lines have this information as fields; the SDK would repeat it as text in every message.
 temporalio.activity.logger.activity_info_on_message = False
 temporalio.workflow.logger.workflow_info_on_message = False
 
 
-_INNERMOST = re.compile(r'message: "([^"]+)"')
-"""What the operating system said, within what the SDK makes of it."""
+_CAUSE = re.compile(r'message: "([^"]+)"')
+"""The error of the operating system within the SDK's message."""
 
 
 class TemporalUnavailable(Exception):
-    """The Temporal server does not answer just now."""
+    """The Temporal server cannot be reached."""
 
 
 class CompactJson(PydanticJSONPlainPayloadConverter):
-    """JSON without what a model says by default: a turn's history is a third smaller, and people see what matters."""
+    """JSON without default values: a turn's history is a third smaller and easier to read."""
 
     _serializer = SchemaSerializer(any_schema())
 
     def to_payload(self, value: Any) -> Payload | None:
-        """As the SDK's, without the fields that have their default."""
+        """The SDK's payload without the fields that have their default."""
         data = self._serializer.to_json(value, exclude_defaults=True)
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
 
@@ -75,13 +75,13 @@ _ENCODINGS = tuple(
 
 
 class PayloadConverter(CompositePayloadConverter):
-    """The SDK's pydantic converter, with its parts made once: the SDK makes a new one for every workflow task."""
+    """The SDK's pydantic converter with shared parts: the SDK creates a converter for every workflow task."""
 
     def __init__(self) -> None:
         super().__init__(*_ENCODINGS)
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
-        """As the SDK's. What stands in no history is marked: it need not be kept once somebody has it."""
+        """The SDK's payloads. Query results, which are in no history, are marked: they can be deleted once read."""
         payloads = super().to_payloads(values)
         for value, payload in zip(values, payloads, strict=True):
             if isinstance(value, TimelineView):
@@ -90,10 +90,10 @@ class PayloadConverter(CompositePayloadConverter):
 
 
 class PlayheadPlugin(SimplePlugin):
-    """What every client, worker and replayer of Playhead has in common: converter, workflow runner, log context.
+    """Configuration of all clients, workers and replayers of Playhead: converter, workflow runner, log context.
 
-    Workflows run outside the SDK's sandbox, which would take a quarter of a worker's time to look for what the
-    layers and the tests keep out already (docs/decisions.md, 11). The tests pass a sandboxed runner.
+    Workflows run outside the SDK's sandbox, which takes a quarter of a worker's time to detect what import layers and
+    tests already exclude (docs/decisions/0011-workflows-run-unsandboxed.md). The tests pass a sandboxed runner.
     """
 
     def __init__(self, workflow_runner: WorkflowRunner | None = None) -> None:
@@ -106,7 +106,7 @@ class PlayheadPlugin(SimplePlugin):
 
 
 class LogContext(Interceptor):
-    """Binds session, turn and organization to the log lines of activities."""
+    """Adds session, turn and organization to the log lines of activities."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap the activities of one worker."""
@@ -122,9 +122,9 @@ class _LogContextInbound(ActivityInboundInterceptor):
 
 
 def client_options(settings: Settings) -> ClientConnectConfig:
-    """Where Temporal is and how to sign in: what `playhead dev` started, else `TEMPORAL_*` and its config file.
+    """Address and credentials of Temporal: the server that `playhead dev` started, or `TEMPORAL_*` and its config file.
 
-    Raises CommandFailed when the environment configuration cannot be read.
+    Raises CommandFailed when the environment configuration is invalid.
     """
     if settings.temporal_address:
         return ClientConnectConfig(target_host=settings.temporal_address, namespace="default")
@@ -134,7 +134,7 @@ def client_options(settings: Settings) -> ClientConnectConfig:
         raise CommandFailed(
             f"The Temporal client configuration cannot be used: {error}",
             status=USAGE,
-            hint="Look at the TEMPORAL_* variables and the file TEMPORAL_CONFIG_FILE names.",
+            hint="Check the TEMPORAL_* variables and the file that TEMPORAL_CONFIG_FILE names.",
         ) from error
     configured.setdefault("target_host", DEFAULT_ADDRESS)
     configured.setdefault("namespace", "default")
@@ -142,15 +142,15 @@ def client_options(settings: Settings) -> ClientConnectConfig:
 
 
 async def connect(settings: Settings, *, lazy: bool = False) -> Client:
-    """A client with the plugin. Raises RuntimeError when the server is away; a lazy one does so at its first call."""
+    """A client with the plugin. Raises RuntimeError when the server is unavailable; a lazy client at its first call."""
     runtime = _runtime(settings.log_format)
     return await Client.connect(**client_options(settings), plugins=[PlayheadPlugin()], lazy=lazy, runtime=runtime)
 
 
 @lru_cache
 def _runtime(log_format: str) -> Runtime:
-    """The SDK's core, one for all clients of the process. It writes its own log lines, to standard output, in
-    the form of ours: handing them to Python instead would let its threads call into an interpreter that is ending.
+    """The SDK's core, shared by all clients of the process. It writes its log lines to standard output, in the format
+    of ours: forwarded to Python, they would let its threads call into an interpreter that is shutting down.
     """
     return Runtime(
         telemetry=TelemetryConfig(
@@ -163,33 +163,33 @@ def _runtime(log_format: str) -> Runtime:
 
 
 async def ensure_reachable(settings: Settings) -> Client:
-    """A client whose server answers and knows the search attributes.
+    """A client whose server is available and has the search attributes.
 
-    Raises TemporalUnavailable, or CommandFailed when search attributes are missing and may not be registered.
+    Raises TemporalUnavailable, or CommandFailed when search attributes are missing and cannot be registered.
     """
-    with outages(settings):
+    with outages_as_unavailable(settings):
         client = await connect(settings)
         await ensure_search_attributes(client)
         return client
 
 
 @contextmanager
-def outages(settings: Settings) -> Iterator[None]:
-    """Turn the errors with which the SDK says that the server is away into TemporalUnavailable."""
+def outages_as_unavailable(settings: Settings) -> Iterator[None]:
+    """Turn the SDK's errors for an unavailable server into TemporalUnavailable."""
     try:
         yield
     except (RPCError, RuntimeError) as error:
         address = client_options(settings).get("target_host", DEFAULT_ADDRESS)
-        said = _INNERMOST.search(str(error))
-        raise TemporalUnavailable(f"{address}: {said[1] if said else error}") from error
+        cause = _CAUSE.search(str(error))
+        raise TemporalUnavailable(f"{address}: {cause[1] if cause else error}") from error
 
 
 async def ensure_search_attributes(client: Client) -> None:
-    """Register the search attributes of sessions where the namespace lacks them, and wait until it knows them.
+    """Register the search attributes that the namespace lacks, and wait until they can be used.
 
-    Raises CommandFailed when they are missing and may not be registered, RPCError when the server is away.
+    Raises CommandFailed when they are missing and cannot be registered, RPCError when the server is unavailable.
     """
-    missing = await _missing(client)
+    missing = await _missing_search_attributes(client)
     if not missing:
         return
     try:
@@ -204,15 +204,15 @@ async def ensure_search_attributes(client: Client) -> None:
             return
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise
-        raise _may_not_register(client.namespace, missing, error) from error
+        raise _registration_denied(client.namespace, missing, error) from error
     for _ in range(REGISTRATION_CHECKS):
-        if not await _missing(client):
+        if not await _missing_search_attributes(client):
             return
         await asyncio.sleep(REGISTRATION_PAUSE)
 
 
-async def _missing(client: Client) -> list[str]:
-    wanted = [key.name for key in search_attributes.ALL]
+async def _missing_search_attributes(client: Client) -> list[str]:
+    required = [key.name for key in search_attributes.ALL]
     try:
         known = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
@@ -220,21 +220,21 @@ async def _missing(client: Client) -> list[str]:
     except RPCError as error:
         if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
             structlog.get_logger(__name__).warning(
-                "could not look up the search attributes; sessions cannot start where they are missing",
-                search_attributes=wanted,
+                "search attributes cannot be listed; sessions cannot start if some are missing",
+                search_attributes=required,
                 reason=error.message,
             )
             return []
         raise
-    return [name for name in wanted if name not in known.custom_attributes]
+    return [name for name in required if name not in known.custom_attributes]
 
 
-def _may_not_register(namespace: str, missing: list[str], error: RPCError) -> CommandFailed:
-    # One name a command: the CLI takes several, makes only the first and says that all went well (seen in 1.9.1).
+def _registration_denied(namespace: str, missing: list[str], error: RPCError) -> CommandFailed:
+    # One name per command: given several, the CLI creates only the first and reports success (seen in 1.9.1).
     create = f"temporal operator search-attribute create --namespace {namespace} --type Keyword --name"
     return CommandFailed(
-        f"The Temporal namespace {namespace} lacks the search attributes {', '.join(missing)}, and this client may "
-        f"not register them ({error.message}). Sessions cannot start without them.",
+        f"The Temporal namespace {namespace} lacks the search attributes {', '.join(missing)}, and this client cannot "
+        f"register them ({error.message}). Sessions cannot start without them.",
         status=USAGE if error.status is RPCStatusCode.PERMISSION_DENIED else UNREACHABLE,
         hint=f"Have an operator run: for name in {' '.join(missing)}; do {create} $name; done",
     )

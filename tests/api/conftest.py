@@ -77,7 +77,7 @@ async def running_api(
     settings = quick_settings(url, f"api-{kind}")
     hub = LiveHub()
     async with (
-        build_worker(settings, client, database, audience=hub),
+        build_worker(settings, client, database, subscribers=hub),
         serving(settings, client, database, hub) as running,
         httpx.AsyncClient(base_url=running.url, trust_env=False) as asking,
     ):

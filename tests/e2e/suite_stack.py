@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, dying_with_parent, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.database.tables import ledger, steps
@@ -49,7 +49,7 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=dying_with_parent(),
+                preexec_fn=kill_with_parent(),
             )
 
     async def kill(self) -> None:

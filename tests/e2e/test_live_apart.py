@@ -43,7 +43,7 @@ async def apart(folder: Path, database_url: str, client: Client, provider: Model
 
             async def is_ready() -> bool:
                 try:
-                    return "takes tasks" in worker.log and (await http.get("/readyz")).is_success
+                    return "polling for tasks" in worker.log and (await http.get("/readyz")).is_success
                 except httpx.TransportError:
                     return False
 

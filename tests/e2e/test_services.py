@@ -23,7 +23,7 @@ def test_an_api_without_keys_does_not_serve(tmp_path: Path) -> None:
     assert playhead(tmp_path, "db", "upgrade").returncode == 0
     ended = playhead(tmp_path, "api", PLAYHEAD_API_PORT=str(free_port()), PLAYHEAD_KEYLESS="true")
     assert ended.returncode == USAGE, ended.stderr
-    assert "playhead: There is no valid API key, so nobody could call this API." in ended.stderr
+    assert "playhead: There is no valid API key, so no client could call this API." in ended.stderr
     assert "PLAYHEAD_KEYLESS is not a setting and is ignored" in ended.stderr
 
 
@@ -47,7 +47,7 @@ def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: P
         ports = [f"--temporal-port={temporal_port}", f"--temporal-ui-port={free_port()}"]
         with service(tmp_path, "temporal", *ports) as temporal:
             until_seen(lambda: http.get("/readyz").status_code == 200, lambda: api.log)
-            worker.until_logged("the worker takes tasks")
+            worker.until_logged("worker polling for tasks")
             agent = {"name": "echo", "start": "only", "nodes": {"only": {"greeting": "Hello.", "prompt": "Talk."}}}
             assert http.post("/v1/agents", json=agent).status_code == 201
             session = http.post("/v1/sessions", json={"agent": "echo"})

@@ -11,7 +11,7 @@ import httpx
 from temporalio.client import Client
 
 from playhead.config.settings import Settings
-from playhead.services.api_server import build_api, listening
+from playhead.services.api_server import build_api, listening_socket
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from streaming.hub import LiveHub
@@ -115,7 +115,7 @@ async def serving(
     """The API on a free port while the block runs, behind the same server as `playhead api`."""
     hub = hub or LiveHub()
     server = build_api(settings, client, database, hub)
-    with listening("127.0.0.1", 0) as listener:
+    with listening_socket("127.0.0.1", 0) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
 

@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 
-from playhead.temporal.payload_pruning import beginning_of, prune
+from playhead.temporal.payload_pruning import prune, start_of
 from store.blobs import BlobMissing, BlobStore
 from store.database.tables import blobs as blobs_table
 from tests.support.provider import ScriptedModel
@@ -100,6 +100,6 @@ async def test_the_history_of_a_session_that_was_reset_begins_with_what_it_was_r
             )
         )
         again = stack.client.get_workflow_handle(session.workflow_id, run_id=reset.run_id)
-        assert await beginning_of(again) == first.event_time.ToDatetime(tzinfo=UTC)
+        assert await start_of(again) == first.event_time.ToDatetime(tzinfo=UTC)
         assert (await again.describe()).start_time > first.event_time.ToDatetime(tzinfo=UTC)
         await session.until_settled()

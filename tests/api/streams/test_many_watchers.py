@@ -44,7 +44,7 @@ async def hall(
     settings = quick_settings(url, "hall", sse_write_timeout_seconds=SLOW_SECONDS, request_timeout_seconds=60.0)
     hub = LiveHub()
     async with (
-        build_worker(settings, client, database, audience=hub),
+        build_worker(settings, client, database, subscribers=hub),
         serving(settings, client, database, hub) as running,
     ):
         yield running

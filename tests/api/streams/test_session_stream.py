@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from contracts.sessions import session_workflow_id
-from playhead.services.api_server import GRACE_SECONDS
+from playhead.services.api_server import SHUTDOWN_SECONDS
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, types_of, watching
@@ -250,7 +250,7 @@ async def test_a_server_that_stops_ends_its_streams(
             stream = await stack.enter_async_context(watching(watcher, session_id))
             await stream.until("snapshot")
             began = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - began < GRACE_SECONDS
+        assert asyncio.get_running_loop().time() - began < SHUTDOWN_SECONDS
         assert await stream.rest() == []
 
 

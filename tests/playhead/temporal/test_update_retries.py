@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import OutboundInterceptor, StartWorkflowUpdateInput, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.service import RPCError, RPCStatusCode
 
-from playhead.temporal.update_retries import TRIES, UpdateRetries
+from playhead.temporal.update_retries import MAX_ATTEMPTS, UpdateRetries
 
 FALLEN = "Unable to perform workflow execution update due to unexpected workflow task failure."
 
@@ -57,7 +57,7 @@ async def test_it_is_given_up_after_a_while() -> None:
     server = Server(failures=99)
     with pytest.raises(RPCError, match="task failure"):
         await UpdateRetries().intercept_client(server).start_workflow_update(an_update("m-1"))
-    assert len(server.ids) == TRIES
+    assert len(server.ids) == MAX_ATTEMPTS
 
 
 async def test_another_error_is_not_met_with_another_try() -> None:
