@@ -12,20 +12,20 @@ from activities.llm.metrics import timed
 from activities.spending_limit import SpendingLimit
 from contracts.judge import JudgeInput, JudgeResult
 from contracts.sessions import SettleTurnsInput
-from domain.agents.names import UNPARSED
+from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.sessions.timeline import AuxiliaryCall
-from domain.suites.checks import Conversation, findings_of
-from domain.suites.judge_prompt import judge_instructions, transcript
+from domain.suites.checks import Conversation, run_checks
+from domain.suites.judge_prompt import judge_instructions, judge_transcript
 from domain.suites.verdicts import (
-    CUT_SHORT,
+    CUT_SHORT_REASONS,
     VERDICT_TOOL,
     CriterionVerdict,
-    criteria_of,
-    undecided,
+    inconclusive_verdicts,
+    parse_verdicts,
     verdict_of,
     verdict_schema,
 )
-from domain.turns.engine import ModelReply, variables
+from domain.turns.engine import ModelReply, template_values
 from domain.turns.turn import Turn
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class JudgeActivities:
                 f"The session {input.session_id} is not recorded.", type="not_found", non_retryable=True
             )
         conversation = await self._conversation(session, input)
-        findings = findings_of(input.scenario.checks, conversation)
-        cut_short = input.cut_short or CUT_SHORT.get(conversation.completion_reason or "")
+        findings = run_checks(input.scenario.checks, conversation)
+        cut_short = input.cut_short or CUT_SHORT_REASONS.get(conversation.completion_reason or "")
         if not input.scenario.success:
             return JudgeResult(verdict=verdict_of((), findings, cut_short))
         try:
@@ -83,7 +83,7 @@ class JudgeActivities:
         except ApplicationError as failure:
             if not failure.non_retryable:
                 raise
-            criteria = undecided(input.scenario.success, f"The judge could not be asked: {failure.message}")
+            criteria = inconclusive_verdicts(input.scenario.success, f"The judge could not be asked: {failure.message}")
             return JudgeResult(verdict=verdict_of(criteria, findings, cut_short))
         await self._bill(input, session, bought.reply)
         return JudgeResult(
@@ -100,7 +100,7 @@ class JudgeActivities:
                 model=input.model,
                 instructions=judge_instructions(input.scenario),
                 history=(),
-                asked=transcript(conversation, self._context_characters),
+                asked=judge_transcript(conversation, self._context_characters),
                 tool=VERDICT_TOOL,
                 description="Record the verdict on every criterion.",
                 schema=verdict_schema(input.scenario.success),
@@ -126,7 +126,7 @@ class JudgeActivities:
         began_with = {**session.initial_context, **head.fetched_context}
         return Conversation(
             turns=await self._turns(session.id, head.head_turn_id),
-            variables=variables(definition, began_with, head.gathered_context),
+            variables=template_values(definition, began_with, head.gathered_context),
             cost_usd=head.cost.total,
             completion_reason=head.completion_reason,
         )
@@ -169,8 +169,8 @@ def _criteria(input: JudgeInput, reply: ModelReply, turns: tuple[Turn, ...]) -> 
     """The verdicts that a judge's reply holds."""
     criteria = input.scenario.success
     if reply.interrupted:
-        return undecided(criteria, "The judge was interrupted.")
+        return inconclusive_verdicts(criteria, "The judge was interrupted.")
     recorded = next((call.arguments for call in reply.tool_calls if call.name == VERDICT_TOOL), None)
-    if recorded is None or recorded.keys() == {UNPARSED}:
-        return undecided(criteria, "The judge recorded nothing that can be read.")
-    return criteria_of(criteria, recorded, {turn.id for turn in turns})
+    if recorded is None or recorded.keys() == {UNPARSED_ARGUMENTS}:
+        return inconclusive_verdicts(criteria, "The judge recorded nothing that can be read.")
+    return parse_verdicts(criteria, recorded, {turn.id for turn in turns})

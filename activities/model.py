@@ -11,10 +11,16 @@ from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, Record
 from activities.llm.metrics import timed
 from activities.llm.reply_stream import NullPublisher, ReplyPublisher, stream_context_of
 from contracts.sessions import GenerateStepInput, GenerateStepResult
-from domain.agents.names import UNPARSED
+from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
-from domain.turns.engine import Extracted, instructions_at
-from domain.turns.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
+from domain.turns.engine import ExtractionResult, instructions_at
+from domain.turns.extraction import (
+    EXTRACTION_CUE,
+    EXTRACTION_INSTRUCTIONS,
+    RECORD_TOOL,
+    extracted_values,
+    extraction_schema,
+)
 
 if TYPE_CHECKING:
     from store.agents import AgentStore
@@ -76,7 +82,7 @@ class ModelActivities:
         return GenerateStepResult(reply=bought.reply, reused=bought.reused, watched=watched)
 
     @activity.defn
-    async def extract_variables(self, input: GenerateStepInput) -> Extracted:
+    async def extract_variables(self, input: GenerateStepInput) -> ExtractionResult:
         """Read the variables of a node from the conversation, with one model call that is bought like any step."""
 
         async def ask(history: tuple[str, ...]) -> ModelAnswer:
@@ -85,9 +91,9 @@ class ModelActivities:
         bought = (await self._buyer.once(input, ask)).reply
         definition = await self._agents.definition(input.agent.id, input.agent.version)
         recorded = next((call.arguments for call in bought.tool_calls if call.name == RECORD_TOOL), None)
-        is_readable = recorded is not None and recorded.keys() != {UNPARSED}
-        return Extracted(
-            values=values_of(definition.nodes[input.node_id].extract, recorded or {}),
+        is_readable = recorded is not None and recorded.keys() != {UNPARSED_ARGUMENTS}
+        return ExtractionResult(
+            values=extracted_values(definition.nodes[input.node_id].extract, recorded or {}),
             error=None if is_readable else UNREADABLE[bought.interrupted],
             usage=bought.usage,
             cost=bought.cost,
@@ -125,7 +131,7 @@ class ModelActivities:
             asked=EXTRACTION_CUE,
             tool=RECORD_TOOL,
             description="Record what was found in the conversation.",
-            schema=schema_of(definition.nodes[input.node_id].extract),
+            schema=extraction_schema(definition.nodes[input.node_id].extract),
             timeout=input.timeout,
         )
         return await timed(self._caller.record(call), input.price_per_second)

@@ -9,8 +9,8 @@ from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller
 from activities.llm.metrics import timed
 from activities.spending_limit import SpendingLimit
 from contracts.caller import PlayCallerInput, PlayCallerResult
-from domain.sessions.caller_config import MAX_LINE, Spoken
-from domain.sessions.caller_prompt import HANG_UP, caller_instructions, caller_tools
+from domain.sessions.caller_config import MAX_CALLER_MESSAGE_CHARACTERS, Utterance
+from domain.sessions.caller_prompt import HANG_UP_TOOL, caller_instructions, caller_tools
 from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply
 from domain.turns.turn import AgentSaid, Message, UserSaid
 from domain.usage import merge_costs, merge_usage
@@ -86,7 +86,7 @@ class SimulationActivities:
         return await self._buyer.once(purchase, ask)
 
 
-def _as_heard(spoken: Spoken) -> Message:
+def _as_heard(spoken: Utterance) -> Message:
     """To the model that plays the caller, the agent is the user and the caller's own side is itself."""
     return UserSaid(text=spoken.text) if spoken.by == "agent" else AgentSaid(text=spoken.text)
 
@@ -96,8 +96,8 @@ def _words_of(reply: ModelReply) -> str:
     words = reply.text.strip()
     if len(words) > 1 and _QUOTES.get(words[0]) == words[-1]:
         words = words[1:-1].strip()
-    return words[:MAX_LINE]
+    return words[:MAX_CALLER_MESSAGE_CHARACTERS]
 
 
 def _hangs_up(input: PlayCallerInput, reply: ModelReply) -> bool:
-    return input.may_hang_up and any(call.name == HANG_UP.name for call in reply.tool_calls)
+    return input.may_hang_up and any(call.name == HANG_UP_TOOL.name for call in reply.tool_calls)

@@ -10,8 +10,8 @@ from activities.heartbeats import heartbeats
 from activities.tool_clients.interface import ToolCall, ToolFailed, ToolRunner
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
 from domain.agents.definition import AgentDefinition
-from domain.agents.names import UNPARSED
-from domain.agents.tools import HttpTool, McpTool, tool_behind
+from domain.agents.names import UNPARSED_ARGUMENTS
+from domain.agents.tools import HttpTool, McpTool, find_tool
 
 MAX_PAUSE = 60.0
 """Seconds between two attempts at most: a person waits for the answer."""
@@ -40,10 +40,10 @@ class ToolActivities:
         its `error` set. Whether the node offers the tool is the engine's to decide.
         """
         definition = await self._agents.definition(input.agent.id, input.agent.version)
-        name = tool_behind(definition.tools, input.tool)
+        name = find_tool(definition.tools, input.tool)
         if name is None:
             return ToolFailed("unknown_tool", f"There is no tool named {input.tool}.").result
-        if input.arguments.keys() == {UNPARSED}:
+        if input.arguments.keys() == {UNPARSED_ARGUMENTS}:
             return ToolFailed("invalid_arguments", "The arguments were no JSON object; the call was not made.").result
         call = ToolCall(
             organization_id=input.organization_id,

@@ -21,8 +21,8 @@ from domain.sessions.transcript import entries_of
 from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn
 from domain.usage import Cost
-from domain.webhooks.session_report import MAX_TURNS, CompletedSession, SessionCompleted
-from domain.webhooks.signing import key_of, signature
+from domain.webhooks.session_report import MAX_REPORT_TURNS, CompletedSession, SessionCompleted
+from domain.webhooks.signing import decode_key, sign
 
 if TYPE_CHECKING:
     from store.sessions.sessions import StoredSession
@@ -106,7 +106,7 @@ class WebhookActivities:
         """The body, the same at every attempt: a session that has closed its books does not change any more."""
         turns: list[Turn] = []
         if head.head_turn_id is not None:
-            turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=MAX_TURNS)
+            turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=MAX_REPORT_TURNS)
         report = SessionCompleted(timestamp=head.updated_at, data=_completed(session, head, turns))
         return report.model_dump_json().encode()
 
@@ -116,7 +116,7 @@ class WebhookActivities:
         if not secret:
             raise _failed(f"The report cannot be signed: {name} is not set on this installation.")
         try:
-            return key_of(secret)
+            return decode_key(secret)
         except ValueError as error:
             raise _failed(f"The report cannot be signed with {name}: {error}.") from None
 
@@ -128,7 +128,7 @@ def _headers(webhook_id: str, key: bytes, body: bytes) -> dict[str, str]:
         "user-agent": "Playhead",
         "webhook-id": webhook_id,
         "webhook-timestamp": str(now),
-        "webhook-signature": signature(key, webhook_id, now, body),
+        "webhook-signature": sign(key, webhook_id, now, body),
     }
 
 

@@ -1,7 +1,7 @@
 """Simulated callers: the input and result of the activity that writes their next message."""
 
 from domain.durable import FrozenModel
-from domain.sessions.caller_config import SimulatorConfig, Spoken
+from domain.sessions.caller_config import SimulatorConfig, Utterance
 from domain.usage import Cost, Money, Usage
 
 
@@ -18,7 +18,7 @@ class PlayCallerInput(FrozenModel):
     config: SimulatorConfig
     model: str
     lines: int
-    heard: tuple[Spoken, ...]
+    heard: tuple[Utterance, ...]
     timeout: float = 120.0
     price_per_second: Money | None = None
 

@@ -12,7 +12,7 @@ from domain.agents.definition import AgentDefinition
 from domain.agents.tool_mocks import ToolMock
 from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig
-from domain.sessions.command_handlers import digest_of_command
+from domain.sessions.command_handlers import command_digest
 from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact, Timeline
 from domain.sessions.views import SessionHead
@@ -104,7 +104,7 @@ class SendMessageResult(FrozenModel):
     previous_version: int
 
 
-class TurnOpening(FrozenModel):
+class TurnStart(FrozenModel):
     """How a turn began, for those who watch: all of it but the user's words, which are among a step's messages."""
 
     parent_id: str | None
@@ -134,7 +134,7 @@ class GenerateStepInput(FrozenModel):
     context: dict[str, JsonValue] = {}
     timeout: float = 120.0
     price_per_second: Money | None = None
-    opening: TurnOpening | None = None
+    opening: TurnStart | None = None
     said: str = ""
 
 
@@ -195,4 +195,4 @@ def message_update_id(command: TurnCommand) -> str:
     """
     if command.message_id is None:
         raise ValueError("a message needs a message_id before it is sent as an update: make one up for it")
-    return f"{command.message_id}~{digest_of_command(command)}{'' if command.wait else '~accepted'}"
+    return f"{command.message_id}~{command_digest(command)}{'' if command.wait else '~accepted'}"

@@ -12,7 +12,7 @@ from domain.agents.definition import AgentDefinition
 from domain.durable import FrozenModel
 from domain.sessions.timeline import Timeline
 from domain.suites.scenario import RecordedStart, Scenario, Suite
-from domain.suites.suite_state import Run, Started, SuiteState, SuiteStatus
+from domain.suites.suite_state import Run, StartedRun, SuiteState, SuiteStatus
 from domain.suites.verdicts import Outcome, Verdict
 from domain.usage import Money
 
@@ -81,7 +81,7 @@ class BeginRunResult(FrozenModel):
     timeline: Timeline | None = None
     initial_context: dict[str, JsonValue] = {}
 
-    def given_to(self, session: StartSession) -> StartSession:
+    def with_history(self, session: StartSession) -> StartSession:
         """The session of the run, with its past."""
         if self.timeline is None:
             return session
@@ -141,7 +141,7 @@ def suite_workflow_id(suite_id: str) -> str:
     return f"suite-{suite_id}"
 
 
-def session_of(start: StartSuite, started: Started) -> StartSession:
+def run_session(start: StartSuite, started: StartedRun) -> StartSession:
     """The session of a run, as it is started: the suite's agent, talking to the scenario's caller."""
     suite, run = start.suite, started.run
     scenario = scenario_of(suite, run)

@@ -8,17 +8,17 @@ from datetime import datetime
 
 from domain.durable import FrozenModel
 
-HOUR = 3_600.0
+HOUR_SECONDS = 3_600.0
 
 
-class Patience(FrozenModel):
+class DeliveryRetryPolicy(FrozenModel):
     """How a delivery is retried, in seconds: the pauses begin with `first_pause`, grow fourfold up to `longest_pause`,
     and end after `give_up_after`.
     """
 
     first_pause: float = 5.0
-    longest_pause: float = 4 * HOUR
-    give_up_after: float = 24 * HOUR
+    longest_pause: float = 4 * HOUR_SECONDS
+    give_up_after: float = 24 * HOUR_SECONDS
 
 
 class WebhookTarget(FrozenModel):
@@ -26,7 +26,7 @@ class WebhookTarget(FrozenModel):
 
     url: str
     secret: str | None = None
-    patience: Patience = Patience()
+    patience: DeliveryRetryPolicy = DeliveryRetryPolicy()
 
 
 class DeliverWebhookInput(FrozenModel):

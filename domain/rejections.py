@@ -4,7 +4,7 @@ from typing import Literal
 
 from domain.durable import FrozenModel
 
-RefusalCode = Literal[
+RejectionCode = Literal[
     "approval_not_pending",
     "branch_not_found",
     "idempotency_mismatch",
@@ -21,10 +21,10 @@ RefusalCode = Literal[
 ]
 
 
-class Refusal(FrozenModel):
+class Rejection(FrozenModel):
     """Why a command was not accepted: a code for programs, a sentence for people, figures for both."""
 
-    code: RefusalCode
+    code: RejectionCode
     detail: str
     figures: dict[str, int | str | None] = {}
 
@@ -32,6 +32,6 @@ class Refusal(FrozenModel):
 class CommandRejected(Exception):
     """Raised by a rule when a command does not apply; the state it was given is untouched."""
 
-    def __init__(self, code: RefusalCode, detail: str, **figures: int | str | None) -> None:
+    def __init__(self, code: RejectionCode, detail: str, **figures: int | str | None) -> None:
         super().__init__(detail)
-        self.refusal = Refusal(code=code, detail=detail, figures=figures)
+        self.rejection = Rejection(code=code, detail=detail, figures=figures)

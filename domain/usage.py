@@ -9,10 +9,10 @@ from pydantic import Field, PlainSerializer
 from domain.durable import FrozenModel
 
 MILLION = Decimal(1_000_000)
-SMALLEST_AMOUNT = Decimal("0.000000000001")
+AMOUNT_PRECISION = Decimal("0.000000000001")
 """Amounts are rounded to this (a picodollar), half to even, once: where they are priced. Sums are exact."""
 
-DURATION = "duration"
+DURATION_CHARGE = "duration"
 """What a cost's breakdown names the charge for seconds; everything else in it is a `<provider>:<model>`."""
 
 Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json")]
@@ -93,15 +93,15 @@ def merge_usage(usages: Iterable[Usage]) -> Usage:
 def merge_costs(costs: Iterable[Cost]) -> Cost:
     """Add costs model by model; a model that was unpriced once stays named."""
     breakdown: dict[str, Decimal] = {}
-    unpriced: dict[str, None] = {}
+    unpriced_cost: dict[str, None] = {}
     for cost in costs:
-        unpriced.update(dict.fromkeys(cost.unpriced_models))
+        unpriced_cost.update(dict.fromkeys(cost.unpriced_models))
         for model, amount in cost.breakdown.items():
             breakdown[model] = breakdown.get(model, Decimal(0)) + amount
     return Cost(
         total=sum(breakdown.values(), Decimal(0)),
         breakdown=breakdown,
-        unpriced_models=tuple(sorted(unpriced)),
+        unpriced_models=tuple(sorted(unpriced_cost)),
     )
 
 
@@ -118,20 +118,20 @@ def cost_of(model: str, used: ModelUsage, price: TokenPrice) -> Cost:
         + used.cache_read_input_tokens * (price.input if price.cache_read is None else price.cache_read)
         + used.cache_creation_input_tokens * (price.input if price.cache_write is None else price.cache_write)
     ) / MILLION
-    return priced(model, amount)
+    return rounded_cost(model, amount)
 
 
 def cost_of_seconds(seconds: float, price_per_second: Decimal) -> Cost:
     """Price seconds, counted in whole milliseconds."""
-    return priced(DURATION, round(seconds * 1000) * price_per_second / 1000)
+    return rounded_cost(DURATION_CHARGE, round(seconds * 1000) * price_per_second / 1000)
 
 
-def priced(what: str, amount: Decimal) -> Cost:
+def rounded_cost(what: str, amount: Decimal) -> Cost:
     """A cost of one model, or of time, rounded to the smallest amount."""
-    exact = amount.quantize(SMALLEST_AMOUNT)
+    exact = amount.quantize(AMOUNT_PRECISION)
     return Cost(total=exact, breakdown={what: exact})
 
 
-def unpriced(model: str) -> Cost:
+def unpriced_cost(model: str) -> Cost:
     """The cost of a model whose price nobody knows: named, not zero."""
     return Cost(unpriced_models=(model,))

@@ -7,7 +7,7 @@ from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
 from contracts.sessions import Timing
-from contracts.webhooks import Patience
+from contracts.webhooks import DeliveryRetryPolicy
 
 STEP_ATTEMPT = timedelta(hours=1)
 """One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
@@ -58,7 +58,7 @@ def settling(timing: Timing) -> ActivityOptions:
     return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))
 
 
-def delivering(patience: Patience) -> ActivityOptions:
+def delivering(patience: DeliveryRetryPolicy) -> ActivityOptions:
     """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
     return ActivityOptions(
         schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),

@@ -14,7 +14,7 @@ def refusals_as_errors() -> Iterator[None]:
     try:
         yield
     except CommandRejected as refused:
-        refusal = refused.refusal
+        refusal = refused.rejection
         raise ApplicationError(refusal.detail, refusal, type=refusal.code, non_retryable=True) from None
 
 

@@ -28,10 +28,10 @@ from activities.llm.interface import ModelAnswer, ModelCall, OnDelta, ProviderFa
 from activities.llm.messages import as_model_messages, serialised, stored, words_only
 from activities.llm.request import ModelRequestInFlight, StreamInterrupted
 from activities.llm.usage_estimates import CutResponse
-from domain.agents.names import UNPARSED
+from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply, ToolCall
-from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, priced, unpriced
+from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, rounded_cost, unpriced_cost
 
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
 """HTTP statuses below 500 after which the same request may succeed (429 has an error type of its own)."""
@@ -137,9 +137,9 @@ class ModelProviders:
         if own is not None:
             return cost_of(key, used, own)
         try:
-            return priced(key, response.cost().total_price)
+            return rounded_cost(key, response.cost().total_price)
         except (LookupError, ValueError):
-            return unpriced(key)
+            return unpriced_cost(key)
 
 
 @asynccontextmanager
@@ -184,7 +184,7 @@ def _tool_call(part: ToolCallPart) -> ToolCall:
     try:
         arguments: dict[str, JsonValue] = part.args_as_dict(raise_if_invalid=True)
     except (ValueError, AssertionError):
-        arguments = {UNPARSED: str(part.args)}
+        arguments = {UNPARSED_ARGUMENTS: str(part.args)}
     return ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=arguments)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from activities.llm.interface import OnDelta, ignore
-from contracts.sessions import GenerateStepInput, TurnOpening
+from contracts.sessions import GenerateStepInput, TurnStart
 from domain.turns.turn import Turn, UserMessage, UserSaid
 
 
@@ -48,7 +48,7 @@ class NullPublisher:
         return False
 
 
-def stream_context_of(input: GenerateStepInput, opening: TurnOpening, attempt: int) -> StreamContext:
+def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int) -> StreamContext:
     """What there is to know of a step and of the turn it belongs to."""
     words = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     user_message = None

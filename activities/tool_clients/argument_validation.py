@@ -14,7 +14,7 @@ from referencing.exceptions import Unresolvable
 
 from activities.tool_clients.interface import ToolFailed
 from activities.tool_clients.responses import MAX_CHARACTERS
-from domain.agents.safe_regex import InvalidPattern, matches
+from domain.agents.safe_regex import UnsupportedRegex, matches
 from domain.agents.tools import HttpTool
 
 MAX_FAULTS = 5
@@ -55,7 +55,7 @@ def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, Jso
         found = [_described(error) for error in _few(_checker(schema).iter_errors(dict(arguments)))]
     except SchemaError as error:
         raise UnusableSchema(error.message[:MAX_FAULT]) from None
-    except (Unresolvable, RecursionError, InvalidPattern) as error:
+    except (Unresolvable, RecursionError, UnsupportedRegex) as error:
         raise UnusableSchema(str(error)[:MAX_FAULT]) from None
     return [*found, *_unknown(schema, arguments)][:MAX_FAULTS]
 

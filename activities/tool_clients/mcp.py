@@ -24,7 +24,7 @@ from activities.tool_clients.mcp_transport import McpTransport
 from activities.tool_clients.requests import ToolRequest, header_bytes, rendered_headers, rendered_url, secrets_of
 from activities.tool_clients.responses import as_content, as_json, parsed
 from contracts.tools import CallToolResult
-from domain.agents.names import SECRETS
+from domain.agents.names import SECRETS_VARIABLE
 from domain.agents.tools import McpTool, OfferedTool, mcp_tool_name
 
 LISTING_SECONDS = 60.0
@@ -119,7 +119,7 @@ class McpTools:
     def _request(
         self, organization_id: str, tool: McpTool, context: Mapping[str, JsonValue], key: str | None
     ) -> ToolRequest:
-        values = {**context, SECRETS: secrets_of(tool, self._credentials.of(organization_id))}
+        values = {**context, SECRETS_VARIABLE: secrets_of(tool, self._credentials.of(organization_id))}
         headers = {"accept-encoding": "identity", "user-agent": "Playhead"}
         headers |= {name.lower(): value for name, value in rendered_headers(tool, values).items()}
         if key is not None:

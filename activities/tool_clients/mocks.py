@@ -7,7 +7,7 @@ from activities.tool_clients.argument_validation import check_arguments
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tool_clients.responses import as_content, as_json, assigned
 from contracts.tools import CallToolResult
-from domain.agents.tool_mocks import matching
+from domain.agents.tool_mocks import find_mock
 from domain.agents.tools import HttpTool
 
 _NOTHING_TO_HIDE = Redactor(())
@@ -17,7 +17,7 @@ def answer_from_mocks(call: ToolCall) -> CallToolResult:
     """What the first mock that matches says. Raises ToolFailed, also when none does."""
     if isinstance(call.tool, HttpTool):
         check_arguments(call.tool, call.arguments)
-    mock = matching(call.mocks, call.arguments)
+    mock = find_mock(call.mocks, call.arguments)
     if mock is None:
         raise ToolFailed("not_mocked", f"No mock of {call.called} matches this call; the call was not made.")
     if mock.error is not None:

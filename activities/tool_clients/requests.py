@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from domain.agents import templates
-from domain.agents.names import SECRETS
+from domain.agents.names import SECRETS_VARIABLE
 from domain.agents.tools import HttpTool, McpTool
 
 MAX_BYTES_OF_BODY = 1_048_576
@@ -43,7 +43,7 @@ def secrets_of(tool: HttpTool | McpTool, credentials: Mapping[str, str]) -> dict
 
 def http_request(call: ToolCall, tool: HttpTool, secrets: Mapping[str, str]) -> ToolRequest:
     """The request of one call. Raises ToolFailed when a value cannot be sent where a template puts it."""
-    values = {**call.context, **_declared(tool, call.arguments), SECRETS: secrets}
+    values = {**call.context, **_declared(tool, call.arguments), SECRETS_VARIABLE: secrets}
     body = _body(call, tool, values)
     # Compressed answers are not asked for: their size is known too late.
     headers = {"accept": "application/json, text/*;q=0.9", "accept-encoding": "identity", "user-agent": "Playhead"}

@@ -22,7 +22,7 @@ from api.dograh.schemas import (
     UsageInfo,
 )
 from domain.agents.definition import AgentDefinition
-from domain.dograh.disposition import concluded, disposition_of
+from domain.dograh.disposition import disposition_of, with_disposition
 from domain.dograh.run_log import payload_of
 from domain.sessions.views import BranchView, SessionHead, TimelineView
 from domain.turns import turn as domain_turns
@@ -72,7 +72,7 @@ def initial_context_of(session: StoredSession, head: SessionHead) -> dict[str, J
 
 def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
     """What was learned up to the newest turn that is seen; once the session has ended, also how it ended."""
-    return concluded(head.gathered_context, head.completion_reason if head.is_completed else None)
+    return with_disposition(head.gathered_context, head.completion_reason if head.is_completed else None)
 
 
 def usage_info_of(usage: Usage) -> UsageInfo:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.http.body_limit import BodyTooLarge
 from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, unavailable
-from domain.agents.validation_errors import place_of
+from domain.agents.validation_errors import format_path
 from store.database.errors import StoreUnavailable
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -79,11 +79,11 @@ def validation_problem(error: RequestValidationError) -> Problem:
         return _broken_json(error, first)
     if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
         return Problem("unsupported_media_type", "The body must be JSON, sent with `Content-Type: application/json`.")
-    errors = [(place_of(fault["loc"]), _message(fault)) for fault in faults]
+    errors = [(format_path(fault["loc"]), _message(fault)) for fault in faults]
     place, message = errors[0]
     for fault in faults:
         if fault["type"] == "too_large":
-            return invalid("too_large", f"{place_of(fault['loc'])} {_message(fault)}.", errors, **fault["ctx"])
+            return invalid("too_large", f"{format_path(fault['loc'])} {_message(fault)}.", errors, **fault["ctx"])
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return invalid("validation_error", f"The request has the wrong form: {place} {message}{more}.", errors)
 

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from domain.rejections import Refusal, RefusalCode
+from domain.rejections import Rejection, RejectionCode
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 1
@@ -39,8 +39,8 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "invalid_agent": ProblemType(
         400,
-        "The agent definition has faults",
-        "The agent definition has 1 fault. Nothing was stored.",
+        "The agent definition has errors",
+        "The agent definition has 1 error. Nothing was stored.",
         {
             "errors": [
                 {"place": "nodes.greet.transitions[0].to", "message": 'no node "bookng"; did you mean "booking"?'}
@@ -49,8 +49,8 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "invalid_suite": ProblemType(
         400,
-        "The suite has faults",
-        "The suite has 1 fault. Nothing was started.",
+        "The suite has errors",
+        "The suite has 1 error. Nothing was started.",
         {
             "errors": [
                 {
@@ -161,7 +161,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
 }
 """Every code, with its HTTP status."""
 
-STATUS_OF_REFUSAL: Final[Mapping[RefusalCode, str]] = {
+STATUS_OF_REFUSAL: Final[Mapping[RejectionCode, str]] = {
     "branch_not_found": "not_found",
     "turn_not_found": "not_found",
 }
@@ -217,7 +217,7 @@ class Problem(Exception):
         return _response(kind.status, _members(kind, self.code, self.detail, self.figures), headers)
 
 
-def problem_of(refusal: Refusal) -> Problem:
+def problem_of(refusal: Rejection) -> Problem:
     """A refusal of the domain as an answer."""
     return Problem(STATUS_OF_REFUSAL.get(refusal.code, refusal.code), refusal.detail, **refusal.figures)
 

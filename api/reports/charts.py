@@ -6,7 +6,7 @@ from math import floor, log10
 from typing import Final
 
 from api.reports.html import Child, Markup, element
-from domain.suites.statistics import Interval
+from domain.suites.statistics import ConfidenceInterval
 
 WIDTH: Final = 320
 HEIGHT: Final = 132
@@ -80,7 +80,7 @@ def histogram(
     return _svg(label, WIDTH, HEIGHT, bars, axis, ticks, pointed)
 
 
-def rate_bar(rate: float | None, interval: Interval | None) -> Markup:
+def rate_bar(rate: float | None, interval: ConfidenceInterval | None) -> Markup:
     """A pass rate as a bar, with the range in which the true one lies."""
     width, height = 120, 14
     if rate is None or interval is None:

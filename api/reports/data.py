@@ -6,7 +6,7 @@ from api.http.problems import not_found
 from api.schemas.responses import Turn
 from api.schemas.suites import BaselineReport, Bounds, Criterion, Finding, RunReport, ScenarioChange, SuiteReport
 from api.suites.rendering import SuiteRenderer
-from domain.suites.statistics import Compared, Tried, compare
+from domain.suites.statistics import RunCounts, ScenarioComparison, compare
 from domain.suites.verdicts import Verdict
 from store.sessions.sessions import SessionStore
 from store.suites import StoredRun, StoredSuite, SuiteStanding, SuiteStore
@@ -78,14 +78,14 @@ class SuiteReportService:
         )
 
 
-def _tried(standing: SuiteStanding) -> dict[str, Tried]:
+def _tried(standing: SuiteStanding) -> dict[str, RunCounts]:
     return {
-        scenario: Tried(passed=tally.passed, failed=tally.failed, inconclusive=tally.inconclusive)
+        scenario: RunCounts(passed=tally.passed, failed=tally.failed, inconclusive=tally.inconclusive)
         for scenario, tally in standing.tallies.items()
     }
 
 
-def _change(compared: Compared) -> ScenarioChange:
+def _change(compared: ScenarioComparison) -> ScenarioChange:
     interval = compared.interval
     return ScenarioChange(
         scenario=compared.scenario,

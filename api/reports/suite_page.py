@@ -10,7 +10,7 @@ from api.reports.conversation_html import conversation
 from api.reports.html import Markup, element, joined
 from api.schemas.responses import plain
 from api.schemas.suites import BaselineReport, RunReport, ScenarioChange, ScenarioProgress, SuiteReport
-from domain.suites.statistics import wilson
+from domain.suites.statistics import wilson_interval
 from domain.suites.verdicts import Outcome
 
 SIGNS: Final[dict[Outcome | None, str]] = {"passed": "✓", "failed": "✕", "inconclusive": "?", None: "…"}
@@ -109,7 +109,7 @@ def _scenario(scenario: ScenarioProgress, runs: Sequence[RunReport]) -> Markup:
         )
         for run in runs
     ]
-    interval = wilson(scenario.passed, decided) if decided else None
+    interval = wilson_interval(scenario.passed, decided) if decided else None
     tags = [element("span", tag, class_="tag") for tag in scenario.tags]
     told = [run for run in runs if run.outcome is not None]
     outcome = scenario.outcome

@@ -166,10 +166,10 @@ async def _agent_in(request: Request, read: Reader) -> Agreed:
     try:
         return await asyncio.to_thread(read, await request.body(), written)
     except InvalidAgent as error:
-        faults = error.faults
-        count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-        detail = f"The agent definition has {count}: {faults[0].place}: {faults[0].message}. Nothing was stored."
-        raise invalid("invalid_agent", detail, [(fault.place, fault.message) for fault in faults]) from error
+        issues = error.issues
+        count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
+        detail = f"The agent definition has {count}: {issues[0].path}: {issues[0].message}. Nothing was stored."
+        raise invalid("invalid_agent", detail, [(issue.path, issue.message) for issue in issues]) from error
 
 
 def _answer(agent: StoredAgent, status: int = 200) -> Response:

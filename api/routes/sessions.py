@@ -37,7 +37,7 @@ from api.schemas.requests import (
 )
 from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, Turn
 from api.sessions.transcripts import MEDIA_TYPES
-from domain.sessions.transcript import Form
+from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
@@ -259,7 +259,7 @@ async def end(session: OwnSession, services: ServicesDep, body: EndBody | None =
 async def get_transcript(
     session: OwnSession,
     services: ServicesDep,
-    form: Annotated[Form, Query(alias="format", description="How it is written.")] = "text",
+    form: Annotated[TranscriptFormat, Query(alias="format", description="How it is written.")] = "text",
 ) -> Response:
     """The visible branch as people read it, all of it: who said what, which tools were called, what went wrong."""
     return await services.transcripts.answer(session, form)

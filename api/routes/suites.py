@@ -185,4 +185,4 @@ async def _suite_in(request: Request, changes: SuiteOverrides) -> written.Suite:
     try:
         return await run_in_threadpool(read_suite, await request.body(), kind, changes)
     except InvalidDefinition as error:
-        raise invalid_suite(error.faults) from error
+        raise invalid_suite(error.issues) from error

@@ -9,8 +9,8 @@ import yaml
 from yaml.nodes import MappingNode
 
 from domain.agents.definition import AgentDefinition, InvalidAgent, ValidationIssue, parse_definition
-from domain.agents.validation_errors import WHOLE, shown
-from domain.dograh.importer import Imported, import_dograh
+from domain.agents.validation_errors import ROOT_PATH, format_value
+from domain.dograh.importer import ImportedAgent, import_dograh
 
 TextFormat = Literal["json", "yaml"]
 
@@ -26,7 +26,7 @@ def read_agent(text: bytes, written: TextFormat) -> AgentDefinition:
     return parse_definition(parse_text(text, written))
 
 
-def read_export(text: bytes, written: TextFormat, name: str) -> Imported:
+def read_export(text: bytes, written: TextFormat, name: str) -> ImportedAgent:
     """The agent in the text of a dograh workflow export, under the given name. Raises InvalidAgent as `read_agent`."""
     return import_dograh(parse_text(text, written), name=name)
 
@@ -42,18 +42,18 @@ def _read_json(text: bytes) -> object:
     except JSONDecodeError as error:
         raise _broken(f"line {error.lineno}, column {error.colno}", error.msg) from error
     except UnicodeDecodeError as error:
-        raise _broken(WHOLE, f"is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise _broken(ROOT_PATH, f"is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
-        raise _broken(WHOLE, "is nested too deeply") from error
+        raise _broken(ROOT_PATH, "is nested too deeply") from error
     except ValueError as error:  # a number with thousands of digits
-        raise _broken(WHOLE, str(error)) from error
+        raise _broken(ROOT_PATH, str(error)) from error
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise _broken(WHOLE, f"the key {shown(key)} stands twice in one mapping")
+            raise _broken(ROOT_PATH, f"the key {format_value(key)} stands twice in one mapping")
         found[key] = value
     return found
 
@@ -67,11 +67,11 @@ def _read_yaml(text: bytes) -> object:
             _place(error.problem_mark or error.context_mark), error.problem or error.context or "is no YAML"
         ) from error
     except yaml.YAMLError as error:
-        raise _broken(WHOLE, str(error).splitlines()[0]) from error
+        raise _broken(ROOT_PATH, str(error).splitlines()[0]) from error
     except RecursionError as error:
-        raise _broken(WHOLE, "is nested too deeply") from error
+        raise _broken(ROOT_PATH, "is nested too deeply") from error
     except ValueError as error:  # a date such as 2026-02-31, or a number with thousands of digits
-        raise _broken(WHOLE, str(error)) from error
+        raise _broken(ROOT_PATH, str(error)) from error
 
 
 def _require_shallow(text: bytes) -> None:
@@ -97,7 +97,7 @@ class _StrictLoader(yaml.CSafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                problem = f"the key {shown(key)} stands twice in one mapping"
+                problem = f"the key {format_value(key)} stands twice in one mapping"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if isinstance(key, Hashable):
                 seen.add(key)
@@ -105,8 +105,8 @@ class _StrictLoader(yaml.CSafeLoader):
 
 
 def _place(mark: Any) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else WHOLE
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ROOT_PATH
 
 
 def _broken(place: str, message: str) -> InvalidAgent:
-    return InvalidAgent([ValidationIssue(place=place, message=message)])
+    return InvalidAgent([ValidationIssue(path=place, message=message)])

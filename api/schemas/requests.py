@@ -19,9 +19,9 @@ from pydantic_core import PydanticCustomError, to_json
 from api.http.problems import invalid
 from api.schemas.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND, SIMULATOR
 from domain.agents.definition import Limits
-from domain.agents.validation_errors import ReadableCopy
+from domain.agents.validation_errors import JsonCopy
 from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, SimulatorConfig
-from domain.sessions.commands import Decide, EditMessage, EndSession, OnBusy, Regenerate, Rewind, SendMessage
+from domain.sessions.commands import DecideApproval, EditMessage, EndSession, OnBusy, Regenerate, Rewind, SendMessage
 
 MAX_CONTEXT_BYTES: Final = 65_536
 """64 KiB of JSON for each of the values a session is created with: they travel in every view of it."""
@@ -31,18 +31,18 @@ MESSAGE_ID_PATTERN: Final = r"^[!-~]{1,200}$"
 
 def storable(value: str) -> str:
     """Refuse what PostgreSQL and UTF-8 cannot hold."""
-    fault = next(iter(ReadableCopy(value).faults), None)
-    if fault is not None:
+    issue = next(iter(JsonCopy(value).issues), None)
+    if issue is not None:
         raise PydanticCustomError("not_storable", "has a character that cannot be stored (NUL or a lone surrogate)")
     return value
 
 
 def _storable_json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Refuse what JSON cannot hold, such as NaN, and what is too large or too deep."""
-    fault = next(iter(ReadableCopy(values).faults), None)
-    if fault is not None:
+    issue = next(iter(JsonCopy(values).issues), None)
+    if issue is not None:
         raise PydanticCustomError(
-            "not_storable", "at {place}: {message}", {"place": fault.place, "message": fault.message}
+            "not_storable", "at {place}: {message}", {"place": issue.path, "message": issue.message}
         )
     size = len(to_json(values))
     if size > MAX_CONTEXT_BYTES:
@@ -271,9 +271,9 @@ class DecisionBody(_Body):
     reason: Annotated[str, Field(max_length=200)] = ""
     expected_revision: ExpectedRevision = None
 
-    def command(self, call_id: str) -> Decide:
+    def command(self, call_id: str) -> DecideApproval:
         """The command of the domain."""
-        return Decide(call_id=call_id, reason=self.reason, expected_revision=self.expected_revision)
+        return DecideApproval(call_id=call_id, reason=self.reason, expected_revision=self.expected_revision)
 
 
 class EndBody(_Body):

@@ -37,7 +37,7 @@ def read_suite(text: bytes, written: TextFormat, changes: SuiteOverrides) -> Sui
     runs = len(plan_of(suite))
     if runs > MAX_RUNS:
         message = f"the suite has {runs} conversations; at most {MAX_RUNS} are run at once"
-        raise InvalidSuite([ValidationIssue(place="repeats", message=message)])
+        raise InvalidSuite([ValidationIssue(path="repeats", message=message)])
     return suite
 
 
@@ -56,4 +56,4 @@ def _changed(suite: Suite, changes: SuiteOverrides) -> Suite:
 def _unknown_tags(suite: Suite, tags: Collection[str]) -> ValidationIssue:
     known = sorted({tag for scenario in suite.scenarios for tag in scenario.tags})
     has = f"the suite has the tags {', '.join(known)}" if known else "no scenario of the suite has tags"
-    return ValidationIssue(place="scenarios", message=f"no scenario has the tag {' or '.join(sorted(tags))}; {has}")
+    return ValidationIssue(path="scenarios", message=f"no scenario has the tag {' or '.join(sorted(tags))}; {has}")

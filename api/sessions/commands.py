@@ -8,7 +8,7 @@ from api.sessions.snapshots import Snapshot
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
 from domain.sessions.caller_config import SetSimulator
-from domain.sessions.commands import CancelTurn, Decide, EndSession, RestoreBranch, Rewind
+from domain.sessions.commands import CancelTurn, DecideApproval, EndSession, RestoreBranch, Rewind
 from store.sessions.sessions import StoredSession
 
 
@@ -49,7 +49,9 @@ class SessionCommands:
             self._not_taken()
         return await self._session_reader.now(session)
 
-    async def decide(self, session: StoredSession, command: Decide, decision: Literal["approve", "deny"]) -> Snapshot:
+    async def decide(
+        self, session: StoredSession, command: DecideApproval, decision: Literal["approve", "deny"]
+    ) -> Snapshot:
         """Let a tool call that waits be made, or not. Raises Problem when that is refused."""
         try:
             await self._session_client.decide(session.id, command, decision)

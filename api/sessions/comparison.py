@@ -6,7 +6,7 @@ from api.http.problems import not_found
 from api.schemas.responses import Comparison, ComparisonSide, Turn
 from api.sessions.branch_paths import BranchPaths
 from api.sessions.reader import SessionReader
-from domain.sessions.branch_diff import diverge
+from domain.sessions.branch_diff import find_divergence
 from domain.sessions.views import TimelineView
 from store.sessions.sessions import SessionStore, StoredSession
 
@@ -26,7 +26,7 @@ class BranchComparison:
         view, as_of = await self._session_reader.view(session)
         paths = BranchPaths(session.id, view, self._sessions)
         leaf_a, leaf_b = await self._leaf(session, view, a), await self._leaf(session, view, b)
-        parted = diverge(await paths.ids(leaf_a), await paths.ids(leaf_b))
+        parted = find_divergence(await paths.ids(leaf_a), await paths.ids(leaf_b))
         common = await paths.turns([parted.last_common] if parted.last_common else [])
         return Comparison(
             common_turns=parted.common,

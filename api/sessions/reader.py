@@ -16,7 +16,7 @@ from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, ren
 from api.temporal.availability import Availability
 from api.temporal.session_client import LiveQueryFailed, SessionClient
 from contracts.sessions import SendMessageResult
-from domain.sessions.command_handlers import begin_timeline
+from domain.sessions.command_handlers import new_timeline
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import (
     MAX_BRANCH_TURNS,
@@ -236,7 +236,7 @@ class SessionReader:
     async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
         """What a session is between its start and the first time it is recorded."""
         definition = await self._agents.definition(session.agent_id, session.agent_version)
-        nothing_said = head_of(begin_timeline(at=session.created_at), definition, run_id="")
+        nothing_said = head_of(new_timeline(at=session.created_at), definition, run_id="")
         return nothing_said.model_copy(update={"status": "pending_assistant_turn"})
 
     async def _branch(self, session_id: str, branch: DiscardedBranch) -> BranchView:

@@ -7,17 +7,17 @@ from starlette.responses import Response, StreamingResponse
 
 from api.sessions.branch_paths import BranchPaths
 from api.sessions.reader import SessionReader
-from domain.sessions.transcript import STYLES, Form, Title, entries_of
+from domain.sessions.transcript import STYLES, TranscriptFormat, TranscriptHeader, entries_of
 from domain.turns.turn import Turn
 from store.sessions.sessions import SessionStore, StoredSession
 
-MEDIA_TYPES: Final[Mapping[Form, str]] = {
+MEDIA_TYPES: Final[Mapping[TranscriptFormat, str]] = {
     "text": "text/plain; charset=utf-8",
     "markdown": "text/markdown; charset=utf-8",
     "json": "application/json",
     "jsonl": "application/jsonl",
 }
-_ENDINGS: Final[Mapping[Form, str]] = {"text": "txt", "markdown": "md", "json": "json", "jsonl": "jsonl"}
+_ENDINGS: Final[Mapping[TranscriptFormat, str]] = {"text": "txt", "markdown": "md", "json": "json", "jsonl": "jsonl"}
 
 
 class TranscriptService:
@@ -27,14 +27,14 @@ class TranscriptService:
         self._session_reader = session_reader
         self._sessions = sessions
 
-    async def answer(self, session: StoredSession, form: Form) -> Response:
+    async def answer(self, session: StoredSession, form: TranscriptFormat) -> Response:
         """The transcript of a session, live or as it was recorded."""
         view, as_of = await self._session_reader.view(session)
         head = view.head
         paths = BranchPaths(session.id, view, self._sessions)
         newest = view.turns[-1].id if view.turns else None
         pages = paths.pages(await paths.ids(newest))
-        title = Title(
+        title = TranscriptHeader(
             session_id=session.id,
             name=session.name,
             agent=session.agent_name,
@@ -51,7 +51,9 @@ class TranscriptService:
         return StreamingResponse(_written(form, title, pages), media_type=MEDIA_TYPES[form], headers=headers)
 
 
-async def _written(form: Form, title: Title, pages: AsyncIterator[list[Turn]]) -> AsyncIterator[str]:
+async def _written(
+    form: TranscriptFormat, title: TranscriptHeader, pages: AsyncIterator[list[Turn]]
+) -> AsyncIterator[str]:
     style = STYLES[form]
     yield style.opening(title)
     separator = ""

@@ -14,7 +14,7 @@ from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_
 from contracts.sessions import AgentRef, Timing
 from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
 from domain.agents.validation_errors import ValidationIssue
-from domain.suites.compatibility import faults_against
+from domain.suites.compatibility import compatibility_issues
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import SuiteProgress, plan_of
 from store.agents import AgentStore, StoredAgent
@@ -111,14 +111,14 @@ class SuiteService:
         agent = await self._agents.find(organization_id, suite.agent_name, suite.agent_version)
         if agent is None:
             raise not_found("agent", suite.agent)
-        faults = (*faults_against(suite, agent.definition), *await self._faulty_histories(suite, agent))
-        if faults:
-            raise invalid_suite(faults)
+        issues = (*compatibility_issues(suite, agent.definition), *await self._faulty_histories(suite, agent))
+        if issues:
+            raise invalid_suite(issues)
         return agent
 
     async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[ValidationIssue]:
         """Recorded sessions to go on from that are not there, or at a node that the agent does not have."""
-        faults = []
+        issues = []
         for index, scenario in enumerate(suite.scenarios):
             if scenario.history is None:
                 continue
@@ -126,11 +126,11 @@ class SuiteService:
             left = next((turn.checkpoint for turn in reversed(past.turns) if turn.checkpoint), None) if past else None
             place = f"scenarios[{index}].history"
             if past is None:
-                faults.append(ValidationIssue(place=place, message="there is no such session, or no such turn in it"))
+                issues.append(ValidationIssue(path=place, message="there is no such session, or no such turn in it"))
             elif left is not None and left.node_id not in agent.definition.nodes:
                 message = f"the conversation stands at {left.node_id}, a node that the agent does not have"
-                faults.append(ValidationIssue(place=place, message=message))
-        return faults
+                issues.append(ValidationIssue(path=place, message=message))
+        return issues
 
     async def _pinned(self, suite: StoredSuite, agent: StoredAgent) -> PinnedAgent:
         """The version that the suite was written down with: not the newest, when this call repeats an earlier one."""
@@ -177,11 +177,11 @@ class SuiteService:
         return self._client.get_workflow_handle_for(SuiteWorkflow.run, suite_workflow_id(suite_id))
 
 
-def invalid_suite(faults: tuple[ValidationIssue, ...]) -> Problem:
+def invalid_suite(issues: tuple[ValidationIssue, ...]) -> Problem:
     """The answer to a suite that cannot be run, with every fault."""
-    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-    detail = f"The suite has {count}: {faults[0].place}: {faults[0].message}. Nothing was started."
-    return invalid("invalid_suite", detail, [(fault.place, fault.message) for fault in faults])
+    count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
+    detail = f"The suite has {count}: {issues[0].path}: {issues[0].message}. Nothing was started."
+    return invalid("invalid_suite", detail, [(issue.path, issue.message) for issue in issues])
 
 
 def _summary(start: StartSuite) -> str:

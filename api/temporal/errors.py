@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.http.problems import Problem, problem_of, unavailable
-from domain.rejections import Refusal, RefusalCode
+from domain.rejections import Rejection, RejectionCode
 
 CLOSED_UNDER_AN_UPDATE: Final = "AcceptedUpdateCompletedWorkflow"
 """The type of the error that ends an update whose workflow closed before the update was done."""
@@ -54,12 +54,12 @@ def _meaning_of_failure(error: WorkflowUpdateFailedError) -> Exception:
         return error
     if cause.type == CLOSED_UNDER_AN_UPDATE:
         return SessionClosed()
-    if cause.type not in get_args(RefusalCode):
+    if cause.type not in get_args(RejectionCode):
         return error
     try:
-        return problem_of(Refusal.model_validate(cause.details[0]))
+        return problem_of(Rejection.model_validate(cause.details[0]))
     except (IndexError, ValidationError):
-        return problem_of(Refusal.model_validate({"code": cause.type, "detail": cause.message}))
+        return problem_of(Rejection.model_validate({"code": cause.type, "detail": cause.message}))
 
 
 def _meaning_of_status(error: RPCError) -> Exception:

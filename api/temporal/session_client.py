@@ -39,7 +39,7 @@ from contracts.sessions import (
 from domain.sessions.caller_config import SetSimulator
 from domain.sessions.commands import (
     CancelTurn,
-    Decide,
+    DecideApproval,
     EditMessage,
     EndSession,
     Regenerate,
@@ -67,7 +67,7 @@ ABNORMAL_CLOSE_STATUSES: Final = frozenset(
 )
 """How a workflow is closed other than by the end of its session."""
 
-SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, Decide, EndSession)
+SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, DecideApproval, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
@@ -149,7 +149,9 @@ class SessionClient:
         """Move the cursor."""
         return await self._obeyed(session_id, SessionWorkflow.rewind, command)
 
-    async def decide(self, session_id: str, command: Decide, decision: Literal["approve", "deny"]) -> SessionHead:
+    async def decide(
+        self, session_id: str, command: DecideApproval, decision: Literal["approve", "deny"]
+    ) -> SessionHead:
         """Let a tool call be made, or not."""
         update = SessionWorkflow.approve if decision == "approve" else SessionWorkflow.deny
         return await self._obeyed(session_id, update, command)

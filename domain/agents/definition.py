@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from domain.agents import templates
-from domain.agents.graph_validation import meaning_faults, reachable, tool_name
-from domain.agents.tools import DAY_SECONDS, Approval, HttpTool, McpTool, Tool, Written, phrase
-from domain.agents.validation_errors import InvalidDefinition, Location, ValidationIssue, read_definition
+from domain.agents.graph_validation import reachable_nodes, semantic_issues, transition_tool_name
+from domain.agents.tools import DAY_SECONDS, Approval, AuthoredModel, HttpTool, McpTool, Tool, nonblank
+from domain.agents.validation_errors import InvalidDefinition, Location, ValidationIssue, validate_definition
 from domain.agents.webhook import Webhook
 
 __all__ = [
@@ -34,45 +34,45 @@ __all__ = [
 
 VariableType = Literal["string", "number", "boolean"]
 
-MAX_PROMPT = 50_000
-MAX_SPOKEN = 10_000
-TOOL_KINDS: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
+MAX_PROMPT_CHARACTERS = 50_000
+MAX_SPEECH_CHARACTERS = 10_000
+TOOL_TYPES: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
 
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
-Spoken = Annotated[str, Field(max_length=MAX_SPOKEN)]
-Flag = Annotated[bool, Field(strict=True)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Speech = Annotated[str, Field(max_length=MAX_SPEECH_CHARACTERS)]
+StrictBool = Annotated[bool, Field(strict=True)]
 
 
-class Extraction(Written):
+class Extraction(AuthoredModel):
     """A variable the node is to learn from the conversation."""
 
-    name: Annotated[str, phrase(64)]
+    name: Annotated[str, nonblank(64)]
     type: VariableType = "string"
     hint: Annotated[str, Field(max_length=2_000)] = ""
 
 
-class Transition(Written):
+class Transition(AuthoredModel):
     """A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`."""
 
-    name: Annotated[str, phrase(64)]
-    when: Annotated[str, phrase(2_000)]
+    name: Annotated[str, nonblank(64)]
+    when: Annotated[str, nonblank(2_000)]
     to: str
-    say: Spoken | None = None
+    say: Speech | None = None
 
     @property
     def tool_name(self) -> str:
         """The name under which the model is offered this transition."""
-        return tool_name(self.name)
+        return transition_tool_name(self.name)
 
 
-class Origin(Written):
+class Origin(AuthoredModel):
     """What a node is called in the export that its agent was read from; clients of that product know it by this id."""
 
-    id: Annotated[str, phrase(MAX_PROMPT)]
-    name: Annotated[str, phrase(MAX_PROMPT)]
+    id: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
+    name: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
 
 
-class Node(Written):
+class Node(AuthoredModel):
     """A place in the conversation.
 
     `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
@@ -80,16 +80,16 @@ class Node(Written):
     """
 
     prompt: Prompt = ""
-    greeting: Spoken | None = None
-    end: Flag = False
+    greeting: Speech | None = None
+    end: StrictBool = False
     tools: tuple[str, ...] = ()
     extract: tuple[Extraction, ...] = ()
     transitions: tuple[Transition, ...] = ()
-    use_global_prompt: Flag = True
+    use_global_prompt: StrictBool = True
     origin: Origin | None = None
 
 
-class Limits(Written):
+class Limits(AuthoredModel):
     """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn.
 
     `deadline_seconds` is how long it may last altogether, from its start.
@@ -102,7 +102,7 @@ class Limits(Written):
     deadline_seconds: Annotated[int, Field(strict=True, ge=5, le=365 * DAY_SECONDS)] | None = None
 
 
-class AgentDefinition(Written):
+class AgentDefinition(AuthoredModel):
     """An agent: where it starts, its nodes, and what they share.
 
     `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
@@ -111,8 +111,8 @@ class AgentDefinition(Written):
     sessions are reported.
     """
 
-    name: Annotated[str, phrase(200)]
-    model: Annotated[str, phrase(200)] | None = None
+    name: Annotated[str, nonblank(200)]
+    model: Annotated[str, nonblank(200)] | None = None
     prompt: Prompt = ""
     start: str
     nodes: Annotated[dict[str, Node], Field(min_length=1)]
@@ -129,7 +129,7 @@ class AgentDefinition(Written):
 
 
 class InvalidAgent(InvalidDefinition):
-    """A definition that cannot be run, with every fault that was found (at least one)."""
+    """A definition that cannot be run, with every issue that was found (at least one)."""
 
     subject = "agent definition"
 
@@ -137,21 +137,21 @@ class InvalidAgent(InvalidDefinition):
 def parse_definition(data: object) -> AgentDefinition:
     """The definition in parsed YAML or JSON.
 
-    Raises InvalidAgent with every fault of form (types, lengths, unknown fields) and of meaning (names that
-    lead nowhere, unreachable nodes, templates that do not parse): a fault here hides none elsewhere.
+    Raises InvalidAgent with every issue of form (types, lengths, unknown fields) and of meaning (names that
+    lead nowhere, unreachable nodes, templates that do not parse): a issue here hides none elsewhere.
     """
-    return read_definition(
+    return validate_definition(
         data,
         AgentDefinition,
         InvalidAgent,
         fields_at=_fields_at,
         as_written=_as_written,
-        meaning_faults=meaning_faults,
+        semantic_issues=semantic_issues,
     )
 
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
-    """What works in a valid definition but deserves a look, as sentences with their places."""
+    """What works in a valid definition but deserves a look, as sentences with their paths."""
     return (
         *_unset_variables(definition),
         *_missing_end(definition),
@@ -174,7 +174,7 @@ def mermaid(definition: AgentDefinition) -> str:
 
 
 def _fields_at(location: Location) -> Collection[str]:
-    parts: dict[tuple[int | str, ...], type[Written]] = {
+    parts: dict[tuple[int | str, ...], type[AuthoredModel]] = {
         (): AgentDefinition,
         ("limits",): Limits,
         ("webhook",): Webhook,
@@ -182,8 +182,8 @@ def _fields_at(location: Location) -> Collection[str]:
         ("nodes", "transitions"): Transition,
         ("nodes", "extract"): Extraction,
         ("nodes", "origin"): Origin,
-        **{("tools", kind): tool for kind, tool in TOOL_KINDS.items()},
-        **{("tools", kind, "approval"): Approval for kind in TOOL_KINDS},
+        **{("tools", kind): tool for kind, tool in TOOL_TYPES.items()},
+        **{("tools", kind, "approval"): Approval for kind in TOOL_TYPES},
     }
     within_tool = location[:1] == ("tools",)
     # The names of nodes and tools, and the list indices, left out.
@@ -193,7 +193,7 @@ def _fields_at(location: Location) -> Collection[str]:
 
 def _as_written(location: Location) -> Location:
     """A location without the kind of the tool, which pydantic puts behind the tool's name."""
-    if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_KINDS:
+    if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_TYPES:
         return (*location[:2], *location[3:])
     return location
 
@@ -211,7 +211,7 @@ def _unset_variables(definition: AgentDefinition) -> Iterable[str]:
 
 def _missing_end(definition: AgentDefinition) -> Iterable[str]:
     arrows = {name: [arrow.to for arrow in node.transitions] for name, node in definition.nodes.items()}
-    if not any(definition.nodes[name].end for name in reachable(definition.start, arrows)):
+    if not any(definition.nodes[name].end for name in reachable_nodes(definition.start, arrows)):
         yield (
             "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
             "sessions go on until somebody ends them or a limit is reached"

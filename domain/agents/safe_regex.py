@@ -5,15 +5,15 @@ from functools import lru_cache
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
 
 
-class InvalidPattern(ValueError):
+class UnsupportedRegex(ValueError):
     """A pattern that is malformed, too large, or needs look-around or back-references."""
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the pattern is found anywhere in the text. Raises InvalidPattern."""
+    """Whether the pattern is found anywhere in the text. Raises UnsupportedRegex."""
     validator = _compiled(pattern)
     if validator is None:
-        raise InvalidPattern(pattern)
+        raise UnsupportedRegex(pattern)
     try:
         validator.validate_python(text)
     except ValidationError:
@@ -21,7 +21,7 @@ def matches(pattern: str, text: str) -> bool:
     return True
 
 
-def is_pattern(pattern: str) -> bool:
+def is_supported_regex(pattern: str) -> bool:
     """Whether `matches` takes this pattern."""
     return _compiled(pattern) is not None
 

@@ -55,18 +55,18 @@ def render(template: str, values: Mapping[str, object], escape: Callable[[str], 
     return _EXPRESSION.sub(replacement, template)
 
 
-def check(template: str) -> list[str]:
-    """The syntax faults of a template, in order, each with line and column from 1; none when it is sound."""
-    faults: list[tuple[int, str]] = []
+def syntax_errors(template: str) -> list[str]:
+    """The syntax errors of a template, in order, each with line and column from 1; none when it is sound."""
+    errors: list[tuple[int, str]] = []
     literal_from = 0
     for match in _EXPRESSION.finditer(template):
-        faults += _unclosed(template, literal_from, match.start())
+        errors += _unclosed(template, literal_from, match.start())
         if _expression(match[1]) is None:
-            faults.append((match.start(), f"{_quoted(match[0])} does not name a variable"))
+            errors.append((match.start(), f"{_quoted(match[0])} does not name a variable"))
         literal_from = match.end()
-    faults += _unclosed(template, literal_from, len(template))
+    errors += _unclosed(template, literal_from, len(template))
     line_starts = [0, *(match.end() for match in _LINE_END.finditer(template))]
-    return [f"{_position(line_starts, index)}: {message}" for index, message in faults]
+    return [f"{_position(line_starts, index)}: {message}" for index, message in errors]
 
 
 def variables(template: str) -> tuple[Variable, ...]:

@@ -5,28 +5,28 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from domain.agents.tools import Written, phrase
+from domain.agents.tools import AuthoredModel, nonblank
 
 
-class ToolMock(Written):
+class ToolMock(AuthoredModel):
     """What a tool answers when it is called with at least these arguments; the first mock that matches counts.
 
     `result` is what the service would have answered, and what the tool assigns is read from it. With `error` the
     call fails, and the model is told so.
     """
 
-    tool: Annotated[str, phrase(64)]
+    tool: Annotated[str, nonblank(64)]
     arguments: dict[str, JsonValue] = {}
     result: JsonValue = None
     error: Annotated[str, Field(max_length=2_000)] | None = None
 
 
-def mocks_of(mocks: Iterable[ToolMock], called: str) -> tuple[ToolMock, ...]:
+def mocks_for_tool(mocks: Iterable[ToolMock], called: str) -> tuple[ToolMock, ...]:
     """The mocks of one tool, under the name that the model calls."""
     return tuple(mock for mock in mocks if mock.tool == called)
 
 
-def matching(mocks: Iterable[ToolMock], arguments: Mapping[str, JsonValue]) -> ToolMock | None:
+def find_mock(mocks: Iterable[ToolMock], arguments: Mapping[str, JsonValue]) -> ToolMock | None:
     """The first mock for a call with these arguments."""
     return next((mock for mock in mocks if includes(arguments, mock.arguments)), None)
 

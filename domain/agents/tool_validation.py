@@ -5,17 +5,17 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import quote, urlsplit
 
 from domain.agents import templates
-from domain.agents.names import SECRETS, UNPARSED, name_faults
-from domain.agents.safe_regex import is_pattern
+from domain.agents.names import SECRETS_VARIABLE, UNPARSED_ARGUMENTS, name_issues
+from domain.agents.safe_regex import is_supported_regex
 from domain.agents.tools import MCP_SEPARATOR
-from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
+from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 
-MAX_SERVER_NAME = 32
+MAX_SERVER_NAME_CHARACTERS = 32
 """Characters of the name of an MCP server: it goes before the name of each of its tools."""
 MAX_ENTRIES = {"headers": 50, "assign": 50, "secrets": 20, "allow": 200}
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_SET_BY_PLAYHEAD = frozenset(
+_HEADERS_SET_BY_PLAYHEAD = frozenset(
     {
         "connection",
         "content-length",
@@ -28,28 +28,28 @@ _SET_BY_PLAYHEAD = frozenset(
         "upgrade",
     }
 )
-_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
+_HEADERS_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
 _AUTHORITY = re.compile(r"[A-Za-z]+://[^/?#]*")
 _PATH = re.compile(r"([\w-]+(\.[\w-]+)*)?")
-_VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that hold no schemas
+_VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that hold no schemas
 
 
-def tool_faults(
-    name: str, tool: Mapping[str, object], servers: Collection[str], hints: Hints
+def tool_issues(
+    name: str, tool: Mapping[str, object], servers: Collection[str], hints: NameSuggestions
 ) -> Iterator[ValidationIssue]:
-    """Every fault of meaning in one written tool; `servers` are the names of the agent's MCP servers."""
+    """Every issue of meaning in one written tool; `servers` are the names of the agent's MCP servers."""
     location: Location = ("tools", name)
-    yield from name_faults(location, name)
+    yield from name_issues(location, name)
     yield from _sizes(location, tool)
     yield from _secret_names(location, tool)
-    yield from _address(location, tool)
+    yield from _url(location, tool)
     yield from _headers(location, tool)
     yield from _templates(location, tool, hints)
-    yield from _reason(location, tool)
+    yield from _approval_reason(location, tool)
     if tool.get("kind") == "mcp":
         yield from _server_name(location, name)
         return
-    yield from _taken_name(location, name, servers)
+    yield from _reserved_name(location, name, servers)
     yield from _request(location, tool)
     yield from _assignments(location, tool)
     schema = tool.get("parameters")
@@ -57,11 +57,11 @@ def tool_faults(
         yield from _parameters((*location, "parameters"), schema)
 
 
-def secret_uses(text: str) -> Iterator[str]:
+def secret_references(text: str) -> Iterator[str]:
     """The credentials a template refers to, in order; "" for a reference that names none."""
     for variable in templates.variables(text):
         first, *rest = variable.name.split(".")
-        if first == SECRETS:
+        if first == SECRETS_VARIABLE:
             yield rest[0] if len(rest) == 1 else ""
 
 
@@ -70,135 +70,142 @@ def _sizes(location: Location, tool: Mapping[str, object]) -> Iterator[Validatio
         entries = tool.get(field)
         if isinstance(entries, list | dict) and len(entries) > most:
             message = f"has {len(entries)} entries, at most {most} are allowed"
-            yield ValidationIssue(place=place_of((*location, field)), message=message)
+            yield ValidationIssue(path=format_path((*location, field)), message=message)
 
 
 def _secret_names(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
-    for index, name in enumerate(_list(tool.get(SECRETS))):
+    for index, name in enumerate(_list(tool.get(SECRETS_VARIABLE))):
         if isinstance(name, str):
-            yield from name_faults((*location, SECRETS, index), name)
+            yield from name_issues((*location, SECRETS_VARIABLE, index), name)
 
 
-def _address(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
+def _url(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     url = tool.get("url")
     if not isinstance(url, str) or not url.strip():
         return
-    place = place_of((*location, "url"))
+    path = format_path((*location, "url"))
     authority = _AUTHORITY.match(url)
     if "{{" in (authority[0] if authority else url.partition("/")[0]):
         message = (
             "the scheme, host and port must be written out: with a template there, a conversation would decide who "
             "is called"
         )
-        yield ValidationIssue(place=place, message=message)
-    elif not is_web_address(templates.render(url, {}, _escaped)):
-        yield ValidationIssue(place=place, message="must be an http:// or https:// address with a host")
+        yield ValidationIssue(path=path, message=message)
+    elif not is_http_url(templates.render(url, {}, _escaped)):
+        yield ValidationIssue(path=path, message="must be an http:// or https:// address with a host")
     elif authority and "@" in authority[0]:
-        yield ValidationIssue(
-            place=place, message="must not hold a user name or password; put credentials into a header"
-        )
+        yield ValidationIssue(path=path, message="must not hold a user name or password; put credentials into a header")
 
 
 def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     seen = set()
     for name, value in _mapping(tool.get("headers")).items():
-        place = place_of((*location, "headers", name))
+        path = format_path((*location, "headers", name))
         if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
-            yield ValidationIssue(place=place, message="is no HTTP header: names have no spaces, values no line breaks")
-        elif name.lower() in _SET_BY_PLAYHEAD or (tool.get("kind") == "mcp" and _SET_BY_MCP.fullmatch(name.lower())):
-            yield ValidationIssue(place=place, message="is set by Playhead; remove it")
+            yield ValidationIssue(path=path, message="is no HTTP header: names have no spaces, values no line breaks")
+        elif name.lower() in _HEADERS_SET_BY_PLAYHEAD or (
+            tool.get("kind") == "mcp" and _HEADERS_SET_BY_MCP.fullmatch(name.lower())
+        ):
+            yield ValidationIssue(path=path, message="is set by Playhead; remove it")
         elif name.lower() in seen:
-            yield ValidationIssue(place=place, message="is there twice: capitals make no difference in header names")
+            yield ValidationIssue(path=path, message="is there twice: capitals make no difference in header names")
         seen.add(name.lower())
 
 
-def _templates(location: Location, tool: Mapping[str, object], hints: Hints) -> Iterator[ValidationIssue]:
-    declared = [name for name in _list(tool.get(SECRETS)) if isinstance(name, str)]
+def _templates(location: Location, tool: Mapping[str, object], hints: NameSuggestions) -> Iterator[ValidationIssue]:
+    declared = [name for name in _list(tool.get(SECRETS_VARIABLE)) if isinstance(name, str)]
     parts = ("url", "headers", "body") if tool.get("kind") != "mcp" else ("url", "headers")
     for part in parts:
         for at, text in _texts((*location, part), tool.get(part)):
-            for message in templates.check(text):
-                yield ValidationIssue(place=place_of(at), message=message)
-            for name in dict.fromkeys(secret_uses(text)):
+            for message in templates.syntax_errors(text):
+                yield ValidationIssue(path=format_path(at), message=message)
+            for name in dict.fromkeys(secret_references(text)):
                 if not name:
-                    yield ValidationIssue(place=place_of(at), message="a credential is referred to as {{secrets.NAME}}")
+                    yield ValidationIssue(
+                        path=format_path(at), message="a credential is referred to as {{secrets.NAME}}"
+                    )
                 elif name not in declared:
-                    message = f"the credential {shown(name)} is not listed under secrets" + hints.about(name, declared)
-                    yield ValidationIssue(place=place_of(at), message=message)
+                    message = f"the credential {format_value(name)} is not listed under secrets" + hints.about(
+                        name, declared
+                    )
+                    yield ValidationIssue(path=format_path(at), message=message)
 
 
-def _reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
+def _approval_reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     """What a person is told before a call: of the session and the call, and of no credential."""
     reason = _mapping(tool.get("approval")).get("reason")
     if isinstance(reason, str):
-        place = place_of((*location, "approval", "reason"))
-        for message in templates.check(reason):
-            yield ValidationIssue(place=place, message=message)
-        if any(True for _ in secret_uses(reason)):
-            yield ValidationIssue(place=place, message="a person reads this: credentials say nothing here")
+        path = format_path((*location, "approval", "reason"))
+        for message in templates.syntax_errors(reason):
+            yield ValidationIssue(path=path, message=message)
+        if any(True for _ in secret_references(reason)):
+            yield ValidationIssue(path=path, message="a person reads this: credentials say nothing here")
 
 
 def _server_name(location: Location, name: str) -> Iterator[ValidationIssue]:
-    if len(name) > MAX_SERVER_NAME or MCP_SEPARATOR in name or name.endswith("_"):
+    if len(name) > MAX_SERVER_NAME_CHARACTERS or MCP_SEPARATOR in name or name.endswith("_"):
         message = (
-            f"the name {shown(name)} goes before those of the server's tools: at most {MAX_SERVER_NAME} "
-            f"characters, without {MCP_SEPARATOR} in it or _ at its end"
+            f"the name {format_value(name)} is the prefix of the server's tools: use at most "
+            f"{MAX_SERVER_NAME_CHARACTERS} characters, without {MCP_SEPARATOR} in it or _ at its end"
         )
-        yield ValidationIssue(place=place_of(location), message=message)
+        yield ValidationIssue(path=format_path(location), message=message)
 
 
-def _taken_name(location: Location, name: str, servers: Collection[str]) -> Iterator[ValidationIssue]:
+def _reserved_name(location: Location, name: str, servers: Collection[str]) -> Iterator[ValidationIssue]:
     for server in servers:
         if name.startswith(server + MCP_SEPARATOR):
-            message = f"names that begin with {shown(server + MCP_SEPARATOR)} belong to the MCP server {shown(server)}"
-            yield ValidationIssue(place=place_of(location), message=message)
+            prefix = format_value(server + MCP_SEPARATOR)
+            message = (
+                f"names that begin with {prefix} are reserved for the MCP server {format_value(server)}; rename it"
+            )
+            yield ValidationIssue(path=format_path(location), message=message)
 
 
 def _request(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     if tool.get("method") == "GET" and tool.get("body") is not None:
         message = "a GET request has no body: put the values into the url, or use POST"
-        yield ValidationIssue(place=place_of((*location, "body")), message=message)
+        yield ValidationIssue(path=format_path((*location, "body")), message=message)
 
 
 def _assignments(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     for variable, path in _mapping(tool.get("assign")).items():
         at = (*location, "assign", variable)
-        yield from name_faults(at, variable)
-        if variable == SECRETS:
+        yield from name_issues(at, variable)
+        if variable == SECRETS_VARIABLE:
             yield ValidationIssue(
-                place=place_of(at), message="is the name under which credentials are found; take another"
+                path=format_path(at), message="is the name under which credentials are found; take another"
             )
         if isinstance(path, str) and not _PATH.fullmatch(path):
             message = 'must be a path into the answer such as tables.0.number, or "" for the whole answer'
-            yield ValidationIssue(place=place_of(at), message=message)
+            yield ValidationIssue(path=format_path(at), message=message)
 
 
 def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[ValidationIssue]:
     if schema.get("type") != "object":
         message = 'must be "object": a tool takes named parameters'
-        yield ValidationIssue(place=place_of((*location, "type")), message=message)
+        yield ValidationIssue(path=format_path((*location, "type")), message=message)
     yield from _patterns(location, schema)
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):
         message = "must be a mapping of parameter names to schemas"
-        yield ValidationIssue(place=place_of((*location, "properties")), message=message)
+        yield ValidationIssue(path=format_path((*location, "properties")), message=message)
         return
     for name, parameter in properties.items():
         at = (*location, "properties", name)
-        if name in (SECRETS, UNPARSED):
+        if name in (SECRETS_VARIABLE, UNPARSED_ARGUMENTS):
             yield ValidationIssue(
-                place=place_of(at), message="has a meaning of its own here; give the parameter another name"
+                path=format_path(at), message="has a meaning of its own here; give the parameter another name"
             )
         if not isinstance(parameter, dict | bool):
-            yield ValidationIssue(place=place_of(at), message="must be a JSON schema")
+            yield ValidationIssue(path=format_path(at), message="must be a JSON schema")
     required = schema.get("required", [])
     if not isinstance(required, list):
-        yield ValidationIssue(place=place_of((*location, "required")), message="must be a list of parameter names")
+        yield ValidationIssue(path=format_path((*location, "required")), message="must be a list of parameter names")
         return
     for index, name in enumerate(required):
         if not isinstance(name, str) or name not in properties:
-            place = place_of((*location, "required", index))
-            yield ValidationIssue(place=place, message=f"no parameter {shown(name)} in properties")
+            path = format_path((*location, "required", index))
+            yield ValidationIssue(path=path, message=f"no parameter {format_value(name)} in properties")
 
 
 def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
@@ -209,13 +216,15 @@ def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
     for key, part in _mapping(schema).items():
         at = (*location, key)
         if key == "pattern" and isinstance(part, str):
-            if not is_pattern(part):
-                message = f"{shown(part)} is no pattern that can be used here: no look-around, no back-references"
-                yield ValidationIssue(place=place_of(at), message=message)
+            if not is_supported_regex(part):
+                message = (
+                    f"{format_value(part)} is no pattern that can be used here: no look-around, no back-references"
+                )
+                yield ValidationIssue(path=format_path(at), message=message)
         elif key == "patternProperties":
             message = "is not supported: name the parameters under properties"
-            yield ValidationIssue(place=place_of(at), message=message)
-        elif key not in _VALUES:
+            yield ValidationIssue(path=format_path(at), message=message)
+        elif key not in _VALUE_KEYWORDS:
             yield from _patterns(at, part)
 
 
@@ -223,7 +232,7 @@ def _escaped(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def is_web_address(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Whether a text is an address of the web, with a host."""
     if re.search(r"[\s\\]", url):
         return False

@@ -10,31 +10,31 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 MCP_SEPARATOR = "__"
 """Stands between the name of an MCP server in the agent and that of a tool on it."""
-MAX_TOOL_NAME = 64
+MAX_TOOL_NAME_CHARACTERS = 64
 """Characters of a function name that every model provider accepts."""
 DAY_SECONDS = 86_400
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class Written(BaseModel):
+class AuthoredModel(BaseModel):
     """A part of an agent as a person writes it. Definitions are kept for good: new fields need a default."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def phrase(longest: int) -> StringConstraints:
+def nonblank(longest: int) -> StringConstraints:
     """Text that says something: not blank, and at most this many characters."""
     return StringConstraints(pattern=r"\S", max_length=longest)
 
 
-Address = Annotated[str, phrase(2_000)]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=300)]
-Pause = Annotated[float, Field(strict=True, gt=0, le=60)]
+UrlTemplate = Annotated[str, nonblank(2_000)]
+TimeoutSeconds = Annotated[float, Field(strict=True, gt=0, le=300)]
+RetryPauseSeconds = Annotated[float, Field(strict=True, gt=0, le=60)]
 Retries = Annotated[int, Field(strict=True, ge=0, le=10)]
 
 
-class Approval(Written):
+class Approval(AuthoredModel):
     """A call that a person has to allow first. Without an answer within `timeout_seconds` it is not made.
 
     `reason` tells that person what the call is about; it is a template over the session's variables.
@@ -44,7 +44,7 @@ class Approval(Written):
     reason: Annotated[str, Field(max_length=2_000)] = ""
 
 
-class HttpTool(Written):
+class HttpTool(AuthoredModel):
     """A web service that nodes may offer to the model; `parameters` is a JSON schema of type object.
 
     `url`, `headers` and `body` are templates over the session's variables, the arguments of the call, and the
@@ -56,14 +56,14 @@ class HttpTool(Written):
     """
 
     kind: Literal["http"]
-    description: Annotated[str, phrase(2_000)]
+    description: Annotated[str, nonblank(2_000)]
     parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    url: Address
+    url: UrlTemplate
     headers: dict[str, str] = {}
-    timeout_seconds: Seconds = 10.0
+    timeout_seconds: TimeoutSeconds = 10.0
     retries: Retries = 2
-    retry_pause_seconds: Pause = 1.0
+    retry_pause_seconds: RetryPauseSeconds = 1.0
     max_response_bytes: Annotated[int, Field(strict=True, ge=1, le=1_048_576)] = 65_536
     assign: dict[str, str] = {}
     approval: Approval | None = None
@@ -71,7 +71,7 @@ class HttpTool(Written):
     body: JsonValue | None = None
 
 
-class McpTool(Written):
+class McpTool(AuthoredModel):
     """A server that speaks the Model Context Protocol over streamable HTTP; its tools reach the model as its own.
 
     The tool `find` of the server `crm` is offered as `crm__find`. `allow` names the tools to offer, all when it
@@ -79,13 +79,13 @@ class McpTool(Written):
     """
 
     kind: Literal["mcp"]
-    url: Address
+    url: UrlTemplate
     headers: dict[str, str] = {}
     secrets: tuple[str, ...] = ()
-    allow: tuple[Annotated[str, phrase(128)], ...] = ()
-    timeout_seconds: Seconds = 30.0
+    allow: tuple[Annotated[str, nonblank(128)], ...] = ()
+    timeout_seconds: TimeoutSeconds = 30.0
     retries: Retries = 2
-    retry_pause_seconds: Pause = 1.0
+    retry_pause_seconds: RetryPauseSeconds = 1.0
     approval: Approval | None = None
 
 
@@ -101,7 +101,7 @@ class OfferedTool:
     parameters: Mapping[str, JsonValue]
 
 
-def tool_behind(tools: Mapping[str, HttpTool | McpTool], called: str) -> str | None:
+def find_tool(tools: Mapping[str, HttpTool | McpTool], called: str) -> str | None:
     """The name in the agent of the tool that the model called, or None when there is none.
 
     What an MCP server offers is known to the server alone: for a name with its prefix it is the one to ask.
@@ -118,7 +118,7 @@ def mcp_tool_name(server: str, tool: str) -> str:
     Characters that providers refuse become underscores, and a name that is too long ends in a digest of itself.
     """
     name = f"{server}{MCP_SEPARATOR}{_UNUSUAL.sub('_', tool)}"
-    if len(name) <= MAX_TOOL_NAME:
+    if len(name) <= MAX_TOOL_NAME_CHARACTERS:
         return name
     digest = hashlib.sha256(tool.encode(errors="replace")).hexdigest()[:8]
-    return f"{name[: MAX_TOOL_NAME - 9]}_{digest}"
+    return f"{name[: MAX_TOOL_NAME_CHARACTERS - 9]}_{digest}"

@@ -12,18 +12,18 @@ from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
-WHOLE = "definition"  # the place of a fault of the definition as a whole
-_DEEPEST = 40
+ROOT_PATH = "definition"  # the path of a issue of the definition as a whole
+_MAX_DEPTH = 40
 _MAX_VALUES = 100_000
 _MAX_INTEGER = 2**63 - 1
-_MAX_GUESSES = 50
+_MAX_SUGGESTIONS = 50
 _MAX_CANDIDATES = 200
-_MAX_LISTED = 12
-_MAX_GUESS = 64
+_MAX_NAMES_SHOWN = 12
+_MAX_COMPARED_CHARACTERS = 64
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-_KINDS = {
+_EXPECTED_TYPES = {
     "string_type": "text",
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -38,9 +38,9 @@ _KINDS = {
     "tuple_type": "a list",
 }
 _CONTAINERS: dict[type, str] = {type(None): "empty", list: "a list", dict: "a mapping"}
-_TAGS = ("union_tag_invalid", "union_tag_not_found")
+_TAG_ERRORS = ("union_tag_invalid", "union_tag_not_found")
 _NOT_JSON = "invalid-json-value"  # pydantic's code; a readable copy has reported these values already
-_BOUNDS = {
+_CONSTRAINTS = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -57,38 +57,38 @@ Form = TypeVar("Form", bound=BaseModel)
 
 
 class ValidationIssue(BaseModel):
-    """One thing wrong with a definition. `place` is a path such as `nodes.greet.transitions[1].to`."""
+    """One thing wrong with a definition. `path` is a path such as `nodes.greet.transitions[1].to`."""
 
     model_config = ConfigDict(frozen=True)
 
-    place: str
+    path: str
     message: str
 
 
 class InvalidDefinition(ValueError):
-    """Something written that cannot be used, with every fault that was found (at least one)."""
+    """Something written that cannot be used, with every issue that was found (at least one)."""
 
     subject: ClassVar[str] = "definition"
 
-    def __init__(self, faults: Iterable[ValidationIssue]) -> None:
-        self.faults: tuple[ValidationIssue, ...] = tuple(faults)
-        count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
-        lines = (f"  {fault.place}: {fault.message}" for fault in self.faults)
+    def __init__(self, issues: Iterable[ValidationIssue]) -> None:
+        self.issues: tuple[ValidationIssue, ...] = tuple(issues)
+        count = f"{len(self.issues)} errors" if len(self.issues) > 1 else "1 error"
+        lines = (f"  {issue.path}: {issue.message}" for issue in self.issues)
         super().__init__("\n".join([f"the {self.subject} has {count}:", *lines]))
 
 
-def place_of(location: Location) -> str:
+def format_path(location: Location) -> str:
     """The path of a location in a definition, as a person would write it."""
     path = ""
     for part in location:
         if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
             path += f".{part}" if path else part
         else:
-            path += f"[{shown(part)}]"
-    return path or WHOLE
+            path += f"[{format_value(part)}]"
+    return path or ROOT_PATH
 
 
-def shown(value: object, longest: int = 60) -> str:
+def format_value(value: object, longest: int = 60) -> str:
     """A value for a message: short, on one line, and always encodable."""
     if not isinstance(value, str):
         return str(value) if _is_printable(value) else f"a {type(value).__name__}"
@@ -96,50 +96,50 @@ def shown(value: object, longest: int = 60) -> str:
     return json.dumps(short, ensure_ascii=bool(_UNSTORABLE.search(short)))
 
 
-class Hints:
+class NameSuggestions:
     """Guesses at what an unknown word was meant to be, for as many words as a person would read about.
 
     Comparing words is slow: without limits, thousands of unknown words in one definition would stop a server.
     """
 
     def __init__(self) -> None:
-        self._guesses_left = _MAX_GUESSES
+        self._guesses_left = _MAX_SUGGESTIONS
 
     def about(self, word: str, known: Collection[str]) -> str:
         """The end of a sentence about an unknown word: the nearest known one, else some of the known ones."""
         if self._guesses_left == 0 or not known:
             return ""
         self._guesses_left -= 1
-        candidates = sorted(name for name in known if len(name) <= _MAX_GUESS)[:_MAX_CANDIDATES]
-        near = difflib.get_close_matches(word[:_MAX_GUESS], candidates, n=1)
+        candidates = sorted(name for name in known if len(name) <= _MAX_COMPARED_CHARACTERS)[:_MAX_CANDIDATES]
+        near = difflib.get_close_matches(word[:_MAX_COMPARED_CHARACTERS], candidates, n=1)
         if near:
-            return f"; did you mean {shown(near[0])}?"
-        more = ", ..." if len(known) > _MAX_LISTED else ""
-        return f"; known are: {', '.join(shown(name) for name in candidates[:_MAX_LISTED])}{more}"
+            return f"; did you mean {format_value(near[0])}?"
+        more = ", ..." if len(known) > _MAX_NAMES_SHOWN else ""
+        return f"; known are: {', '.join(format_value(name) for name in candidates[:_MAX_NAMES_SHOWN])}{more}"
 
 
-class ReadableCopy:
-    """A copy of parsed data that holds only what JSON can hold, and the faults of what could not be copied.
+class JsonCopy:
+    """A copy of parsed data that holds only what JSON can hold, and the issues of what could not be copied.
 
     YAML can give mappings with keys that are no text, values that contain themselves, and a few lines that
     unfold to millions of values: `value` is None when the data is too deep or too large to look at further.
     """
 
     def __init__(self, data: object) -> None:
-        self.faults: list[ValidationIssue] = []
+        self.issues: list[ValidationIssue] = []
         self._values_left = _MAX_VALUES
         try:
             self.value: object = self._copied(data, ())
-        except _TooMuchError as error:
+        except _TooLargeError as error:
             self.value = None
-            self.faults = [ValidationIssue(place=place_of(error.location), message=str(error))]
+            self.issues = [ValidationIssue(path=format_path(error.location), message=str(error))]
 
     def _copied(self, value: object, location: Location) -> object:
         self._values_left -= 1
-        if len(location) > _DEEPEST:
-            raise _TooMuchError(f"is nested more than {_DEEPEST} levels deep, or contains itself", location)
+        if len(location) > _MAX_DEPTH:
+            raise _TooLargeError(f"is nested more than {_MAX_DEPTH} levels deep, or contains itself", location)
         if self._values_left < 0:
-            raise _TooMuchError(f"has more than {_MAX_VALUES:,} values, aliases unfolded", ())
+            raise _TooLargeError(f"has more than {_MAX_VALUES:,} values, aliases unfolded", ())
         if isinstance(value, dict):
             return {key: self._copied(item, (*location, key)) for key, item in self._entries(value, location)}
         if isinstance(value, list | tuple):
@@ -150,9 +150,9 @@ class ReadableCopy:
     def _entries(self, mapping: dict[Any, object], location: Location) -> Iterator[tuple[str, object]]:
         for key, item in mapping.items():
             if not isinstance(key, str):
-                self._report(location, f"the key {shown(key)} is not text; put it in quotes")
+                self._report(location, f"the key {format_value(key)} is not text; put it in quotes")
             elif _UNSTORABLE.search(key):
-                self._report(location, f"the key {shown(key)} has a character that cannot be stored")
+                self._report(location, f"the key {format_value(key)} has a character that cannot be stored")
             else:
                 yield key, item
 
@@ -173,49 +173,49 @@ class ReadableCopy:
                 self._report(location, f"is a {kind}, which JSON cannot hold; in quotes it would be text")
 
     def _report(self, location: Location, message: str) -> None:
-        self.faults.append(ValidationIssue(place=place_of(location), message=message))
+        self.issues.append(ValidationIssue(path=format_path(location), message=message))
 
 
-class _TooMuchError(Exception):
+class _TooLargeError(Exception):
     def __init__(self, message: str, location: Location) -> None:
         super().__init__(message)
         self.location = location
 
 
-def read_definition(
+def validate_definition(
     data: object,
     form: type[Form],
     invalid: type[InvalidDefinition],
     *,
     fields_at: Callable[[Location], Collection[str]],
     as_written: Callable[[Location], Location],
-    meaning_faults: Callable[[Mapping[str, object]], Iterable[ValidationIssue]],
+    semantic_issues: Callable[[Mapping[str, object]], Iterable[ValidationIssue]],
 ) -> Form:
     """What parsed YAML or JSON defines, read strictly.
 
-    Raises `invalid` with every fault of form (types, lengths, unknown fields) and of meaning, which
-    `meaning_faults` finds in what was written: a fault here hides none elsewhere.
+    Raises `invalid` with every issue of form (types, lengths, unknown fields) and of meaning, which
+    `semantic_issues` finds in what was written: a issue here hides none elsewhere.
     """
-    copy = ReadableCopy(data)
-    faults = list(copy.faults)
+    copy = JsonCopy(data)
+    issues = list(copy.issues)
     if not isinstance(copy.value, dict):
         required = [name for name, field in form.model_fields.items() if field.is_required()]
         wanted = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
-        raise invalid(faults or [ValidationIssue(place=WHOLE, message=wanted)])
+        raise invalid(issues or [ValidationIssue(path=ROOT_PATH, message=wanted)])
     definition = None
     try:
         definition = form.model_validate(copy.value, extra="forbid")
     except ValidationError as error:
-        known_places = {fault.place for fault in faults}
-        found = form_faults(error, fields_at, as_written)
-        faults += [fault for fault in found if fault.place not in known_places]
-    faults += meaning_faults(copy.value)
-    if faults or definition is None:
-        raise invalid(dict.fromkeys(faults))
+        known_paths = {issue.path for issue in issues}
+        found = schema_issues(error, fields_at, as_written)
+        issues += [issue for issue in found if issue.path not in known_paths]
+    issues += semantic_issues(copy.value)
+    if issues or definition is None:
+        raise invalid(dict.fromkeys(issues))
     return definition
 
 
-def form_faults(
+def schema_issues(
     error: ValidationError,
     fields_at: Callable[[Location], Collection[str]],
     as_written: Callable[[Location], Location],
@@ -224,43 +224,43 @@ def form_faults(
 
     `fields_at` names the fields of a location of pydantic's, `as_written` turns one into the writer's.
     """
-    hints = Hints()
-    faults = []
+    hints = NameSuggestions()
+    issues = []
     for detail in error.errors(include_url=False):
         location = detail["loc"]
-        if detail["type"] in _TAGS:
+        if detail["type"] in _TAG_ERRORS:
             location = (*location, detail["ctx"]["discriminator"].strip("'"))
         if detail["type"] == "extra_forbidden":
             message = "unknown field" + hints.about(str(location[-1]), fields_at(location[:-1]))
         elif detail["type"] == _NOT_JSON:
             continue
         else:
-            message = _in_words(detail)
-        faults.append(ValidationIssue(place=place_of(as_written(location)), message=message))
-    return faults
+            message = _message(detail)
+        issues.append(ValidationIssue(path=format_path(as_written(location)), message=message))
+    return issues
 
 
-def _in_words(detail: ErrorDetails) -> str:
+def _message(detail: ErrorDetails) -> str:
     kind, given = detail["type"], detail["input"]
     if kind == "union_tag_invalid":
         context = detail["ctx"]
         known = " or ".join(context["expected_tags"].split(", "))
-        return f"must be one of {known}, is {_described(context['tag'])}"
-    if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, is {_described(given)}"
-    if kind in _BOUNDS:
-        message = _BOUNDS[kind].format(**detail.get("ctx", {}))
-        return f"{message}, is {_described(given)}" if kind == "literal_error" else message
+        return f"must be one of {known}, is {_describe_input(context['tag'])}"
+    if kind in _EXPECTED_TYPES:
+        return f"must be {_EXPECTED_TYPES[kind]}, is {_describe_input(given)}"
+    if kind in _CONSTRAINTS:
+        message = _CONSTRAINTS[kind].format(**detail.get("ctx", {}))
+        return f"{message}, is {_describe_input(given)}" if kind == "literal_error" else message
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
-def _described(value: object) -> str:
+def _describe_input(value: object) -> str:
     if isinstance(value, bool):
         return f"{str(value).lower()} (put it in quotes if text is meant)"
     if isinstance(value, str):
-        return f"the text {shown(value)}"
+        return f"the text {format_value(value)}"
     if isinstance(value, int | float):
-        return f"the number {shown(value)}"
+        return f"the number {format_value(value)}"
     return _CONTAINERS.get(type(value), f"a {type(value).__name__}")
 
 

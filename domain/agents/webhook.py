@@ -3,45 +3,43 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from domain.agents.names import name_faults
-from domain.agents.tool_validation import is_web_address
-from domain.agents.tools import Address, Written
-from domain.agents.validation_errors import Location, ValidationIssue, place_of
+from domain.agents.names import name_issues
+from domain.agents.tool_validation import is_http_url
+from domain.agents.tools import AuthoredModel, UrlTemplate
+from domain.agents.validation_errors import Location, ValidationIssue, format_path
 
 WebhookEvent = Literal["session_completed"]
 
 LOCATION: Location = ("webhook",)
 
 
-class Webhook(Written):
+class Webhook(AuthoredModel):
     """Reports go to `url`, signed with the credential that `secret` names, about each of the `events`."""
 
-    url: Address
+    url: UrlTemplate
     secret: str
     events: tuple[WebhookEvent, ...] = ("session_completed",)
 
 
-def webhook_faults(written: object) -> Iterator[ValidationIssue]:
-    """Every fault of meaning in a written webhook."""
+def webhook_issues(written: object) -> Iterator[ValidationIssue]:
+    """Every issue of meaning in a written webhook."""
     webhook: Mapping[str, object] = written if isinstance(written, dict) else {}
     url, secret = webhook.get("url"), webhook.get("secret")
     if isinstance(url, str) and url.strip():
-        yield from _address_faults(url)
+        yield from _url_issues(url)
     if isinstance(secret, str):
-        yield from name_faults((*LOCATION, "secret"), secret)
+        yield from name_issues((*LOCATION, "secret"), secret)
     if webhook.get("events") == []:
         yield ValidationIssue(
-            place=place_of((*LOCATION, "events")), message="is empty: remove it to have all events reported"
+            path=format_path((*LOCATION, "events")), message="is empty: remove it to have all events reported"
         )
 
 
-def _address_faults(url: str) -> Iterator[ValidationIssue]:
-    place = place_of((*LOCATION, "url"))
+def _url_issues(url: str) -> Iterator[ValidationIssue]:
+    path = format_path((*LOCATION, "url"))
     if "{{" in url:
-        yield ValidationIssue(
-            place=place, message="is no template: a conversation does not decide where it is reported"
-        )
-    elif not is_web_address(url):
-        yield ValidationIssue(place=place, message="must be an http:// or https:// address with a host")
+        yield ValidationIssue(path=path, message="is no template: a conversation does not decide where it is reported")
+    elif not is_http_url(url):
+        yield ValidationIssue(path=path, message="must be an http:// or https:// address with a host")
     elif "@" in url.split("://", 1)[1].split("/", 1)[0]:
-        yield ValidationIssue(place=place, message="must not hold a user name or password; reports are signed instead")
+        yield ValidationIssue(path=path, message="must not hold a user name or password; reports are signed instead")

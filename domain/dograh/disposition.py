@@ -20,7 +20,7 @@ def tags_of(gathered_context: dict[str, JsonValue], completion_reason: str | Non
     return gathered if disposition is None or disposition in gathered else (*gathered, disposition)
 
 
-def concluded(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> dict[str, JsonValue]:
+def with_disposition(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> dict[str, JsonValue]:
     """The gathered context as clients of dograh read it: once the session has ended, with how it ended."""
     disposition = disposition_of(completion_reason)
     if disposition is None:

@@ -8,21 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
+from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 
-START: Final = "startCall"
-AGENT: Final = "agentNode"
-END: Final = "endCall"
-GLOBAL: Final = "globalNode"
+START_TYPE: Final = "startCall"
+AGENT_TYPE: Final = "agentNode"
+END_TYPE: Final = "endCall"
+GLOBAL_TYPE: Final = "globalNode"
 
-CONVERSING: Final = frozenset({START, AGENT, END})
+CONVERSATION_TYPES: Final = frozenset({START_TYPE, AGENT_TYPE, END_TYPE})
 """The types of the nodes that a conversation is at; a global node only lends them its prompt."""
 
-WRAPPER: Final = "workflow_definition"
+WRAPPER_FIELD: Final = "workflow_definition"
 
-FETCH: Final = "pre_call_fetch"
+FETCH_TOOL: Final = "pre_call_fetch"
 """The name that the tool gets which is called before a session opens."""
-_FETCH_OFF: Final = ("disabled", "none")
+_FETCH_DISABLED_MODES: Final = ("disabled", "none")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ExportedNode:
 
     @property
     def converses(self) -> bool:
-        return self.type in CONVERSING
+        return self.type in CONVERSATION_TYPES
 
     @property
     def name(self) -> str:
@@ -46,13 +46,13 @@ class ExportedNode:
     @property
     def title(self) -> str:
         """Its name, quoted for a message."""
-        return shown(self.name)
+        return format_value(self.name)
 
     @property
     def fetches(self) -> bool:
         """Whether something is to be fetched before the conversation opens, as far as the switches say."""
         mode, enabled = self.data.get("pre_call_fetch_mode"), self.data.get("pre_call_fetch_enabled")
-        return mode not in _FETCH_OFF and not (is_blank(mode) and enabled is False)
+        return mode not in _FETCH_DISABLED_MODES and not (is_blank(mode) and enabled is False)
 
     def at(self, *fields: str | int) -> Location:
         """The location of a field in its data."""
@@ -79,20 +79,20 @@ class ExportedEdge:
 
 @dataclass(frozen=True)
 class Export:
-    """What could be read. `faults` are those of the graph's form; what the data fields hold is not judged here."""
+    """What could be read. `issues` are those of the graph's form; what the data fields hold is not judged here."""
 
     root: Location
     outside: Mapping[str, object]
     nodes: tuple[ExportedNode, ...]
     edges: tuple[ExportedEdge, ...]
-    faults: tuple[ValidationIssue, ...]
+    issues: tuple[ValidationIssue, ...]
 
 
 def read_export(data: Mapping[str, object]) -> Export:
     """The graph of a parsed export; never raises."""
-    wrapped = data.get(WRAPPER)
+    wrapped = data.get(WRAPPER_FIELD)
     if "nodes" not in data and isinstance(wrapped, dict):
-        root: Location = (WRAPPER,)
+        root: Location = (WRAPPER_FIELD,)
         return _Reader(root).export(wrapped, outside=data)
     return _Reader(()).export(data, outside=data)
 
@@ -103,12 +103,12 @@ def is_blank(value: object) -> bool:
 
 
 class _Reader:
-    """Reads one graph and collects its faults."""
+    """Reads one graph and collects its issues."""
 
     def __init__(self, root: Location) -> None:
         self._root = root
-        self._faults: list[ValidationIssue] = []
-        self._hints = Hints()
+        self._issues: list[ValidationIssue] = []
+        self._hints = NameSuggestions()
 
     def export(self, graph: Mapping[str, object], outside: Mapping[str, object]) -> Export:
         nodes: dict[str, ExportedNode] = {}
@@ -118,7 +118,8 @@ class _Reader:
                 continue
             if node.id in nodes:
                 self._report(
-                    (*location, "id"), f"{shown(node.id)} is the id of {place_of(nodes[node.id].location)} too"
+                    (*location, "id"),
+                    f"{format_value(node.id)} is the id of {format_path(nodes[node.id].location)} too",
                 )
             else:
                 nodes[node.id] = node
@@ -128,7 +129,7 @@ class _Reader:
             outside=outside,
             nodes=tuple(nodes.values()),
             edges=tuple(edge for edge in edges if edge is not None),
-            faults=tuple(self._faults),
+            issues=tuple(self._issues),
         )
 
     def _entries(self, graph: Mapping[str, object], field: str) -> Iterator[tuple[Location, Mapping[str, object]]]:
@@ -160,7 +161,9 @@ class _Reader:
     ) -> ExportedNode | None:
         node_id = self._text(location, entry, end)
         if node_id and node_id not in nodes:
-            self._report((*location, end), f"no node has the id {shown(node_id)}" + self._hints.about(node_id, nodes))
+            self._report(
+                (*location, end), f"no node has the id {format_value(node_id)}" + self._hints.about(node_id, nodes)
+            )
         return nodes.get(node_id)
 
     def _text(self, location: Location, entry: Mapping[str, object], field: str) -> str:
@@ -168,7 +171,9 @@ class _Reader:
         value = entry.get(field)
         if isinstance(value, str) and value.strip():
             return value
-        self._report((*location, field), "is required" if is_blank(value) else f"must be text, is {shown(value)}")
+        self._report(
+            (*location, field), "is required" if is_blank(value) else f"must be text, is {format_value(value)}"
+        )
         return ""
 
     def _data(self, location: Location, entry: Mapping[str, object]) -> Mapping[str, object]:
@@ -178,4 +183,4 @@ class _Reader:
         return data if isinstance(data, dict) else {}
 
     def _report(self, location: Location, message: str) -> None:
-        self._faults.append(ValidationIssue(place=place_of(location), message=message))
+        self._issues.append(ValidationIssue(path=format_path(location), message=message))

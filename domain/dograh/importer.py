@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.agents.definition import AgentDefinition, InvalidAgent, parse_definition
-from domain.agents.validation_errors import Location, ReadableCopy, ValidationIssue, place_of, shown
+from domain.agents.validation_errors import JsonCopy, Location, ValidationIssue, format_path, format_value
 from domain.dograh.export_format import (
-    END,
-    FETCH,
-    GLOBAL,
-    START,
+    END_TYPE,
+    FETCH_TOOL,
+    GLOBAL_TYPE,
+    START_TYPE,
     Export,
     ExportedEdge,
     ExportedNode,
@@ -21,19 +21,19 @@ from domain.dograh.export_format import (
 )
 from domain.dograh.warnings import import_warnings
 
-__all__ = ["Imported", "import_dograh"]
+__all__ = ["ImportedAgent", "import_dograh"]
 
-_MAX_ID: Final = 40
+_MAX_ID_CHARACTERS: Final = 40
 _NODE_FIELDS: Final = {"prompt": "prompt", "greeting": "greeting", "add_global_prompt": "use_global_prompt"}
 _EDGE_FIELDS: Final = {"label": "name", "condition": "when", "transition_speech": "say"}
-_WHOLE: Final = "export"  # the place of a fault of the export as a whole
+_EXPORT_PATH: Final = "export"  # the path of a issue of the export as a whole
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedAgent:
     """An agent that was read from an export.
 
-    `warnings` name what was left out, each with its place in the export; what deserves a look in the agent
+    `warnings` name what was left out, each with its path in the export; what deserves a look in the agent
     itself is told by `warnings_for`. Every node of the definition knows its `origin`.
     """
 
@@ -41,7 +41,7 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def import_dograh(export: object, *, name: str) -> Imported:
+def import_dograh(export: object, *, name: str) -> ImportedAgent:
     """The agent in a parsed dograh export: its graph, or the file that the editor downloads.
 
     Node ids are made from the names of the nodes. An edge becomes a transition that the model is offered under
@@ -50,32 +50,32 @@ def import_dograh(export: object, *, name: str) -> Imported:
     opening: it is asked what that product asks, and its answer joins the context as it is. Fields that only
     concern voice, such as `allow_interrupt`, are ignored.
 
-    Raises InvalidAgent with every fault, of the export's form and of the agent's meaning, at its place in the export.
+    Raises InvalidAgent with every issue, of the export's form and of the agent's meaning, at its path in the export.
     """
-    copy = ReadableCopy(export)
+    copy = JsonCopy(export)
     if not isinstance(copy.value, dict):
-        not_an_export = ValidationIssue(place=_WHOLE, message="must be a mapping with nodes and edges")
-        raise InvalidAgent(copy.faults or [not_an_export])
+        not_an_export = ValidationIssue(path=_EXPORT_PATH, message="must be a mapping with nodes and edges")
+        raise InvalidAgent(copy.issues or [not_an_export])
     read = read_export(copy.value)
     draft = _Draft(read, name)
-    faults = [*copy.faults, *read.faults, *draft.faults]
+    issues = [*copy.issues, *read.issues, *draft.issues]
     try:
         definition = parse_definition(draft.definition)
     except InvalidAgent as refusal:
-        faults += draft.located(refusal.faults, graph_is_broken=bool(read.faults or draft.faults))
-        raise InvalidAgent(dict.fromkeys(faults)) from refusal
-    if faults:
-        raise InvalidAgent(dict.fromkeys(faults))
-    return Imported(definition=definition, warnings=tuple(import_warnings(read)))
+        issues += draft.located(refusal.issues, graph_is_broken=bool(read.issues or draft.issues))
+        raise InvalidAgent(dict.fromkeys(issues)) from refusal
+    if issues:
+        raise InvalidAgent(dict.fromkeys(issues))
+    return ImportedAgent(definition=definition, warnings=tuple(import_warnings(read)))
 
 
 class _Draft:
     """A definition as the export words it, not validated yet, and where each part of it stands in the export."""
 
     def __init__(self, export: Export, name: str) -> None:
-        self.faults: list[ValidationIssue] = []
+        self.issues: list[ValidationIssue] = []
         self._sources: dict[str, Location] = {"name": ("name",)}
-        self._node_places: set[str] = set()
+        self._node_paths: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
         self._arrows: dict[str, list[dict[str, object]]] = {}
         self.definition: dict[str, object] = {"name": name, "start": "", "nodes": self._nodes}
@@ -91,46 +91,50 @@ class _Draft:
             if edge.converses:
                 self._take_edge(edge)
 
-    def located(self, faults: Iterable[ValidationIssue], *, graph_is_broken: bool) -> list[ValidationIssue]:
-        """Faults of the definition at their places in the export.
+    def located(self, issues: Iterable[ValidationIssue], *, graph_is_broken: bool) -> list[ValidationIssue]:
+        """Faults of the definition at their paths in the export.
 
         Where the graph could not be read as a whole, what follows from that alone is left out: nodes that cannot be
-        reached, and faults of what the export has no place for.
+        reached, and issues of what the export has no path for.
         """
         found = []
-        for fault in faults:
-            place = self._place_in_export(fault.place)
-            if graph_is_broken and (place is None or fault.place in self._node_places):
+        for issue in issues:
+            path = self._path_in_export(issue.path)
+            if graph_is_broken and (path is None or issue.path in self._node_paths):
                 continue
-            found.append(ValidationIssue(place=place or fault.place, message=fault.message))
+            found.append(ValidationIssue(path=path or issue.path, message=issue.message))
         return found
 
-    def _place_in_export(self, place: str) -> str | None:
-        """The nearest known part of the definition that holds the place, at its place in the export."""
-        ends = [len(place), *(index for index in range(len(place) - 1, 0, -1) if place[index] in ".[")]
+    def _path_in_export(self, path: str) -> str | None:
+        """The nearest known part of the definition that holds the path, at its path in the export."""
+        ends = [len(path), *(index for index in range(len(path) - 1, 0, -1) if path[index] in ".[")]
         for end in ends:
-            source = self._sources.get(place[:end])
+            source = self._sources.get(path[:end])
             if source is not None:
-                return place_of(source) + place[end:]
+                return format_path(source) + path[end:]
         return None
 
     def _take_global_prompt(self, export: Export) -> None:
-        found = [node for node in export.nodes if node.type == GLOBAL]
+        found = [node for node in export.nodes if node.type == GLOBAL_TYPE]
         for node in found[1:]:
-            self._report(node.location, f"is a second {GLOBAL}; write its prompt into {place_of(found[0].location)}")
+            self._report(
+                node.location, f"is a second {GLOBAL_TYPE}; write its prompt into {format_path(found[0].location)}"
+            )
         if found and not is_blank(found[0].data.get("prompt")):
             self.definition["prompt"] = found[0].data["prompt"]
             self._stands_at(("prompt",), found[0].at("prompt"))
 
     def _take_start(self, export: Export) -> None:
-        found = [node for node in export.nodes if node.type == START]
+        found = [node for node in export.nodes if node.type == START_TYPE]
         nodes = (*export.root, "nodes")
         if not found:
-            if all(fault.place != place_of(nodes) for fault in export.faults):
-                self._report(nodes, f"no node is a {START}; exactly one is needed")
+            if all(issue.path != format_path(nodes) for issue in export.issues):
+                self._report(nodes, f"no node is a {START_TYPE}; exactly one is needed")
             return
         for node in found[1:]:
-            self._report(node.location, f"is a second {START}, beside {place_of(found[0].location)}; remove one")
+            self._report(
+                node.location, f"is a second {START_TYPE}, beside {format_path(found[0].location)}; remove one"
+            )
         self.definition["start"] = self._ids[found[0].id]
         self._take_fetch(found[0])
 
@@ -139,11 +143,11 @@ class _Draft:
         url = start.data.get("pre_call_fetch_url")
         if not start.fetches or is_blank(url):
             return
-        self._stands_at(("tools", FETCH, "url"), start.at("pre_call_fetch_url"))
+        self._stands_at(("tools", FETCH_TOOL, "url"), start.at("pre_call_fetch_url"))
         caller = {"from_number": "{{caller_number | }}", "to_number": "{{called_number | }}"}
-        self.definition["pre_call_fetch"] = FETCH
+        self.definition["pre_call_fetch"] = FETCH_TOOL
         self.definition["tools"] = {
-            FETCH: {
+            FETCH_TOOL: {
                 "kind": "http",
                 "description": "Looks up what is known before the conversation opens.",
                 "url": url,
@@ -154,12 +158,12 @@ class _Draft:
     def _take_node(self, node: ExportedNode) -> None:
         node_id = self._ids[node.id]
         location = ("nodes", node_id)
-        self._node_places.add(place_of(location))
+        self._node_paths.add(format_path(location))
         self._stands_at(location, node.location)
         self._arrows[node_id] = []
         origin = {"id": node.id, "name": node.name}
         part = self._nodes[node_id] = {
-            "end": node.type == END,
+            "end": node.type == END_TYPE,
             "transitions": self._arrows[node_id],
             "origin": origin,
         }
@@ -175,7 +179,7 @@ class _Draft:
     def _take_extraction(self, node: ExportedNode, part: dict[str, object]) -> None:
         enabled = node.data.get("extraction_enabled")
         if not isinstance(enabled, bool | None):
-            self._report(node.at("extraction_enabled"), f"must be true or false, is {shown(enabled)}")
+            self._report(node.at("extraction_enabled"), f"must be true or false, is {format_value(enabled)}")
         variables = node.data.get("extraction_variables")
         if enabled is not True or is_blank(variables):
             return
@@ -197,7 +201,7 @@ class _Draft:
         return {**{field: variable[field] for field in ("name", "type") if field in variable}, "hint": hint}
 
     def _take_edge(self, edge: ExportedEdge) -> None:
-        if edge.source.type == END:
+        if edge.source.type == END_TYPE:
             self._report(edge.location, f"leads out of {edge.source.title}, which ends the conversation; remove it")
             return
         source = self._ids[edge.source.id]
@@ -213,10 +217,10 @@ class _Draft:
 
     def _stands_at(self, location: Location, source: Location) -> None:
         """Remember where a part of the definition stands in the export."""
-        self._sources[place_of(location)] = source
+        self._sources[format_path(location)] = source
 
     def _report(self, location: Location, message: str) -> None:
-        self.faults.append(ValidationIssue(place=place_of(location), message=message))
+        self.issues.append(ValidationIssue(path=format_path(location), message=message))
 
 
 def _node_ids(nodes: Iterable[ExportedNode]) -> dict[str, str]:
@@ -226,7 +230,7 @@ def _node_ids(nodes: Iterable[ExportedNode]) -> dict[str, str]:
     counts: dict[str, int] = {}
     for node in nodes:
         name = node.data.get("name")
-        base = _plain(name if isinstance(name, str) else "") or _plain(f"node {node.id}")
+        base = _slug(name if isinstance(name, str) else "") or _slug(f"node {node.id}")
         node_id = base
         while node_id in taken:
             counts[base] = counts.get(base, 1) + 1
@@ -236,11 +240,11 @@ def _node_ids(nodes: Iterable[ExportedNode]) -> dict[str, str]:
     return ids
 
 
-def _plain(name: str) -> str:
+def _slug(name: str) -> str:
     """A name in small letters, digits and underscores, beginning with a letter; empty when there is no letter in it."""
     unaccented = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[a-z0-9]+", unaccented.lower())
-    return "_".join(words).lstrip("0123456789_")[:_MAX_ID].rstrip("_")
+    return "_".join(words).lstrip("0123456789_")[:_MAX_ID_CHARACTERS].rstrip("_")
 
 
 def _joined(own: tuple[object, Location], every: tuple[object, Location]) -> tuple[object, Location]:

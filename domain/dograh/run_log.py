@@ -32,7 +32,7 @@ OriginOf = Callable[[str], Origin]
 """Tells what a node is called outside, as `AgentDefinition.origin_of` does."""
 
 
-def own_name(node_id: str) -> Origin:
+def identity_origin(node_id: str) -> Origin:
     """A node as it is called here: its readable id is its name."""
     return Origin(id=node_id, name=node_id)
 
@@ -52,12 +52,12 @@ class FeedbackEvent(FrozenModel):
     node_name: str | None = None
 
 
-def realtime_feedback_events(turns: Iterable[Turn], origin_of: OriginOf = own_name) -> list[FeedbackEvent]:
+def realtime_feedback_events(turns: Iterable[Turn], origin_of: OriginOf = identity_origin) -> list[FeedbackEvent]:
     """The log of a branch, from its visible turns, oldest first."""
     return [entry for turn in turns for entry in events_of_turn(turn, origin_of)]
 
 
-def events_of_turn(turn: Turn, origin_of: OriginOf = own_name) -> tuple[FeedbackEvent, ...]:
+def events_of_turn(turn: Turn, origin_of: OriginOf = identity_origin) -> tuple[FeedbackEvent, ...]:
     """The entries of one turn, in time order; of entries at the same time the user's message goes first.
 
     No entry is older than its turn: a message that waited in the queue is entered when the agent turned to it.
@@ -65,7 +65,7 @@ def events_of_turn(turn: Turn, origin_of: OriginOf = own_name) -> tuple[Feedback
     return tuple(sorted(_entries(turn, origin_of), key=lambda entry: entry.timestamp))
 
 
-def payload_of(event: TurnEvent, origin_of: OriginOf = own_name) -> dict[str, JsonValue]:
+def payload_of(event: TurnEvent, origin_of: OriginOf = identity_origin) -> dict[str, JsonValue]:
     """What an event says in the words that clients of dograh read."""
     said = event.payload
     match event.type:

@@ -4,18 +4,18 @@ from datetime import datetime
 from typing import Literal
 
 from domain.rejections import CommandRejected
-from domain.sessions.commands import Decide
+from domain.sessions.commands import DecideApproval
 from domain.sessions.timeline import Timeline, WaitingApproval
 
 Decision = Literal["approved", "denied", "expired"]
 
 
-def ask(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timeline:
+def request(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timeline:
     """Have a tool call wait for a person. Nobody commanded it: the revision stays."""
     return timeline.changed(at=at, accepted=False, approvals=(*timeline.approvals, approval))
 
 
-def decide(timeline: Timeline, command: Decide, *, decision: Decision, at: datetime) -> Timeline:
+def decide(timeline: Timeline, command: DecideApproval, *, decision: Decision, at: datetime) -> Timeline:
     """Answer for a call that waits.
 
     Raises CommandRejected with `session_ended`, `revision_conflict` or `approval_not_pending`.

@@ -24,7 +24,7 @@ class Divergence(FrozenModel):
     b_after: int
 
 
-def diverge(a: Sequence[str], b: Sequence[str]) -> Divergence:
+def find_divergence(a: Sequence[str], b: Sequence[str]) -> Divergence:
     """Compare two paths, each the ids of its turns from the root on: in a tree they part once, and for good."""
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
     shown = slice(common, common + MAX_COMPARED_TURNS)

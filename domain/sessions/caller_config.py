@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from domain.agents.tools import DAY_SECONDS, Written, phrase
+from domain.agents.tools import DAY_SECONDS, AuthoredModel, nonblank
 from domain.durable import FrozenModel
 
-MAX_GOAL = 4_000
-MAX_FACT = 1_000
-MAX_LINE = 8_000
+MAX_GOAL_CHARACTERS = 4_000
+MAX_FACT_CHARACTERS = 1_000
+MAX_CALLER_MESSAGE_CHARACTERS = 8_000
 """Characters of one line of a caller; the rest of what its model wrote is left out."""
 
-Fact = Annotated[str, Field(max_length=MAX_FACT)] | int | float | bool
+Fact = Annotated[str, Field(max_length=MAX_FACT_CHARACTERS)] | int | float | bool
 Facts = Annotated[dict[str, Fact], Field(max_length=100)]
 StopReason = Literal[
     "caller_hung_up",
@@ -28,15 +28,15 @@ StopReason = Literal[
 """Why a simulated caller ends its session; it is the session's completion reason."""
 
 
-class Persona(Written):
+class Persona(AuthoredModel):
     """Whom the caller plays: a name, a manner in a few words, and the language it speaks."""
 
-    name: Annotated[str, phrase(200)] = "the caller"
+    name: Annotated[str, nonblank(200)] = "the caller"
     manner: Annotated[str, Field(max_length=1_000)] = ""
-    language: Annotated[str, phrase(100)] = "English"
+    language: Annotated[str, nonblank(100)] = "English"
 
 
-class CallerLimits(Written):
+class CallerLimits(AuthoredModel):
     """Where a caller gives up: after lines of its own, US dollars of the session, seconds of wall clock.
 
     `max_stalled_turns` is how many exchanges in a row may repeat earlier ones. None sets no limit.
@@ -48,7 +48,7 @@ class CallerLimits(Written):
     max_stalled_turns: Annotated[int, Field(strict=True, ge=1, le=100)] | None = 4
 
 
-class SimulatorConfig(Written):
+class SimulatorConfig(AuthoredModel):
     """What a simulated caller goes by.
 
     `opening` is said word for word first. Before it has said `min_turns` lines it cannot hang up. `model` may be None
@@ -56,12 +56,12 @@ class SimulatorConfig(Written):
     """
 
     persona: Persona = Persona()
-    goal: Annotated[str, phrase(MAX_GOAL)]
+    goal: Annotated[str, nonblank(MAX_GOAL_CHARACTERS)]
     facts: Facts = {}
-    opening: Annotated[str, phrase(MAX_LINE)] | None = None
+    opening: Annotated[str, nonblank(MAX_CALLER_MESSAGE_CHARACTERS)] | None = None
     min_turns: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
     limits: CallerLimits = CallerLimits()
-    model: Annotated[str, phrase(200)] | None = None
+    model: Annotated[str, nonblank(200)] | None = None
     seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = 0
 
 
@@ -73,7 +73,7 @@ class SetSimulator(FrozenModel):
     expected_revision: int | None = None
 
 
-class Simulation(FrozenModel):
+class SimulatorState(FrozenModel):
     """A simulated caller at work in a session.
 
     `at_turn_id` is the newest turn that is the caller's own doing: while another one is seen, somebody else is
@@ -107,7 +107,7 @@ class SimulatorStatus(FrozenModel):
     stopped: StopReason | None = None
 
 
-class Spoken(FrozenModel):
+class Utterance(FrozenModel):
     """Something that was said, as the caller tells speakers apart: its own side, or the agent it talks to."""
 
     by: Literal["caller", "agent"]

@@ -28,13 +28,13 @@ from domain.sessions.timeline import (
     QueuedMessage,
     RememberedMessage,
     Timeline,
-    append,
-    empty_queue,
-    finish,
-    give_up,
-    point_before,
-    stop,
-    take_back,
+    append_turn,
+    complete_session,
+    discard_branch,
+    move_cursor_before,
+    reinstate_branch,
+    reject_queued_messages,
+    stop_turns,
 )
 from domain.turns.turn import Turn, UserMessage
 
@@ -48,7 +48,7 @@ MAX_REMEMBERED_MESSAGES = 1_000
 """How many message ids a session remembers, newest last, to recognise a repeat."""
 
 
-def begin_timeline(*, at: datetime) -> Timeline:
+def new_timeline(*, at: datetime) -> Timeline:
     """A session in which nothing has been said."""
     return Timeline(created_at=at, updated_at=at)
 
@@ -58,7 +58,7 @@ def open_greeting(timeline: Timeline, *, turn_id: str, at: datetime) -> Timeline
     timeline.require_open()
     if timeline.turns:
         raise CommandRejected("validation_error", "Only a new session opens with a greeting.")
-    return append(timeline, turn_id, None, at=at)
+    return append_turn(timeline, turn_id, None, at=at)
 
 
 def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime) -> Timeline:
@@ -72,7 +72,7 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     Raises CommandRejected with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
     `too_large`, `turn_in_progress` or `queue_full`.
     """
-    digest = digest_of_command(command)
+    digest = command_digest(command)
     if _is_repeat(timeline, command.message_id, digest):
         return timeline
     timeline.require_open()
@@ -81,9 +81,9 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     message = _message(command.text, command.message_id, at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
     if not timeline.is_busy and not timeline.queue:
-        return append(remembered, turn_id, message, at=at)
+        return append_turn(remembered, turn_id, message, at=at)
     queued = QueuedMessage(turn_id=turn_id, message=message)
-    return _send_to_busy(remembered, queued, command.on_busy, at)
+    return _send_while_busy(remembered, queued, command.on_busy, at)
 
 
 def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime) -> Timeline:
@@ -94,12 +94,12 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
 
     Raises CommandRejected as `send` and `rewind` do, and with `validation_error` for a turn that nobody spoke in.
     """
-    digest = digest_of_command(command)
+    digest = command_digest(command)
     if _is_repeat(timeline, command.message_id, digest):
         return timeline
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
-    edited = _active_turn(timeline, command.turn_id)
+    edited = _require_active_turn(timeline, command.turn_id)
     if edited.user_message is None:
         raise CommandRejected(
             "validation_error",
@@ -109,7 +109,7 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
     _require_text(command.text)
     message = _message(command.text, command.message_id, at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
-    return _in_place_of(remembered, edited, turn_id=turn_id, message=message, at=at)
+    return _replace_turn(remembered, edited, turn_id=turn_id, message=message, at=at)
 
 
 def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: datetime) -> Timeline:
@@ -120,17 +120,17 @@ def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: dat
     Raises CommandRejected with `turn_not_found`, `session_ended`, `revision_conflict`, `too_large` or
     `idempotency_mismatch`.
     """
-    digest = digest_of_command(command)
+    digest = command_digest(command)
     if _is_repeat(timeline, command.message_id, digest):
         return timeline
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
-    again = _active_turn(timeline, command.turn_id)
+    again = _require_active_turn(timeline, command.turn_id)
     said = again.user_message
     _require_message_id(command.message_id)
     message = _message(said.text, command.message_id, at) if said else None
     remembered = _remember(timeline, command.message_id, turn_id, digest)
-    return _in_place_of(remembered, again, turn_id=turn_id, message=message, at=at)
+    return _replace_turn(remembered, again, turn_id=turn_id, message=message, at=at)
 
 
 def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline:
@@ -147,7 +147,7 @@ def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline
         raise CommandRejected("turn_not_pending", "The agent is not answering: there is nothing to cancel.")
     if timeline.is_stopping(head.id):
         return timeline
-    return stop(timeline, [head.id]).changed(at=at, accepted=True)
+    return stop_turns(timeline, [head.id]).changed(at=at, accepted=True)
 
 
 def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
@@ -164,7 +164,7 @@ def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
     rewound = timeline.changed(at=at, accepted=True, cursor=cursor).with_fact(
         "rewound", at, cursor_turn_id=cursor.turn_id if cursor else None, cleared=cursor is None
     )
-    return empty_queue(rewound, _superseded(), at=at)
+    return reject_queued_messages(rewound, _superseded(), at=at)
 
 
 def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Timeline:
@@ -180,7 +180,7 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
-    branch = timeline.branch_named(command.branch_id)
+    branch = timeline.find_branch(command.branch_id)
     if branch is None:
         raise CommandRejected(
             "branch_not_found",
@@ -189,10 +189,10 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
         )
     path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
     parted = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
-    left = give_up(take_back(timeline, branch), parted, at=at)
+    left = discard_branch(reinstate_branch(timeline, branch), parted, at=at)
     restored = left.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
     told = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
-    return empty_queue(told, _superseded(), at=at)
+    return reject_queued_messages(told, _superseded(), at=at)
 
 
 def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
@@ -202,7 +202,7 @@ def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
     """
     shared = {turn.id: turn for turn in turns}
     leaf_id = next(reversed(shared))
-    began = begin_timeline(at=at).changed(
+    began = new_timeline(at=at).changed(
         at=at,
         accepted=True,
         turns=shared,
@@ -224,15 +224,15 @@ def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
         return timeline
     timeline.require_revision(command.expected_revision)
     _require_at_most(MAX_LABEL_CHARACTERS, command.reason, "reason")
-    return finish(timeline, command.reason, at=at)
+    return complete_session(timeline, command.reason, at=at)
 
 
-def note_fetched(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datetime) -> Timeline:
+def record_fetched_context(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datetime) -> Timeline:
     """Keep what was looked up before the first opening; it joins what the session was started with."""
     return timeline.changed(at=at, accepted=False, fetched_context=fetched)
 
 
-def digest_of_command(command: TurnCommand) -> str:
+def command_digest(command: TurnCommand) -> str:
     """A short fingerprint of what a command asks for: with the same message id it must be the same."""
     match command:
         case SendMessage():
@@ -271,7 +271,7 @@ def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
 
 def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
     """Whether a command was accepted before. Raises CommandRejected when another one was, under the same id."""
-    known = timeline.message_sent_before(message_id)
+    known = timeline.remembered_message(message_id)
     if known is not None and known.digest != digest:
         raise CommandRejected(
             "idempotency_mismatch",
@@ -281,7 +281,7 @@ def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
     return known is not None
 
 
-def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | None, at: datetime) -> Timeline:
+def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | None, at: datetime) -> Timeline:
     pending = timeline.head
     if pending is None or on_busy not in ("enqueue", "interrupt", "rollback"):
         raise CommandRejected(
@@ -290,8 +290,8 @@ def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | N
             turn_id=pending.id if pending else None,
         )
     if on_busy == "rollback":
-        stopped = stop(timeline, [pending.id])
-        return append(point_before(stopped, pending), queued.turn_id, queued.message, at=at)
+        stopped = stop_turns(timeline, [pending.id])
+        return append_turn(move_cursor_before(stopped, pending), queued.turn_id, queued.message, at=at)
     if len(timeline.queue) >= MAX_QUEUED_MESSAGES:
         raise CommandRejected(
             "queue_full",
@@ -302,20 +302,20 @@ def _send_to_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy | N
         first = queued.model_copy(update={"interrupts": True})
         ahead = tuple(each for each in timeline.queue if each.interrupts)
         behind = tuple(each for each in timeline.queue if not each.interrupts)
-        return stop(timeline, [pending.id]).changed(at=at, accepted=True, queue=(*ahead, first, *behind))
+        return stop_turns(timeline, [pending.id]).changed(at=at, accepted=True, queue=(*ahead, first, *behind))
     return timeline.changed(at=at, accepted=True, queue=(*timeline.queue, queued))
 
 
-def _in_place_of(
+def _replace_turn(
     timeline: Timeline, turn: Turn, *, turn_id: str, message: UserMessage | None, at: datetime
 ) -> Timeline:
     """Open a turn where another one is; that one and all that came after it are given up."""
-    stopped = stop(timeline, [timeline.leaf_id] if timeline.leaf_id else [])
-    emptied = empty_queue(stopped, _superseded(), at=at)
-    return append(point_before(emptied, turn), turn_id, message, at=at)
+    stopped = stop_turns(timeline, [timeline.leaf_id] if timeline.leaf_id else [])
+    emptied = reject_queued_messages(stopped, _superseded(), at=at)
+    return append_turn(move_cursor_before(emptied, turn), turn_id, message, at=at)
 
 
-def _active_turn(timeline: Timeline, turn_id: str) -> Turn:
+def _require_active_turn(timeline: Timeline, turn_id: str) -> Turn:
     turn = timeline.active_turn(turn_id)
     if turn is None:
         raise CommandRejected(
@@ -346,5 +346,5 @@ def _cursor_for(timeline: Timeline, command: Rewind) -> Cursor | None:
         if command.before:
             raise CommandRejected("validation_error", "`before` needs a turn_id: the turn to go back before.")
         return None
-    turn = _active_turn(timeline, command.turn_id)
+    turn = _require_active_turn(timeline, command.turn_id)
     return Cursor(turn_id=turn.parent_id if command.before else turn.id)

@@ -77,7 +77,7 @@ class RestoreBranch(FrozenModel):
     expected_revision: int | None = None
 
 
-class Decide(FrozenModel):
+class DecideApproval(FrozenModel):
     """Let a tool call that waits for a person be made, or not. `reason` is told to the model when it is denied."""
 
     call_id: str

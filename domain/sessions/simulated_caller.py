@@ -14,29 +14,36 @@ from typing import Literal
 from domain.agents.definition import Limits
 from domain.rejections import CommandRejected
 from domain.sessions import command_handlers as rules
-from domain.sessions.caller_config import SetSimulator, Simulation, SimulatorConfig, SimulatorStatus, Spoken, StopReason
+from domain.sessions.caller_config import (
+    SetSimulator,
+    SimulatorConfig,
+    SimulatorState,
+    SimulatorStatus,
+    StopReason,
+    Utterance,
+)
 from domain.sessions.commands import EndSession, SendMessage
 from domain.sessions.timeline import Timeline
 from domain.turns.turn import Turn, TurnEvent
 
-SPEAKER = "caller_"
+MESSAGE_ID_PREFIX = "caller_"
 """Begins the message ids of a simulated caller."""
-OPENING = f"{SPEAKER}opening_"
-MAX_HEARD = 60
+OPENING_MESSAGE_ID_PREFIX = f"{MESSAGE_ID_PREFIX}opening_"
+MAX_CONTEXT_TURNS = 60
 """Turns that a caller is told of at once: when it takes over a conversation that others have held."""
-MAX_HEARD_CHARACTERS = 60_000
+MAX_CONTEXT_CHARACTERS = 60_000
 """Characters that it is told of at once, the newest; fewer than Temporal takes in one input by far."""
-EXCHANGES_REMEMBERED = 8
+MAX_REMEMBERED_EXCHANGES = 8
 """Newest exchanges among which a repeat is looked for."""
-FEW_WORDS = 3
+MAX_SHORT_MESSAGE_WORDS = 3
 """Lines of so many words, such as a yes, may answer any number of different questions."""
 
 CallerAction = Literal["speak"] | StopReason
 
 
-def begin_simulation(timeline: Timeline, config: SimulatorConfig, *, at: datetime) -> Timeline:
+def start_simulation(timeline: Timeline, config: SimulatorConfig, *, at: datetime) -> Timeline:
     """Have a session begin with a simulated caller. Nobody commanded it: the revision stays."""
-    return timeline.model_copy(update={"simulator": _begun(timeline, config, at)})
+    return timeline.model_copy(update={"simulator": _new_state(timeline, config, at)})
 
 
 def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) -> Timeline:
@@ -57,19 +64,19 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
         raise CommandRejected(
             "validation_error", "There is no simulated caller yet: send the config that it is to go by."
         )
-    changed = known if known and known.config == config else _begun(timeline, config, at)
-    at_turn_id, at_cursor = _place_in(timeline)
+    changed = known if known and known.config == config else _new_state(timeline, config, at)
+    at_turn_id, at_cursor = _position(timeline)
     handed = {"enabled": True, "at_turn_id": at_turn_id, "at_cursor": at_cursor, "stopped": None}
     changed = changed.model_copy(update=handed if command.enabled else {"enabled": False})
     return timeline if changed == known else timeline.changed(at=at, accepted=True, simulator=changed)
 
 
-def due(timeline: Timeline, *, at: datetime) -> CallerAction | None:
+def next_action(timeline: Timeline, *, at: datetime) -> CallerAction | None:
     """What the caller has to do now: speak, or stop and why; none while it waits or somebody else talks."""
     simulation = timeline.simulator
-    if simulation is None or timeline.is_completed or not has_the_floor(timeline):
+    if simulation is None or timeline.is_completed or not is_callers_turn(timeline):
         return None
-    ends_at = time_is_over_at(timeline)
+    ends_at = caller_deadline(timeline)
     if ends_at is not None and at >= ends_at:
         return "caller_time_over"
     if timeline.is_busy or timeline.queue:
@@ -79,12 +86,12 @@ def due(timeline: Timeline, *, at: datetime) -> CallerAction | None:
     return _limit_reached(simulation, timeline) or "speak"
 
 
-def has_the_floor(timeline: Timeline) -> bool:
+def is_callers_turn(timeline: Timeline) -> bool:
     """Whether the conversation is the caller's: it is switched on, and nobody has moved it since its own doing."""
     simulation = timeline.simulator
     if simulation is None or not simulation.enabled:
         return False
-    return (simulation.at_turn_id, simulation.at_cursor) == _place_in(timeline)
+    return (simulation.at_turn_id, simulation.at_cursor) == _position(timeline)
 
 
 def status_of(timeline: Timeline) -> SimulatorStatus | None:
@@ -95,13 +102,13 @@ def status_of(timeline: Timeline) -> SimulatorStatus | None:
     return SimulatorStatus(
         enabled=simulation.enabled,
         config=simulation.config,
-        has_the_floor=has_the_floor(timeline) and not timeline.is_completed,
+        has_the_floor=is_callers_turn(timeline) and not timeline.is_completed,
         lines=simulation.lines,
         stopped=simulation.stopped,
     )
 
 
-def time_is_over_at(timeline: Timeline) -> datetime | None:
+def caller_deadline(timeline: Timeline) -> datetime | None:
     """When the caller gives up, whatever is being said then."""
     simulation = timeline.simulator
     if simulation is None or simulation.config.limits.seconds is None:
@@ -109,57 +116,59 @@ def time_is_over_at(timeline: Timeline) -> datetime | None:
     return simulation.since + timedelta(seconds=simulation.config.limits.seconds)
 
 
-def is_unaffordable(timeline: Timeline, limits: Limits) -> bool:
+def is_cost_limit_reached(timeline: Timeline, limits: Limits) -> bool:
     """Whether the session has spent what its agent's limits allow, so that no reply to a line may be bought."""
     return limits.max_cost_usd is not None and timeline.cost.total >= limits.max_cost_usd
 
 
-def aside_id_of(timeline: Timeline, session_id: str) -> str:
+def next_call_id(timeline: Timeline, session_id: str) -> str:
     """Under what the caller's next line is bought: the same for the same state of a session, in every run of it."""
     place = f"{session_id}\n{_head_id(timeline)}\n{timeline.revision}"
     return f"turn_{sha256(place.encode()).hexdigest()[:12]}"
 
 
-def message_id_of(aside_id: str) -> str:
+def message_id_of_call(aside_id: str) -> str:
     """The message id of a line that was bought."""
-    return f"{SPEAKER}{aside_id}"
+    return f"{MESSAGE_ID_PREFIX}{aside_id}"
 
 
-def opening_of(timeline: Timeline) -> tuple[str, str] | None:
+def opening_message(timeline: Timeline) -> tuple[str, str] | None:
     """What the caller says first, word for word, with its message id; none when it has spoken or thinks for itself."""
     simulation = timeline.simulator
     if simulation is None or simulation.lines or simulation.config.opening is None:
         return None
-    return simulation.config.opening, f"{OPENING}{_head_id(timeline) or 'first'}"
+    return simulation.config.opening, f"{OPENING_MESSAGE_ID_PREFIX}{_head_id(timeline) or 'first'}"
 
 
-def heard_since(timeline: Timeline) -> tuple[str | None, tuple[Spoken, ...]]:
+def utterances_since_last_call(timeline: Timeline) -> tuple[str | None, tuple[Utterance, ...]]:
     """The aside of the caller's newest line that is seen, and what was said after it, oldest first.
 
     Lines that others spoke in the caller's place count as its own side's words. Lines of callers before this one,
     such as those of a session that was forked, are heard again: they were bought elsewhere.
     """
-    simulation = _simulation(timeline)
-    newest_first: list[Spoken] = []
+    simulation = _require_simulator(timeline)
+    newest_first: list[Utterance] = []
     anchor_aside_id = None
-    for turn in islice(timeline.visible_turns(), MAX_HEARD):
-        newest_first += [Spoken(by="agent", text=text) for text in _answer_of(turn)]
-        anchor_aside_id = _aside_of(turn) if turn.created_at >= simulation.since else None
+    for turn in islice(timeline.visible_turns(), MAX_CONTEXT_TURNS):
+        newest_first += [Utterance(by="agent", text=text) for text in _answer_texts(turn)]
+        anchor_aside_id = _call_id_of(turn) if turn.created_at >= simulation.since else None
         if anchor_aside_id is not None:
             break
         if turn.user_message is not None:
-            newest_first.append(Spoken(by="caller", text=turn.user_message.text))
-    return anchor_aside_id, tuple(_newest(newest_first))[::-1]
+            newest_first.append(Utterance(by="caller", text=turn.user_message.text))
+    return anchor_aside_id, tuple(_within_limit(newest_first))[::-1]
 
 
-def say(
+def send_caller_message(
     timeline: Timeline, line: str, message_id: str, *, turn_id: str, hangs_up: bool = False, at: datetime
 ) -> Timeline:
     """Send a line of the caller, and count it. Raises CommandRejected as `send` does."""
-    simulation = _simulation(timeline)
-    exchange = _digest(f"{_plain(_heard_last(timeline))}\n{_plain(line)}")
-    alone = _digest(_plain(line))
-    repeats = exchange in simulation.heard or (len(line.split()) > FEW_WORDS and alone in simulation.heard)
+    simulation = _require_simulator(timeline)
+    exchange = _digest(f"{_normalized(_last_answer(timeline))}\n{_normalized(line)}")
+    alone = _digest(_normalized(line))
+    repeats = exchange in simulation.heard or (
+        len(line.split()) > MAX_SHORT_MESSAGE_WORDS and alone in simulation.heard
+    )
     command = SendMessage(text=line, message_id=message_id)
     sent = rules.send(timeline, command, turn_id=turn_id, at=at)
     spoken = simulation.model_copy(
@@ -168,16 +177,16 @@ def say(
             "at_cursor": False,
             "lines": simulation.lines + 1,
             "stalled": simulation.stalled + 1 if repeats else 0,
-            "heard": (*simulation.heard, exchange, alone)[-2 * EXCHANGES_REMEMBERED :],
+            "heard": (*simulation.heard, exchange, alone)[-2 * MAX_REMEMBERED_EXCHANGES :],
             "says_goodbye": hangs_up,
         }
     )
     return sent.model_copy(update={"simulator": spoken})
 
 
-def stop(timeline: Timeline, reason: StopReason, *, error: str | None = None, at: datetime) -> Timeline:
+def stop_caller(timeline: Timeline, reason: StopReason, *, error: str | None = None, at: datetime) -> Timeline:
     """End the session as the caller leaves it. What went wrong, if something did, is an event of the newest turn."""
-    simulation = _simulation(timeline)
+    simulation = _require_simulator(timeline)
     head = timeline.head
     if error is not None and head is not None:
         event = TurnEvent(type="execution_error", created_at=at, payload={"message": error, "by": "caller"})
@@ -186,12 +195,12 @@ def stop(timeline: Timeline, reason: StopReason, *, error: str | None = None, at
     return rules.end(timeline.model_copy(update={"simulator": stopped}), EndSession(reason=reason), at=at)
 
 
-def _begun(timeline: Timeline, config: SimulatorConfig, at: datetime) -> Simulation:
-    at_turn_id, at_cursor = _place_in(timeline)
-    return Simulation(enabled=True, config=config, since=at, at_turn_id=at_turn_id, at_cursor=at_cursor)
+def _new_state(timeline: Timeline, config: SimulatorConfig, at: datetime) -> SimulatorState:
+    at_turn_id, at_cursor = _position(timeline)
+    return SimulatorState(enabled=True, config=config, since=at, at_turn_id=at_turn_id, at_cursor=at_cursor)
 
 
-def _limit_reached(simulation: Simulation, timeline: Timeline) -> StopReason | None:
+def _limit_reached(simulation: SimulatorState, timeline: Timeline) -> StopReason | None:
     limits = simulation.config.limits
     if simulation.says_goodbye:
         return "caller_hung_up"
@@ -204,13 +213,13 @@ def _limit_reached(simulation: Simulation, timeline: Timeline) -> StopReason | N
     return None
 
 
-def _simulation(timeline: Timeline) -> Simulation:
+def _require_simulator(timeline: Timeline) -> SimulatorState:
     if timeline.simulator is None:
         raise CommandRejected("validation_error", "There is no simulated caller in this session.")
     return timeline.simulator
 
 
-def _place_in(timeline: Timeline) -> tuple[str | None, bool]:
+def _position(timeline: Timeline) -> tuple[str | None, bool]:
     """Where the next message goes: after the newest turn that is seen, and whether a rewind points there."""
     return _head_id(timeline), timeline.cursor is not None
 
@@ -219,16 +228,16 @@ def _head_id(timeline: Timeline) -> str | None:
     return timeline.head.id if timeline.head else None
 
 
-def _aside_of(turn: Turn) -> str | None:
+def _call_id_of(turn: Turn) -> str | None:
     """The aside under which the message of a turn was bought, if a caller's model wrote it."""
     message_id = turn.user_message.message_id if turn.user_message else None
-    if message_id is None or not message_id.startswith(f"{SPEAKER}turn_"):
+    if message_id is None or not message_id.startswith(f"{MESSAGE_ID_PREFIX}turn_"):
         return None
-    return message_id.removeprefix(SPEAKER)
+    return message_id.removeprefix(MESSAGE_ID_PREFIX)
 
 
-def _newest(newest_first: list[Spoken]) -> Iterator[Spoken]:
-    left = MAX_HEARD_CHARACTERS
+def _within_limit(newest_first: list[Utterance]) -> Iterator[Utterance]:
+    left = MAX_CONTEXT_CHARACTERS
     for spoken in newest_first:
         left -= len(spoken.text)
         if left < 0:
@@ -236,15 +245,15 @@ def _newest(newest_first: list[Spoken]) -> Iterator[Spoken]:
         yield spoken
 
 
-def _answer_of(turn: Turn | None) -> list[str]:
+def _answer_texts(turn: Turn | None) -> list[str]:
     return [turn.assistant_message.text] if turn is not None and turn.assistant_message is not None else []
 
 
-def _heard_last(timeline: Timeline) -> str:
-    return next(iter(_answer_of(timeline.head)), "")
+def _last_answer(timeline: Timeline) -> str:
+    return next(iter(_answer_texts(timeline.head)), "")
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join("".join(each if each.isalnum() else " " for each in text.casefold()).split())
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.durable import FrozenModel
-from domain.rejections import CommandRejected, Refusal
-from domain.sessions.caller_config import Simulation
+from domain.rejections import CommandRejected, Rejection
+from domain.sessions.caller_config import SimulatorState
 from domain.turns.turn import Checkpoint, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, Usage
 
@@ -21,9 +21,9 @@ CompletionReason = Literal[
     "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
 """Why sessions end of themselves or by default; `end` may give any other reason."""
-AsidePurpose = Literal["extraction", "caller", "judge"]
+AuxiliaryPurpose = Literal["extraction", "caller", "judge"]
 """What is bought beside the turns: variables read at the end, a simulated caller's words, a verdict on the whole."""
-Purpose = Literal["turn", AsidePurpose]
+Purpose = Literal["turn", AuxiliaryPurpose]
 """What a row of the ledger is for."""
 
 
@@ -86,7 +86,7 @@ class AuxiliaryCall(FrozenModel):
     """
 
     id: str
-    purpose: AsidePurpose
+    purpose: AuxiliaryPurpose
     after_turn_id: str | None
     created_at: datetime
     usage: Usage = Usage()
@@ -103,7 +103,7 @@ class SessionFact(FrozenModel):
     payload: dict[str, JsonValue] = {}
 
 
-class Unrecorded(FrozenModel):
+class UnrecordedChanges(FrozenModel):
     """What changed since the store was last told.
 
     These are ids of closed turns, branches that were given up, ids of branches that are so no longer or not from
@@ -121,20 +121,20 @@ class Unrecorded(FrozenModel):
         return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.asides)
 
     @property
-    def of_the_end(self) -> "Unrecorded":
+    def completion_only(self) -> "UnrecordedChanges":
         """That the session has ended, if that is among it."""
-        return Unrecorded(facts=tuple(fact for fact in self.facts if fact.type == "session_completed"))
+        return UnrecordedChanges(facts=tuple(fact for fact in self.facts if fact.type == "session_completed"))
 
     @property
-    def but_the_end(self) -> "Unrecorded":
+    def without_completion(self) -> "UnrecordedChanges":
         """Everything else."""
         facts = tuple(fact for fact in self.facts if fact.type != "session_completed")
         return self.model_copy(update={"facts": facts})
 
-    def after(self, earlier: "Unrecorded") -> "Unrecorded":
+    def after(self, earlier: "UnrecordedChanges") -> "UnrecordedChanges":
         """What is to be told when something that happened earlier has to be told as well, perhaps again."""
         still_given_up = (branch for branch in earlier.branches if branch.id not in self.restored_branch_ids)
-        return Unrecorded(
+        return UnrecordedChanges(
             turn_ids=tuple(dict.fromkeys((*earlier.turn_ids, *self.turn_ids))),
             branches=(*still_given_up, *self.branches),
             facts=(*earlier.facts, *self.facts),
@@ -159,7 +159,7 @@ class Timeline(FrozenModel):
     updated_at: datetime
     turns: dict[str, Turn] = {}
     pending: tuple[str, ...] = ()
-    unrecorded: Unrecorded = Unrecorded()
+    unrecorded: UnrecordedChanges = UnrecordedChanges()
     leaf_id: str | None = None
     cursor: Cursor | None = None
     discarded_branches: tuple[DiscardedBranch, ...] = ()
@@ -176,7 +176,7 @@ class Timeline(FrozenModel):
     cost: Cost = Cost()
     ended_at: datetime | None = None
     completion_reason: str | None = None
-    simulator: Simulation | None = None
+    simulator: SimulatorState | None = None
 
     @property
     def is_completed(self) -> bool:
@@ -223,7 +223,7 @@ class Timeline(FrozenModel):
         """The turn of this id on the active branch, also past the cursor."""
         return next((turn for turn in self.path_to(self.leaf_id) if turn.id == turn_id), None)
 
-    def branch_named(self, branch_id: str) -> DiscardedBranch | None:
+    def find_branch(self, branch_id: str) -> DiscardedBranch | None:
         """The discarded branch of this id."""
         return next((branch for branch in self.discarded_branches if branch.id == branch_id), None)
 
@@ -241,11 +241,11 @@ class Timeline(FrozenModel):
         past = {turn.id for turn in self.path_to(self.forked_from.turn_id)} if self.forked_from else set()
         return tuple(turn_id for turn_id in turn_ids if turn_id in past)
 
-    def message_sent_before(self, message_id: str | None) -> RememberedMessage | None:
+    def remembered_message(self, message_id: str | None) -> RememberedMessage | None:
         """The turn that a message id opened, or will open once the messages before it are answered."""
         return self.remembered.get(message_id) if message_id is not None else None
 
-    def is_awaited(self, turn_id: str) -> bool:
+    def may_continue(self, turn_id: str) -> bool:
         """Whether more may be spent on a pending turn: nobody has stopped it, ended the session or gone elsewhere."""
         return not self.is_completed and self.leaf_id == turn_id and turn_id not in self.stopping
 
@@ -310,11 +310,11 @@ class Timeline(FrozenModel):
         )
 
 
-MAX_NOTED_CHARACTERS = 1_000
+MAX_REJECTION_CHARACTERS = 1_000
 """How much of what a refused command said is kept in the note of its refusal."""
 
 
-def append(timeline: Timeline, turn_id: str, message: UserMessage | None, *, at: datetime) -> Timeline:
+def append_turn(timeline: Timeline, turn_id: str, message: UserMessage | None, *, at: datetime) -> Timeline:
     """Open a turn after the newest one seen, and give up what came after that one."""
     parent = timeline.head
     turn = Turn(
@@ -328,12 +328,12 @@ def append(timeline: Timeline, turn_id: str, message: UserMessage | None, *, at:
     return grown.changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)
 
 
-def point_before(timeline: Timeline, turn: Turn) -> Timeline:
+def move_cursor_before(timeline: Timeline, turn: Turn) -> Timeline:
     """The same timeline seen up to the turn before the given one: what is appended takes the turn's place."""
     return timeline.model_copy(update={"cursor": Cursor(turn_id=turn.parent_id)})
 
 
-def give_up(timeline: Timeline, rewound_from_turn_id: str | None, *, at: datetime) -> Timeline:
+def discard_branch(timeline: Timeline, rewound_from_turn_id: str | None, *, at: datetime) -> Timeline:
     """Keep the active branch, from after a turn to its leaf, as a discarded one."""
     if timeline.leaf_id is None or timeline.leaf_id == rewound_from_turn_id:
         return timeline
@@ -350,7 +350,7 @@ def give_up(timeline: Timeline, rewound_from_turn_id: str | None, *, at: datetim
     )
 
 
-def take_back(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
+def reinstate_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
     """Have a branch discarded no longer, and those whose turns lead to it begin where they leave it."""
     path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
     shared = {
@@ -375,38 +375,38 @@ def take_back(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
     return timeline.model_copy(update={"discarded_branches": left, "unrecorded": told})
 
 
-def stop(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
+def stop_turns(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
     """Have those of the turns that are pending answered no further."""
     wanted = [turn_id for turn_id in turn_ids if turn_id in timeline.pending and turn_id not in timeline.stopping]
     return timeline.model_copy(update={"stopping": (*timeline.stopping, *wanted)})
 
 
-def empty_queue(timeline: Timeline, refused: CommandRejected, *, at: datetime) -> Timeline:
+def reject_queued_messages(timeline: Timeline, refused: CommandRejected, *, at: datetime) -> Timeline:
     """Give up the messages that wait for their turn; each is noted as refused, for nobody may be listening."""
     waiting, timeline = timeline.queue, timeline.model_copy(update={"queue": ()})
     for queued in waiting:
-        timeline = note_refusal(timeline, "send_message", refused.refusal, queued.message.message_id, at=at)
+        timeline = record_rejection(timeline, "send_message", refused.rejection, queued.message.message_id, at=at)
     return timeline
 
 
-def note_refusal(
-    timeline: Timeline, command: str, refusal: Refusal, message_id: str | None, *, at: datetime
+def record_rejection(
+    timeline: Timeline, command: str, refusal: Rejection, message_id: str | None, *, at: datetime
 ) -> Timeline:
     """Write down a command that nobody could be told was refused, as an event of the newest turn seen."""
     turn = timeline.head or next(reversed(timeline.turns.values()), None)
     if turn is None:
         return timeline
     said = {"command": command, "message_id": message_id, "code": refusal.code, "detail": refusal.detail}
-    payload: dict[str, JsonValue] = {name: _noted(value) for name, value in {**said, **refusal.figures}.items()}
+    payload: dict[str, JsonValue] = {name: _truncated(value) for name, value in {**said, **refusal.figures}.items()}
     event = TurnEvent(type="command_refused", created_at=at, payload=payload)
     noted = turn.model_copy(update={"events": (*turn.events, event)})
     return timeline.with_turn(noted).changed(at=at, accepted=False)
 
 
-def finish(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
+def complete_session(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
     """End the session; messages in the queue are noted as refused."""
     too_late = CommandRejected("session_ended", "The session ended while the message waited for its turn.")
-    timeline = empty_queue(timeline, too_late, at=at)
+    timeline = reject_queued_messages(timeline, too_late, at=at)
     ended = timeline.changed(at=at, accepted=True, ended_at=at, completion_reason=reason)
     last = ended.head
     if last is not None:
@@ -416,8 +416,8 @@ def finish(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
 
 
 def _discard_future(timeline: Timeline, at: datetime) -> Timeline:
-    return give_up(timeline, timeline.cursor.turn_id, at=at) if timeline.cursor else timeline
+    return discard_branch(timeline, timeline.cursor.turn_id, at=at) if timeline.cursor else timeline
 
 
-def _noted(value: int | str | None) -> int | str | None:
-    return value[:MAX_NOTED_CHARACTERS] if isinstance(value, str) else value
+def _truncated(value: int | str | None) -> int | str | None:
+    return value[:MAX_REJECTION_CHARACTERS] if isinstance(value, str) else value

@@ -12,18 +12,18 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from domain.agents.graph_validation import tool_name
+from domain.agents.graph_validation import transition_tool_name
 from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
-Form = Literal["text", "markdown", "json", "jsonl"]
+TranscriptFormat = Literal["text", "markdown", "json", "jsonl"]
 Speaker = Literal["user", "agent", "tool", "note"]
 
-MAX_BRIEF: Final = 200
+MAX_TOOL_TEXT_CHARACTERS: Final = 200
 """Characters of a tool's arguments, and of its answer, that a transcript shows."""
 
 
-class Title(FrozenModel):
+class TranscriptHeader(FrozenModel):
     """What a transcript is of, and as of when. `completion_reason` is None while the session goes on."""
 
     session_id: str
@@ -46,10 +46,10 @@ class Entry(FrozenModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class TranscriptStyle:
     """How a form is written: the title, each entry, what stands between two entries, and the end."""
 
-    opening: Callable[[Title], str]
+    opening: Callable[[TranscriptHeader], str]
     entry: Callable[[Entry], str]
     between: str = ""
     closing: str = ""
@@ -91,7 +91,9 @@ def _calls(turn: Turn) -> list[tuple[TurnEvent, TurnEvent | None]]:
     A model may use the id of a call again, once it was answered.
     """
     moves = {
-        tool_name(str(event.payload.get("transition"))) for event in turn.events if event.type == "node_transition"
+        transition_tool_name(str(event.payload.get("transition")))
+        for event in turn.events
+        if event.type == "node_transition"
     }
     calls: list[tuple[TurnEvent, TurnEvent | None]] = []
     waiting: dict[str, int] = {}
@@ -110,34 +112,36 @@ def _call(called: TurnEvent, answered: TurnEvent | None) -> str:
     """A call as `find_table(guests: 4) -> Table 7`."""
     told = called.payload.get("arguments")
     arguments = told if isinstance(told, dict) else {}
-    given = ", ".join(f"{name}: {_plain(value)}" for name, value in arguments.items())
-    result = _brief(_plain(answered.payload.get("result"))) if answered else "no answer"
-    return f"{called.payload.get('name')}({_brief(given)}) -> {result}"
+    given = ", ".join(f"{name}: {_value_text(value)}" for name, value in arguments.items())
+    result = _truncated(_value_text(answered.payload.get("result"))) if answered else "no answer"
+    return f"{called.payload.get('name')}({_truncated(given)}) -> {result}"
 
 
-def _plain(value: JsonValue) -> str:
+def _value_text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _brief(text: str) -> str:
+def _truncated(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= MAX_BRIEF else f"{line[: MAX_BRIEF - 1]}…"
+    return line if len(line) <= MAX_TOOL_TEXT_CHARACTERS else f"{line[: MAX_TOOL_TEXT_CHARACTERS - 1]}…"
 
 
-NAMES: Final[Mapping[Speaker, str]] = {"user": "User", "agent": "Agent", "tool": "Tool", "note": "Note"}
+SPEAKER_LABELS: Final[Mapping[Speaker, str]] = {"user": "User", "agent": "Agent", "tool": "Tool", "note": "Note"}
 
 
 def _text(entry: Entry) -> str:
     """A line, and further ones set in: nobody can say something that looks like somebody else's line."""
     first, *more = entry.text.splitlines() or [""]
-    return "".join(f"{line}\n" for line in (f"{NAMES[entry.speaker]}: {first}", *(f"  {line}" for line in more)))
+    return "".join(
+        f"{line}\n" for line in (f"{SPEAKER_LABELS[entry.speaker]}: {first}", *(f"  {line}" for line in more))
+    )
 
 
 def _markdown(entry: Entry) -> str:
     if entry.speaker in ("tool", "note"):
-        return f"\n*{NAMES[entry.speaker]}:* {_code(' '.join(entry.text.split()))}\n"
+        return f"\n*{SPEAKER_LABELS[entry.speaker]}:* {_code(' '.join(entry.text.split()))}\n"
     quoted = "".join(f"> {line}".rstrip() + "\n" for line in entry.text.splitlines() or [""])
-    return f"\n**{NAMES[entry.speaker]}**\n\n{quoted}"
+    return f"\n**{SPEAKER_LABELS[entry.speaker]}**\n\n{quoted}"
 
 
 def _code(line: str) -> str:
@@ -148,21 +152,21 @@ def _code(line: str) -> str:
     return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
 
 
-def _markdown_title(title: Title) -> str:
+def _markdown_title(title: TranscriptHeader) -> str:
     began = title.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     ended = f", ended: {title.completion_reason}" if title.completion_reason else ""
     about = f"Session {title.session_id} with {title.agent} version {title.agent_version}, {began}{ended}"
     return f"# {' '.join(title.name.split())}\n\n{' '.join(about.split())}\n"
 
 
-def _json_title(title: Title) -> str:
+def _json_title(title: TranscriptHeader) -> str:
     return title.model_dump_json()[:-1] + ',"entries":['
 
 
-STYLES: Final[Mapping[Form, Style]] = {
-    "text": Style(opening=lambda _: "", entry=_text),
-    "markdown": Style(opening=_markdown_title, entry=_markdown),
-    "json": Style(opening=_json_title, entry=Entry.model_dump_json, between=",", closing="]}\n"),
-    "jsonl": Style(opening=lambda _: "", entry=lambda entry: entry.model_dump_json() + "\n"),
+STYLES: Final[Mapping[TranscriptFormat, TranscriptStyle]] = {
+    "text": TranscriptStyle(opening=lambda _: "", entry=_text),
+    "markdown": TranscriptStyle(opening=_markdown_title, entry=_markdown),
+    "json": TranscriptStyle(opening=_json_title, entry=Entry.model_dump_json, between=",", closing="]}\n"),
+    "jsonl": TranscriptStyle(opening=lambda _: "", entry=lambda entry: entry.model_dump_json() + "\n"),
 }
 """How each form is written."""

@@ -6,8 +6,15 @@ from pydantic import JsonValue
 
 from domain.agents.definition import Limits
 from domain.rejections import CommandRejected
-from domain.sessions.timeline import AuxiliaryCall, CompletionReason, Timeline, Unrecorded, append, finish
-from domain.turns.engine import Extracted, TurnProgress
+from domain.sessions.timeline import (
+    AuxiliaryCall,
+    CompletionReason,
+    Timeline,
+    UnrecordedChanges,
+    append_turn,
+    complete_session,
+)
+from domain.turns.engine import ExtractionResult, TurnProgress
 from domain.turns.turn import AssistantMessage, Turn, TurnEvent
 from domain.usage import merge_costs, merge_usage
 
@@ -20,8 +27,8 @@ def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: 
     A turn that is no longer on the active branch keeps its late reply where it is: what is seen, and the
     revision, stay as they were. What it spent counts in any case.
     """
-    turn = _pending(timeline, progress.turn_id)
-    completed = _answered(turn, progress, at).model_copy(
+    turn = _require_pending(timeline, progress.turn_id)
+    completed = _with_answer(turn, progress, at).model_copy(
         update={"status": "completed", "node_id": progress.node_id, "checkpoint": progress.checkpoint()}
     )
     return _close(timeline, completed, limits, at, ends=progress.outcome == "ended")
@@ -29,10 +36,10 @@ def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: 
 
 def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
     """Record that a pending turn could not be answered; the next message continues from the turn before it."""
-    turn = _pending(timeline, progress.turn_id)
+    turn = _require_pending(timeline, progress.turn_id)
     error = progress.error or "The turn failed."
     happened = TurnEvent(type="execution_error", created_at=at, payload={"message": error})
-    spent = _spent(turn, progress, at)
+    spent = _with_usage(turn, progress, at)
     failed = spent.model_copy(update={"status": "failed", "error": error, "events": (*spent.events, happened)})
     return _close(timeline, failed, limits, at)
 
@@ -42,15 +49,17 @@ def interrupt(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at:
 
     The next message continues from it: the model knows what was asked and how far the answer came.
     """
-    turn = _pending(timeline, progress.turn_id)
+    turn = _require_pending(timeline, progress.turn_id)
     left = progress.stopped(at=at)
-    stopped = _answered(turn, left, at).model_copy(
+    stopped = _with_answer(turn, left, at).model_copy(
         update={"status": "interrupted", "node_id": left.node_id, "checkpoint": left.checkpoint()}
     )
     return _close(timeline, stopped, limits, at)
 
 
-def learn(timeline: Timeline, aside: AuxiliaryCall, extraction: Extracted, *, at: datetime) -> Timeline:
+def record_extraction(
+    timeline: Timeline, aside: AuxiliaryCall, extraction: ExtractionResult, *, at: datetime
+) -> Timeline:
     """Keep what was read from the conversation after its end, as an event of its last turn."""
     last = timeline.head
     if last is not None:
@@ -60,10 +69,12 @@ def learn(timeline: Timeline, aside: AuxiliaryCall, extraction: Extracted, *, at
         event = TurnEvent(type="variables_extracted", created_at=at, payload=payload)
         timeline = timeline.with_turn(last.model_copy(update={"events": (*last.events, event)}))
     known = timeline.learned_context or {}
-    return spend_aside(timeline, aside, at=at).model_copy(update={"learned_context": {**known, **extraction.values}})
+    return record_auxiliary_call(timeline, aside, at=at).model_copy(
+        update={"learned_context": {**known, **extraction.values}}
+    )
 
 
-def spend_aside(timeline: Timeline, aside: AuxiliaryCall, *, at: datetime) -> Timeline:
+def record_auxiliary_call(timeline: Timeline, aside: AuxiliaryCall, *, at: datetime) -> Timeline:
     """Count what was bought beside the turns, and have it billed."""
     unrecorded = timeline.unrecorded
     return timeline.changed(
@@ -75,30 +86,30 @@ def spend_aside(timeline: Timeline, aside: AuxiliaryCall, *, at: datetime) -> Ti
     )
 
 
-def take_unrecorded(timeline: Timeline, *, keeps_the_end: bool = False) -> tuple[Timeline, Unrecorded]:
+def take_unrecorded(timeline: Timeline, *, keeps_the_end: bool = False) -> tuple[Timeline, UnrecordedChanges]:
     """Hand out what the store has not been told yet; the timeline that is left has nothing unrecorded.
 
     The end of the session may be kept back: more will happen, and it is told last.
     """
     unrecorded = timeline.unrecorded
-    kept = unrecorded.of_the_end if keeps_the_end else Unrecorded()
-    told = unrecorded.but_the_end if keeps_the_end else unrecorded
+    kept = unrecorded.completion_only if keeps_the_end else UnrecordedChanges()
+    told = unrecorded.without_completion if keeps_the_end else unrecorded
     return timeline.model_copy(update={"unrecorded": kept}), told
 
 
-def _pending(timeline: Timeline, turn_id: str) -> Turn:
+def _require_pending(timeline: Timeline, turn_id: str) -> Turn:
     turn = timeline.turns.get(turn_id)
     if turn is None or turn.status != "pending":
         raise CommandRejected("turn_not_found", f"There is no pending turn {turn_id}.", turn_id=turn_id)
     return turn
 
 
-def _answered(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
+def _with_answer(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
     answer = AssistantMessage(text=progress.text, created_at=at) if progress.said else None
-    return _spent(turn, progress, at).model_copy(update={"assistant_message": answer})
+    return _with_usage(turn, progress, at).model_copy(update={"assistant_message": answer})
 
 
-def _spent(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
+def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
     seconds = round((at - turn.created_at).total_seconds(), 3)
     return turn.model_copy(
         update={
@@ -123,7 +134,7 @@ def _close(timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ends
     if reason is None:
         return _open_next_in_queue(closed, at)
     # A reply counts once in the revision, also when it is the last one.
-    return finish(closed, reason, at=at).model_copy(update={"revision": closed.revision})
+    return complete_session(closed, reason, at=at).model_copy(update={"revision": closed.revision})
 
 
 def _limit_reached(timeline: Timeline, turn: Turn, limits: Limits) -> CompletionReason | None:
@@ -138,5 +149,5 @@ def _open_next_in_queue(timeline: Timeline, at: datetime) -> Timeline:
     if not timeline.queue:
         return timeline
     waiting, *rest = timeline.queue
-    opened = append(timeline, waiting.turn_id, waiting.message, at=at)
+    opened = append_turn(timeline, waiting.turn_id, waiting.message, at=at)
     return opened.model_copy(update={"queue": tuple(rest), "revision": timeline.revision})

@@ -10,23 +10,23 @@ from pydantic import Field, JsonValue
 from domain.agents.safe_regex import matches
 from domain.agents.templates import lookup
 from domain.agents.tool_mocks import includes
-from domain.agents.tools import Written, phrase
-from domain.agents.validation_errors import shown
+from domain.agents.tools import AuthoredModel, nonblank
+from domain.agents.validation_errors import format_value
 from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
-Phrase = Annotated[str, phrase(1_000)]
-Name = Annotated[str, phrase(64)]
+Phrase = Annotated[str, nonblank(1_000)]
+Name = Annotated[str, nonblank(64)]
 
 
-class RequiredCall(Written):
+class RequiredCall(AuthoredModel):
     """A tool that must be called, in one call, with at least these arguments."""
 
     tool: Name
     arguments: dict[str, JsonValue] = {}
 
 
-class Checks(Written):
+class Checks(AuthoredModel):
     """What must hold of a conversation; what is not named is not checked.
 
     `never_says` are phrases that the agent must not use (capitals make no difference), `never_matches` patterns.
@@ -40,7 +40,7 @@ class Checks(Written):
     never_matches: Annotated[tuple[Phrase, ...], Field(max_length=100)] = ()
     max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
     max_cost_usd: Annotated[Decimal, Field(ge=0, le=1_000_000)] | None = None
-    ended_with: Annotated[tuple[Annotated[str, phrase(200)], ...], Field(max_length=20)] = ()
+    ended_with: Annotated[tuple[Annotated[str, nonblank(200)], ...], Field(max_length=20)] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -68,21 +68,21 @@ class Conversation(FrozenModel):
     completion_reason: str | None = None
 
 
-def findings_of(checks: Checks, conversation: Conversation) -> tuple[Finding, ...]:
+def run_checks(checks: Checks, conversation: Conversation) -> tuple[Finding, ...]:
     """What does not hold, in the order of the checks; nothing when everything does."""
     turns = conversation.turns
     return (
-        *_not_visited(checks.must_visit, turns),
-        *_not_called(checks.must_call, turns),
-        *_other_values(checks.variables, conversation.variables, turns),
-        *_said(checks, turns),
-        *_not_mocked(turns),
-        *_over_the_limits(checks, conversation),
-        *_ended_otherwise(checks.ended_with, conversation),
+        *_missing_visits(checks.must_visit, turns),
+        *_missing_calls(checks.must_call, turns),
+        *_wrong_variables(checks.variables, conversation.variables, turns),
+        *_forbidden_phrases(checks, turns),
+        *_unmatched_mocks(turns),
+        *_exceeded_limits(checks, conversation),
+        *_wrong_ending(checks.ended_with, conversation),
     )
 
 
-def _not_visited(nodes: Iterable[str], turns: Sequence[Turn]) -> Iterator[Finding]:
+def _missing_visits(nodes: Iterable[str], turns: Sequence[Turn]) -> Iterator[Finding]:
     entered = [event.payload.get("to_node") for event in _events(turns, "node_transition")]
     for node in nodes:
         if node not in entered:
@@ -95,7 +95,7 @@ def _not_visited(nodes: Iterable[str], turns: Sequence[Turn]) -> Iterator[Findin
             )
 
 
-def _not_called(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterator[Finding]:
+def _missing_calls(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterator[Finding]:
     for wanted in calls:
         made = [
             (turn.id, event.payload.get("arguments"))
@@ -107,8 +107,8 @@ def _not_called(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterato
             continue
         message = f"{wanted.tool} was never called."
         if made:
-            told = "; ".join(shown_value(arguments) for _, arguments in made[:3])
-            message = f"{wanted.tool} was not called with {shown_value(wanted.arguments)}, but with {told}."
+            told = "; ".join(format_json(arguments) for _, arguments in made[:3])
+            message = f"{wanted.tool} was not called with {format_json(wanted.arguments)}, but with {told}."
         yield Finding(
             check=f"must_call {wanted.tool}",
             message=message,
@@ -117,7 +117,7 @@ def _not_called(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterato
         )
 
 
-def _other_values(
+def _wrong_variables(
     wanted: Mapping[str, JsonValue], known: Mapping[str, JsonValue], turns: Sequence[Turn]
 ) -> Iterator[Finding]:
     for name, value in wanted.items():
@@ -125,26 +125,26 @@ def _other_values(
         if not _is_same(found, value):
             yield Finding(
                 check=f"variable {name}",
-                message=f"{name} is {shown_value(found)}, not {shown_value(value)}.",
-                turn_ids=_learned_in(name, turns) or _last(turns),
+                message=f"{name} is {format_json(found)}, not {format_json(value)}.",
+                turn_ids=_extracted_in(name, turns) or _last(turns),
                 could_mend=True,
             )
 
 
-def _said(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
+def _forbidden_phrases(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
     spoken = [(turn.id, turn.assistant_message.text) for turn in turns if turn.assistant_message]
     for phrase_ in checks.never_says:
-        found = tuple(turn_id for turn_id, text in spoken if _plain(phrase_) in _plain(text))
+        found = tuple(turn_id for turn_id, text in spoken if _normalized(phrase_) in _normalized(text))
         if found:
-            yield Finding(check="never_says", message=f"The agent said {shown(phrase_)}.", turn_ids=found)
+            yield Finding(check="never_says", message=f"The agent said {format_value(phrase_)}.", turn_ids=found)
     for pattern in checks.never_matches:
         found = tuple(turn_id for turn_id, text in spoken if matches(pattern, text))
         if found:
-            message = f"The agent said something that matches {shown(pattern)}."
+            message = f"The agent said something that matches {format_value(pattern)}."
             yield Finding(check="never_matches", message=message, turn_ids=found)
 
 
-def _not_mocked(turns: Sequence[Turn]) -> Iterator[Finding]:
+def _unmatched_mocks(turns: Sequence[Turn]) -> Iterator[Finding]:
     """Calls that the scenario's mocks do not foresee: what the agent did after them proves nothing."""
     for turn in turns:
         for event in turn.events:
@@ -153,7 +153,7 @@ def _not_mocked(turns: Sequence[Turn]) -> Iterator[Finding]:
                 yield Finding(check="mocks", message=told, turn_ids=(turn.id,))
 
 
-def _over_the_limits(checks: Checks, conversation: Conversation) -> Iterator[Finding]:
+def _exceeded_limits(checks: Checks, conversation: Conversation) -> Iterator[Finding]:
     asked = [turn for turn in conversation.turns if turn.user_message]
     if checks.max_turns is not None and len(asked) > checks.max_turns:
         message = f"The conversation took {len(asked)} turns; at most {checks.max_turns} were allowed."
@@ -163,7 +163,7 @@ def _over_the_limits(checks: Checks, conversation: Conversation) -> Iterator[Fin
         yield Finding(check="max_cost_usd", message=message, turn_ids=_last(conversation.turns))
 
 
-def _ended_otherwise(reasons: Sequence[str], conversation: Conversation) -> Iterator[Finding]:
+def _wrong_ending(reasons: Sequence[str], conversation: Conversation) -> Iterator[Finding]:
     if reasons and conversation.completion_reason not in reasons:
         ended = conversation.completion_reason or "no end"
         yield Finding(
@@ -174,23 +174,23 @@ def _ended_otherwise(reasons: Sequence[str], conversation: Conversation) -> Iter
         )
 
 
-def shown_value(value: object) -> str:
+def format_json(value: object) -> str:
     """A JSON value for a message; nothing is called nothing."""
     if value is None:
         return "not set"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={shown_value(each)}" for name, each in value.items()) or "no arguments"
-    return shown(value) if isinstance(value, str) else str(value)
+        return ", ".join(f"{name}={format_json(each)}" for name, each in value.items()) or "no arguments"
+    return format_value(value) if isinstance(value, str) else str(value)
 
 
 def _is_same(found: object, wanted: JsonValue) -> bool:
     """Equal as values; texts also when they differ in nothing but capitals and spaces, as people's words do."""
     if isinstance(found, str) and isinstance(wanted, str):
-        return _plain(found) == _plain(wanted)
+        return _normalized(found) == _normalized(wanted)
     return isinstance(found, bool) == isinstance(wanted, bool) and found == wanted
 
 
-def _learned_in(name: str, turns: Sequence[Turn]) -> tuple[str, ...]:
+def _extracted_in(name: str, turns: Sequence[Turn]) -> tuple[str, ...]:
     """The newest turn in which the variable was extracted."""
     for turn in reversed(turns):
         for event in turn.events:
@@ -208,7 +208,7 @@ def _last(turns: Sequence[Turn]) -> tuple[str, ...]:
     return (turns[-1].id,) if turns else ()
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return re.sub(r"\s+", " ", text.replace("\u2019", "'")).strip().casefold()
 
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition
-from domain.agents.tools import HttpTool, tool_behind
-from domain.agents.validation_errors import Hints, Location, ValidationIssue, place_of, shown
+from domain.agents.tools import HttpTool, find_tool
+from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 from domain.suites.scenario import Scenario, Suite
 
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -20,25 +20,25 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def faults_against(suite: Suite, agent: AgentDefinition) -> tuple[ValidationIssue, ...]:
+def compatibility_issues(suite: Suite, agent: AgentDefinition) -> tuple[ValidationIssue, ...]:
     """What a suite asks of its agent that could never be: told before the run, not by failing conversations."""
-    fit = _Fit(agent)
+    fit = _CompatibilityCheck(agent)
     return tuple(
-        fault
+        issue
         for index, scenario in enumerate(suite.scenarios)
-        for fault in fit.faults_of(("scenarios", index), scenario)
+        for issue in fit.issues_of(("scenarios", index), scenario)
     )
 
 
-class _Fit:
+class _CompatibilityCheck:
     def __init__(self, agent: AgentDefinition) -> None:
         self._agent = agent
-        self._hints = Hints()
+        self._hints = NameSuggestions()
         self._offered = {tool for node in agent.nodes.values() for tool in node.tools}
         self._ways = {way.tool_name for node in agent.nodes.values() for way in node.transitions}
         self._offered.update([agent.pre_call_fetch] if agent.pre_call_fetch else [])
 
-    def faults_of(self, location: Location, scenario: Scenario) -> Iterator[ValidationIssue]:
+    def issues_of(self, location: Location, scenario: Scenario) -> Iterator[ValidationIssue]:
         checks = (*location, "checks")
         for index, node in enumerate(scenario.checks.must_visit):
             if node not in self._agent.nodes:
@@ -47,7 +47,9 @@ class _Fit:
             if call.tool not in self._ways:
                 yield from self._call((*checks, "must_call", index), call.tool, call.arguments)
             elif call.arguments:
-                yield _fault((*checks, "must_call", index, "arguments"), f"{shown(call.tool)} takes no arguments")
+                yield _issue(
+                    (*checks, "must_call", index, "arguments"), f"{format_value(call.tool)} takes no arguments"
+                )
         for index, mock in enumerate(scenario.mocks):
             yield from self._call((*location, "mocks", index), mock.tool, mock.arguments)
         learned = self._variables(scenario)
@@ -59,12 +61,12 @@ class _Fit:
     def _call(self, location: Location, called: str, arguments: Mapping[str, JsonValue]) -> Iterator[ValidationIssue]:
         """A call that the agent could make: a tool that some node offers, with arguments that its schema has."""
         at = (*location, "tool")
-        name = tool_behind(self._agent.tools, called)
+        name = find_tool(self._agent.tools, called)
         if name is None:
             yield self._unknown(at, "tool", called, self._agent.tools)
             return
         if name not in self._offered:
-            yield _fault(at, f"no node offers the tool {shown(name)}, so it is never called")
+            yield _issue(at, f"no node offers the tool {format_value(name)}, so it is never called")
         tool = self._agent.tools[name]
         if isinstance(tool, HttpTool):
             yield from self._arguments((*location, "arguments"), tool.parameters, arguments)
@@ -80,8 +82,8 @@ class _Fit:
             if name not in properties:
                 if schema.get("additionalProperties", False) is False:
                     yield self._unknown((*location, name), "argument", name, properties)
-            elif isinstance(wanted, dict) and not _can_be(value, wanted):
-                yield _fault((*location, name), "is a value that the tool's parameters do not allow")
+            elif isinstance(wanted, dict) and not _matches_schema(value, wanted):
+                yield _issue((*location, name), "is a value that the tool's parameters do not allow")
 
     def _variables(self, scenario: Scenario) -> set[str]:
         """Every variable that a conversation can come to know."""
@@ -91,10 +93,10 @@ class _Fit:
         return {*agent.context, *scenario.context, *extracted, *assigned}
 
     def _unknown(self, location: Location, kind: str, name: str, known: Collection[str]) -> ValidationIssue:
-        return _fault(location, f"the agent has no {kind} {shown(name)}" + self._hints.about(name, known))
+        return _issue(location, f"the agent has no {kind} {format_value(name)}" + self._hints.about(name, known))
 
 
-def _can_be(value: JsonValue, schema: Mapping[str, JsonValue]) -> bool:
+def _matches_schema(value: JsonValue, schema: Mapping[str, JsonValue]) -> bool:
     """Whether a value is of the type, and among the values, that a simple schema asks for."""
     kinds = schema.get("type")
     named = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
@@ -108,5 +110,5 @@ def _can_be(value: JsonValue, schema: Mapping[str, JsonValue]) -> bool:
     return value in values if isinstance(values, list) else True
 
 
-def _fault(location: Location, message: str) -> ValidationIssue:
-    return ValidationIssue(place=place_of(location), message=message)
+def _issue(location: Location, message: str) -> ValidationIssue:
+    return ValidationIssue(path=format_path(location), message=message)

@@ -8,39 +8,46 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from domain.agents.tool_mocks import ToolMock
-from domain.agents.tools import Written, phrase
-from domain.agents.validation_errors import InvalidDefinition, Location, read_definition
-from domain.sessions.caller_config import MAX_GOAL, MAX_LINE, CallerLimits, Facts, Persona, SimulatorConfig
+from domain.agents.tools import AuthoredModel, nonblank
+from domain.agents.validation_errors import InvalidDefinition, Location, validate_definition
+from domain.sessions.caller_config import (
+    MAX_CALLER_MESSAGE_CHARACTERS,
+    MAX_GOAL_CHARACTERS,
+    CallerLimits,
+    Facts,
+    Persona,
+    SimulatorConfig,
+)
 from domain.suites.checks import Checks, RequiredCall
-from domain.suites.validation import meaning_faults
+from domain.suites.validation import semantic_issues
 
 MAX_SEED = 2**31 - 1
 
-Criterion = Annotated[str, phrase(1_000)]
-ModelName = Annotated[str, phrase(200)]
+Criterion = Annotated[str, nonblank(1_000)]
+ModelName = Annotated[str, nonblank(200)]
 Repeats = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class RecordedStart(Written):
+class RecordedStart(AuthoredModel):
     """A recorded session to go on from, up to one of its turns (its newest when none is named)."""
 
-    session: Annotated[str, phrase(64)]
-    turn: Annotated[str, phrase(64)] | None = None
+    session: Annotated[str, nonblank(64)]
+    turn: Annotated[str, nonblank(64)] | None = None
 
 
-class Scenario(Written):
+class Scenario(AuthoredModel):
     """One simulated caller: whom it plays, what it wants and may tell, and what makes the conversation a success.
 
     It opens with `opening`, or goes on from `history`. `success` are criteria for a judge, in plain words, `checks`
     need none. `repeats` and the models go before those of the suite.
     """
 
-    id: Annotated[str, phrase(64)]
+    id: Annotated[str, nonblank(64)]
     persona: Persona = Persona()
-    goal: Annotated[str, phrase(MAX_GOAL)]
+    goal: Annotated[str, nonblank(MAX_GOAL_CHARACTERS)]
     facts: Facts = {}
-    opening: Annotated[str, phrase(MAX_LINE)] | None = None
+    opening: Annotated[str, nonblank(MAX_CALLER_MESSAGE_CHARACTERS)] | None = None
     history: RecordedStart | None = None
     context: Annotated[dict[str, JsonValue], Field(max_length=500)] = {}
     success: Annotated[tuple[Criterion, ...], Field(max_length=30)] = ()
@@ -49,7 +56,7 @@ class Scenario(Written):
     caller_model: ModelName | None = None
     judge_model: ModelName | None = None
     repeats: Repeats | None = None
-    tags: Annotated[tuple[Annotated[str, phrase(64)], ...], Field(max_length=20)] = ()
+    tags: Annotated[tuple[Annotated[str, nonblank(64)], ...], Field(max_length=20)] = ()
     min_turns: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
     limits: CallerLimits = CallerLimits()
 
@@ -67,15 +74,15 @@ class Scenario(Written):
         )
 
 
-class Suite(Written):
+class Suite(AuthoredModel):
     """Scenarios to run with one agent, so many at a time, within a budget in US dollars.
 
     `agent` is a name or an id, with `@` and a number for one version. Models that are not named are the
     installation's. The suite passes when at least `min_pass_rate` of every scenario's runs do.
     """
 
-    name: Annotated[str, phrase(200)]
-    agent: Annotated[str, phrase(240)]
+    name: Annotated[str, nonblank(200)]
+    agent: Annotated[str, nonblank(240)]
     model: ModelName | None = None
     caller_model: ModelName | None = None
     judge_model: ModelName | None = None
@@ -108,7 +115,7 @@ class Suite(Written):
 
 
 class InvalidSuite(InvalidDefinition):
-    """A suite that cannot be run, with every fault that was found (at least one)."""
+    """A suite that cannot be run, with every issue that was found (at least one)."""
 
     subject = "suite"
 
@@ -116,22 +123,22 @@ class InvalidSuite(InvalidDefinition):
 def parse_suite(data: object) -> Suite:
     """The suite in parsed YAML or JSON.
 
-    Raises InvalidSuite with every fault of form (types, lengths, unknown fields) and of meaning (names that are
+    Raises InvalidSuite with every issue of form (types, lengths, unknown fields) and of meaning (names that are
     there twice, scenarios that nothing could fail, patterns that cannot be used). Whether it fits its agent is told
     by `domain.scenario_fit`.
     """
-    return read_definition(
+    return validate_definition(
         data,
         Suite,
         InvalidSuite,
         fields_at=_fields_at,
         as_written=_as_written,
-        meaning_faults=meaning_faults,
+        semantic_issues=semantic_issues,
     )
 
 
 def _fields_at(location: Location) -> Collection[str]:
-    parts: dict[tuple[str, ...], type[Written]] = {
+    parts: dict[tuple[str, ...], type[AuthoredModel]] = {
         (): Suite,
         ("scenarios",): Scenario,
         ("scenarios", "persona"): Persona,

@@ -20,9 +20,9 @@ from domain.usage import Money
 
 SuiteStatus = Literal["running", "paused", "completed", "cancelled"]
 
-FAIR_SHARES = 2
+MAX_BUDGET_SHARES_PER_RUN = 2
 """A run without a cost limit of its own may use so many times its equal share of the budget."""
-PURCHASES_PAST_LIMIT = 2
+MAX_CALLS_PAST_LIMIT = 2
 """What a run may buy after its session has come to its limit: the exchange that crosses it, and the judge."""
 
 
@@ -38,7 +38,7 @@ class Run(FrozenModel):
         return f"ses_{digest[:24]}"
 
 
-class Started(FrozenModel):
+class StartedRun(FrozenModel):
     """A run that may start. Its session may spend `limit`, and the suite holds `held` until it is judged."""
 
     run: Run
@@ -66,7 +66,7 @@ class SuiteState(FrozenModel):
     """
 
     started: int = 0
-    under_way: dict[str, Started] = {}
+    under_way: dict[str, StartedRun] = {}
     tallies: dict[str, Tally] = {}
     spent: Money = Decimal(0)
     largest_call: Money | None = None
@@ -103,29 +103,29 @@ def cost_limit(suite: Suite, scenario: Scenario, of_agent: Decimal | None, plann
     named = [limit for limit in (scenario.limits.max_cost_usd, of_agent) if limit is not None]
     if named:
         return min(named)
-    return None if suite.budget_usd is None else suite.budget_usd * FAIR_SHARES / planned
+    return None if suite.budget_usd is None else suite.budget_usd * MAX_BUDGET_SHARES_PER_RUN / planned
 
 
-def next_start(state: SuiteState, suite: Suite, plan: tuple[Run, ...], limit: Decimal | None) -> Started | None:
+def next_start(state: SuiteState, suite: Suite, plan: tuple[Run, ...], limit: Decimal | None) -> StartedRun | None:
     """The next run of the plan if it may start now; `limit` is what `cost_limit` says of it."""
     is_free = not state.is_paused and not state.is_cancelled and len(state.under_way) < suite.concurrency
     if not is_free or state.started >= len(plan):
         return None
     run = plan[state.started]
     if suite.budget_usd is None or limit is None:
-        return Started(run=run, limit=limit)
+        return StartedRun(run=run, limit=limit)
     left = suite.budget_usd - state.spent - state.held
     # Before anything has a price, an exchange may cost as much as the whole session may.
     dearest = limit if state.largest_call is None else state.largest_call
-    most = limit + PURCHASES_PAST_LIMIT * dearest
+    most = limit + MAX_CALLS_PAST_LIMIT * dearest
     if most <= left:
-        return Started(run=run, limit=limit, held=most)
+        return StartedRun(run=run, limit=limit, held=most)
     if not state.under_way and not is_exhausted(state, suite):
-        return Started(run=run, limit=min(limit, _left_alone(state, suite.budget_usd)), held=left)
+        return StartedRun(run=run, limit=min(limit, _limit_for_last_run(state, suite.budget_usd)), held=left)
     return None
 
 
-def start(state: SuiteState, session_id: str, started: Started) -> SuiteState:
+def record_start(state: SuiteState, session_id: str, started: StartedRun) -> SuiteState:
     """Take the next run from the plan."""
     under_way = {**state.under_way, session_id: started}
     return state.model_copy(update={"started": state.started + 1, "under_way": under_way})
@@ -139,7 +139,7 @@ def may_judge(state: SuiteState, suite: Suite, session_id: str, cost: Decimal) -
     return state.spent + others + cost < suite.budget_usd
 
 
-def finish(
+def record_outcome(
     state: SuiteState, session_id: str, outcome: Outcome, *, cost: Decimal, largest_call: Decimal | None
 ) -> SuiteState:
     """Take in what came of a run, and give back what was held for it. Taking it in again changes nothing."""
@@ -189,7 +189,7 @@ def is_over(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> bool:
 
 def is_exhausted(state: SuiteState, suite: Suite) -> bool:
     """Whether what is left would not pay for an exchange and a judge."""
-    return suite.budget_usd is not None and _left_alone(state, suite.budget_usd) <= 0
+    return suite.budget_usd is not None and _limit_for_last_run(state, suite.budget_usd) <= 0
 
 
 def status_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> SuiteStatus:
@@ -235,9 +235,9 @@ def outcome_of_scenario(tally: Tally, planned: int, min_pass_rate: float) -> Out
     return "failed" if planned - tally.failed < wanted else "inconclusive"
 
 
-def _left_alone(state: SuiteState, budget: Decimal) -> Decimal:
+def _limit_for_last_run(state: SuiteState, budget: Decimal) -> Decimal:
     """The limit of a run that has the rest of the budget to itself."""
-    return budget - state.spent - PURCHASES_PAST_LIMIT * (state.largest_call or Decimal(0))
+    return budget - state.spent - MAX_CALLS_PAST_LIMIT * (state.largest_call or Decimal(0))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -3,28 +3,28 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from domain.agents.names import name_faults
-from domain.agents.safe_regex import is_pattern
-from domain.agents.validation_errors import Location, ValidationIssue, place_of, shown
+from domain.agents.names import name_issues
+from domain.agents.safe_regex import is_supported_regex
+from domain.agents.validation_errors import Location, ValidationIssue, format_path, format_value
 
 Part = Mapping[str, object]
 
 
-def meaning_faults(suite: Part) -> list[ValidationIssue]:
-    """Every fault of meaning in a written suite, in the order of its scenarios."""
+def semantic_issues(suite: Part) -> list[ValidationIssue]:
+    """Every issue of meaning in a written suite, in the order of its scenarios."""
     scenarios = [
         (("scenarios", index), _mapping(scenario)) for index, scenario in enumerate(_list(suite.get("scenarios")))
     ]
     counts = Counter(scenario.get("id") for _, scenario in scenarios if isinstance(scenario.get("id"), str))
-    faults = [*_agent(suite)]
+    issues = [*_agent(suite)]
     for location, scenario in scenarios:
-        faults += _id(location, scenario, counts)
-        faults += _start(location, scenario)
-        faults += _success(location, scenario)
-        faults += _turns(location, scenario)
-        faults += _patterns((*location, "checks"), _mapping(scenario.get("checks")))
-        faults += _mocks(location, scenario)
-    return faults
+        issues += _id(location, scenario, counts)
+        issues += _start(location, scenario)
+        issues += _success(location, scenario)
+        issues += _turns(location, scenario)
+        issues += _patterns((*location, "checks"), _mapping(scenario.get("checks")))
+        issues += _mocks(location, scenario)
+    return issues
 
 
 def _agent(suite: Part) -> Iterator[ValidationIssue]:
@@ -33,8 +33,8 @@ def _agent(suite: Part) -> Iterator[ValidationIssue]:
         return
     name, _, version = agent.rpartition("@")
     if not name.strip() or not version.isascii() or not version.isdecimal() or int(version) < 1:
-        message = f"{shown(agent)} must be a name or an id, or one with a version, such as booking-line@3"
-        yield ValidationIssue(place="agent", message=message)
+        message = f"{format_value(agent)} must be a name or an id, or one with a version, such as booking-line@3"
+        yield ValidationIssue(path="agent", message=message)
 
 
 def _id(location: Location, scenario: Part, counts: Counter[object]) -> Iterator[ValidationIssue]:
@@ -42,27 +42,27 @@ def _id(location: Location, scenario: Part, counts: Counter[object]) -> Iterator
     if not isinstance(name, str) or not name.strip():
         return
     at = (*location, "id")
-    yield from name_faults(at, name)
+    yield from name_issues(at, name)
     if counts[name] > 1:
         yield ValidationIssue(
-            place=place_of(at), message=f"{counts[name]} scenarios have the id {shown(name)}; rename them"
+            path=format_path(at), message=f"{counts[name]} scenarios have the id {format_value(name)}; rename them"
         )
 
 
 def _start(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     if scenario.get("history") is not None and scenario.get("context"):
         message = "a recorded session goes on with what it began with: remove context, or history"
-        yield ValidationIssue(place=place_of((*location, "context")), message=message)
+        yield ValidationIssue(path=format_path((*location, "context")), message=message)
 
 
 def _success(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     if not scenario.get("success") and not scenario.get("checks"):
         message = "has neither success criteria nor checks, so nothing could fail"
-        yield ValidationIssue(place=place_of(location), message=message)
+        yield ValidationIssue(path=format_path(location), message=message)
     seen: set[str] = set()
     for index, criterion in enumerate(_list(scenario.get("success"))):
         if isinstance(criterion, str) and criterion.strip() in seen:
-            yield ValidationIssue(place=place_of((*location, "success", index)), message="is there twice")
+            yield ValidationIssue(path=format_path((*location, "success", index)), message="is there twice")
         if isinstance(criterion, str):
             seen.add(criterion.strip())
 
@@ -71,14 +71,14 @@ def _turns(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     least, most = scenario.get("min_turns"), _mapping(scenario.get("limits")).get("max_turns")
     if isinstance(least, int) and isinstance(most, int) and least > most:
         message = f"is {least}, but the caller stops after {most} turns (limits.max_turns)"
-        yield ValidationIssue(place=place_of((*location, "min_turns")), message=message)
+        yield ValidationIssue(path=format_path((*location, "min_turns")), message=message)
 
 
 def _patterns(location: Location, checks: Part) -> Iterator[ValidationIssue]:
     for index, pattern in enumerate(_list(checks.get("never_matches"))):
-        if isinstance(pattern, str) and not is_pattern(pattern):
-            message = f"{shown(pattern)} is no pattern that can be used here: no look-around, no back-references"
-            yield ValidationIssue(place=place_of((*location, "never_matches", index)), message=message)
+        if isinstance(pattern, str) and not is_supported_regex(pattern):
+            message = f"{format_value(pattern)} is no pattern that can be used here: no look-around, no back-references"
+            yield ValidationIssue(path=format_path((*location, "never_matches", index)), message=message)
 
 
 def _mocks(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
@@ -87,7 +87,9 @@ def _mocks(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
     for index, mock in enumerate(map(_mapping, _list(scenario.get("mocks")))):
         at = (*location, "mocks", index)
         if mock.get("error") is not None and mock.get("result") is not None:
-            yield ValidationIssue(place=place_of(at), message="has both a result and an error; a call has one of them")
+            yield ValidationIssue(
+                path=format_path(at), message="has both a result and an error; a call has one of them"
+            )
         arguments = _mapping(mock.get("arguments"))
         hidden = any(
             mock.get("tool") == other.get("tool")
@@ -96,7 +98,7 @@ def _mocks(location: Location, scenario: Part) -> Iterator[ValidationIssue]:
         )
         if hidden:
             message = "never answers: an earlier mock of the same tool matches every call that this one would"
-            yield ValidationIssue(place=place_of(at), message=message)
+            yield ValidationIssue(path=format_path(at), message=message)
         earlier.append(mock)
 
 

@@ -13,9 +13,9 @@ Outcome = Literal["passed", "failed", "inconclusive"]
 
 VERDICT_TOOL = "record_verdict"
 """The tool with which a judge hands in what it found."""
-MAX_REASON = 2_000
+MAX_REASON_CHARACTERS = 2_000
 
-CUT_SHORT: Mapping[str, str] = {
+CUT_SHORT_REASONS: Mapping[str, str] = {
     "caller_failed": "The model that plays the caller failed.",
     "agent_failed": "A reply of the agent failed.",
     "max_cost": "The session reached its cost limit.",
@@ -93,7 +93,7 @@ def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
     }
 
 
-def criteria_of(
+def parse_verdicts(
     criteria: Sequence[str], recorded: Mapping[str, JsonValue], known_turn_ids: Collection[str]
 ) -> tuple[CriterionVerdict, ...]:
     """What a judge recorded, one verdict for each criterion.
@@ -110,7 +110,7 @@ def criteria_of(
     return tuple(found)
 
 
-def undecided(criteria: Sequence[str], reason: str) -> tuple[CriterionVerdict, ...]:
+def inconclusive_verdicts(criteria: Sequence[str], reason: str) -> tuple[CriterionVerdict, ...]:
     """Verdicts for criteria of which nothing can be said."""
     return tuple(CriterionVerdict(criterion=each, outcome="inconclusive", reason=reason) for each in criteria)
 
@@ -120,11 +120,11 @@ def _criterion(
 ) -> CriterionVerdict:
     outcomes = {_OUTCOMES.get(str(entry.get("outcome")).strip().lower()) for entry in entries}
     if not entries:
-        return undecided([criterion], "The judge said nothing about it.")[0]
+        return inconclusive_verdicts([criterion], "The judge said nothing about it.")[0]
     outcome = next(iter(outcomes))
     if len(outcomes) > 1 or outcome is None:
-        return undecided([criterion], "The judge contradicted itself, or gave no outcome that is known.")[0]
-    reason = str(entries[0].get("reason") or "").strip()[:MAX_REASON]
+        return inconclusive_verdicts([criterion], "The judge contradicted itself, or gave no outcome that is known.")[0]
+    reason = str(entries[0].get("reason") or "").strip()[:MAX_REASON_CHARACTERS]
     listed = entries[0].get("turn_ids")
     quoted = [str(each) for each in listed] if isinstance(listed, list) else []
     known = dict.fromkeys(each for each in [*quoted, *_TURN_ID.findall(reason)] if each in known_turn_ids)

@@ -1,8 +1,8 @@
-"""How a turn is answered, one step at a time: (agent, progress, model reply) -> the new progress.
+"""The engine of a turn, one step at a time: agent, progress and model reply give the new progress.
 
-Nothing here calls a model or a tool. `begin` says where a turn starts. What a progress is `due` for, the workflow
-gets: a model reply for `advance`, results of tools for `take_result`, a node's variables for `take_extraction`;
-until the turn is answered, ends the session or fails.
+Nothing here calls a model or a tool. `begin_turn` starts a turn. The workflow then provides what `next_step` names,
+until the turn is answered, ends the session or fails: a model reply for `apply_reply`, tool results for
+`apply_tool_result`, the variables of a node for `apply_extraction`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Node, Transition
 from domain.agents.templates import render
-from domain.agents.tools import tool_behind
+from domain.agents.tools import find_tool
 from domain.durable import FrozenModel
 from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
 from domain.usage import Cost, Usage, merge_costs, merge_usage
@@ -21,10 +21,10 @@ from domain.usage import Cost, Usage, merge_costs, merge_usage
 MAX_BLANK_REPLIES = 3
 """How often in one turn a model may answer with neither text nor a tool call before the turn fails."""
 
-STOPPED = "The call was not made: the user stopped the reply."
+STOPPED_CALL_MESSAGE = "The call was not made: the user stopped the reply."
 """What the model is told about a call that an interruption was quicker than."""
 
-Outcome = Literal["answered", "ended", "failed"]
+TurnOutcome = Literal["answered", "ended", "failed"]
 NextStep = Literal["reply", "tools", "extraction"]
 
 
@@ -59,7 +59,7 @@ class ToolResult(FrozenModel):
     assigned: dict[str, JsonValue] = {}
 
 
-class Extracted(FrozenModel):
+class ExtractionResult(FrozenModel):
     """What a model found out about a node's variables, or why it could not, and what it used and cost."""
 
     values: dict[str, JsonValue] = {}
@@ -92,11 +92,11 @@ class TurnProgress(FrozenModel):
     calls: tuple[ToolCall, ...] = ()
     leaving: ToolCall | None = None
     extracting: bool = False
-    outcome: Outcome | None = None
+    outcome: TurnOutcome | None = None
     error: str | None = None
 
     @property
-    def due(self) -> NextStep | None:
+    def next_step(self) -> NextStep | None:
         """What the turn needs before it can go on; none when it is over."""
         if self.outcome is not None:
             return None
@@ -121,8 +121,13 @@ class TurnProgress(FrozenModel):
         """The same progress, given up on the way. Calls that nothing will come of are answered: models insist on it."""
         left = self._with(calls=(), leaving=None, extracting=False)
         for call in (*self.calls, *([self.leaving] if self.leaving else [])):
-            left = _returned(left, call, STOPPED)._happened(
-                "tool_call_result", at, call_id=call.id, name=call.name, error="interrupted", result=STOPPED
+            left = _with_tool_result(left, call, STOPPED_CALL_MESSAGE)._happened(
+                "tool_call_result",
+                at,
+                call_id=call.id,
+                name=call.name,
+                error="interrupted",
+                result=STOPPED_CALL_MESSAGE,
             )
         return left
 
@@ -143,7 +148,7 @@ def start_checkpoint(agent: AgentDefinition) -> Checkpoint:
     return Checkpoint(node_id=agent.start, entered=False)
 
 
-def variables(
+def template_values(
     agent: AgentDefinition,
     initial_context: Mapping[str, JsonValue],
     gathered_context: Mapping[str, JsonValue],
@@ -160,7 +165,7 @@ def instructions_at(agent: AgentDefinition, node_id: str, values: Mapping[str, J
     return "\n\n".join(render(prompt, values) for prompt in prompts if prompt.strip())
 
 
-def begin(
+def begin_turn(
     agent: AgentDefinition,
     checkpoint: Checkpoint,
     *,
@@ -189,7 +194,7 @@ def begin(
     return _greet(agent, progress, initial_context)
 
 
-def advance(
+def apply_reply(
     agent: AgentDefinition,
     progress: TurnProgress,
     reply: ModelReply,
@@ -214,16 +219,16 @@ def advance(
     if reply.interrupted:
         return progress
     if reply.tool_calls:
-        progress = _take_tool_calls(agent, progress, reply.tool_calls, at)
-        progress = _go_on(agent, progress, at, initial_context)
+        progress = _apply_tool_calls(agent, progress, reply.tool_calls, at)
+        progress = _continue(agent, progress, at, initial_context)
     elif progress.spoke:
         progress = _answered(agent, progress)
     else:
-        progress = _take_blank_reply(agent, progress)
-    return _within_limit(agent, progress)
+        progress = _apply_blank_reply(agent, progress)
+    return _enforce_step_limit(agent, progress)
 
 
-def take_result(
+def apply_tool_result(
     agent: AgentDefinition,
     progress: TurnProgress,
     call: ToolCall,
@@ -236,19 +241,19 @@ def take_result(
     payload: dict[str, JsonValue] = {"call_id": call.id, "name": call.name, "result": result.content}
     if result.error:
         payload["error"] = result.error
-    taken = _returned(progress, call, result.content)._happened("tool_call_result", at, **payload)
+    taken = _with_tool_result(progress, call, result.content)._happened("tool_call_result", at, **payload)
     place = taken.calls.index(call)
     taken = taken._with(
         calls=(*taken.calls[:place], *taken.calls[place + 1 :]),
         gathered_context={**taken.gathered_context, **result.assigned},
     )
-    return _go_on(agent, taken, at, initial_context)
+    return _continue(agent, taken, at, initial_context)
 
 
-def take_extraction(
+def apply_extraction(
     agent: AgentDefinition,
     progress: TurnProgress,
-    extraction: Extracted,
+    extraction: ExtractionResult,
     *,
     at: datetime,
     initial_context: Mapping[str, JsonValue],
@@ -266,18 +271,18 @@ def take_extraction(
     )._happened("variables_extracted", at, **payload)
     if learned.leaving is None:
         return learned._with(outcome="ended")
-    return _within_limit(agent, _leave(agent, learned, learned.leaving, at, initial_context))
+    return _enforce_step_limit(agent, _take_transition(agent, learned, learned.leaving, at, initial_context))
 
 
-def read_later(progress: TurnProgress) -> TurnProgress:
+def defer_extraction(progress: TurnProgress) -> TurnProgress:
     """End a turn at an end node with its goodbye, without the node's variables: they are read once it has been said."""
     return progress._with(extracting=False, outcome="ended")
 
 
-def _within_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
+def _enforce_step_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
     """Give the turn up once it may not ask for another reply. Variables are read all the same: they lead to none."""
     limit = agent.limits.max_steps_per_turn
-    if progress.due not in ("reply", "tools") or progress.steps < limit:
+    if progress.next_step not in ("reply", "tools") or progress.steps < limit:
         return progress
     return progress.failed(
         f"The turn took {limit} model calls without coming to an answer. "
@@ -285,7 +290,7 @@ def _within_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgres
     )
 
 
-def _take_tool_calls(
+def _apply_tool_calls(
     agent: AgentDefinition, progress: TurnProgress, calls: tuple[ToolCall, ...], at: datetime
 ) -> TurnProgress:
     """Sort what the model called: tools to run, one transition to take after them, and what does not exist."""
@@ -296,18 +301,20 @@ def _take_tool_calls(
         )
         if _transition_named(node, call.name) is None:
             known = is_offered(agent, progress.node_id, call.name)
-            progress = progress._with(calls=(*progress.calls, call)) if known else _refuse(agent, progress, call, at)
+            progress = (
+                progress._with(calls=(*progress.calls, call)) if known else _reject_call(agent, progress, call, at)
+            )
         elif progress.leaving is None:
             progress = progress._with(leaving=call)
         else:
             told = "Ignored: the conversation already moves on."
-            progress = _returned(progress, call, told)._happened(
+            progress = _with_tool_result(progress, call, told)._happened(
                 "tool_call_result", at, call_id=call.id, name=call.name, result=told
             )
     return progress
 
 
-def _go_on(
+def _continue(
     agent: AgentDefinition, progress: TurnProgress, at: datetime, initial_context: Mapping[str, JsonValue]
 ) -> TurnProgress:
     """Once the tools are done, take the transition that waits for them; the node's variables come before it."""
@@ -315,10 +322,10 @@ def _go_on(
         return progress
     if agent.nodes[progress.node_id].extract:
         return progress._with(extracting=True)
-    return _leave(agent, progress, progress.leaving, at, initial_context)
+    return _take_transition(agent, progress, progress.leaving, at, initial_context)
 
 
-def _leave(
+def _take_transition(
     agent: AgentDefinition,
     progress: TurnProgress,
     call: ToolCall,
@@ -330,13 +337,13 @@ def _leave(
     transition = _transition_named(agent.nodes[left], call.name)
     if transition is None:
         return progress._with(leaving=None)
-    speech = render(transition.say or "", variables(agent, initial_context, progress.gathered_context))
+    speech = render(transition.say or "", template_values(agent, initial_context, progress.gathered_context))
     told = f"The conversation is now at {transition.to}."
     if speech.strip():
         progress = progress._with(said=(*progress.said, speech))
         told = f"{told} The user was just told: {speech}"
     moved = (
-        _returned(progress, call, told)
+        _with_tool_result(progress, call, told)
         ._happened("node_transition", at, from_node=left, to_node=transition.to, transition=transition.name)
         ._happened("tool_call_result", at, call_id=call.id, name=call.name, result=told)
         ._with(node_id=transition.to, leaving=None)
@@ -350,20 +357,20 @@ def _transition_named(node: Node, tool_name: str) -> Transition | None:
 
 def is_offered(agent: AgentDefinition, node_id: str, called: str) -> bool:
     """Whether a node offers a tool under the name that was called."""
-    return tool_behind(agent.tools, called) in agent.nodes[node_id].tools
+    return find_tool(agent.tools, called) in agent.nodes[node_id].tools
 
 
-def _refuse(agent: AgentDefinition, progress: TurnProgress, call: ToolCall, at: datetime) -> TurnProgress:
+def _reject_call(agent: AgentDefinition, progress: TurnProgress, call: ToolCall, at: datetime) -> TurnProgress:
     node = agent.nodes[progress.node_id]
     available = ", ".join([*(each.tool_name for each in node.transitions), *node.tools]) or "none"
     told = f"There is no tool named {call.name} here. Available tools: {available}."
     refused = progress._happened(
         "tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=told
     )
-    return _returned(refused, call, told)
+    return _with_tool_result(refused, call, told)
 
 
-def _returned(progress: TurnProgress, call: ToolCall, content: str) -> TurnProgress:
+def _with_tool_result(progress: TurnProgress, call: ToolCall, content: str) -> TurnProgress:
     message = ToolReturned(call_id=call.id, name=call.name, content=content)
     return progress._with(messages=(*progress.messages, message))
 
@@ -371,14 +378,14 @@ def _returned(progress: TurnProgress, call: ToolCall, content: str) -> TurnProgr
 def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue]) -> TurnProgress:
     """Say the greeting of the node just entered, if it has one that says something; it is the answer then."""
     node = agent.nodes[progress.node_id]
-    greeting = render(node.greeting or "", variables(agent, initial_context, progress.gathered_context))
+    greeting = render(node.greeting or "", template_values(agent, initial_context, progress.gathered_context))
     if not greeting.strip():
         return progress
     greeted = progress._with(said=(*progress.said, greeting), messages=(*progress.messages, AgentSaid(text=greeting)))
     return _answered(agent, greeted)
 
 
-def _take_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
+def _apply_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
     """Ask again, a few times; then be content with what a transition said, if it said anything."""
     blank = progress._with(blank_replies=progress.blank_replies + 1)
     if blank.blank_replies < MAX_BLANK_REPLIES:

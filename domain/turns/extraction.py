@@ -17,10 +17,10 @@ EXTRACTION_INSTRUCTIONS = (
 EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
 """Goes after a conversation from which variables are read: providers insist that a user speaks last."""
 
-_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
-def schema_of(wanted: Sequence[Extraction]) -> dict[str, JsonValue]:
+def extraction_schema(wanted: Sequence[Extraction]) -> dict[str, JsonValue]:
     """A JSON schema of an object in which every variable may be left out."""
     properties: dict[str, JsonValue] = {}
     for variable in wanted:
@@ -31,7 +31,7 @@ def schema_of(wanted: Sequence[Extraction]) -> dict[str, JsonValue]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def values_of(wanted: Sequence[Extraction], found: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def extracted_values(wanted: Sequence[Extraction], found: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """What a model recorded, as far as it was asked for and is of the right type; the rest is left out."""
     read = {variable.name: _typed(variable, found.get(variable.name)) for variable in wanted}
     return {name: value for name, value in read.items() if value is not None}
@@ -40,28 +40,28 @@ def values_of(wanted: Sequence[Extraction], found: dict[str, JsonValue]) -> dict
 def _typed(variable: Extraction, value: JsonValue) -> JsonValue:
     match variable.type:
         case "boolean":
-            return _truth(value)
+            return _boolean(value)
         case "number":
             return _number(value)
         case "string":
-            return _words(value)
+            return _string(value)
 
 
-def _words(value: JsonValue) -> str | None:
+def _string(value: JsonValue) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     return None if value is None or isinstance(value, dict | list) else json.dumps(value)
 
 
-def _truth(value: JsonValue) -> bool | None:
+def _boolean(value: JsonValue) -> bool | None:
     if isinstance(value, bool):
         return value
-    return _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
+    return _BOOLEANS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def _number(value: JsonValue) -> int | float | None:
     """A number, whole where it is; one that was written as a text counts too."""
-    number = _read(value) if isinstance(value, str) else value
+    number = _parse_number(value) if isinstance(value, str) else value
     if isinstance(number, float):
         if not isfinite(number):
             return None
@@ -69,7 +69,7 @@ def _number(value: JsonValue) -> int | float | None:
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def _read(text: str) -> int | float | None:
+def _parse_number(text: str) -> int | float | None:
     """Read as a whole number first: a float holds no more than some 15 digits."""
     for kind in (int, float):
         try:

@@ -9,7 +9,7 @@ from domain.durable import FrozenModel
 from domain.sessions.transcript import Entry
 from domain.usage import Cost, Usage
 
-MAX_TURNS = 500
+MAX_REPORT_TURNS = 500
 """Turns whose transcript goes with a report, the newest; `GET .../transcript` has them all."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from domain.turns.turn import Turn
-from domain.usage import DURATION, Cost
+from domain.usage import DURATION_CHARGE, Cost
 from playhead.chat.commands import HELP
 from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession, number_of
 from playhead.demo_model import DEMO_MODEL
@@ -102,7 +102,7 @@ def usage(session: ChatSession) -> list[Line]:
         cost = "no price" if price is None else money(price)
         tokens = (str(used.requests), f"{used.prompt_tokens:,}", f"{used.completion_tokens:,}")
         rows.append((printable(model), *tokens, cost))
-    charged = session.cost.breakdown.get(DURATION)
+    charged = session.cost.breakdown.get(DURATION_CHARGE)
     if charged is not None:
         rows.append((f"{session.usage.model_seconds:g} s of the model", "", "", "", money(charged)))
     if len(rows) == 1:

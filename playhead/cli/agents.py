@@ -43,7 +43,7 @@ Agent = Annotated[str, typer.Argument(help="Name or id of the agent.", autocompl
 
 @app.command()
 def validate(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
-    """Check definitions without storing them; needs no service. Exit status 1 when one has faults."""
+    """Check definitions without storing them; needs no service. Exit status 1 when one has errors."""
     from playhead.output.tables import note, print_json
 
     _require_one_name(files, format, name)
@@ -155,15 +155,15 @@ def _report_on(file: Path, format: Format, name: str | None) -> _Report:
         else:
             definition = read_agent(text, written)
     except InvalidAgent as error:
-        faults = [{"place": fault.place, "message": fault.message} for fault in error.faults]
-        return _Report(file=str(file), valid=False, errors=faults, warnings=[])
+        errors = [{"place": issue.path, "message": issue.message} for issue in error.issues]
+        return _Report(file=str(file), valid=False, errors=errors, warnings=[])
     return _Report(file=str(file), valid=True, errors=[], warnings=[*left_out, *warnings_for(definition)])
 
 
 def _print_report(report: _Report) -> None:
     sys.stdout.write(f"{report['file']}: {'valid' if report['valid'] else 'invalid'}\n")
-    for fault in report["errors"]:
-        sys.stdout.write(f"  {fault['place']}: {fault['message']}\n")
+    for issue in report["errors"]:
+        sys.stdout.write(f"  {issue['place']}: {issue['message']}\n")
     for warning in report["warnings"]:
         sys.stdout.write(f"  warning: {warning}\n")
 

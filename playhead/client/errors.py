@@ -82,13 +82,13 @@ class InvalidRequest(APIStatusError):
 
 
 class InvalidAgentDefinition(APIStatusError):
-    """The definition of an agent has faults; `errors` says where. Nothing was stored."""
+    """The definition of an agent has errors; `errors` says where. Nothing was stored."""
 
     codes = ("invalid_agent",)
 
 
 class InvalidSuiteDefinition(APIStatusError):
-    """A suite has faults, or does not fit its agent; `errors` says where. Nothing was started."""
+    """A suite has errors, or is not compatible with its agent; `errors` says where. Nothing was started."""
 
     codes = ("invalid_suite",)
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from domain.agents.definition import Limits
 from domain.sessions.caller_config import SimulatorConfig
 from domain.sessions.commands import OnBusy
-from domain.sessions.transcript import Form
+from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
 from playhead.client.event_stream import FollowingSession, FollowingTurn
 from playhead.client.models import Accepted, Branch, Comparison, Session, SessionSummary, Turn
@@ -80,7 +80,7 @@ def compare_branches(session_id: str, a: str, b: str = "active") -> Call[Compari
     return get(session_path(session_id, "branches", "compare"), Comparison.model_validate_json, query={"a": a, "b": b})
 
 
-def get_transcript(session_id: str, form: Form = "text") -> Call[str]:
+def get_transcript(session_id: str, form: TranscriptFormat = "text") -> Call[str]:
     """The visible conversation, all of it, as people read it."""
     return get(session_path(session_id, "transcript"), bytes.decode, query={"format": form})
 

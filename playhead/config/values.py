@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from domain.usage import TokenPrice
-from domain.webhooks.signing import key_of
+from domain.webhooks.signing import decode_key
 
 
 def setting(
@@ -65,7 +65,7 @@ def _split(value: object) -> object:
 
 
 def _signing(value: str) -> str:
-    key_of(value)
+    decode_key(value)
     return value
 
 

@@ -13,7 +13,7 @@ from temporalio.converter import DataConverter
 from contracts.sessions import GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
 from domain.durable import FrozenModel
 from domain.sessions.views import SessionHead
-from domain.turns.engine import Extracted, ModelReply
+from domain.turns.engine import ExtractionResult, ModelReply
 from domain.turns.turn import Turn
 from domain.usage import Cost, Usage
 from playhead.demo.audit import (
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from store.database.connection import Database
     from workflows.session.workflow import SessionWorkflow
 
-REPLIES: Mapping[str, type[GenerateStepResult] | type[Extracted]] = {
+REPLIES: Mapping[str, type[GenerateStepResult] | type[ExtractionResult]] = {
     "generate_step": GenerateStepResult,
-    "extract_variables": Extracted,
+    "extract_variables": ExtractionResult,
 }
 """The activities that call a model, with what they bring back."""
 PAGE = 200
@@ -108,7 +108,7 @@ class _HistoryReader:
     def __init__(self, converter: DataConverter) -> None:
         self._converter = converter
         self._updates: dict[int, str] = {}
-        self._calls: dict[int, tuple[StepKey, type[GenerateStepResult] | type[Extracted]]] = {}
+        self._calls: dict[int, tuple[StepKey, type[GenerateStepResult] | type[ExtractionResult]]] = {}
         self._unanswered: dict[int, str] = {}
         self.retried = 0
         self.opened: dict[str, None] = {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from domain.sessions.caller_prompt import FACTS, GOAL, MANNER, PART
+from domain.sessions.caller_prompt import CALLER_ROLE, FACTS_HEADING, GOAL_HEADING, MANNER_LABEL
 from playhead.demo_model.goals import Goal, wishes_in
 from playhead.demo_model.language import details_in, plain, says_no, says_yes, words_of
 from playhead.demo_model.prompt_parser import Slot, asked_in, kind_of
@@ -64,13 +64,17 @@ class Part:
 
 def read_part(instructions: str) -> Part | None:
     """The part that the instructions describe; None when they describe none."""
-    if not instructions.startswith(PART):
+    if not instructions.startswith(CALLER_ROLE):
         return None
     sections = {block.split("\n", 1)[0]: block for block in instructions.split("\n\n")}
-    facts = (line.removeprefix("- ").partition(": ") for line in sections.get(FACTS, "").splitlines()[1:])
-    manner = re.search(rf"^{re.escape(MANNER)}(.*)$", instructions, re.M)
+    facts = (line.removeprefix("- ").partition(": ") for line in sections.get(FACTS_HEADING, "").splitlines()[1:])
+    manner = re.search(rf"^{re.escape(MANNER_LABEL)}(.*)$", instructions, re.M)
     # A goal may have paragraphs of its own: it ends where the next section begins.
-    goal = instructions.partition(f"{GOAL}\n")[2].partition(f"\n\n{FACTS}")[0].partition("\n\nSay one thing")[0]
+    goal = (
+        instructions.partition(f"{GOAL_HEADING}\n")[2]
+        .partition(f"\n\n{FACTS_HEADING}")[0]
+        .partition("\n\nSay one thing")[0]
+    )
     return Part(
         manner=manner[1] if manner else "",
         wishes=wishes_in(goal),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from domain.suites.judge_prompt import CRITERIA
+from domain.suites.judge_prompt import CRITERIA_HEADING
 from playhead.demo_model.language import plain, words_of
 
 ENOUGH = 0.6
@@ -43,7 +43,7 @@ class _Shown:
 
 def verdicts(instructions: str, asked: str) -> dict[str, JsonValue]:
     """A verdict for each criterion of the instructions, in the form of the verdict tool."""
-    listed = instructions.partition(f"{CRITERIA}\n")[2]
+    listed = instructions.partition(f"{CRITERIA_HEADING}\n")[2]
     shown = tuple(_turns(asked))
     return {"verdicts": [_verdict(int(number), criterion, shown) for number, criterion in _NUMBERED.findall(listed)]}
 

@@ -31,7 +31,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
 
 from activities.llm.messages import OPENING_CUE
-from domain.sessions.caller_prompt import HANG_UP
+from domain.sessions.caller_prompt import HANG_UP_TOOL
 from domain.suites.verdicts import VERDICT_TOOL
 from domain.usage import TokenPrice
 from playhead.demo_model.caller import next_line, read_part
@@ -57,7 +57,7 @@ MIN_PAUSE_SECONDS = 0.05
 """Between two pieces of a streamed reply. Who listens is sent no more than a frame in that time anyway."""
 
 _CHARACTERS_PER_TOKEN = 4
-_HANGS_UP = ToolCallPart(HANG_UP.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
+_HANGS_UP = ToolCallPart(HANG_UP_TOOL.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
 _CALL_ID = re.compile(r"demo_(\d{1,9})")
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from domain.agents.graph_validation import tool_name
+from domain.agents.graph_validation import transition_tool_name
 from domain.turns.turn import Turn
 
 Tone = Literal["plain", "dim", "strong", "trouble"]
@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 def happenings(turn: Turn) -> list[Line]:
     """What happened in a turn besides the words: one dim line each. A move is told, not the call it was made by."""
     taken = [event.payload.get("transition") for event in turn.events if event.type == "node_transition"]
-    moves = {tool_name(name) for name in taken if isinstance(name, str)}
+    moves = {transition_tool_name(name) for name in taken if isinstance(name, str)}
     told = (happening(event.type, event.payload) for event in turn.events if event.payload.get("name") not in moves)
     return [Line(printable(text), "dim") for text in told if text]
 

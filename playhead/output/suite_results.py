@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 from rich.markup import escape
 
-from domain.suites.statistics import Compared, Comparison, Tried, compare
+from domain.suites.statistics import RunCounts, ScenarioComparison, SuiteComparison, compare
 from playhead.exit_codes import USAGE, CommandFailed
 from playhead.output.events import printable
 from playhead.output.tables import console, table
@@ -77,7 +77,7 @@ def json_lines(report: "SuiteReport") -> Iterable[bytes]:
         yield to_json({"suite": report.suite.id, **run.model_dump(mode="json")}) + b"\n"
 
 
-def compared_with(baseline: str, suite: "Suite", api: "Playhead") -> Comparison:
+def compared_with(baseline: str, suite: "Suite", api: "Playhead") -> SuiteComparison:
     """A suite next to an earlier one: the id of one, or a file with a report as JSON or with lines of JSON.
 
     Raises CommandFailed when the file cannot be read.
@@ -86,13 +86,13 @@ def compared_with(baseline: str, suite: "Suite", api: "Playhead") -> Comparison:
     return compare(earlier, _tried_of(suite))
 
 
-def show_comparison(comparison: Comparison) -> None:
+def show_comparison(comparison: SuiteComparison) -> None:
     """Which scenarios got worse, and how sure that is."""
     rows = [_compared_row(each) for each in (*comparison.scenarios, comparison.overall)]
     table(("COMPARED", "BEFORE", "NOW", "DIFFERENCE", "95 % LIE BETWEEN", ""), rows, empty="Nothing to compare.")
 
 
-def _compared_row(compared: Compared) -> tuple[str, ...]:
+def _compared_row(compared: ScenarioComparison) -> tuple[str, ...]:
     interval = compared.interval
     return (
         escape(printable(compared.scenario)),
@@ -104,20 +104,20 @@ def _compared_row(compared: Compared) -> tuple[str, ...]:
     )
 
 
-def _rate(tried: Tried | None) -> str:
+def _rate(tried: RunCounts | None) -> str:
     if tried is None or tried.rate is None:
         return "-"
     return f"{tried.rate:.0%} of {tried.decided}"
 
 
-def _tried_of(suite: "Suite") -> dict[str, Tried]:
+def _tried_of(suite: "Suite") -> dict[str, RunCounts]:
     return {
-        each.id: Tried(passed=each.passed, failed=each.failed, inconclusive=each.inconclusive)
+        each.id: RunCounts(passed=each.passed, failed=each.failed, inconclusive=each.inconclusive)
         for each in suite.scenarios
     }
 
 
-def _tried_in(file: Path) -> dict[str, Tried]:
+def _tried_in(file: Path) -> dict[str, RunCounts]:
     """The pass rates in a file that an earlier run has written."""
     from playhead.client import SuiteReport
 
@@ -135,14 +135,14 @@ def _tried_in(file: Path) -> dict[str, Tried]:
         ) from error
 
 
-def _tally(runs: Iterable[Mapping[str, object]]) -> dict[str, Tried]:
-    found: dict[str, Tried] = {}
+def _tally(runs: Iterable[Mapping[str, object]]) -> dict[str, RunCounts]:
+    found: dict[str, RunCounts] = {}
     for run in runs:
-        one = Tried(
+        one = RunCounts(
             passed=int(run["outcome"] == "passed"),
             failed=int(run["outcome"] == "failed"),
             inconclusive=int(run["outcome"] == "inconclusive"),
         )
         scenario = str(run["scenario"])
-        found[scenario] = found.get(scenario, Tried()) + one
+        found[scenario] = found.get(scenario, RunCounts()) + one
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from domain.sessions.timeline import Purpose
-from domain.usage import DURATION, Cost, ModelUsage, Usage
+from domain.usage import DURATION_CHARGE, Cost, ModelUsage, Usage
 from store.billing.money import NO_MODEL, dollars
 from store.database.connection import Database
 from store.database.pagination import Page, number_after, page_of
@@ -84,7 +84,7 @@ class LedgerStore:
         """What the organization used and spent, to the picodollar; durations add up."""
         key = {"organization_id": organization_id}
         rows = await self._database.read(lambda connection: connection.execute(_TOTALS, key).all())
-        models = [row for row in rows if row.model not in (NO_MODEL, DURATION)]
+        models = [row for row in rows if row.model not in (NO_MODEL, DURATION_CHARGE)]
         breakdown = {row.model: dollars(int(row.picodollars)) for row in rows if _has_a_price(row)}
         return OrganizationUsage(
             turns=sum(int(row.turns) for row in rows),
@@ -102,7 +102,7 @@ class LedgerStore:
 
 
 def _has_a_price(row: Row[*tuple[Any, ...]]) -> bool:
-    return bool(row.model == DURATION or row.requests > row.unpriced_requests)
+    return bool(row.model == DURATION_CHARGE or row.requests > row.unpriced_requests)
 
 
 def _model_usage(row: Row[*tuple[Any, ...]]) -> ModelUsage:

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from domain.sessions.timeline import Purpose
 from domain.turns.engine import ModelReply
-from domain.usage import SMALLEST_AMOUNT, Cost, ModelUsage, Usage, merge_costs, merge_usage
+from domain.usage import AMOUNT_PRECISION, Cost, ModelUsage, Usage, merge_costs, merge_usage
 
 NO_MODEL = ""
 """The model of totals that belong to no model: how many turns there were, and how long they took."""
 
-_PICODOLLARS = int(1 / SMALLEST_AMOUNT)
+_PICODOLLARS = int(1 / AMOUNT_PRECISION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def picodollars(amount: Decimal) -> int:
 
 def dollars(amount: int) -> Decimal:
     """US dollars from a whole number of 1e-12 dollars."""
-    return Decimal(amount) * SMALLEST_AMOUNT
+    return Decimal(amount) * AMOUNT_PRECISION
 
 
 def _add(totals: dict[str, dict[str, int]], model: str, **figures: int) -> None:

@@ -16,7 +16,7 @@ from activities.network.secrets import Credentials
 from activities.webhooks import WebhookActivities
 from contracts.webhooks import (
     DeliverWebhookResult,
-    Patience,
+    DeliveryRetryPolicy,
     SendWebhookInput,
     SendWebhookResult,
     WebhookTarget,
@@ -26,9 +26,9 @@ from domain.agents.definition import AgentDefinition, Limits, parse_definition
 from domain.sessions.timeline import Timeline
 from domain.sessions.views import head_of
 from domain.turns.turn import Turn
-from domain.usage import priced
-from domain.webhooks.session_report import MAX_TURNS, SessionCompleted
-from domain.webhooks.signing import key_of, signature
+from domain.usage import rounded_cost
+from domain.webhooks.session_report import MAX_REPORT_TURNS, SessionCompleted
+from domain.webhooks.signing import decode_key, sign
 from store.sessions.sessions import StoredSession
 from tests.support.conversation import BEGINNING, Conversation
 from workflows.activity_options import delivering
@@ -135,7 +135,7 @@ async def refused(answer: WebhookResponse | NotSent, *, attempt: int = 1) -> App
 
 async def test_a_report_says_what_became_of_the_session() -> None:
     receiver = Receiver()
-    spent = priced("test:model", Decimal("0.0165"))
+    spent = rounded_cost("test:model", Decimal("0.0165"))
     gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": ["vip"]}
     sessions = Sessions(ended(), cost=spent, gathered_context=gathered, fetched_context={"member": True})  # type: ignore[arg-type]  # values of a head
     await send(receiver, sessions)
@@ -163,15 +163,15 @@ async def test_a_report_is_signed_for_the_moment_of_its_attempt() -> None:
     timestamp = int(headers["webhook-timestamp"])
     assert abs(timestamp - datetime.now(UTC).timestamp()) < 60
     assert headers["webhook-id"] == "msg_1"
-    assert headers["webhook-signature"] == signature(key_of(SECRET), "msg_1", timestamp, body)
+    assert headers["webhook-signature"] == sign(decode_key(SECRET), "msg_1", timestamp, body)
 
 
 async def test_the_transcript_of_a_long_session_is_cut_to_its_newest_turns() -> None:
     receiver = Receiver()
-    await send(receiver, Sessions(ended(exchanges=MAX_TURNS + 9)))
+    await send(receiver, Sessions(ended(exchanges=MAX_REPORT_TURNS + 9)))
     data = SessionCompleted.model_validate_json(receiver.sent[0][2]).data
     assert data.turns_before == 10
-    assert len({entry.turn_id for entry in data.transcript}) == MAX_TURNS
+    assert len({entry.turn_id for entry in data.transcript}) == MAX_REPORT_TURNS
     assert data.transcript[-1].text == "The session ended: user_hangup."
 
 
@@ -223,7 +223,7 @@ async def test_a_receiver_can_ask_for_a_longer_pause_and_not_for_a_shorter_one(
 
 
 def test_a_report_is_tried_for_a_day_with_growing_pauses() -> None:
-    options = delivering(Patience())
+    options = delivering(DeliveryRetryPolicy())
     policy, day = options["retry_policy"], options["schedule_to_close_timeout"].total_seconds()
     assert (day, policy.maximum_attempts, policy.maximum_interval) == (86_400, 0, timedelta(hours=4))
     pauses: list[float] = []

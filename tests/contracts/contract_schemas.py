@@ -17,12 +17,12 @@ from contracts import sessions, suites, tools, webhooks
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from contracts.judge import JudgeInput, JudgeResult
 from domain.durable import FrozenModel
-from domain.rejections import Refusal
+from domain.rejections import Rejection
 from domain.sessions import commands
 from domain.sessions.caller_config import SetSimulator
 from domain.sessions.views import SessionHead, TimelineView
 from domain.suites.suite_state import SuiteProgress
-from domain.turns.engine import Extracted
+from domain.turns.engine import ExtractionResult
 from tests.contracts.session_examples import example_records
 
 Json = dict[str, Any]
@@ -35,10 +35,10 @@ CONTRACTS: tuple[type[BaseModel], ...] = (
         for each in vars(module).values()
         if isclass(each) and issubclass(each, FrozenModel) and each.__module__ == module.__name__
     ),
-    Extracted,
+    ExtractionResult,
     SessionHead,
     TimelineView,
-    Refusal,
+    Rejection,
     SetSimulator,
     PlayCallerInput,
     PlayCallerResult,

@@ -14,7 +14,7 @@ from contracts.sessions import (
     StartSession,
     StepHeartbeat,
     Timing,
-    TurnOpening,
+    TurnStart,
 )
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult
 from domain.agents.definition import (
@@ -30,12 +30,12 @@ from domain.agents.definition import (
     Webhook,
 )
 from domain.durable import FrozenModel
-from domain.rejections import Refusal
-from domain.sessions.approvals import ask
-from domain.sessions.command_handlers import cancel, note_fetched
+from domain.rejections import Rejection
+from domain.sessions.approvals import request
+from domain.sessions.command_handlers import cancel, record_fetched_context
 from domain.sessions.commands import (
     CancelTurn,
-    Decide,
+    DecideApproval,
     EditMessage,
     EndSession,
     Regenerate,
@@ -44,11 +44,11 @@ from domain.sessions.commands import (
     SendMessage,
 )
 from domain.sessions.timeline import AuxiliaryCall, ForkPoint, WaitingApproval
-from domain.sessions.turn_completion import complete, learn
+from domain.sessions.turn_completion import complete, record_extraction
 from domain.sessions.views import head_of, view_of
-from domain.turns.engine import Extracted, ModelReply, ToolCall
+from domain.turns.engine import ExtractionResult, ModelReply, ToolCall
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
-from domain.usage import ModelUsage, Usage, merge_costs, priced, unpriced
+from domain.usage import ModelUsage, Usage, merge_costs, rounded_cost, unpriced_cost
 from tests.contracts.simulator_examples import CALLER, MOCK, SIMULATION, simulator_records
 from tests.contracts.suite_examples import suite_records
 from tests.contracts.webhook_examples import TARGET, webhook_records
@@ -104,7 +104,7 @@ MESSAGES: tuple[Message, ...] = (
     ToolReturned(call_id="c1", name="find_table", content="Table 7."),
 )
 AT = datetime(2026, 11, 27, 10, 0, 5, tzinfo=UTC)
-OPENING = TurnOpening(parent_id="t0", index=1, created_at=AT, said_at=AT, message_id="m1")
+OPENING = TurnStart(parent_id="t0", index=1, created_at=AT, said_at=AT, message_id="m1")
 REPLY = ModelReply(
     text="Let me see.",
     tool_calls=(ToolCall(id="c1", name="find_table", arguments={"guests": 2}),),
@@ -121,7 +121,7 @@ REPLY = ModelReply(
         },
         duration_seconds=1.25,
     ),
-    cost=merge_costs([priced("openai:gpt-5-mini", Decimal("0.0000123")), unpriced("test:secret")]),
+    cost=merge_costs([rounded_cost("openai:gpt-5-mini", Decimal("0.0000123")), unpriced_cost("test:secret")]),
 )
 
 
@@ -138,7 +138,7 @@ def example_records() -> dict[str, FrozenModel]:
         CancelTurn(expected_revision=4),
         RestoreBranch(branch_id="br_1", expected_revision=4),
         EndSession(reason="done", expected_revision=4),
-        Decide(call_id="t1.1.0.c1", reason="It is too expensive.", expected_revision=4),
+        DecideApproval(call_id="t1.1.0.c1", reason="It is too expensive.", expected_revision=4),
         AGENT,
         Timing(model_timeout=60, heartbeat=5, retry_initial=0.5, retry_maximum=10, settle_within=1),
         StartSession(
@@ -204,7 +204,7 @@ def example_records() -> dict[str, FrozenModel]:
         ),
         CallHeartbeat(failures=2),
         CallToolResult(content="Error (http_error): away.", error="http_error", status=503, assigned={"table": 7}),
-        Extracted(
+        ExtractionResult(
             values={"party_size": 2, "vip": True},
             error="The model recorded nothing that can be read.",
             usage=REPLY.usage,
@@ -212,7 +212,7 @@ def example_records() -> dict[str, FrozenModel]:
         ),
         head,
         view_of(timeline, DEFINITION, "run-1"),
-        Refusal(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
+        Rejection(code="revision_conflict", detail="Read it again.", figures={"expected_revision": 1, "turn_id": None}),
         *simulator_records(AGENT),
         *suite_records(AGENT, DEFINITION),
         *webhook_records(),
@@ -223,7 +223,7 @@ def example_records() -> dict[str, FrozenModel]:
 def _eventful() -> Conversation:
     """A conversation with a discarded branch, a rewind, a failure, a queue, and everything else a timeline keeps."""
     talk = Conversation().greeted()
-    talk.timeline = note_fetched(talk.timeline, {"member": True}, at=talk.tick())
+    talk.timeline = record_fetched_context(talk.timeline, {"member": True}, at=talk.tick())
     first = talk.say("A table. ä 🙂", message_id="m1")
     progress = answered(first, "Let me see.").model_copy(
         update={"usage": REPLY.usage, "cost": REPLY.cost, "gathered_context": {"guests": 2}, "messages": MESSAGES}
@@ -247,7 +247,7 @@ def _eventful() -> Conversation:
         requested_at=talk.now,
         expires_at=talk.now + timedelta(hours=1),
     )
-    talk.timeline = ask(talk.timeline, waiting, at=talk.tick())
+    talk.timeline = request(talk.timeline, waiting, at=talk.tick())
     talk.timeline = cancel(talk.timeline, CancelTurn(), at=talk.tick())
     aside = AuxiliaryCall(
         id="turn_a",
@@ -258,8 +258,8 @@ def _eventful() -> Conversation:
         cost=REPLY.cost,
         error="It said nothing.",
     )
-    learned = Extracted(values={"party_size": 2}, error="Half of it cannot be read.")
-    talk.timeline = learn(talk.timeline, aside, learned, at=talk.tick())
+    learned = ExtractionResult(values={"party_size": 2}, error="Half of it cannot be read.")
+    talk.timeline = record_extraction(talk.timeline, aside, learned, at=talk.tick())
     forked_from = ForkPoint(session_id="ses_0", turn_id="t0")
     talk.timeline = talk.timeline.model_copy(update={"forked_from": forked_from, "simulator": SIMULATION})
     return talk

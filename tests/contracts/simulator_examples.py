@@ -8,8 +8,15 @@ from contracts.judge import JudgeInput, JudgeResult
 from contracts.sessions import AgentRef
 from domain.agents.tool_mocks import ToolMock
 from domain.durable import FrozenModel
-from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, Simulation, SimulatorConfig, Spoken
-from domain.usage import ModelUsage, Usage, priced
+from domain.sessions.caller_config import (
+    CallerLimits,
+    Persona,
+    SetSimulator,
+    SimulatorConfig,
+    SimulatorState,
+    Utterance,
+)
+from domain.usage import ModelUsage, Usage, rounded_cost
 from tests.contracts.suite_examples import SUITE, VERDICT
 
 CALLER = SimulatorConfig(
@@ -23,7 +30,7 @@ CALLER = SimulatorConfig(
     seed=7,
 )
 MOCK = ToolMock(tool="find_table", arguments={"guests": 4}, result={"table": 12}, error="full")
-SIMULATION = Simulation(
+SIMULATION = SimulatorState(
     enabled=False,
     config=CALLER,
     since=datetime(2026, 1, 1, tzinfo=UTC),
@@ -36,7 +43,7 @@ SIMULATION = Simulation(
     stopped="caller_stalled",
 )
 USAGE = Usage(llm={"openai:gpt-5-mini": ModelUsage(prompt_tokens=9, total_tokens=9, requests=1)}, duration_seconds=0.5)
-COST = priced("openai:gpt-5-mini", Decimal("0.001"))
+COST = rounded_cost("openai:gpt-5-mini", Decimal("0.001"))
 
 
 def simulator_records(agent: AgentRef) -> tuple[FrozenModel, ...]:
@@ -51,7 +58,7 @@ def simulator_records(agent: AgentRef) -> tuple[FrozenModel, ...]:
             config=CALLER,
             model="openai:gpt-5-mini",
             lines=3,
-            heard=(Spoken(by="caller", text="Four."), Spoken(by="agent", text="On what day?")),
+            heard=(Utterance(by="caller", text="Four."), Utterance(by="agent", text="On what day?")),
             timeout=30.0,
             price_per_second=Decimal("0.0001"),
         ),

@@ -24,7 +24,7 @@ from domain.sessions.caller_config import CallerLimits, Persona
 from domain.sessions.timeline import Timeline
 from domain.suites.checks import Checks, Finding, RequiredCall
 from domain.suites.scenario import RecordedStart, Scenario, Suite
-from domain.suites.suite_state import Run, Started, SuiteProgress, SuiteState, Tally
+from domain.suites.suite_state import Run, StartedRun, SuiteProgress, SuiteState, Tally
 from domain.suites.verdicts import CriterionVerdict, Verdict
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -74,7 +74,7 @@ VERDICT = Verdict(
 )
 STATE = SuiteState(
     started=2,
-    under_way={SESSION: Started(run=RUN, limit=Decimal("0.10"), held=Decimal("0.12"))},
+    under_way={SESSION: StartedRun(run=RUN, limit=Decimal("0.10"), held=Decimal("0.12"))},
     tallies={"anna": Tally(passed=3, failed=1, inconclusive=2)},
     spent=Decimal("0.08"),
     largest_call=Decimal("0.01"),

@@ -78,7 +78,7 @@ def test_everything_that_crosses_a_temporal_boundary_is_a_contract() -> None:
         for hint in get_type_hints(method).values()
         for model in models_in(hint)
     }
-    known = {"StartSession", "SendMessage", "SettleTurnsInput", "CallToolInput", "Extracted", "SessionHead"}
+    known = {"StartSession", "SendMessage", "SettleTurnsInput", "CallToolInput", "ExtractionResult", "SessionHead"}
     assert known <= {each.__name__ for each in crossing}
     missing = sorted(model.__name__ for model in crossing - set(CONTRACTS))
     assert not missing, f"{missing} cross a Temporal boundary: keep them in contracts/ or name them in CONTRACTS"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from contracts.webhooks import (
     DeliverWebhookInput,
     DeliverWebhookResult,
-    Patience,
+    DeliveryRetryPolicy,
     RecordDeliveryInput,
     SendWebhookInput,
     SendWebhookResult,
@@ -14,7 +14,7 @@ from contracts.webhooks import (
 from domain.durable import FrozenModel
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-PATIENCE = Patience(first_pause=1.0, longest_pause=60.0, give_up_after=600.0)
+PATIENCE = DeliveryRetryPolicy(first_pause=1.0, longest_pause=60.0, give_up_after=600.0)
 TARGET = WebhookTarget(url="https://example.com/hook", secret="HOOK_KEY", patience=PATIENCE)
 RESULT = DeliverWebhookResult(webhook_id="msg_1", status=204, attempt=3, error="The receiver answered 500.")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from domain.usage import (
-    SMALLEST_AMOUNT,
+    AMOUNT_PRECISION,
     Cost,
     ModelUsage,
     TokenPrice,
@@ -18,8 +18,8 @@ from domain.usage import (
     cost_of_seconds,
     merge_costs,
     merge_usage,
-    priced,
-    unpriced,
+    rounded_cost,
+    unpriced_cost,
 )
 
 PRICE = TokenPrice(input=Decimal("1.25"), output=Decimal(10))
@@ -36,7 +36,7 @@ MODEL_USAGES = st.builds(
 )
 USAGES = st.lists(st.builds(Usage, llm=st.dictionaries(MODELS, MODEL_USAGES, max_size=3)), max_size=4)
 AMOUNTS = st.decimals(min_value=0, max_value=10_000, places=12)
-COSTS = st.lists(st.builds(priced, MODELS, AMOUNTS) | st.builds(unpriced, MODELS), max_size=5)
+COSTS = st.lists(st.builds(rounded_cost, MODELS, AMOUNTS) | st.builds(unpriced_cost, MODELS), max_size=5)
 FIXED = settings(derandomize=True, database=None, deadline=None)
 
 
@@ -97,9 +97,9 @@ def test_provider_that_counts_cached_tokens_apart_gives_no_negative_cost() -> No
 
 
 def test_amounts_are_rounded_once_to_the_smallest_amount_half_to_even() -> None:
-    half = SMALLEST_AMOUNT / 2
-    assert priced("a:x", half).total == 0
-    assert priced("a:x", SMALLEST_AMOUNT + half).total == 2 * SMALLEST_AMOUNT
+    half = AMOUNT_PRECISION / 2
+    assert rounded_cost("a:x", half).total == 0
+    assert rounded_cost("a:x", AMOUNT_PRECISION + half).total == 2 * AMOUNT_PRECISION
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_costs_add_up_exactly_in_any_order_and_grouping(left: list[Cost], right:
 
 
 def test_model_without_a_price_is_named_once_and_never_counted_as_free() -> None:
-    merged = merge_costs([unpriced("b:y"), priced("a:x", Decimal(1)), unpriced("b:y"), unpriced("a:z")])
+    merged = merge_costs(
+        [unpriced_cost("b:y"), rounded_cost("a:x", Decimal(1)), unpriced_cost("b:y"), unpriced_cost("a:z")]
+    )
     assert merged.unpriced_models == ("a:z", "b:y")
     assert merged.breakdown == {"a:x": Decimal(1)}
 
@@ -139,7 +141,7 @@ def test_model_without_a_price_is_named_once_and_never_counted_as_free() -> None
 
 @pytest.mark.parametrize("amount", ["0", "0.0000001", "0.000000000001", "1E+3", "123.45"])
 def test_money_is_a_plain_decimal_string_in_json(amount: str) -> None:
-    cost = priced("a:x", Decimal(amount))
+    cost = rounded_cost("a:x", Decimal(amount))
     written = json.loads(cost.model_dump_json())
     assert set(written["total"]) <= set("0123456789.")
     assert written["breakdown"] == {"a:x": written["total"]}
@@ -149,4 +151,4 @@ def test_money_is_a_plain_decimal_string_in_json(amount: str) -> None:
 
 
 def test_money_stays_a_decimal_in_python() -> None:
-    assert isinstance(priced("a:x", Decimal(1)).model_dump()["total"], Decimal)
+    assert isinstance(rounded_cost("a:x", Decimal(1)).model_dump()["total"], Decimal)

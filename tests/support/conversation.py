@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits
-from domain.rejections import CommandRejected, Refusal
+from domain.rejections import CommandRejected, Rejection
 from domain.sessions.command_handlers import (
-    begin_timeline,
     cancel,
     edit,
     end,
     fork,
+    new_timeline,
     open_greeting,
     regenerate,
     restore,
@@ -31,9 +31,9 @@ from domain.sessions.commands import (
 )
 from domain.sessions.timeline import DiscardedBranch, Timeline
 from domain.sessions.turn_completion import complete, fail, interrupt
-from domain.turns.engine import Outcome, TurnProgress
+from domain.turns.engine import TurnOutcome, TurnProgress
 from domain.turns.turn import Turn, TurnEvent
-from domain.usage import Cost, ModelUsage, Usage, priced
+from domain.usage import Cost, ModelUsage, Usage, rounded_cost
 
 MODEL = "test:model"
 BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -42,7 +42,7 @@ BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 def spent(tokens: int, usd: Decimal) -> tuple[Usage, Cost]:
     """What one model call used and cost."""
     used = ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)
-    return Usage(llm={MODEL: used}), priced(MODEL, usd)
+    return Usage(llm={MODEL: used}), rounded_cost(MODEL, usd)
 
 
 def answered(
@@ -50,7 +50,7 @@ def answered(
     *said: str,
     tokens: int = 10,
     usd: str = "0.01",
-    outcome: Outcome | None = "answered",
+    outcome: TurnOutcome | None = "answered",
     node_id: str = "greet",
     error: str | None = None,
     events: tuple[TurnEvent, ...] = (),
@@ -70,8 +70,8 @@ def answered(
     )
 
 
-def refusal_of(refused: pytest.ExceptionInfo[CommandRejected]) -> Refusal:
-    return refused.value.refusal
+def refusal_of(refused: pytest.ExceptionInfo[CommandRejected]) -> Rejection:
+    return refused.value.rejection
 
 
 def kinds(turn: Turn) -> list[str]:
@@ -85,7 +85,7 @@ class Conversation:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.now = BEGINNING
-        self.timeline: Timeline = begin_timeline(at=self.now)
+        self.timeline: Timeline = new_timeline(at=self.now)
         self._turns = 0
 
     def tick(self) -> datetime:
@@ -125,7 +125,7 @@ class Conversation:
         self.timeline = send(self.timeline, command, turn_id=turn_id, at=self.tick())
         return turn_id
 
-    def answer(self, text: str = "Certainly.", *, turn_id: str | None = None, outcome: Outcome = "answered") -> str:
+    def answer(self, text: str = "Certainly.", *, turn_id: str | None = None, outcome: TurnOutcome = "answered") -> str:
         """Answer a pending turn, by default the one that is seen; its id."""
         asked = turn_id or self.head.id
         progress = answered(asked, *([text] if text else []), outcome=outcome)

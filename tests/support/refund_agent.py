@@ -3,7 +3,7 @@
 from pytest_httpserver import HTTPServer
 
 from domain.agents.definition import AgentDefinition, parse_definition
-from domain.sessions.commands import Decide
+from domain.sessions.commands import DecideApproval
 from domain.sessions.timeline import WaitingApproval
 from domain.sessions.views import SessionHead
 from tests.support.session_stack import SessionHandle
@@ -48,9 +48,9 @@ async def waiting_approvals(session: SessionHandle, count: int) -> tuple[Waiting
 
 async def approve(session: SessionHandle, call_id: str) -> SessionHead:
     """Let a call be made."""
-    return await session.handle.execute_update(SessionWorkflow.approve, Decide(call_id=call_id))
+    return await session.handle.execute_update(SessionWorkflow.approve, DecideApproval(call_id=call_id))
 
 
 async def deny(session: SessionHandle, call_id: str, reason: str) -> SessionHead:
     """Refuse a call."""
-    return await session.handle.execute_update(SessionWorkflow.deny, Decide(call_id=call_id, reason=reason))
+    return await session.handle.execute_update(SessionWorkflow.deny, DecideApproval(call_id=call_id, reason=reason))

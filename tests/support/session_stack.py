@@ -32,7 +32,7 @@ from contracts.sessions import (
 )
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
-from domain.rejections import Refusal
+from domain.rejections import Rejection
 from domain.sessions.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead, TimelineView
@@ -355,7 +355,7 @@ def types_of(turn: Turn) -> list[str]:
     return [event.type for event in turn.events]
 
 
-async def refusal_of(command: Awaitable[object]) -> Refusal:
+async def refusal_of(command: Awaitable[object]) -> Rejection:
     """The error of a rejected command. Fails when the command is accepted."""
     with pytest.raises(WorkflowUpdateFailedError) as caught:
         await command
@@ -363,6 +363,6 @@ async def refusal_of(command: Awaitable[object]) -> Refusal:
     assert isinstance(cause, ApplicationError)
     assert cause.non_retryable
     details: Sequence[Any] = cause.details
-    refusal = Refusal.model_validate(details[0])
+    refusal = Rejection.model_validate(details[0])
     assert cause.type == refusal.code
     return refusal

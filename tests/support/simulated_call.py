@@ -13,32 +13,38 @@ from activities.model import NO_ARGUMENTS
 from domain.agents.definition import AgentDefinition, parse_definition
 from domain.agents.tools import OfferedTool
 from domain.sessions.caller_prompt import caller_instructions, caller_tools
-from domain.sessions.command_handlers import begin_timeline, open_greeting
+from domain.sessions.command_handlers import new_timeline, open_greeting
 from domain.sessions.simulated_caller import (
-    aside_id_of,
-    begin_simulation,
-    due,
-    heard_since,
-    message_id_of,
-    opening_of,
-    say,
-    stop,
+    message_id_of_call,
+    next_action,
+    next_call_id,
+    opening_message,
+    send_caller_message,
+    start_simulation,
+    stop_caller,
+    utterances_since_last_call,
 )
 from domain.sessions.timeline import Timeline
 from domain.sessions.turn_completion import complete
 from domain.suites.checks import Conversation
 from domain.suites.scenario import Scenario, Suite, parse_suite
 from domain.turns.engine import (
-    Extracted,
+    ExtractionResult,
     TurnProgress,
-    advance,
-    begin,
+    apply_extraction,
+    apply_reply,
+    begin_turn,
     instructions_at,
     start_checkpoint,
-    take_extraction,
 )
-from domain.turns.engine import variables as variables_of
-from domain.turns.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
+from domain.turns.engine import template_values as variables_of
+from domain.turns.extraction import (
+    EXTRACTION_CUE,
+    EXTRACTION_INSTRUCTIONS,
+    RECORD_TOOL,
+    extracted_values,
+    extraction_schema,
+)
 from domain.turns.turn import Turn, UserSaid
 from playhead.services.model_providers import build_providers
 
@@ -72,13 +78,13 @@ class SimulatedCall:
     async def conversation(self) -> Conversation:
         """Hold it to its end."""
         config = self.scenario.simulator(model=self.model, seed=self.seed)
-        timeline = open_greeting(begin_timeline(at=self.now), turn_id=self._turn_id(), at=self.now)
-        timeline = await self._answered(begin_simulation(timeline, config, at=self.now))
-        while (next_ := due(timeline, at=self._tick())) is not None:
+        timeline = open_greeting(new_timeline(at=self.now), turn_id=self._turn_id(), at=self.now)
+        timeline = await self._answered(start_simulation(timeline, config, at=self.now))
+        while (next_ := next_action(timeline, at=self._tick())) is not None:
             if next_ == "speak":
                 timeline = await self._spoken(timeline)
             else:
-                timeline = stop(timeline, next_, at=self.now)
+                timeline = stop_caller(timeline, next_, at=self.now)
         turns = tuple(timeline.visible_turns())[::-1]
         checkpoint = next((turn.checkpoint for turn in reversed(turns) if turn.checkpoint), None)
         return Conversation(
@@ -91,10 +97,12 @@ class SimulatedCall:
     async def _spoken(self, timeline: Timeline) -> Timeline:
         simulation = timeline.simulator
         assert simulation is not None
-        opening = opening_of(timeline)
+        opening = opening_message(timeline)
         if opening is not None:
-            return await self._answered(say(timeline, *opening, turn_id=self._turn_id(), at=self._tick()))
-        _, heard = heard_since(timeline)
+            return await self._answered(
+                send_caller_message(timeline, *opening, turn_id=self._turn_id(), at=self._tick())
+            )
+        _, heard = utterances_since_last_call(timeline)
         may_hang_up = simulation.lines >= simulation.config.min_turns
         bought = await self.providers.call(
             ModelCall(
@@ -110,14 +118,16 @@ class SimulatedCall:
         )
         self.caller_heard.append(bought.messages)
         if not bought.reply.text:
-            return stop(timeline, "caller_hung_up", at=self._tick())
-        message_id = message_id_of(aside_id_of(timeline, "ses_1"))
+            return stop_caller(timeline, "caller_hung_up", at=self._tick())
+        message_id = message_id_of_call(next_call_id(timeline, "ses_1"))
         line = bought.reply.text
-        return await self._answered(say(timeline, line, message_id, turn_id=self._turn_id(), at=self._tick()))
+        return await self._answered(
+            send_caller_message(timeline, line, message_id, turn_id=self._turn_id(), at=self._tick())
+        )
 
     async def _answered(self, timeline: Timeline) -> Timeline:
         turn = timeline.turns[timeline.pending[0]]
-        progress = begin(
+        progress = begin_turn(
             self.agent,
             timeline.checkpoint_before(turn.parent_id) or start_checkpoint(self.agent),
             turn_id=turn.id,
@@ -125,8 +135,10 @@ class SimulatedCall:
             at=self._tick(),
             initial_context=self.scenario.context,
         )
-        while progress.due:
-            progress = await (self._extracted(progress) if progress.due == "extraction" else self._generated(progress))
+        while progress.next_step:
+            progress = await (
+                self._extracted(progress) if progress.next_step == "extraction" else self._generated(progress)
+            )
         return complete(timeline, progress, self.agent.limits, at=self._tick())
 
     async def _generated(self, progress: TurnProgress) -> TurnProgress:
@@ -143,7 +155,7 @@ class SimulatedCall:
             )
         )
         self.agent_heard.append(answer.messages)
-        return advance(self.agent, progress, answer.reply, at=self._tick(), initial_context=self.scenario.context)
+        return apply_reply(self.agent, progress, answer.reply, at=self._tick(), initial_context=self.scenario.context)
 
     async def _extracted(self, progress: TurnProgress) -> TurnProgress:
         wanted = self.agent.nodes[progress.node_id].extract
@@ -155,12 +167,12 @@ class SimulatedCall:
                 asked=EXTRACTION_CUE,
                 tool=RECORD_TOOL,
                 description="Record what was found.",
-                schema=schema_of(wanted),
+                schema=extraction_schema(wanted),
                 timeout=5.0,
             )
         )
-        found = Extracted(values=values_of(wanted, answer.reply.tool_calls[0].arguments))
-        return take_extraction(self.agent, progress, found, at=self._tick(), initial_context=self.scenario.context)
+        found = ExtractionResult(values=extracted_values(wanted, answer.reply.tool_calls[0].arguments))
+        return apply_extraction(self.agent, progress, found, at=self._tick(), initial_context=self.scenario.context)
 
     def _turn_id(self) -> str:
         self.turns += 1

@@ -9,7 +9,7 @@ from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.sessions.views import SessionHead
 from domain.turns.engine import ModelReply
 from domain.turns.turn import AssistantMessage, SessionStatus, Turn, TurnEvent, UserMessage
-from domain.usage import Cost, ModelUsage, Usage, priced
+from domain.usage import Cost, ModelUsage, Usage, rounded_cost
 from store.agents import AgentStore, StoredAgent
 from store.api_keys import KeyStore
 from store.database.connection import Database
@@ -55,7 +55,7 @@ async def session_in(database: Database, session_id: str = SESSION) -> StoredSes
 def reply(model: str = MODEL, *, cost: Decimal | None = PRICE, requests: int = 1, text: str = "Hello.") -> ModelReply:
     """A reply that used 10 + 5 tokens; without a price for `cost=None`."""
     used = ModelUsage(prompt_tokens=10, completion_tokens=5, total_tokens=15, requests=requests)
-    bill = Cost(unpriced_models=(model,)) if cost is None else priced(model, cost)
+    bill = Cost(unpriced_models=(model,)) if cost is None else rounded_cost(model, cost)
     return ModelReply(text=text, usage=Usage(llm={model: used}), cost=bill)
 
 

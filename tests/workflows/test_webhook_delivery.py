@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from werkzeug import Request, Response
 
-from contracts.webhooks import DeliverWebhookResult, Patience, WebhookTarget, webhook_workflow_id
+from contracts.webhooks import DeliverWebhookResult, DeliveryRetryPolicy, WebhookTarget, webhook_workflow_id
 from playhead.config.settings import Settings
 from playhead.services.worker import build_worker
 from store.database.connection import Connection, Database
@@ -36,8 +36,8 @@ Scripted = Callable[..., ScriptedModel]
 Json = dict[str, Any]
 
 OWN_SECRET = "whsec_" + base64.b64encode(b"the key of the installation").decode()
-IMPATIENT = Patience(first_pause=0.05, longest_pause=0.2, give_up_after=60.0)
-BRIEF = Patience(first_pause=0.05, longest_pause=0.2, give_up_after=2.0)
+IMPATIENT = DeliveryRetryPolicy(first_pause=0.05, longest_pause=0.2, give_up_after=60.0)
+BRIEF = DeliveryRetryPolicy(first_pause=0.05, longest_pause=0.2, give_up_after=2.0)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Receiver:
             for request, _ in self._server.log
         ]
 
-    def target(self, patience: Patience = IMPATIENT, *, secret: str | None = "HOOK_KEY") -> WebhookTarget:
+    def target(self, patience: DeliveryRetryPolicy = IMPATIENT, *, secret: str | None = "HOOK_KEY") -> WebhookTarget:
         return WebhookTarget(url=self.url, secret=secret, patience=patience)
 
     def _answer(self, _: Request) -> Response:
@@ -306,7 +306,7 @@ async def test_a_session_that_is_erased_while_its_receiver_is_away_is_never_repo
     stack: SessionStack, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, *[503] * 3)
-    session = await stack.open(webhook=receiver.target(Patience(first_pause=0.5, longest_pause=0.5)))
+    session = await stack.open(webhook=receiver.target(DeliveryRetryPolicy(first_pause=0.5, longest_pause=0.5)))
     await session.end()
     await session.handle.result()
 

@@ -13,7 +13,7 @@ from domain.sessions import command_handlers as rules
 from domain.sessions import turn_completion
 from domain.sessions.commands import EndSession
 from domain.sessions.timeline import AuxiliaryCall, CompletionReason
-from domain.turns.engine import Extracted, start_checkpoint
+from domain.turns.engine import ExtractionResult, start_checkpoint
 from workflows.errors import reason_of
 from workflows.session.state import SessionState, new_turn_id
 from workflows.session.step_runner import StepRunner
@@ -90,7 +90,7 @@ class SessionLifecycle:
         try:
             extraction = await self._steps.extract_at_the_end(checkpoint, aside_id)
         except ActivityError as error:
-            extraction = Extracted(error=reason_of(error))
+            extraction = ExtractionResult(error=reason_of(error))
         seconds = round((workflow.now() - at).total_seconds(), 3)
         aside = AuxiliaryCall(
             id=aside_id,
@@ -101,7 +101,9 @@ class SessionLifecycle:
             cost=extraction.cost,
             error=extraction.error,
         )
-        self._state.change(turn_completion.learn(self._state.timeline, aside, extraction, at=workflow.now()))
+        self._state.change(
+            turn_completion.record_extraction(self._state.timeline, aside, extraction, at=workflow.now())
+        )
 
     def _has_more_to_tell(self) -> bool:
         """Whether somebody spoke at a node with variables, and these were not read with the last turn."""

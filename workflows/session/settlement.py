@@ -9,7 +9,7 @@ from temporalio import workflow
 from activities.settlement import SettlementActivities
 from contracts.sessions import SettleTurnsInput
 from domain.sessions import simulated_caller, turn_completion
-from domain.sessions.timeline import Timeline, Unrecorded
+from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
 from workflows.activity_options import settling
 from workflows.session.lifecycle import SessionLifecycle
@@ -29,7 +29,7 @@ class SettlementLoop:
     def __init__(self, state: SessionState, ending: SessionLifecycle) -> None:
         self._state = state
         self._ending = ending
-        self._under_way: Unrecorded | None = None
+        self._under_way: UnrecordedChanges | None = None
         self._last: datetime | None = None
 
     @property
@@ -85,7 +85,7 @@ class SettlementLoop:
     @property
     def _is_unattended(self) -> bool:
         """Whether a simulated caller talks and nobody watches, so that nobody waits for a record."""
-        is_unheard = not self._state.is_watched and simulated_caller.has_the_floor(self._state.timeline)
+        is_unheard = not self._state.is_watched and simulated_caller.is_callers_turn(self._state.timeline)
         return is_unheard and self._state.start.timing.settle_unattended_within is not None
 
     async def _wait_while_unattended(self) -> None:
@@ -129,7 +129,7 @@ class SettlementLoop:
 
     def _has_unrecorded(self) -> bool:
         unrecorded = self._state.timeline.unrecorded
-        told = unrecorded.but_the_end if self._ending.is_yet_to_be_told else unrecorded
+        told = unrecorded.without_completion if self._ending.is_yet_to_be_told else unrecorded
         return bool(self._state.under_way) or not told.is_empty
 
     def _must_settle_now(self) -> bool:

@@ -11,10 +11,10 @@ from activities.simulated_caller import SimulationActivities
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from domain.sessions import command_handlers as rules
 from domain.sessions import simulated_caller
-from domain.sessions.caller_config import Simulation, StopReason
+from domain.sessions.caller_config import SimulatorState, StopReason
 from domain.sessions.commands import EndSession
 from domain.sessions.timeline import AuxiliaryCall
-from domain.sessions.turn_completion import spend_aside
+from domain.sessions.turn_completion import record_auxiliary_call
 from domain.turns.engine import MAX_BLANK_REPLIES
 from workflows.activity_options import generating
 from workflows.errors import reason_of
@@ -38,7 +38,7 @@ class SimulatedCaller:
         """Hold the caller's end of the conversation for as long as the session lives."""
         while not self._state.timeline.is_completed:
             await self._until_wanted()
-            due = simulated_caller.due(self._state.timeline, at=workflow.now())
+            due = simulated_caller.next_action(self._state.timeline, at=workflow.now())
             if due == "speak" and self._may_begin():
                 await self._speak()
             elif due is not None and due != "speak":
@@ -46,20 +46,20 @@ class SimulatedCaller:
 
     async def _until_wanted(self) -> None:
         """Wait until the caller has something to do: its turn, the end of its time, or its being switched on or off."""
-        had_the_floor = simulated_caller.has_the_floor(self._state.timeline)
+        had_the_floor = simulated_caller.is_callers_turn(self._state.timeline)
 
         def is_wanted() -> bool:
             timeline = self._state.timeline
-            due = simulated_caller.due(timeline, at=workflow.now())
+            due = simulated_caller.next_action(timeline, at=workflow.now())
             may_act = due is not None and (due != "speak" or self._may_begin())
-            return may_act or timeline.is_completed or simulated_caller.has_the_floor(timeline) != had_the_floor
+            return may_act or timeline.is_completed or simulated_caller.is_callers_turn(timeline) != had_the_floor
 
         with suppress(TimeoutError):
             await workflow.wait_condition(is_wanted, timeout=self._time_left())
 
     async def _speak(self) -> None:
         """Say the opening as it is written, or buy the next line and say it if the floor is still the caller's."""
-        opening = simulated_caller.opening_of(self._state.timeline)
+        opening = simulated_caller.opening_message(self._state.timeline)
         if opening is not None:
             self._say(*opening, hangs_up=False)
             return
@@ -77,7 +77,7 @@ class SimulatedCaller:
         """Buy a line. Once nobody wants to hear it, the call is cancelled, and what it has cost by then is returned."""
         start, timeline = self._state.start, self._state.timeline
         simulation = self._simulation
-        anchor_aside_id, heard = simulated_caller.heard_since(timeline)
+        anchor_aside_id, heard = simulated_caller.utterances_since_last_call(timeline)
         playing = workflow.start_activity_method(
             SimulationActivities.play_caller,
             PlayCallerInput(
@@ -106,7 +106,7 @@ class SimulatedCaller:
     def _new_aside(self) -> AuxiliaryCall:
         timeline = self._state.timeline
         return AuxiliaryCall(
-            id=simulated_caller.aside_id_of(timeline, self._state.start.session_id),
+            id=simulated_caller.next_call_id(timeline, self._state.start.session_id),
             purpose="caller",
             after_turn_id=timeline.head.id if timeline.head else None,
             created_at=workflow.now(),
@@ -118,10 +118,10 @@ class SimulatedCaller:
         self._spend(aside.model_copy(update={"usage": result.usage, "cost": result.cost}))
         if not is_wanted:
             return
-        if simulated_caller.is_unaffordable(self._state.timeline, self._state.agent.limits):
+        if simulated_caller.is_cost_limit_reached(self._state.timeline, self._state.agent.limits):
             self._state.change(rules.end(self._state.timeline, EndSession(reason="max_cost"), at=workflow.now()))
         elif result.line is not None:
-            self._say(result.line, simulated_caller.message_id_of(aside.id), hangs_up=result.hangs_up)
+            self._say(result.line, simulated_caller.message_id_of_call(aside.id), hangs_up=result.hangs_up)
         elif result.hangs_up:
             self._stop("caller_hung_up")
         else:
@@ -137,31 +137,31 @@ class SimulatedCaller:
     def _spend(self, aside: AuxiliaryCall) -> None:
         seconds = round((workflow.now() - aside.created_at).total_seconds(), 3)
         timed = aside.model_copy(update={"usage": aside.usage.model_copy(update={"duration_seconds": seconds})})
-        self._state.change(spend_aside(self._state.timeline, timed, at=workflow.now()))
+        self._state.change(record_auxiliary_call(self._state.timeline, timed, at=workflow.now()))
 
     def _say(self, line: str, message_id: str, *, hangs_up: bool) -> None:
-        said = simulated_caller.say(
+        said = simulated_caller.send_caller_message(
             self._state.timeline, line, message_id, turn_id=new_turn_id(), hangs_up=hangs_up, at=workflow.now()
         )
         self._state.change(said)
 
     def _stop(self, reason: StopReason, error: str | None = None) -> None:
-        self._state.change(simulated_caller.stop(self._state.timeline, reason, error=error, at=workflow.now()))
+        self._state.change(simulated_caller.stop_caller(self._state.timeline, reason, error=error, at=workflow.now()))
 
     def _is_still_wanted(self, aside_id: str) -> bool:
         """Whether the state of the session is the one that the line answers."""
         timeline = self._state.timeline
-        is_due = simulated_caller.due(timeline, at=workflow.now()) == "speak"
-        return is_due and simulated_caller.aside_id_of(timeline, self._state.start.session_id) == aside_id
+        is_due = simulated_caller.next_action(timeline, at=workflow.now()) == "speak"
+        return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == aside_id
 
     def _time_left(self) -> timedelta | None:
         """How long the caller may still go on; None where nothing limits it, or somebody else talks."""
         timeline = self._state.timeline
-        ends_at = simulated_caller.time_is_over_at(timeline) if simulated_caller.has_the_floor(timeline) else None
+        ends_at = simulated_caller.caller_deadline(timeline) if simulated_caller.is_callers_turn(timeline) else None
         return None if ends_at is None else max(ends_at - workflow.now(), timedelta())
 
     @property
-    def _simulation(self) -> Simulation:
+    def _simulation(self) -> SimulatorState:
         simulation = self._state.timeline.simulator
         assert simulation is not None, "only a session with a caller speaks"
         return simulation

@@ -11,27 +11,27 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
-from contracts.sessions import GenerateStepInput, StartSession, TurnOpening
+from contracts.sessions import GenerateStepInput, StartSession, TurnStart
 from contracts.tools import CallToolInput
 from domain.agents.templates import render
-from domain.agents.tool_mocks import mocks_of
-from domain.agents.tools import Approval, tool_behind
+from domain.agents.tool_mocks import mocks_for_tool
+from domain.agents.tools import Approval, find_tool
 from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
 from domain.turns.engine import (
-    Extracted,
+    ExtractionResult,
     ModelReply,
     NextStep,
     ToolCall,
     ToolResult,
     TurnProgress,
-    advance,
-    begin,
-    read_later,
+    apply_extraction,
+    apply_reply,
+    apply_tool_result,
+    begin_turn,
+    defer_extraction,
     start_checkpoint,
-    take_extraction,
-    take_result,
-    variables,
+    template_values,
 )
 from domain.turns.turn import Checkpoint, Turn
 from workflows.activity_options import calling, generating
@@ -76,7 +76,7 @@ class StepRunner:
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
         """Start to answer a turn from what the turns before it left."""
         self._newest = turn
-        return begin(
+        return begin_turn(
             self._agent,
             checkpoint or start_checkpoint(self._agent),
             turn_id=turn.id,
@@ -89,15 +89,15 @@ class StepRunner:
         """Get what the turn is due for, and take it in."""
         if due == "reply":
             reply = await self._generate(progress)
-            return advance(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
+            return apply_reply(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
         if due == "extraction" and progress.leaving is None and self._start.reads_after_the_end:
-            return read_later(progress)
+            return defer_extraction(progress)
         if due == "extraction":
             extraction = await self._extract(progress)
-            return take_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
+            return apply_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
         calls = progress.calls
         for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
-            progress = take_result(
+            progress = apply_tool_result(
                 self._agent, progress, call, result, at=workflow.now(), initial_context=self._context
             )
         return progress
@@ -112,7 +112,7 @@ class StepRunner:
         self.are_watched = result.watched
         return result.reply
 
-    async def _extract(self, progress: TurnProgress) -> Extracted:
+    async def _extract(self, progress: TurnProgress) -> ExtractionResult:
         """Have the node's variables read from the conversation; what goes wrong is told, and stops nothing."""
         try:
             return await workflow.execute_activity_method(
@@ -122,7 +122,7 @@ class StepRunner:
                 **generating(self._start.timing),
             )
         except ActivityError as error:
-            return Extracted(error=reason_of(error))
+            return ExtractionResult(error=reason_of(error))
 
     async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
         """Run the tools that one reply called, at the same time. Where they are stopped, what is done still counts."""
@@ -137,9 +137,9 @@ class StepRunner:
 
     async def _run_tool(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
         """Run one tool, once a person has allowed it where its declaration wants that."""
-        tool = self._agent.tools[tool_behind(self._agent.tools, call.name) or call.name]
+        tool = self._agent.tools[find_tool(self._agent.tools, call.name) or call.name]
         # A call that is mocked goes nowhere: there is nothing to allow.
-        if tool.approval is not None and not mocks_of(self._start.mocks, call.name):
+        if tool.approval is not None and not mocks_for_tool(self._start.mocks, call.name):
             decision, reason = await self._ask(self._approval(progress, call_id, call, tool.approval))
             if decision == "denied":
                 return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
@@ -148,7 +148,7 @@ class StepRunner:
         return await self._call(progress, call_id, call)
 
     def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
-        known = variables(self._agent, self._context, progress.gathered_context)
+        known = template_values(self._agent, self._context, progress.gathered_context)
         # What the model made up must not stand in for what the session knows, in words that a person decides by.
         values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
         return WaitingApproval(
@@ -174,8 +174,8 @@ class StepRunner:
                     agent=start.agent,
                     tool=call.name,
                     arguments=call.arguments,
-                    context=variables(self._agent, self._context, progress.gathered_context),
-                    mocks=mocks_of(start.mocks, call.name),
+                    context=template_values(self._agent, self._context, progress.gathered_context),
+                    mocks=mocks_for_tool(start.mocks, call.name),
                 ),
                 summary=call.name,
                 **calling(start.timing),
@@ -186,7 +186,7 @@ class StepRunner:
             return ToolResult(content=f"The tool could not be called: {reason_of(error)}", error="internal_error")
         return ToolResult(content=result.content, error=result.error, assigned=result.assigned)
 
-    async def extract_at_the_end(self, checkpoint: Checkpoint, aside_id: str) -> Extracted:
+    async def extract_at_the_end(self, checkpoint: Checkpoint, aside_id: str) -> ExtractionResult:
         """Have the variables of the node at which the session ended read from it.
 
         Raises ActivityError when the model could not be asked.
@@ -217,7 +217,7 @@ class StepRunner:
             model=start.model,
             node_id=progress.node_id,
             messages=progress.messages,
-            context=variables(self._agent, self._context, progress.gathered_context),
+            context=template_values(self._agent, self._context, progress.gathered_context),
             timeout=start.timing.model_timeout,
             price_per_second=start.price_per_second,
             opening=opening_of(newest) if newest is not None and newest.id == progress.turn_id else None,
@@ -225,10 +225,10 @@ class StepRunner:
         )
 
 
-def opening_of(turn: Turn) -> TurnOpening:
+def opening_of(turn: Turn) -> TurnStart:
     """How a turn began, for those who watch."""
     message = turn.user_message
-    return TurnOpening(
+    return TurnStart(
         parent_id=turn.parent_id,
         index=turn.index,
         created_at=turn.created_at,

@@ -70,10 +70,10 @@ class TurnRunner:
         await self._fetch_before_the_first_opening(turn)
         progress = self._steps.begin(turn, self._state.timeline.checkpoint_before(turn.parent_id))
         try:
-            while progress.due and self._state.timeline.is_awaited(turn.id):
-                progress = await self._steps.go_on(progress, progress.due)
+            while progress.next_step and self._state.timeline.may_continue(turn.id):
+                progress = await self._steps.go_on(progress, progress.next_step)
                 self._state.is_watched = self._steps.are_watched
-                if self._state.is_watched and progress.due:
+                if self._state.is_watched and progress.next_step:
                     self._state.note_progress(turn, progress)
         except ActivityError as error:
             if not (turn.id in self._stopped and is_cancelled_exception(error)):
@@ -90,12 +90,12 @@ class TurnRunner:
         wanted = self._state.agent.pre_call_fetch
         if wanted and self._state.timeline.fetched_context is None:
             fetched = await self._steps.fetch(turn, wanted)
-            self._state.change(rules.note_fetched(self._state.timeline, fetched, at=workflow.now()))
+            self._state.change(rules.record_fetched_context(self._state.timeline, fetched, at=workflow.now()))
         self._steps.know(self._state.timeline.fetched_context or {})
 
     async def _ask_a_person(self, approval: WaitingApproval) -> tuple[Decision, str]:
         """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
-        self._state.change(approvals.ask(self._state.timeline, approval, at=workflow.now()))
+        self._state.change(approvals.request(self._state.timeline, approval, at=workflow.now()))
         is_settled = partial(self._is_decided_or_moot, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):
@@ -105,10 +105,10 @@ class TurnRunner:
         return self._decisions.pop(approval.call_id, ("expired", ""))
 
     def _is_decided_or_moot(self, approval: WaitingApproval) -> bool:
-        return approval.call_id in self._decisions or not self._state.timeline.is_awaited(approval.turn_id)
+        return approval.call_id in self._decisions or not self._state.timeline.may_continue(approval.turn_id)
 
     def _close(self, progress: TurnProgress) -> None:
-        close = turn_completion.interrupt if progress.due else turn_completion.complete
+        close = turn_completion.interrupt if progress.next_step else turn_completion.complete
         if progress.outcome == "failed":
             close = turn_completion.fail
         self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=workflow.now()))

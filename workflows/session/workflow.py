@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.sessions.caller_config import SetSimulator
     from domain.sessions.commands import (
         CancelTurn,
-        Decide,
+        DecideApproval,
         EditMessage,
         EndSession,
         Regenerate,
@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
         Rewind,
         SendMessage,
     )
-    from domain.sessions.timeline import Timeline, note_refusal
+    from domain.sessions.timeline import Timeline, record_rejection
     from domain.sessions.views import SessionHead, TimelineView, view_of
     from domain.turns.turn import Turn
     from workflows.background_tasks import BackgroundTasks
@@ -53,7 +53,7 @@ LET_GO = "let-waiting-updates-go-before-continue-as-new"
 """Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
 
 Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
-Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, Decide, SetSimulator)
+Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, DecideApproval, SetSimulator)
 Asked_contra = TypeVar("Asked_contra", contravariant=True)
 
 
@@ -186,21 +186,21 @@ class SessionWorkflow:
         self._check(rules.end, command)
 
     @workflow.update
-    async def approve(self, command: Decide) -> SessionHead:
+    async def approve(self, command: DecideApproval) -> SessionHead:
         """Let a tool call that waits for a person be made."""
         return self._decide(command, "approved")
 
     @approve.validator
-    def check_approve(self, command: Decide) -> None:
+    def check_approve(self, command: DecideApproval) -> None:
         self._check(partial(approvals.decide, decision="approved"), command)
 
     @workflow.update
-    async def deny(self, command: Decide) -> SessionHead:
+    async def deny(self, command: DecideApproval) -> SessionHead:
         """Refuse a tool call that waits for a person; the model is told the reason."""
         return self._decide(command, "denied")
 
     @deny.validator
-    def check_deny(self, command: Decide) -> None:
+    def check_deny(self, command: DecideApproval) -> None:
         self._check(partial(approvals.decide, decision="denied"), command)
 
     @workflow.update
@@ -264,7 +264,7 @@ class SessionWorkflow:
         turn_id = new_turn_id()
         with refusals_as_errors():
             self._change(rule(self._timeline, command, turn_id=turn_id, at=workflow.now()))
-        opened_before = self._timeline.message_sent_before(command.message_id)
+        opened_before = self._timeline.remembered_message(command.message_id)
         turn_id = opened_before.turn_id if opened_before else turn_id
         if command.wait:
             await workflow.wait_condition(lambda: self._moves_on or self._timeline.is_closed(turn_id))
@@ -285,7 +285,7 @@ class SessionWorkflow:
         with refusals_as_errors():
             rule(self._timeline, command, at=workflow.now())
 
-    def _decide(self, command: Decide, decision: Decision) -> SessionHead:
+    def _decide(self, command: DecideApproval, decision: Decision) -> SessionHead:
         head = self._obey(partial(approvals.decide, decision=decision), command)
         self._replies.decide(command.call_id, decision, command.reason)
         return head
@@ -299,7 +299,9 @@ class SessionWorkflow:
         try:
             self._change(rule())
         except CommandRejected as refused:
-            self._change(note_refusal(self._timeline, name, refused.refusal, message_id_of(written), at=workflow.now()))
+            self._change(
+                record_rejection(self._timeline, name, refused.rejection, message_id_of(written), at=workflow.now())
+            )
 
     def _change(self, timeline: Timeline) -> None:
         self._state.change(timeline)
@@ -383,7 +385,7 @@ class SessionWorkflow:
 
 
 def _greeting() -> Timeline:
-    began = rules.begin_timeline(at=workflow.now())
+    began = rules.new_timeline(at=workflow.now())
     return rules.open_greeting(began, turn_id=new_turn_id(), at=workflow.now())
 
 
@@ -391,4 +393,4 @@ def _with_caller(start: StartSession, timeline: Timeline) -> Timeline:
     """The timeline with the simulated caller that the session begins with; an earlier run carries it over."""
     if start.simulator is None or timeline.simulator is not None:
         return timeline
-    return simulated_caller.begin_simulation(timeline, start.simulator, at=workflow.now())
+    return simulated_caller.start_simulation(timeline, start.simulator, at=workflow.now())

@@ -25,15 +25,15 @@ with workflow.unsafe.imports_passed_through():
         RunPrice,
         StartSuite,
         SuiteResult,
+        run_session,
         scenario_of,
-        session_of,
     )
     from domain.sessions.caller_config import SimulatorConfig
     from domain.sessions.commands import EndSession
     from domain.suites import suite_state as rules
     from domain.suites.scenario import Scenario
-    from domain.suites.suite_state import Started, SuiteProgress, SuiteState
-    from domain.suites.verdicts import Verdict, undecided, verdict_of
+    from domain.suites.suite_state import StartedRun, SuiteProgress, SuiteState
+    from domain.suites.verdicts import Verdict, inconclusive_verdicts, verdict_of
     from workflows import search_attributes
     from workflows.activity_options import generating, looking, settling
     from workflows.background_tasks import BackgroundTasks
@@ -91,27 +91,27 @@ class SuiteWorkflow:
     def _start_what_may(self) -> None:
         while (started := self._next_start()) is not None:
             session_id = started.run.session_id(self._start.suite_id)
-            self._change(rules.start(self._state, session_id, started))
+            self._change(rules.record_start(self._state, session_id, started))
             self._tasks.start(self._conduct(session_id, started))
 
-    async def _conduct(self, session_id: str, started: Started) -> None:
+    async def _conduct(self, session_id: str, started: StartedRun) -> None:
         """Take a run from nothing to its verdict."""
         with self._at_work(session_id):
-            session = session_of(self._start, started)
+            session = run_session(self._start, started)
             try:
                 begun = await self._write_down(started, session)
             except ActivityError as error:  # what it was to go on from is gone
                 await self._give_up(session_id, started, reason_of(error))
                 return
-            await self._open(begun.given_to(session))
+            await self._open(begun.with_history(session))
         await self._bring_to_its_verdict(session_id, started)
 
-    async def _give_up(self, session_id: str, started: Started, why: str) -> None:
+    async def _give_up(self, session_id: str, started: StartedRun, why: str) -> None:
         """Write down that a run could not begin."""
-        criteria = undecided(scenario_of(self._suite, started.run).success, why)
+        criteria = inconclusive_verdicts(scenario_of(self._suite, started.run).success, why)
         await self._finish(session_id, started, verdict_of(criteria, (), NOT_BEGUN), why)
 
-    async def _bring_to_its_verdict(self, session_id: str, started: Started) -> None:
+    async def _bring_to_its_verdict(self, session_id: str, started: StartedRun) -> None:
         """Wait until the session has closed, have it judged and write down what came of it."""
         await self._until_closed(session_id)
         # A run that has been long enough hands over first: whatever is begun here would hold that up.
@@ -119,9 +119,9 @@ class SuiteWorkflow:
         with self._at_work(session_id):
             await self._finish(session_id, started, *await self._verdict(session_id, started))
 
-    async def _finish(self, session_id: str, started: Started, verdict: Verdict, error: str | None) -> None:
+    async def _finish(self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None) -> None:
         price = await self._record(session_id, started, verdict, error)
-        finished = rules.finish(
+        finished = rules.record_outcome(
             self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
         )
         self._change(finished)
@@ -134,11 +134,11 @@ class SuiteWorkflow:
                 await self._end(session_id)
         await workflow.wait_condition(lambda: session_id in self._closed)
 
-    async def _verdict(self, session_id: str, started: Started) -> tuple[Verdict, str | None]:
+    async def _verdict(self, session_id: str, started: StartedRun) -> tuple[Verdict, str | None]:
         """What came of a session, with what went wrong in finding out."""
         scenario = scenario_of(self._suite, started.run)
         if self._state.is_cancelled:
-            return verdict_of(undecided(scenario.success, NOT_JUDGED), (), CANCELLED), None
+            return verdict_of(inconclusive_verdicts(scenario.success, NOT_JUDGED), (), CANCELLED), None
         if not await self._may_judge(session_id):
             return await self._checked_only(session_id, started, scenario, NO_BUDGET), None
         try:
@@ -186,7 +186,7 @@ class SuiteWorkflow:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    async def _write_down(self, started: Started, session: StartSession) -> BeginRunResult:
+    async def _write_down(self, started: StartedRun, session: StartSession) -> BeginRunResult:
         agent = self._start.agent
         return await workflow.execute_activity_method(
             SuiteActivities.begin_run,
@@ -260,7 +260,7 @@ class SuiteWorkflow:
         )
         return rules.may_judge(self._state, self._suite, session_id, price.cost)
 
-    async def _judge(self, session_id: str, started: Started, scenario: Scenario) -> Verdict:
+    async def _judge(self, session_id: str, started: StartedRun, scenario: Scenario) -> Verdict:
         start = self._start
         result = await workflow.execute_activity_method(
             JudgeActivities.judge_session,
@@ -281,16 +281,16 @@ class SuiteWorkflow:
         )
         return result.verdict
 
-    async def _checked_only(self, session_id: str, started: Started, scenario: Scenario, why: str) -> Verdict:
+    async def _checked_only(self, session_id: str, started: StartedRun, scenario: Scenario, why: str) -> Verdict:
         """The verdict without a judge: the checks decide what they can, the criteria are left open."""
-        criteria = undecided(scenario.success, why)
+        criteria = inconclusive_verdicts(scenario.success, why)
         try:
             found = await self._judge(session_id, started, scenario.model_copy(update={"success": ()}))
         except ActivityError as error:  # nothing was ever recorded of the session
             return verdict_of(criteria, (), reason_of(error))
         return verdict_of(criteria, found.findings, found.cut_short)
 
-    async def _record(self, session_id: str, started: Started, verdict: Verdict, error: str | None) -> RunPrice:
+    async def _record(self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None) -> RunPrice:
         return await workflow.execute_activity_method(
             SuiteActivities.record_run,
             RecordRunInput(
@@ -328,7 +328,7 @@ class SuiteWorkflow:
 
     # --- predicates and small change -------------------------------------------------------------
 
-    def _next_start(self) -> Started | None:
+    def _next_start(self) -> StartedRun | None:
         if self._wants_to_continue_as_new() or self._state.started >= len(self._plan):
             return None
         scenario = scenario_of(self._suite, self._plan[self._state.started])

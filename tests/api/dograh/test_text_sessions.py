@@ -11,7 +11,7 @@ from api.dograh.schemas import TextSession
 from api.dograh.text_sessions import text_session
 from domain.agents.definition import AgentDefinition, parse_definition
 from domain.rejections import CommandRejected
-from domain.sessions.timeline import note_refusal
+from domain.sessions.timeline import record_rejection
 from domain.sessions.turn_completion import complete
 from domain.sessions.views import view_of
 from domain.turns.turn import TurnEvent
@@ -98,8 +98,8 @@ def test_events_that_its_clients_do_not_know_are_left_out() -> None:
     turn_id = talk.say("Four of us.")
     learned = TurnEvent(type="variables_extracted", created_at=talk.now, payload={"variables": {"guests": 4}})
     talk.timeline = complete(talk.timeline, answered(turn_id, "Noted.", events=(learned,)), talk.limits, at=talk.tick())
-    refusal = CommandRejected("turn_in_progress", "Wait.").refusal
-    talk.timeline = note_refusal(talk.timeline, "send_message", refusal, None, at=talk.tick())
+    refusal = CommandRejected("turn_in_progress", "Wait.").rejection
+    talk.timeline = record_rejection(talk.timeline, "send_message", refusal, None, at=talk.tick())
     assert told(talk).session_data.turns[-1].events == ()
 
 

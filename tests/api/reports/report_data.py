@@ -23,7 +23,7 @@ from domain.suites.suite_state import Run, Tally, outcome_of_scenario
 from domain.suites.verdicts import Outcome
 from domain.turns.turn import AssistantMessage, TurnEvent, UserMessage
 from domain.turns.turn import Turn as DomainTurn
-from domain.usage import Usage, priced
+from domain.usage import Usage, rounded_cost
 
 AT = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 CRITERION = "The agent confirmed a table for the right number of guests."
@@ -56,7 +56,7 @@ def turns(count: int, *, at: datetime = AT, said: str = "A table for four on Fri
                 assistant_message=AssistantMessage(text=f"Of course, that is noted. ({index})", created_at=begun),
                 events=tuple(events),
                 usage=Usage(duration_seconds=0.4 + 0.17 * (index % 7)),
-                cost=priced(MODEL, Decimal("0.00021")),
+                cost=rounded_cost(MODEL, Decimal("0.00021")),
                 node_id="booking" if index else "greet",
             )
         )

@@ -10,7 +10,7 @@ from domain.agents.definition import InvalidAgent, ValidationIssue, parse_defini
 def fault_of(text: bytes, written: TextFormat = "yaml") -> ValidationIssue:
     with pytest.raises(InvalidAgent) as caught:
         read_agent(text, written)
-    return caught.value.faults[0]
+    return caught.value.issues[0]
 
 
 def test_the_example_reads_the_same_in_both_forms() -> None:

@@ -30,7 +30,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.ticks = 0
-        self.timeline = rules.begin_timeline(at=START)
+        self.timeline = rules.new_timeline(at=START)
         self.timeline = rules.open_greeting(self.timeline, turn_id="turn_0", at=self.now())
         self.latest = LatestSnapshots()
         self.waiting: dict[str, tuple[int, SendMessage]] = {}
@@ -87,7 +87,9 @@ class Conversation:
             self.timeline = rule(self.timeline)
         except CommandRejected as refused:
             if self.ticks % 3 == 0:  # some refusals are noted, as those of signals are
-                self.timeline = timeline.note_refusal(self.timeline, "signal", refused.refusal, None, at=self.now())
+                self.timeline = timeline.record_rejection(
+                    self.timeline, "signal", refused.rejection, None, at=self.now()
+                )
 
 
 COMMANDS = st.one_of(

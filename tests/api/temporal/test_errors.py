@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.http.problems import Problem
 from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_errors
-from domain.rejections import Refusal
+from domain.rejections import Rejection
 
 
 def translated(error: BaseException) -> BaseException:
@@ -54,8 +54,8 @@ async def test_other_errors(error: BaseException, meaning: type[BaseException]) 
     assert type(translated(error)) is meaning
 
 
-@pytest.mark.parametrize("details", [(Refusal(code="queue_full", detail="Full.", figures={"limit": 20}),), ()])
-async def test_refusals_keep_their_code(details: tuple[Refusal, ...]) -> None:
+@pytest.mark.parametrize("details", [(Rejection(code="queue_full", detail="Full.", figures={"limit": 20}),), ()])
+async def test_refusals_keep_their_code(details: tuple[Rejection, ...]) -> None:
     error = ApplicationError("Full.", *(each.model_dump() for each in details), type="queue_full")
     problem = translated(WorkflowUpdateFailedError(error))
     assert isinstance(problem, Problem)

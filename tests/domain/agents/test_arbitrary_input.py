@@ -97,9 +97,9 @@ def outcome_of(data: object) -> AgentDefinition | InvalidAgent:
 def parsed_or_refused(data: object) -> None:
     outcome = outcome_of(data)
     if isinstance(outcome, InvalidAgent):
-        assert outcome.faults
-        assert all(fault.place and fault.message for fault in outcome.faults)
-        assert len(set(outcome.faults)) == len(outcome.faults)
+        assert outcome.issues
+        assert all(issue.path and issue.message for issue in outcome.issues)
+        assert len(set(outcome.issues)) == len(outcome.issues)
         str(outcome).encode()  # what is said about text that cannot be encoded can itself be sent
         return
     assert parse_definition(json.loads(outcome.model_dump_json())) == outcome

@@ -81,9 +81,9 @@ def small(**fields: object) -> Data:
 def faults(data: object) -> dict[str, str]:
     with pytest.raises(InvalidAgent) as refusal:
         parse_definition(data)
-    assert refusal.value.faults
-    assert all(fault.place in str(refusal.value) for fault in refusal.value.faults)
-    return {fault.place: fault.message for fault in refusal.value.faults}
+    assert refusal.value.issues
+    assert all(issue.path in str(refusal.value) for issue in refusal.value.issues)
+    return {issue.path: issue.message for issue in refusal.value.issues}
 
 
 def node(**fields: object) -> Callable[[Data], object]:

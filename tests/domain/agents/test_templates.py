@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.agents.templates import Variable, check, render, variables
+from domain.agents.templates import Variable, render, syntax_errors, variables
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -93,7 +93,7 @@ def test_values_no_json_can_hold_never_fail_a_turn() -> None:
 @given(TEMPLATES, st.dictionaries(st.text(max_size=5) | st.just("name"), JSON, max_size=4))
 def test_no_template_and_no_value_makes_rendering_raise(template: str, values: dict[str, object]) -> None:
     assert isinstance(render(template, values), str)
-    assert all(": " in message for message in check(template))
+    assert all(": " in message for message in syntax_errors(template))
     assert all(isinstance(variable, Variable) for variable in variables(template))
 
 
@@ -106,14 +106,16 @@ def test_an_inserted_value_is_never_expanded(said: str, secret: str) -> None:
 @given(TEMPLATES)
 def test_a_template_without_faults_keeps_no_opening_braces_of_its_own(template: str) -> None:
     plain = template.replace("|", "")  # a fallback may hold any braces
-    if not check(plain) and "{{{" not in plain:  # braces around a value that is missing come to stand side by side
+    if (
+        not syntax_errors(plain) and "{{{" not in plain
+    ):  # braces around a value that is missing come to stand side by side
         assert "{{" not in render(plain, {})
 
 
 @given(st.text(alphabet="{}|a \n", max_size=40))
 def test_a_text_without_double_braces_is_sound_and_unchanged(text: str) -> None:
     if "{{" not in text:
-        assert check(text) == []
+        assert syntax_errors(text) == []
         assert render(text, {"a": "b"}) == text
 
 
@@ -123,7 +125,7 @@ def test_rendering_and_checking_take_linear_time(piece: str) -> None:
         template = piece * repeats
         started = time.process_time()
         render(template, {})
-        check(template)
+        syntax_errors(template)
         return time.process_time() - started
 
     # Eight times the text in eight times the time; quadratic work would take 64 times as long.
@@ -132,7 +134,7 @@ def test_rendering_and_checking_take_linear_time(piece: str) -> None:
 
 
 def test_faults_of_syntax_tell_line_and_column() -> None:
-    assert check("Hello {{name}}.\nSee {{user name}} and\n {{this") == [
+    assert syntax_errors("Hello {{name}}.\nSee {{user name}} and\n {{this") == [
         'line 2, column 5: "{{user name}}" does not name a variable',
         'line 3, column 2: "{{" is never closed by "}}"',
     ]
@@ -140,12 +142,12 @@ def test_faults_of_syntax_tell_line_and_column() -> None:
 
 @pytest.mark.parametrize("template", ["", "{{a}}", "{{a | }}", "{{{a}}}", '{"a": {"b": 1}}', "}} {", "{{größe}}"])
 def test_sound_templates_have_no_faults(template: str) -> None:
-    assert check(template) == []
+    assert syntax_errors(template) == []
 
 
 @pytest.mark.parametrize("template", ["{{", "{{}}", "{{ | x}}", "{{a b}}", "{{a.}}", "{{a", "{{a {{b}}", '{{"a": 1}}'])
 def test_broken_templates_have_exactly_one_fault(template: str) -> None:
-    assert len(check(template)) == 1
+    assert len(syntax_errors(template)) == 1
 
 
 def test_variables_are_listed_once_and_lack_a_fallback_when_any_mention_lacks_it() -> None:

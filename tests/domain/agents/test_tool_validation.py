@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from domain.agents.definition import Approval, HttpTool, InvalidAgent, McpTool, parse_definition, warnings_for
-from domain.agents.tools import MAX_TOOL_NAME, mcp_tool_name, tool_behind
+from domain.agents.tools import MAX_TOOL_NAME_CHARACTERS, find_tool, mcp_tool_name
 
 Data = dict[str, Any]
 
@@ -58,7 +58,7 @@ def agent(change: Callable[[Data], object] = lambda data: None) -> Data:
 def faults(data: object) -> dict[str, str]:
     with pytest.raises(InvalidAgent) as refusal:
         parse_definition(data)
-    return {fault.place: fault.message for fault in refusal.value.faults}
+    return {issue.path: issue.message for issue in refusal.value.issues}
 
 
 def http(**fields: object) -> Callable[[Data], object]:
@@ -178,9 +178,9 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
         "is not supported",
     ),
     # names
-    (another("crm__find"), "tools.crm__find", 'belong to the MCP server "crm"'),
-    (renamed("crm", "crm__x"), "tools.crm__x", "goes before those of the server's tools"),
-    (renamed("crm", "crm_"), "tools.crm_", "goes before those of the server's tools"),
+    (another("crm__find"), "tools.crm__find", 'are reserved for the MCP server "crm"'),
+    (renamed("crm", "crm__x"), "tools.crm__x", "is the prefix of the server's tools"),
+    (renamed("crm", "crm_"), "tools.crm_", "is the prefix of the server's tools"),
     (renamed("crm", "c" * 33), f"tools.{'c' * 33}", "at most 32 characters"),
     (
         lambda data: data["nodes"]["greet"]["transitions"][0].update(name="CRM  find"),
@@ -228,7 +228,7 @@ def test_credentials_that_are_sent_in_the_clear_are_warned_about() -> None:
     ],
 )
 def test_name_the_model_calls_leads_to_the_tool_behind_it(called: str, tool: str | None) -> None:
-    assert tool_behind(parse_definition(AGENT).tools, called) == tool
+    assert find_tool(parse_definition(AGENT).tools, called) == tool
 
 
 def test_tools_of_a_server_have_names_that_every_provider_takes() -> None:
@@ -236,6 +236,6 @@ def test_tools_of_a_server_have_names_that_every_provider_takes() -> None:
     assert mcp_tool_name("crm", "find/customer.v2 ä") == "crm__find_customer_v2__"
     long_names = [mcp_tool_name("crm", "x" * 128), mcp_tool_name("crm", "x" * 127 + "y")]
     assert len(set(long_names)) == 2
-    assert all(len(name) == MAX_TOOL_NAME for name in long_names)
+    assert all(len(name) == MAX_TOOL_NAME_CHARACTERS for name in long_names)
     tools = parse_definition(AGENT).tools
-    assert [tool_behind(tools, name) for name in long_names] == ["crm", "crm"]
+    assert [find_tool(tools, name) for name in long_names] == ["crm", "crm"]

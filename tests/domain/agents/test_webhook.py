@@ -16,7 +16,7 @@ def with_webhook(**webhook: Any) -> dict[str, Any]:
 def faults(definition: dict[str, Any]) -> list[tuple[str, str]]:
     with pytest.raises(InvalidAgent) as caught:
         parse_definition(definition)
-    return [(fault.place, fault.message) for fault in caught.value.faults]
+    return [(issue.path, issue.message) for issue in caught.value.issues]
 
 
 def test_an_agent_without_a_webhook_has_none() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.agents.definition import InvalidAgent, parse_definition
-from domain.dograh.importer import Imported, import_dograh
+from domain.dograh.importer import ImportedAgent, import_dograh
 
 Data = dict[str, Any]
 
@@ -56,7 +56,7 @@ def mutated_exports(draw: st.DrawFn) -> Data:
     return export
 
 
-def outcome_of(export: object) -> Imported | InvalidAgent:
+def outcome_of(export: object) -> ImportedAgent | InvalidAgent:
     try:
         return import_dograh(export, name="agent")
     except InvalidAgent as refusal:
@@ -66,9 +66,9 @@ def outcome_of(export: object) -> Imported | InvalidAgent:
 def imported_or_refused(export: object) -> None:
     outcome = outcome_of(export)
     if isinstance(outcome, InvalidAgent):
-        assert outcome.faults
-        assert all(fault.place and fault.message for fault in outcome.faults)
-        assert len(set(outcome.faults)) == len(outcome.faults)
+        assert outcome.issues
+        assert all(issue.path and issue.message for issue in outcome.issues)
+        assert len(set(outcome.issues)) == len(outcome.issues)
         str(outcome).encode()  # what is said about text that cannot be encoded can itself be sent
         return
     assert parse_definition(json.loads(outcome.definition.model_dump_json())) == outcome.definition

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from domain.dograh.disposition import concluded, disposition_of, tags_of
+from domain.dograh.disposition import disposition_of, tags_of, with_disposition
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_tags_are_those_gathered_and_the_disposition(
 
 def test_the_gathered_context_of_a_running_session_is_as_it_was_gathered() -> None:
     gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": ["vip"]}
-    assert concluded(gathered, None) == gathered
+    assert with_disposition(gathered, None) == gathered
 
 
 def test_the_gathered_context_of_an_ended_session_says_how_it_ended() -> None:
     gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": [7, "vip"]}
-    assert concluded(gathered, "end_node") == {
+    assert with_disposition(gathered, "end_node") == {
         "party_size": 4,
         "call_disposition": "user_qualified",
         "mapped_call_disposition": "user_qualified",

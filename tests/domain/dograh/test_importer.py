@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from domain.agents.definition import HttpTool, InvalidAgent, parse_definition, warnings_for
-from domain.dograh.importer import Imported, import_dograh
+from domain.dograh.importer import ImportedAgent, import_dograh
 
 Data = dict[str, Any]
 
@@ -54,11 +54,11 @@ def started(**data: object) -> Data:
     return changed(lambda export: export["nodes"][0]["data"].update(data))
 
 
-def read(export: object) -> Imported:
+def read(export: object) -> ImportedAgent:
     return import_dograh(export, name="agent")
 
 
-def ids_in_export(imported: Imported) -> dict[str, str]:
+def ids_in_export(imported: ImportedAgent) -> dict[str, str]:
     """The export's id of each node of the agent."""
     return {name: imported.definition.origin_of(name).id for name in imported.definition.nodes}
 
@@ -66,8 +66,8 @@ def ids_in_export(imported: Imported) -> dict[str, str]:
 def faults(export: object) -> dict[str, str]:
     with pytest.raises(InvalidAgent) as refusal:
         read(export)
-    assert refusal.value.faults
-    return {fault.place: fault.message for fault in refusal.value.faults}
+    assert refusal.value.issues
+    return {issue.path: issue.message for issue in refusal.value.issues}
 
 
 def warning(export: object) -> str:
@@ -389,7 +389,7 @@ def test_faults_of_a_download_have_their_place_in_the_file() -> None:
 def test_a_name_that_no_agent_can_have_is_a_fault() -> None:
     with pytest.raises(InvalidAgent) as refusal:
         import_dograh(small(), name=" ")
-    assert [fault.place for fault in refusal.value.faults] == ["name"]
+    assert [issue.path for issue in refusal.value.issues] == ["name"]
 
 
 def test_a_large_export_is_refused_without_delay() -> None:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Origin, parse_definition
 from domain.dograh.run_log import FeedbackEvent, events_of_turn, realtime_feedback_events
-from domain.turns.engine import ModelReply, ToolCall, TurnProgress, advance, begin, start_checkpoint
+from domain.turns.engine import ModelReply, ToolCall, TurnProgress, apply_reply, begin_turn, start_checkpoint
 from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, UserMessage
 from tests.support.conversation import BEGINNING, Conversation
 
@@ -70,7 +70,7 @@ def types(entries: list[FeedbackEvent] | tuple[FeedbackEvent, ...]) -> list[str]
 
 
 def test_a_greeting_enters_the_start_node_and_is_spoken() -> None:
-    greeted = begin(AGENT, start_checkpoint(AGENT), turn_id="t0", user_text=None, at=after(0), initial_context={})
+    greeted = begin_turn(AGENT, start_checkpoint(AGENT), turn_id="t0", user_text=None, at=after(0), initial_context={})
     entries = events_of_turn(turn(0, *greeted.events, assistant=greeted.text))
     assert shown(entries) == [
         {
@@ -99,9 +99,9 @@ def test_a_greeting_enters_the_start_node_and_is_spoken() -> None:
 def answer_of(*replies: ModelReply) -> TurnProgress:
     """How the engine answers a message at the start node, with a second between the replies of the model."""
     checkpoint = start_checkpoint(AGENT).model_copy(update={"entered": True})
-    progress = begin(AGENT, checkpoint, turn_id="t1", user_text="A table", at=after(10), initial_context={})
+    progress = begin_turn(AGENT, checkpoint, turn_id="t1", user_text="A table", at=after(10), initial_context={})
     for number, reply in enumerate(replies, start=1):
-        progress = advance(AGENT, progress, reply, at=after(10 + number), initial_context={})
+        progress = apply_reply(AGENT, progress, reply, at=after(10 + number), initial_context={})
     return progress
 
 

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from domain.rejections import RefusalCode
+from domain.rejections import RejectionCode
 from domain.sessions.command_handlers import (
     MAX_LABEL_CHARACTERS,
     MAX_TEXT_CHARACTERS,
@@ -14,8 +14,8 @@ from domain.sessions.command_handlers import (
 )
 from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
 from domain.sessions.timeline import AuxiliaryCall
-from domain.sessions.turn_completion import learn, spend_aside
-from domain.turns.engine import Extracted
+from domain.sessions.turn_completion import record_auxiliary_call, record_extraction
+from domain.turns.engine import ExtractionResult
 from tests.domain.sessions.session_and_model import SessionOnPaper
 from tests.support.command_values import MESSAGE_IDS, ODD_TEXTS, PICKS, REVISIONS, TEXTS, TOKENS
 from tests.support.conversation import spent
@@ -46,7 +46,7 @@ class OtherWays(SessionOnPaper):
     def edit(self, command: EditMessage) -> None:
         paper, before = self.paper, self.timeline
         is_active = command.turn_id in paper.branch
-        reasons: list[tuple[RefusalCode, bool]] = [
+        reasons: list[tuple[RejectionCode, bool]] = [
             ("turn_not_found", not is_active),
             ("validation_error", is_active and paper.lines[command.turn_id].text is None),
             ("validation_error", not command.text.strip()),
@@ -63,7 +63,7 @@ class OtherWays(SessionOnPaper):
 
     def regenerate(self, command: Regenerate) -> None:
         paper, before = self.paper, self.timeline
-        reasons: list[tuple[RefusalCode, bool]] = [
+        reasons: list[tuple[RejectionCode, bool]] = [
             ("turn_not_found", command.turn_id not in paper.branch),
             ("too_large", len(command.message_id or "") > MAX_LABEL_CHARACTERS),
         ]
@@ -113,14 +113,14 @@ class OtherWays(SessionOnPaper):
     @rule(tokens=TOKENS)
     def buy_beside_the_turns(self, tokens: int) -> None:
         before, aside = self.timeline, self.aside(tokens)
-        assert self.obeys(None, lambda: spend_aside(before, aside, at=self.tick()))
+        assert self.obeys(None, lambda: record_auxiliary_call(before, aside, at=self.tick()))
 
     @precondition(lambda self: self.paper.reason is not None)
     @rule(tokens=TOKENS, error=st.sampled_from([None, "The model is away."]))
     def learn(self, tokens: int, error: str | None) -> None:
         before, aside = self.timeline, self.aside(tokens)
-        extraction = Extracted(values={} if error else {"guests": tokens}, error=error)
-        assert self.obeys(None, lambda: learn(before, aside, extraction, at=self.tick()))
+        extraction = ExtractionResult(values={} if error else {"guests": tokens}, error=error)
+        assert self.obeys(None, lambda: record_extraction(before, aside, extraction, at=self.tick()))
         known = before.learned_context or {}
         assert self.timeline.learned_context == {**known, **extraction.values}
         if self.paper.seen:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from domain.agents.definition import Limits
-from domain.rejections import CommandRejected, RefusalCode
-from domain.sessions.command_handlers import begin_timeline, open_greeting
+from domain.rejections import CommandRejected, RejectionCode
+from domain.sessions.command_handlers import new_timeline, open_greeting
 from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import DiscardedBranch, Timeline
 from domain.sessions.turn_completion import complete, fail, interrupt
@@ -33,7 +33,7 @@ class SessionOnPaper(RuleBasedStateMachine):
     def begin(self, max_turns: int, max_cost_usd: Decimal | None, greeting: bool) -> None:
         self.now: datetime = BEGINNING
         self.limits = Limits(max_turns=max_turns, max_cost_usd=max_cost_usd)
-        self.timeline = begin_timeline(at=self.now)
+        self.timeline = new_timeline(at=self.now)
         self.paper = Paper()
         self.recorded: dict[str, DiscardedBranch] = {}
         self.offered = 0
@@ -140,14 +140,14 @@ class SessionOnPaper(RuleBasedStateMachine):
 
     # --- the model's side ------------------------------------------------------------------------
 
-    def obeys(self, refusal: RefusalCode | None, command: Callable[[], Timeline]) -> bool:
+    def obeys(self, refusal: RejectionCode | None, command: Callable[[], Timeline]) -> bool:
         """Whether the command was accepted, after checking that it was refused exactly when it had to be."""
         before, frozen = self.timeline, self.timeline.model_dump_json()
-        code: RefusalCode | None = None
+        code: RejectionCode | None = None
         try:
             after = command()
         except CommandRejected as refused:
-            after, code = before, refused.refusal.code
+            after, code = before, refused.rejection.code
         assert code == refusal
         assert before.model_dump_json() == frozen, "a command changed the value it was given"
         assert after.revision >= before.revision
@@ -160,11 +160,11 @@ class SessionOnPaper(RuleBasedStateMachine):
     def accepted(self) -> None:
         self.paper.revision += 1
 
-    def may_not(self, expected: int | None) -> RefusalCode | None:
+    def may_not(self, expected: int | None) -> RejectionCode | None:
         """Why nothing at all is done: the session has ended, or is not the one that was seen."""
         return "session_ended" if self.paper.reason is not None else self.stale(expected)
 
-    def stale(self, expected: int | None) -> RefusalCode | None:
+    def stale(self, expected: int | None) -> RejectionCode | None:
         return "revision_conflict" if expected not in (None, self.paper.revision) else None
 
     def is_repeat(self, message_id: str | None, asked: Asked) -> bool:
@@ -172,7 +172,7 @@ class SessionOnPaper(RuleBasedStateMachine):
         return message_id in self.paper.known and self.paper.known[message_id][1] == asked
 
     def opens(
-        self, command: TurnCommand, asked: Asked, refusal: RefusalCode | None, rule: Callable[[str], Timeline]
+        self, command: TurnCommand, asked: Asked, refusal: RejectionCode | None, rule: Callable[[str], Timeline]
     ) -> str | None:
         """Give a command that opens a turn: the turn it was offered, or None when it was refused or a repeat."""
         turn_id, before, message_id = self.new_turn(), self.timeline, command.message_id

@@ -115,7 +115,7 @@ def test_reply_under_way_is_recorded_on_the_branch_it_belongs_to(talk: Conversat
     pending = talk.say("Four.")
     talk.restore("br_t2")
     assert (talk.timeline.status, talk.timeline.stopping) == ("idle", ())
-    assert not talk.timeline.is_awaited(pending)
+    assert not talk.timeline.may_continue(pending)
     revision = talk.timeline.revision
     talk.answer("Certainly, four.", turn_id=pending)
     assert talk.timeline.revision == revision
@@ -130,7 +130,7 @@ def test_branch_with_a_reply_under_way_is_waited_for_once_it_is_restored(talk: C
     talk.restore("br_t2")
     talk.restore(f"br_{pending}")
     assert (talk.head.id, talk.timeline.status) == (pending, "pending_assistant_turn")
-    assert talk.timeline.is_awaited(pending)
+    assert talk.timeline.may_continue(pending)
     waiting = talk.say("Five.", on_busy="enqueue")
     talk.answer()
     assert talk.head.id == waiting

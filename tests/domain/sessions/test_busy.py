@@ -164,7 +164,7 @@ def test_cancelled_reply_is_closed_as_far_as_it_was_said(talk: Conversation) -> 
     revision = talk.timeline.revision
     talk.cancel(expected_revision=revision)
     assert (talk.timeline.status, talk.timeline.stopping) == ("pending_assistant_turn", ("t1",))
-    assert not talk.timeline.is_awaited("t1")
+    assert not talk.timeline.may_continue("t1")
     talk.interrupt("I was ab")
     assert (talk.head.status, talk.timeline.status) == ("interrupted", "idle")
     assert talk.timeline.revision == revision + 2
@@ -183,7 +183,7 @@ def test_messages_that_wait_outlive_a_cancelled_reply(talk: Conversation) -> Non
     assert waiting(talk) == ["Two."]
     talk.interrupt()
     assert (talk.visible[-1], talk.timeline.stopping) == (turn_id, ())
-    assert talk.timeline.is_awaited(turn_id), "only the reply that was cancelled is stopped"
+    assert talk.timeline.may_continue(turn_id), "only the reply that was cancelled is stopped"
 
 
 def test_there_must_be_a_reply_to_cancel(talk: Conversation) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from domain.agents.definition import Limits
 from domain.rejections import CommandRejected
-from domain.sessions.timeline import MAX_NOTED_CHARACTERS, Timeline, note_refusal
+from domain.sessions.timeline import MAX_REJECTION_CHARACTERS, Timeline, record_rejection
 from domain.sessions.turn_completion import complete, take_unrecorded
 from domain.turns.turn import TurnEvent
-from domain.usage import Cost, merge_costs, merge_usage, unpriced
+from domain.usage import Cost, merge_costs, merge_usage, unpriced_cost
 from tests.support.conversation import Conversation, answered, kinds, refusal_of
 
 
@@ -95,7 +95,7 @@ def test_session_ends_when_all_its_branches_together_cost_what_the_agent_allows(
 def test_unpriced_model_is_named_and_reaches_no_cost_limit() -> None:
     talk = Conversation(Limits(max_cost_usd=Decimal("0.000001")))
     talk.say("One.")
-    progress = answered(talk.head.id, "Hi.").model_copy(update={"cost": unpriced("test:secret")})
+    progress = answered(talk.head.id, "Hi.").model_copy(update={"cost": unpriced_cost("test:secret")})
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     assert talk.timeline.status == "idle"
     assert talk.timeline.cost == Cost(unpriced_models=("test:secret",))
@@ -108,8 +108,8 @@ def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk
     talk.exchange("One.")
     talk.rewind("t0")
     before = talk.timeline
-    refusal = CommandRejected("turn_not_found", "No such turn.", turn_id="x").refusal
-    talk.timeline = note_refusal(before, "rewind_to", refusal, None, at=talk.tick())
+    refusal = CommandRejected("turn_not_found", "No such turn.", turn_id="x").rejection
+    talk.timeline = record_rejection(before, "rewind_to", refusal, None, at=talk.tick())
     assert talk.head.events[-1].payload == {
         "command": "rewind_to",
         "message_id": None,
@@ -123,23 +123,23 @@ def test_refusal_is_noted_on_the_newest_turn_seen_and_is_no_accepted_change(talk
 def test_refusal_before_the_first_turn_is_noted_on_the_newest_one(talk: Conversation) -> None:
     first = talk.exchange("One.")
     talk.rewind("t0", before=True)
-    refusal = CommandRejected("validation_error", "Nonsense.").refusal
-    talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    refusal = CommandRejected("validation_error", "Nonsense.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
     assert kinds(talk.timeline.turns[first]) == ["command_refused"]
 
 
 def test_refusal_in_a_session_without_turns_changes_nothing() -> None:
     talk = Conversation()
-    refusal = CommandRejected("validation_error", "Nonsense.").refusal
-    assert note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick()) is talk.timeline
+    refusal = CommandRejected("validation_error", "Nonsense.").rejection
+    assert record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick()) is talk.timeline
 
 
 def test_note_of_a_refusal_is_bounded_whatever_was_said(talk: Conversation) -> None:
     endless = "x" * 100_000
-    refusal = CommandRejected("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).refusal
-    talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, endless, at=talk.tick())
+    refusal = CommandRejected("turn_not_found", f"The turn {endless} is not here.", turn_id=endless).rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, endless, at=talk.tick())
     payload = talk.head.events[-1].payload
-    assert all(len(str(value)) <= MAX_NOTED_CHARACTERS for value in payload.values())
+    assert all(len(str(value)) <= MAX_REJECTION_CHARACTERS for value in payload.values())
 
 
 def test_what_changed_is_handed_out_once(talk: Conversation) -> None:
@@ -166,8 +166,8 @@ def test_facts_have_keys_of_their_own(talk: Conversation) -> None:
 
 def test_events_of_a_turn_keep_their_order_when_it_is_answered(talk: Conversation) -> None:
     turn_id = talk.say("One.")
-    refusal = CommandRejected("turn_not_found", "No such turn.").refusal
-    talk.timeline = note_refusal(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    refusal = CommandRejected("turn_not_found", "No such turn.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
     moved = TurnEvent(type="node_transition", created_at=talk.tick(), payload={"to_node": "booking"})
     progress = answered(turn_id, "Sure.", events=(moved,))
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())

@@ -6,19 +6,19 @@ from decimal import Decimal
 import pytest
 
 from domain.rejections import CommandRejected
-from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, Simulation, SimulatorConfig
+from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, SimulatorConfig, SimulatorState
 from domain.sessions.simulated_caller import (
-    aside_id_of,
-    begin_simulation,
-    due,
-    heard_since,
-    message_id_of,
-    opening_of,
-    say,
+    caller_deadline,
+    message_id_of_call,
+    next_action,
+    next_call_id,
+    opening_message,
+    send_caller_message,
     set_simulator,
+    start_simulation,
     status_of,
-    stop,
-    time_is_over_at,
+    stop_caller,
+    utterances_since_last_call,
 )
 from tests.support.conversation import Conversation, kinds
 
@@ -31,21 +31,26 @@ class Call(Conversation):
     def __init__(self, config: SimulatorConfig = CONFIG) -> None:
         super().__init__()
         self.greeted()
-        self.timeline = begin_simulation(self.timeline, config, at=self.tick())
+        self.timeline = start_simulation(self.timeline, config, at=self.tick())
 
-    def due(self) -> str | None:
-        return due(self.timeline, at=self.now)
+    def next_action(self) -> str | None:
+        return next_action(self.timeline, at=self.now)
 
     @property
-    def simulation(self) -> Simulation:
+    def simulation(self) -> SimulatorState:
         assert self.timeline.simulator is not None
         return self.timeline.simulator
 
     def line(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
         """A line that was bought, and its answer; the aside it was bought under."""
-        aside_id = aside_id_of(self.timeline, "ses_1")
-        self.timeline = say(
-            self.timeline, text, message_id_of(aside_id), turn_id=self._new_turn(), hangs_up=hangs_up, at=self.tick()
+        aside_id = next_call_id(self.timeline, "ses_1")
+        self.timeline = send_caller_message(
+            self.timeline,
+            text,
+            message_id_of_call(aside_id),
+            turn_id=self._new_turn(),
+            hangs_up=hangs_up,
+            at=self.tick(),
         )
         self.answer(reply)
         return aside_id
@@ -61,11 +66,11 @@ def limited(**limits: object) -> SimulatorConfig:
 
 def test_a_caller_speaks_after_each_reply() -> None:
     call = Call()
-    assert call.due() == "speak"
-    call.timeline = say(call.timeline, "A table, please.", "caller_1", turn_id="t9", at=call.tick())
-    assert call.due() is None
+    assert call.next_action() == "speak"
+    call.timeline = send_caller_message(call.timeline, "A table, please.", "caller_1", turn_id="t9", at=call.tick())
+    assert call.next_action() is None
     call.answer(turn_id="t9")
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
 
 
 def test_a_session_begins_with_a_caller_at_no_revision_of_its_own() -> None:
@@ -74,16 +79,16 @@ def test_a_session_begins_with_a_caller_at_no_revision_of_its_own() -> None:
 
 def test_a_conversation_without_a_caller_is_due_for_nothing() -> None:
     conversation = Conversation().greeted()
-    assert due(conversation.timeline, at=conversation.now) is None
+    assert next_action(conversation.timeline, at=conversation.now) is None
 
 
 def test_a_person_takes_over_and_hands_back() -> None:
     call = Call()
     call.line("A table, please.")
     call.exchange("Let me speak to them.")
-    assert call.due() is None
+    assert call.next_action() is None
     call.switch(enabled=True)
-    assert (call.due(), call.simulation.lines) == ("speak", 1)
+    assert (call.next_action(), call.simulation.lines) == ("speak", 1)
 
 
 def test_a_rewind_silences_the_caller_until_it_is_handed_back() -> None:
@@ -91,9 +96,9 @@ def test_a_rewind_silences_the_caller_until_it_is_handed_back() -> None:
     first = call.head.id
     call.line("A table, please.")
     call.rewind(first)
-    assert call.due() is None
+    assert call.next_action() is None
     call.rewind(None)
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
 
 
 def test_a_caller_goes_on_from_a_rewind_with_what_it_knew_there() -> None:
@@ -103,20 +108,20 @@ def test_a_caller_goes_on_from_a_rewind_with_what_it_knew_there() -> None:
     call.line("For four.", "On what day?")
     call.rewind(there)
     call.switch(enabled=True)
-    assert call.due() == "speak"
-    assert heard_since(call.timeline)[0] == first
+    assert call.next_action() == "speak"
+    assert utterances_since_last_call(call.timeline)[0] == first
     assert said(call) == ["agent: For how many?"]
     call.line("For five.")
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
     assert call.visible[-2] == there
     call.rewind(there)
-    assert call.due() is None
+    assert call.next_action() is None
 
 
 def test_a_caller_that_is_switched_off_says_nothing() -> None:
     call = Call()
     call.switch(enabled=False)
-    assert call.due() is None
+    assert call.next_action() is None
     revision = call.timeline.revision
     call.switch(enabled=False)
     assert call.timeline.revision == revision
@@ -143,18 +148,18 @@ def test_a_switch_obeys_the_rules_of_every_command() -> None:
     call = Call()
     with pytest.raises(CommandRejected) as stale:
         set_simulator(call.timeline, SetSimulator(enabled=False, expected_revision=99), at=call.now)
-    assert stale.value.refusal.code == "revision_conflict"
+    assert stale.value.rejection.code == "revision_conflict"
     call.end()
     with pytest.raises(CommandRejected) as ended:
         set_simulator(call.timeline, SetSimulator(enabled=False), at=call.now)
-    assert ended.value.refusal.code == "session_ended"
-    assert call.due() is None
+    assert ended.value.rejection.code == "session_ended"
+    assert call.next_action() is None
 
 
 def test_a_caller_that_hung_up_stops_after_the_answer() -> None:
     call = Call()
     call.line("That is all, goodbye.", hangs_up=True)
-    assert call.due() == "caller_hung_up"
+    assert call.next_action() == "caller_hung_up"
 
 
 @pytest.mark.parametrize(
@@ -167,31 +172,31 @@ def test_a_caller_that_hung_up_stops_after_the_answer() -> None:
 )
 def test_each_limit_has_its_reason(config: SimulatorConfig, reason: str) -> None:
     call = Call(config)
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
     call.line("A table, please.")
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
     call.line("For four.")
-    assert call.due() == reason
+    assert call.next_action() == reason
 
 
 def test_time_is_over_whatever_is_being_said() -> None:
     call = Call(limited(seconds=10))
-    assert time_is_over_at(call.timeline) == call.simulation.since + timedelta(seconds=10)
-    call.timeline = say(call.timeline, "A table.", "caller_1", turn_id="t9", at=call.tick())
-    assert call.due() is None
+    assert caller_deadline(call.timeline) == call.simulation.since + timedelta(seconds=10)
+    call.timeline = send_caller_message(call.timeline, "A table.", "caller_1", turn_id="t9", at=call.tick())
+    assert call.next_action() is None
     call.now += timedelta(seconds=10)
-    assert call.due() == "caller_time_over"
+    assert call.next_action() == "caller_time_over"
 
 
 def test_a_caller_that_repeats_itself_gets_nowhere() -> None:
     call = Call(limited(max_stalled_turns=2))
     for number, line in enumerate(["I want a big table.", "I want a big table!", "Hm.", "i want  a big table", "Hm."]):
-        assert call.due() == "speak"
+        assert call.next_action() == "speak"
         call.line(line, f"Question {number}?")
     assert call.simulation.stalled == 0, "a short answer to another question is progress"
     call.line("I want a big table.", "The same.")
     call.line("I want a big table.", "The same.")
-    assert call.due() == "caller_stalled"
+    assert call.next_action() == "caller_stalled"
 
 
 def test_a_short_answer_to_the_same_question_is_a_repeat() -> None:
@@ -205,23 +210,23 @@ def test_a_caller_without_that_limit_may_repeat_itself_for_ever() -> None:
     call = Call(limited(max_stalled_turns=None))
     for _ in range(12):
         call.line("I want a big table.")
-    assert call.due() == "speak"
+    assert call.next_action() == "speak"
     assert len(call.simulation.heard) == 16
 
 
 def test_a_reply_that_failed_ends_the_simulation() -> None:
     call = Call()
-    call.timeline = say(call.timeline, "A table.", "caller_1", turn_id="t9", at=call.tick())
+    call.timeline = send_caller_message(call.timeline, "A table.", "caller_1", turn_id="t9", at=call.tick())
     call.fail(turn_id="t9")
-    assert call.due() == "agent_failed"
+    assert call.next_action() == "agent_failed"
 
 
 def test_stopping_ends_the_session_and_tells_why() -> None:
     call = Call()
-    call.timeline = stop(call.timeline, "caller_failed", error="The caller's model is away.", at=call.tick())
+    call.timeline = stop_caller(call.timeline, "caller_failed", error="The caller's model is away.", at=call.tick())
     assert (call.timeline.completion_reason, call.simulation.stopped) == ("caller_failed", "caller_failed")
     assert kinds(call.head)[-2:] == ["execution_error", "session_end"]
-    assert call.due() is None
+    assert call.next_action() is None
 
 
 def test_nobody_has_the_floor_once_the_session_has_ended() -> None:
@@ -236,13 +241,13 @@ def test_nobody_has_the_floor_once_the_session_has_ended() -> None:
 
 def test_a_caller_hears_only_what_is_new() -> None:
     call = Call()
-    assert heard_since(call.timeline)[0] is None
+    assert utterances_since_last_call(call.timeline)[0] is None
     assert said(call) == ["agent: Good evening."]
     first = call.line("A table, please.", "For how many?")
-    assert heard_since(call.timeline)[0] == first
+    assert utterances_since_last_call(call.timeline)[0] == first
     assert said(call) == ["agent: For how many?"]
     call.exchange("For four.", "On what day?")
-    assert heard_since(call.timeline)[0] == first
+    assert utterances_since_last_call(call.timeline)[0] == first
     assert said(call) == ["agent: For how many?", "caller: For four.", "agent: On what day?"]
 
 
@@ -250,8 +255,8 @@ def test_what_a_caller_hears_at_once_is_bounded() -> None:
     conversation = Conversation().greeted()
     for number in range(70):
         conversation.exchange(f"Message {number}.", "x" * 2_000)
-    conversation.timeline = begin_simulation(conversation.timeline, CONFIG, at=conversation.tick())
-    _, heard = heard_since(conversation.timeline)
+    conversation.timeline = start_simulation(conversation.timeline, CONFIG, at=conversation.tick())
+    _, heard = utterances_since_last_call(conversation.timeline)
     assert sum(len(each.text) for each in heard) <= 60_000
     assert [each.text for each in heard][-2] == "Message 69."
 
@@ -260,28 +265,28 @@ def test_the_lines_of_an_earlier_caller_are_heard_again() -> None:
     call = Call()
     call.line("A table, please.", "For how many?")
     call.switch(enabled=True, config=CONFIG.model_copy(update={"goal": "Cancel it."}))
-    assert heard_since(call.timeline)[0] is None
+    assert utterances_since_last_call(call.timeline)[0] is None
     assert said(call) == ["agent: Good evening.", "caller: A table, please.", "agent: For how many?"]
 
 
 def test_an_opening_is_said_first_and_once() -> None:
     call = Call(CONFIG.model_copy(update={"opening": "Good evening!"}))
-    opening = opening_of(call.timeline)
+    opening = opening_message(call.timeline)
     assert opening is not None
     assert opening[0] == "Good evening!"
-    call.timeline = say(call.timeline, *opening, turn_id="t9", at=call.tick())
+    call.timeline = send_caller_message(call.timeline, *opening, turn_id="t9", at=call.tick())
     call.answer(turn_id="t9")
-    assert opening_of(call.timeline) is None
+    assert opening_message(call.timeline) is None
     assert said(call)[-2:] == ["caller: Good evening!", "agent: Certainly."]
 
 
 def test_a_line_is_bought_under_the_state_that_it_answers() -> None:
     call = Call()
-    same = aside_id_of(call.timeline, "ses_1")
-    assert same == aside_id_of(Call().timeline, "ses_1")
-    assert same != aside_id_of(call.timeline, "ses_2")
+    same = next_call_id(call.timeline, "ses_1")
+    assert same == next_call_id(Call().timeline, "ses_1")
+    assert same != next_call_id(call.timeline, "ses_2")
     call.line("A table, please.")
-    assert same != aside_id_of(call.timeline, "ses_1")
+    assert same != next_call_id(call.timeline, "ses_1")
 
 
 def test_costs_of_all_kinds_count() -> None:
@@ -289,8 +294,8 @@ def test_costs_of_all_kinds_count() -> None:
     call.timeline = call.timeline.model_copy(
         update={"cost": call.timeline.cost.model_copy(update={"total": Decimal(1)})}
     )
-    assert call.due() == "caller_max_cost"
+    assert call.next_action() == "caller_max_cost"
 
 
 def said(call: Conversation) -> list[str]:
-    return [f"{each.by}: {each.text}" for each in heard_since(call.timeline)[1]]
+    return [f"{each.by}: {each.text}" for each in utterances_since_last_call(call.timeline)[1]]

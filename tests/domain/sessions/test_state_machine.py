@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from domain.rejections import CommandRejected, RefusalCode
+from domain.rejections import CommandRejected, RejectionCode
 from domain.sessions.command_handlers import (
     MAX_LABEL_CHARACTERS,
     MAX_QUEUED_MESSAGES,
@@ -15,7 +15,7 @@ from domain.sessions.command_handlers import (
     send,
 )
 from domain.sessions.commands import EndSession, OnBusy, Rewind, SendMessage
-from domain.sessions.timeline import Timeline, note_refusal
+from domain.sessions.timeline import Timeline, record_rejection
 from domain.sessions.turn_completion import take_unrecorded
 from tests.domain.sessions.machine_commands import OtherWays
 from tests.domain.sessions.session_and_model import CLOSINGS
@@ -32,7 +32,7 @@ class SessionMachine(OtherWays):
     @rule()
     def greet(self) -> None:
         turn_id = self.new_turn()
-        refusal: RefusalCode | None = None
+        refusal: RejectionCode | None = None
         if self.paper.reason is not None:
             refusal = "session_ended"
         elif self.paper.lines:
@@ -132,9 +132,9 @@ class SessionMachine(OtherWays):
             return
         command = EndSession(reason=reason, expected_revision=self.revision(expected))
         before = self.timeline
-        refusal: RefusalCode | None = None
+        refusal: RejectionCode | None = None
         if self.paper.reason is None:
-            too_long: RefusalCode | None = "too_large" if len(reason) > MAX_LABEL_CHARACTERS else None
+            too_long: RejectionCode | None = "too_large" if len(reason) > MAX_LABEL_CHARACTERS else None
             refusal = self.stale(command.expected_revision) or too_long
         if not self.obeys(refusal, lambda: end(before, command, at=self.tick())):
             return
@@ -146,9 +146,9 @@ class SessionMachine(OtherWays):
 
     @rule()
     def note_refusal(self) -> None:
-        refusal = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").refusal
+        refusal = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").rejection
         before = self.timeline
-        assert self.obeys(None, lambda: note_refusal(before, "rewind_to", refusal, None, at=self.tick()))
+        assert self.obeys(None, lambda: record_rejection(before, "rewind_to", refusal, None, at=self.tick()))
         self.paper.note()
         noted = sum(len(turn.events) for turn in self.timeline.turns.values())
         assert noted == sum(len(turn.events) for turn in before.turns.values()) + bool(before.turns)
@@ -176,10 +176,10 @@ class SessionMachine(OtherWays):
 
     # --- what the rules say on paper -------------------------------------------------------------
 
-    def refusal_of(self, command: SendMessage) -> RefusalCode | None:
+    def refusal_of(self, command: SendMessage) -> RejectionCode | None:
         """Why a message must be refused, or None."""
         paper = self.paper
-        reasons: list[tuple[RefusalCode, bool]] = [
+        reasons: list[tuple[RejectionCode, bool]] = [
             ("validation_error", not command.text.strip()),
             ("too_large", len(command.text) > MAX_TEXT_CHARACTERS),
             ("too_large", len(command.message_id or "") > MAX_LABEL_CHARACTERS),
@@ -188,7 +188,7 @@ class SessionMachine(OtherWays):
         ]
         return self.may_not(command.expected_revision) or next((code for code, holds in reasons if holds), None)
 
-    def give(self, command: Rewind, refusal: RefusalCode | None, shown: int | None) -> None:
+    def give(self, command: Rewind, refusal: RejectionCode | None, shown: int | None) -> None:
         """Rewind, and note that so many turns are seen now."""
         before = self.timeline
         refusal = self.may_not(command.expected_revision) or refusal

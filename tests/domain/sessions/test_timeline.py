@@ -177,7 +177,7 @@ def test_same_message_twice_changes_nothing_even_when_late_or_stale(talk: Conver
     ended = talk.timeline
     talk.say("A table.", message_id="m1", expected_revision=2, on_busy="enqueue")
     assert talk.timeline is ended
-    known = ended.message_sent_before("m1")
+    known = ended.remembered_message("m1")
     assert known is not None
     assert known.turn_id == turn_id
 
@@ -211,8 +211,8 @@ def test_oldest_message_ids_are_forgotten_first() -> None:
         timeline = send_message(timeline, command, turn_id=turn_id, at=BEGINNING)
         timeline = complete(timeline, answered(turn_id, "Hi."), Limits(max_turns=100_000), at=BEGINNING)
     assert len(timeline.remembered) == MAX_REMEMBERED_MESSAGES
-    assert timeline.message_sent_before("m0") is None
-    assert timeline.message_sent_before("m1") is not None
+    assert timeline.remembered_message("m0") is None
+    assert timeline.remembered_message("m1") is not None
 
 
 # --- a busy agent -------------------------------------------------------------------------------

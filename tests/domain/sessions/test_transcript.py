@@ -5,12 +5,20 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from domain.sessions.transcript import MAX_BRIEF, STYLES, Entry, Form, Speaker, Title, entries_of
+from domain.sessions.transcript import (
+    MAX_TOOL_TEXT_CHARACTERS,
+    STYLES,
+    Entry,
+    Speaker,
+    TranscriptFormat,
+    TranscriptHeader,
+    entries_of,
+)
 from domain.sessions.turn_completion import complete
 from domain.turns.turn import TurnEvent
 from tests.support.conversation import BEGINNING, Conversation, answered
 
-TITLE = Title(
+TITLE = TranscriptHeader(
     session_id="ses_1",
     name="WR-TEXT-ABCDEF",
     agent="booking-line",
@@ -26,7 +34,7 @@ def said(talk: Conversation) -> list[tuple[str, str]]:
     return [(entry.speaker, entry.text) for entry in entries_of(talk.head)]
 
 
-def written(form: Form, *entries: Entry) -> str:
+def written(form: TranscriptFormat, *entries: Entry) -> str:
     style = STYLES[form]
     return style.opening(TITLE) + style.between.join(map(style.entry, entries)) + style.closing
 
@@ -133,7 +141,7 @@ def test_a_long_answer_of_a_tool_is_cut() -> None:
         event("tool_call_result", 2, call_id="c1", name="read", result="r" * 1_000_000),
     )
     (told,) = [text for speaker, text in said(talk) if speaker == "tool"]
-    assert len(told) < 2 * MAX_BRIEF + 50
+    assert len(told) < 2 * MAX_TOOL_TEXT_CHARACTERS + 50
     assert told.endswith("r…")
 
 
@@ -166,7 +174,7 @@ def test_json_is_one_object_with_title_and_entries() -> None:
     first, second = entry('"ä"'), entry("b", "agent")
     body = json.loads(written("json", first, second))
     assert body.pop("entries") == [each.model_dump(mode="json") for each in (first, second)]
-    assert Title.model_validate(body) == TITLE
+    assert TranscriptHeader.model_validate(body) == TITLE
 
 
 def test_json_lines_are_an_entry_each() -> None:

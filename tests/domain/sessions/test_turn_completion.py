@@ -5,16 +5,16 @@ from decimal import Decimal
 import pytest
 
 from domain.rejections import CommandRejected
-from domain.sessions.timeline import AsidePurpose, AuxiliaryCall, DiscardedBranch, Unrecorded
-from domain.sessions.turn_completion import interrupt, learn, spend_aside, take_unrecorded
-from domain.turns.engine import STOPPED, Extracted, ModelReply, TurnProgress
+from domain.sessions.timeline import AuxiliaryCall, AuxiliaryPurpose, DiscardedBranch, UnrecordedChanges
+from domain.sessions.turn_completion import interrupt, record_auxiliary_call, record_extraction, take_unrecorded
+from domain.turns.engine import STOPPED_CALL_MESSAGE, ExtractionResult, ModelReply, TurnProgress
 from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned, UserSaid
-from domain.usage import ModelUsage, Usage, priced
+from domain.usage import ModelUsage, Usage, rounded_cost
 from tests.domain.turns.answering import AGENT, DESK, after, asked, calling, learning, opened, returning
 from tests.support.conversation import BEGINNING, MODEL, Conversation, kinds, refusal_of
 
 USED = Usage(llm={MODEL: ModelUsage(completion_tokens=7, total_tokens=7, requests=1)})
-PRICE = priced(MODEL, Decimal("0.07"))
+PRICE = rounded_cost(MODEL, Decimal("0.07"))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_turn_stopped_before_its_first_reply_carries_what_the_turns_before_it_ca
 def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(talk: Conversation) -> None:
     cut = ModelReply(text="Certainly, I will", usage=USED, cost=PRICE, interrupted=True)
     progress = after(asked(), cut)
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     checkpoint = stopped(talk, progress)
     assert talk.head.assistant_message is not None
     assert talk.head.assistant_message.text == "Certainly, I will"
@@ -74,7 +74,7 @@ def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(t
 
 def test_reply_that_was_cut_before_its_first_word_is_no_blank_reply() -> None:
     progress = after(asked(), *[ModelReply(interrupted=True)] * 5)
-    assert (progress.due, progress.blank_replies, progress.said, progress.steps) == ("reply", 0, (), 5)
+    assert (progress.next_step, progress.blank_replies, progress.said, progress.steps) == ("reply", 0, (), 5)
 
 
 def test_reply_that_was_cut_fails_no_turn_at_its_last_step() -> None:
@@ -103,7 +103,7 @@ def test_words_said_before_the_stop_are_kept_with_the_node_that_was_reached(talk
 def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversation) -> None:
     progress = returning(at_the_desk(calling("find_table", "check_menu")), "Table 5.", table="5")
     checkpoint = stopped(talk, progress)
-    assert told(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED)]
+    assert told(checkpoint) == [("c1", "Table 5."), ("c2", STOPPED_CALL_MESSAGE)]
     results = [event.payload for event in talk.head.events if event.type == "tool_call_result"]
     assert [(each["call_id"], each.get("error")) for each in results] == [("c1", None), ("c2", "interrupted")]
     assert checkpoint.gathered_context == {"table": "5"}, "what a tool brought is kept"
@@ -111,19 +111,19 @@ def test_outstanding_tool_calls_are_answered_for_the_next_turn(talk: Conversatio
 
 def test_transition_that_was_not_taken_is_answered_and_the_node_stays(talk: Conversation) -> None:
     checkpoint = stopped(talk, at_the_desk(calling("to_booking", "find_table")))
-    assert told(checkpoint) == [("c2", STOPPED), ("c1", STOPPED)]
+    assert told(checkpoint) == [("c2", STOPPED_CALL_MESSAGE), ("c1", STOPPED_CALL_MESSAGE)]
     assert checkpoint.node_id == "greet"
-    assert asked("Go on.", checkpoint=checkpoint, turn_id="t2", agent=DESK).due == "reply"
+    assert asked("Go on.", checkpoint=checkpoint, turn_id="t2", agent=DESK).next_step == "reply"
 
 
 def test_transition_that_waits_for_variables_is_answered_too(talk: Conversation) -> None:
     at_booking = returning(at_the_desk(calling("to_booking", "find_table")), "Table 5.")
     progress = after(at_booking, calling("bye", first=3), agent=DESK)
-    assert progress.due == "extraction"
+    assert progress.next_step == "extraction"
     checkpoint = stopped(talk, progress)
-    assert told(checkpoint) == [("c3", STOPPED)]
+    assert told(checkpoint) == [("c3", STOPPED_CALL_MESSAGE)]
     assert checkpoint.node_id == "booking"
-    assert asked(checkpoint=checkpoint, agent=DESK).due == "reply", "they are read when the node is really left"
+    assert asked(checkpoint=checkpoint, agent=DESK).next_step == "reply", "they are read when the node is really left"
     assert learning(progress, guests=4).node_id == "goodbye"
 
 
@@ -138,7 +138,7 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
 # --- beside the turns ----------------------------------------------------------------------------
 
 
-def aside(number: int = 1, purpose: AsidePurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
+def aside(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
     return AuxiliaryCall(
         id=f"aside_{number}",
         purpose=purpose,
@@ -153,8 +153,8 @@ def aside(number: int = 1, purpose: AsidePurpose = "extraction", error: str | No
 def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(talk: Conversation) -> None:
     talk.answer()
     before = talk.timeline
-    talk.timeline = spend_aside(talk.timeline, aside(1, "caller"), at=talk.tick())
-    talk.timeline = spend_aside(talk.timeline, aside(2, "judge"), at=talk.tick())
+    talk.timeline = record_auxiliary_call(talk.timeline, aside(1, "caller"), at=talk.tick())
+    talk.timeline = record_auxiliary_call(talk.timeline, aside(2, "judge"), at=talk.tick())
     assert talk.timeline.usage.requests == before.usage.requests + 2
     assert talk.timeline.cost.total == before.cost.total + Decimal("0.14")
     assert (talk.timeline.turns, talk.timeline.revision) == (before.turns, before.revision)
@@ -169,7 +169,7 @@ def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: C
     talk.end()
     talk.timeline, _ = take_unrecorded(talk.timeline)
     revision, spent = talk.timeline.revision, talk.timeline.cost.total
-    talk.timeline = learn(talk.timeline, aside(), Extracted(values={"guests": 4}), at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, aside(), ExtractionResult(values={"guests": 4}), at=talk.tick())
     assert talk.timeline.learned_context == {"guests": 4}
     assert kinds(talk.head) == ["session_end", "variables_extracted"]
     assert talk.head.events[-1].payload == {"node": "greet", "variables": {"guests": 4}}
@@ -180,8 +180,8 @@ def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: C
 def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> None:
     talk.answer()
     talk.end()
-    failed = Extracted(error="The model is away.")
-    talk.timeline = learn(talk.timeline, aside(error=failed.error), failed, at=talk.tick())
+    failed = ExtractionResult(error="The model is away.")
+    talk.timeline = record_extraction(talk.timeline, aside(error=failed.error), failed, at=talk.tick())
     assert talk.timeline.learned_context == {}, "it was tried, and is not tried again"
     assert talk.head.events[-1].payload["error"] == "The model is away."
     assert talk.timeline.unrecorded.asides == (aside(error="The model is away."),)
@@ -190,8 +190,8 @@ def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> Non
 def test_what_is_learned_twice_joins(talk: Conversation) -> None:
     talk.answer()
     talk.end()
-    for extraction in (Extracted(values={"guests": 4, "day": "Monday"}), Extracted(values={"guests": 5})):
-        talk.timeline = learn(talk.timeline, aside(), extraction, at=talk.tick())
+    for extraction in (ExtractionResult(values={"guests": 4, "day": "Monday"}), ExtractionResult(values={"guests": 5})):
+        talk.timeline = record_extraction(talk.timeline, aside(), extraction, at=talk.tick())
     assert talk.timeline.learned_context == {"guests": 5, "day": "Monday"}
 
 
@@ -200,7 +200,7 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
     talk.rewind("t0", before=True)
     talk.end()
     turns = talk.timeline.turns
-    talk.timeline = learn(talk.timeline, aside(), Extracted(values={"guests": 4}), at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, aside(), ExtractionResult(values={"guests": 4}), at=talk.tick())
     assert talk.timeline.turns == turns
     assert talk.timeline.learned_context == {"guests": 4}
     assert talk.timeline.unrecorded.asides == (aside(),)
@@ -209,10 +209,10 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
 def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:
     gone = DiscardedBranch(id="br_1", rewound_from_turn_id="t0", leaf_turn_id="t1", discarded_at=BEGINNING)
     back = DiscardedBranch(id="br_2", rewound_from_turn_id="t0", leaf_turn_id="t2", discarded_at=BEGINNING)
-    earlier = Unrecorded(turn_ids=("t1", "t2"), branches=(gone, back))
-    later = Unrecorded(turn_ids=("t2", "t3"), restored_branch_ids=("br_1",))
+    earlier = UnrecordedChanges(turn_ids=("t1", "t2"), branches=(gone, back))
+    later = UnrecordedChanges(turn_ids=("t2", "t3"), restored_branch_ids=("br_1",))
     both = later.after(earlier)
     assert both.turn_ids == ("t1", "t2", "t3")
     assert both.branches == (back,), "a branch that was restored since is not given up again"
     assert both.restored_branch_ids == ("br_1",)
-    assert Unrecorded().after(earlier) == earlier
+    assert UnrecordedChanges().after(earlier) == earlier

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain.agents.definition import parse_definition
-from domain.agents.tool_mocks import ToolMock, matching, mocks_of
-from domain.suites.compatibility import faults_against
+from domain.agents.tool_mocks import ToolMock, find_mock, mocks_for_tool
+from domain.suites.compatibility import compatibility_issues
 from domain.suites.scenario import InvalidSuite, parse_suite
 
 Data = dict[str, Any]
@@ -101,7 +101,7 @@ def first(data: Data) -> Data:
 def faults_of(data: object) -> dict[str, str]:
     with pytest.raises(InvalidSuite) as invalid:
         parse_suite(data)
-    return {fault.place: fault.message for fault in invalid.value.faults}
+    return {issue.path: issue.message for issue in invalid.value.issues}
 
 
 def test_a_suite_is_read_with_everything_that_it_says() -> None:
@@ -181,7 +181,7 @@ def test_what_is_no_mapping_is_no_suite() -> None:
 
 
 def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
-    assert faults_against(parse_suite(SUITE), AGENT) == ()
+    assert compatibility_issues(parse_suite(SUITE), AGENT) == ()
 
 
 @pytest.mark.parametrize(
@@ -205,30 +205,30 @@ def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
 )
 def test_what_could_never_be_is_told_before_the_run(change: Callable[[Data], object], place: str, told: str) -> None:
     suite = parse_suite(suite_data(lambda data: change(first(data))))
-    [fault] = faults_against(suite, AGENT)
-    assert fault.place == f"scenarios[0].{place}"
-    assert told in fault.message
+    [issue] = compatibility_issues(suite, AGENT)
+    assert issue.path == f"scenarios[0].{place}"
+    assert told in issue.message
 
 
 def test_a_transition_can_be_asked_for_like_a_tool() -> None:
     suite = parse_suite(suite_data(lambda data: first(data)["checks"].update(must_call=[{"tool": "done"}])))
-    assert faults_against(suite, AGENT) == ()
+    assert compatibility_issues(suite, AGENT) == ()
 
 
 def test_the_first_mock_that_a_call_satisfies_answers_it() -> None:
     four = ToolMock(tool="find_table", arguments={"guests": 4}, result="free")
     rest = ToolMock(tool="find_table", error="full")
     other = ToolMock(tool="cancel")
-    mocks = mocks_of([four, rest, other], "find_table")
+    mocks = mocks_for_tool([four, rest, other], "find_table")
     assert mocks == (four, rest)
-    assert matching(mocks, {"guests": 4.0, "room": "inside"}) == four
-    assert matching(mocks, {"guests": 5}) == rest
-    assert matching([four], {"guests": True}) is None
-    assert matching([four], {}) is None
+    assert find_mock(mocks, {"guests": 4.0, "room": "inside"}) == four
+    assert find_mock(mocks, {"guests": 5}) == rest
+    assert find_mock([four], {"guests": True}) is None
+    assert find_mock([four], {}) is None
 
 
 def test_nested_arguments_match_by_what_they_include() -> None:
     mock = ToolMock(tool="book", arguments={"guest": {"name": "Anna"}, "dates": [1, 2]})
-    assert matching([mock], {"guest": {"name": "Anna", "age": 40}, "dates": [1, 2]}) == mock
-    assert matching([mock], {"guest": {"name": "Anna"}, "dates": [1, 2, 3]}) is None
-    assert matching([mock], {"guest": "Anna", "dates": [1, 2]}) is None
+    assert find_mock([mock], {"guest": {"name": "Anna", "age": 40}, "dates": [1, 2]}) == mock
+    assert find_mock([mock], {"guest": {"name": "Anna"}, "dates": [1, 2, 3]}) is None
+    assert find_mock([mock], {"guest": "Anna", "dates": [1, 2]}) is None

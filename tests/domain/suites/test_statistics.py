@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.suites.statistics import Interval, Tried, compare, difference_between, wilson
+from domain.suites.statistics import ConfidenceInterval, RunCounts, compare, difference_interval, wilson_interval
 
 counts = st.integers(min_value=0, max_value=300)
-tried = st.builds(Tried, passed=counts, failed=counts).filter(lambda each: each.decided > 0)
+tried = st.builds(RunCounts, passed=counts, failed=counts).filter(lambda each: each.decided > 0)
 
 
 # Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
@@ -29,9 +29,9 @@ def test_difference_of_rates_has_the_published_interval(
     first: tuple[int, int], second: tuple[int, int], low: float, high: float
 ) -> None:
     (passed, all_of_first), (passed_before, all_of_second) = first, second
-    now = Tried(passed, all_of_first - passed)
-    before = Tried(passed_before, all_of_second - passed_before)
-    found = difference_between(before, now)
+    now = RunCounts(passed, all_of_first - passed)
+    before = RunCounts(passed_before, all_of_second - passed_before)
+    found = difference_interval(before, now)
     assert found.low == pytest.approx(low, abs=0.00006)
     assert found.high == pytest.approx(high, abs=0.00006)
 
@@ -40,19 +40,19 @@ def test_difference_of_rates_has_the_published_interval(
     ("passed", "of", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)]
 )
 def test_rate_has_the_published_interval(passed: int, of: int, low: float, high: float) -> None:
-    found = wilson(passed, of)
+    found = wilson_interval(passed, of)
     assert found.low == pytest.approx(low, abs=0.00006)
     assert found.high == pytest.approx(high, abs=0.00006)
 
 
 def test_nothing_is_known_about_what_was_never_tried() -> None:
     with pytest.raises(ValueError, match="nothing was tried"):
-        wilson(0, 0)
+        wilson_interval(0, 0)
 
 
 @given(tried, tried)
-def test_interval_holds_the_difference_and_turns_round_with_it(before: Tried, now: Tried) -> None:
-    found, reversed_ = difference_between(before, now), difference_between(now, before)
+def test_interval_holds_the_difference_and_turns_round_with_it(before: RunCounts, now: RunCounts) -> None:
+    found, reversed_ = difference_interval(before, now), difference_interval(now, before)
     assert now.rate is not None
     assert before.rate is not None
     assert found.low - 1e-9 <= now.rate - before.rate <= found.high + 1e-9
@@ -61,14 +61,24 @@ def test_interval_holds_the_difference_and_turns_round_with_it(before: Tried, no
 
 
 @given(tried, tried)
-def test_trying_more_often_with_the_same_rates_says_more(before: Tried, now: Tried) -> None:
-    narrow = difference_between(_times(before, 10), _times(now, 10))
-    assert _width(narrow) < _width(difference_between(before, now))
+def test_trying_more_often_with_the_same_rates_says_more(before: RunCounts, now: RunCounts) -> None:
+    narrow = difference_interval(_times(before, 10), _times(now, 10))
+    assert _width(narrow) < _width(difference_interval(before, now))
 
 
 def test_drop_that_chance_explains_is_told_from_one_that_it_does_not() -> None:
-    before = {"refund": Tried(20, 0), "booking": Tried(2, 0), "menu": Tried(3, 3), "greeting": Tried(0, 12)}
-    now = {"refund": Tried(9, 11), "booking": Tried(1, 1), "menu": Tried(3, 3), "greeting": Tried(12, 0)}
+    before = {
+        "refund": RunCounts(20, 0),
+        "booking": RunCounts(2, 0),
+        "menu": RunCounts(3, 3),
+        "greeting": RunCounts(0, 12),
+    }
+    now = {
+        "refund": RunCounts(9, 11),
+        "booking": RunCounts(1, 1),
+        "menu": RunCounts(3, 3),
+        "greeting": RunCounts(12, 0),
+    }
     found = compare(before, now)
     assert {each.scenario: each.change for each in found.scenarios} == {
         "refund": "worse",
@@ -80,39 +90,41 @@ def test_drop_that_chance_explains_is_told_from_one_that_it_does_not() -> None:
 
 
 def test_one_failure_after_one_pass_proves_nothing() -> None:
-    found = compare({"refund": Tried(1, 0)}, {"refund": Tried(0, 1)}).scenarios[0]
+    found = compare({"refund": RunCounts(1, 0)}, {"refund": RunCounts(0, 1)}).scenarios[0]
     assert found.difference == -1
     assert found.change == "perhaps_worse"
 
 
 def test_scenarios_that_only_one_suite_has_are_named_and_count_for_nothing() -> None:
-    found = compare({"old": Tried(0, 9), "kept": Tried(4, 0)}, {"kept": Tried(4, 0), "new": Tried(0, 9)})
+    found = compare(
+        {"old": RunCounts(0, 9), "kept": RunCounts(4, 0)}, {"kept": RunCounts(4, 0), "new": RunCounts(0, 9)}
+    )
     assert [(each.scenario, each.change) for each in found.scenarios] == [
         ("kept", "same"),
         ("new", "new"),
         ("old", "gone"),
     ]
-    assert found.overall.before == found.overall.now == Tried(4, 0)
+    assert found.overall.before == found.overall.now == RunCounts(4, 0)
 
 
 def test_scenario_that_was_never_decided_is_not_compared() -> None:
-    found = compare({"refund": Tried(inconclusive=5)}, {"refund": Tried(5, 0)})
+    found = compare({"refund": RunCounts(inconclusive=5)}, {"refund": RunCounts(5, 0)})
     assert found.scenarios[0].change == "undecided"
     assert found.scenarios[0].interval is None
     assert found.overall.change == "undecided"
 
 
 def test_many_small_drops_are_a_drop_of_the_whole() -> None:
-    before = {f"scenario {number}": Tried(3, 0) for number in range(20)}
-    now = {f"scenario {number}": Tried(2, 1) for number in range(20)}
+    before = {f"scenario {number}": RunCounts(3, 0) for number in range(20)}
+    now = {f"scenario {number}": RunCounts(2, 1) for number in range(20)}
     found = compare(before, now)
     assert found.got_worse == ()
     assert found.overall.change == "worse"
 
 
-def _times(tried: Tried, factor: int) -> Tried:
-    return Tried(tried.passed * factor, tried.failed * factor)
+def _times(tried: RunCounts, factor: int) -> RunCounts:
+    return RunCounts(tried.passed * factor, tried.failed * factor)
 
 
-def _width(interval: Interval) -> float:
+def _width(interval: ConfidenceInterval) -> float:
     return interval.high - interval.low

@@ -11,7 +11,7 @@ from domain.sessions.caller_config import CallerLimits
 from domain.suites import suite_state as rules
 from domain.suites.checks import Checks
 from domain.suites.scenario import Scenario, Suite
-from domain.suites.suite_state import Run, Started, SuiteState, Tally
+from domain.suites.suite_state import Run, StartedRun, SuiteState, Tally
 from domain.suites.verdicts import Outcome
 
 outcomes = st.sampled_from(["passed", "failed", "inconclusive"])
@@ -33,11 +33,11 @@ def suite_of(*scenarios: Scenario, budget: str | None = None, concurrency: int =
     )
 
 
-def start_all(state: SuiteState, suite: Suite, limit: Decimal | None) -> tuple[SuiteState, list[Started]]:
+def start_all(state: SuiteState, suite: Suite, limit: Decimal | None) -> tuple[SuiteState, list[StartedRun]]:
     """Start whatever may start now."""
     plan, begun = rules.plan_of(suite), []
     while (started := rules.next_start(state, suite, plan, limit)) is not None:
-        state = rules.start(state, started.run.session_id("sui_1"), started)
+        state = rules.record_start(state, started.run.session_id("sui_1"), started)
         begun.append(started)
     return state, begun
 
@@ -46,7 +46,7 @@ def finish(
     state: SuiteState, run: Run, outcome: Outcome = "passed", *, cost: str = "0", largest: str | None = None
 ) -> SuiteState:
     largest_call = Decimal(largest) if largest is not None else None
-    return rules.finish(state, run.session_id("sui_1"), outcome, cost=Decimal(cost), largest_call=largest_call)
+    return rules.record_outcome(state, run.session_id("sui_1"), outcome, cost=Decimal(cost), largest_call=largest_call)
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_cancelled_suite_is_over_when_what_was_under_way_is() -> None:
     for command in (rules.pause, rules.resume):
         with pytest.raises(CommandRejected) as refused:
             command(state)
-        assert refused.value.refusal.code == "suite_ended"
+        assert refused.value.rejection.code == "suite_ended"
 
 
 def test_run_counts_once_however_often_its_end_is_told() -> None:
@@ -133,9 +133,9 @@ def test_until_an_exchange_has_a_price_room_is_kept_for_some_as_dear_as_a_whole_
 def test_run_that_does_not_fit_gets_what_is_left_once_it_is_alone() -> None:
     suite = suite_of(scenario("a", repeats=3), budget="2")
     state, begun = start_all(SuiteState(), suite, Decimal(5))
-    assert begun == [Started(run=begun[0].run, limit=Decimal(2), held=Decimal(2))]
+    assert begun == [StartedRun(run=begun[0].run, limit=Decimal(2), held=Decimal(2))]
     state, begun = start_all(finish(state, begun[0].run, cost="1.5", largest="0.1"), suite, Decimal(5))
-    assert begun == [Started(run=begun[0].run, limit=Decimal("0.3"), held=Decimal("0.5"))]
+    assert begun == [StartedRun(run=begun[0].run, limit=Decimal("0.3"), held=Decimal("0.5"))]
 
 
 def test_suite_is_over_when_what_is_left_would_not_pay_for_an_exchange_and_a_judge() -> None:
@@ -180,7 +180,7 @@ def test_budget_is_kept_except_by_the_last_exchange_of_a_first_run(data: st.Data
         if rules.may_judge(state, suite, session_id, cost):
             cost += call
         spent += cost
-        state = rules.finish(state, session_id, "passed", cost=cost, largest_call=call if cost else None)
+        state = rules.record_outcome(state, session_id, "passed", cost=cost, largest_call=call if cost else None)
     assert state.spent == spent
     assert spent <= budget or (state.started == 1 and spent < budget + call)
 

@@ -6,8 +6,15 @@ from decimal import Decimal
 import pytest
 from pydantic import JsonValue
 
-from domain.suites.checks import Checks, Conversation, Finding, findings_of
-from domain.suites.verdicts import CriterionVerdict, Outcome, criteria_of, undecided, verdict_of, verdict_schema
+from domain.suites.checks import Checks, Conversation, Finding, run_checks
+from domain.suites.verdicts import (
+    CriterionVerdict,
+    Outcome,
+    inconclusive_verdicts,
+    parse_verdicts,
+    verdict_of,
+    verdict_schema,
+)
 from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, UserMessage
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,7 +74,7 @@ def test_a_conversation_that_did_everything_has_no_findings() -> None:
             "ended_with": ["caller_hung_up", "end_node"],
         }
     )
-    assert findings_of(checks, CONVERSATION) == ()
+    assert run_checks(checks, CONVERSATION) == ()
 
 
 @pytest.mark.parametrize(
@@ -93,17 +100,17 @@ def test_a_conversation_that_did_everything_has_no_findings() -> None:
 def test_a_check_that_does_not_hold_names_the_turn_that_shows_it(
     check: dict[str, JsonValue], message: str, turn_ids: str
 ) -> None:
-    [finding] = findings_of(Checks.model_validate(check), CONVERSATION)
+    [finding] = run_checks(Checks.model_validate(check), CONVERSATION)
     assert (finding.message, finding.turn_ids) == (message, (f"turn_{turn_ids}",))
 
 
 def test_what_the_caller_says_is_not_held_against_the_agent() -> None:
-    assert findings_of(Checks(never_says=("for four",)), CONVERSATION) == ()
+    assert run_checks(Checks(never_says=("for four",)), CONVERSATION) == ()
 
 
 def test_a_call_that_no_mock_foresees_fails_every_verdict() -> None:
     failed = event("tool_call_result", call_id="1", name="find_table", result="Error", error="not_mocked")
-    [finding] = findings_of(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
+    [finding] = run_checks(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
     assert (finding.check, finding.turn_ids) == ("mocks", ("turn_1",))
     assert finding.message == "find_table was called in a way that no mock answers."
 
@@ -157,7 +164,7 @@ def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
         ]
     }
     known = {"turn_0", "turn_1", "turn_2"}
-    one, two, three, four, five = criteria_of(["a", "b", "c", "d", "e"], recorded, known)
+    one, two, three, four, five = parse_verdicts(["a", "b", "c", "d", "e"], recorded, known)
     assert (one.criterion, one.outcome, one.turn_ids) == ("a", "passed", ())
     assert (two.outcome, two.turn_ids) == ("failed", ("turn_1", "turn_2"))
     assert [each.outcome for each in (three, four, five)] == ["inconclusive"] * 3
@@ -165,7 +172,7 @@ def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
 
 @pytest.mark.parametrize("recorded", [{}, {"verdicts": "all good"}, {"malformed": "{"}])
 def test_a_judge_that_cannot_be_read_decides_nothing(recorded: dict[str, JsonValue]) -> None:
-    assert criteria_of(["a"], recorded, ()) == undecided(["a"], "The judge said nothing about it.")
+    assert parse_verdicts(["a"], recorded, ()) == inconclusive_verdicts(["a"], "The judge said nothing about it.")
 
 
 def test_the_schema_asks_for_every_criterion() -> None:

@@ -6,16 +6,16 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Extraction, HttpTool, McpTool, Node, Transition
 from domain.turns.engine import (
-    Extracted,
+    ExtractionResult,
     ModelReply,
     ToolCall,
     ToolResult,
     TurnProgress,
-    advance,
-    begin,
+    apply_extraction,
+    apply_reply,
+    apply_tool_result,
+    begin_turn,
     start_checkpoint,
-    take_extraction,
-    take_result,
 )
 from domain.turns.turn import Checkpoint
 
@@ -95,13 +95,13 @@ def asked(
 ) -> TurnProgress:
     """A turn with a user message, before its first step."""
     at_greet = Checkpoint(node_id="greet", anchor_turn_id="t0")
-    return begin(agent, checkpoint or at_greet, turn_id=turn_id, user_text=text, at=AT, initial_context=CONTEXT)
+    return begin_turn(agent, checkpoint or at_greet, turn_id=turn_id, user_text=text, at=AT, initial_context=CONTEXT)
 
 
 def opened(agent: AgentDefinition = AGENT) -> TurnProgress:
     """The turn that opens a conversation."""
     checkpoint = start_checkpoint(agent)
-    return begin(agent, checkpoint, turn_id="t0", user_text=None, at=AT, initial_context=CONTEXT)
+    return begin_turn(agent, checkpoint, turn_id="t0", user_text=None, at=AT, initial_context=CONTEXT)
 
 
 def calling(*names: str, text: str = "", first: int = 1) -> ModelReply:
@@ -113,24 +113,29 @@ def calling(*names: str, text: str = "", first: int = 1) -> ModelReply:
 def after(progress: TurnProgress, *replies: ModelReply, agent: AgentDefinition = AGENT) -> TurnProgress:
     """The turn after these replies."""
     for reply in replies:
-        assert progress.due == "reply", f"the turn was over ({progress.outcome}) before all replies were used"
-        progress = advance(agent, progress, reply, at=AT, initial_context=CONTEXT)
+        assert progress.next_step == "reply", f"the turn was over ({progress.outcome}) before all replies were used"
+        progress = apply_reply(agent, progress, reply, at=AT, initial_context=CONTEXT)
     return progress
 
 
 def returning(progress: TurnProgress, content: str, error: str | None = None, **assigned: JsonValue) -> TurnProgress:
     """The turn after the first tool that it waits for has returned."""
-    assert progress.due == "tools"
+    assert progress.next_step == "tools"
     result = ToolResult(content=content, error=error, assigned=assigned)
-    return take_result(DESK, progress, progress.calls[0], result, at=AT, initial_context=CONTEXT)
+    return apply_tool_result(DESK, progress, progress.calls[0], result, at=AT, initial_context=CONTEXT)
 
 
 def learning(
-    progress: TurnProgress, extraction: Extracted | None = None, agent: AgentDefinition = DESK, **values: JsonValue
+    progress: TurnProgress,
+    extraction: ExtractionResult | None = None,
+    agent: AgentDefinition = DESK,
+    **values: JsonValue,
 ) -> TurnProgress:
     """The turn after the variables that it waits for were read."""
-    assert progress.due == "extraction"
-    return take_extraction(agent, progress, extraction or Extracted(values=values), at=AT, initial_context=CONTEXT)
+    assert progress.next_step == "extraction"
+    return apply_extraction(
+        agent, progress, extraction or ExtractionResult(values=values), at=AT, initial_context=CONTEXT
+    )
 
 
 def moves(progress: TurnProgress) -> list[tuple[JsonValue, JsonValue]]:

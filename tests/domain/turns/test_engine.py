@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from domain.agents.definition import Limits, Node
-from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply, instructions_at, start_checkpoint, variables
+from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply, instructions_at, start_checkpoint, template_values
 from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned, UserSaid
-from domain.usage import ModelUsage, Usage, priced, unpriced
+from domain.usage import ModelUsage, Usage, rounded_cost, unpriced_cost
 from tests.domain.turns.answering import AGENT, CONTEXT, after, asked, calling, moves, opened
 
 # --- opening ------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ def test_greeting_is_said_without_a_model_call() -> None:
 def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | None) -> None:
     silent = AGENT.model_copy(update={"nodes": {**AGENT.nodes, "greet": Node(prompt="Hi.", greeting=greeting)}})
     progress = opened(silent)
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert progress.messages == ()
     progress = after(progress, ModelReply(text="Hello!"), agent=silent)
     assert (progress.outcome, progress.text, progress.steps) == ("answered", "Hello!", 1)
@@ -32,7 +32,7 @@ def test_opening_without_a_spoken_greeting_is_left_to_the_model(greeting: str | 
 
 def test_person_who_speaks_before_the_greeting_enters_the_start_node_and_is_answered() -> None:
     progress = asked(checkpoint=start_checkpoint(AGENT))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert progress.said == ()
     assert moves(progress) == [(None, "greet")]
     assert moves(asked()) == []
@@ -53,7 +53,7 @@ def test_text_ends_the_turn() -> None:
 
 def test_transition_moves_the_node_speaks_and_lets_the_model_go_on_there() -> None:
     progress = after(asked(), calling("to_booking"))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert (progress.node_id, progress.said) == ("booking", ("One moment, Ann.",))
     (returned,) = progress.messages
     assert isinstance(returned, ToolReturned)
@@ -92,7 +92,7 @@ def test_transition_without_speech_says_nothing() -> None:
 
 def test_self_transition_speaks_but_does_not_greet_again() -> None:
     progress = after(asked(), calling("again"))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert (progress.node_id, progress.said) == ("greet", ("Sure.",))
     assert moves(progress) == [("greet", "greet")]
 
@@ -122,7 +122,7 @@ def test_end_node_with_a_greeting_ends_the_session_without_another_model_call() 
 
 def test_unknown_tool_is_answered_with_those_that_exist() -> None:
     progress = after(asked(), calling("book_flight"))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert progress.node_id == "greet"
     (returned,) = progress.messages
     assert isinstance(returned, ToolReturned)
@@ -154,7 +154,7 @@ def test_unknown_tool_next_to_a_transition_does_not_stop_it() -> None:
 def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> None:
     blank = ModelReply(text=silence)
     progress = after(asked(), *[blank] * (MAX_BLANK_REPLIES - 1))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert after(progress, ModelReply(text="Here I am.")).text == "Here I am."
     failed = after(progress, blank)
     assert failed.outcome == "failed"
@@ -166,7 +166,7 @@ def test_model_that_says_nothing_is_asked_again_up_to_a_limit(silence: str) -> N
 def test_model_that_goes_in_circles_is_stopped_and_told_where_to_look() -> None:
     agent = AGENT.model_copy(update={"limits": Limits(max_steps_per_turn=3)})
     progress = after(asked(), calling("again"), calling("again", first=2), agent=agent)
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     failed = after(progress, calling("again", first=3), agent=agent)
     assert failed.outcome == "failed"
     assert failed.error is not None
@@ -181,8 +181,8 @@ def test_last_allowed_step_may_answer() -> None:
 
 def test_every_step_counts_in_usage_and_cost() -> None:
     used = Usage(llm={"test:model": ModelUsage(prompt_tokens=10, total_tokens=10, requests=1)})
-    first = calling("to_booking").model_copy(update={"usage": used, "cost": priced("test:model", Decimal("0.1"))})
-    second = ModelReply(text="For when?", usage=used, cost=unpriced("test:other"))
+    first = calling("to_booking").model_copy(update={"usage": used, "cost": rounded_cost("test:model", Decimal("0.1"))})
+    second = ModelReply(text="For when?", usage=used, cost=unpriced_cost("test:other"))
     progress = after(asked(), first, second)
     assert (progress.usage.requests, progress.usage.total_tokens, progress.steps) == (2, 20, 2)
     assert progress.cost.total == Decimal("0.1")
@@ -199,7 +199,7 @@ def test_failed_turn_keeps_what_it_spent() -> None:
 
 
 def test_what_was_gathered_goes_before_what_the_session_began_with_and_the_agents_defaults() -> None:
-    values = variables(AGENT, {"first_name": "Ann", "city": None, "vip": True}, {"first_name": "Bo", "guests": 4})
+    values = template_values(AGENT, {"first_name": "Ann", "city": None, "vip": True}, {"first_name": "Bo", "guests": 4})
     assert values == {"first_name": "Bo", "city": "Rome", "vip": True, "guests": 4}
 
 
@@ -209,7 +209,7 @@ def test_speech_sees_what_was_gathered() -> None:
 
 
 def test_instructions_are_the_agents_prompt_and_then_the_nodes() -> None:
-    values = variables(AGENT, CONTEXT, {})
+    values = template_values(AGENT, CONTEXT, {})
     assert instructions_at(AGENT, "greet", values) == (
         "You speak for Osteria Fiorella in Rome.\n\nFind out what Ann wants."
     )

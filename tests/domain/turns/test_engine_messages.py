@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.turns.engine import Extracted, ModelReply, TurnProgress, start_checkpoint
+from domain.turns.engine import ExtractionResult, ModelReply, TurnProgress, start_checkpoint
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
 from tests.domain.turns.answering import AT, DESK, after, asked, calling, learning, returning
 
@@ -53,9 +53,9 @@ class Desk:
 
     def answer(self, progress: TurnProgress) -> TurnProgress:
         """Take a turn as far as the replies and the person's patience go."""
-        while progress.due and self.patience:
+        while progress.next_step and self.patience:
             self.patience -= 1
-            match progress.due:
+            match progress.next_step:
                 case "reply":
                     if not self.replies:
                         break
@@ -79,14 +79,14 @@ class Desk:
 
     def cut(self, progress: TurnProgress) -> TurnProgress:
         """Stop a turn; a reply that is under way is saved as far as it was heard."""
-        if progress.due == "reply" and self.extractions:
+        if progress.next_step == "reply" and self.extractions:
             self.steps.save(progress, *progress.messages, ModelReply(text="I was ab", interrupted=True))
             progress = after(progress, ModelReply(text="I was ab", interrupted=True), agent=DESK)
         return progress.stopped(at=AT)
 
     def _extract(self, progress: TurnProgress) -> TurnProgress:
         if self.extractions and self.extractions.pop():
-            return learning(progress, Extracted(error="The model is away."))
+            return learning(progress, ExtractionResult(error="The model is away."))
         self.steps.save(progress)
         return learning(progress, guests=4)
 
@@ -137,7 +137,7 @@ def test_model_reads_every_word_of_its_branch_once_and_no_unanswered_tool_call(
         progress = asked(f"message {number}", checkpoint=checkpoints[place], turn_id=f"t{number}", agent=DESK)
         desk = Desk(replies, extractions, steps, heard, patience)
         progress = desk.answer(progress)
-        if progress.due:
+        if progress.next_step:
             stopped = desk.cut(progress)
             assert_events_pair_up(stopped)
             checkpoints.append(stopped.checkpoint())

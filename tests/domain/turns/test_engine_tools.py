@@ -6,9 +6,9 @@ import pytest
 from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Limits
-from domain.turns.engine import Extracted, ModelReply, ToolCall, TurnProgress
+from domain.turns.engine import ExtractionResult, ModelReply, ToolCall, TurnProgress
 from domain.turns.turn import AgentSaid, Checkpoint, ToolReturned
-from domain.usage import ModelUsage, Usage, priced
+from domain.usage import ModelUsage, Usage, rounded_cost
 from tests.domain.turns.answering import DESK, after, asked, calling, learning, moves, returning
 
 
@@ -42,9 +42,9 @@ def limited(steps: int) -> AgentDefinition:
 def test_a_tool_is_run_before_the_model_goes_on_and_its_result_is_told() -> None:
     call = ToolCall(id="c1", name="find_table", arguments={"guests": 4})
     waiting = replied(at("greet"), ModelReply(text="Let me see.", tool_calls=(call,)))
-    assert (waiting.due, waiting.calls, waiting.messages) == ("tools", (call,), ())
+    assert (waiting.next_step, waiting.calls, waiting.messages) == ("tools", (call,), ())
     progress = returning(waiting, "Table 7.")
-    assert (progress.due, progress.calls, progress.node_id) == ("reply", (), "greet")
+    assert (progress.next_step, progress.calls, progress.node_id) == ("reply", (), "greet")
     assert told(progress) == [("c1", "Table 7.")]
     assert [(event.type, event.payload) for event in progress.events] == [
         ("tool_call_started", {"call_id": "c1", "name": "find_table", "arguments": {"guests": 4}}),
@@ -58,9 +58,9 @@ def test_several_tools_of_one_reply_are_all_answered_before_the_model_goes_on() 
     assert [call.name for call in waiting.calls] == ["find_table", "check_menu", "crm__find"]
     first = returning(waiting, "Table 7.")
     second = returning(first, "Pasta.")
-    assert (first.due, second.due) == ("tools", "tools")
+    assert (first.next_step, second.next_step) == ("tools", "tools")
     progress = returning(second, "A friend of the house.")
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert told(progress) == [("c1", "Table 7."), ("c2", "Pasta."), ("c3", "A friend of the house.")]
 
 
@@ -74,9 +74,9 @@ def test_calls_that_share_an_id_are_each_answered_once() -> None:
 @pytest.mark.parametrize("names", [("find_table", "to_booking"), ("to_booking", "find_table")])
 def test_a_tool_next_to_a_transition_runs_before_the_move(names: tuple[str, str]) -> None:
     waiting = replied(at("greet"), calling(*names))
-    assert (waiting.due, waiting.node_id, moves(waiting)) == ("tools", "greet", [])
+    assert (waiting.next_step, waiting.node_id, moves(waiting)) == ("tools", "greet", [])
     progress = returning(waiting, "Table 7.", table=7)
-    assert (progress.due, progress.node_id) == ("reply", "booking")
+    assert (progress.next_step, progress.node_id) == ("reply", "booking")
     assert progress.said == ("Table 7 is free.",)
     assert sorted(call_id for call_id, _ in told(progress)) == ["c1", "c2"]
 
@@ -91,7 +91,7 @@ def test_a_result_joins_the_context_and_what_it_replaces_is_gone() -> None:
 
 def test_a_tool_that_failed_is_an_event_and_the_model_goes_on() -> None:
     progress = returning(replied(at("greet"), calling("find_table")), "Error (timeout): too late.", error="timeout")
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert told(progress) == [("c1", "Error (timeout): too late.")]
     assert progress.events[-1].payload == {
         "call_id": "c1",
@@ -108,7 +108,7 @@ def test_a_tool_that_failed_does_not_stop_the_move() -> None:
 
 def test_a_tool_that_another_node_offers_is_refused_here() -> None:
     progress = replied(at("booking"), calling("check_menu"))
-    assert progress.due == "reply"
+    assert progress.next_step == "reply"
     assert progress.events[-1].payload["error"] == "unknown_tool"
 
 
@@ -122,11 +122,11 @@ def test_what_is_no_name_of_a_tool_on_a_server_is_refused(called: str) -> None:
 
 def test_variables_are_read_when_their_node_is_left_after_the_tools_and_before_the_move() -> None:
     waiting = replied(at("booking"), calling("bye", "find_table"))
-    assert waiting.due == "tools"
+    assert waiting.next_step == "tools"
     reading = returning(waiting, "Table 7.", table=7)
-    assert (reading.due, reading.node_id, reading.said) == ("extraction", "booking", ())
+    assert (reading.next_step, reading.node_id, reading.said) == ("extraction", "booking", ())
     progress = learning(reading, guests=4, first_name="Bo")
-    assert (progress.due, progress.node_id, progress.leaving) == ("reply", "goodbye", None)
+    assert (progress.next_step, progress.node_id, progress.leaving) == ("reply", "goodbye", None)
     assert progress.said == ("A table for 4, Bo.",)
     assert progress.gathered_context == {"table": 7, "guests": 4, "first_name": "Bo"}
     assert happened(progress) == [
@@ -148,21 +148,21 @@ def test_greeting_of_the_next_node_knows_what_was_just_read() -> None:
 
 def test_node_that_only_calls_a_tool_is_not_left_and_nothing_is_read() -> None:
     progress = returning(replied(at("booking"), calling("find_table")), "Table 7.")
-    assert (progress.due, happened(progress)[-1]) == ("reply", ("tool_call_result", "c1"))
+    assert (progress.next_step, happened(progress)[-1]) == ("reply", ("tool_call_result", "c1"))
 
 
 def test_variables_of_an_end_node_are_read_after_its_last_words_and_end_the_session() -> None:
     reading = replied(at("goodbye"), ModelReply(text="Goodbye."))
-    assert (reading.due, reading.outcome, reading.text) == ("extraction", None, "Goodbye.")
+    assert (reading.next_step, reading.outcome, reading.text) == ("extraction", None, "Goodbye.")
     ended = learning(reading, content=True)
-    assert (ended.outcome, ended.due, ended.text) == ("ended", None, "Goodbye.")
+    assert (ended.outcome, ended.next_step, ended.text) == ("ended", None, "Goodbye.")
     assert ended.gathered_context == {"content": True}
 
 
 @pytest.mark.parametrize("node", ["booking", "goodbye"])
 def test_variables_that_could_not_be_read_are_an_event_and_stop_nothing(node: str) -> None:
     reply = ModelReply(text="Goodbye.") if node == "goodbye" else calling("bye")
-    failed = Extracted(error="The model is away.")
+    failed = ExtractionResult(error="The model is away.")
     progress = learning(replied(at(node), reply), failed)
     assert progress.outcome == ("ended" if node == "goodbye" else None)
     assert progress.node_id == "goodbye"
@@ -173,8 +173,8 @@ def test_variables_that_could_not_be_read_are_an_event_and_stop_nothing(node: st
 
 def test_reading_variables_is_a_step_that_counts_in_usage_and_cost() -> None:
     used = Usage(llm={"test:model": ModelUsage(total_tokens=10, requests=1)})
-    reply = calling("bye").model_copy(update={"usage": used, "cost": priced("test:model", Decimal("0.1"))})
-    extraction = Extracted(values={"guests": 4}, usage=used, cost=priced("test:model", Decimal("0.2")))
+    reply = calling("bye").model_copy(update={"usage": used, "cost": rounded_cost("test:model", Decimal("0.1"))})
+    extraction = ExtractionResult(values={"guests": 4}, usage=used, cost=rounded_cost("test:model", Decimal("0.2")))
     progress = learning(replied(at("booking"), reply), extraction)
     assert (progress.steps, progress.usage.requests, progress.cost.total) == (2, 2, Decimal("0.3"))
 
@@ -196,7 +196,7 @@ def test_last_allowed_step_may_not_ask_for_a_tool() -> None:
 
 def test_variables_of_the_last_allowed_step_are_read_before_the_session_ends() -> None:
     reading = after(at("goodbye"), ModelReply(text="Goodbye."), agent=limited(1))
-    assert reading.due == "extraction"
+    assert reading.next_step == "extraction"
     assert learning(reading, content=True).outcome == "ended"
 
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pydantic import JsonValue
 
 from domain.agents.definition import Extraction, VariableType
-from domain.turns.extraction import schema_of, values_of
+from domain.turns.extraction import extracted_values, extraction_schema
 
 WANTED = (
     Extraction(name="party_size", type="number", hint="how many guests"),
@@ -21,11 +21,11 @@ WANTED = (
 
 def read(kind: VariableType, value: JsonValue) -> JsonValue:
     """What counts of one recorded value; None where nothing does."""
-    return values_of([Extraction(name="it", type=kind)], {"it": value}).get("it")
+    return extracted_values([Extraction(name="it", type=kind)], {"it": value}).get("it")
 
 
 def test_schema_names_every_variable_and_demands_none() -> None:
-    assert schema_of(WANTED) == {
+    assert extraction_schema(WANTED) == {
         "type": "object",
         "properties": {
             "party_size": {"type": "number", "description": "how many guests"},
@@ -38,9 +38,9 @@ def test_schema_names_every_variable_and_demands_none() -> None:
 
 def test_what_was_asked_for_counts_and_nothing_else() -> None:
     recorded: dict[str, JsonValue] = {"party_size": 4, "agreed": False, "table": 7, "node_id": "goodbye"}
-    assert values_of(WANTED, recorded) == {"party_size": 4, "agreed": False}
-    assert values_of(WANTED, {}) == {}
-    assert values_of((), recorded) == {}
+    assert extracted_values(WANTED, recorded) == {"party_size": 4, "agreed": False}
+    assert extracted_values(WANTED, {}) == {}
+    assert extracted_values((), recorded) == {}
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ EXTRACTIONS = st.builds(Extraction, name=NAMES, type=st.sampled_from(["string", 
 def test_whatever_a_model_records_what_counts_fits_the_schema_and_does_not_change_again(
     wanted: list[Extraction], found: dict[str, JsonValue]
 ) -> None:
-    schema = schema_of(wanted)
+    schema = extraction_schema(wanted)
     Draft202012Validator.check_schema(schema)
-    values = values_of(wanted, found)
+    values = extracted_values(wanted, found)
     assert Draft202012Validator(schema).is_valid(values)
     assert all(isfinite(value) for value in values.values() if isinstance(value, float))
     assert json.loads(json.dumps(values)) == values
-    assert values_of(wanted, values) == values
+    assert extracted_values(wanted, values) == values
 
 
 @given(st.dictionaries(NAMES, st.text(min_size=1).filter(lambda text: text == text.strip())))
 def test_what_already_fits_is_taken_as_it_is(found: dict[str, JsonValue]) -> None:
     wanted = [Extraction(name=name) for name in found]
-    assert values_of(wanted, found) == found
+    assert extracted_values(wanted, found) == found

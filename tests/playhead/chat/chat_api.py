@@ -108,7 +108,7 @@ class Stage:
         if turn_id in timeline.turns:
             reply = self.replies.popleft() if self.replies else says(f"You said {body['text']}")
             reply(self.conversation, turn_id)
-        known = timeline.message_sent_before(body["message_id"])
+        known = timeline.remembered_message(body["message_id"])
         turn = self.conversation.timeline.turns[known.turn_id if known else turn_id]
         if turn.status == "failed":
             return problem(502, "model_failed", f"{turn.error} The session goes on.", turn=shown(turn))
@@ -138,7 +138,7 @@ class Stage:
         try:
             return fault(request, carry_out)
         except CommandRejected as refused:
-            refusal = refused.refusal
+            refusal = refused.rejection
             return problem(STATUSES[refusal.code], refusal.code, refusal.detail, **refusal.figures)
 
     def _agent(self, request: Request) -> Response:

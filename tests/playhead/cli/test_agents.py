@@ -93,7 +93,7 @@ def test_a_name_is_for_one_export(command: str, tmp_path: Path) -> None:
 def test_the_faults_of_a_refused_definition_are_listed(api: HTTPServer, tmp_path: Path) -> None:
     problem = {
         "code": "invalid_agent",
-        "detail": "The agent definition has 1 fault. Nothing was stored.",
+        "detail": "The agent definition has 1 error. Nothing was stored.",
         "errors": [{"place": "start", "message": "there is no node nowhere"}],
     }
     api.expect_request("/v1/agents", method="POST").respond_with_json(problem, status=400)

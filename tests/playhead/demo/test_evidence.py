@@ -19,7 +19,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from contracts.sessions import AgentRef, GenerateStepInput, GenerateStepResult, SendMessageResult, SettleTurnsInput
 from domain.durable import FrozenModel
 from domain.sessions.views import SessionHead
-from domain.turns.engine import Extracted, ModelReply
+from domain.turns.engine import ExtractionResult, ModelReply
 from domain.turns.turn import Turn
 from domain.usage import Cost, ModelUsage, Usage
 from playhead.demo.audit import StepKey
@@ -130,7 +130,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
         _completed(3, GenerateStepResult(reply=ModelReply(text="Hello.", usage=used))),
         _scheduled(8, "extract_variables", _step(1)),
         _started(8, 1),
-        _completed(8, Extracted(values={"party_size": 4}, usage=used)),
+        _completed(8, ExtractionResult(values={"party_size": 4}, usage=used)),
         _answered(2, answer),
         _scheduled(4, "settle_turns", settled),
         _started(4, 3),

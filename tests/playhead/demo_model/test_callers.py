@@ -4,7 +4,7 @@ import pytest
 
 from domain.sessions.caller_config import Facts, Persona, SimulatorConfig
 from domain.sessions.caller_prompt import caller_instructions
-from domain.suites.judge_prompt import CRITERIA, TRANSCRIPT
+from domain.suites.judge_prompt import CRITERIA_HEADING, TRANSCRIPT_HEADING
 from playhead.demo_model.caller import Part, next_line, read_part
 from playhead.demo_model.goals import Goal, wishes_in
 from playhead.demo_model.judge import verdicts
@@ -160,10 +160,10 @@ def test_a_brief_caller_says_no_more_than_the_fact() -> None:
 
 # --- the judge ----------------------------------------------------------------------------------
 
-INSTRUCTIONS = f"Judge.\n\n{CRITERIA}\n1. {{}}"
+INSTRUCTIONS = f"Judge.\n\n{CRITERIA_HEADING}\n1. {{}}"
 ASKED = "\n".join(
     [
-        TRANSCRIPT,
+        TRANSCRIPT_HEADING,
         '[turn_1] caller: "Is there a refund? I want champagne."',
         "[turn_1] moves to billing",
         '[turn_1] agent: "Let me repeat: invoice INV-7, 9 euros. Is everything right?"',

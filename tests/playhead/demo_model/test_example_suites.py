@@ -3,11 +3,11 @@
 import pytest
 
 from activities.llm.interface import RecordCall
-from domain.suites.checks import Conversation, findings_of
-from domain.suites.compatibility import faults_against
-from domain.suites.judge_prompt import judge_instructions, transcript
+from domain.suites.checks import Conversation, run_checks
+from domain.suites.compatibility import compatibility_issues
+from domain.suites.judge_prompt import judge_instructions, judge_transcript
 from domain.suites.scenario import Scenario
-from domain.suites.verdicts import VERDICT_TOOL, Outcome, Verdict, criteria_of, verdict_of, verdict_schema
+from domain.suites.verdicts import VERDICT_TOOL, Outcome, Verdict, parse_verdicts, verdict_of, verdict_schema
 from playhead.services.model_providers import build_providers
 from tests.support.simulated_call import SimulatedCall, example_agent, example_suite, told
 
@@ -27,7 +27,7 @@ async def judged(scenario: Scenario, conversation: Conversation) -> Verdict:
             model="demo",
             instructions=judge_instructions(scenario),
             history=(),
-            asked=transcript(conversation, 100_000),
+            asked=judge_transcript(conversation, 100_000),
             tool=VERDICT_TOOL,
             description="Record the verdict.",
             schema=verdict_schema(scenario.success),
@@ -36,8 +36,8 @@ async def judged(scenario: Scenario, conversation: Conversation) -> Verdict:
     )
     [recorded] = answer.reply.tool_calls
     turn_ids = {turn.id for turn in conversation.turns}
-    criteria = criteria_of(scenario.success, recorded.arguments, turn_ids)
-    return verdict_of(criteria, findings_of(scenario.checks, conversation))
+    criteria = parse_verdicts(scenario.success, recorded.arguments, turn_ids)
+    return verdict_of(criteria, run_checks(scenario.checks, conversation))
 
 
 def call_of(suite_name: str, scenario_id: str, repeat: int) -> SimulatedCall:
@@ -49,7 +49,7 @@ def call_of(suite_name: str, scenario_id: str, repeat: int) -> SimulatedCall:
 @pytest.mark.parametrize("suite_name", SUITES)
 def test_every_example_suite_fits_its_agent(suite_name: str) -> None:
     suite = example_suite(suite_name)
-    assert faults_against(suite, example_agent(suite.agent)) == ()
+    assert compatibility_issues(suite, example_agent(suite.agent)) == ()
 
 
 @pytest.mark.parametrize(("suite_name", "scenario_id", "repeat"), RUNS)

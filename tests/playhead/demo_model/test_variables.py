@@ -6,7 +6,13 @@ from pydantic_ai.messages import ModelMessagesTypeAdapter
 
 from activities.llm.interface import RecordCall
 from domain.agents.definition import Extraction
-from domain.turns.extraction import EXTRACTION_CUE, EXTRACTION_INSTRUCTIONS, RECORD_TOOL, schema_of, values_of
+from domain.turns.extraction import (
+    EXTRACTION_CUE,
+    EXTRACTION_INSTRUCTIONS,
+    RECORD_TOOL,
+    extracted_values,
+    extraction_schema,
+)
 from playhead.services.model_providers import build_providers
 from tests.playhead.demo_model.test_conversations import Call, example, hold
 
@@ -25,7 +31,7 @@ async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
             asked=EXTRACTION_CUE,
             tool=RECORD_TOOL,
             description="Record what was found.",
-            schema=schema_of(variables),
+            schema=extraction_schema(variables),
             timeout=5.0,
         )
     )
@@ -34,7 +40,7 @@ async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
     assert answer.reply.usage.llm.keys() == {"demo:scripted"}
     assert answer.reply.usage.total_tokens > 0
     assert answer.reply.cost.total == 0
-    return values_of(variables, recorded.arguments)
+    return extracted_values(variables, recorded.arguments)
 
 
 @pytest.mark.parametrize(

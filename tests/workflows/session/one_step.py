@@ -9,7 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.model import ModelActivities
     from contracts.sessions import GenerateStepInput, GenerateStepResult, Timing
-    from domain.turns.engine import Extracted
+    from domain.turns.engine import ExtractionResult
     from workflows.activity_options import generating
 
 PATIENT = Timing(heartbeat=120.0, retry_initial=0.05, retry_maximum=0.2)
@@ -26,7 +26,7 @@ class OneStep:
     @workflow.run
     async def run(self, kind: Literal["reply", "variables"], input: GenerateStepInput) -> str:
         """What the step brought, as JSON."""
-        step: asyncio.Task[GenerateStepResult] | asyncio.Task[Extracted]
+        step: asyncio.Task[GenerateStepResult] | asyncio.Task[ExtractionResult]
         if kind == "reply":
             step = workflow.start_activity_method(ModelActivities.generate_step, input, **generating(PATIENT))
         else:

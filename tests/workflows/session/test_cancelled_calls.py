@@ -22,7 +22,7 @@ from activities.tool_clients.dispatcher import ToolDispatcher
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.definition import parse_definition
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
-from domain.turns.engine import Extracted, ModelReply
+from domain.turns.engine import ExtractionResult, ModelReply
 from domain.turns.turn import UserSaid
 from domain.usage import TokenPrice
 from store.agents import AgentStore
@@ -257,7 +257,7 @@ async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> 
         await eventually(has_asked(bench.model))
         await handle.signal(OneStep.cancel)
         await bench.model.journal[0].hung_up()
-        extracted = Extracted.model_validate_json(await handle.result())
+        extracted = ExtractionResult.model_validate_json(await handle.result())
     assert (extracted.values, extracted.error) == ({}, "The model call was cancelled.")
     assert extracted.usage.total_tokens > 0
     [saved] = await bench.saved(handle)

@@ -47,8 +47,8 @@ def test_end_is_a_command_or_nothing(written: object, read: EndSession) -> None:
 def test_what_is_no_message_is_refused_with_what_is_wrong(written: object) -> None:
     with pytest.raises(CommandRejected) as refused:
         read_message((written,))
-    assert refused.value.refusal.code == "validation_error"
-    assert "The signal's argument is not a command:" in refused.value.refusal.detail
+    assert refused.value.rejection.code == "validation_error"
+    assert "The signal's argument is not a command:" in refused.value.rejection.detail
 
 
 @pytest.mark.parametrize("written", [None, 7, {}, {"turn_id": 7}, {"turn_id": "t1", "before": "maybe"}])
@@ -68,7 +68,7 @@ def test_any_other_number_of_arguments_than_one_is_refused(written: tuple[object
     for read in (read_message, read_rewind):
         with pytest.raises(CommandRejected) as refused:
             read(written)
-        assert "takes one argument" in refused.value.refusal.detail
+        assert "takes one argument" in refused.value.rejection.detail
 
 
 def test_end_needs_no_argument_and_takes_no_second_one() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from domain.sessions.turn_completion import complete
-from domain.usage import merge_costs, priced, unpriced
+from domain.usage import merge_costs, rounded_cost, unpriced_cost
 from tests.support.conversation import Conversation, answered
 from workflows.session.summary import MAX_LINE, TAIL_TURNS, conversation_tail
 
@@ -78,7 +78,7 @@ def test_money_is_written_plainly(amount: str, shown: str) -> None:
 def test_model_without_a_price_is_named_rather_than_shown_as_free() -> None:
     talk = Conversation()
     talk.say("Hi.")
-    cost = merge_costs([priced("test:model", Decimal("0.5")), unpriced("test:secret")])
+    cost = merge_costs([rounded_cost("test:model", Decimal("0.5")), unpriced_cost("test:secret")])
     progress = answered(talk.head.id, "Hi.").model_copy(update={"cost": cost})
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     assert "0.5 USD without test:secret (price unknown)" in conversation_tail(talk.timeline)

@@ -23,7 +23,7 @@ from domain.suites.scenario import Scenario, Suite
 from domain.suites.suite_state import SuiteProgress, plan_of
 from domain.suites.verdicts import CriterionVerdict, Outcome, verdict_of
 from domain.turns.engine import ModelReply
-from domain.usage import Usage, priced
+from domain.usage import Usage, rounded_cost
 from store.agents import AgentStore
 from store.database.connection import Database
 from store.recorded_sessions import RecordedSessions
@@ -108,7 +108,7 @@ class Players:
             node_id="greet",
             model=MODEL,
             messages="[]",
-            reply=ModelReply(text="Yes.", usage=Usage(), cost=priced(MODEL, Decimal(cost))),
+            reply=ModelReply(text="Yes.", usage=Usage(), cost=rounded_cost(MODEL, Decimal(cost))),
             created_at=datetime.now(UTC),
         )
 

@@ -9,9 +9,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
 
 from contracts.sessions import session_workflow_id
-from contracts.suites import session_of
+from contracts.suites import run_session
 from domain.suites.scenario import RecordedStart
-from domain.suites.suite_state import Run, Started
+from domain.suites.suite_state import Run, StartedRun
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from store.sessions.sessions import SessionStore
@@ -198,7 +198,7 @@ async def test_start_that_is_tried_again_finds_its_session(stack: SuiteStack, pl
     """As after a reset of the suite to before the start."""
     players.open = False
     suite_id, start = await stack.prepare(suite_of(scenario("a")))
-    session = session_of(start, Started(run=Run(scenario="a", repeat=1)))
+    session = run_session(start, StartedRun(run=Run(scenario="a", repeat=1)))
     await stack.client.start_workflow(
         PlayedSession.run, session, id=session_workflow_id(session.session_id), task_queue=stack.task_queue
     )
