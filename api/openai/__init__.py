@@ -1,1 +1,1 @@
-"""OpenAI's chat protocol over the same sessions as under `/v1/sessions`: any client of it can drive an agent."""
+"""OpenAI-compatible chat completions over the sessions of `/v1/sessions`."""

@@ -1,4 +1,4 @@
-"""A reply in the chat protocol's stream: whose it is, its text piece by piece, why it ended, and what it took."""
+"""Encoding of a streamed chat completion: its role, its text, the finish reason and the usage, as chunks."""
 
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
@@ -6,40 +6,41 @@ from typing import Final
 from api.openai.errors import ChatError
 from api.openai.responses import completion_id, finish_reason, model_name, usage_of
 from api.openai.schemas import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
-from domain.turns.turn import Turn
+from api.schemas.responses import Turn
+from domain.turns.turn import Turn as DomainTurn
 from store.sessions.sessions import StoredSession
 
 DONE: Final = b"data: [DONE]\n\n"
 
 
 class Chunks:
-    """Writes the events of one reply. With `tells_usage` every event has a usage, which is null but in the last."""
+    """Encodes the chunks of one reply. With `include_usage` every chunk has a `usage`, null in all but the last."""
 
-    def __init__(self, session: StoredSession, turn_id: str, created: int, *, tells_usage: bool) -> None:
+    def __init__(self, session: StoredSession, turn_id: str, created: int, *, include_usage: bool) -> None:
         self._session = session
         self._turn_id = turn_id
         self._created = created
-        self._tells_usage = tells_usage
+        self._include_usage = include_usage
 
     def begin(self) -> bytes:
-        """The first event: the assistant speaks."""
+        """The first chunk, with the role of the assistant."""
         return self._choice(Delta(role="assistant", content=""))
 
     def text(self, piece: str) -> bytes:
-        """A piece of the reply."""
+        """A chunk with text of the reply."""
         return self._choice(Delta(content=piece))
 
-    def end(self, turn: Turn) -> Iterator[bytes]:
-        """The last events."""
-        yield self._choice(Delta(), finish_reason(turn))
-        if self._tells_usage:
-            yield self._event((), usage_of(turn.usage))
+    def end(self, turn: DomainTurn | Turn) -> Iterator[bytes]:
+        """The last chunks: the finish reason, the usage if it is included, and the end of the stream."""
+        yield self._choice(Delta(), finish_reason(turn.status))
+        if self._include_usage:
+            yield self._event((), usage_of(turn.usage.llm))
         yield DONE
 
     @staticmethod
-    def failed(refused: ChatError) -> bytes:
-        """The last event of a reply that broke off: an error, as it would have been answered before the stream."""
-        return b"data: " + refused.document() + b"\n\n"
+    def failed(error: ChatError) -> bytes:
+        """The last event of a reply that failed: the error in the form that a response has."""
+        return b"data: " + error.document() + b"\n\n"
 
     def _choice(self, delta: Delta, finish: FinishReason | None = None) -> bytes:
         return self._event((ChunkChoice(delta=delta, finish_reason=finish),), None)
@@ -53,13 +54,13 @@ class Chunks:
             usage=usage,
             session_id=self._session.id,
         )
-        left_out = set() if self._tells_usage else {"usage"}
-        return b"data: " + chunk.model_dump_json(exclude=left_out).encode() + b"\n\n"
+        excluded: set[str] = set() if self._include_usage else {"usage"}
+        return b"data: " + chunk.model_dump_json(exclude=excluded).encode() + b"\n\n"
 
 
-async def complete_stream(session: StoredSession, turn: Turn, *, tells_usage: bool) -> AsyncGenerator[bytes]:
-    """The stream of a reply that is there already."""
-    chunks = Chunks(session, turn.id, int(turn.created_at.timestamp()), tells_usage=tells_usage)
+async def complete_stream(session: StoredSession, turn: DomainTurn, *, include_usage: bool) -> AsyncGenerator[bytes]:
+    """The stream of a reply that is already complete."""
+    chunks = Chunks(session, turn.id, int(turn.created_at.timestamp()), include_usage=include_usage)
     yield chunks.begin()
     if turn.assistant_message:
         yield chunks.text(turn.assistant_message.text)

@@ -1,4 +1,4 @@
-"""How the protocol says no: every refusal of this API as OpenAI's clients know it, and those that only arise here."""
+"""Errors in OpenAI's form: those of the error table, and those that only this protocol has."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -21,11 +21,11 @@ SESSION_HEADER: Final = "x-session-id"
 _TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 402: "insufficient_quota", 409: "conflict_error"}
 _RETRIED: Final = frozenset({429, 503})
 _REPEATABLE: Final = frozenset({"turn_in_progress", "rate_limited", "queue_full", "unavailable"})
-"""Nothing was accepted: the official clients, which try again by themselves, may."""
+"""Codes of requests that were not accepted: the official clients may retry them by themselves."""
 
 
 class ErrorBody(BaseModel):
-    """What went wrong. `code` is that of this API's error table, or one of this protocol's own."""
+    """An error. `code` is one of the error table of this API, or one that only these routes use."""
 
     message: str
     type: str
@@ -41,7 +41,7 @@ class ErrorDocument(BaseModel):
             "examples": [
                 {
                     "error": {
-                        "message": "There is no agent bookng-line in this organization.",
+                        "message": "There is no agent bookng-line in this organization. GET /v1/models lists them.",
                         "type": "invalid_request_error",
                         "param": "model",
                         "code": "model_not_found",
@@ -55,7 +55,7 @@ class ErrorDocument(BaseModel):
 
 
 class ChatError(Exception):
-    """Raised anywhere below a route of the protocol: the request is answered with this error."""
+    """An error raised below a route of the protocol, and sent as its response."""
 
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -67,55 +67,55 @@ class ChatError(Exception):
 
     @classmethod
     def of(cls, problem: Problem) -> "ChatError":
-        """A problem of this API in the words of the protocol."""
-        refused = cls(PROBLEM_TYPES[problem.code].status, problem.code, problem.detail, _param(problem))
-        refused.headers.update(problem.headers)
-        return refused
+        """A problem of this API as an error of the protocol."""
+        error = cls(PROBLEM_TYPES[problem.code].status, problem.code, problem.detail, _param(problem))
+        error.headers.update(problem.headers)
+        return error
 
     def about(self, session_id: str) -> "ChatError":
-        """The same error, with the session that it concerns in the headers."""
+        """The same error with the session id in its headers."""
         self.headers[SESSION_HEADER] = session_id
         return self
 
     def response(self) -> Response:
-        """The answer, ready to be sent."""
+        """The error as a response."""
         content = ErrorDocument(error=self.body).model_dump_json()
         return Response(content, status_code=self.status, headers=self.headers, media_type="application/json")
 
     def document(self) -> bytes:
-        """The error as it is told within a stream that has begun."""
+        """The error as JSON, for an event of a stream that has begun."""
         return to_json(ErrorDocument(error=self.body))
 
 
 class ChatRoute(APIRoute):
-    """A route whose refusals have OpenAI's form; everything behind it raises `Problem` as elsewhere."""
+    """A route whose errors have OpenAI's form; the code behind it raises `Problem` as elsewhere."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The framework's handler, with its exceptions answered here."""
-        answer = super().get_route_handler()
+        """The framework's handler with its exceptions turned into responses."""
+        handle = super().get_route_handler()
 
-        async def answer_or_refuse(request: Request) -> Response:
+        async def handle_with_errors(request: Request) -> Response:
             try:
-                return await answer(request)
-            except ChatError as refused:
-                return refused.response()
+                return await handle(request)
+            except ChatError as error:
+                return error.response()
             except (Problem, RequestValidationError, HTTPException, StoreUnavailable) as error:
                 return ChatError.of(_problem_in(error)).response()
 
-        return answer_or_refuse
+        return handle_with_errors
 
 
-def described(*codes: str) -> dict[int | str, dict[str, Any]]:
+def error_docs(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The errors of a route for the OpenAPI document."""
-    answers: dict[int | str, dict[str, Any]] = {}
+    docs: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         kind = PROBLEM_TYPES[code]
-        refused = ChatError.of(Problem(code, kind.detail, **kind.figures))
-        answer = answers.setdefault(refused.status, {"model": ErrorDocument, "description": "", "content": {}})
-        answer["description"] = f"{answer['description']}, {code}" if answer["description"] else code
-        example = ErrorDocument(error=refused.body).model_dump(mode="json")
-        answer["content"].setdefault("application/json", {"examples": {}})["examples"][code] = {"value": example}
-    return answers
+        error = ChatError.of(Problem(code, kind.detail, **kind.figures))
+        entry = docs.setdefault(error.status, {"model": ErrorDocument, "description": "", "content": {}})
+        entry["description"] = f"{entry['description']}, {code}" if entry["description"] else code
+        example = ErrorDocument(error=error.body).model_dump(mode="json")
+        entry["content"].setdefault("application/json", {"examples": {}})["examples"][code] = {"value": example}
+    return docs
 
 
 def _problem_in(error: Problem | RequestValidationError | HTTPException | StoreUnavailable) -> Problem:
@@ -140,9 +140,9 @@ def _type_of(status: int) -> str:
 
 
 def _param(problem: Problem) -> str | None:
-    """The place that is at fault, as that protocol writes it: without saying that it is in the body."""
+    """The path of the invalid value in the form of the protocol: without the prefix `body.`."""
     errors = problem.figures.get("errors")
     if not isinstance(errors, list) or not errors:
         return None
-    place = str(errors[0].get("place", ""))
-    return place.removeprefix("body.") or None
+    path = str(errors[0].get("place", ""))
+    return path.removeprefix("body.") or None

@@ -1,4 +1,4 @@
-"""The examples of the chat protocol in the OpenAPI document."""
+"""Examples of chat completions in the OpenAPI document."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""What a request of the chat protocol means: what is to be said, after what, and what of it cannot be done."""
+"""Parsing of chat completion requests: the message, the client's history, and parameters that are not supported."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,89 +7,87 @@ from typing import Final
 from pydantic import JsonValue
 
 from api.openai.errors import ChatError
-from api.openai.schemas import UNUSED, ChatMessage, ChatRequest
+from api.openai.schemas import IGNORED, ChatMessage, ChatRequest
 
 SYSTEM_MESSAGE: Final = "system_message"
-"""The template variable in which a new session finds the client's system messages."""
+"""The template variable that holds the client's system messages in a new session."""
 
-_OWN_TOOLS: Final = "the agent calls its own tools, and their calls stay inside it"
-_REFUSED: Final[Mapping[str, tuple[str, Callable[[JsonValue], bool]]]] = {
+_OWN_TOOLS: Final = "the agent calls its own tools, and the calls are not visible to the client"
+_UNSUPPORTED: Final[Mapping[str, tuple[str, Callable[[JsonValue], bool]]]] = {
     "audio": ("replies are text", lambda value: False),
     "function_call": (_OWN_TOOLS, lambda value: value in ("none", "auto")),
     "functions": (_OWN_TOOLS, lambda value: value == []),
-    "logit_bias": ("how the model is asked is the agent's business", lambda value: value == {}),
-    "logprobs": ("there are none to tell", lambda value: value is False),
+    "logit_bias": ("the agent definition decides how the model is called", lambda value: value == {}),
+    "logprobs": ("log probabilities are not available", lambda value: value is False),
     "modalities": ("replies are text", lambda value: value == ["text"]),
-    "n": ("a session goes on with one reply", lambda value: value == 1),
-    "prediction": ("how the model is asked is the agent's business", lambda value: False),
-    "response_format": ("an agent speaks; it has no format", lambda value: value == {"type": "text"}),
-    "stop": ("a reply is recorded as the agent said it, and is not cut", lambda value: value == []),
+    "n": ("a session continues with exactly one reply", lambda value: value == 1),
+    "prediction": ("the agent definition decides how the model is called", lambda value: False),
+    "response_format": ("agents reply with plain text", lambda value: value == {"type": "text"}),
+    "stop": ("replies are recorded in full and not cut", lambda value: value == []),
     "tool_choice": (_OWN_TOOLS, lambda value: value in ("none", "auto")),
     "tools": (_OWN_TOOLS, lambda value: value == []),
-    "top_logprobs": ("there are none to tell", lambda value: value == 0),
+    "top_logprobs": ("log probabilities are not available", lambda value: value == 0),
     "web_search_options": (_OWN_TOOLS, lambda value: False),
 }
-"""Parameters that would change what is done: why they are refused, and the values that change nothing."""
+"""Parameters that would change the reply: why they are rejected, and a check for values without effect."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the user said and the agent answered. Of a `partial` answer nobody knows how much a client has heard."""
+    """A user message and the agent's reply. Of a `partial` reply the client may have received less."""
 
     user: str
     agent: str
     partial: bool = False
 
-    def is_said_in(self, other: "Exchange") -> bool:
-        """Whether both are the same to a reader; how the words are spaced does not matter."""
+    def matches(self, other: "Exchange") -> bool:
+        """True when both have the same text; white space is ignored."""
         return _same(self.user, other.user) and (other.partial or _same(self.agent, other.agent))
 
 
 @dataclass(frozen=True)
 class RequestedTurn:
-    """A request, read.
+    """The turn that a request asks for.
 
-    `say` is the message, or None to be greeted only; `believed` are the exchanges that the client thinks went before
-    it, and `system` is what it wants the agent to be.
+    `text` is the user message, or None to get the greeting only; `history` are the exchanges before it as the client
+    sent them, and `system` is the text of its system messages.
     """
 
-    say: str | None
-    believed: tuple[Exchange, ...]
+    text: str | None
+    history: tuple[Exchange, ...]
     system: str | None
 
 
 def read_request(request: ChatRequest) -> RequestedTurn:
-    """What a request means. Raises ChatError for what cannot be done."""
+    """Parse a request. Raises ChatError for parameters and messages that are not supported."""
     for name, value in request.others.items():
-        _require_harmless(name, value)
-    said = [(message.role, _text(message, at)) for at, message in enumerate(request.messages)]
-    system = "\n\n".join(text for role, text in said if role in ("system", "developer") and text)
-    spoken = [(role, text) for role, text in said if role in ("user", "assistant")]
-    if spoken and spoken[-1][0] != "user" and any(role == "user" for role, _ in spoken):
-        message = (
-            "The last message is the assistant's: there is nothing to answer. Replies cannot be begun by the client."
-        )
+        _require_no_effect(name, value)
+    texts = [(message.role, _text(message, at)) for at, message in enumerate(request.messages)]
+    system = "\n\n".join(text for role, text in texts if role in ("system", "developer") and text)
+    dialogue = [(role, text) for role, text in texts if role in ("user", "assistant")]
+    if dialogue and dialogue[-1][0] != "user" and any(role == "user" for role, _ in dialogue):
+        message = "The last message is from the assistant: there is nothing to answer. Put a user message last."
         raise ChatError(400, "nothing_to_say", message, "messages")
-    say = spoken[-1][1] if spoken and spoken[-1][0] == "user" else None
-    if say is not None and not say.strip():
+    text = dialogue[-1][1] if dialogue and dialogue[-1][0] == "user" else None
+    if text is not None and not text.strip():
         raise ChatError(400, "nothing_to_say", "The last user message is blank.", "messages")
-    return RequestedTurn(say, tuple(_exchanges(spoken[:-1])), system or None)
+    return RequestedTurn(text, tuple(_exchanges(dialogue[:-1])), system or None)
 
 
-def contradiction(believed: Sequence[Exchange], held: Sequence[Exchange], *, is_whole: bool) -> Exchange | None:
-    """The newest exchange that a client believes in and the session does not hold in its place.
+def first_mismatch(history: Sequence[Exchange], recorded: Sequence[Exchange], *, is_complete: bool) -> Exchange | None:
+    """The newest exchange of the client's history that differs from the recorded one at its position.
 
-    Both are compared from the end: a client may have forgotten the beginning, and so may `held`, unless it `is_whole`.
-    A client that broke off a reply may leave the exchange out.
+    Both are compared from the end: a client may omit the beginning, and `recorded` may lack it unless it
+    `is_complete`. A client that interrupted a reply may omit that exchange.
     """
-    place = len(held)
-    for exchange in reversed(believed):
-        place -= 1
-        while place >= 0 and held[place].partial and not _same(exchange.user, held[place].user):
-            place -= 1
-        if place < 0:
-            return exchange if is_whole else None
-        if not exchange.is_said_in(held[place]):
+    position = len(recorded)
+    for exchange in reversed(history):
+        position -= 1
+        while position >= 0 and recorded[position].partial and not _same(exchange.user, recorded[position].user):
+            position -= 1
+        if position < 0:
+            return exchange if is_complete else None
+        if not exchange.matches(recorded[position]):
             return exchange
     return None
 
@@ -112,7 +110,7 @@ def _exchanges(spoken: Sequence[tuple[str, str]]) -> list[Exchange]:
 def _text(message: ChatMessage, at: int) -> str:
     if message.role in ("tool", "function") or (message.model_extra or {}).get("tool_calls"):
         raise ChatError(
-            400, "unsupported_message", f"There is no place for tool calls: {_OWN_TOOLS}.", f"messages[{at}]"
+            400, "unsupported_message", f"Messages with tool calls are not supported: {_OWN_TOOLS}.", f"messages[{at}]"
         )
     if isinstance(message.content, str):
         return message.content
@@ -121,16 +119,16 @@ def _text(message: ChatMessage, at: int) -> str:
         if part.type not in ("text", "refusal"):
             place = f"messages[{at}].content[{number}]"
             raise ChatError(
-                400, "unsupported_message", f"A part of type {part.type} cannot be said: only text can.", place
+                400, "unsupported_message", f"Content parts of type {part.type} are not supported: send text.", place
             )
     return "".join(part.text or "" for part in parts)
 
 
-def _require_harmless(name: str, value: JsonValue) -> None:
-    if value is None or name in UNUSED:
+def _require_no_effect(name: str, value: JsonValue) -> None:
+    if value is None or name in IGNORED:
         return
-    why, is_harmless = _REFUSED.get(name, ("it is not known here", lambda _: False))
-    if not is_harmless(value):
+    why, has_no_effect = _UNSUPPORTED.get(name, ("it is not a known parameter", lambda _: False))
+    if not has_no_effect(value):
         raise ChatError(400, "unsupported_parameter", f"{name} cannot be used with a session: {why}.", name)
 
 

@@ -1,4 +1,4 @@
-"""The JSON of OpenAI's chat protocol: what its clients send, and what they are answered."""
+"""JSON of OpenAI's chat protocol: request and response models."""
 
 from typing import Annotated, Final, Literal
 
@@ -10,7 +10,7 @@ from api.schemas.requests import Phrase, Text, Values
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]
 
-UNUSED: Final = frozenset(
+IGNORED: Final = frozenset(
     {
         "frequency_penalty",
         "max_completion_tokens",
@@ -30,44 +30,46 @@ UNUSED: Final = frozenset(
         "verbosity",
     }
 )
-"""Parameters that are taken and not used: how the model is asked is the agent's business."""
+"""Parameters that are accepted and ignored: the agent definition decides how the model is called."""
 
 
-class _Given(BaseModel):
-    """Fields that are not known are kept, to be looked at one by one."""
+class _RequestModel(BaseModel):
+    """Unknown fields are kept, to be checked one by one."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class ContentPart(_Given):
-    """A part of a message. Only text is taken."""
+class ContentPart(_RequestModel):
+    """A part of a message. Only text is supported."""
 
     type: str
     text: Text | None = None
 
 
-class ChatMessage(_Given):
-    """A message of the conversation as the client knows it."""
+class ChatMessage(_RequestModel):
+    """A message of the conversation as the client sends it."""
 
     role: Role
     content: Text | list[ContentPart] | None = None
 
 
-class StreamOptions(_Given):
-    """What a stream tells besides the reply."""
+class StreamOptions(_RequestModel):
+    """Options of a streamed reply."""
 
     include_usage: bool = False
 
 
-class ChatRequest(_Given):
-    """What an OpenAI client sends. Parameters that would change what a session does are refused, others not used."""
+class ChatRequest(_RequestModel):
+    """A chat completion request. Parameters that would change the reply are rejected, others are ignored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [REQUEST]})
 
-    model: Annotated[Phrase, Field(description="An agent's name or id, and `@version` where another than the latest.")]
+    model: Annotated[
+        Phrase, Field(description="The agent's name or id; `@version` selects a version other than the latest.")
+    ]
     messages: Annotated[
         list[ChatMessage],
-        Field(description="The last user message is said; what stands before it must be what the session knows."),
+        Field(description="The last user message is sent; the messages before it must match the session."),
     ]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -76,28 +78,28 @@ class ChatRequest(_Given):
         Field(description="`session_id` names the session. The rest is kept in the annotations of a new session."),
     ] = None
     initial_context: Annotated[
-        Values | None, Field(description="Not OpenAI's: values for the agent's templates, for a new session.")
+        Values | None, Field(description="Extension: values for the agent's templates, for a new session.")
     ] = None
 
     @property
-    def tells_usage(self) -> bool:
-        """Whether a stream of the reply ends with what it took."""
+    def include_usage(self) -> bool:
+        """True when a streamed reply ends with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
     def others(self) -> dict[str, JsonValue]:
-        """The parameters that have no field here."""
+        """The parameters without a field in this model."""
         return self.model_extra or {}
 
 
 class PromptDetails(BaseModel):
-    """How many of the prompt's tokens came from a cache."""
+    """Prompt tokens that were read from a cache."""
 
     cached_tokens: int
 
 
 class CompletionUsage(BaseModel):
-    """Tokens of this turn, over all of its model calls."""
+    """Tokens of the turn, summed over its model calls."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -106,7 +108,7 @@ class CompletionUsage(BaseModel):
 
 
 class Reply(BaseModel):
-    """What the agent said."""
+    """The agent's reply."""
 
     role: Literal["assistant"] = "assistant"
     content: str
@@ -123,7 +125,7 @@ class Choice(BaseModel):
 
 
 class TurnMetadata(BaseModel):
-    """Where the reply stands in Playhead. Values are text, as everywhere in OpenAI's metadata."""
+    """Ids of the reply in Playhead. Values are strings, as in all of OpenAI's metadata."""
 
     session_id: str
     turn_id: str
@@ -132,7 +134,7 @@ class TurnMetadata(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """A reply. `session_id` (also in the header `X-Session-Id`) names the session from now on."""
+    """A reply. `session_id` (also in the header `X-Session-Id`) names the session of further requests."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [COMPLETION]})
 
@@ -147,18 +149,18 @@ class ChatCompletion(BaseModel):
 
 
 class Delta(BaseModel):
-    """A piece of the reply; the first says whose it is, and the last has nothing."""
+    """A part of the reply: the role in the first chunk, text in the following ones, nothing in the last."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
+    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
         return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class ChunkChoice(BaseModel):
-    """A piece of the one reply, and at its end why it ended."""
+    """The one choice of a chunk; the last has the finish reason."""
 
     index: Literal[0] = 0
     delta: Delta
@@ -167,7 +169,7 @@ class ChunkChoice(BaseModel):
 
 
 class ChatCompletionChunk(BaseModel):
-    """An event of a streamed reply."""
+    """A chunk of a streamed reply."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [CHUNK]})
 
@@ -192,7 +194,7 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """Every agent of the organization."""
+    """All agents of the organization."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": [MODEL]}]})
 

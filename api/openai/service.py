@@ -1,4 +1,4 @@
-"""A request of the chat protocol carried out: its session found or opened, its beliefs checked, its message said."""
+"""Chat completions over sessions: finds or creates the session, checks the client's history, sends the message."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from api.http.problems import Problem
 from api.http.sse import StartedStream, start_stream
 from api.openai.chunks import complete_stream
 from api.openai.errors import ChatError
-from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, RequestedTurn, contradiction, read_request
+from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, RequestedTurn, first_mismatch, read_request
 from api.openai.schemas import ChatRequest
 from api.openai.streaming import chunk_stream
 from api.schemas.requests import AgentVersion, NewSession
@@ -29,15 +29,15 @@ from store.sessions.sessions import StoredSession
 
 
 @dataclass(frozen=True)
-class PreparedMessage:
-    """A message that is ready to be said, in its session; without one the agent's greeting is what is asked for."""
+class PreparedCompletion:
+    """A session and the message to send to it; without a message the reply is the agent's greeting."""
 
     session: StoredSession
     command: SendMessage | None
 
 
 class ChatCompletions:
-    """Turns requests of the chat protocol into messages of sessions."""
+    """Answers chat completion requests with turns of sessions."""
 
     def __init__(
         self,
@@ -53,51 +53,53 @@ class ChatCompletions:
         self._session_reader = session_reader
         self._agents = agents
         self._creation_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Who repeats a request while it is carried out waits until its session is open."""
+        """A lock for each session that is being created: a repeated request waits until it exists."""
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
-    ) -> PreparedMessage:
-        """Find the session of a request, or open one. Nothing is said yet.
+    ) -> PreparedCompletion:
+        """Find the session of a request, or create one. Nothing is sent yet.
 
-        A request that opens a session finds it again when it is repeated with its idempotency `key`.
-        Raises ChatError, or Problem when no session is found or made.
+        A request that created a session finds it again when it is repeated with its idempotency `key`.
+        Raises ChatError, or Problem when no session is found or created.
         """
-        wanted = read_request(request)
+        requested = read_request(request)
         agent = await self.agent(organization_id, request.model)
         if session_id is None:
-            session = await self._opened(organization_id, request, wanted, agent, key)
-            return PreparedMessage(session, _command(wanted, key, revision=None))
+            session = await self._create_session(organization_id, request, requested, agent, key)
+            return PreparedCompletion(session, _command(requested, key, revision=None))
         session = await self._session_reader.session(organization_id, session_id)
         try:
-            revision = await self._revision_agreed_on(session, request, wanted, agent, key)
-        except ChatError as refused:
-            raise refused.about(session.id) from None
-        return PreparedMessage(session, _command(wanted, key, revision))
+            revision = await self._checked_revision(session, request, requested, agent, key)
+        except ChatError as error:
+            raise error.about(session.id) from None
+        return PreparedCompletion(session, _command(requested, key, revision))
 
-    async def reply(self, ask: PreparedMessage) -> Turn:
-        """Say the message and wait for the turn that answers it. Raises ChatError."""
+    async def reply(self, prepared: PreparedCompletion) -> Turn:
+        """Send the message and wait for the turn that answers it. Raises ChatError."""
         try:
-            if ask.command is None:
-                return await self._greeting(ask.session)
-            return await self._messages.reply(ask.session, ask.command)
+            if prepared.command is None:
+                return await self._greeting(prepared.session)
+            return await self._messages.reply(prepared.session, prepared.command)
         except Problem as problem:
-            raise ChatError.of(problem).about(ask.session.id) from problem
+            raise ChatError.of(problem).about(prepared.session.id) from problem
 
-    async def spoken(self, ask: PreparedMessage, *, tells_usage: bool) -> StartedStream:
-        """Say the message, and answer with the reply while it is spoken. Raises ChatError before it has begun."""
+    async def stream(self, prepared: PreparedCompletion, *, include_usage: bool) -> StartedStream:
+        """Send the message and stream the reply. Raises ChatError for an error before the first event."""
         try:
-            if ask.command is None:
+            if prepared.command is None:
                 return await start_stream(
-                    complete_stream(ask.session, await self._greeting(ask.session), tells_usage=tells_usage)
+                    complete_stream(
+                        prepared.session, await self._greeting(prepared.session), include_usage=include_usage
+                    )
                 )
-            events = self._streams.events(ask.session, ask.command)
-            return await start_stream(chunk_stream(ask.session, events, tells_usage=tells_usage))
+            events = self._streams.events(prepared.session, prepared.command)
+            return await start_stream(chunk_stream(prepared.session, events, include_usage=include_usage))
         except Problem as problem:
-            raise ChatError.of(problem).about(ask.session.id) from problem
+            raise ChatError.of(problem).about(prepared.session.id) from problem
 
     async def agent(self, organization_id: str, model: str) -> tuple[StoredAgent, int | None]:
-        """The agent that a model's name means, and the version if it names one. Raises ChatError."""
+        """The agent that a model name stands for, and the version if the name has one. Raises ChatError."""
         agent, version = await self._agents.find(organization_id, model), None
         name, at, number = model.rpartition("@")
         if agent is None and at and number.isascii() and number.isdigit():
@@ -108,23 +110,23 @@ class ChatCompletions:
             raise ChatError(404, "model_not_found", message, "model")
         return agent, version
 
-    async def _opened(
+    async def _create_session(
         self,
         organization_id: str,
         request: ChatRequest,
-        wanted: RequestedTurn,
+        requested: RequestedTurn,
         agent: tuple[StoredAgent, int | None],
         key: str | None,
     ) -> StoredSession:
-        if wanted.believed:
+        if requested.history:
             raise ChatError(
                 409,
                 "conversation_mismatch",
-                "Without a session a new one begins, and nothing was said in it yet. Name the session of this "
-                "conversation in metadata.session_id or in the header X-Session-Id.",
+                "The request names no session, so a new one would be created, which has no earlier messages. Name the "
+                "session of this conversation in metadata.session_id or in the header X-Session-Id.",
                 "messages",
             )
-        new = _new_session(request, wanted, agent)
+        new = _new_session(request, requested, agent)
         if key is None:
             session, _ = await self._session_creator.open(organization_id, new)
             return session
@@ -138,51 +140,51 @@ class ChatCompletions:
             session, _ = await self._session_creator.open(organization_id, new, session_id=session_id)
             return session
 
-    async def _revision_agreed_on(
+    async def _checked_revision(
         self,
         session: StoredSession,
         request: ChatRequest,
-        wanted: RequestedTurn,
+        requested: RequestedTurn,
         agent: tuple[StoredAgent, int | None],
         key: str | None,
     ) -> int | None:
-        """The revision at which the session is as the client believes; none when it believes nothing in particular."""
+        """The revision at which the session agrees with the client's history; None for a request without one."""
         stored, version = agent
         if session.agent_id != stored.id or version not in (None, session.agent_version):
-            talks_to = f"{session.agent_name}@{session.agent_version}"
-            message = f"The session {session.id} talks to {talks_to}, not to {request.model}."
+            pinned = f"{session.agent_name}@{session.agent_version}"
+            message = f"The session {session.id} uses {pinned}, not {request.model}."
             raise ChatError(409, "conversation_mismatch", message, "model")
-        if wanted.say is None:
-            raise ChatError(400, "nothing_to_say", "There is no user message to answer.", "messages")
+        if requested.text is None:
+            raise ChatError(400, "nothing_to_say", "The request has no user message to answer.", "messages")
         if request.initial_context is not None:
-            message = "A session's context is given when it is opened, and this one is open."
+            message = "initial_context can only be set when a session is created, and this session exists."
             raise ChatError(400, "unsupported_parameter", message, "initial_context")
-        known = session.initial_context.get(SYSTEM_MESSAGE)
-        if wanted.system is not None and known is not None and known != wanted.system:
-            message = "The session was opened with another system message, and keeps it."
+        current = session.initial_context.get(SYSTEM_MESSAGE)
+        if requested.system is not None and current is not None and current != requested.system:
+            message = "The session was created with another system message, which cannot be changed."
             raise ChatError(409, "conversation_mismatch", message, "messages")
-        if not wanted.believed:
+        if not requested.history:
             return None
         view, _ = await self._session_reader.view(session)
         if key is not None and _has_message(view, key):
             return None
-        _require_agreement(wanted.believed, view)
+        _require_same_history(requested.history, view)
         return view.head.revision
 
     async def _greeting(self, session: StoredSession) -> Turn:
         view, _ = await self._session_reader.view(session)
         if not view.turns:
-            raise Problem("wait_timeout", "The agent has not greeted yet.", session_id=session.id)
+            raise Problem("wait_timeout", "The agent has not sent its greeting yet.", session_id=session.id)
         greeting = view.turns[0]
         if greeting.status == "failed":
             raise Problem("model_failed", f"{greeting.error or 'The greeting failed.'} The session goes on.")
         return greeting
 
 
-def _new_session(request: ChatRequest, wanted: RequestedTurn, agent: tuple[StoredAgent, int | None]) -> NewSession:
-    """The session that a request opens. Raises ChatError when it brings too much."""
+def _new_session(request: ChatRequest, requested: RequestedTurn, agent: tuple[StoredAgent, int | None]) -> NewSession:
+    """The session to create for a request. Raises ChatError when its values are too large."""
     stored, version = agent
-    system = {} if wanted.system is None else {SYSTEM_MESSAGE: wanted.system}
+    system = {} if requested.system is None else {SYSTEM_MESSAGE: requested.system}
     annotations: dict[str, JsonValue] = {
         name: value for name, value in (request.metadata or {}).items() if name != "session_id"
     }
@@ -197,14 +199,14 @@ def _new_session(request: ChatRequest, wanted: RequestedTurn, agent: tuple[Store
         raise ChatError(413, "too_large", message) from error
 
 
-def _command(wanted: RequestedTurn, key: str | None, revision: int | None) -> SendMessage | None:
-    if wanted.say is None:
+def _command(requested: RequestedTurn, key: str | None, revision: int | None) -> SendMessage | None:
+    if requested.text is None:
         return None
-    return SendMessage(text=wanted.say, message_id=key or f"msg_{uuid4().hex}", expected_revision=revision)
+    return SendMessage(text=requested.text, message_id=key or f"msg_{uuid4().hex}", expected_revision=revision)
 
 
 def _session_id_for(organization_id: str, key: str) -> str:
-    """The id of the session that a request with this key opens, however often it is repeated."""
+    """The id of the session that a request with this key creates, the same for each repeat."""
     return f"ses_{sha256(f'{organization_id} {key}'.encode()).hexdigest()[:24]}"
 
 
@@ -212,20 +214,20 @@ def _has_message(view: TimelineView, message_id: str) -> bool:
     return any(turn.user_message and turn.user_message.message_id == message_id for turn in view.turns)
 
 
-def _require_agreement(believed: Sequence[Exchange], view: TimelineView) -> None:
-    other = contradiction(believed, _held(view), is_whole=not view.head.turns_before)
+def _require_same_history(history: Sequence[Exchange], view: TimelineView) -> None:
+    other = first_mismatch(history, _exchanges(view), is_complete=not view.head.turns_before)
     if other is not None:
         raise ChatError(
             409,
             "conversation_mismatch",
-            f'The session has had another conversation: it does not hold "{_brief(other.user)}" with the answer '
-            f'"{_brief(other.agent)}" in that place. Send the last message alone, or what the session shows.',
+            f'The messages differ from the session: it does not have "{_shortened(other.user)}" with the reply '
+            f'"{_shortened(other.agent)}" at that position. Send the last message alone, or those of the session.',
             "messages",
         )
 
 
-def _held(view: TimelineView) -> list[Exchange]:
-    """What is seen of a session as exchanges. Nobody can believe in a turn that has no answer."""
+def _exchanges(view: TimelineView) -> list[Exchange]:
+    """The visible turns with a reply as exchanges; a client cannot know of a turn without one."""
     return [
         Exchange(turn.user_message.text, turn.assistant_message.text, partial=turn.status == "interrupted")
         for turn in view.turns
@@ -233,5 +235,5 @@ def _held(view: TimelineView) -> list[Exchange]:
     ]
 
 
-def _brief(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"

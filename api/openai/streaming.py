@@ -1,82 +1,76 @@
-"""A reply of the chat protocol while it is spoken: the events of its turn, as chunks."""
+"""Streamed chat completions: the events of a turn as chunks of OpenAI's protocol."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
-from api.http.sse import received
+from api.http.sse import KEEPALIVE
 from api.openai.chunks import Chunks
 from api.openai.errors import ChatError
-from api.schemas.events import ReplyDelta, ReplyReset, TurnStarted
-from domain.durable import FrozenModel
-from domain.turns.turn import Turn
+from api.schemas.events import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
+from api.schemas.responses import Turn
+from api.streams.event_log import StreamEvent
 from store.sessions.sessions import StoredSession
 
 
-class _Closed(FrozenModel):
-    """What the end of a turn tells."""
-
-    turn: Turn
-
-
 async def chunk_stream(
-    session: StoredSession, events: AsyncGenerator[bytes], *, tells_usage: bool
+    session: StoredSession, events: AsyncGenerator[StreamEvent | None], *, include_usage: bool
 ) -> AsyncGenerator[bytes]:
-    """The chunks of the turn whose events these are.
+    """The chunks of the turn whose events are given.
 
-    The protocol cannot take back what was said. When the model begins its reply anew, the rest waits until it goes on
-    from what the client has; a reply that turns out to be another one ends with an error.
+    The protocol cannot take back text that was sent. When the model restarts its reply, nothing is sent until the new
+    text continues what the client has; a reply with another text ends with an error.
     """
-    speech = _Speech(session, tells_usage=tells_usage)
+    reply = _StreamedReply(session, include_usage=include_usage)
     async with aclosing(events):
-        async for piece in events:
-            event = received(piece)
+        async for event in events:
             if event is None:
-                yield piece  # a comment, which keeps the connection alive
+                yield KEEPALIVE
                 continue
-            for chunk in speech.hear(*event):
+            for chunk in reply.chunks(event):
                 yield chunk
 
 
-class _Speech:
-    """How much of a reply a client has, and how much of it is there."""
+class _StreamedReply:
+    """State of one streamed reply: its text so far, and the part of it that was sent."""
 
-    def __init__(self, session: StoredSession, *, tells_usage: bool) -> None:
+    def __init__(self, session: StoredSession, *, include_usage: bool) -> None:
         self._session = session
-        self._tells_usage = tells_usage
+        self._include_usage = include_usage
         self._chunks: Chunks | None = None
-        self._told = ""
+        self._sent = ""
         self._text = ""
 
-    def hear(self, kind: str, data: str) -> Iterator[bytes]:
-        """What an event of the turn says to the client."""
-        if kind == "turn_started":
-            started = TurnStarted.model_validate_json(data)
-            created = int(started.created_at.timestamp())
-            self._chunks = Chunks(self._session, started.turn_id, created, tells_usage=self._tells_usage)
+    def chunks(self, event: StreamEvent) -> Iterator[bytes]:
+        """The chunks to send for an event of the turn."""
+        if isinstance(event.data, TurnStarted):
+            created = int(event.data.created_at.timestamp())
+            self._chunks = Chunks(self._session, event.data.turn_id, created, include_usage=self._include_usage)
             yield self._chunks.begin()
-        elif self._chunks is None:
-            raise LookupError(f"{kind} came before the start of its turn")
-        elif kind == "reply_delta":
-            self._text += ReplyDelta.model_validate_json(data).text
-            yield from self._say(self._chunks)
-        elif kind == "reply_reset":
-            self._text = ReplyReset.model_validate_json(data).text
-            yield from self._say(self._chunks)
-        elif kind in ("turn_completed", "turn_interrupted", "turn_failed"):
-            yield from self._end(self._chunks, _Closed.model_validate_json(data).turn)
+            return
+        if self._chunks is None:
+            raise LookupError(f"{event.type} came before the start of its turn")
+        match event.data:
+            case ReplyDelta(text=text):
+                self._text += text
+                yield from self._send_text(self._chunks)
+            case ReplyReset(text=text):
+                self._text = text
+                yield from self._send_text(self._chunks)
+            case TurnClosed(turn=turn):
+                yield from self._end(self._chunks, turn)
 
-    def _say(self, chunks: Chunks) -> Iterator[bytes]:
-        if self._text.startswith(self._told) and len(self._text) > len(self._told):
-            yield chunks.text(self._text[len(self._told) :])
-            self._told = self._text
+    def _send_text(self, chunks: Chunks) -> Iterator[bytes]:
+        if self._text.startswith(self._sent) and len(self._text) > len(self._sent):
+            yield chunks.text(self._text[len(self._sent) :])
+            self._sent = self._text
 
     def _end(self, chunks: Chunks, turn: Turn) -> Iterator[bytes]:
         if turn.status == "failed":
             yield chunks.failed(ChatError(502, "model_failed", turn.error or "The turn failed."))
-        elif self._told != self._text:
+        elif self._sent != self._text:
             message = (
-                "The model began its reply anew, and said something else. What you have of it does not count: read the "
-                "session, or send the request again with the same Idempotency-Key."
+                "The model restarted its reply with another text. Discard the text you received: read the session, or "
+                "send the request again with the same Idempotency-Key."
             )
             yield chunks.failed(ChatError(502, "reply_restarted", message))
         else:

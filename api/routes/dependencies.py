@@ -75,7 +75,7 @@ class Services:
 
     def stream_of(self, events: StartedStream) -> EventStream:
         """An answer that sends events as they come."""
-        return EventStream(events, patience=self.sse_write_timeout)
+        return EventStream(events, write_timeout=self.sse_write_timeout)
 
 
 def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
@@ -99,8 +99,8 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     )
     session_renderer = SessionRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     messages = MessageService(session_client, session_reader, sessions, spending_limits, metrics)
-    log, heartbeat = EventLog(database), settings.sse_keepalive
-    message_streams = MessageStreams(hub, log, messages, session_reader, heartbeat_seconds=heartbeat)
+    log, keepalive = EventLog(database), settings.sse_keepalive
+    message_streams = MessageStreams(hub, log, messages, session_reader, keepalive_seconds=keepalive)
     suite_store = SuiteStore(database)
     suite_renderer = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     suites = SuiteService(
@@ -139,7 +139,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         suites=suites,
         session_reader=session_reader,
         transcripts=TranscriptService(session_reader, sessions),
-        session_streams=SessionStreams(hub, log, session_reader, session_renderer, heartbeat_seconds=heartbeat),
+        session_streams=SessionStreams(hub, log, session_reader, session_renderer, keepalive_seconds=keepalive),
     )
 
 

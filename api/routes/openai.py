@@ -1,4 +1,4 @@
-"""The routes of OpenAI's chat protocol: chat completions, and agents as models."""
+"""Routes of OpenAI's protocol: chat completions, and agents as models."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.http.responses import json_response
 from api.openai import examples
-from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, described
+from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, error_docs
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
 from api.routes.dependencies import Organization, ServicesDep, accepting_commands, note_subject
@@ -33,7 +33,7 @@ SessionId = Annotated[str | None, Header(max_length=200, description="The sessio
                 "text/event-stream": {"example": f"data: {to_json(examples.CHUNK).decode()}\n\ndata: [DONE]\n\n"},
             },
         },
-        **described(
+        **error_docs(
             "invalid_request",
             "quota_exceeded",
             "not_found",
@@ -59,22 +59,24 @@ async def create_completion(
     x_session_id: SessionId = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Say the last user message to an agent, and answer with its reply.
+    """Send the last user message to an agent and return its reply.
 
-    Without a session a new one is opened. The session remembers the conversation: earlier messages may be left out,
-    and if they are sent they must be what was said. The same `Idempotency-Key` gives the same reply and says nothing
-    twice.
+    Without a session id a new session is created. The session stores the conversation: earlier messages may be
+    omitted, and must match the session if they are sent. A repeat with the same `Idempotency-Key` returns the same
+    reply and sends nothing twice.
     """
-    ask = await services.chat_completions.prepare(
+    prepared = await services.chat_completions.prepare(
         organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
     )
-    note_subject(request, "session", ask.session.id)
+    note_subject(request, "session", prepared.session.id)
     if body.stream:
-        answer: Response = services.stream_of(await services.chat_completions.spoken(ask, tells_usage=body.tells_usage))
+        response: Response = services.stream_of(
+            await services.chat_completions.stream(prepared, include_usage=body.include_usage)
+        )
     else:
-        answer = json_response(completion_of(ask.session, await services.chat_completions.reply(ask)))
-    answer.headers[SESSION_HEADER] = ask.session.id
-    return answer
+        response = json_response(completion_of(prepared.session, await services.chat_completions.reply(prepared)))
+    response.headers[SESSION_HEADER] = prepared.session.id
+    return response
 
 
 @router.get(
@@ -82,11 +84,11 @@ async def create_completion(
     response_model=ModelList,
     responses={
         200: {"content": {"application/json": {"example": {"object": "list", "data": [examples.MODEL]}}}},
-        **described(*READ_ERRORS),
+        **error_docs(*READ_ERRORS),
     },
 )
 async def list_models(organization: Organization, services: ServicesDep) -> Response:
-    """Every agent of the organization as a model, the newest first."""
+    """All agents of the organization as models, newest first."""
     models: list[Model] = []
     cursor: str | None = None
     while True:
@@ -102,7 +104,7 @@ async def list_models(organization: Organization, services: ServicesDep) -> Resp
     response_model=Model,
     responses={
         200: {"content": {"application/json": {"example": examples.MODEL}}},
-        **described("not_found", *READ_ERRORS),
+        **error_docs("not_found", *READ_ERRORS),
     },
 )
 async def get_model(

@@ -183,7 +183,7 @@ async def send_message(
     """
     command = body.command(idempotency_key, wait=wait)
     if wait and accepts_event_stream(accept):
-        return services.stream_of(await start_stream(services.message_streams.events(session, command)))
+        return services.stream_of(await start_stream(services.message_streams.encoded(session, command)))
     if not wait:
         return json_response(await services.messages.accept(session, command), status=202)
     return services.session_renderer.session(session, await services.messages.answer(session, command))

@@ -1,6 +1,7 @@
-"""What the data of each event of a stream looks like."""
+"""Data of each event of a stream."""
 
 from datetime import datetime
+from typing import Self
 
 from pydantic import JsonValue
 
@@ -9,7 +10,7 @@ from domain.turns.turn import UserMessage
 
 
 class TurnStarted(Representation):
-    """A turn has begun. `user_message` is null for one that the agent opens by itself."""
+    """The start of a turn. `user_message` is null for the greeting."""
 
     turn_id: str
     created_at: datetime
@@ -19,16 +20,16 @@ class TurnStarted(Representation):
 
 
 class ReplyDelta(Representation):
-    """The agent has said more. All deltas of a turn, put together, are its `assistant_message.text`."""
+    """Text added to the reply. All deltas of a turn, concatenated, are its `assistant_message.text`."""
 
     turn_id: str
     text: str
 
 
 class ReplyReset(Representation):
-    """What the agent has said so far in this turn is exactly `text`, whatever was told before: take it up from there.
+    """The whole text of the reply so far, which replaces the text that was sent before; deltas continue from it.
 
-    Sent when a model call is made again after a part of its reply was told, and to a client that joins in the middle.
+    Sent when a model call is retried after part of its reply was streamed, and to a client that joins in the middle.
     """
 
     turn_id: str
@@ -36,25 +37,23 @@ class ReplyReset(Representation):
 
 
 class TurnClosed(Representation):
-    """A turn is over: completed, failed or interrupted, as its `status` says."""
+    """The end of a turn: completed, failed or interrupted, as its `status` says."""
 
     turn_id: str
     created_at: datetime
     turn: Turn
 
 
-class Happened(Representation):
-    """Anything else. Its other members are those of the same event in a turn's `events`, or tell about the session."""
+class Happened(Representation, extra="allow"):
+    """Any other event. Its other members are those of the event in a turn's `events`, or describe the session."""
 
     turn_id: str | None
     created_at: datetime
 
     @classmethod
-    def data(cls, turn_id: str | None, created_at: datetime, payload: dict[str, JsonValue]) -> str:
-        """The event as JSON; what it tells is beside the two members that all have."""
-        about = cls(turn_id=turn_id, created_at=created_at).model_dump(mode="json")
-        return _Members.model_validate({**payload, **about}).model_dump_json()
+    def of(cls, turn_id: str | None, created_at: datetime, payload: dict[str, JsonValue]) -> Self:
+        """The event with the members of its payload beside the two that every event has."""
+        return cls.model_validate({**payload, "turn_id": turn_id, "created_at": created_at})
 
 
-class _Members(Representation, extra="allow"):
-    pass
+EventData = TurnStarted | ReplyDelta | ReplyReset | TurnClosed | Happened

@@ -1,66 +1,66 @@
-"""What one client has been told of a session, and so what it is told next."""
+"""Position of one client in a session's stream: which events and how much of each reply were sent to it."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from api.http.sse import format_event
 from api.schemas.events import ReplyDelta, ReplyReset
-from api.streams.event_log import LoggedEvent
+from api.streams.event_log import LoggedEvent, StreamEvent
 from domain.turns.turn import Turn
 
-REMEMBERED = 16
-"""Turns that are over, lately, and so no longer spoken in."""
+MAX_CLOSED_TURNS = 16
+"""Turns that have closed lately, for which late reply text is ignored."""
 
 
 class StreamCursor:
-    """One client's place in the log, and in what the agent is saying.
+    """One client's position in the event log, and the reply text that was sent to it.
 
-    The deltas of a turn, put together, are its text when it is over; where that cannot be, a reset says what the text
-    is so far.
+    The deltas of a turn, concatenated, are the text of its reply; where the text no longer continues what was sent,
+    a `reply_reset` carries the whole text so far.
     """
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self._told: dict[str, str] = {}
-        self._over: deque[str] = deque(maxlen=REMEMBERED)
+        """Sequence number of the last durable event that was sent."""
+        self._sent_text: dict[str, str] = {}
+        self._closed_turns: deque[str] = deque(maxlen=MAX_CLOSED_TURNS)
 
-    def event(self, event: LoggedEvent) -> Iterator[bytes]:
-        """Tell an event of the log; before the end of a turn, what is left of its text."""
+    def logged(self, event: LoggedEvent) -> Iterator[StreamEvent]:
+        """The events to send for an event of the log: before the end of a turn, the rest of its reply."""
         row = event.row
         self.position = row.sequence
         if row.type == "turn_started" and row.turn_id:
-            self._told[row.turn_id] = ""
-        if event.is_closing and row.turn is not None:
-            yield from self.rest(row.turn)
-        yield event.wire
+            self.start_turn(row.turn_id)
+        if event.closes_turn and row.turn is not None:
+            yield from self.close_turn(row.turn)
+        yield event.event
 
-    def rest(self, turn: Turn) -> Iterator[bytes]:
-        """A turn is over: tell what has not been told of its text."""
-        told = self._told.pop(turn.id, None)
-        self._over.append(turn.id)
-        if told is not None and turn.assistant_message is not None:
-            yield from _change(turn.id, told, turn.assistant_message.text)
+    def start_turn(self, turn_id: str) -> None:
+        """Record that the client knows of a turn and has no text of it yet."""
+        self._sent_text[turn_id] = ""
 
-    def began(self, turn_id: str) -> None:
-        """A turn was told to have begun, from elsewhere than the log."""
-        self._told[turn_id] = ""
+    def close_turn(self, turn: Turn) -> Iterator[StreamEvent]:
+        """The rest of the reply of a turn that has closed."""
+        sent = self._sent_text.pop(turn.id, None)
+        self._closed_turns.append(turn.id)
+        if sent is not None and turn.assistant_message is not None:
+            yield from _text_change(turn.id, sent, turn.assistant_message.text)
 
-    def words(self, voices: Mapping[str, str]) -> Iterator[bytes]:
-        """Tell what the agent has said since. Every voice's turn must stand in the log before this is called."""
-        for turn_id, text in voices.items():
-            if turn_id in self._over:
+    def replies(self, replies: Mapping[str, str]) -> Iterator[StreamEvent]:
+        """The text that was added to pending replies, by turn. The log must hold the start of each of these turns."""
+        for turn_id, text in replies.items():
+            if turn_id in self._closed_turns:
                 continue
-            told = self._told.get(turn_id)
-            self._told[turn_id] = text
-            if told is None:
-                yield format_event("reply_reset", ReplyReset(turn_id=turn_id, text=text))
+            sent = self._sent_text.get(turn_id)
+            self._sent_text[turn_id] = text
+            if sent is None:
+                yield StreamEvent("reply_reset", ReplyReset(turn_id=turn_id, text=text))
             else:
-                yield from _change(turn_id, told, text)
+                yield from _text_change(turn_id, sent, text)
 
 
-def _change(turn_id: str, told: str, text: str) -> Iterator[bytes]:
-    """From what was told to what is so."""
-    if not text.startswith(told):
-        yield format_event("reply_reset", ReplyReset(turn_id=turn_id, text=text))
-    elif len(text) > len(told):
-        yield format_event("reply_delta", ReplyDelta(turn_id=turn_id, text=text[len(told) :]))
+def _text_change(turn_id: str, sent: str, text: str) -> Iterator[StreamEvent]:
+    """The event that leads from the text that was sent to the present text."""
+    if not text.startswith(sent):
+        yield StreamEvent("reply_reset", ReplyReset(turn_id=turn_id, text=text))
+    elif len(text) > len(sent):
+        yield StreamEvent("reply_delta", ReplyDelta(turn_id=turn_id, text=text[len(sent) :]))

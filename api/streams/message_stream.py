@@ -1,17 +1,17 @@
-"""Saying something and hearing the reply as it is spoken: the events of one turn."""
+"""Streams of single turns: sends a message and yields the events of the turn that answers it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from api.http.problems import Problem
-from api.http.sse import HEARTBEAT, format_event
-from api.schemas.events import Happened, TurnClosed, TurnStarted
-from api.schemas.responses import Turn as ShownTurn
+from api.http.sse import KEEPALIVE
+from api.schemas.events import Happened, TurnClosed
+from api.schemas.responses import Turn as TurnResponse
 from api.sessions.messages import MessageService, failure_of
 from api.sessions.reader import SessionReader
 from api.streams.cursor import StreamCursor
-from api.streams.event_log import LoggedEvent, RenderedLog
+from api.streams.event_log import EventLogReader, LoggedEvent, StreamEvent, turn_started
 from domain.sessions.commands import SendMessage
 from domain.turns.turn import Turn
 from store.database.errors import StoreUnavailable
@@ -21,7 +21,7 @@ from streaming.hub import LiveHub, Watch
 
 
 class MessageStreams:
-    """Streams of single turns."""
+    """Sends messages and streams the turns that answer them."""
 
     def __init__(
         self,
@@ -30,144 +30,143 @@ class MessageStreams:
         messages: MessageService,
         session_reader: SessionReader,
         *,
-        heartbeat_seconds: float,
+        keepalive_seconds: float,
     ) -> None:
         self._hub = hub
         self._session_reader = session_reader
         self._log = log
-        self._rendered = RenderedLog(log)
+        self._log_reader = EventLogReader(log)
         self._messages = messages
-        self._heartbeat_seconds = heartbeat_seconds
+        self._keepalive_seconds = keepalive_seconds
         self._sending: set[asyncio.Task[Turn]] = set()
 
-    async def events(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[bytes]:
-        """The events of the turn that the message opens, up to its end.
+    async def encoded(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[bytes]:
+        """The events of `events` in the text format of server-sent events."""
+        async with aclosing(self.events(session, command)) as events:
+            async for event in events:
+                yield KEEPALIVE if event is None else event.encoded
 
-        Raises Problem instead of the first event when the message is refused, the turn fails, or the wait for it
-        ends before it has begun. A client that goes away takes nothing back.
+    async def events(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[StreamEvent | None]:
+        """Send a message and yield the events of its turn, up to the last; None after each silence.
+
+        Raises Problem instead of yielding a first event when the message is rejected, the turn fails, or the wait
+        ends before the turn has begun. The message stays sent when the client disconnects.
         """
         position = await self._log.length(session.id)
         with self._hub.watch(session.id) as watch:
-            told = _OneTurn(position, command)
-            answering = self._send(session, command, watch)
-            is_given_up = False
-            while not is_given_up and not _is_answered(answering, told):
-                voices = watch.voices()
-                for piece in await self._logged(session, told, watch):
-                    yield piece
-                if told.is_over:
+            stream = _TurnStream(position, command)
+            sending = self._send(session, command, watch)
+            is_abandoned = False
+            while not is_abandoned and not _has_result(sending, stream):
+                replies = watch.voices()
+                for event in await self._logged(session, stream, watch):
+                    yield event
+                if stream.is_closed:
                     return
-                for piece in told.words(voices):
-                    yield piece
-                if not await watch.news(within=self._heartbeat_seconds) and told.has_begun:
-                    is_given_up = answering.done() and await self._is_completed(session)
-                    yield HEARTBEAT
-            if not is_given_up:
-                for piece in told.ending(_unless_unheard(answering.result(), told)):
-                    yield piece
+                for event in stream.replies(replies):
+                    yield event
+                if not await watch.news(within=self._keepalive_seconds) and stream.has_begun:
+                    is_abandoned = sending.done() and await self._is_completed(session)
+                    yield None
+            if not is_abandoned:
+                for event in stream.finish(_streamable(sending.result(), stream)):
+                    yield event
 
     def _send(self, session: StoredSession, command: SendMessage, watch: Watch) -> "asyncio.Task[Turn]":
-        """Send the message. It goes on when the client goes away, as if it had not been streamed."""
-        answering = asyncio.create_task(self._messages.turn(session, command))
-        self._sending.add(answering)
+        """Send the message in a task that outlives the stream."""
+        sending = asyncio.create_task(self._messages.turn(session, command))
+        self._sending.add(sending)
 
-        def over(task: "asyncio.Task[Turn]") -> None:
+        def finished(task: "asyncio.Task[Turn]") -> None:
             self._sending.discard(task)
             if not task.cancelled():
-                task.exception()  # looked at, whoever is still there to be told
+                task.exception()  # retrieved, so that asyncio does not report it when the client has disconnected
             watch.wake()
 
-        answering.add_done_callback(over)
-        return answering
+        sending.add_done_callback(finished)
+        return sending
 
     async def _is_completed(self, session: StoredSession) -> bool:
-        """Whether the session is over, so that nothing more will be logged of the turn."""
+        """True when the session has ended, so that the log will hold nothing more of the turn."""
         with suppress(StoreUnavailable, Problem):
             return (await self._session_reader.now(session)).head.is_completed
         return False
 
-    async def _logged(self, session: StoredSession, told: "_OneTurn", watch: Watch) -> list[bytes]:
-        """What has been logged of the turn since."""
-        pieces: list[bytes] = []
+    async def _logged(self, session: StoredSession, stream: "_TurnStream", watch: Watch) -> list[StreamEvent]:
+        """The events of the turn that were logged since the last call."""
+        found: list[StreamEvent] = []
         if not watch.takes_log_news():
-            return pieces
-        while not told.is_over and (events := await self._rendered.after(session.id, told.position)):
+            return found
+        while not stream.is_closed and (events := await self._log_reader.after(session.id, stream.position)):
             for event in events:
-                if event.is_closing and event.row.turn_id:
+                if event.closes_turn and event.row.turn_id:
                     watch.forget(event.row.turn_id)
-                pieces += told.event(event)
-        return pieces
+                found += stream.logged(event)
+        return found
 
 
-class _OneTurn:
-    """What a client has been told of the turn that its message opened."""
+class _TurnStream:
+    """State of one stream: the turn that the message opened, and the part of it that was sent."""
 
     def __init__(self, position: int, command: SendMessage) -> None:
-        self._telling = StreamCursor(position)
+        self._cursor = StreamCursor(position)
         self._command = command
         self._turn_id: str | None = None
-        self._happened = 0
+        self._sent_events = 0
         self.position = position
-        self.is_over = False
+        self.is_closed = False
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything has been told."""
+        """True once the start of the turn was sent."""
         return self._turn_id is not None
 
-    def event(self, event: LoggedEvent) -> Iterator[bytes]:
-        """Tell an event of the log, if it belongs to the turn."""
+    def logged(self, event: LoggedEvent) -> Iterator[StreamEvent]:
+        """The events to send for an event of the log; none when it belongs to another turn."""
         row = event.row
         self.position = row.sequence
         if row.type == "turn_started" and row.turn is not None and self._is_own(row.turn):
             self._turn_id = row.turn_id
-        if self.is_over or not self.has_begun or row.turn_id != self._turn_id:
+        if self.is_closed or not self.has_begun or row.turn_id != self._turn_id:
             return
-        if row.type != "turn_started" and not event.is_closing:
-            self._happened += 1
-        self.is_over = event.is_closing
-        yield from self._telling.event(event)
+        if row.type != "turn_started" and not event.closes_turn:
+            self._sent_events += 1
+        self.is_closed = event.closes_turn
+        yield from self._cursor.logged(event)
 
-    def words(self, voices: dict[str, str]) -> Iterator[bytes]:
-        """Tell what the agent has said since."""
-        if self._turn_id in voices:
-            yield from self._telling.words({self._turn_id: voices[self._turn_id]})
+    def replies(self, replies: dict[str, str]) -> Iterator[StreamEvent]:
+        """The text that was added to the reply since the last call."""
+        if self._turn_id in replies:
+            yield from self._cursor.replies({self._turn_id: replies[self._turn_id]})
 
-    def ending(self, turn: Turn) -> Iterator[bytes]:
-        """Tell the rest, from the turn itself: it is there before the log has it."""
+    def finish(self, turn: Turn) -> Iterator[StreamEvent]:
+        """The remaining events, from the turn itself: its result arrives before the log has recorded it."""
         if not self.has_begun:
-            self._telling.began(turn.id)
-            started = TurnStarted(
-                turn_id=turn.id,
-                created_at=turn.created_at,
-                parent_id=turn.parent_id,
-                index=turn.index,
-                user_message=turn.user_message,
-            )
-            yield format_event("turn_started", started)
-        for happened in turn.events[self._happened :]:
-            yield format_event(happened.type, Happened.data(turn.id, happened.created_at, happened.payload))
-        yield from self._telling.rest(turn)
-        over_at = turn.assistant_message.created_at if turn.assistant_message else turn.created_at
-        closed = TurnClosed(turn_id=turn.id, created_at=over_at, turn=ShownTurn.model_validate(turn))
-        yield format_event(f"turn_{turn.status}", closed)
+            self._cursor.start_turn(turn.id)
+            yield StreamEvent("turn_started", turn_started(turn))
+        for event in turn.events[self._sent_events :]:
+            yield StreamEvent(event.type, Happened.of(turn.id, event.created_at, event.payload))
+        yield from self._cursor.close_turn(turn)
+        closed_at = turn.assistant_message.created_at if turn.assistant_message else turn.created_at
+        closed = TurnClosed(turn_id=turn.id, created_at=closed_at, turn=TurnResponse.model_validate(turn))
+        yield StreamEvent(f"turn_{turn.status}", closed)
 
     def _is_own(self, turn: Turn) -> bool:
         message = turn.user_message
         return message is not None and message.message_id == self._command.message_id
 
 
-def _unless_unheard(turn: Turn, told: _OneTurn) -> Turn:
-    """The turn; one that failed before anything was sent is answered as an error."""
-    if turn.status == "failed" and not told.has_begun:
+def _streamable(turn: Turn, stream: _TurnStream) -> Turn:
+    """The turn. Raises Problem for one that failed before anything was sent: the response is then an error."""
+    if turn.status == "failed" and not stream.has_begun:
         raise failure_of(turn)
     return turn
 
 
-def _is_answered(answering: "asyncio.Task[Turn]", told: _OneTurn) -> bool:
-    """Whether the message has its answer, be it a refusal.
+def _has_result(sending: "asyncio.Task[Turn]", stream: _TurnStream) -> bool:
+    """True once the message has its result, also a rejection.
 
-    A turn that has begun goes on when the wait for it ends, or is lost: then the log tells how it ends.
+    A turn that has begun goes on when the wait for it ends or is lost: its end is then read from the log.
     """
-    is_lost = answering.done() and told.has_begun and isinstance(answering.exception(), Problem)
-    return answering.done() and not is_lost
+    is_lost = sending.done() and stream.has_begun and isinstance(sending.exception(), Problem)
+    return sending.done() and not is_lost

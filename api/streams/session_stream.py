@@ -1,16 +1,16 @@
-"""Watching a session: what it is now, and then everything that happens, until it is over."""
+"""Streams of whole sessions: a snapshot, then every event until the session ends."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from api.http.problems import invalid
-from api.http.sse import HEARTBEAT, format_event
+from api.http.sse import KEEPALIVE, format_event
 from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.snapshots import Snapshot
 from api.streams.cursor import StreamCursor
-from api.streams.event_log import RenderedLog
+from api.streams.event_log import EventLogReader
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
@@ -18,17 +18,17 @@ from streaming.hub import LiveHub, Watch
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Where a client joins: the number up to which it knows everything, and the snapshot it needs for that."""
+class StreamStart:
+    """The point at which a client joins: the sequence number up to which it is informed, and its snapshot if any."""
 
     position: int
     snapshot: Snapshot | None
     is_closed: bool
-    """Whether nothing more can happen, although the log does not end with `session_completed`."""
+    """True when nothing more can happen although the log does not end with `session_completed`."""
 
 
 class SessionStreams:
-    """Streams of a session's events. Of Temporal they take a question at the start, and one in each silence."""
+    """Streams the events of sessions. Temporal is queried once at the start, and once in each silence."""
 
     def __init__(
         self,
@@ -37,69 +37,69 @@ class SessionStreams:
         session_reader: SessionReader,
         renderer: SessionRenderer,
         *,
-        heartbeat_seconds: float,
+        keepalive_seconds: float,
     ) -> None:
         self._hub = hub
         self._log = log
-        self._rendered = RenderedLog(log)
+        self._log_reader = EventLogReader(log)
         self._session_reader = session_reader
         self._renderer = renderer
-        self._heartbeat_seconds = heartbeat_seconds
+        self._keepalive_seconds = keepalive_seconds
 
     async def events(self, session: StoredSession, last_event_id: str | None) -> AsyncGenerator[bytes]:
-        """A snapshot, unless the client knows where it was, and the events after it.
+        """A snapshot, unless the client resumes after an event that it has, and the events after it.
 
-        Raises Problem for an id that is no number, before anything is sent.
+        Raises Problem for an id that is not a number, before anything is sent.
         """
-        after = _number(last_event_id)
+        after = _sequence_of(last_event_id)
         with self._hub.watch(session.id) as watch:
-            joined = await self._join(session, after)
-            if joined.snapshot is None:
-                yield HEARTBEAT
+            start = await self._start(session, after)
+            if start.snapshot is None:
+                yield KEEPALIVE
             else:
-                yield format_event("snapshot", self._renderer.body(session, joined.snapshot), joined.position)
-            telling = StreamCursor(joined.position)
-            if await self._is_over(session, telling.position):
+                yield format_event("snapshot", self._renderer.body(session, start.snapshot), start.position)
+            cursor = StreamCursor(start.position)
+            if await self._is_over(session, cursor.position):
                 return
             while True:
-                voices = watch.voices()
+                replies = watch.voices()
                 if watch.takes_log_news():
-                    async for piece, is_last in self._tail(session, telling, watch):
-                        yield piece
+                    async for encoded, is_last in self._logged(session, cursor, watch):
+                        yield encoded
                         if is_last:
                             return
-                for piece in telling.words(voices):
-                    yield piece
-                if joined.is_closed or watch.is_closed:
+                for event in cursor.replies(replies):
+                    yield event.encoded
+                if start.is_closed or watch.is_closed:
                     return
-                if not await watch.news(within=self._heartbeat_seconds):
+                if not await watch.news(within=self._keepalive_seconds):
                     if await self._is_erased(session) or await self._session_reader.was_closed_abnormally(session):
                         return
-                    yield HEARTBEAT
+                    yield KEEPALIVE
 
-    async def _tail(
-        self, session: StoredSession, telling: StreamCursor, watch: Watch
+    async def _logged(
+        self, session: StoredSession, cursor: StreamCursor, watch: Watch
     ) -> AsyncIterator[tuple[bytes, bool]]:
-        """What has been logged since, each piece with whether it is the last of all."""
-        while events := await self._rendered.after(session.id, telling.position):
-            for event in events:
-                if event.is_closing and event.row.turn_id:
-                    watch.forget(event.row.turn_id)
-                for piece in telling.event(event):
-                    yield piece, event.is_last
+        """The events that were logged since the last call, each with True when it is the last of the session."""
+        while events := await self._log_reader.after(session.id, cursor.position):
+            for logged in events:
+                if logged.closes_turn and logged.row.turn_id:
+                    watch.forget(logged.row.turn_id)
+                for event in cursor.logged(logged):
+                    yield event.encoded, logged.completes_session
 
-    async def _join(self, session: StoredSession, after: int | None) -> Joined:
-        """The place at which a client joins. A snapshot shows everything that was logged before it was asked for.
+    async def _start(self, session: StoredSession, after: int | None) -> StreamStart:
+        """The point at which a client joins. A snapshot shows everything that was logged before it was requested.
 
-        Of a turn that is under way it may show less than is logged: the client is told that turn from its start.
+        Of a pending turn it may show less than is logged: the client then gets the events of that turn from its start.
         """
         length = await self._log.length(session.id)
         snapshot = await self._session_reader.now(session)
         is_closed = snapshot.head.is_completed and (snapshot.head.completion_reason or "").startswith("workflow_")
         if after is not None and after <= length:
-            return Joined(after, None, is_closed)
-        start = await self._log.first_start(session.id, snapshot.pending_ids)
-        return Joined(min(length, start - 1) if start else length, snapshot, is_closed)
+            return StreamStart(after, None, is_closed)
+        first = await self._log.first_start(session.id, snapshot.pending_ids)
+        return StreamStart(min(length, first - 1) if first else length, snapshot, is_closed)
 
     async def _is_erased(self, session: StoredSession) -> bool:
         with suppress(StoreUnavailable):
@@ -111,13 +111,14 @@ class SessionStreams:
         return completed_at is not None and completed_at <= position
 
 
-def _number(last_event_id: str | None) -> int | None:
+def _sequence_of(last_event_id: str | None) -> int | None:
     if not last_event_id:
         return None
     if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) <= 9):
         raise invalid(
             "invalid_request",
-            "Last-Event-ID is none of this stream. Send the id of the last event you have, or none for a snapshot.",
+            "Last-Event-ID is not an id of this stream. Send the id of the last event you received, or omit the header "
+            "to start with a snapshot.",
             [("header.last-event-id", "is not the number of an event")],
         )
     return int(last_event_id)

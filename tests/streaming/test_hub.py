@@ -1,11 +1,11 @@
 """Who watches is told what is said: whole, however it came, and never twice."""
 
-import json
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.schemas.events import ReplyDelta, ReplyReset
 from api.streams.cursor import StreamCursor
+from api.streams.event_log import StreamEvent
 from domain.turns.turn import AssistantMessage, Turn
 from streaming.hub import LiveHub
 from streaming.messages import TextDelta
@@ -67,26 +67,25 @@ async def test_a_session_is_watched_as_long_as_one_is_left() -> None:
     assert (came, left) == ([SESSION], [SESSION])
 
 
-def told(pieces: list[bytes]) -> str:
-    """What somebody hears of the turn who takes deltas and resets at their word."""
-    heard = ""
-    for piece in pieces:
-        lines = dict(line.split(": ", 1) for line in piece.decode().strip().split("\n"))
-        text = json.loads(lines["data"])["text"]
-        heard = text if lines["event"] == "reply_reset" else heard + text
-    return heard
+def text_in(events: list[StreamEvent]) -> str:
+    """The text that a client has after these deltas and resets."""
+    text = ""
+    for event in events:
+        assert isinstance(event.data, ReplyDelta | ReplyReset)
+        text = event.data.text if isinstance(event.data, ReplyReset) else text + event.data.text
+    return text
 
 
 @given(st.lists(st.text(max_size=6), max_size=6), st.text(max_size=12), st.booleans())
 def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
     texts: list[str], final: str, has_begun: bool
 ) -> None:
-    telling = StreamCursor(0)
+    cursor = StreamCursor(0)
     if has_begun:
-        telling.began(TURN)
-    pieces = [piece for text in texts for piece in telling.words({TURN: text})]
-    if pieces or has_begun:
-        assert told(pieces) == (texts[-1] if texts else "")
+        cursor.start_turn(TURN)
+    events = [event for text in texts for event in cursor.replies({TURN: text})]
+    if events or has_begun:
+        assert text_in(events) == (texts[-1] if texts else "")
     answered = Turn(
         id=TURN,
         parent_id=None,
@@ -95,7 +94,7 @@ def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
         created_at=BEGINNING,
         assistant_message=AssistantMessage(text=final, created_at=BEGINNING),
     )
-    pieces += telling.rest(answered)
+    events += cursor.close_turn(answered)
     if has_begun or texts:
-        assert told(pieces) == final
-    assert list(telling.words({TURN: "late"})) == [], "nothing is told of a turn that is over"
+        assert text_in(events) == final
+    assert list(cursor.replies({TURN: "late"})) == [], "nothing is told of a turn that is over"

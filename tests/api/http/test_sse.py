@@ -9,7 +9,7 @@ from starlette.types import Message
 from api.http.sse import EventStream, format_event, start_stream
 from api.schemas.events import ReplyDelta
 
-PATIENCE = 1.0
+WRITE_TIMEOUT = 1.0
 
 
 async def two_events() -> AsyncGenerator[bytes]:
@@ -49,20 +49,20 @@ async def test_what_goes_wrong_before_the_first_event_is_raised_and_not_sent() -
 
 async def test_everything_is_sent_to_a_client_that_takes_it() -> None:
     taken, send = sender()
-    await EventStream(await start_stream(two_events()), patience=PATIENCE).stream_response(send)
+    await EventStream(await start_stream(two_events()), write_timeout=WRITE_TIMEOUT).stream_response(send)
     assert b"".join(taken) == b"firstsecond"
 
 
 async def test_a_client_that_wakes_up_is_told_why_it_is_dropped() -> None:
-    taken, send = sender(0, 1.3 * PATIENCE)
-    await EventStream(await start_stream(two_events()), patience=PATIENCE).stream_response(send)
+    taken, send = sender(0, 1.3 * WRITE_TIMEOUT)
+    await EventStream(await start_stream(two_events()), write_timeout=WRITE_TIMEOUT).stream_response(send)
     assert taken[1] == b"first"
-    assert taken[-1] == (b": dropped: this client took nothing for 1 seconds; connect again with Last-Event-ID\n\n")
+    assert taken[-1] == (b": dropped: this client read nothing for 1 seconds; connect again with Last-Event-ID\n\n")
 
 
 async def test_a_client_that_does_not_wake_up_loses_the_connection() -> None:
     taken, send = sender(0, 60)
-    await EventStream(await start_stream(two_events()), patience=0.05).stream_response(send)
+    await EventStream(await start_stream(two_events()), write_timeout=0.05).stream_response(send)
     assert taken == [b""], "only the head of the answer was taken"
 
 
@@ -82,5 +82,5 @@ async def test_what_the_events_come_from_is_let_go_when_the_client_is_gone() -> 
             raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await EventStream(await start_stream(events()), patience=PATIENCE).stream_response(send)
+        await EventStream(await start_stream(events()), write_timeout=WRITE_TIMEOUT).stream_response(send)
     assert not is_open

@@ -3,8 +3,8 @@
 import pytest
 
 from api.openai.errors import ChatError
-from api.openai.request_parsing import Exchange, RequestedTurn, contradiction, read_request
-from api.openai.schemas import UNUSED, ChatRequest
+from api.openai.request_parsing import Exchange, RequestedTurn, first_mismatch, read_request
+from api.openai.schemas import IGNORED, ChatRequest
 
 HELLO = Exchange("Hello", "Good morning.")
 TABLE = Exchange("A table, please.", "For how many?")
@@ -54,8 +54,8 @@ def test_greeting_and_messages_without_an_answer_are_no_exchanges() -> None:
 
 
 def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:
-    assert read(("system", "Be brief.")).say is None
-    assert read().say is None
+    assert read(("system", "Be brief.")).text is None
+    assert read().text is None
 
 
 def test_what_cannot_be_answered_is_refused() -> None:
@@ -88,22 +88,22 @@ def test_what_cannot_be_answered_is_refused() -> None:
 )
 def test_parameters_that_change_what_is_done_are_refused(name: str, changes: object, changes_nothing: object) -> None:
     assert refusal(**{name: changes}) == ("unsupported_parameter", name)
-    assert read(("user", "Hello"), **{name: changes_nothing}).say == "Hello"
-    assert read(("user", "Hello"), **{name: None}).say == "Hello"
+    assert read(("user", "Hello"), **{name: changes_nothing}).text == "Hello"
+    assert read(("user", "Hello"), **{name: None}).text == "Hello"
 
 
 def test_parameters_of_taste_are_taken() -> None:
-    assert read(("user", "Hello"), **dict.fromkeys(UNUSED, 1)).say == "Hello"
+    assert read(("user", "Hello"), **dict.fromkeys(IGNORED, 1)).text == "Hello"
 
 
 @pytest.mark.parametrize("believed", [(), (FOUR,), (TABLE, FOUR), (HELLO, TABLE, FOUR)])
 def test_a_client_may_have_forgotten_the_beginning(believed: tuple[Exchange, ...]) -> None:
-    assert contradiction(believed, [HELLO, TABLE, FOUR], is_whole=True) is None
+    assert first_mismatch(believed, [HELLO, TABLE, FOUR], is_complete=True) is None
 
 
 def test_spacing_is_not_what_was_said() -> None:
     spaced = Exchange(" A  table,\nplease. ", "For how many?\n")
-    assert contradiction([spaced], [TABLE], is_whole=True) is None
+    assert first_mismatch([spaced], [TABLE], is_complete=True) is None
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ def test_spacing_is_not_what_was_said() -> None:
         pytest.param((FOUR, HELLO, TABLE, FOUR), FOUR, id="more than was ever said"),
     ],
 )
-def test_another_conversation_is_a_contradiction(believed: tuple[Exchange, ...], first: Exchange) -> None:
-    assert contradiction(believed, [HELLO, TABLE, FOUR], is_whole=True) == first
+def test_another_conversation_is_a_first_mismatch(believed: tuple[Exchange, ...], first: Exchange) -> None:
+    assert first_mismatch(believed, [HELLO, TABLE, FOUR], is_complete=True) == first
 
 
 def test_what_lies_before_the_turns_that_are_looked_at_is_taken_on_trust() -> None:
-    assert contradiction([HELLO, TABLE, FOUR], [TABLE, FOUR], is_whole=False) is None
+    assert first_mismatch([HELLO, TABLE, FOUR], [TABLE, FOUR], is_complete=False) is None
 
 
 def test_of_an_interrupted_reply_a_client_may_know_any_part_or_none() -> None:
     held = [HELLO, Exchange("A table, please.", "For how", partial=True), FOUR]
     for heard in ("For", "For how many?"):
-        assert contradiction([HELLO, Exchange("A table, please.", heard), FOUR], held, is_whole=True) is None
-    assert contradiction([HELLO, FOUR], held, is_whole=True) is None
-    assert contradiction([Exchange("A chair, please.", "For"), FOUR], held, is_whole=True) is not None
+        assert first_mismatch([HELLO, Exchange("A table, please.", heard), FOUR], held, is_complete=True) is None
+    assert first_mismatch([HELLO, FOUR], held, is_complete=True) is None
+    assert first_mismatch([Exchange("A chair, please.", "For"), FOUR], held, is_complete=True) is not None

@@ -137,7 +137,7 @@ async def test_a_reply_that_is_begun_anew_in_other_words_ends_with_an_error(
     chunks = chunks_of(official, [user("When?")], headers=key)
     begun = [await anext(chunks), await anext(chunks)]
     gate.open()
-    with pytest.raises(openai.APIError, match="began its reply anew") as restarted:
+    with pytest.raises(openai.APIError, match="restarted its reply") as restarted:
         [chunk async for chunk in chunks]
     assert restarted.value.code == "reply_restarted"
     assert text_of(begun) == "Nobody will"

@@ -191,7 +191,7 @@ def logged(events: list[Event]) -> list[Event]:
 
 def was_dropped(logs: list[EventDict]) -> bool:
     """Whether the log of the server says that it has dropped a client, and why."""
-    return any("took nothing for 1 seconds" in entry.get("reason", "") for entry in logs)
+    return any("read nothing for 1 seconds" in entry.get("reason", "") for entry in logs)
 
 
 async def dropped(logs: list[EventDict]) -> bool:
