@@ -3,8 +3,8 @@
 #   make demo    a conversation that survives a killed worker, is rewound, and is billed once
 #   make dev     the whole stack on this machine, to stay (Ctrl-C ends it)
 #   make test    all tests           make test ARGS="tests/domain -k rewind" for some
-#   make check   format, lint, types, layers
-#   make fmt     format and repair what can be repaired
+#   make check   format, lint, types, layers, generated code
+#   make fmt     generate the blocking client, format, and repair what can be repaired
 #   make bench   latency and throughput against the floor
 #   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .PHONY: help setup demo dev test check fmt bench lock clean
 
 READY := .venv/.ready
-SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml
+SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,8 +42,10 @@ check: $(READY)
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/python scripts/generate_sync_client.py --check
 
 fmt: $(READY)
+	@.venv/bin/python scripts/generate_sync_client.py
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
@@ -59,10 +61,10 @@ lock: $(READY)
 	fi
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes $(LOCK_FLAGS) pyproject.toml
+	--generate-hashes --no-emit-package playhead-client $(LOCK_FLAGS) pyproject.toml
 
 clean:
-	@rm -rf .venv .setup.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up -------------------------------------------------------------------------------------------------
@@ -105,7 +107,8 @@ $(READY): $(SETUP_INPUTS)
 	.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock || { \
 	  echo "setup: a package could not be installed (see above). Is the package index within reach? Nothing is lost:" \
 	    "the same command goes on from here." >&2; exit 1; }; \
-	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable . || { \
+	.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable clients/python --editable . || { \
 	  echo "setup: playhead itself could not be installed from this folder (see above)." >&2; exit 1; }; \
 	touch $(READY); \
 	echo "setup: ready after $$(($$(date +%s) - started)) s"

@@ -25,9 +25,9 @@ from playhead.chat.json_output import JsonScreen
 from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import DEMO_NOTICE, is_demo
 from playhead.chat.text_output import PlainScreen, Screen
-from playhead.client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 from playhead.exit_codes import FINDING, INTERRUPTED, USAGE, CommandFailed
 from playhead.output.api_errors import command_failure, failing_as_command, told
+from playhead_client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 
 SUCCESS = 0
 QUESTION = "Go back to which turn? (a number, `before` a number, or nothing to stay)"
@@ -35,7 +35,7 @@ RECALLED_TURNS = 10
 """Turns of a continued session that are shown again, newest kept."""
 
 
-def run(*, agent: str | None, api_url: str, api_key: str | None, json: bool = False, session: str | None = None) -> int:
+def run(*, agent: str | None, json: bool = False, session: str | None = None) -> int:
     """Talk to an agent, or go on with a session, until it ends or the person leaves; returns the exit status.
 
     With `json`, or when standard input or output is no terminal, lines are read and written as they are, and
@@ -43,7 +43,7 @@ def run(*, agent: str | None, api_url: str, api_key: str | None, json: bool = Fa
     """
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not json
     screen, reader = _terminal() if at_terminal else _streams(json)
-    with failing_as_command(), Playhead(api_url, api_key, retries=NO_RETRIES) as client:
+    with failing_as_command(), Playhead(retries=NO_RETRIES) as client:
         try:
             return converse(
                 RetryingClient(client, screen.note), screen, reader, agent, session, at_terminal=at_terminal

@@ -2,39 +2,39 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from domain.agents.graph_validation import transition_tool_name
 from playhead.chat.session_view import ChatAgent, ChatSession
-from playhead.client import (
+from playhead_client import (
     APIConnectionError,
     APIStatusError,
     Event,
+    EventStream,
     ModelFailed,
     Playhead,
     PlayheadError,
+    RetryPolicy,
+    Session,
     TurnClosed,
     WaitTimeout,
-    models,
 )
-from playhead.client.event_stream import FollowingTurn
-from playhead.client.sessions import stream_message
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on trying, in seconds.
+    """Time limits of the retries, in seconds.
 
-    `unreachable` is how long nothing may answer at all, `answering` how long one reply may take. Pauses
-    between attempts double from `first_pause` to `longest_pause`; `glance` lies between two looks at a pending reply.
+    `unreachable` is the longest time without any response, `answering` the longest time for one reply. `retries` is
+    the policy for the pauses in between; `glance` is the pause between two looks at a pending reply.
     """
 
     unreachable: float = 60.0
     answering: float = 600.0
-    first_pause: float = 1.0
-    longest_pause: float = 8.0
+    retries: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=None, first_pause=1.0, max_pause=8.0))
     glance: float = 0.25
 
 
@@ -78,9 +78,9 @@ class RetryingClient:
         self._pause = pause
         self._clock = clock
         self._reached = False
-        self._followed: dict[str, FollowingTurn] = {}
+        self._streams: dict[str, EventStream] = {}
         self._lost_since: float | None = None
-        self._next_pause = self._patience.first_pause
+        self._failures = 0
 
     def create(self, agent: str) -> ChatSession:
         """Open a session; its greeting may still be to come.
@@ -104,7 +104,7 @@ class RetryingClient:
         """The version of the agent that a session is pinned to."""
         stored = self._persistently(lambda: self._client.agents.get(session.agent_id, session.agent_version))
         nodes = stored.definition.nodes.values()
-        moves = frozenset(transition.tool_name for node in nodes for transition in node.transitions)
+        moves = frozenset(transition_tool_name(transition.name) for node in nodes for transition in node.transitions)
         return ChatAgent(name=stored.name, version=stored.version, model=stored.definition.model, moves=moves)
 
     def send(self, session_id: str, message: Outgoing, hear: Callable[[Event], None]) -> ChatSession:
@@ -112,9 +112,9 @@ class RetryingClient:
 
         Sent again, the same message goes on being heard where it was. Raises ModelFailed when the turn fails.
         """
-        following = self._followed.setdefault(
+        stream = self._streams.setdefault(
             message.message_id,
-            stream_message(
+            self._client.sessions.stream(
                 session_id,
                 message.text,
                 message_id=message.message_id,
@@ -123,14 +123,15 @@ class RetryingClient:
         )
 
         def listen() -> None:
-            for event in self._client.sessions.follow(following):
-                self._heard_from()
-                hear(event)
-                if event.type == "turn_failed" and isinstance(event.data, TurnClosed):
-                    raise ModelFailed.of(event.data.turn)
+            with stream:
+                for event in stream:
+                    self._heard_from()
+                    hear(event)
+                    if event.type == "turn_failed" and isinstance(event.data, TurnClosed):
+                        raise ModelFailed.of(event.data.turn)
 
         self._persistently(listen, assurance=" with the same message id, so that nothing is said twice")
-        del self._followed[message.message_id]
+        del self._streams[message.message_id]
         return self.session(session_id)
 
     def cancel(self, session_id: str) -> None:
@@ -155,25 +156,26 @@ class RetryingClient:
 
     def _persistently(self, call: Callable[[], Answer], *, assurance: str = "", repeatable: bool = True) -> Answer:
         started = self._clock()
-        self._lost_since, self._next_pause = None, self._patience.first_pause
+        self._lost_since, self._failures = None, 0
         while True:
             try:
                 answer = call()
             except PlayheadError as failure:
                 if repeatable and isinstance(failure, WaitTimeout):
                     self._wait_on(failure, started)
-                    self._lost_since, self._next_pause = None, self._patience.first_pause
+                    self._lost_since, self._failures = None, 0
                     continue
-                if not self._may_repeat(failure, repeatable):
+                self._failures += 1
+                pause = self._patience.retries.pause_after(failure, self._failures, repeatable=repeatable)
+                if pause is None or (isinstance(failure, APIConnectionError) and not self._reached):
                     raise
-                self._try_again(failure, assurance)
+                self._try_again(failure, pause, assurance)
             else:
                 self._heard_from()
                 return answer
 
-    def _try_again(self, failure: PlayheadError, assurance: str) -> None:
-        """Say what is lost, and pause. Raises GaveUp when nothing was heard for too long."""
-        pause = self._next_pause
+    def _try_again(self, failure: PlayheadError, pause: float, assurance: str) -> None:
+        """Report the failure, and pause. Raises GaveUp when nothing has answered for too long."""
         if self._lost_since is None:
             self._lost_since = self._clock()
             self._tell(f"{_what_is_lost(failure)} Trying again in {pause:g} s{assurance}.")
@@ -182,19 +184,13 @@ class RetryingClient:
         else:
             self._tell(f"Not yet. Trying again in {pause:g} s.")
         self._pause(pause)
-        self._next_pause = min(pause * 2, self._patience.longest_pause)
 
     def _heard_from(self) -> None:
         """The API has answered, or has begun to."""
         self._reached = True
         if self._lost_since is not None:
             self._tell("Connected again.")
-        self._lost_since, self._next_pause = None, self._patience.first_pause
-
-    def _may_repeat(self, failure: PlayheadError, repeatable: bool) -> bool:
-        if _was_not_accepted(failure):
-            return True
-        return repeatable and self._reached and isinstance(failure, APIConnectionError)
+        self._lost_since, self._failures = None, 0
 
     def _wait_on(self, late: WaitTimeout, started: float) -> None:
         if self._clock() - started > self._patience.answering:
@@ -206,7 +202,7 @@ class RetryingClient:
         self._pause(self._patience.glance)
 
 
-def _seen(session: models.Session) -> ChatSession:
+def _seen(session: Session) -> ChatSession:
     """The session as the chat holds it."""
     return ChatSession.model_validate(session, from_attributes=True)
 

@@ -1,8 +1,8 @@
 """What to do about each refusal of the API, said to somebody in the middle of a chat."""
 
 from domain.turns.turn import Turn
-from playhead.client import APIStatusError, ModelFailed
 from playhead.output.api_errors import HINTS, told
+from playhead_client import APIStatusError, ModelFailed
 
 MESSAGES = {
     "revision_conflict": "The session changed while you were typing.",

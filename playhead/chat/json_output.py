@@ -11,7 +11,7 @@ from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
 from playhead.chat.session_view import ChatAgent, ChatSession, number_of
-from playhead.client import Event
+from playhead_client import Event
 
 Kind = Literal["session", "turn", "rewound", "branches", "timeline", "usage", "node", "trouble", "ended", "left"]
 """The member `kind` of every line; a line of kind `turn` is the API's turn, with `number` as people see it."""

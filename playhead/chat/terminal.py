@@ -23,8 +23,8 @@ from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import brief
 from playhead.chat.text_output import TextScreen
 from playhead.chat.word_wrap import WordWrap
-from playhead.client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from playhead.output.events import Line, Tone, failure, happening, money, printable
+from playhead_client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input

@@ -9,8 +9,8 @@ from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
 from playhead.chat.session_view import ChatAgent, ChatSession
-from playhead.client import Event
 from playhead.output.events import Line, failure, happenings, printable
+from playhead_client import Event
 
 VIEWS: dict[View, Callable[[ChatSession], list[Line]]] = {
     "branches": words.branches,

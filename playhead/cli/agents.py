@@ -121,9 +121,10 @@ def show(
             safe_dump(found.definition.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
         )
     elif mermaid:
+        from domain.agents.definition import AgentDefinition
         from domain.agents.definition import mermaid as flowchart
 
-        sys.stdout.write(flowchart(found.definition))
+        sys.stdout.write(flowchart(AgentDefinition.model_validate(found.definition.model_dump())))
     else:
         show_agent(found)
 

@@ -4,20 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from playhead.client import (
-    NO_RETRIES,
-    Playhead,
-    Retries,
-)
-from playhead.client.transport import ANSWER_SECONDS
 from playhead.output.api_errors import failing_as_command
+from playhead_client import DEFAULT_TIMEOUT, NO_RETRIES, Playhead, RetryPolicy
 
 
 @contextmanager
 def calling_api(
     *,
-    timeout: float = ANSWER_SECONDS,
-    retries: Retries = NO_RETRIES,
+    timeout: float = DEFAULT_TIMEOUT,
+    retries: RetryPolicy = NO_RETRIES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Playhead]:
     """The API that PLAYHEAD_API_URL names, with PLAYHEAD_API_KEY. Raises CommandFailed for whatever goes wrong."""

@@ -122,11 +122,6 @@ def chat(
     json: Annotated[bool, typer.Option("--json", help="Print every answer as a line of JSON.")] = False,
 ) -> None:
     """Talk to an agent in the terminal."""
-    import os
-
     from playhead.chat.app import run
-    from playhead.config.environment import API_KEY, API_URL, DEFAULT_API_URL
 
-    url = os.environ.get(API_URL) or DEFAULT_API_URL
-    key = os.environ.get(API_KEY) or None
-    raise typer.Exit(run(agent=agent, api_url=url, api_key=key, json=json, session=session))
+    raise typer.Exit(run(agent=agent, json=json, session=session))

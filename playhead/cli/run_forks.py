@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from domain.sessions.caller_config import SimulatorConfig
 from playhead.exit_codes import USAGE, CommandFailed
 
 if TYPE_CHECKING:
-    from playhead.client import Playhead, RunReport, Session, Turn
+    from playhead_client import Playhead, RunReport, Session, SimulatorConfig, Turn
 
 LOOK_SECONDS = 0.5
 
@@ -46,8 +45,10 @@ def turn_of(api: "Playhead", session_id: str, named: str) -> "Turn":
 
 def go_on(
     api: "Playhead", source: "Session", turn: "Turn", *, agent: str | None, model: str | None
-) -> tuple["Session", SimulatorConfig | None]:
+) -> tuple["Session", "SimulatorConfig | None"]:
     """Fork a session at a turn, and let the caller that it had go on in the fork; the fork, and the caller."""
+    from playhead_client import SimulatorConfig
+
     name, _, version = (agent or "").partition("@")
     if version and not version.isdecimal():
         raise CommandFailed(f"{agent!r} names no version: write it like {name}@3.", status=USAGE)

@@ -150,8 +150,8 @@ def _announce(settings: "Settings", place: "ServerAddresses", agents: list[str],
 def _print_ready(rows: Mapping[str, str], settings: "Settings", agents: list[str]) -> None:
     from rich.markup import escape
 
-    from playhead.config.environment import API_URL
     from playhead.output.tables import console
+    from playhead_client import API_URL
 
     out = console()
     out.print("\n[bold green]Playhead is ready.[/]")

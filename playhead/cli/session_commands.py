@@ -9,7 +9,7 @@ from playhead.cli.agents import AsJson, complete_agents
 from playhead.cli.sessions import Session
 
 if TYPE_CHECKING:
-    from playhead import client
+    import playhead_client
 
 STANDARD_INPUT = "-"
 
@@ -43,11 +43,11 @@ def message(
 ) -> None:
     """Say something, and print the reply."""
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
     from playhead.output.tables import print_json
+    from playhead_client import RetryPolicy
 
     said = _read(text)
-    with calling_api(retries=Retries()) as api:
+    with calling_api(retries=RetryPolicy()) as api:
         if wait:
             answered = api.sessions.send(
                 session, said, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
@@ -74,9 +74,9 @@ def edit(
 ) -> None:
     """Say something else in a turn, and print the reply. What was there is kept as a discarded branch."""
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
+    from playhead_client import RetryPolicy
 
-    with calling_api(retries=Retries()) as api:
+    with calling_api(retries=RetryPolicy()) as api:
         edited = api.sessions.edit(
             session, turn, _read(text), message_id=message_id, expected_revision=expected_revision
         )
@@ -93,9 +93,9 @@ def regenerate(
 ) -> None:
     """Have a turn answered again, and print the new reply. The old one is kept as a discarded branch."""
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
+    from playhead_client import RetryPolicy
 
-    with calling_api(retries=Retries()) as api:
+    with calling_api(retries=RetryPolicy()) as api:
         again = api.sessions.regenerate(session, turn, message_id=message_id, expected_revision=expected_revision)
     _print_reply(again, json=json)
 
@@ -157,7 +157,7 @@ def _read(text: str) -> str:
     return sys.stdin.read().strip() if text == STANDARD_INPUT else text
 
 
-def _print_reply(session: "client.Session", *, json: bool) -> None:
+def _print_reply(session: "playhead_client.Session", *, json: bool) -> None:
     """The newest reply alone on standard output, and on standard error what else is to be known."""
     from playhead.output.events import printable
     from playhead.output.tables import note, print_json

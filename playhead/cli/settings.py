@@ -9,9 +9,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from playhead.cli.services import settings_of_environment
-from playhead.config.environment import COMMAND_LINE_VARIABLES
 from playhead.config.renamed import former_variable_in
 from playhead.config.settings import INTERNAL, Settings, documentation_of, setting_warnings, variable_of
+from playhead.config.variables import COMMAND_LINE_VARIABLES
 from playhead.output.tables import console, note, print_json
 
 HIDDEN = "(set; not shown)"

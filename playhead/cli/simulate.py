@@ -14,7 +14,7 @@ from playhead.cli.agents import COMPLETION_SECONDS, MAX_COMPLETIONS, AsJson, com
 from playhead.exit_codes import FINDING, USAGE, CommandFailed
 
 if TYPE_CHECKING:
-    from playhead.client import Playhead, SuiteReport
+    from playhead_client import Playhead, SuiteReport
 
 DETACHED = 130
 """The exit status after Ctrl-C, as shells have it: nobody knows what will come of the suite."""
@@ -110,9 +110,9 @@ def run(
 ) -> None:
     """Run a suite and wait for what comes of it. Exit status 1 unless it passes. Ctrl-C leaves it running."""
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
+    from playhead_client import RetryPolicy
 
-    with calling_api(retries=Retries()) as api:
+    with calling_api(retries=RetryPolicy()) as api:
         started = api.suites.start(
             suite.read_bytes(),
             written="json" if suite.suffix == ".json" else "yaml",
@@ -142,9 +142,9 @@ def attach(
 ) -> None:
     """Follow a suite that was started elsewhere or before, to its end."""
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
+    from playhead_client import RetryPolicy
 
-    with calling_api(retries=Retries()) as api:
+    with calling_api(retries=RetryPolicy()) as api:
         _follow(api, suite, Wanted(junit, html, jsonl, report, baseline, json))
 
 

@@ -14,19 +14,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from playhead.client import APIConnectionError, Unavailable, UnexpectedResponse
 from playhead.output.events import printable
+from playhead_client import APIConnectionError, RetryPolicy, Unavailable, UnexpectedResponse
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
-    from playhead.client import Playhead, Suite
+    from playhead_client import Playhead, Suite
 
 LOOK_SECONDS = 0.5
 """How often the suite is looked at: it goes on by itself, whoever looks."""
-MAX_PAUSE = 5.0
-"""Seconds between two attempts to reach an API that does not answer."""
+RETRIES = RetryPolicy(max_retries=None, first_pause=1.0, max_pause=5.0)
+"""Retries while the API does not answer, without end: the suite does not depend on it."""
 SPEED_SECONDS = 10.0
 """The time over which turns a second are counted."""
 
@@ -77,18 +74,18 @@ class Watch:
     def sights(self) -> Iterator[Snapshot]:
         """One sight after the other, the last one when the suite is over."""
         sight = self._sight(self._api.suites.get(self._suite_id))
-        pause = LOOK_SECONDS
+        failures = 0
         while True:
             yield sight
             if sight.is_over:
                 return
-            self._sleep(pause)
+            self._sleep(RETRIES.backoff(failures) if failures else LOOK_SECONDS)
             try:
                 sight = self._sight(self._api.suites.get(self._suite_id))
-                pause = LOOK_SECONDS
+                failures = 0
             except (APIConnectionError, Unavailable, UnexpectedResponse) as error:
                 sight = Snapshot(sight.suite, 0.0, sight.elapsed, None, lost=str(error))
-                pause = min(pause * 2, MAX_PAUSE)
+                failures += 1
 
     def _sight(self, suite: "Suite") -> Snapshot:
         progress = suite.progress

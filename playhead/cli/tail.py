@@ -30,9 +30,9 @@ def tail(
     import time
 
     from playhead.cli.api_client import calling_api
-    from playhead.client import Retries
     from playhead.output.event_tail import JsonTail, PlainTail, Tail
     from playhead.output.tables import note
+    from playhead_client import RetryPolicy
 
     def wait(seconds: float) -> None:
         note(f"The connection to the API is lost. Trying again in {seconds:g} s.")
@@ -41,7 +41,7 @@ def tail(
     screen: Tail = JsonTail(sys.stdout) if json else PlainTail(sys.stdout)
     with calling_api() as api:
         api.sessions.get(session)  # what is wrong from the start is told, and not tried again
-    with calling_api(retries=Retries(again=ATTEMPTS), sleep=wait) as api:
+    with calling_api(retries=RetryPolicy(max_retries=ATTEMPTS), sleep=wait) as api:
         try:
             for event in api.sessions.watch(session, after=after):
                 screen.tell(event)

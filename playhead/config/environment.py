@@ -1,23 +1,7 @@
-"""The environment of the process: the `.env` file, and warnings about variables that are not settings."""
+"""The environment of the process, and the variables that an `.env` file adds to it."""
 
-import difflib
 import os
-from collections.abc import Collection, Iterable
 from pathlib import Path
-
-PREFIX = "PLAYHEAD_"
-API_URL = "PLAYHEAD_API_URL"
-API_KEY = "PLAYHEAD_API_KEY"
-DEFAULT_API_URL = "http://127.0.0.1:8080"
-
-COMMAND_LINE_VARIABLES = {
-    API_URL: f"URL of the API ({DEFAULT_API_URL} unless set).",
-    API_KEY: "API key sent with every call; `playhead dev` needs none.",
-}
-"""Variables of the command line's remote commands, with their meaning. The services do not read these."""
-
-DOCKER_COMPOSE_VARIABLES = ("PLAYHEAD_DB_PASSWORD", "PLAYHEAD_PORT", "PLAYHEAD_VERSION")
-"""Variables of docker-compose.yml alone. Playhead sees them when both read one `.env` file."""
 
 
 def apply_env_file(path: Path = Path(".env")) -> None:
@@ -33,15 +17,3 @@ def apply_env_file(path: Path = Path(".env")) -> None:
     for name, value in dotenv_values(path).items():
         if value and not os.environ.get(name):
             os.environ[name] = value
-
-
-def warnings_about(variables: Iterable[str], known: Collection[str]) -> list[str]:
-    """A sentence for each `PLAYHEAD_*` variable that is not a setting, with the name that may have been meant."""
-    valid = {*known, *COMMAND_LINE_VARIABLES, *DOCKER_COMPOSE_VARIABLES}
-    unknown = sorted(name for name in variables if name.upper().startswith(PREFIX) and name.upper() not in valid)
-    return [f"{name} is not a setting and is ignored{_guess(name, known)}" for name in unknown]
-
-
-def _guess(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name.upper(), [*known, *COMMAND_LINE_VARIABLES], n=1, cutoff=0.75)
-    return f"; did you mean {near[0]}?" if near else "; `playhead settings` lists all settings."

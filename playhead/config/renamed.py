@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from playhead.config.environment import PREFIX
+from playhead.config.variables import PREFIX
 
 FORMER_NAMES = {
     "request_timeout_seconds": "WAIT_SECONDS",

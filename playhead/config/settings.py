@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from api.settings import ApiSettings, is_loopback
-from playhead.config.environment import PREFIX, apply_env_file, warnings_about
+from playhead.config.environment import apply_env_file
 from playhead.config.renamed import FORMER_NAMES, former_variable_in, former_variables, warnings_about_former_names
 from playhead.config.values import (
     Addresses,
@@ -30,6 +30,7 @@ from playhead.config.values import (
     seconds,
     setting,
 )
+from playhead.config.variables import PREFIX, warnings_about
 from playhead.demo_model import DEMO_MODEL
 
 if TYPE_CHECKING:

@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playhead.client import APIConnectionError, APIStatusError, InvalidAddress, PlayheadError, UnexpectedResponse
-from playhead.config.environment import API_KEY, API_URL, DEFAULT_API_URL
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE, CommandFailed
+from playhead_client import (
+    API_KEY,
+    API_URL,
+    DEFAULT_API_URL,
+    APIConnectionError,
+    APIStatusError,
+    InvalidAddress,
+    PlayheadError,
+    UnexpectedResponse,
+)
 
 FINDINGS = frozenset(
     {

@@ -7,8 +7,8 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from domain.turns.turn import Turn
-from playhead.client import Event, Happened, ReplyDelta, ReplyReset, Session, TurnClosed, TurnStarted
 from playhead.output.events import REASONS, failure, happening, printable
+from playhead_client import Event, Happened, ReplyDelta, ReplyReset, Session, TurnClosed, TurnStarted
 
 
 class Tail(Protocol):

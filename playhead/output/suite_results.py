@@ -14,7 +14,7 @@ from playhead.output.events import printable
 from playhead.output.tables import console, table
 
 if TYPE_CHECKING:
-    from playhead.client import Playhead, RunReport, Suite, SuiteReport
+    from playhead_client import Playhead, RunReport, Suite, SuiteReport
 
 SHOWN_REASONS = 12
 """Conversations that did not pass of which the reason is shown; all of them are in the reports."""
@@ -119,7 +119,7 @@ def _tried_of(suite: "Suite") -> dict[str, RunCounts]:
 
 def _tried_in(file: Path) -> dict[str, RunCounts]:
     """The pass rates in a file that an earlier run has written."""
-    from playhead.client import SuiteReport
+    from playhead_client import SuiteReport
 
     try:
         content = file.read_bytes()

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from playhead.client import (
+    from playhead_client import (
         Agent,
         Branch,
         Comparison,

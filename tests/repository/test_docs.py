@@ -15,8 +15,8 @@ from domain.suites.scenario import parse_suite
 from playhead.cli.main import app
 from playhead.cli.settings import markdown
 from playhead.cli.simulate import FileOrCommand
-from playhead.config.environment import COMMAND_LINE_VARIABLES, DOCKER_COMPOSE_VARIABLES
 from playhead.config.settings import variable_names
+from playhead.config.variables import COMMAND_LINE_VARIABLES, DOCKER_COMPOSE_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

@@ -74,5 +74,5 @@ def test_the_client_loads_no_service() -> None:
         "store",
         "temporalio",
     }
-    heavy = packages_loaded_by("playhead.client") & services
+    heavy = packages_loaded_by("playhead_client") & services
     assert not heavy, f"programs that only talk to an API would pay for {sorted(heavy)}"

@@ -10,6 +10,7 @@ import yaml
 from playhead.temporal.dev_server import DYNAMIC_CONFIG
 
 ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients" / "python"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
 
@@ -46,15 +47,37 @@ def test_the_index_of_decisions_shows_their_titles_and_status() -> None:
     assert index == written, "docs/decisions/README.md is behind: change its table with the decision"
 
 
-def test_every_python_package_is_packaged() -> None:
-    listed = set(PYPROJECT["tool"]["setuptools"]["packages"])
+def listed_packages(project: Path) -> set[str]:
+    """The packages that the wheel of a project contains."""
+    return set(tomllib.loads((project / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("project", [ROOT, CLIENT], ids=["playhead", "playhead-client"])
+def test_every_python_package_is_packaged(project: Path) -> None:
+    listed = listed_packages(project)
     roots = {name for name in listed if "." not in name}
     found = {
-        ".".join(init.parent.relative_to(ROOT).parts) for root in roots for init in (ROOT / root).rglob("__init__.py")
+        ".".join(init.parent.relative_to(project).parts)
+        for root in roots
+        for init in (project / root).rglob("__init__.py")
     }
     data_only = {name for name in found if name.startswith("store.migrations")}
     missing = found - data_only - listed
     assert not missing, f"{sorted(missing)} would be absent from the wheel: add to tool.setuptools.packages"
+
+
+def test_both_distributions_have_one_version() -> None:
+    client = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    version = PYPROJECT["project"]["version"]
+    assert client["version"] == version
+    assert f"playhead-client=={version}" in PYPROJECT["project"]["dependencies"]
+
+
+def test_every_dependency_of_the_client_is_locked() -> None:
+    client = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[\[<>=; ]", dependency)[0] for dependency in client["dependencies"]}
+    assert names == {"httpx2", "pydantic"}
+    assert names <= set(pins("requirements.lock"))
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -82,7 +105,7 @@ def test_tests_run_on_the_versions_that_are_deployed() -> None:
 
 def test_every_declared_dependency_is_locked() -> None:
     names = [re.split(r"[\[<>=; ]", dependency)[0] for dependency in PYPROJECT["project"]["dependencies"]]
-    missing = set(names) - set(pins("requirements.lock"))
+    missing = set(names) - set(pins("requirements.lock")) - {"playhead-client"}  # it is built from this repository
     assert not missing, f"{sorted(missing)} declared but not locked; run make lock"
 
 

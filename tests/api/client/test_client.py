@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from playhead.client import AsyncPlayhead, Session, TurnClosed
+from playhead_client import AsyncPlayhead, Session, TurnClosed
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, RunningApi
 

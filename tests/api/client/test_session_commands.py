@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from playhead.client import AsyncPlayhead, ReplyDelta, TurnClosed, TurnNotPending
+from playhead_client import AsyncPlayhead, ReplyDelta, TurnClosed, TurnNotPending
 from tests.support.api_agents import library
 from tests.support.provider import Gate, Says, ScriptedModel
 from tests.support.running_api import Caller, RunningApi

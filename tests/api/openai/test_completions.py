@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from playhead.client import AsyncPlayhead
+from playhead_client import AsyncPlayhead
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
 from tests.support.provider import Calls, Refuses, Says, ScriptedModel

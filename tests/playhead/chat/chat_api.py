@@ -21,7 +21,7 @@ from playhead.chat.input import Reader
 from playhead.chat.json_output import JsonScreen
 from playhead.chat.session_view import ChatSession
 from playhead.chat.text_output import PlainScreen, Screen
-from playhead.client import NO_RETRIES, Playhead
+from playhead_client import NO_RETRIES, Playhead
 from tests.support.conversation import MODEL, Conversation, answered
 
 SESSION_ID = "ses_1"

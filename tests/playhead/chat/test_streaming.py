@@ -10,10 +10,10 @@ from rich.console import Console
 from playhead.chat.delivery import Outgoing, Patience, RetryingClient
 from playhead.chat.session_view import ChatAgent
 from playhead.chat.terminal import TerminalScreen
-from playhead.client import NO_RETRIES, Event, ModelFailed, Playhead
-from playhead.client.event_stream import EventReader
+from playhead_client import NO_RETRIES, Event, ModelFailed, Playhead
 from tests.playhead.chat.chat_api import Clock, Stage, drops_after, event, fails_while_spoken, says, told
 from tests.playhead.chat.test_text import session, turn
+from tests.support.client_events import received
 
 SPOKEN = "The terrace is free at seven, and at eight."
 
@@ -29,7 +29,7 @@ class Wall:
         self._begun_at = len(self._written.getvalue())
 
     def hears(self, *events: str) -> None:
-        for heard in EventReader().take("".join(events).encode()):
+        for heard in received("".join(events).encode()):
             self.screen.heard(heard)
 
     @property

@@ -7,8 +7,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from api.schemas.examples import BRANCH, COMPARISON, GREETING, SESSION, SESSION_SUMMARY, TURN, page_of
-from playhead.client import Branch, Comparison, Session
 from playhead.exit_codes import FINDING, USAGE
+from playhead_client import Branch, Comparison, Session
 from tests.playhead.cli.running import playhead, printed
 
 SESSION_ID = SESSION["id"]

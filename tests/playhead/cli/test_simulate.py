@@ -14,12 +14,11 @@ from api.http.problems import PROBLEM_TYPES, Problem
 from api.reports.suite_page import page_of_report
 from api.schemas.examples import page_of
 from api.schemas.suite_examples import DEFINITION_YAML, SUITE, SUITE_REPORT, SUITE_SUMMARY
-from api.schemas.suites import Suite
 from playhead.cli import suite_progress
 from playhead.cli.simulate import DETACHED, complete_suites
 from playhead.cli.suite_progress import Snapshot, Watch, clock, told
-from playhead.client import NO_RETRIES, Playhead
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE
+from playhead_client import NO_RETRIES, Playhead, RetryPolicy, Suite
 from tests.api.reports.report_data import report_of, run
 from tests.playhead.cli.running import playhead
 
@@ -35,7 +34,7 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite_progress, "LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(suite_progress, "MAX_PAUSE", 0.001)
+    monkeypatch.setattr(suite_progress, "RETRIES", RetryPolicy(max_retries=None, first_pause=0.001, max_pause=0.001))
 
 
 @pytest.fixture

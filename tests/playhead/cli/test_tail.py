@@ -9,12 +9,11 @@ from typer.testing import Result
 from werkzeug import Response
 
 from api.schemas.examples import SESSION, TURN
-from playhead.client.event_stream import EventReader
 from playhead.exit_codes import UNREACHABLE, USAGE
 from playhead.output.event_tail import PlainTail
 from playhead.temporal.dev_server import free_port
 from tests.playhead.cli.running import playhead
-from tests.playhead.client.test_event_stream import (
+from tests.playhead_client.test_event_stream import (
     AT,
     CLOSED,
     MOVED,
@@ -26,8 +25,10 @@ from tests.playhead.client.test_event_stream import (
     TURN_ID,
     Told,
     delta,
+    stream,
     wire,
 )
+from tests.support.client_events import received
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def told(*events: Told) -> str:
     """What is printed of events."""
     out = StringIO()
     screen = PlainTail(out)
-    for event in EventReader().take(wire(*events)):
+    for event in received(wire(*events)):
         screen.tell(event)
     return out.getvalue()
 
@@ -67,7 +68,7 @@ def test_a_session_is_told_as_a_conversation_until_it_is_over(api: HTTPServer) -
 
 def test_events_are_json_lines_for_programs(api: HTTPServer) -> None:
     api.expect_request(f"{PATH}/events", headers={"Last-Event-ID": "3"}).respond_with_data(
-        wire(STARTED, delta("Hi"), OVER)
+        wire(STARTED, delta("Hi"), OVER), content_type="text/event-stream"
     )
     lines = [json.loads(line) for line in tail("--after", "3", "--json").stdout.splitlines()]
     assert [(line["id"], line["type"]) for line in lines] == [
@@ -81,7 +82,7 @@ def test_events_are_json_lines_for_programs(api: HTTPServer) -> None:
 
 def test_a_lost_connection_is_told_and_taken_up_again(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    answers = [Response(wire(STARTED)), Response("<html>", 502), Response(wire(MOVED, CLOSED, OVER))]
+    answers = [stream(STARTED), Response("<html>", 502), stream(MOVED, CLOSED, OVER)]
     api.expect_request(f"{PATH}/events").respond_with_handler(lambda request: answers.pop(0))
     result = tail("--after", "3")
     assert result.exit_code == 0, result.output

@@ -24,9 +24,8 @@ from api.schemas.examples import (
     USAGE,
     page_of,
 )
-from domain.agents.definition import Limits
-from domain.sessions.caller_config import SimulatorConfig
-from playhead.client import (
+from playhead.temporal.dev_server import free_port
+from playhead_client import (
     NO_RETRIES,
     APIConnectionError,
     APIStatusError,
@@ -35,15 +34,16 @@ from playhead.client import (
     ModelFailed,
     NotFound,
     Playhead,
-    Retries,
+    RetryPolicy,
     RevisionConflict,
     Session,
+    SessionLimits,
+    SimulatorConfig,
     TooLarge,
     UnexpectedResponse,
     WaitTimeout,
 )
-from playhead.client.errors import PROBLEMS
-from playhead.temporal.dev_server import free_port
+from playhead_client.errors import PROBLEMS
 
 SESSION_ID = SESSION["id"]
 PATH = f"/v1/sessions/{SESSION_ID}"
@@ -90,7 +90,9 @@ def in_turn(server: HTTPServer, path: str | re.Pattern[str], *answers: Response 
 
 def test_a_session_is_opened_with_what_is_given_and_nothing_else(httpserver: HTTPServer, playhead: Playhead) -> None:
     asked = in_turn(httpserver, "/v1/sessions", SESSION, SESSION)
-    opened = playhead.sessions.open("booking-line", initial_context={"first_name": "Ada"}, limits=Limits(max_turns=3))
+    opened = playhead.sessions.open(
+        "booking-line", initial_context={"first_name": "Ada"}, limits=SessionLimits(max_turns=3)
+    )
     assert opened == Session.model_validate(SESSION)
     playhead.sessions.open("booking-line", version=2, wait=False)
     assert [request.get_json() for request in asked] == [
@@ -208,7 +210,7 @@ def test_address_and_key_come_from_the_environment_unless_they_are_given(
 
 def test_every_problem_of_the_api_has_a_class_of_its_own() -> None:
     assert set(PROBLEM_TYPES) - set(PROBLEMS) == {"internal_error"}, (
-        "give the new problem a class in playhead/client/errors.py"
+        "give the new problem a class in playhead_client/errors.py"
     )
     assert set(PROBLEMS) <= set(PROBLEM_TYPES)
 
@@ -352,7 +354,7 @@ def test_a_client_without_retries_tells_at_once(httpserver: HTTPServer, pauses: 
 
 
 def test_pauses_grow_up_to_the_longest() -> None:
-    retries, lost = Retries(again=6), APIConnectionError("gone", was_sent=False)
+    retries, lost = RetryPolicy(max_retries=6), APIConnectionError("gone", was_sent=False)
     pauses = [retries.pause_after(lost, attempt, repeatable=False) for attempt in range(1, 8)]
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None]
 
@@ -407,5 +409,5 @@ def test_methods_tell_what_they_take_and_what_for() -> None:
     with Playhead("http://127.0.0.1") as client:
         send: Callable[..., Awaitable[Session] | Session] = client.sessions.send
         assert "message_id" in inspect.signature(send).parameters
-        assert (inspect.getdoc(send) or "").startswith("Say something and wait for the reply")
+        assert (inspect.getdoc(send) or "").startswith("Send a message, wait for the reply")
         assert get_type_hints(send)["session_id"] is str

@@ -1,32 +1,32 @@
-"""How a call fails: one class for each problem of the API, and those of the way there."""
+"""Errors of the client: one class for each error code of the API, and those of the connection."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from playhead.client.models import Turn
+from playhead_client.models.sessions import Turn
 
 Problem = Mapping[str, Any]  # Any: the members of a problem, as JSON
 
 
 class PlayheadError(Exception):
-    """Something did not work. Every error of the client is one of these."""
+    """Any error of the client."""
 
 
 class InvalidAddress(PlayheadError, ValueError):
-    """The address given for the API is none."""
+    """The address given for the API is not a URL."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url!r} is no address of an API: it must begin with http:// or https://.")
+        super().__init__(f"{url!r} is not the address of an API: it must begin with http:// or https://.")
         self.url = url
 
 
 class APIConnectionError(PlayheadError):
-    """No answer of the API came back.
+    """No response of the API arrived.
 
-    `was_sent`: whether the call may have been carried out all the same. A message is known again by its `message_id`;
-    what became of anything else, the session tells. `was_slow` is true when an answer was waited for too long.
+    `was_sent` is true when the call may have been executed all the same: a message can be sent again under its
+    `message_id`, and the session shows the effect of anything else. `was_slow` is true after a timeout.
     """
 
     def __init__(self, message: str, *, was_sent: bool, was_slow: bool = False) -> None:
@@ -36,15 +36,15 @@ class APIConnectionError(PlayheadError):
 
 
 class UnexpectedResponse(PlayheadError):
-    """What answered is not the Playhead API, or a version of it whose answer this client cannot read."""
+    """The response is not one of the Playhead API, or of a version that this client cannot read."""
 
 
 class APIStatusError(PlayheadError):
-    """The API said no. `code` is stable and for programs, `detail` is for people, `problem` has every figure."""
+    """The API rejected the call. `code` is for programs and stable, `detail` for people, `problem` has all members."""
 
     codes: ClassVar[tuple[str, ...]] = ()
     nothing_accepted: ClassVar[bool] = False
-    """Whether the same call may be sent again without doing anything twice."""
+    """True for errors after which the same call can be sent again without executing anything twice."""
 
     def __init__(self, status: int, problem: Problem, retry_after: float | None = None) -> None:
         self.status = status
@@ -56,7 +56,7 @@ class APIStatusError(PlayheadError):
 
     @property
     def errors(self) -> list[tuple[str, str]]:
-        """Places in the request and what is wrong with each, where places can be named."""
+        """Paths in the request and the error at each, where the API names them."""
         listed = self.problem.get("errors") or ()
         return [(str(error.get("place")), str(error.get("message"))) for error in listed if isinstance(error, dict)]
 
@@ -76,31 +76,31 @@ class APIStatusError(PlayheadError):
 
 
 class InvalidRequest(APIStatusError):
-    """The request has the wrong form, or makes no sense; `errors` says where."""
+    """The request has the wrong form; `errors` lists the fields."""
 
     codes = ("invalid_request", "validation_error", "method_not_allowed", "unsupported_media_type")
 
 
 class InvalidAgentDefinition(APIStatusError):
-    """The definition of an agent has errors; `errors` says where. Nothing was stored."""
+    """The definition of an agent is not valid; `errors` lists the fields. Nothing was stored."""
 
     codes = ("invalid_agent",)
 
 
 class InvalidSuiteDefinition(APIStatusError):
-    """A suite has errors, or is not compatible with its agent; `errors` says where. Nothing was started."""
+    """A suite is not valid, or not compatible with its agent; `errors` lists the fields. Nothing was started."""
 
     codes = ("invalid_suite",)
 
 
 class Unauthenticated(APIStatusError):
-    """There was no API key, or a wrong one."""
+    """The API key is missing or wrong."""
 
     codes = ("unauthenticated",)
 
 
 class QuotaExceeded(APIStatusError):
-    """The organization may not spend more."""
+    """The organization has reached its spending limit."""
 
     codes = ("quota_exceeded",)
 
@@ -112,12 +112,13 @@ class NotFound(APIStatusError):
 
 
 class RevisionConflict(APIStatusError):
-    """The session changed since the revision that was expected."""
+    """The session has changed since the expected revision."""
 
     codes = ("revision_conflict",)
 
     @property
     def actual_revision(self) -> int | None:
+        """The revision of the session."""
         return self._number("actual_revision")
 
 
@@ -140,25 +141,25 @@ class IdempotencyMismatch(APIStatusError):
 
 
 class Superseded(APIStatusError):
-    """The message waited for its turn when the session was moved, and was not answered."""
+    """The message was waiting for its turn when the session was rewound, and was not answered."""
 
     codes = ("superseded",)
 
 
 class ApprovalNotPending(APIStatusError):
-    """No tool call waits for this approval: it was decided, has expired or never was."""
+    """No tool call waits for this approval: it was decided, has expired or never existed."""
 
     codes = ("approval_not_pending",)
 
 
 class SessionEnded(APIStatusError):
-    """The session has ended and takes no more commands."""
+    """The session has ended and accepts no further commands."""
 
     codes = ("session_ended",)
 
 
 class SuiteEnded(APIStatusError):
-    """The suite is over and takes no more commands."""
+    """The suite is over and accepts no further commands."""
 
     codes = ("suite_ended",)
 
@@ -177,25 +178,25 @@ class RateLimited(APIStatusError):
 
 
 class QueueFull(APIStatusError):
-    """Too many messages wait for their turn; nothing was accepted."""
+    """Too many messages are waiting for their turn; nothing was accepted."""
 
     codes = ("queue_full",)
     nothing_accepted = True
 
 
 class ModelFailed(APIStatusError):
-    """The turn failed at the model. The session goes on from the turn before: send the next message."""
+    """The model call of the turn failed. The session continues from the turn before: send the next message."""
 
     codes = ("model_failed",)
 
     @classmethod
     def of(cls, turn: Turn) -> "ModelFailed":
-        """The error of a turn that failed after it had begun to be heard."""
+        """The error of a turn that failed while its reply was streamed."""
         return cls(502, {"code": "model_failed", "detail": turn.error or "The turn failed.", "turn": turn})
 
     @property
     def turn(self) -> Turn | None:
-        """The failed turn, with what it used."""
+        """The failed turn, with its usage."""
         return self._turn()
 
 
@@ -207,9 +208,9 @@ class Unavailable(APIStatusError):
 
 
 class WaitTimeout(APIStatusError):
-    """The wait ended before the turn did, and the turn goes on.
+    """The wait ended before the turn did, and the turn continues.
 
-    Sending the message again under the same `message_id` goes on waiting for it.
+    The message sent again under the same `message_id` waits for the same turn.
     """
 
     codes = ("wait_timeout",)
@@ -226,7 +227,7 @@ class WaitTimeout(APIStatusError):
 
     @property
     def session_id(self) -> str | None:
-        """The session that was opened and has not greeted yet."""
+        """The new session whose greeting is still pending."""
         return self._text("session_id")
 
 
@@ -239,7 +240,7 @@ _MEMBERS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
 def problem_in(status: int, content: bytes, retry_after: float | None) -> APIStatusError | None:
-    """The problem that an answer of the API tells; none when it is no answer of the API."""
+    """The error that a response of the API describes; None when it is not a response of the API."""
     try:
         members = _MEMBERS.validate_json(content)
     except ValidationError:

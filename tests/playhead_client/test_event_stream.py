@@ -9,7 +9,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from api.schemas.examples import SESSION, TURN
-from playhead.client import (
+from playhead_client import (
     APIConnectionError,
     AsyncPlayhead,
     Event,
@@ -20,7 +20,7 @@ from playhead.client import (
     Session,
     TurnClosed,
 )
-from playhead.client.event_stream import EventReader
+from tests.support.client_events import received
 
 SESSION_ID = SESSION["id"]
 PATH = f"/v1/sessions/{SESSION_ID}"
@@ -192,13 +192,11 @@ def test_text_may_hold_whatever_ends_a_line_elsewhere(httpserver: HTTPServer, pl
 
 def test_events_are_read_however_the_bytes_arrive() -> None:
     whole = wire(STARTED, delta("Grüße"), MOVED, CLOSED)
-    expected = [*EventReader().take(whole)]
+    expected = received(whole)
     assert len(expected) == 4
     for size in (1, 2, 7):
-        reader = EventReader()
-        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
-        assert [event for piece in pieces for event in reader.take(piece)] == expected
-    assert [*EventReader().take(whole.replace(b"\n", b"\r\n"))] == expected
+        assert received(*(whole[at : at + size] for at in range(0, len(whole), size))) == expected
+    assert received(whole.replace(b"\n", b"\r\n")) == expected
 
 
 async def test_the_async_client_follows_in_the_same_way(httpserver: HTTPServer) -> None:

@@ -1,0 +1,45 @@
+# Generated from _async/agents.py by scripts/generate_sync_client.py; change that file instead.
+"""Calls about agents."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import JsonValue
+
+from playhead_client._sync.transport import Resource
+from playhead_client.calls import Call, Listing, document, get, given, path_of
+from playhead_client.models.agents import Agent
+
+AGENTS = path_of("agents")
+
+
+class Agents(Resource):
+    """Agents: store, list and read them."""
+
+    def push(
+        self,
+        definition: Mapping[str, JsonValue] | str | bytes,
+        *,
+        written: Literal["json", "yaml"] = "yaml",
+        format: Literal["playhead", "dograh"] = "playhead",
+        name: str | None = None,
+    ) -> Agent:
+        """Store a definition as the newest version of its agent: an object, or text that is `written` as YAML or JSON.
+
+        A definition equal to the newest version adds none. With `format="dograh"` it is a workflow export, and `name`
+        is the name of the agent it becomes.
+        """
+        content, headers = document(definition, written)
+        query = given(format=format if format != "playhead" else None, name=name)
+        return self._transport.send(
+            Call("POST", AGENTS, Agent.model_validate_json, query, content, headers, repeatable=True)
+        )
+
+    def list(self, *, limit: int | None = None) -> Iterator[Agent]:
+        """List the newest version of every agent."""
+        return self._transport.items(Listing(AGENTS, Agent, limit=limit))
+
+    def get(self, agent: str, version: int | None = None) -> Agent:
+        """Return an agent by id or name: its newest version, or the given one."""
+        path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
+        return self._transport.send(get(path, Agent))

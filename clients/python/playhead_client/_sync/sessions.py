@@ -1,0 +1,270 @@
+# Generated from _async/sessions.py by scripts/generate_sync_client.py; change that file instead.
+"""Calls about sessions."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from playhead_client._sync.transport import EventStream, Resource
+from playhead_client.calls import Call, Listing, get, given, new_id, path_of, post
+from playhead_client.models.new_sessions import SessionLimits, SimulatorConfig
+from playhead_client.models.sessions import (
+    Accepted,
+    Branch,
+    Comparison,
+    OnBusy,
+    Session,
+    SessionStatus,
+    SessionSummary,
+    TranscriptFormat,
+    Turn,
+)
+from playhead_client.stream_position import SessionPosition, TurnPosition
+
+SESSIONS = path_of("sessions")
+
+
+class Sessions(Resource):
+    """Sessions: open, list and read them, send messages, rewind, fork and end them."""
+
+    def open(
+        self,
+        agent: str,
+        *,
+        version: int | None = None,
+        name: str | None = None,
+        initial_context: dict[str, JsonValue] | None = None,
+        annotations: dict[str, JsonValue] | None = None,
+        limits: SessionLimits | None = None,
+        simulator: SimulatorConfig | None = None,
+        wait: bool = True,
+    ) -> Session:
+        """Open a session with an agent, by its name or id, and return it after the greeting (at once without `wait`).
+
+        With a `simulator` a simulated caller talks to the agent from the greeting on. The call has no id by which the
+        API recognises a repeat: it is retried only when it certainly was not accepted.
+        """
+        body: dict[str, JsonValue] = given(
+            agent=agent if version is None else {"id": agent, "version": version},
+            name=name,
+            initial_context=initial_context,
+            annotations=annotations,
+            limits=limits.model_dump(mode="json", exclude_unset=True) if limits else None,
+            simulator=_switch(True, simulator) if simulator else None,
+        )
+        return self._transport.send(post(SESSIONS, Session, body, query={} if wait else {"wait": "false"}))
+
+    def list(
+        self,
+        *,
+        status: SessionStatus | None = None,
+        agent: str | None = None,
+        suite: str | None = None,
+        created_after: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[SessionSummary]:
+        """List sessions, newest first, without their turns."""
+        after = created_after.isoformat() if created_after else None
+        query = given(status=status, agent=agent, suite=suite, created_after=after)
+        return self._transport.items(Listing(SESSIONS, SessionSummary, query, limit))
+
+    def get(self, session_id: str) -> Session:
+        """Return the current session, with its newest 200 turns."""
+        return self._transport.send(get(_path(session_id), Session))
+
+    def turns(self, session_id: str, *, limit: int | None = None) -> Iterator[Turn]:
+        """List the turns of the visible branch, newest first, back to the greeting."""
+        return self._transport.items(Listing(_path(session_id, "turns"), Turn, limit=limit, reversed=True))
+
+    def branches(self, session_id: str, *, limit: int | None = None) -> Iterator[Branch]:
+        """List the discarded branches, newest first."""
+        return self._transport.items(Listing(_path(session_id, "branches"), Branch, limit=limit))
+
+    def compare(self, session_id: str, a: str, b: str = "active") -> Comparison:
+        """Compare two branches, each given by its id, or as `active` for the visible one."""
+        return self._transport.send(get(_path(session_id, "branches", "compare"), Comparison, query={"a": a, "b": b}))
+
+    def transcript(self, session_id: str, form: TranscriptFormat = "text") -> str:
+        """Return the whole visible conversation as text."""
+        call = Call("GET", _path(session_id, "transcript"), bytes.decode, {"format": form}, repeatable=True)
+        return self._transport.send(call)
+
+    def send(
+        self,
+        session_id: str,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Session:
+        """Send a message, wait for the reply, and return the session after it.
+
+        The same `message_id` again returns the same reply and adds no message. One is made unless it is given, and
+        every attempt of this call uses it.
+        """
+        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        return self._transport.send(post(_path(session_id, "messages"), Session, body, repeatable=True))
+
+    def stream(
+        self,
+        session_id: str,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> EventStream:
+        """Send a message and stream the reply: the events of the turn, up to the one that ends it.
+
+        Everything else is as with `send`. A turn that fails after it has begun ends with `turn_failed` and raises
+        nothing.
+        """
+        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        call = post(_path(session_id, "messages"), Session, body, repeatable=True)
+        return EventStream(self._transport, TurnPosition(call))
+
+    def watch(self, session_id: str, *, after: int | None = None) -> EventStream:
+        """Stream the events of a session until its end: a snapshot first, then each event once and in order.
+
+        With `after` there is no snapshot, but every event after that number; 0 is the whole log.
+        """
+        events, session = get(_path(session_id, "events"), Session), get(_path(session_id), Session)
+        return EventStream(self._transport, SessionPosition(events, session, after))
+
+    def submit(
+        self,
+        session_id: str,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Accepted:
+        """Send a message without waiting for the reply, and return the turn that will answer it."""
+        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        path = _path(session_id, "messages")
+        return self._transport.send(post(path, Accepted, body, query={"wait": "false"}, repeatable=True))
+
+    def rewind(
+        self, session_id: str, turn_id: str | None, *, before: bool = False, expected_revision: int | None = None
+    ) -> Session:
+        """Rewind to a turn, or to `before` it; None returns to the newest turn. Nothing is deleted."""
+        body: dict[str, JsonValue] = {
+            "turn_id": turn_id,
+            "before": before,
+            **given(expected_revision=expected_revision),
+        }
+        return self._transport.send(post(_path(session_id, "rewind"), Session, body))
+
+    def edit(
+        self,
+        session_id: str,
+        turn_id: str,
+        text: str,
+        *,
+        message_id: str | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """Replace the message of a turn, wait for the reply, and return the session after it.
+
+        The old turn and all that followed it become a discarded branch. A `message_id` is made unless it is given, and
+        every attempt of this call uses it.
+        """
+        body = _message(message_id, text=text, expected_revision=expected_revision)
+        path = _path(session_id, "turns", turn_id, "edit")
+        return self._transport.send(post(path, Session, body, repeatable=True))
+
+    def regenerate(
+        self, session_id: str, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None
+    ) -> Session:
+        """Replace the reply of a turn, and return the session after it. The old reply and its future are kept."""
+        body = _message(message_id, expected_revision=expected_revision)
+        path = _path(session_id, "turns", turn_id, "regenerate")
+        return self._transport.send(post(path, Session, body, repeatable=True))
+
+    def cancel(self, session_id: str, *, expected_revision: int | None = None) -> Session:
+        """Stop the reply that is being generated; the text so far is kept."""
+        body: dict[str, JsonValue] = given(expected_revision=expected_revision)
+        return self._transport.send(post(_path(session_id, "cancel"), Session, body))
+
+    def restore(self, session_id: str, branch_id: str, *, expected_revision: int | None = None) -> Session:
+        """Make a discarded branch the visible one. The present one is discarded for it, and kept."""
+        body: dict[str, JsonValue] = given(expected_revision=expected_revision)
+        return self._transport.send(post(_path(session_id, "branches", branch_id, "restore"), Session, body))
+
+    def fork(
+        self,
+        session_id: str,
+        *,
+        turn_id: str | None = None,
+        agent: str | None = None,
+        version: int | None = None,
+        model: str | None = None,
+        name: str | None = None,
+    ) -> Session:
+        """Open a new session that continues from a turn of any branch, or from the newest one.
+
+        It may continue with another `agent` that has the same node, or with another `model`. Only its own turns are
+        billed to it.
+        """
+        named: JsonValue = agent if version is None else {"id": agent, "version": version}
+        body: dict[str, JsonValue] = given(turn_id=turn_id, agent=named, model=model, name=name)
+        return self._transport.send(post(_path(session_id, "fork"), Session, body))
+
+    def decide(
+        self,
+        session_id: str,
+        call_id: str,
+        decision: Literal["approve", "deny"],
+        *,
+        reason: str | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """Approve or deny a tool call that waits for a decision."""
+        body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
+        return self._transport.send(post(_path(session_id, "approvals", call_id, decision), Session, body))
+
+    def set_simulator(
+        self,
+        session_id: str,
+        *,
+        enabled: bool = True,
+        config: SimulatorConfig | None = None,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """Switch a simulated caller on or off. Without a `config` the session's own is kept."""
+        body = {**_switch(enabled, config), **given(expected_revision=expected_revision)}
+        return self._transport.send(post(_path(session_id, "simulator"), Session, body, method="PUT", repeatable=True))
+
+    def end(self, session_id: str, *, reason: str | None = None, expected_revision: int | None = None) -> Session:
+        """End the session. Ending an ended one changes nothing."""
+        body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
+        return self._transport.send(post(_path(session_id, "end"), Session, body, repeatable=True))
+
+    def erase(self, session_id: str) -> None:
+        """Erase the session everywhere; its ledger rows are kept. Erasing it again changes nothing."""
+        self._transport.send(Call("DELETE", _path(session_id), _nothing, repeatable=True))
+
+
+def _path(session_id: str, *parts: str) -> str:
+    return path_of("sessions", session_id, *parts)
+
+
+def _message(message_id: str | None, **fields: JsonValue) -> dict[str, JsonValue]:
+    return given(message_id=message_id or new_id("msg"), **fields)
+
+
+def _switch(enabled: bool, config: SimulatorConfig | None) -> dict[str, JsonValue]:
+    return {
+        "enabled": enabled,
+        **given(config=config.model_dump(mode="json", exclude_unset=True) if config else None),
+    }
+
+
+def _nothing(content: bytes) -> None:
+    """The result of a response without content."""
+    if content:
+        raise ValueError("the response has content")

@@ -1,0 +1,75 @@
+# Generated from _async/suites.py by scripts/generate_sync_client.py; change that file instead.
+"""Calls about suites."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import JsonValue
+
+from playhead_client._sync.transport import Resource
+from playhead_client.calls import Call, Listing, document, get, given, new_id, path_of, post
+from playhead_client.models.suites import Suite, SuiteReport, SuiteSummary
+
+SUITES = path_of("suites")
+
+
+class Suites(Resource):
+    """Suites of simulated conversations: start, follow, pause, resume, cancel and report them."""
+
+    def start(
+        self,
+        suite: Mapping[str, JsonValue] | str | bytes,
+        *,
+        written: Literal["json", "yaml"] = "yaml",
+        repeats: int | None = None,
+        concurrency: int | None = None,
+        budget_usd: Decimal | None = None,
+        seed: int | None = None,
+        min_pass_rate: float | None = None,
+        tags: tuple[str, ...] = (),
+        idempotency_key: str | None = None,
+    ) -> Suite:
+        """Start a suite: an object, or text that is `written` as YAML or JSON. Arguments override its fields.
+
+        The same `idempotency_key` again returns the suite that it started. One is made unless it is given, and every
+        attempt of this call uses it.
+        """
+        content, headers = document(suite, written)
+        changes = given(
+            repeats=repeats, concurrency=concurrency, budget_usd=budget_usd, seed=seed, min_pass_rate=min_pass_rate
+        )
+        query: dict[str, str | Sequence[str]] = {name: f"{value}" for name, value in changes.items()}
+        return self._transport.send(
+            Call(
+                "POST",
+                SUITES,
+                Suite.model_validate_json,
+                query={**query, "tag": tags} if tags else query,
+                content=content,
+                headers={**headers, "Idempotency-Key": idempotency_key or new_id("start")},
+                repeatable=True,
+            )
+        )
+
+    def list(self, *, limit: int | None = None) -> Iterator[SuiteSummary]:
+        """List suites, newest first, without their progress."""
+        return self._transport.items(Listing(SUITES, SuiteSummary, limit=limit))
+
+    def get(self, suite_id: str) -> Suite:
+        """Return a suite with its progress."""
+        return self._transport.send(get(path_of("suites", suite_id), Suite))
+
+    def report(self, suite_id: str, *, transcripts: bool = True, baseline: str | None = None) -> SuiteReport:
+        """Return every conversation of a suite with its verdict, compared with an earlier suite if one is given."""
+        query = given(transcripts=None if transcripts else "false", baseline=baseline)
+        return self._transport.send(get(path_of("suites", suite_id, "report"), SuiteReport, query=query))
+
+    def written_report(self, suite_id: str, form: Literal["junit", "html"], *, baseline: str | None = None) -> bytes:
+        """Return the report as JUnit XML, or as an HTML page without references to other hosts."""
+        query = given(format=form, baseline=baseline)
+        return self._transport.send(Call("GET", path_of("suites", suite_id, "report"), bytes, query, repeatable=True))
+
+    def steer(self, suite_id: str, command: Literal["pause", "resume", "cancel"]) -> Suite:
+        """Pause, resume or cancel a suite. The same command again changes nothing."""
+        return self._transport.send(post(path_of("suites", suite_id, command), Suite, {}, repeatable=True))

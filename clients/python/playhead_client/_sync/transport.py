@@ -1,0 +1,163 @@
+# Generated from _async/transport.py by scripts/generate_sync_client.py; change that file instead.
+"""The connection of the blocking client: sends calls, retries them where that is safe, and resumes streams."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx2
+
+from playhead_client.calls import Call, Listing
+from playhead_client.endpoint import Endpoint
+from playhead_client.errors import PlayheadError
+from playhead_client.events import Event, EventReader
+from playhead_client.retries import RetryPolicy
+from playhead_client.stream_position import StreamPosition
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class Transport:
+    """Sends calls to one API and returns their results, or raises PlayheadError."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeout: float,
+        retries: RetryPolicy,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._http = httpx2.Client(**endpoint.client_options(timeout))
+        self._retries = retries
+        self._sleep = sleep
+
+    def send(self, call: Call[Result]) -> Result:
+        """Send a call, again after errors where that is safe, and return its result."""
+        attempt = 1
+        while True:
+            try:
+                return self._endpoint.result(call, self._response(call))
+            except PlayheadError as error:
+                self._pause(error, attempt, repeatable=call.repeatable)
+            attempt += 1
+
+    def items(self, listing: Listing[Item]) -> Iterator[Item]:
+        """Yield the items of a list; each page is requested when it is needed."""
+        cursor, seen = None, 0
+        while call := listing.page(cursor, seen):
+            page = self.send(call)
+            for item in page.items:
+                yield item
+            cursor, seen = page.next_cursor, seen + len(page.items)
+            if cursor is None:
+                return
+
+    def follow(self, position: StreamPosition) -> Generator[Event]:
+        """Yield the events of a stream after a position, over as many connections as it takes."""
+        failures = 0
+        while not position.is_over:
+            try:
+                with closing(self._connection(position)) as events:
+                    for event in events:
+                        failures = 0
+                        yield event
+            except PlayheadError as error:
+                failures += 1
+                self._pause(error, failures, repeatable=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def _connection(self, position: StreamPosition) -> Generator[Event]:
+        """Yield the events of one connection. Raises PlayheadError when it ends before the stream is over."""
+        call, reader = position.request(), EventReader()
+        timeout = self._http.timeout if position.read_timeout is None else httpx2.Timeout(position.read_timeout)
+        try:
+            with self._http.sse(
+                call.path,
+                method=call.method,
+                params=call.query,
+                content=call.content,
+                headers=call.headers,
+                timeout=timeout,
+                max_event_size=None,
+            ) as source:
+                if not source.response.is_success:
+                    source.response.read()
+                    raise self._endpoint.error(call, source.response)
+                for sent in source:
+                    event = position.take(self._endpoint.event(call, reader, sent))
+                    if event is not None:
+                        yield event
+        except httpx2.TransportError as error:
+            raise self._endpoint.connection_error(call, error) from error
+        if position.session_call is not None and not position.is_over:
+            position.stream_ended(self.send(position.session_call))
+        if not position.is_over:
+            raise self._endpoint.stream_interrupted()
+
+    def _response(self, call: Call[Result]) -> httpx2.Response:
+        try:
+            return self._http.request(
+                call.method, call.path, params=call.query, content=call.content, headers=call.headers
+            )
+        except httpx2.TransportError as error:
+            raise self._endpoint.connection_error(call, error) from error
+
+    def _pause(self, error: PlayheadError, attempt: int, *, repeatable: bool) -> None:
+        """Wait before the next attempt. Raises the error when there is none."""
+        pause = self._retries.pause_after(error, attempt, repeatable=repeatable)
+        if pause is None:
+            raise error
+        self._sleep(pause)
+
+
+class Resource:
+    """A group of calls about one subject."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+
+class EventStream:
+    """An iterator over the events of a session or of one reply: each once and in order, over lost connections.
+
+    The request is sent when the first event is requested. After an error, and after `close`, iterating again resumes
+    after the last event.
+    """
+
+    def __init__(self, transport: Transport, position: StreamPosition) -> None:
+        self._transport = transport
+        self._position = position
+        self._events: Generator[Event] | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        if self._events is None:
+            self._events = self._transport.follow(self._position)
+        try:
+            return next(self._events)
+        except BaseException:
+            self._events = None  # it has ended; another one would resume after the last event
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()

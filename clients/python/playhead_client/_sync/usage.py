@@ -1,0 +1,20 @@
+# Generated from _async/usage.py by scripts/generate_sync_client.py; change that file instead.
+"""Calls about usage and cost."""
+
+from collections.abc import Iterator
+
+from playhead_client._sync.transport import Resource
+from playhead_client.calls import Listing, get, given, path_of
+from playhead_client.models.usage import LedgerRow, OrganizationUsage
+
+
+class Usage(Resource):
+    """Usage and cost, in total and turn by turn."""
+
+    def total(self) -> OrganizationUsage:
+        """Return the total usage and cost of the organization."""
+        return self._transport.send(get(path_of("usage"), OrganizationUsage))
+
+    def ledger(self, *, session_id: str | None = None, limit: int | None = None) -> Iterator[LedgerRow]:
+        """List the rows of the ledger, newest first, of one session or of all."""
+        return self._transport.items(Listing(path_of("usage", "ledger"), LedgerRow, given(session=session_id), limit))

@@ -1,0 +1,196 @@
+"""Sessions: turns, branches, approvals, and the session itself."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from playhead_client.models.response_model import ResponseModel
+from playhead_client.models.usage import CalculatedCost, Cost, Usage
+
+TurnStatus = Literal["pending", "completed", "failed", "interrupted"]
+SessionStatus = Literal["idle", "pending_assistant_turn", "rewound", "error", "completed"]
+TurnEventType = Literal[
+    "node_transition",
+    "tool_call_started",
+    "tool_call_result",
+    "variables_extracted",
+    "execution_error",
+    "command_refused",
+    "session_end",
+]
+OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
+"""Effect of a message on an agent that is still answering.
+
+The message is rejected, waits for its turn, stops the reply and is answered next, or stops it and replaces its turn.
+"""
+TranscriptFormat = Literal["text", "markdown", "json", "jsonl"]
+
+
+class UserMessage(ResponseModel):
+    """A message of the user. `message_id` identifies repeats of it."""
+
+    text: str
+    created_at: datetime
+    message_id: str | None = None
+
+
+class AssistantMessage(ResponseModel):
+    """A reply of the agent."""
+
+    text: str
+    created_at: datetime
+
+
+class TurnEvent(ResponseModel):
+    """An event that happened while a turn was answered."""
+
+    type: TurnEventType
+    created_at: datetime
+    payload: dict[str, JsonValue]
+
+
+class Turn(ResponseModel):
+    """One user message (null for the greeting) and the agent's reply. `index` counts from the root of its branch."""
+
+    id: str
+    parent_id: str | None
+    index: int
+    status: TurnStatus
+    created_at: datetime
+    user_message: UserMessage | None
+    assistant_message: AssistantMessage | None
+    events: tuple[TurnEvent, ...]
+    usage: Usage
+    cost: Cost
+    node_id: str | None
+    error: str | None
+
+
+class Branch(ResponseModel):
+    """A discarded branch: its newest turns, at most 50, oldest first."""
+
+    id: str
+    rewound_from_turn_id: str | None
+    discarded_at: datetime
+    turns: tuple[Turn, ...]
+
+
+class ComparisonSide(ResponseModel):
+    """The turns that only one of two branches has: the first 200 after the last common one, oldest first.
+
+    `turns_after` counts those that follow.
+    """
+
+    branch: str
+    leaf_turn_id: str | None
+    turns: tuple[Turn, ...]
+    turns_after: int
+
+
+class Comparison(ResponseModel):
+    """Two branches side by side. `last_common_turn` is null when not even the greeting is the same."""
+
+    common_turns: int
+    last_common_turn: Turn | None
+    a: ComparisonSide
+    b: ComparisonSide
+    as_of: datetime
+
+
+class TemporalLink(ResponseModel):
+    """The workflow in Temporal. `ui_url` is null when no UI address is set."""
+
+    workflow_id: str
+    run_id: str | None
+    ui_url: str | None
+
+
+class Approval(ResponseModel):
+    """A tool call that waits for a decision until `expires_at`; then it is not made."""
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    reason: str
+    requested_at: datetime
+    expires_at: datetime
+
+
+class ForkedFrom(ResponseModel):
+    """The session that this one was forked from, and the last turn it took over."""
+
+    session_id: str
+    turn_id: str
+
+
+class SessionSummary(ResponseModel):
+    """A session without its turns, as it was at `as_of`: lists are a moment behind the conversation.
+
+    `disposition` is one word for its ending; `tags` are the gathered `call_tags` and that word.
+    """
+
+    id: str
+    workflow_run_id: int
+    agent_id: str
+    agent_version: int
+    model: str
+    name: str
+    status: SessionStatus
+    revision: int
+    cursor_turn_id: str | None
+    current_node_id: str
+    is_completed: bool
+    completion_reason: str | None
+    disposition: str | None
+    tags: tuple[str, ...]
+    initial_context: dict[str, JsonValue]
+    gathered_context: dict[str, JsonValue]
+    annotations: dict[str, JsonValue]
+    simulator: dict[str, JsonValue] | None
+    approvals: tuple[Approval, ...] = ()
+    forked_from: ForkedFrom | None
+    usage: Usage
+    cost: CalculatedCost
+    created_at: datetime
+    updated_at: datetime
+    as_of: datetime
+    temporal: TemporalLink
+
+
+class Session(SessionSummary):
+    """A session with its visible branch: the newest 200 turns, oldest first.
+
+    `turns_before` counts the older ones; `sessions.turns()` pages back to them. `as_of` is now for a live session, and
+    the time of the last record when no worker answers.
+    """
+
+    turns_before: int
+    turns: tuple[Turn, ...]
+    discarded_branches: tuple[Branch, ...]
+
+    @property
+    def newest(self) -> Turn | None:
+        """The newest visible turn; None when the session was rewound to before its first."""
+        return self.turns[-1] if self.turns else None
+
+    @property
+    def reply(self) -> str | None:
+        """The agent's text in the newest turn; None while that turn is pending, and when it failed."""
+        message = self.newest.assistant_message if self.newest else None
+        return message.text if message else None
+
+    def turn_of(self, message_id: str) -> Turn | None:
+        """The visible turn that a message opened."""
+        return next(
+            (turn for turn in reversed(self.turns) if turn.user_message and turn.user_message.message_id == message_id),
+            None,
+        )
+
+
+class Accepted(ResponseModel):
+    """A message that was accepted and is being answered in the turn `turn_id`."""
+
+    turn_id: str
+    revision: int

@@ -1,0 +1,68 @@
+"""Usage and cost: of a turn, of a session, and of the organization."""
+
+from datetime import datetime
+from typing import Literal
+
+from playhead_client.models.response_model import Money, ResponseModel
+
+Purpose = Literal["turn", "extraction", "caller", "judge"]
+
+
+class ModelUsage(ResponseModel):
+    """Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    requests: int = 0
+
+
+class Usage(ResponseModel):
+    """Tokens by `<provider>:<model>`, seconds of wall clock, and seconds of billed model calls."""
+
+    llm: dict[str, ModelUsage]
+    duration_seconds: float
+    model_seconds: float
+
+
+class Cost(ResponseModel):
+    """Money spent. Models without a known price are listed in `unpriced_models`, not counted as free."""
+
+    currency: Literal["USD"]
+    total: Money
+    breakdown: dict[str, Money]
+    unpriced_models: tuple[str, ...]
+
+
+class CalculatedCost(Cost):
+    """Money spent in total, complete as of `calculated_at`; turns in progress are not included."""
+
+    calculated_at: datetime
+
+
+class LedgerRow(ResponseModel):
+    """Usage and cost of one turn, or of a model call outside the turns.
+
+    For such a call `purpose` names its use and `turn_id` is an id of its own: `extraction` reads variables after the
+    end, `caller` is a line of a simulated caller, `judge` a verdict.
+    """
+
+    id: str
+    session_id: str
+    turn_id: str
+    purpose: Purpose
+    agent_id: str
+    suite_id: str | None
+    usage: Usage
+    cost: Cost
+    created_at: datetime
+
+
+class OrganizationUsage(ResponseModel):
+    """Usage and cost of the organization so far."""
+
+    turns: int
+    usage: Usage
+    cost: CalculatedCost
