@@ -1,1 +1,1 @@
-"""Everything that touches the world: model calls and settlement, as classes with injected dependencies."""
+"""Temporal activities: model calls, tool calls, settlement and webhooks, as classes with injected dependencies."""

@@ -1,4 +1,4 @@
-"""Buying a model's reply once: it is looked up before it is asked for, and saved before anybody hears of it."""
+"""Makes a paid model call at most once per step and stores the reply before returning it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from store.sessions.steps import SavedStep, StepStore
 
 MAX_PROVIDER_FAILURES = 5
-"""How often a provider may fail one step before it fails for good."""
-MAX_RETRY_AFTER = 300.0
-"""Seconds that a provider may ask to be left alone; who asks for more is tried again after these."""
-MAX_SAVE_PAUSE = 5.0
-"""Seconds between two attempts to save a reply that has been paid for."""
+"""Failures of the provider after which a step is not retried any more."""
+MAX_RETRY_AFTER_SECONDS = 300.0
+"""Upper bound on a provider's `retry-after`; a longer one is cut to this."""
+MAX_SAVE_BACKOFF_SECONDS = 5.0
+"""Upper bound on the pause between two attempts to save a paid reply."""
 
-Ask = Callable[[tuple[str, ...]], Awaitable[ModelAnswer]]
-"""Asks a model, given the messages of the steps before."""
+CallModel = Callable[[tuple[str, ...]], Awaitable[ModelAnswer]]
+"""Calls a model with the serialized messages of the earlier steps."""
 
 
 class CallKey(Protocol):
-    """What names a reply: the step of a turn (or of what is billed like one), and the steps before it."""
+    """The key under which a reply is stored: a step of a turn or of an auxiliary call, and the turn before it."""
 
     @property
     def session_id(self) -> str: ...
@@ -55,9 +55,9 @@ class CallKey(Protocol):
 
 @dataclass(frozen=True)
 class AuxiliaryCallKey:
-    """A reply beside the turns, a caller's or a judge's: its aside is to it what a turn is to an agent's reply.
+    """The key of an auxiliary model call, made for a simulated caller or a judge rather than for a turn.
 
-    `node_id` stands for the node at which it is saved among the steps.
+    `turn_id` is the id of the auxiliary call, `node_id` a fixed name in place of a node's id.
     """
 
     session_id: str
@@ -71,92 +71,95 @@ class AuxiliaryCallKey:
 
 @dataclass(frozen=True)
 class StoredReply:
-    """A reply that is paid for. `reused` says that it had been bought before and was only looked up."""
+    """A paid and stored reply. `reused` is true when an earlier attempt had paid for it."""
 
     reply: ModelReply
     reused: bool
 
 
 class IdempotentCaller:
-    """Buys replies for activities that Temporal may run any number of times."""
+    """Makes model calls idempotent for activities that Temporal may run any number of times."""
 
     def __init__(self, *, steps: "StepStore", context_characters: int) -> None:
         self._steps = steps
         self._context_characters = context_characters
 
-    async def once(self, purchase: CallKey, ask: Ask) -> StoredReply:
-        """Buy a reply, unless it was bought before.
+    async def call(self, key: CallKey, call_model: CallModel) -> StoredReply:
+        """Return the stored reply of this key, or call the model and store its reply.
 
-        Fails for good, with type `model_failed`, when the provider refuses the request or has failed
-        too often; everything else is retried by Temporal. Cancelled by its workflow, it saves and returns what
-        the model has said so far, marked `interrupted`; it ends as cancelled when nothing had been asked.
+        Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
+        failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
+        reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.
         """
-        done = await self._steps.turn_steps(purchase.session_id, purchase.turn_id, purchase.anchor_turn_id)
+        done = await self._steps.turn_steps(key.session_id, key.turn_id, key.anchor_turn_id)
         for saved in done:
-            if saved.step == purchase.step:
+            if saved.step == key.step:
                 return StoredReply(reply=saved.reply, reused=True)
         async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
-            history = await self._steps.history(purchase.session_id, purchase.anchor_turn_id, self._context_characters)
+            history = await self._steps.history(key.session_id, key.anchor_turn_id, self._context_characters)
             try:
-                answer = await ask(tuple(step.messages for step in (*history, *done)))
+                answer = await call_model(tuple(step.messages for step in (*history, *done)))
             except ProviderFailed as failure:
-                raise _as_activity_failure(failure) from failure
-            except ReplyCancelled as cut:
-                if not _is_cancelled_by_its_workflow():
+                raise _model_failed(failure) from failure
+            except ReplyCancelled as cancelled:
+                if not _is_cancel_requested():
                     raise
-                answer = cut.answer
-            saved = await _despite_cancellation(self._save(purchase, answer))
+                answer = cancelled.answer
+            saved = await _finish_despite_cancellation(self._save(key, answer))
         return StoredReply(reply=saved.reply, reused=False)
 
-    async def _save(self, purchase: CallKey, answer: ModelAnswer) -> "SavedStep":
-        """Save a reply that has been paid for; a store that is down is waited for rather than paid for again."""
-        bought_at = datetime.now(UTC)
+    async def _save(self, key: CallKey, answer: ModelAnswer) -> "SavedStep":
+        """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again."""
+        created_at = datetime.now(UTC)
         pause = 0.1
         while True:
             try:
                 return await self._steps.save(
-                    session_id=purchase.session_id,
-                    organization_id=purchase.organization_id,
-                    turn_id=purchase.turn_id,
-                    step=purchase.step,
-                    anchor_turn_id=purchase.anchor_turn_id,
-                    node_id=purchase.node_id,
-                    model=purchase.model,
+                    session_id=key.session_id,
+                    organization_id=key.organization_id,
+                    turn_id=key.turn_id,
+                    step=key.step,
+                    anchor_turn_id=key.anchor_turn_id,
+                    node_id=key.node_id,
+                    model=key.model,
                     messages=answer.messages,
                     reply=answer.reply,
-                    created_at=bought_at,
+                    created_at=created_at,
                 )
             except Exception:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_SAVE_PAUSE)
+                pause = min(pause * 2, MAX_SAVE_BACKOFF_SECONDS)
 
 
-async def _despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
-    """Save what was paid for, also when its workflow no longer waits for it; only the worker's end ends this."""
+async def _finish_despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
+    """Finish saving a paid reply although the workflow cancelled the activity; only a worker shutdown stops it."""
     task = asyncio.create_task(saving)
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not _is_cancelled_by_its_workflow():
+            if not _is_cancel_requested():
                 task.cancel()
                 raise
     return task.result()
 
 
-def _is_cancelled_by_its_workflow() -> bool:
-    """Whether the answer is unwanted. Else the worker stops or another attempt has begun, and the call is made anew."""
+def _is_cancel_requested() -> bool:
+    """True when the workflow cancelled the activity, rather than a worker shutdown or a newer attempt."""
     details = activity.cancellation_details()
     return details is not None and details.cancel_requested
 
 
-def _as_activity_failure(failure: ProviderFailed) -> ApplicationError:
-    """Count the provider's failures across attempts, and give up for good after the last one."""
+def _model_failed(failure: ProviderFailed) -> ApplicationError:
+    """The activity's error, non-retryable for a permanent failure and after the last allowed one.
+
+    Failures are counted across attempts, in the heartbeat details.
+    """
     failures = _provider_failures() + 1
     activity.heartbeat(StepHeartbeat(provider_failures=failures))
     final = failure.permanent or failures >= MAX_PROVIDER_FAILURES
-    pause = timedelta(seconds=min(failure.retry_after, MAX_RETRY_AFTER)) if failure.retry_after else None
+    pause = timedelta(seconds=min(failure.retry_after, MAX_RETRY_AFTER_SECONDS)) if failure.retry_after else None
     return ApplicationError(
         str(failure), type="model_failed", non_retryable=final, next_retry_delay=None if final else pause
     )

@@ -1,4 +1,4 @@
-"""Heartbeats: how Temporal knows that a worker lives, and how a cancellation reaches an activity."""
+"""Activity heartbeats: they detect dead workers and deliver cancellations."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,29 +10,29 @@ from temporalio import activity
 from domain.durable import FrozenModel
 
 HEARTBEATS_PER_TIMEOUT = 4
-"""A worker reports this often within the time after which it counts as dead, or more often."""
-MAX_PAUSE = timedelta(seconds=1)
-"""Temporal tells of a cancellation in its answer to a heartbeat, so this is how long an activity goes on after it.
-Workers must not hold heartbeats back for longer."""
+"""Minimum number of heartbeats within one heartbeat timeout."""
+MAX_HEARTBEAT_INTERVAL = timedelta(seconds=1)
+"""Upper bound on the time between two heartbeats. A cancellation arrives with the response to a heartbeat, so it is
+also the delay of a cancellation. Workers must not throttle heartbeats for longer."""
 
 
 @asynccontextmanager
 async def heartbeats(*details: FrozenModel) -> AsyncIterator[None]:
-    """Tell Temporal while the block runs that this worker lives, with what the next attempt is to know."""
+    """Send heartbeats while the block runs. The next attempt of the activity reads `details`."""
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
         yield
         return
-    pause = min(timeout / HEARTBEATS_PER_TIMEOUT, MAX_PAUSE)
+    interval = min(timeout / HEARTBEATS_PER_TIMEOUT, MAX_HEARTBEAT_INTERVAL)
 
-    async def beat() -> None:
+    async def send_heartbeats() -> None:
         while True:
-            # Pause first: most activities are over before anybody would wonder, and a beat is a call to the server.
-            await asyncio.sleep(pause.total_seconds())
+            # Sleep first: most activities end within one interval, and a heartbeat is a call to the server.
+            await asyncio.sleep(interval.total_seconds())
             activity.heartbeat(*details)
 
-    beating = asyncio.create_task(beat())
+    task = asyncio.create_task(send_heartbeats())
     try:
         yield
     finally:
-        beating.cancel()
+        task.cancel()

@@ -1,4 +1,4 @@
-"""Judging a conversation that is over: the checks first, then a model's verdict on each criterion, bought once."""
+"""Judges a finished conversation: deterministic checks first, then one model call for a verdict on each criterion."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from store.sessions.settlement import SettlementStore
     from store.sessions.steps import StepStore
 
-JUDGE = "judge"
-"""Stands for the node of a judgement, where it is saved among the steps."""
-TURNS_A_PAGE = 200
+JUDGE_NODE_ID = "judge"
+"""The `node_id` of judge calls among the saved steps."""
+TURN_PAGE_SIZE = 200
 
 
 class JudgeActivities:
-    """Judges sessions that have ended, and bills what that costs."""
+    """Judges sessions that have ended, and bills the model call."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class JudgeActivities:
         caller: ModelCaller,
         context_characters: int,
     ) -> None:
-        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
+        self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._sessions = sessions
         self._settlements = settlements
         self._agents = agents
@@ -63,10 +63,10 @@ class JudgeActivities:
 
     @activity.defn
     async def judge_session(self, input: JudgeInput) -> JudgeResult:
-        """The verdict on a session, from the store if it has been bought before.
+        """Return the verdict on a session; a retry reuses the stored model reply.
 
-        A judge that cannot be asked, or whose answer cannot be read, decides nothing: its criteria are inconclusive.
-        Fails for good, with type `not_found`, when the store does not have the session.
+        When the model call fails or its reply cannot be parsed, the criteria are inconclusive.
+        Raises a non-retryable ApplicationError of type `not_found` when the session is not in the store.
         """
         session = await self._sessions.find(input.organization_id, input.session_id)
         if session is None or session.head is None:
@@ -79,22 +79,22 @@ class JudgeActivities:
         if not input.scenario.success:
             return JudgeResult(verdict=verdict_of((), findings, cut_short))
         try:
-            bought = await self._bought(input, conversation)
+            stored = await self._verdict_reply(input, conversation)
         except ApplicationError as failure:
             if not failure.non_retryable:
                 raise
             criteria = inconclusive_verdicts(input.scenario.success, f"The judge could not be asked: {failure.message}")
             return JudgeResult(verdict=verdict_of(criteria, findings, cut_short))
-        await self._bill(input, session, bought.reply)
+        await self._bill(input, session, stored.reply)
         return JudgeResult(
-            verdict=verdict_of(_criteria(input, bought.reply, conversation.turns), findings, cut_short),
-            usage=bought.reply.usage,
-            cost=bought.reply.cost,
-            reused=bought.reused,
+            verdict=verdict_of(_criteria(input, stored.reply, conversation.turns), findings, cut_short),
+            usage=stored.reply.usage,
+            cost=stored.reply.cost,
+            reused=stored.reused,
         )
 
-    async def _bought(self, input: JudgeInput, conversation: Conversation) -> StoredReply:
-        async def ask(_: tuple[str, ...]) -> ModelAnswer:
+    async def _verdict_reply(self, input: JudgeInput, conversation: Conversation) -> StoredReply:
+        async def call_model(_: tuple[str, ...]) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = RecordCall(
                 model=input.model,
@@ -109,24 +109,24 @@ class JudgeActivities:
             )
             return await timed(self._caller.record(call), input.price_per_second)
 
-        purchase = AuxiliaryCallKey(
+        key = AuxiliaryCallKey(
             session_id=input.session_id,
             organization_id=input.organization_id,
             turn_id=input.judgement_id,
-            node_id=JUDGE,
+            node_id=JUDGE_NODE_ID,
             model=input.model,
         )
-        return await self._buyer.once(purchase, ask)
+        return await self._idempotent_caller.call(key, call_model)
 
     async def _conversation(self, session: "StoredSession", input: JudgeInput) -> Conversation:
-        """The visible branch of the session, and how it stood at its end."""
+        """The visible branch of the session, with its variables, cost and completion reason at the end."""
         head = session.head
         assert head is not None, "the session is recorded"
         definition = await self._agents.definition(input.agent.id, input.agent.version)
-        began_with = {**session.initial_context, **head.fetched_context}
+        context = {**session.initial_context, **head.fetched_context}
         return Conversation(
             turns=await self._turns(session.id, head.head_turn_id),
-            variables=template_values(definition, began_with, head.gathered_context),
+            variables=template_values(definition, context, head.gathered_context),
             cost_usd=head.cost.total,
             completion_reason=head.completion_reason,
         )
@@ -136,15 +136,15 @@ class JudgeActivities:
         while leaf_turn_id is not None:
             before = turns[0].index if turns else None
             page = await self._sessions.turns(
-                session_id, leaf_turn_id=leaf_turn_id, limit=TURNS_A_PAGE, before_index=before
+                session_id, leaf_turn_id=leaf_turn_id, limit=TURN_PAGE_SIZE, before_index=before
             )
             turns = [*page, *turns]
-            if len(page) < TURNS_A_PAGE:
+            if len(page) < TURN_PAGE_SIZE:
                 break
         return tuple(turns)
 
     async def _bill(self, input: JudgeInput, session: "StoredSession", reply: ModelReply) -> None:
-        """One row in the ledger, under the judgement's own id: billing it again changes nothing."""
+        """Write one ledger row, keyed by the judgement's id: billing it again changes nothing."""
         assert session.head is not None, "the session is recorded"
         judgement = AuxiliaryCall(
             id=input.judgement_id,
@@ -166,7 +166,7 @@ class JudgeActivities:
 
 
 def _criteria(input: JudgeInput, reply: ModelReply, turns: tuple[Turn, ...]) -> tuple[CriterionVerdict, ...]:
-    """The verdicts that a judge's reply holds."""
+    """The verdicts in a judge's reply; inconclusive ones when the reply holds none."""
     criteria = input.scenario.success
     if reply.interrupted:
         return inconclusive_verdicts(criteria, "The judge was interrupted.")

@@ -1,4 +1,4 @@
-"""One step of a turn: a model call that is bought once, however often the activity runs."""
+"""Model calls of a turn as activities, each paid for at most once however often the activity runs."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from store.agents import AgentStore
     from store.sessions.steps import StepStore
 
-NO_ARGUMENTS: dict[str, JsonValue] = {"type": "object", "properties": {}}
+NO_ARGUMENTS_SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {}}
 """The JSON schema of a transition's arguments."""
-UNREADABLE = {False: "The model recorded nothing that can be read.", True: "The model call was cancelled."}
-"""Why there are no variables, by whether the call was interrupted."""
+EXTRACTION_ERRORS = {False: "The model recorded nothing that can be read.", True: "The model call was cancelled."}
+"""Error of an extraction without variables, by whether the call was interrupted."""
 
 
 class ToolLister(Protocol):
-    """What the model is offered for the tools of a node: an MCP server has to be asked."""
+    """Lists the tools that the model may call at a node; those of MCP servers come from the servers."""
 
-    async def offered(
+    async def list_tools(
         self,
         organization_id: str,
         tools: Mapping[str, HttpTool | McpTool],
         names: Iterable[str],
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
-        """The named tools. A server that cannot be asked offers nothing."""
+        """The named tools, as offered to the model. An unreachable server contributes none."""
         ...
 
 
 class ModelActivities:
-    """Buys model replies: looks up what was bought before, and saves what it buys before it reports back."""
+    """Generates replies and extracts variables; each reply is saved before the activity completes."""
 
     def __init__(
         self,
@@ -55,55 +55,55 @@ class ModelActivities:
         steps: "StepStore",
         agents: "AgentStore",
         caller: ModelCaller,
-        toolbox: ToolLister,
+        dispatcher: ToolLister,
         context_characters: int,
-        narrator: ReplyPublisher | None = None,
+        publisher: ReplyPublisher | None = None,
     ) -> None:
-        self._toolbox = toolbox
-        self._narrator = narrator or NullPublisher()
-        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
+        self._dispatcher = dispatcher
+        self._publisher = publisher or NullPublisher()
+        self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._agents = agents
         self._caller = caller
 
     @activity.defn
     async def generate_step(self, input: GenerateStepInput) -> GenerateStepResult:
-        """Answer one step, from the store if it has been bought before.
+        """Generate the reply of one step, or return the stored one.
 
-        Fails for good, with type `model_failed`, when the provider refuses the request or has failed
-        too often; everything else is retried by Temporal. Cancelled by its workflow, it saves and returns what
-        the model has said so far, marked `interrupted`; it ends as cancelled when nothing had been asked.
+        Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
+        failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
+        reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.
         """
 
-        async def ask(history: tuple[str, ...]) -> ModelAnswer:
+        async def call_model(history: tuple[str, ...]) -> ModelAnswer:
             return await self._generate(input, history)
 
-        bought = await self._buyer.once(input, ask)
-        watched = self._narrator.is_heard(input.session_id)
-        return GenerateStepResult(reply=bought.reply, reused=bought.reused, watched=watched)
+        stored = await self._idempotent_caller.call(input, call_model)
+        watched = self._publisher.has_subscribers(input.session_id)
+        return GenerateStepResult(reply=stored.reply, reused=stored.reused, watched=watched)
 
     @activity.defn
     async def extract_variables(self, input: GenerateStepInput) -> ExtractionResult:
-        """Read the variables of a node from the conversation, with one model call that is bought like any step."""
+        """Extract a node's variables from the conversation, with one model call stored and billed like any step."""
 
-        async def ask(history: tuple[str, ...]) -> ModelAnswer:
+        async def call_model(history: tuple[str, ...]) -> ModelAnswer:
             return await self._extract(input, history)
 
-        bought = (await self._buyer.once(input, ask)).reply
+        stored = (await self._idempotent_caller.call(input, call_model)).reply
         definition = await self._agents.definition(input.agent.id, input.agent.version)
-        recorded = next((call.arguments for call in bought.tool_calls if call.name == RECORD_TOOL), None)
+        recorded = next((call.arguments for call in stored.tool_calls if call.name == RECORD_TOOL), None)
         is_readable = recorded is not None and recorded.keys() != {UNPARSED_ARGUMENTS}
         return ExtractionResult(
             values=extracted_values(definition.nodes[input.node_id].extract, recorded or {}),
-            error=None if is_readable else UNREADABLE[bought.interrupted],
-            usage=bought.usage,
-            cost=bought.cost,
+            error=None if is_readable else EXTRACTION_ERRORS[stored.interrupted],
+            usage=stored.usage,
+            cost=stored.cost,
         )
 
     async def _generate(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
         node = definition.nodes[input.node_id]
-        ways_out = (
-            OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS)
+        transitions = (
+            OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS_SCHEMA)
             for each in node.transitions
         )
         call = ModelCall(
@@ -112,15 +112,16 @@ class ModelActivities:
             history=history,
             messages=input.messages,
             tools=(
-                *ways_out,
-                *await self._toolbox.offered(input.organization_id, definition.tools, node.tools, input.context),
+                *transitions,
+                *await self._dispatcher.list_tools(input.organization_id, definition.tools, node.tools, input.context),
             ),
             timeout=input.timeout,
         )
         if input.opening is None:
             return await timed(self._caller.call(call), input.price_per_second)
-        async with self._narrator.narrate(stream_context_of(input, input.opening, activity.info().attempt)) as hear:
-            return await timed(self._caller.call(call, hear), input.price_per_second)
+        context = stream_context_of(input, input.opening, activity.info().attempt)
+        async with self._publisher.publish(context) as on_delta:
+            return await timed(self._caller.call(call, on_delta), input.price_per_second)
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)

@@ -1,4 +1,4 @@
-"""Settling: billing and recording what a session did, at most once each, behind the reply."""
+"""Settlement as an activity: bills and records a session's turns, at most once each, after the reply was returned."""
 
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class SettlementActivities:
     """Bills and records turns, at most once each, however often Temporal retries."""
 
-    def __init__(self, store: "SettlementStore", audience: "Subscribers | None" = None) -> None:
+    def __init__(self, store: "SettlementStore", subscribers: "Subscribers | None" = None) -> None:
         self._store = store
-        self._audience = audience
+        self._subscribers = subscribers
 
     @activity.defn
     async def settle_turns(self, input: SettleTurnsInput) -> SettleTurnsResult:
@@ -25,6 +25,6 @@ class SettlementActivities:
         Keyed by session and turn, never by run: continue-as-new and resets change run ids.
         """
         billed = await self._store.settle(input)
-        if self._audience is not None:
-            self._audience.log_grew(input.session_id)
+        if self._subscribers is not None:
+            self._subscribers.log_appended(input.session_id)
         return SettleTurnsResult(billed=billed)

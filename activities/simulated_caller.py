@@ -1,4 +1,4 @@
-"""The other end of a conversation: a model that plays the caller, line by line, each bought once."""
+"""The simulated user: a model plays the caller, one paid call per message at most."""
 
 from typing import TYPE_CHECKING
 
@@ -18,81 +18,81 @@ from domain.usage import merge_costs, merge_usage
 if TYPE_CHECKING:
     from store.sessions.steps import StepStore
 
-CALLER = "caller"
-"""Stands for the node at which a caller speaks, where its lines are saved among the steps."""
+CALLER_NODE_ID = "caller"
+"""The `node_id` of simulated callers' messages among the saved steps."""
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
 
 class SimulationActivities:
-    """Plays callers. What a caller has heard is kept along its own chain of asides, as it hears it."""
+    """Plays simulated callers. A caller's view of the conversation is the chain of its auxiliary calls."""
 
     def __init__(
         self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, context_characters: int
     ) -> None:
-        self._buyer = IdempotentCaller(steps=steps, context_characters=context_characters)
+        self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
         self._limit = limit
         self._caller = caller
 
     @activity.defn
     async def play_caller(self, input: PlayCallerInput) -> PlayCallerResult:
-        """Say the caller's next line or hang up, from the store if that has been bought before.
+        """Generate the caller's next message or hang up; a retry reuses the stored reply.
 
-        A model that answers with nothing is asked again, a few times; the result has no line then. Fails as
-        `generate_step` does, and for good when the organization may not spend more; cancelled by its workflow, it
-        returns what it has spent.
+        A blank reply is generated again, up to MAX_BLANK_REPLIES times in all; the result then has no line. Fails
+        like `generate_step`, and with the non-retryable type `quota_exceeded` above the organization's monthly limit.
+        When the workflow cancels the activity, the result holds the usage so far.
         """
-        bought: list[StoredReply] = []
+        replies: list[StoredReply] = []
         for step in range(MAX_BLANK_REPLIES):
-            bought.append(await self._line(input, step))
-            reply = bought[-1].reply
-            if reply.interrupted or _words_of(reply) or _hangs_up(input, reply):
+            replies.append(await self._generate_message(input, step))
+            reply = replies[-1].reply
+            if reply.interrupted or _text_of(reply) or _hangs_up(input, reply):
                 break
-        reply = bought[-1].reply
+        reply = replies[-1].reply
         return PlayCallerResult(
-            line=_words_of(reply) or None,
+            line=_text_of(reply) or None,
             hangs_up=_hangs_up(input, reply),
             reason=next((str(call.arguments.get("reason", "")) for call in reply.tool_calls), ""),
-            usage=merge_usage(each.reply.usage for each in bought),
-            cost=merge_costs(each.reply.cost for each in bought),
-            reused=all(each.reused for each in bought),
+            usage=merge_usage(each.reply.usage for each in replies),
+            cost=merge_costs(each.reply.cost for each in replies),
+            reused=all(each.reused for each in replies),
         )
 
-    async def _line(self, input: PlayCallerInput, step: int) -> StoredReply:
-        heard = tuple(map(_as_heard, input.heard)) if step == 0 else ()
+    async def _generate_message(self, input: PlayCallerInput, step: int) -> StoredReply:
+        new_messages = tuple(map(_to_model_message, input.heard)) if step == 0 else ()
 
-        async def ask(history: tuple[str, ...]) -> ModelAnswer:
+        async def call_model(history: tuple[str, ...]) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = ModelCall(
                 model=input.model,
                 instructions=caller_instructions(input.config, may_hang_up=input.may_hang_up),
                 history=history,
-                messages=heard,
+                messages=new_messages,
                 tools=caller_tools(may_hang_up=input.may_hang_up),
                 timeout=input.timeout,
                 seed=input.config.seed,
-                keeps_calls=False,
+                keep_tool_calls=False,
             )
             return await timed(self._caller.call(call), input.price_per_second)
 
-        purchase = AuxiliaryCallKey(
+        key = AuxiliaryCallKey(
             session_id=input.session_id,
             organization_id=input.organization_id,
             turn_id=input.aside_id,
-            node_id=CALLER,
+            node_id=CALLER_NODE_ID,
             model=input.model,
             step=step,
             anchor_turn_id=input.anchor_aside_id,
         )
-        return await self._buyer.once(purchase, ask)
+        return await self._idempotent_caller.call(key, call_model)
 
 
-def _as_heard(spoken: Utterance) -> Message:
-    """To the model that plays the caller, the agent is the user and the caller's own side is itself."""
+def _to_model_message(spoken: Utterance) -> Message:
+    """A message with the roles swapped: for the model that plays the caller, the agent is the user."""
     return UserSaid(text=spoken.text) if spoken.by == "agent" else AgentSaid(text=spoken.text)
 
 
-def _words_of(reply: ModelReply) -> str:
-    """What the caller says, without the quotation marks in which some models put it."""
+def _text_of(reply: ModelReply) -> str:
+    """The caller's text, without the quotation marks that some models put around it."""
     words = reply.text.strip()
     if len(words) > 1 and _QUOTES.get(words[0]) == words[-1]:
         words = words[1:-1].strip()

@@ -1,4 +1,4 @@
-"""Whether an organization may spend more: callers and judges spend with no request that could be refused."""
+"""The monthly spending limit for simulated callers and judges, whose model calls no API request starts."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,21 +10,17 @@ if TYPE_CHECKING:
 
 
 class SpendingLimit:
-    """The monthly limits of organizations, as the store knows them."""
+    """Enforces the monthly limits of organizations, read from the store at every call."""
 
     def __init__(self, organizations: "OrganizationStore") -> None:
         self._organizations = organizations
 
     async def require(self, organization_id: str) -> None:
-        """Refuse a purchase of an organization that has spent what it may this month.
-
-        Raises ApplicationError of type `quota_exceeded`, which is not retried.
-        """
-        terms = await self._organizations.terms(organization_id, datetime.now(UTC).date().replace(day=1))
-        if terms.monthly_limit is not None and terms.spent >= terms.monthly_limit:
+        """Raise a non-retryable ApplicationError of type `quota_exceeded` once the monthly limit is used up."""
+        terms = await self._organizations.terms(organization_id, datetime.now(UTC).date())
+        if (limit := terms.exhausted_limit) is not None:
             raise ApplicationError(
-                f"The organization has spent {terms.spent:f} of the {terms.monthly_limit:f} USD that it may spend this "
-                "month.",
+                f"The organization has spent {terms.spent:f} of the {limit:f} USD that it may spend this month.",
                 type="quota_exceeded",
                 non_retryable=True,
             )

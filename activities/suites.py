@@ -1,4 +1,4 @@
-"""What a suite has done for it: runs written down and recorded, sessions priced, and a look at who has closed."""
+"""Suite activities: record runs and suites, price sessions, and wait for sessions to close."""
 
 import asyncio
 from contextlib import suppress
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 
 
 class SuiteActivities:
-    """Keeps the record of suites. Everything here may be done twice and counts once."""
+    """Records suites and their runs. Every activity is idempotent."""
 
-    def __init__(self, store: "SuiteStore", histories: "RecordedSessions") -> None:
+    def __init__(self, store: "SuiteStore", recorded_sessions: "RecordedSessions") -> None:
         self._store = store
-        self._histories = histories
+        self._recorded_sessions = recorded_sessions
 
     @activity.defn
     async def begin_run(self, input: BeginRunInput) -> BeginRunResult:
-        """Write down a run and its session, unless they are there already, and tell the past it goes on from.
+        """Insert a run and its session unless they exist, and return the recorded session that the run continues.
 
-        Fails for good, with type `not_found`, when that past is not recorded (any more). The run stands by then.
+        Raises a non-retryable ApplicationError of type `not_found` when that session is not recorded (any more);
+        the run is inserted all the same.
         """
         if input.history is None:
             await self._store.begin_run(input)
             return BeginRunResult()
-        past = await self._histories.past(input.organization_id, input.history)
+        past = await self._recorded_sessions.past(input.organization_id, input.history)
         await self._store.begin_run(input, past)
         if past is None:
             raise ApplicationError(
@@ -56,36 +57,36 @@ class SuiteActivities:
 
     @activity.defn
     async def price_run(self, input: PriceRunInput) -> RunPrice:
-        """What a session has cost so far, to the last model call that was bought for it."""
+        """The cost of a session so far, including model calls that are not settled yet."""
         return await self._store.price(input.session_id)
 
     @activity.defn
     async def record_run(self, input: RecordRunInput) -> RunPrice:
-        """Write down what came of a run, with what it cost in the end. The first record of a run stays."""
+        """Save the outcome and final cost of a run. Only the first record of a run counts."""
         return await self._store.record_run(input)
 
     @activity.defn
     async def note_suite(self, input: NoteSuiteInput) -> None:
-        """Write down how a suite stands, unless something newer is known."""
+        """Save the state of a suite, unless a newer state is stored."""
         await self._store.note(input)
 
     @activity.defn
     async def await_sessions(self, input: AwaitSessionsInput) -> AwaitSessionsResult:
-        """Wait until one of the sessions has closed, or the time is over; tell all that have by then."""
+        """Wait until one of the sessions closes or the time is over, and return all that are closed by then."""
         client = activity.client()
         async with heartbeats():
-            waiting = {asyncio.create_task(_closed(client, session_id)) for session_id in input.session_ids}
+            tasks = {asyncio.create_task(_wait_closed(client, session_id)) for session_id in input.session_ids}
             try:
-                closed, _ = await asyncio.wait(waiting, timeout=input.seconds, return_when=asyncio.FIRST_COMPLETED)
+                closed, _ = await asyncio.wait(tasks, timeout=input.seconds, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in waiting:
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
         return AwaitSessionsResult(closed=tuple(sorted(task.result() for task in closed)))
 
 
-async def _closed(client: Client, session_id: str) -> str:
-    """The session's id, once its workflow has closed, in whatever way and however often it continues as new."""
+async def _wait_closed(client: Client, session_id: str) -> str:
+    """Wait until a session's workflow closes, across its continue-as-new runs, and return the session's id."""
     with suppress(WorkflowFailureError):
         await client.get_workflow_handle(session_workflow_id(session_id)).result()
     return session_id

@@ -1,4 +1,4 @@
-"""Tool calls as activities: one effect each, retried under one idempotency key, and never the end of a turn."""
+"""Tool calls as activities: retried under one idempotency key; a tool that keeps failing does not fail the turn."""
 
 from datetime import timedelta
 from typing import Protocol
@@ -13,31 +13,31 @@ from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import HttpTool, McpTool, find_tool
 
-MAX_PAUSE = 60.0
-"""Seconds between two attempts at most: a person waits for the answer."""
+MAX_RETRY_PAUSE_SECONDS = 60.0
+"""Upper bound on the pause between two attempts: a person waits for the reply."""
 
 
-class Agents(Protocol):
-    """Where agents are found; the store is one."""
+class AgentDefinitions(Protocol):
+    """Looks up agent definitions; AgentStore is the implementation."""
 
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
-        """One version's definition. Raises LookupError."""
+        """The definition of one version of an agent. Raises LookupError."""
         ...
 
 
 class ToolActivities:
-    """Calls the tools of agents. What an agent's author declared is looked up; the workflow names it only."""
+    """Calls the tools of agents. The workflow passes a tool's name; its declaration is read from the agent."""
 
-    def __init__(self, *, agents: Agents, runner: ToolRunner) -> None:
+    def __init__(self, *, agents: AgentDefinitions, runner: ToolRunner) -> None:
         self._agents = agents
         self._runner = runner
 
     @activity.defn
     async def call_tool(self, input: CallToolInput) -> CallToolResult:
-        """Call a tool once, or once more: every attempt carries the same idempotency key.
+        """Make one attempt at a tool call; every attempt carries the same idempotency key.
 
-        Fails, with type `tool_failed`, only while the tool has retries left; the last attempt gives a result with
-        its `error` set. Whether the node offers the tool is the engine's to decide.
+        Raises ApplicationError of type `tool_failed` while the tool has retries left; the last attempt returns a
+        result with its `error` set. The engine has checked that the node offers the tool.
         """
         definition = await self._agents.definition(input.agent.id, input.agent.version)
         name = find_tool(definition.tools, input.tool)
@@ -55,30 +55,30 @@ class ToolActivities:
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
             mocks=input.mocks,
         )
-        failures = _failures_so_far()
+        failures = _previous_failures()
         try:
             async with heartbeats(CallHeartbeat(failures=failures)):
                 return await self._runner.run(call)
         except ToolFailed as failure:
-            pause = _pause_before_retry(failure, call.tool, failures)
+            pause = _retry_delay(failure, call.tool, failures)
             if pause is None:
                 return failure.result
             activity.heartbeat(CallHeartbeat(failures=failures + 1))
-            # What lies below the failure stays out of Temporal's history: it may quote what was sent.
+            # `from None` keeps the cause out of Temporal's history: it may quote the request.
             raise ApplicationError(f"{failure.code}: {failure}", type="tool_failed", next_retry_delay=pause) from None
 
 
-def _failures_so_far() -> int:
-    """How often the tool has failed: an attempt that was lost with its worker is no failure of the tool."""
+def _previous_failures() -> int:
+    """Failures of the tool in earlier attempts; an attempt that was lost with its worker does not count."""
     details = activity.info().heartbeat_details
     return CallHeartbeat.model_validate(details[0]).failures if details else 0
 
 
-def _pause_before_retry(failure: ToolFailed, tool: HttpTool | McpTool, failures_before: int) -> timedelta | None:
-    """How long to wait before the next attempt; None when this was the last one."""
+def _retry_delay(failure: ToolFailed, tool: HttpTool | McpTool, failures_before: int) -> timedelta | None:
+    """The pause before the next attempt; None after the last one."""
     if not failure.retryable or failures_before >= tool.retries:
         return None
-    if failure.retry_after is not None and failure.retry_after > MAX_PAUSE:
+    if failure.retry_after is not None and failure.retry_after > MAX_RETRY_PAUSE_SECONDS:
         return None
     doubled = tool.retry_pause_seconds * 2**failures_before
-    return timedelta(seconds=max(min(doubled, MAX_PAUSE), failure.retry_after or 0))
+    return timedelta(seconds=max(min(doubled, MAX_RETRY_PAUSE_SECONDS), failure.retry_after or 0))

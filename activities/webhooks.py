@@ -1,13 +1,14 @@
-"""Webhooks as activities: one attempt to send a signed report, and what came of it in the session's log."""
+"""Webhooks as activities: send a signed session report once, and record the delivery in the session's event log."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.network.interface import NotSent, WebhookResponse
+from activities.network.interface import DeliveryFailed, WebhookResponse
 from activities.network.secrets import Credentials
 from contracts.webhooks import (
     DeliverWebhookResult,
@@ -27,15 +28,12 @@ from domain.webhooks.signing import decode_key, sign
 if TYPE_CHECKING:
     from store.sessions.sessions import StoredSession
 
-GONE = 410
-"""The status with which a receiver says that it wants no more."""
 
-
-class Sessions(Protocol):
-    """Where sessions are found; the store is one."""
+class SessionReader(Protocol):
+    """Reads sessions and their turns; SessionStore is the implementation."""
 
     async def find(self, organization_id: str, session_id: str) -> "StoredSession | None":
-        """The organization's session of this id."""
+        """The session with this id, if it belongs to the organization."""
         ...
 
     async def turns(self, session_id: str, *, leaf_turn_id: str, limit: int) -> list[Turn]:
@@ -43,46 +41,46 @@ class Sessions(Protocol):
         ...
 
 
-class Deliveries(Protocol):
-    """Where it is written down what came of deliveries; the store is one such place."""
+class DeliveryRecorder(Protocol):
+    """Records the results of deliveries; DeliveryLog is the implementation."""
 
     async def record(self, session_id: str, result: DeliverWebhookResult, at: datetime) -> None:
-        """Write it down, once."""
+        """Record a delivery's result, once."""
         ...
 
 
 class Sender(Protocol):
-    """The edge to the receivers."""
+    """Sends HTTP requests to webhook receivers."""
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-        """Send a report once. Raises NotSent."""
+        """Send one request. Raises DeliveryFailed."""
         ...
 
 
 class WebhookActivities:
-    """Sends reports. `credentials` are those that agents name, `own_secret` signs for the installation."""
+    """Sends session reports, signed with a credential named by the agent or with `installation_secret`."""
 
     def __init__(
         self,
         *,
-        sessions: Sessions,
-        deliveries: Deliveries,
+        sessions: SessionReader,
+        deliveries: DeliveryRecorder,
         sender: Sender,
         credentials: Credentials,
-        own_secret: str | None,
+        installation_secret: str | None,
     ) -> None:
         self._sessions = sessions
         self._deliveries = deliveries
         self._sender = sender
         self._credentials = credentials
-        self._own_secret = own_secret
+        self._installation_secret = installation_secret
 
     @activity.defn
     async def send_webhook(self, input: SendWebhookInput) -> SendWebhookResult:
-        """Send a report once, or once more: every attempt carries the same id and body, and a signature of its own.
+        """Make one attempt to send a report: the same id and body at every attempt, signed anew.
 
-        Whatever is no success may be one later, as Standard Webhooks has it; two things end all attempts: the
-        receiver says 410, or the session was erased.
+        Every failure is retryable, as Standard Webhooks recommends, with two exceptions: the receiver answers
+        410 Gone, or the session was erased.
         """
         session = await self._sessions.find(input.organization_id, input.session_id)
         if session is None or session.head is None:
@@ -90,35 +88,38 @@ class WebhookActivities:
         key = self._key(input.organization_id, input.target)
         body = await self._report(session, session.head)
         try:
-            answer = await self._sender.send(input.target.url, _headers(input.webhook_id, key, body), body)
-        except NotSent as failure:
-            raise _failed(str(failure)) from None
-        if not 200 <= answer.status < 300:
-            raise _refused(answer)
-        return SendWebhookResult(status=answer.status, attempt=activity.info().attempt)
+            response = await self._sender.send(input.target.url, _headers(input.webhook_id, key, body), body)
+        except DeliveryFailed as failure:
+            raise _delivery_failed(str(failure)) from None
+        if not 200 <= response.status < 300:
+            raise _rejected(response)
+        return SendWebhookResult(status=response.status, attempt=activity.info().attempt)
 
     @activity.defn
     async def record_delivery(self, input: RecordDeliveryInput) -> None:
-        """Write into the session's log what came of a delivery, once. Nothing is written of an erased session."""
+        """Record a delivery's result in the session's event log, once; nothing for an erased session."""
         await self._deliveries.record(input.session_id, input.result, input.at)
 
     async def _report(self, session: "StoredSession", head: SessionHead) -> bytes:
-        """The body, the same at every attempt: a session that has closed its books does not change any more."""
+        """The request's body, the same at every attempt: a settled session does not change any more."""
         turns: list[Turn] = []
         if head.head_turn_id is not None:
             turns = await self._sessions.turns(session.id, leaf_turn_id=head.head_turn_id, limit=MAX_REPORT_TURNS)
-        report = SessionCompleted(timestamp=head.updated_at, data=_completed(session, head, turns))
+        report = SessionCompleted(timestamp=head.updated_at, data=_completed_session(session, head, turns))
         return report.model_dump_json().encode()
 
     def _key(self, organization_id: str, target: WebhookTarget) -> bytes:
-        secret = self._own_secret if target.secret is None else self._credentials.of(organization_id).get(target.secret)
-        name = "PLAYHEAD_WEBHOOK_SECRET" if target.secret is None else f"the credential {target.secret}"
+        if target.secret is None:
+            name, secret = "PLAYHEAD_WEBHOOK_SECRET", self._installation_secret
+        else:
+            name = f"the credential {target.secret}"
+            secret = self._credentials.for_organization(organization_id).get(target.secret)
         if not secret:
-            raise _failed(f"The report cannot be signed: {name} is not set on this installation.")
+            raise _delivery_failed(f"The report cannot be signed: {name} is not set on this installation.")
         try:
             return decode_key(secret)
         except ValueError as error:
-            raise _failed(f"The report cannot be signed with {name}: {error}.") from None
+            raise _delivery_failed(f"The report cannot be signed with {name}: {error}.") from None
 
 
 def _headers(webhook_id: str, key: bytes, body: bytes) -> dict[str, str]:
@@ -132,29 +133,29 @@ def _headers(webhook_id: str, key: bytes, body: bytes) -> dict[str, str]:
     }
 
 
-def _failed(message: str, pause: timedelta | None = None) -> ApplicationError:
+def _delivery_failed(message: str, pause: timedelta | None = None) -> ApplicationError:
     return ApplicationError(message, type="webhook_failed", next_retry_delay=pause)
 
 
-def _refused(answer: WebhookResponse) -> ApplicationError:
-    message = f"The receiver answered {answer.status} {answer.reason}".rstrip() + "."
-    if answer.status == GONE:
+def _rejected(response: WebhookResponse) -> ApplicationError:
+    message = f"The receiver answered {response.status} {response.reason}".rstrip() + "."
+    if response.status == HTTPStatus.GONE:
         return ApplicationError(message, type="webhook_gone", non_retryable=True)
-    return _failed(message, _longer_pause(answer.retry_after))
+    return _delivery_failed(message, _requested_delay(response.retry_after))
 
 
-def _longer_pause(asked: float | None) -> timedelta | None:
-    """The pause that a receiver asks for, where it is longer than the one that is due, up to the longest there is."""
+def _requested_delay(retry_after: float | None) -> timedelta | None:
+    """The receiver's `retry-after`, if longer than the retry policy's next interval; at most its maximum interval."""
     policy = activity.info().retry_policy
-    if asked is None or policy is None or policy.maximum_interval is None:
+    if retry_after is None or policy is None or policy.maximum_interval is None:
         return None
     growth = policy.backoff_coefficient ** (activity.info().attempt - 1)
-    due = policy.initial_interval.total_seconds() * growth
-    pause = min(asked, policy.maximum_interval.total_seconds())
-    return timedelta(seconds=pause) if pause > due else None
+    next_interval = policy.initial_interval.total_seconds() * growth
+    delay = min(retry_after, policy.maximum_interval.total_seconds())
+    return timedelta(seconds=delay) if delay > next_interval else None
 
 
-def _completed(session: "StoredSession", head: SessionHead, turns: list[Turn]) -> CompletedSession:
+def _completed_session(session: "StoredSession", head: SessionHead, turns: list[Turn]) -> CompletedSession:
     return CompletedSession(
         id=session.id,
         workflow_run_id=session.number,
@@ -173,7 +174,7 @@ def _completed(session: "StoredSession", head: SessionHead, turns: list[Turn]) -
         annotations=session.annotations,
         simulator=session.simulator,
         usage=head.usage,
-        cost=_plain(head.cost),
+        cost=_normalized(head.cost),
         created_at=session.created_at,
         updated_at=head.updated_at,
         turns_before=turns[0].index if turns else 0,
@@ -181,7 +182,7 @@ def _completed(session: "StoredSession", head: SessionHead, turns: list[Turn]) -
     )
 
 
-def _plain(cost: Cost) -> Cost:
-    """The same amounts without the zeros that come of exact rounding, as the API shows them."""
-    breakdown = {what: amount.normalize() for what, amount in cost.breakdown.items()}
+def _normalized(cost: Cost) -> Cost:
+    """The cost with trailing zeros removed from its amounts, as the API shows them."""
+    breakdown = {item: amount.normalize() for item, amount in cost.breakdown.items()}
     return cost.model_copy(update={"total": cost.total.normalize(), "breakdown": breakdown})

@@ -55,7 +55,7 @@ class KeyStore:
         """Make the organization unless it is there; its name is not changed then."""
         values = {"id": organization_id, "name": name, "created_at": datetime.now(UTC)}
         await self._database.write(
-            lambda connection: connection.execute(self._insert_organization, values).close(), one_by_one=True
+            lambda connection: connection.execute(self._insert_organization, values).close(), autocommit=True
         )
 
     async def create(self, organization_id: str, name: str) -> tuple[ApiKey, str]:
@@ -105,7 +105,7 @@ class KeyStore:
             .values(revoked_at=datetime.now(UTC))
         )
         return await self._database.write(
-            lambda connection: connection.execute(statement).rowcount == 1, one_by_one=True
+            lambda connection: connection.execute(statement).rowcount == 1, autocommit=True
         )
 
 

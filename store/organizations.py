@@ -1,4 +1,4 @@
-"""What organizations pay and may spend: a price for a second, a limit for a month, and what the month has cost."""
+"""The terms of organizations: a price per second, a monthly spending limit, and the month's cost so far."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -11,21 +11,26 @@ from store.billing.money import dollars, picodollars
 from store.database.connection import Database
 from store.database.tables import organizations, usage_totals
 
-MAX_PRICE = Decimal(1_000)
-MAX_LIMIT = Decimal(1_000_000)
-"""What it adds up to stays far from what 64 bits hold in picodollars."""
+MAX_PRICE_PER_SECOND_USD = Decimal(1_000)
+MAX_MONTHLY_LIMIT_USD = Decimal(1_000_000)
+"""Sums up to this limit stay far below the range of 64-bit integers in picodollars."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an organization pays for a second, may spend in a month, and has spent in the month asked about, in USD.
+    """An organization's price per second, monthly limit, and spending in the requested month, in USD.
 
-    None means that seconds are not charged, and that spending has no limit.
+    A price of None charges no seconds; a limit of None allows any spending.
     """
 
     price_per_second: Decimal | None = None
     monthly_limit: Decimal | None = None
     spent: Decimal = Decimal(0)
+
+    @property
+    def exhausted_limit(self) -> Decimal | None:
+        """The monthly limit, if it is used up; otherwise None."""
+        return self.monthly_limit if self.monthly_limit is not None and self.spent >= self.monthly_limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Organization:
 
 
 class NewTerms(TypedDict, total=False):
-    """Terms to set. What is not named stays; None takes a price or a limit away."""
+    """Terms to set. A missing key leaves the value as it is; None removes the price or the limit."""
 
     price_per_second: Decimal | None
     monthly_limit: Decimal | None
@@ -64,13 +69,13 @@ class OrganizationStore:
         self._database = database
 
     async def terms(self, organization_id: str, month: date) -> Terms:
-        """An organization's terms, with what it spent in the month of this day. Nobody knows it: nothing applies."""
+        """An organization's terms and its spending in the month of this day; empty terms if it is unknown."""
         key = {"organization_id": organization_id, **_bounds(month)}
         row = await self._database.read(lambda connection: connection.execute(_ONE, key).one_or_none())
         return _organization(row).terms if row is not None else Terms()
 
     async def list(self, month: date) -> Organizations:
-        """Every organization, with what it spent in the month of this day."""
+        """Every organization, with its spending in the month of this day."""
 
         def work(connection: Connection) -> Organizations:
             return [_organization(row) for row in connection.execute(_ORGANIZATIONS, _bounds(month))]
@@ -78,18 +83,19 @@ class OrganizationStore:
         return await self._database.read(work)
 
     async def set_terms(self, organization_id: str, terms: NewTerms) -> bool:
-        """Set what is named. False when there is no such organization.
+        """Set the given terms. Returns False when there is no such organization.
 
-        Raises ValueError for an amount below zero, above the highest price or limit, or finer than a picodollar.
+        Raises ValueError for an amount below zero, above MAX_PRICE_PER_SECOND_USD or MAX_MONTHLY_LIMIT_USD, or with
+        more than twelve decimals.
         """
         statement = update(organizations).where(organizations.c.id == organization_id).values(_columns(terms))
         return await self._database.write(
-            lambda connection: connection.execute(statement).rowcount == 1, one_by_one=True
+            lambda connection: connection.execute(statement).rowcount == 1, autocommit=True
         )
 
 
 def first_of_next(month: date) -> date:
-    """The day on which the month of this day is over."""
+    """The first day of the following month."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
@@ -100,9 +106,9 @@ def _bounds(month: date) -> dict[str, date]:
 def _columns(terms: NewTerms) -> dict[str, int | None]:
     columns = {}
     if "price_per_second" in terms:
-        columns["picodollars_per_second"] = _stored(terms["price_per_second"], MAX_PRICE)
+        columns["picodollars_per_second"] = _stored(terms["price_per_second"], MAX_PRICE_PER_SECOND_USD)
     if "monthly_limit" in terms:
-        columns["monthly_limit_picodollars"] = _stored(terms["monthly_limit"], MAX_LIMIT)
+        columns["monthly_limit_picodollars"] = _stored(terms["monthly_limit"], MAX_MONTHLY_LIMIT_USD)
     return columns
 
 

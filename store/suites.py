@@ -167,7 +167,7 @@ class SuiteStore:
     async def discard_unstarted(self, suite_id: str) -> None:
         """Take back a suite whose workflow could not be started."""
         statement = suites.delete().where(suites.c.id == suite_id)
-        await self._database.write(lambda connection: connection.execute(statement).close(), one_by_one=True)
+        await self._database.write(lambda connection: connection.execute(statement).close(), autocommit=True)
 
     async def find(self, organization_id: str, suite_id: str) -> StoredSuite | None:
         """The organization's suite of this id."""
@@ -251,7 +251,7 @@ class SuiteStore:
             "new_outcome": noted.outcome,
             "new_updated_at": noted.at,
         }
-        await self._database.write(lambda connection: connection.execute(_NOTE, values).close(), one_by_one=True)
+        await self._database.write(lambda connection: connection.execute(_NOTE, values).close(), autocommit=True)
 
 
 @dataclass(frozen=True, slots=True)

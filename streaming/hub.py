@@ -17,15 +17,15 @@ from streaming.messages import TextDelta
 class StreamState:
     """What the agent has said so far in a turn that it is answering."""
 
-    take: tuple[int, int]
+    attempt: tuple[int, int]
     text: str
 
     def follow(self, spoken: TextDelta) -> None:
         """Take in a piece. Pieces may come twice; one that comes after a gap, or too late, is left out."""
-        if spoken.take < self.take:
+        if spoken.attempt < self.attempt:
             return
-        if spoken.take > self.take:
-            self.take = spoken.take
+        if spoken.attempt > self.attempt:
+            self.attempt = spoken.attempt
             self.text = self.text[: spoken.base]
         end = spoken.offset + len(spoken.text)
         if spoken.offset <= len(self.text) < end:
@@ -39,10 +39,10 @@ class SessionView:
     watchers: set["Watch"] = field(default_factory=set)
     voices: dict[str, StreamState] = field(default_factory=dict)
 
-    def wake(self, *, log_grew: bool = False) -> None:
+    def wake(self, *, log_appended: bool = False) -> None:
         """Have every watcher look."""
         for watcher in self.watchers:
-            watcher.wake(log_grew=log_grew)
+            watcher.wake(log_appended=log_appended)
 
 
 class Watch:
@@ -55,9 +55,9 @@ class Watch:
         self.is_closed = False
         """Whether there will be no more news: this process stops."""
 
-    def wake(self, *, log_grew: bool = False) -> None:
+    def wake(self, *, log_appended: bool = False) -> None:
         """There may be something new, in the log or else in what is said."""
-        self._log_grew = self._log_grew or log_grew
+        self._log_grew = self._log_grew or log_appended
         self._news.set()
 
     async def news(self, *, within: float) -> bool:
@@ -96,7 +96,7 @@ class LiveHub:
 
     def __init__(self) -> None:
         self._scenes: dict[str, SessionView] = {}
-        self._greetings: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._callbacks: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self.on_first_watcher: Callable[[str], None] = lambda session_id: None
         self.on_last_watcher: Callable[[str], None] = lambda session_id: None
 
@@ -111,8 +111,8 @@ class LiveHub:
         scene.watchers.add(watch)
         if is_first:
             self.on_first_watcher(session_id)
-            for greet in list(self._greetings.get(session_id, ())):
-                greet()
+            for callback in list(self._callbacks.get(session_id, ())):
+                callback()
         try:
             yield watch
         finally:
@@ -137,28 +137,28 @@ class LiveHub:
         """Whether anybody watches this session."""
         return session_id in self._scenes
 
-    def log_grew(self, session_id: str) -> None:
+    def log_appended(self, session_id: str) -> None:
         """The session's log may have new events."""
         if scene := self._scenes.get(session_id):
-            scene.wake(log_grew=True)
+            scene.wake(log_appended=True)
 
-    def speak(self, session_id: str, spoken: TextDelta) -> None:
+    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
         """A piece of what the agent says."""
         if scene := self._scenes.get(session_id):
             is_new = spoken.turn_id not in scene.voices
-            scene.voices.setdefault(spoken.turn_id, StreamState(spoken.take, "")).follow(spoken)
-            scene.wake(log_grew=is_new)
+            scene.voices.setdefault(spoken.turn_id, StreamState(spoken.attempt, "")).follow(spoken)
+            scene.wake(log_appended=is_new)
 
     @contextmanager
-    def on_arrival(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, call `greet` when the session gets its first watcher.
+    def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, call `callback` when the session gets its first watcher.
 
         Later ones find in the scene what was said before they came.
         """
-        self._greetings[session_id].append(greet)
+        self._callbacks[session_id].append(callback)
         try:
             yield
         finally:
-            self._greetings[session_id].remove(greet)
-            if not self._greetings[session_id]:
-                del self._greetings[session_id]
+            self._callbacks[session_id].remove(callback)
+            if not self._callbacks[session_id]:
+                del self._callbacks[session_id]

@@ -15,7 +15,7 @@ class TextDelta:
     """
 
     turn_id: str
-    take: tuple[int, int]
+    attempt: tuple[int, int]
     base: int
     offset: int
     text: str
@@ -28,14 +28,14 @@ class Subscribers(Protocol):
         """Whether anybody watches this session."""
         ...
 
-    def log_grew(self, session_id: str) -> None:
+    def log_appended(self, session_id: str) -> None:
         """Tell that the session's log has new events."""
         ...
 
-    def speak(self, session_id: str, spoken: TextDelta) -> None:
+    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
         """Tell a piece of what the agent says."""
         ...
 
-    def on_arrival(self, session_id: str, greet: Callable[[], None]) -> AbstractContextManager[None]:
-        """While the block runs, call `greet` whenever watchers come who may have missed what was said before."""
+    def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """While the block runs, call `callback` whenever watchers come who may have missed what was said before."""
         ...

@@ -24,5 +24,5 @@ async def poll(hub: LiveHub, log: EventLog, *, every: float) -> None:
             lengths = await log.lengths(watched)
             for session_id, length in lengths.items():
                 if known.get(session_id) != length:
-                    hub.log_grew(session_id)
+                    hub.log_appended(session_id)
             known = lengths

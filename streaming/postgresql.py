@@ -40,9 +40,9 @@ async def heard_from_elsewhere(hub: LiveHub, database: Database) -> AsyncIterato
 @asynccontextmanager
 async def told_elsewhere(database: Database) -> AsyncIterator["RemoteSubscribers"]:
     """The worker's side: those who watch at any API, while the block runs."""
-    audience = RemoteSubscribers(database)
-    async with _running(audience.board.run()):
-        yield audience
+    subscribers = RemoteSubscribers(database)
+    async with _running(subscribers.board.run()):
+        yield subscribers
 
 
 class _Listener:
@@ -67,7 +67,7 @@ class _Listener:
         """Notes may have been lost: have everything told from the beginning, and the logs read again."""
         self._announce(self._hub.watched, fresh=True)
         for session_id in self._hub.watched:
-            self._hub.log_grew(session_id)
+            self._hub.log_appended(session_id)
 
     def _announce(self, session_ids: list[str], *, fresh: bool, watching: bool = True) -> None:
         for start in range(0, len(session_ids), SESSIONS_PER_NOTE):
@@ -81,40 +81,40 @@ class _Listener:
             return
         note: dict[str, Any] = json.loads(text)
         if "turn" in note:
-            take = (note["take"][0], note["take"][1])
-            spoken = TextDelta(note["turn"], take, note["base"], note["offset"], note["text"])
-            self._hub.speak(note["session"], spoken)
+            attempt = (note["take"][0], note["take"][1])
+            spoken = TextDelta(note["turn"], attempt, note["base"], note["offset"], note["text"])
+            self._hub.publish_delta(note["session"], spoken)
         else:
-            self._hub.log_grew(note["session"])
+            self._hub.log_appended(note["session"])
 
 
 class RemoteSubscribers:
-    """The audience of a worker whose sessions are watched at APIs in other processes."""
+    """The subscribers of a worker whose sessions are watched at APIs in other processes."""
 
     def __init__(self, database: Database) -> None:
         self.board = ListenNotifyChannel(
             database.engine.url, [TO_WORKERS], heard=self._hear, connected=self._ask_who_watches
         )
         self._watched: dict[str, dict[str, float]] = {}
-        self._greetings: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._callbacks: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 
     def is_watched(self, session_id: str) -> bool:
         """Whether any API watches this session."""
         return bool(self._channels(session_id))
 
-    def log_grew(self, session_id: str) -> None:
+    def log_appended(self, session_id: str) -> None:
         """Tell those who watch that the session's log has new events."""
         for channel in self._channels(session_id):
             self.board.post(channel, json.dumps({"session": session_id}))
 
-    def speak(self, session_id: str, spoken: TextDelta) -> None:
+    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
         """Tell those who watch a piece of what the agent says."""
         channels = self._channels(session_id)
         for piece in _pieces(spoken) if channels else ():
             note = {
                 "session": session_id,
                 "turn": piece.turn_id,
-                "take": piece.take,
+                "take": piece.attempt,
                 "base": piece.base,
                 "offset": piece.offset,
                 "text": piece.text,
@@ -123,15 +123,15 @@ class RemoteSubscribers:
                 self.board.post(channel, json.dumps(note, ensure_ascii=False))
 
     @contextmanager
-    def on_arrival(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, call `greet` when an API begins to watch the session."""
-        self._greetings[session_id].append(greet)
+    def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, call `callback` when an API begins to watch the session."""
+        self._callbacks[session_id].append(callback)
         try:
             yield
         finally:
-            self._greetings[session_id].remove(greet)
-            if not self._greetings[session_id]:
-                del self._greetings[session_id]
+            self._callbacks[session_id].remove(callback)
+            if not self._callbacks[session_id]:
+                del self._callbacks[session_id]
 
     def _channels(self, session_id: str) -> list[str]:
         """Where they want to hear of a session."""
@@ -159,8 +159,8 @@ class RemoteSubscribers:
             is_new = note["to"] not in wanted
             wanted[note["to"]] = until
             if is_new or note["fresh"]:
-                for greet in list(self._greetings.get(session_id, ())):
-                    greet()
+                for callback in list(self._callbacks.get(session_id, ())):
+                    callback()
 
 
 def _pieces(spoken: TextDelta) -> Iterator[TextDelta]:

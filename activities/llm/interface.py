@@ -1,4 +1,4 @@
-"""What is asked of a model, what comes back and what goes wrong: the contract with the edge to the providers."""
+"""The interface of model providers: calls, replies and errors."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,32 +14,32 @@ from domain.turns.turn import Message
 
 @dataclass(frozen=True)
 class ModelCall:
-    """What a model is asked: instructions, the conversation so far, what is new, and the tools it may call."""
+    """A model call: instructions, the conversation so far, the new messages, and the tools that may be called."""
 
     model: str
     instructions: str
     history: tuple[str, ...]
-    """Messages of earlier steps, oldest first, each as the provider edge serialised it."""
+    """Messages of earlier steps, oldest first, each as `ModelAnswer.messages` had it."""
     messages: tuple[Message, ...]
     tools: tuple[OfferedTool, ...]
     timeout: float
-    """Seconds the whole reply may take."""
+    """Seconds for the whole reply."""
     seed: int | None = None
-    """Makes models that can be seeded answer the same again."""
-    keeps_calls: bool = True
-    """Whether the tools that were called are part of the messages to be read again: nothing else will answer them."""
+    """Sampling seed, for models that support one."""
+    keep_tool_calls: bool = True
+    """False leaves tool calls out of the saved messages, when no tool results will follow them."""
 
 
 @dataclass(frozen=True)
 class RecordCall:
-    """What a model is asked to hand in, with the one tool it must call: an object of a JSON schema."""
+    """A call for structured output: the model must call one tool, whose arguments follow a JSON schema."""
 
     model: str
     instructions: str
     history: tuple[str, ...]
-    """Messages of earlier steps; of these it reads what was said."""
+    """Messages of earlier steps; only their text is sent."""
     asked: str
-    """Said last, by the user."""
+    """The final user message."""
     tool: str
     description: str
     schema: dict[str, JsonValue]
@@ -49,37 +49,37 @@ class RecordCall:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What came back, and the messages of this call as the provider edge wants to read them again."""
+    """A model's reply, and the messages of this call serialized for later calls."""
 
     reply: ModelReply
     messages: str
 
 
 OnDelta = Callable[[str], None]
-"""Is told a piece of a reply's text as it comes."""
+"""Called with each piece of a reply's text as it arrives."""
 
 
-def ignore(text: str) -> None:
-    """Hear nothing."""
+def ignore_delta(text: str) -> None:
+    """Do nothing."""
 
 
 class ModelCaller(Protocol):
-    """The edge to the providers: one call, one answer, no retries.
+    """Calls model providers, without retries.
 
-    A call that is cancelled closes its connection at once. It raises `ReplyCancelled` if the provider had been asked.
+    A cancelled call closes its connection at once, and raises `ReplyCancelled` if the request had been sent.
     """
 
-    async def call(self, call: ModelCall, hear: OnDelta = ignore) -> ModelAnswer:
-        """Ask the model; `hear` is told the text piece by piece as it comes. Raises `ProviderFailed`."""
+    async def call(self, call: ModelCall, on_delta: OnDelta = ignore_delta) -> ModelAnswer:
+        """Call the model; `on_delta` receives the text while it streams. Raises `ProviderFailed`."""
         ...
 
     async def record(self, call: RecordCall) -> ModelAnswer:
-        """Ask the model for structured data: one tool call in the reply. Raises `ProviderFailed`."""
+        """Call the model for structured output: one tool call in the reply. Raises `ProviderFailed`."""
         ...
 
 
 class ProviderFailed(Exception):
-    """A provider did not answer, or not usefully. `retry_after` is in seconds, when the provider named a time."""
+    """A failed model call: no reply, or an unusable one. `retry_after` is the provider's, in seconds."""
 
     def __init__(self, message: str, *, permanent: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class ProviderFailed(Exception):
 
 
 class ReplyCancelled(asyncio.CancelledError):
-    """A call was cancelled after the provider had been asked. `answer` is what was said and spent until then."""
+    """A call was cancelled after its request was sent. `answer` holds the partial reply and its usage."""
 
     def __init__(self, answer: ModelAnswer) -> None:
         super().__init__("the model call was cancelled")

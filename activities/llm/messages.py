@@ -1,4 +1,4 @@
-"""The conversation as model providers take it: Playhead's messages in and out of pydantic-ai's form."""
+"""Converts messages between Playhead's types and pydantic-ai's."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -19,43 +19,43 @@ from pydantic_ai.messages import (
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
 
 OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
-"""Goes before a conversation that the agent opens: several providers insist that a user speaks first."""
+"""The first user message of a conversation that the agent begins: several providers require one."""
 
 
-def stored(steps: Iterable[str]) -> list[ModelMessage]:
-    """The messages of earlier steps, from the form in which they were saved."""
-    return [message for step in steps for message in _parsed(step)]
+def deserialize(steps: Iterable[str]) -> list[ModelMessage]:
+    """The messages of earlier steps, from their saved JSON."""
+    return [message for step in steps for message in _deserialize_step(step)]
 
 
-def serialised(messages: Sequence[ModelMessage]) -> str:
-    """Messages in the form in which they are saved."""
+def serialize(messages: Sequence[ModelMessage]) -> str:
+    """Messages as JSON, to be saved."""
     return ModelMessagesTypeAdapter.dump_json(list(messages)).decode()
 
 
-def as_model_messages(messages: Sequence[Message]) -> list[ModelMessage]:
-    """What is new since the last step: neighbours of one side share one message."""
-    found: list[ModelMessage] = []
-    asked: list[ModelRequestPart] = []
+def to_model_messages(messages: Sequence[Message]) -> list[ModelMessage]:
+    """The new messages of a step; consecutive ones for the model become parts of one request."""
+    converted: list[ModelMessage] = []
+    parts: list[ModelRequestPart] = []
     for message in messages:
         match message:
             case UserSaid():
-                asked.append(UserPromptPart(content=message.text))
+                parts.append(UserPromptPart(content=message.text))
             case ToolReturned():
-                asked.append(
+                parts.append(
                     ToolReturnPart(tool_name=message.name, content=message.content, tool_call_id=message.call_id)
                 )
             case AgentSaid():
-                if asked:
-                    found.append(ModelRequest(parts=asked))
-                    asked = []
-                found.append(ModelResponse(parts=[TextPart(content=message.text)]))
-    if asked:
-        found.append(ModelRequest(parts=asked))
-    return found
+                if parts:
+                    converted.append(ModelRequest(parts=parts))
+                    parts = []
+                converted.append(ModelResponse(parts=[TextPart(content=message.text)]))
+    if parts:
+        converted.append(ModelRequest(parts=parts))
+    return converted
 
 
-def sendable(messages: Sequence[ModelMessage], instructions: str) -> list[ModelMessage]:
-    """The whole conversation as providers accept it: no empty replies, a user first, the instructions last."""
+def request_messages(messages: Sequence[ModelMessage], instructions: str) -> list[ModelMessage]:
+    """The conversation as providers accept it: no empty messages, a user message first, the instructions last."""
     kept = [message for message in messages if message.parts]
     if not kept or isinstance(kept[0], ModelResponse):
         kept.insert(0, ModelRequest(parts=[UserPromptPart(content=OPENING_CUE)]))
@@ -65,37 +65,37 @@ def sendable(messages: Sequence[ModelMessage], instructions: str) -> list[ModelM
     return [*kept, ModelRequest(parts=[], instructions=instructions)]
 
 
-def words_only(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
-    """What was said, without the calls of tools and what came of them: some of those are still unanswered."""
-    said: list[ModelMessage] = []
+def text_only(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+    """The messages without tool calls and tool results: some calls may have no result yet."""
+    kept: list[ModelMessage] = []
     for message in messages:
         if isinstance(message, ModelRequest):
             prompts = [part for part in message.parts if isinstance(part, UserPromptPart)]
-            said.append(ModelRequest(parts=prompts))
+            kept.append(ModelRequest(parts=prompts))
         else:
-            said.append(ModelResponse(parts=[part for part in message.parts if isinstance(part, TextPart)]))
-    return [message for message in said if message.parts]
+            kept.append(ModelResponse(parts=[part for part in message.parts if isinstance(part, TextPart)]))
+    return [message for message in kept if message.parts]
 
 
-def whole(response: ModelResponse) -> ModelResponse:
-    """The reply without halves of characters, which neither the store nor Temporal can hold.
+def repair_response(response: ModelResponse) -> ModelResponse:
+    """The reply without lone surrogates, which neither the store nor Temporal can hold.
 
-    Some providers cut their stream in the middle of a character; where both halves came, they are joined.
+    Some providers split their stream inside a surrogate pair; complete pairs are joined.
     """
     for part in response.parts:
         if isinstance(part, TextPart | ThinkingPart):
-            part.content = whole_text(part.content)
+            part.content = repair_text(part.content)
         elif isinstance(part, ToolCallPart) and isinstance(part.args, str):
-            part.args = whole_text(part.args)
+            part.args = repair_text(part.args)
     return response
 
 
-def whole_text(text: str) -> str:
-    """The text with halves of characters joined where both are there, and replaced where one is missing."""
+def repair_text(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @lru_cache(maxsize=8192)
-def _parsed(messages: str) -> tuple[ModelMessage, ...]:
-    """Messages of an earlier step. Parsed once: a conversation is read again at every one of its turns."""
+def _deserialize_step(messages: str) -> tuple[ModelMessage, ...]:
+    """The messages of one step, cached: every turn reads the whole conversation again."""
     return tuple(ModelMessagesTypeAdapter.validate_json(messages))

@@ -1,4 +1,4 @@
-"""The seconds that a model was at work on a reply, and what they cost where the organization has a price for them."""
+"""Measures the seconds of a model call and prices them for organizations that pay by the second."""
 
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -10,16 +10,17 @@ from domain.usage import Cost, cost_of_seconds, merge_costs
 
 
 async def timed(call: Awaitable[ModelAnswer], price_per_second: Decimal | None) -> ModelAnswer:
-    """A model's answer with the seconds it took, also when it was cut short.
+    """Await a model call and add its seconds and their cost to the answer, also when the call was cancelled.
 
-    Only what is bought is timed: no attempts that failed, and nothing that a turn waited for besides.
+    Failed attempts are not counted.
     """
-    began = monotonic()
+    started_at = monotonic()
     try:
         answer = await call
-    except ReplyCancelled as cut:
-        raise ReplyCancelled(_with_seconds(cut.answer, monotonic() - began, price_per_second)) from cut
-    return _with_seconds(answer, monotonic() - began, price_per_second)
+    except ReplyCancelled as cancelled:
+        partial = _with_seconds(cancelled.answer, monotonic() - started_at, price_per_second)
+        raise ReplyCancelled(partial) from cancelled
+    return _with_seconds(answer, monotonic() - started_at, price_per_second)
 
 
 def _with_seconds(answer: ModelAnswer, seconds: float, price_per_second: Decimal | None) -> ModelAnswer:

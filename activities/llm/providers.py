@@ -1,4 +1,4 @@
-"""The edge to model providers: any model behind one call, with typed failures and prices."""
+"""Calls model providers through pydantic-ai, with typed errors and prices."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,23 +24,31 @@ from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider, infer_provider
 from pydantic_ai.tools import ToolDefinition
 
-from activities.llm.interface import ModelAnswer, ModelCall, OnDelta, ProviderFailed, RecordCall, ReplyCancelled, ignore
-from activities.llm.messages import as_model_messages, serialised, stored, words_only
+from activities.llm.interface import (
+    ModelAnswer,
+    ModelCall,
+    OnDelta,
+    ProviderFailed,
+    RecordCall,
+    ReplyCancelled,
+    ignore_delta,
+)
+from activities.llm.messages import deserialize, serialize, text_only, to_model_messages
 from activities.llm.request import ModelRequestInFlight, StreamInterrupted
-from activities.llm.usage_estimates import CutResponse
+from activities.llm.usage_estimates import PartialResponse
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply, ToolCall
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, rounded_cost, unpriced_cost
 
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
-"""HTTP statuses below 500 after which the same request may succeed (429 has an error type of its own)."""
+"""Retryable HTTP statuses below 500, except 429, which pydantic-ai raises as an error type of its own."""
 
 
 class ModelProviders:
-    """Calls any model that pydantic-ai knows, and those that the installation brings itself.
+    """Calls any model that pydantic-ai supports, and the installation's own.
 
-    `prices` go before those of genai-prices, by `<provider>:<model>`. `own_models` makes models by their model string.
+    `prices`, by `<provider>:<model>`, override those of genai-prices. `own_models` maps model names to factories.
     """
 
     def __init__(
@@ -50,61 +58,61 @@ class ModelProviders:
         self._own_models = own_models or {}
         self._models: dict[str, Model] = {}
 
-    async def call(self, call: ModelCall, hear: OnDelta = ignore) -> ModelAnswer:
-        """Ask the model once, streaming. Raises `ProviderFailed`; a reply that breaks off is a failure.
+    async def call(self, call: ModelCall, on_delta: OnDelta = ignore_delta) -> ModelAnswer:
+        """Call the model once, streaming. Raises `ProviderFailed`, also for an incomplete reply.
 
-        Cancelled after the provider was asked, it raises `ReplyCancelled` with the words that were said until then.
+        A call that is cancelled after its request was sent raises `ReplyCancelled` with the text so far.
         """
-        new = as_model_messages(call.messages)
-        offered = ModelRequestParameters(function_tools=[_offered(tool) for tool in call.tools], allow_text_output=True)
-        asking = ModelRequestInFlight(
-            [*stored(call.history), *new], call.instructions, offered, call.timeout, call.seed
-        )
+        new = to_model_messages(call.messages)
+        tools = [_tool_definition(tool) for tool in call.tools]
+        parameters = ModelRequestParameters(function_tools=tools, allow_text_output=True)
+        conversation = [*deserialize(call.history), *new]
+        request = ModelRequestInFlight(conversation, call.instructions, parameters, call.timeout, call.seed)
         try:
-            async with _failures_told(call.model, call.timeout):
+            async with _provider_errors(call.model, call.timeout):
                 model = self._model(call.model)
-                response = await asking.streamed(model, hear)
+                response = await request.stream(model, on_delta)
         except asyncio.CancelledError as cancelled:
-            if asking.model is None:
+            if request.model is None:
                 raise
-            heard = asking.cut()
-            reply = self._cut_reply(asking.model, heard)
-            raise ReplyCancelled(
-                ModelAnswer(reply, messages=serialised([*new, *words_only([heard.response])]))
-            ) from cancelled
-        said = [response] if call.keeps_calls else words_only([response])
-        return ModelAnswer(reply=self._reply(model, response), messages=serialised([*new, *said]))
+            partial = request.partial_response()
+            reply = self._partial_reply(request.model, partial)
+            messages = serialize([*new, *text_only([partial.response])])
+            raise ReplyCancelled(ModelAnswer(reply, messages=messages)) from cancelled
+        kept = [response] if call.keep_tool_calls else text_only([response])
+        return ModelAnswer(reply=self._reply(model, response), messages=serialize([*new, *kept]))
 
     async def record(self, call: RecordCall) -> ModelAnswer:
-        """Ask for structured data by a tool that the model must call. Its messages are no part of the conversation.
+        """Call the model for structured output. Its messages are not part of the conversation.
 
-        Cancelled after the provider was asked, it raises `ReplyCancelled` with what was probably spent.
+        A call that is cancelled after its request was sent raises `ReplyCancelled` with the estimated usage.
         """
-        asked = ModelRequest(parts=[UserPromptPart(content=call.asked)])
-        said = words_only(stored(call.history))
-        asking = ModelRequestInFlight([*said, asked], call.instructions, _recording(call), call.timeout, call.seed)
+        prompt = ModelRequest(parts=[UserPromptPart(content=call.asked)])
+        conversation = [*text_only(deserialize(call.history)), prompt]
+        parameters = _output_parameters(call)
+        request = ModelRequestInFlight(conversation, call.instructions, parameters, call.timeout, call.seed)
         try:
-            async with _failures_told(call.model, call.timeout):
+            async with _provider_errors(call.model, call.timeout):
                 model = self._model(call.model)
-                response = await asking.in_one_piece(model)
+                response = await request.complete(model)
         except asyncio.CancelledError as cancelled:
-            if asking.model is None:
+            if request.model is None:
                 raise
-            reply = self._cut_reply(asking.model, asking.cut())
+            reply = self._partial_reply(request.model, request.partial_response())
             raise ReplyCancelled(ModelAnswer(reply, messages="[]")) from cancelled
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
-            make = self._own_models.get(name)
-            self._models[name] = make() if make else infer_model(name, provider_factory=_provider_without_retries)
+            factory = self._own_models.get(name)
+            self._models[name] = factory() if factory else infer_model(name, provider_factory=_provider_without_retries)
         return self._models[name]
 
     def load(self, name: str) -> None:
-        """Load a model's provider before the first reply needs it.
+        """Import a model's provider before the first call.
 
-        Loading takes a second on a quiet machine and many on a busy one, and blocks the worker's heartbeats.
-        A model that cannot be loaded is ignored here: the turn that asks for it fails with the reason.
+        The import takes a second or more and blocks the worker's heartbeats. A model that cannot be loaded is
+        ignored here: the turn that needs it fails with the reason.
         """
         with suppress(UserError, ImportError, ValueError):
             self._model(name)
@@ -126,8 +134,8 @@ class ModelProviders:
             cost=self._cost(key, used, response),
         )
 
-    def _cut_reply(self, model: Model, said: CutResponse) -> ModelReply:
-        """The reply as far as it was heard. A tool call may be half a call, so none is kept."""
+    def _partial_reply(self, model: Model, said: PartialResponse) -> ModelReply:
+        """The reply so far, without tool calls: they may be incomplete."""
         return self._reply(model, said.response).model_copy(
             update={"tool_calls": (), "interrupted": True, "estimated": said.estimated}
         )
@@ -143,8 +151,8 @@ class ModelProviders:
 
 
 @asynccontextmanager
-async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
-    """Bound the call in time, and turn whatever goes wrong into a `ProviderFailed` that says if it may pass."""
+async def _provider_errors(model: str, seconds: float) -> AsyncIterator[None]:
+    """Limit the call's time, and convert every error to a permanent or retryable `ProviderFailed`."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -164,7 +172,7 @@ async def _failures_told(model: str, seconds: float) -> AsyncIterator[None]:
         raise ProviderFailed(f"{type(error).__name__}: {error}", permanent=False) from error
 
 
-def _offered(tool: OfferedTool) -> ToolDefinition:
+def _tool_definition(tool: OfferedTool) -> ToolDefinition:
     return ToolDefinition(
         name=tool.name,
         description=tool.description,
@@ -172,8 +180,8 @@ def _offered(tool: OfferedTool) -> ToolDefinition:
     )
 
 
-def _recording(call: RecordCall) -> ModelRequestParameters:
-    """The one tool by which a model hands in what it has found."""
+def _output_parameters(call: RecordCall) -> ModelRequestParameters:
+    """Request parameters with the one tool that the model must call."""
     tool = ToolDefinition(
         name=call.tool, description=call.description, parameters_json_schema=call.schema, kind="output"
     )
@@ -189,7 +197,7 @@ def _tool_call(part: ToolCallPart) -> ToolCall:
 
 
 def _provider_without_retries(name: str) -> Provider[object]:
-    """A provider whose SDK tries once: Temporal retries, where it can be seen."""
+    """A provider whose SDK does not retry: Temporal does, visibly."""
     provider: Provider[object] = infer_provider(name)
     client = provider.client
     if hasattr(client, "max_retries"):

@@ -1,4 +1,4 @@
-"""Telling those who watch a session what the model says, while it says it."""
+"""Publishes the text of a model call to a session's subscribers while it streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,128 +7,128 @@ from contextlib import asynccontextmanager
 from temporalio import activity
 
 from activities.llm.interface import OnDelta
-from activities.llm.messages import whole_text
+from activities.llm.messages import repair_text
 from activities.llm.reply_stream import StreamContext
 from domain.turns.turn import Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from streaming.messages import Subscribers, TextDelta
 
-FRAME_SECONDS = 0.05
-"""The least time between two pieces of one reply; what is said meanwhile goes together. The first goes at once."""
-ORDER_SECONDS = 2.0
-"""How long a turn's start may wait for the end of the turn before it to be recorded."""
-ORDER_PAUSE = 0.02
-FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
-"""First halves of characters that take two in UTF-16: some providers cut their stream between them."""
+MIN_DELTA_INTERVAL_SECONDS = 0.05
+"""Text that arrives within this time of the last delta is sent with the next one. The first is sent at once."""
+MAX_ORDER_WAIT_SECONDS = 2.0
+"""Upper bound on the time that a turn's start waits for the previous turn to be recorded."""
+ORDER_POLL_SECONDS = 0.02
+HIGH_SURROGATES = frozenset(map(chr, range(0xD800, 0xDC00)))
+"""First halves of UTF-16 surrogate pairs: some providers split their stream between the halves."""
 
 
 class LiveReplyPublisher:
-    """Tells live what is said in model calls. Nothing is recorded or told in a session that nobody watches."""
+    """Publishes model calls live. Nothing is recorded or published in a session without subscribers."""
 
-    def __init__(self, audience: Subscribers, log: EventLog) -> None:
-        self._audience = audience
+    def __init__(self, subscribers: Subscribers, log: EventLog) -> None:
+        self._subscribers = subscribers
         self._log = log
 
-    def is_heard(self, session_id: str) -> bool:
-        """Whether anybody watches this session."""
-        return self._audience.is_watched(session_id)
+    def has_subscribers(self, session_id: str) -> bool:
+        """True if anybody watches this session."""
+        return self._subscribers.is_watched(session_id)
 
     @asynccontextmanager
-    async def narrate(self, script: StreamContext) -> AsyncIterator[OnDelta]:
-        """Tell what the function that is given hears, as the words of this call."""
-        telling = _PublishedCall(self._audience, self._log, script)
-        with self._audience.on_arrival(script.session_id, telling.begin):
-            if self._audience.is_watched(script.session_id):
-                telling.begin()
+    async def publish(self, context: StreamContext) -> AsyncIterator[OnDelta]:
+        """Yield a callback for the call's text, which is published to the subscribers."""
+        call = _CallPublisher(self._subscribers, self._log, context)
+        with self._subscribers.on_subscribe(context.session_id, call.restart):
+            if self._subscribers.is_watched(context.session_id):
+                call.restart()
             try:
-                yield telling.hear
+                yield call.on_delta
             finally:
-                telling.end()
+                call.end()
 
 
-class _PublishedCall:
-    """One model call, told: silent until somebody watches, and until the start of the turn stands in the log."""
+class _CallPublisher:
+    """Publishes one model call, once it has a subscriber and the turn's start is in the event log."""
 
-    def __init__(self, audience: Subscribers, log: EventLog, script: StreamContext) -> None:
-        self._audience = audience
+    def __init__(self, subscribers: Subscribers, log: EventLog, context: StreamContext) -> None:
+        self._subscribers = subscribers
         self._log = log
-        self._script = script
-        self._heard = ""
-        self._told = 0
+        self._context = context
+        self._received = ""
+        self._sent = 0
         self._starting: asyncio.Task[None] | None = None
         self._is_open = False
-        self._next_frame: asyncio.TimerHandle | None = None
+        self._next_delta: asyncio.TimerHandle | None = None
         self._not_before = 0.0
 
-    def begin(self) -> None:
-        """Somebody has come: tell everything from the beginning."""
-        self._told = 0
+    def restart(self) -> None:
+        """Publish the text from its beginning, for new subscribers."""
+        self._sent = 0
         if self._is_open:
-            self._tell()
+            self._publish()
         elif self._starting is None:
             self._starting = asyncio.create_task(self._record_start())
 
-    def hear(self, text: str) -> None:
-        """The model has said more."""
-        self._heard += text
-        if not self._is_open or self._next_frame is not None:
+    def on_delta(self, text: str) -> None:
+        """Add text from the model, and publish it now or with the next delta."""
+        self._received += text
+        if not self._is_open or self._next_delta is not None:
             return
         loop = asyncio.get_running_loop()
         if loop.time() >= self._not_before:
-            self._tell()
+            self._publish()
         else:
-            self._next_frame = loop.call_at(self._not_before, self._tell)
+            self._next_delta = loop.call_at(self._not_before, self._publish)
 
     def end(self) -> None:
-        """The call is over: tell what is left."""
+        """Publish the remaining text at the end of the call."""
         if self._starting is not None:
             self._starting.cancel()
-        if self._next_frame is not None:
-            self._next_frame.cancel()
-            self._next_frame = None
+        if self._next_delta is not None:
+            self._next_delta.cancel()
+            self._next_delta = None
         if self._is_open:
-            self._tell()
+            self._publish()
 
     async def _record_start(self) -> None:
         try:
-            await record_start(self._log, self._script.session_id, self._script.turn)
+            await record_start(self._log, self._context.session_id, self._context.turn)
         except StoreUnavailable:
-            activity.logger.warning("a reply is not told live: the store cannot be reached")
+            activity.logger.warning("a reply is not streamed live: the store cannot be reached")
             return
-        self._audience.log_grew(self._script.session_id)
+        self._subscribers.log_appended(self._context.session_id)
         self._is_open = True
-        self._tell()
+        self._publish()
 
-    def _tell(self) -> None:
-        """Tell what has not been told, if that is anything; nothing at all is told once, at the beginning."""
-        self._next_frame = None
+    def _publish(self) -> None:
+        """Publish the text that is not sent yet, if any. The first delta of a reply may be empty."""
+        self._next_delta = None
         text = self._text()
-        if self._told and len(text) <= self._told:
+        if self._sent and len(text) <= self._sent:
             return
-        script = self._script
-        spoken = TextDelta(script.turn.id, script.take, len(script.said), self._told, text[self._told :])
-        self._audience.speak(script.session_id, spoken)
-        self._told = len(text)
-        if spoken.text:
-            self._not_before = asyncio.get_running_loop().time() + FRAME_SECONDS
+        context = self._context
+        delta = TextDelta(context.turn.id, context.attempt, len(context.previous_text), self._sent, text[self._sent :])
+        self._subscribers.publish_delta(context.session_id, delta)
+        self._sent = len(text)
+        if delta.text:
+            self._not_before = asyncio.get_running_loop().time() + MIN_DELTA_INTERVAL_SECONDS
 
     def _text(self) -> str:
-        """The turn's text so far, as far as it is sure to be the beginning of what it will be."""
-        words = _settled(self._heard)
-        said = self._script.said
-        return f"{said}\n{words}" if said and words else said + words
+        """The longest prefix of the turn's final text that is certain by now."""
+        text = _stable_text(self._received)
+        previous = self._context.previous_text
+        return f"{previous}\n{text}" if previous and text else previous + text
 
 
 async def record_start(log: EventLog, session_id: str, turn: Turn) -> None:
-    """Write the start of a turn into the log, after the end of the turn before it. Raises StoreUnavailable."""
-    patience = ORDER_SECONDS
-    while await log.record_start(session_id, turn, in_order=patience > 0) == "too_early":
-        await asyncio.sleep(ORDER_PAUSE)
-        patience -= ORDER_PAUSE
+    """Append the start of a turn to the event log, after the end of the previous turn. Raises StoreUnavailable."""
+    seconds_left = MAX_ORDER_WAIT_SECONDS
+    while await log.record_start(session_id, turn, in_order=seconds_left > 0) == "too_early":
+        await asyncio.sleep(ORDER_POLL_SECONDS)
+        seconds_left -= ORDER_POLL_SECONDS
 
 
-def _settled(heard: str) -> str:
-    """A reply without the white space around it, and without half a character at its end."""
-    words = heard.strip()
-    return whole_text(words[:-1] if words[-1:] in FIRST_HALVES else words)
+def _stable_text(received: str) -> str:
+    """The received text without surrounding white space and without a lone high surrogate at its end."""
+    text = received.strip()
+    return repair_text(text[:-1] if text[-1:] in HIGH_SURROGATES else text)

@@ -1,59 +1,59 @@
-"""What a model call needs to know of those who may watch its reply."""
+"""The interface of reply streaming: the context of a model call, and the publisher of its text."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from activities.llm.interface import OnDelta, ignore
+from activities.llm.interface import OnDelta, ignore_delta
 from contracts.sessions import GenerateStepInput, TurnStart
 from domain.turns.turn import Turn, UserMessage, UserSaid
 
 
 @dataclass(frozen=True)
 class StreamContext:
-    """A model call for those who watch: whose words they hear, and what was said before."""
+    """The turn and attempt that a streamed reply belongs to, and the turn's text before it."""
 
     session_id: str
     turn: Turn
-    """The turn as it began."""
-    take: tuple[int, int]
-    """The step of the turn, and the attempt at it."""
-    said: str
+    """The turn at its start."""
+    attempt: tuple[int, int]
+    """The step of the turn, and the activity's attempt at it."""
+    previous_text: str
     """The agent's text in this turn so far."""
 
 
 class ReplyPublisher(Protocol):
-    """Tells those who watch a session what the model says, while it says it."""
+    """Publishes the text of a reply to a session's subscribers while the model streams it."""
 
-    def narrate(self, script: StreamContext) -> AbstractAsyncContextManager[OnDelta]:
-        """Around a model call: the function that is to hear its words."""
+    def publish(self, context: StreamContext) -> AbstractAsyncContextManager[OnDelta]:
+        """A context around a model call; it yields the callback for the call's text."""
         ...
 
-    def is_heard(self, session_id: str) -> bool:
-        """Whether anybody watches this session."""
+    def has_subscribers(self, session_id: str) -> bool:
+        """True if anybody watches this session."""
         ...
 
 
 class NullPublisher:
-    """The narrator of a worker whose sessions nobody can watch."""
+    """Publishes nothing, for workers without live streaming."""
 
     @asynccontextmanager
-    async def narrate(self, script: StreamContext) -> AsyncIterator[OnDelta]:
-        """Tell nobody anything."""
-        yield ignore
+    async def publish(self, context: StreamContext) -> AsyncIterator[OnDelta]:
+        """Yield a callback that does nothing."""
+        yield ignore_delta
 
-    def is_heard(self, session_id: str) -> bool:
-        """Never."""
+    def has_subscribers(self, session_id: str) -> bool:
+        """Always False."""
         return False
 
 
 def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int) -> StreamContext:
-    """What there is to know of a step and of the turn it belongs to."""
-    words = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
+    """The stream context of a step: its turn as it was opened, with the user's message."""
+    user_text = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     user_message = None
-    if opening.said_at is not None and words is not None:
-        user_message = UserMessage(text=words, created_at=opening.said_at, message_id=opening.message_id)
+    if opening.said_at is not None and user_text is not None:
+        user_message = UserMessage(text=user_text, created_at=opening.said_at, message_id=opening.message_id)
     turn = Turn(
         id=input.turn_id,
         parent_id=opening.parent_id,
@@ -61,4 +61,4 @@ def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int
         created_at=opening.created_at,
         user_message=user_message,
     )
-    return StreamContext(input.session_id, turn, take=(input.step, attempt), said=input.said)
+    return StreamContext(input.session_id, turn, attempt=(input.step, attempt), previous_text=input.said)

@@ -1,4 +1,4 @@
-"""One request to a model: what is asked, what has been heard so far, and what it used when it was cut."""
+"""One request to a model: the conversation sent, the response so far, and its usage when it is cancelled."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -17,34 +17,34 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings
 
-from activities.llm.messages import sendable, whole
-from activities.llm.usage_estimates import CutResponse, with_estimated_usage
+from activities.llm.messages import repair_response, request_messages
+from activities.llm.usage_estimates import PartialResponse, with_estimated_usage
 
 
 class StreamInterrupted(Exception):
-    """A reply ended before it was complete."""
+    """A streamed reply ended before it was complete."""
 
 
 @dataclass
 class ModelRequestInFlight:
-    """A request, and what came of it until now. `model` is none as long as nothing has been asked."""
+    """A request and its response so far. `model` is None until the request is sent."""
 
     conversation: Sequence[ModelMessage]
     instructions: str
     parameters: ModelRequestParameters
     timeout: float
-    """Seconds the provider may be silent."""
+    """Seconds that the provider may send nothing."""
     seed: int | None = None
     model: Model | None = None
     _sent: list[ModelMessage] = field(default_factory=list)
     _stream: StreamedResponse | None = None
 
-    async def streamed(self, model: Model, hear: Callable[[str], None]) -> ModelResponse:
-        """Stream a reply and return it whole. Raises `StreamInterrupted` and the errors of pydantic-ai.
+    async def stream(self, model: Model, on_delta: Callable[[str], None]) -> ModelResponse:
+        """Stream a reply and return it complete. Raises `StreamInterrupted` and the errors of pydantic-ai.
 
-        `hear` is told its text as it comes. However it ends, the connection is closed then.
+        `on_delta` receives the text while it streams. The connection is closed at the end, also after an error.
         """
-        self._note(model)
+        self._start(model)
         async with model_request_stream(
             model,
             self._sent,
@@ -53,31 +53,31 @@ class ModelRequestInFlight:
         ) as stream:
             self._stream = stream
             async for event in stream:
-                if text := _text_in(event):
-                    hear(text)
+                if text := _text_of(event):
+                    on_delta(text)
         response = stream.get()
-        if _broke_off(model, response):
+        if _is_incomplete(model, response):
             raise StreamInterrupted
-        return whole(response)
+        return repair_response(response)
 
-    async def in_one_piece(self, model: Model) -> ModelResponse:
-        """Ask for a reply as a whole. Raises what pydantic-ai raises."""
-        self._note(model)
+    async def complete(self, model: Model) -> ModelResponse:
+        """Request a reply without streaming. Raises the errors of pydantic-ai."""
+        self._start(model)
         response = await model_request(
             model,
             self._sent,
             model_settings=self._settings,
             model_request_parameters=self.parameters,
         )
-        return whole(response)
+        return repair_response(response)
 
-    def cut(self) -> CutResponse:
-        """What has been heard so far. What the provider has not told of its usage yet is estimated."""
-        assert self.model is not None, "nothing was asked"
+    def partial_response(self) -> PartialResponse:
+        """The response so far. Usage that the provider has not reported yet is estimated."""
+        assert self.model is not None, "no request was sent"
         response = (
             ModelResponse(parts=[], model_name=self.model.model_name, provider_name=self.model.system)
             if self._stream is None
-            else whole(self._stream.get())
+            else repair_response(self._stream.get())
         )
         return with_estimated_usage(response, self._sent, self.parameters)
 
@@ -86,13 +86,13 @@ class ModelRequestInFlight:
         settings = ModelSettings(timeout=self.timeout)
         return settings if self.seed is None else ModelSettings(**settings, seed=self.seed)
 
-    def _note(self, model: Model) -> None:
-        """From here on the provider may charge for the request."""
+    def _start(self, model: Model) -> None:
+        """Mark the request as sent: from here on the provider may charge for it."""
         self.model = model
-        self._sent = sendable(self.conversation, self.instructions)
+        self._sent = request_messages(self.conversation, self.instructions)
 
 
-def _text_in(event: ModelResponseStreamEvent) -> str:
+def _text_of(event: ModelResponseStreamEvent) -> str:
     if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
         return event.part.content
     if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
@@ -100,17 +100,17 @@ def _text_in(event: ModelResponseStreamEvent) -> str:
     return ""
 
 
-def _broke_off(model: Model, response: ModelResponse) -> bool:
-    """Whether the stream ended without a finish reason: it was cut, though pydantic-ai reports it as complete.
+def _is_incomplete(model: Model, response: ModelResponse) -> bool:
+    """True when the stream ended without a finish reason, which pydantic-ai reports as a complete response.
 
-    For OpenAI's chat protocol pydantic-ai fills in "stop"; what the provider itself said stands in its details.
+    For OpenAI's chat protocol pydantic-ai fills in "stop"; the provider's own finish reason is in its details.
     """
-    if response.finish_reason != "stop" or not _speaks_openai_chat(model):
+    if response.finish_reason != "stop" or not _is_openai_chat(model):
         return response.finish_reason is None
     return "finish_reason" not in (response.provider_details or {})
 
 
-def _speaks_openai_chat(model: Model) -> bool:
-    # Looked up, not imported: OpenAI's SDK takes a second to load, and a model of it has loaded it.
+def _is_openai_chat(model: Model) -> bool:
+    # Not imported: OpenAI's SDK takes a second to load, and it is loaded already if the model is one of its own.
     openai = sys.modules.get("pydantic_ai.models.openai")
     return openai is not None and isinstance(model, openai.OpenAIChatModel)

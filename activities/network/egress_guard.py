@@ -17,8 +17,8 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 SocketOptions = Iterable[httpcore2.SOCKET_OPTION]
 
 MAX_CONNECTIONS = 200
-KEPT_CONNECTIONS = 20
-KEPT_SECONDS = 5.0
+MAX_IDLE_CONNECTIONS = 20
+IDLE_CONNECTION_SECONDS = 5.0
 
 
 class EgressDenied(Exception):
@@ -32,15 +32,15 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
 
 
 class EgressGuard:
-    """Hands out connections to addresses that tools may reach; `allowed` are exceptions to the rule.
+    """Hands out connections to addresses that tools may reach; `allowlist` are exceptions to the rule.
 
     A host is resolved once, its addresses are checked, and the connection goes to a checked address itself: a second
     answer of its name server changes nothing. Proxies of the environment are not used. Raises ValueError for an
-    entry of `allowed` that cannot be read.
+    entry of `allowlist` that cannot be read.
     """
 
-    def __init__(self, allowed: Iterable[str] = (), *, resolve: Resolver = system_resolver) -> None:
-        self._allowed = EgressPolicy(allowed)
+    def __init__(self, allowlist: Iterable[str] = (), *, resolve: Resolver = system_resolver) -> None:
+        self._policy = EgressPolicy(allowlist)
         self._resolve = resolve
 
     @cached_property
@@ -49,8 +49,8 @@ class EgressGuard:
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
             max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=KEPT_SECONDS,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=IDLE_CONNECTION_SECONDS,
             network_backend=_GuardedBackend(self),
         )
         return _GuardedTransport(pool)
@@ -60,7 +60,7 @@ class EgressGuard:
         if "transport" in self.__dict__:
             await self.transport.aclose()
 
-    async def reachable(self, host: str, port: int) -> tuple[str, ...]:
+    async def allowed_addresses(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of a host that a tool may connect to, best first.
 
         Raises EgressDenied when there are only others, httpcore2.ConnectError when there are none.
@@ -69,17 +69,17 @@ class EgressGuard:
             found = [canonical(address) for address in await self._resolve(host, port)]
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(f"the host name could not be resolved: {error}") from error
-        refusals = {address: self._allowed.refusal_of(host, address, port) for address in found}
-        reachable = tuple(str(address) for address, refusal in refusals.items() if refusal is None)
-        if refusals and not reachable:
-            address, refusal = next(iter(refusals.items()))
+        denials = {address: self._policy.denial_reason(host, address, port) for address in found}
+        allowed = tuple(str(address) for address, reason in denials.items() if reason is None)
+        if denials and not allowed:
+            address, reason = next(iter(denials.items()))
             raise EgressDenied(
-                f"{host}:{port} is {address}, which is {refusal}: tools reach public addresses only. If this service "
+                f"{host}:{port} is {address}, which is {reason}: tools reach public addresses only. If this service "
                 "is meant, add it to the setting of addresses that tools may reach."
             )
-        if not reachable:
+        if not allowed:
             raise httpcore2.ConnectError("the host name has no address")
-        return reachable
+        return allowed
 
 
 def check_url(url: httpx2.URL) -> None:
@@ -97,7 +97,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, guard: EgressGuard) -> None:
         self._guard = guard
-        self._sockets = httpcore2.AnyIOBackend()
+        self._backend = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -109,14 +109,18 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._guard.reachable(host, port)
+                addresses = await self._guard.allowed_addresses(host, port)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout("the host name was not resolved in time") from error
-        share = timeout and timeout / len(addresses)  # one that does not answer must not use up the others' time
+        timeout_per_address = timeout and timeout / len(
+            addresses
+        )  # one that does not answer must not use up the others' time
         failure: Exception | None = None
         for address in addresses:
             try:
-                return await self._sockets.connect_tcp(address, port, share, local_address, socket_options)
+                return await self._backend.connect_tcp(
+                    address, port, timeout_per_address, local_address, socket_options
+                )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure or httpcore2.ConnectError("the host name has no address")
@@ -154,22 +158,22 @@ class _GuardedTransport(httpx2.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        with _in_terms_of_httpx():
+        with _httpx_exceptions():
             answer = await self._pool.handle_async_request(sent)
         return httpx2.Response(
-            answer.status, headers=answer.headers, stream=_Answer(answer), extensions=answer.extensions
+            answer.status, headers=answer.headers, stream=_ResponseStream(answer), extensions=answer.extensions
         )
 
     async def aclose(self) -> None:
         await self._pool.aclose()
 
 
-class _Answer(httpx2.AsyncByteStream):
+class _ResponseStream(httpx2.AsyncByteStream):
     def __init__(self, answer: httpcore2.Response) -> None:
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _in_terms_of_httpx():
+        with _httpx_exceptions():
             async for part in self._answer.aiter_stream():
                 yield part
 
@@ -178,7 +182,7 @@ class _Answer(httpx2.AsyncByteStream):
 
 
 @contextmanager
-def _in_terms_of_httpx() -> Iterator[None]:
+def _httpx_exceptions() -> Iterator[None]:
     """The two libraries name their exceptions alike."""
     try:
         yield

@@ -12,7 +12,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
 # What `is_global` of this Python's ipaddress may not know. Sources: the IANA special-purpose address registries, and
 # the addresses at which clouds answer about their machines (169.254.169.254 is link-local and needs no entry).
-_NEVER_PUBLIC: tuple[tuple[IPv4Network | IPv6Network, str], ...] = (
+_NON_PUBLIC_NETWORKS: tuple[tuple[IPv4Network | IPv6Network, str], ...] = (
     (ip_network("100.64.0.0/10"), "shared by a carrier's customers"),
     (ip_network("168.63.129.16/32"), "a cloud's address for its own machines"),
     (ip_network("192.0.0.0/24"), "reserved for protocols"),
@@ -21,7 +21,7 @@ _NEVER_PUBLIC: tuple[tuple[IPv4Network | IPv6Network, str], ...] = (
     (ip_network("2001::/32"), "a tunnel to an IPv4 address"),
     (ip_network("3fff::/20"), "reserved for documentation"),
 )
-_TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: how networks without IPv4 reach it
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how networks without IPv4 reach it
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
@@ -32,7 +32,7 @@ def canonical(text: str) -> Address:
     return mapped or address
 
 
-def refusal_of(address: Address) -> str | None:
+def denial_reason(address: Address) -> str | None:
     """Why an address is not public, as words that follow "is"; None for a public one."""
     kinds = (
         (address.is_unspecified, "unspecified"),
@@ -43,19 +43,19 @@ def refusal_of(address: Address) -> str | None:
     for holds, kind in kinds:
         if holds:
             return kind
-    for network, kind in _NEVER_PUBLIC:
+    for network, kind in _NON_PUBLIC_NETWORKS:
         if address in network:
             return kind
     if isinstance(address, IPv6Address):
-        if address in _TRANSLATED:
-            return refusal_of(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address in _NAT64:
+            return denial_reason(IPv4Address(int(address) & 0xFFFFFFFF))
         if address not in _GLOBAL_UNICAST:
             return "private or reserved"
     return None if address.is_global else "private or reserved"
 
 
 @dataclass(frozen=True)
-class _Allowed:
+class _AllowlistEntry:
     """One entry of the setting: a host by name or a network, on one port or on all."""
 
     host: str | None
@@ -76,37 +76,37 @@ class EgressPolicy:
     """
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
-        self._entries = tuple(_parsed(entry.strip()) for entry in entries)
+        self._entries = tuple(_parse_entry(entry.strip()) for entry in entries)
 
-    def refusal_of(self, host: str, address: Address, port: int) -> str | None:
+    def denial_reason(self, host: str, address: Address, port: int) -> str | None:
         """Why a tool may not reach an address that a host name stands for, as words that follow "is"."""
-        kind = refusal_of(address)
+        kind = denial_reason(address)
         name = host.rstrip(".").lower()
         if kind is None or any(entry.covers(name, address, port) for entry in self._entries):
             return None
         return kind
 
 
-def _parsed(entry: str) -> _Allowed:
-    network = _as_network(entry)
+def _parse_entry(entry: str) -> _AllowlistEntry:
+    network = _parse_network(entry)
     if network is not None:
-        return _Allowed(host=None, network=network, port=None)
+        return _AllowlistEntry(host=None, network=network, port=None)
     match = _HOST_AND_PORT.fullmatch(entry)
     if match:
         host, port = match["host"], int(match["port"]) if match["port"] else None
-        network = _as_network(host.strip("[]"))
+        network = _parse_network(host.strip("[]"))
         if port is None or 0 < port < 65_536:
             if network is not None and "/" not in host:
-                return _Allowed(host=None, network=network, port=port)
+                return _AllowlistEntry(host=None, network=network, port=port)
             if _HOST_NAME.fullmatch(host):
-                return _Allowed(host=host.rstrip(".").lower(), network=None, port=port)
+                return _AllowlistEntry(host=host.rstrip(".").lower(), network=None, port=port)
     raise ValueError(
         f"{entry!r} is no address that can be allowed; write a host name, an address or a network, "
         "such as crm.internal, localhost:9000, [::1]:9000 or 10.0.0.0/8"
     )
 
 
-def _as_network(text: str) -> IPv4Network | IPv6Network | None:
+def _parse_network(text: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(text)
     except ValueError:

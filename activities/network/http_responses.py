@@ -5,16 +5,16 @@ from email.utils import parsedate_to_datetime
 
 import httpx2
 
-RETRYABLE_REFUSALS = frozenset({408, 425, 429})
+RETRYABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 
-PERMANENT_FAILURES = frozenset({501, 505})
+PERMANENT_SERVER_ERRORS = frozenset({501, 505})
 """Statuses from 500 up after which it will not."""
 
 
 def is_retryable(status: int) -> bool:
     """Whether the same request may succeed later. One idempotency key goes with every attempt, so any method may."""
-    return status in RETRYABLE_REFUSALS or (status >= 500 and status not in PERMANENT_FAILURES)
+    return status in RETRYABLE_CLIENT_ERRORS or (status >= 500 and status not in PERMANENT_SERVER_ERRORS)
 
 
 def retry_after(headers: httpx2.Headers) -> float | None:

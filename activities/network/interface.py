@@ -12,5 +12,5 @@ class WebhookResponse:
     retry_after: float | None = None
 
 
-class NotSent(Exception):
+class DeliveryFailed(Exception):
     """A report was not sent, or not answered. The message is for people, and holds neither address nor secret."""

@@ -15,33 +15,33 @@ class Redactor:
     """Replaces credentials in texts, however they are written: plain, in a URL, or inside JSON."""
 
     def __init__(self, secrets: Collection[str]) -> None:
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        forms = {form for secret in secrets if secret for form in _encodings(secret)}
         longest_first = sorted(forms, key=len, reverse=True)
         self._forms = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         """The text with every credential masked; nothing of it where the mask itself would spell one."""
         if self._forms is None:
             return text
         masked = self._forms.sub(MASK, text)
         return "" if self._forms.search(masked) else masked
 
-    def value(self, value: JsonValue) -> JsonValue:
+    def redact_value(self, value: JsonValue) -> JsonValue:
         """A JSON value with every credential masked, in keys and numbers as well."""
         if self._forms is None:
             return value
         if isinstance(value, str):
-            return self.text(value)
+            return self.redact_text(value)
         if isinstance(value, list):
-            return [self.value(part) for part in value]
+            return [self.redact_value(part) for part in value]
         if isinstance(value, dict):
-            return {self.text(key): self.value(part) for key, part in value.items()}
+            return {self.redact_text(key): self.redact_value(part) for key, part in value.items()}
         written = json.dumps(value)
-        shown = self.text(written)
+        shown = self.redact_text(written)
         return value if shown == written else shown
 
 
-def _forms(secret: str) -> Iterator[str]:
+def _encodings(secret: str) -> Iterator[str]:
     yield secret
     yield quote(secret, safe="", errors="replace")
     yield quote(secret, errors="replace")
@@ -54,15 +54,15 @@ def _forms(secret: str) -> Iterator[str]:
 class Credentials:
     """Secrets by name. Those of an organization are no other's, and go before the installation's of the same name."""
 
-    def __init__(self, everyones: Mapping[str, str], of_organizations: Mapping[str, Mapping[str, str]]) -> None:
-        self._everyones = everyones
-        self._of_organizations = of_organizations
+    def __init__(self, installation: Mapping[str, str], organizations: Mapping[str, Mapping[str, str]]) -> None:
+        self._installation = installation
+        self._organizations = organizations
 
-    def of(self, organization_id: str) -> Mapping[str, str]:
+    def for_organization(self, organization_id: str) -> Mapping[str, str]:
         """What tools of this organization's agents may use."""
-        own = self._of_organizations.get(organization_id, {})
-        return ChainMap(dict(own), dict(self._everyones))
+        own = self._organizations.get(organization_id, {})
+        return ChainMap(dict(own), dict(self._installation))
 
-    def secrets(self) -> Collection[str]:
+    def all_values(self) -> Collection[str]:
         """Every secret of whomever: what must never be shown."""
-        return [*self._everyones.values(), *(each for own in self._of_organizations.values() for each in own.values())]
+        return [*self._installation.values(), *(each for own in self._organizations.values() for each in own.values())]

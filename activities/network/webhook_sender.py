@@ -8,9 +8,9 @@ import httpx2
 
 from activities.network.egress_guard import EgressDenied, EgressGuard
 from activities.network.http_responses import retry_after
-from activities.network.interface import NotSent, WebhookResponse
+from activities.network.interface import DeliveryFailed, WebhookResponse
 
-ANSWER_SECONDS = 20.0
+RESPONSE_TIMEOUT_SECONDS = 20.0
 """How long a receiver may take for its answer; Standard Webhooks recommends 15 to 30 seconds."""
 
 log = logging.getLogger(__name__)
@@ -23,22 +23,22 @@ class WebhookSender:
         self._guard = guard
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-        """Send a report once. Raises NotSent; what the receiver says beside its status is not read."""
-        timeout = httpx2.Timeout(ANSWER_SECONDS).as_dict()
+        """Send a report once. Raises DeliveryFailed; what the receiver says beside its status is not read."""
+        timeout = httpx2.Timeout(RESPONSE_TIMEOUT_SECONDS).as_dict()
         try:
             request = httpx2.Request("POST", url, headers=dict(headers), content=body, extensions={"timeout": timeout})
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
                 answer = await self._guard.transport.handle_async_request(request)
                 await answer.aclose()
         except (TimeoutError, httpx2.TimeoutException):
-            raise NotSent(f"The receiver did not answer within {ANSWER_SECONDS:g} seconds.") from None
+            raise DeliveryFailed(f"The receiver did not answer within {RESPONSE_TIMEOUT_SECONDS:g} seconds.") from None
         except httpx2.InvalidURL:
-            raise NotSent("The receiver's address is not valid.") from None
+            raise DeliveryFailed("The receiver's address is not valid.") from None
         except httpx2.TransportError as error:
             log.warning("the receiver of a webhook was not reached: %r", error)
-            raise NotSent("The connection to the receiver failed.") from None
+            raise DeliveryFailed("The connection to the receiver failed.") from None
         except EgressDenied as error:
             log.warning("a webhook was not sent: %s", error)
-            raise NotSent("Webhooks may not reach the receiver's address.") from None
+            raise DeliveryFailed("Webhooks may not reach the receiver's address.") from None
         reason = httpx2.codes.get_reason_phrase(answer.status_code)
         return WebhookResponse(answer.status_code, reason, retry_after(answer.headers))

@@ -13,16 +13,16 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from activities.tool_clients.interface import ToolFailed
-from activities.tool_clients.responses import MAX_CHARACTERS
+from activities.tool_clients.responses import MAX_CONTENT_CHARACTERS
 from domain.agents.safe_regex import UnsupportedRegex, matches
 from domain.agents.tools import HttpTool
 
-MAX_FAULTS = 5
-MAX_FAULT = 300
+MAX_ERRORS = 5
+MAX_ERROR_CHARACTERS = 300
 MAX_REFERENCES = 2_000
 """References followed while one call is checked: they may fan out without end."""
 
-_DECLARING = frozenset(
+_DECLARING_KEYWORDS = frozenset(
     {"$ref", "$dynamicRef", "additionalProperties", "allOf", "anyOf", "oneOf", "unevaluatedProperties"}
 )
 _references_left: ContextVar[int] = ContextVar("references_left")
@@ -35,15 +35,15 @@ class UnusableSchema(ValueError):
 def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
     """Refuse arguments that the tool does not take. Raises ToolFailed, with what is wrong in words for the model."""
     try:
-        faults = argument_faults(tool.parameters, arguments)
+        faults = argument_errors(tool.parameters, arguments)
     except UnusableSchema as error:
         message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
         raise ToolFailed("invalid_tool", message) from None
     if faults:
-        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MAX_CHARACTERS])
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MAX_CONTENT_CHARACTERS])
 
 
-def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:
+def argument_errors(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:
     """What is wrong with the arguments, for the model; nothing when they fit. Raises UnusableSchema.
 
     Names that the schema does not know are a fault unless it has another way to allow them. References lead nowhere
@@ -51,34 +51,36 @@ def argument_faults(schema: Mapping[str, JsonValue], arguments: Mapping[str, Jso
     """
     _references_left.set(MAX_REFERENCES)
     try:
-        _Checker.check_schema(dict(schema))
-        found = [_described(error) for error in _few(_checker(schema).iter_errors(dict(arguments)))]
+        _ArgumentValidator.check_schema(dict(schema))
+        found = [_describe(error) for error in _first(_validator(schema).iter_errors(dict(arguments)))]
     except SchemaError as error:
-        raise UnusableSchema(error.message[:MAX_FAULT]) from None
+        raise UnusableSchema(error.message[:MAX_ERROR_CHARACTERS]) from None
     except (Unresolvable, RecursionError, UnsupportedRegex) as error:
-        raise UnusableSchema(str(error)[:MAX_FAULT]) from None
-    return [*found, *_unknown(schema, arguments)][:MAX_FAULTS]
+        raise UnusableSchema(str(error)[:MAX_ERROR_CHARACTERS]) from None
+    return [*found, *_unknown_arguments(schema, arguments)][:MAX_ERRORS]
 
 
-def _checker(schema: Mapping[str, JsonValue]) -> Validator:
-    checker: Validator = _Checker(dict(schema), registry=Registry())
+def _validator(schema: Mapping[str, JsonValue]) -> Validator:
+    checker: Validator = _ArgumentValidator(dict(schema), registry=Registry())
     return checker
 
 
-def _few(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
-    for _, error in zip(range(MAX_FAULTS), errors, strict=False):
+def _first(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
+    for _, error in zip(range(MAX_ERRORS), errors, strict=False):
         yield error
 
 
-def _described(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     place = error.json_path.removeprefix("$").removeprefix(".")
-    message = error.message if len(error.message) <= MAX_FAULT else f"{error.message[:MAX_FAULT]}..."
+    message = (
+        error.message if len(error.message) <= MAX_ERROR_CHARACTERS else f"{error.message[:MAX_ERROR_CHARACTERS]}..."
+    )
     return f"{place}: {message}" if place else message
 
 
-def _unknown(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> Iterator[str]:
+def _unknown_arguments(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> Iterator[str]:
     properties = schema.get("properties", {})
-    if _DECLARING & schema.keys() or not isinstance(properties, dict):
+    if _DECLARING_KEYWORDS & schema.keys() or not isinstance(properties, dict):
         return
     for name in arguments:
         if name not in properties:
@@ -91,16 +93,16 @@ def _pattern(_: Validator, pattern: str, instance: object, __: Any) -> Iterator[
 
 
 def _reference(validator: Validator, reference: str, instance: object, schema: Any) -> Iterator[ValidationError]:
-    yield from _followed("$ref", validator, reference, instance, schema)
+    yield from _resolve("$ref", validator, reference, instance, schema)
 
 
 def _dynamic_reference(
     validator: Validator, reference: str, instance: object, schema: Any
 ) -> Iterator[ValidationError]:
-    yield from _followed("$dynamicRef", validator, reference, instance, schema)
+    yield from _resolve("$dynamicRef", validator, reference, instance, schema)
 
 
-def _followed(
+def _resolve(
     keyword: str, validator: Validator, reference: str, instance: object, schema: Any
 ) -> Iterator[ValidationError]:
     left = _references_left.get()
@@ -111,4 +113,4 @@ def _followed(
 
 
 _KEYWORDS = {"pattern": _pattern, "$ref": _reference, "$dynamicRef": _dynamic_reference}
-_Checker: type[Validator] = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # as its stubs have it
+_ArgumentValidator: type[Validator] = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # as its stubs have it

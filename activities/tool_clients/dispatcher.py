@@ -13,8 +13,8 @@ from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.http import HttpTools
 from activities.tool_clients.interface import ToolCall, ToolFailed
-from activities.tool_clients.mocks import answer_from_mocks
-from activities.tool_clients.responses import as_content
+from activities.tool_clients.mocks import mocked_result
+from activities.tool_clients.responses import to_content
 from contracts.tools import CallToolResult
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
 
@@ -28,8 +28,8 @@ class ToolDispatcher:
     """Runs calls and lists tools, of web services and of MCP servers.
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
-    organization's agents may name; `allowed` are the addresses that tools may reach beside public ones (see
-    `AllowedAddresses`). Raises ValueError for an entry of `allowed` that cannot be read.
+    organization's agents may name; `allowlist` are the addresses that tools may reach beside public ones (see
+    `AllowedAddresses`). Raises ValueError for an entry of `allowlist` that cannot be read.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class ToolDispatcher:
         *,
         credentials: Mapping[str, str],
         organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
-        allowed: Iterable[str] = (),
+        allowlist: Iterable[str] = (),
     ) -> None:
-        self.guard = EgressGuard(allowed)
+        self.guard = EgressGuard(allowlist)
         """The one way out of this process to addresses that agents name."""
         self.credentials = Credentials(credentials, organization_credentials or {})
-        self._redactor = Redactor(self.credentials.secrets())
+        self._redactor = Redactor(self.credentials.all_values())
         self._http = HttpTools(guard=self.guard, credentials=self.credentials)
 
     @cached_property
@@ -56,25 +56,25 @@ class ToolDispatcher:
         """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
         try:
             if call.mocks:
-                return answer_from_mocks(call)
+                return mocked_result(call)
             if isinstance(call.tool, HttpTool):
                 return await self._http.run(call, call.tool)
             return await self._mcp.run(call, call.tool)
         except ToolFailed as failure:
             raise ToolFailed(
                 failure.code,
-                as_content(str(failure), self._redactor),
+                to_content(str(failure), self._redactor),
                 status=failure.status,
                 retryable=failure.retryable,
                 retry_after=failure.retry_after,
             ) from None
         except Exception as error:
-            trace = self._redactor.text("".join(traceback.format_exception(error)))
+            trace = self._redactor.redact_text("".join(traceback.format_exception(error)))
             log.error("the tool %s could not be called\n%s", call.name, trace)
-            told = f"The tool could not be called: {type(error).__name__}."
-            raise ToolFailed("internal_error", told, retryable=True) from None
+            message = f"The tool could not be called: {type(error).__name__}."
+            raise ToolFailed("internal_error", message, retryable=True) from None
 
-    async def offered(
+    async def list_tools(
         self,
         organization_id: str,
         tools: Mapping[str, HttpTool | McpTool],
@@ -82,20 +82,22 @@ class ToolDispatcher:
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
         """What the model is offered for the named tools of an agent. A server that cannot be asked offers nothing."""
-        offers = await asyncio.gather(*(self._offers(organization_id, name, tools[name], context) for name in names))
+        offers = await asyncio.gather(*(self._tools_of(organization_id, name, tools[name], context) for name in names))
         return tuple(each for of_tool in offers for each in of_tool)
 
     async def close(self) -> None:
         """Close the connections that are open."""
         await self.guard.close()
 
-    async def _offers(
+    async def _tools_of(
         self, organization_id: str, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
     ) -> tuple[OfferedTool, ...]:
         if isinstance(tool, HttpTool):
             return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
         try:
-            return await self._mcp.offered(organization_id, name, tool, context)
+            return await self._mcp.list_tools(organization_id, name, tool, context)
         except Exception as error:
-            log.warning("the MCP server %s cannot be asked for its tools: %s", name, self._redactor.text(repr(error)))
+            log.warning(
+                "the MCP server %s cannot be asked for its tools: %s", name, self._redactor.redact_text(repr(error))
+            )
             return ()

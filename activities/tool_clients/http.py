@@ -12,12 +12,19 @@ from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.argument_validation import check_arguments
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tool_clients.requests import ToolRequest, http_request, secrets_of
-from activities.tool_clients.responses import as_content, as_json, assigned, check_encoding, parsed, storable
+from activities.tool_clients.responses import (
+    assigned_variables,
+    check_encoding,
+    compact_json,
+    parse_json,
+    replace_unstorable,
+    to_content,
+)
 from contracts.tools import CallToolResult
 from domain.agents.tools import HttpTool
 
-MAX_CHARACTERS_OF_REFUSAL = 2_000
-"""What the model is told of an answer that is no success."""
+MAX_ERROR_BODY_CHARACTERS = 2_000
+"""What the model is message of an answer that is no success."""
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +35,12 @@ class HttpTools:
     def __init__(self, *, guard: EgressGuard, credentials: Credentials) -> None:
         self._guard = guard
         self._credentials = credentials
-        self._redactor = Redactor(credentials.secrets())
+        self._redactor = Redactor(credentials.all_values())
 
     async def run(self, call: ToolCall, tool: HttpTool) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed."""
         check_arguments(tool, call.arguments)
-        request = http_request(call, tool, secrets_of(tool, self._credentials.of(call.organization_id)))
+        request = http_request(call, tool, secrets_of(tool, self._credentials.for_organization(call.organization_id)))
         try:
             async with asyncio.timeout(tool.timeout_seconds):
                 status, headers, text = await self._exchange(request, tool)
@@ -43,7 +50,7 @@ class HttpTools:
         except httpx2.InvalidURL:
             raise ToolFailed("invalid_arguments", "The call was not made: its address would not be valid.") from None
         except httpx2.TransportError as error:
-            log.warning("the tool %s was not answered: %s", call.name, self._redactor.text(repr(error)))
+            log.warning("the tool %s was not answered: %s", call.name, self._redactor.redact_text(repr(error)))
             raise ToolFailed("connection_failed", "The connection to the service failed.", retryable=True) from None
         except EgressDenied as error:
             log.warning("the tool %s was not called: %s", call.name, error)
@@ -51,7 +58,7 @@ class HttpTools:
                 "refused_address", "The call was not made: tools may not reach the address of this service."
             ) from None
         if not 200 <= status < 300:
-            raise self._refusal(status, headers, text)
+            raise self._http_error(status, headers, text)
         return self._result(tool, status, headers, text)
 
     async def _exchange(self, request: ToolRequest, tool: HttpTool) -> tuple[int, httpx2.Headers, str]:
@@ -63,15 +70,15 @@ class HttpTools:
             content=request.body or None,
             extensions={"timeout": httpx2.Timeout(tool.timeout_seconds).as_dict()},
         )
-        answer = await self._guard.transport.handle_async_request(sent)
+        response = await self._guard.transport.handle_async_request(sent)
         try:
-            if not isinstance(answer.stream, httpx2.AsyncByteStream):
-                raise TypeError("an asynchronous transport gave a synchronous answer")
-            success = 200 <= answer.status_code < 300
+            if not isinstance(response.stream, httpx2.AsyncByteStream):
+                raise TypeError("an asynchronous transport gave a synchronous response")
+            success = 200 <= response.status_code < 300
             if success:
-                _check_kind(answer)
+                _check_content_type(response)
             content = bytearray()
-            async for part in answer.stream:
+            async for part in response.stream:
                 content += part
                 if len(content) > tool.max_response_bytes:
                     if not success:
@@ -79,68 +86,68 @@ class HttpTools:
                     raise ToolFailed(
                         "too_large",
                         f"The service answered with more than the tool's limit of {tool.max_response_bytes:,} bytes.",
-                        status=answer.status_code,
+                        status=response.status_code,
                     )
         finally:
-            await answer.aclose()
-        charset = answer.charset_encoding or "utf-8"
-        return answer.status_code, answer.headers, _decoded(bytes(content), charset)
+            await response.aclose()
+        charset = response.charset_encoding or "utf-8"
+        return response.status_code, response.headers, _decode(bytes(content), charset)
 
-    def _refusal(self, status: int, headers: httpx2.Headers, text: str) -> ToolFailed:
+    def _http_error(self, status: int, headers: httpx2.Headers, text: str) -> ToolFailed:
         reason = httpx2.codes.get_reason_phrase(status)
-        told = f"The service answered {status} {reason}".rstrip() + "."
+        message = f"The service answered {status} {reason}".rstrip() + "."
         if 300 <= status < 400:
-            told += " Redirects are not followed."
+            message += " Redirects are not followed."
         elif text.strip() and _is_text(headers):
-            shown = as_content(text, self._redactor)
-            cut = "..." if len(shown) > MAX_CHARACTERS_OF_REFUSAL else ""
-            told += f" Its words: {shown[:MAX_CHARACTERS_OF_REFUSAL]}{cut}"
+            shown = to_content(text, self._redactor)
+            cut = "..." if len(shown) > MAX_ERROR_BODY_CHARACTERS else ""
+            message += f" Its words: {shown[:MAX_ERROR_BODY_CHARACTERS]}{cut}"
         return ToolFailed(
             "http_error",
-            told,
+            message,
             status=status,
             retryable=is_retryable(status),
             retry_after=retry_after(headers),
         )
 
     def _result(self, tool: HttpTool, status: int, headers: httpx2.Headers, text: str) -> CallToolResult:
-        value: JsonValue = storable(text)
+        value: JsonValue = replace_unstorable(text)
         if _is_json(headers) or any(tool.assign.values()):
             try:
-                value = parsed(text) if text.strip() else None
+                value = parse_json(text) if text.strip() else None
             except ValueError:
                 raise ToolFailed("not_json", "The service answered with what is no JSON.", status=status) from None
-            text = as_json(self._redactor.value(value)) if text.strip() else ""
+            text = compact_json(self._redactor.redact_value(value)) if text.strip() else ""
         return CallToolResult(
-            content=as_content(text, self._redactor) or f"Done: the service answered {status} without any words.",
+            content=to_content(text, self._redactor) or f"Done: the service answered {status} without any words.",
             status=status,
-            assigned=assigned(value, tool.assign, self._redactor),
+            assigned=assigned_variables(value, tool.assign, self._redactor),
         )
 
 
-def _check_kind(answer: httpx2.Response) -> None:
-    check_encoding(answer)
-    if not _is_text(answer.headers) and answer.headers.get("content-length") != "0":
-        kind = answer.headers["content-type"].partition(";")[0][:80]
+def _check_content_type(response: httpx2.Response) -> None:
+    check_encoding(response)
+    if not _is_text(response.headers) and response.headers.get("content-length") != "0":
+        kind = response.headers["content-type"].partition(";")[0][:80]
         message = f"The service answered with {kind}; tools read JSON and text only."
-        raise ToolFailed("not_text", message, status=answer.status_code)
+        raise ToolFailed("not_text", message, status=response.status_code)
 
 
-def _kind(headers: httpx2.Headers) -> str:
+def _content_type(headers: httpx2.Headers) -> str:
     return headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
 
 
 def _is_json(headers: httpx2.Headers) -> bool:
-    kind = _kind(headers)
+    kind = _content_type(headers)
     return kind == "application/json" or kind.endswith("+json")
 
 
 def _is_text(headers: httpx2.Headers) -> bool:
-    kind = _kind(headers)
+    kind = _content_type(headers)
     return kind.startswith("text/") or _is_json(headers) or kind.endswith(("/xml", "+xml", "/yaml", "/x-ndjson"))
 
 
-def _decoded(content: bytes, charset: str) -> str:
+def _decode(content: bytes, charset: str) -> str:
     try:
         return content.decode(charset, errors="replace")
     except (LookupError, ValueError):  # no such encoding, or one that is none of text

@@ -5,15 +5,15 @@ from pydantic import JsonValue
 from activities.network.secrets import Redactor
 from activities.tool_clients.argument_validation import check_arguments
 from activities.tool_clients.interface import ToolCall, ToolFailed
-from activities.tool_clients.responses import as_content, as_json, assigned
+from activities.tool_clients.responses import assigned_variables, compact_json, to_content
 from contracts.tools import CallToolResult
 from domain.agents.tool_mocks import find_mock
 from domain.agents.tools import HttpTool
 
-_NOTHING_TO_HIDE = Redactor(())
+_NO_REDACTION = Redactor(())
 
 
-def answer_from_mocks(call: ToolCall) -> CallToolResult:
+def mocked_result(call: ToolCall) -> CallToolResult:
     """What the first mock that matches says. Raises ToolFailed, also when none does."""
     if isinstance(call.tool, HttpTool):
         check_arguments(call.tool, call.arguments)
@@ -23,12 +23,14 @@ def answer_from_mocks(call: ToolCall) -> CallToolResult:
     if mock.error is not None:
         raise ToolFailed("tool_error", mock.error)
     return CallToolResult(
-        content=as_content(_as_text(mock.result), _NOTHING_TO_HIDE) or "Done: the service answered without any words.",
-        assigned=assigned(mock.result, call.tool.assign, _NOTHING_TO_HIDE) if isinstance(call.tool, HttpTool) else {},
+        content=to_content(_as_text(mock.result), _NO_REDACTION) or "Done: the service answered without any words.",
+        assigned=assigned_variables(mock.result, call.tool.assign, _NO_REDACTION)
+        if isinstance(call.tool, HttpTool)
+        else {},
     )
 
 
 def _as_text(result: JsonValue) -> str:
     if result is None or isinstance(result, str):
         return result or ""
-    return as_json(result)
+    return compact_json(result)

@@ -13,11 +13,11 @@ from domain.agents import templates
 from domain.agents.names import SECRETS_VARIABLE
 from domain.agents.tools import HttpTool, McpTool
 
-MAX_BYTES_OF_BODY = 1_048_576
+MAX_BODY_BYTES = 1_048_576
 """A request that is larger than this is not sent."""
 
-_ONE_VARIABLE = re.compile(r"\{\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}\}")
-_UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_SINGLE_VARIABLE = re.compile(r"\{\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}\}")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -43,33 +43,33 @@ def secrets_of(tool: HttpTool | McpTool, credentials: Mapping[str, str]) -> dict
 
 def http_request(call: ToolCall, tool: HttpTool, secrets: Mapping[str, str]) -> ToolRequest:
     """The request of one call. Raises ToolFailed when a value cannot be sent where a template puts it."""
-    values = {**call.context, **_declared(tool, call.arguments), SECRETS_VARIABLE: secrets}
+    values = {**call.context, **_declared_arguments(tool, call.arguments), SECRETS_VARIABLE: secrets}
     body = _body(call, tool, values)
     # Compressed answers are not asked for: their size is known too late.
     headers = {"accept": "application/json, text/*;q=0.9", "accept-encoding": "identity", "user-agent": "Playhead"}
     if body:
         headers["content-type"] = "application/json"
-    headers |= {name.lower(): value for name, value in rendered_headers(tool, values).items()}
+    headers |= {name.lower(): value for name, value in render_headers(tool, values).items()}
     headers["idempotency-key"] = call.idempotency_key
-    url = rendered_url(tool, values)
+    url = render_url(tool, values)
     if tool.method in ("GET", "DELETE") and tool.body is None:
         url = _with_query(url, _unnamed_arguments(tool, call.arguments))
     return ToolRequest(tool.method, url, header_bytes(headers), body)
 
 
-def rendered_url(tool: HttpTool | McpTool, values: Mapping[str, object]) -> str:
+def render_url(tool: HttpTool | McpTool, values: Mapping[str, object]) -> str:
     """The address, every insertion percent-encoded. Raises ToolFailed when one would climb out of its folder."""
-    url = templates.render(tool.url, values, _escaped)
-    if _climbs(url) and not _climbs(templates.render(tool.url, {}, lambda _: "x")):
+    url = templates.render(tool.url, values, _percent_encoded)
+    if _has_dot_segments(url) and not _has_dot_segments(templates.render(tool.url, {}, lambda _: "x")):
         raise ToolFailed("invalid_arguments", 'A value that is part of the address must not be "." or "..".')
     return url
 
 
-def rendered_headers(tool: HttpTool | McpTool, values: Mapping[str, object]) -> dict[str, str]:
+def render_headers(tool: HttpTool | McpTool, values: Mapping[str, object]) -> dict[str, str]:
     """The headers the tool declares. Raises ToolFailed for a value with a line break or another control character."""
     headers = {name: templates.render(value, values).strip() for name, value in tool.headers.items()}
     for name, value in headers.items():
-        if _UNSENDABLE.search(value):
+        if _CONTROL_CHARACTERS.search(value):
             raise ToolFailed("invalid_arguments", f"The header {name} would hold a line break or a control character.")
     return headers
 
@@ -79,7 +79,7 @@ def header_bytes(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode(), value.encode(errors="replace")) for name, value in headers.items())
 
 
-def _declared(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def _declared_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The arguments that templates see: a model must not replace a context variable by an argument it made up."""
     properties = tool.parameters.get("properties")
     known = properties if isinstance(properties, dict) else {}
@@ -88,26 +88,26 @@ def _declared(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> dict[str, J
 
 def _body(call: ToolCall, tool: HttpTool, values: Mapping[str, object]) -> bytes:
     if tool.body is not None:
-        body = _filled(tool.body, values)
+        body = _render_json(tool.body, values)
     elif tool.method in ("POST", "PUT", "PATCH"):
         body = dict(call.arguments)
     else:
         return b""
     written = json.dumps(body).encode()
-    if len(written) > MAX_BYTES_OF_BODY:
+    if len(written) > MAX_BODY_BYTES:
         raise ToolFailed("too_large", f"The call was not made: it would send {len(written):,} bytes.")
     return written
 
 
-def _filled(part: JsonValue, values: Mapping[str, object]) -> JsonValue:
+def _render_json(part: JsonValue, values: Mapping[str, object]) -> JsonValue:
     """A part of a body. A text that is one variable and nothing else becomes its value, a number stays a number."""
     if isinstance(part, dict):
-        return {key: _filled(value, values) for key, value in part.items()}
+        return {key: _render_json(value, values) for key, value in part.items()}
     if isinstance(part, list):
-        return [_filled(value, values) for value in part]
+        return [_render_json(value, values) for value in part]
     if not isinstance(part, str):
         return part
-    alone = _ONE_VARIABLE.fullmatch(part)
+    alone = _SINGLE_VARIABLE.fullmatch(part)
     if alone is None:
         return templates.render(part, values)
     value: JsonValue = json.loads(json.dumps(templates.lookup(values, tuple(alone[1].split("."))), default=str))
@@ -121,27 +121,27 @@ def _unnamed_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> di
 
 def _with_query(url: str, arguments: Mapping[str, JsonValue]) -> str:
     parts = urlsplit(url)
-    pairs = [pair for name, value in arguments.items() for pair in _query(name, value)]
+    pairs = [pair for name, value in arguments.items() for pair in _query_pairs(name, value)]
     if not pairs:
         return url
     added = urlencode(pairs, quote_via=quote, safe="", errors="replace")
     return urlunsplit(parts._replace(query=f"{parts.query}&{added}" if parts.query else added))
 
 
-def _query(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
+def _query_pairs(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
     """A value as query parameters: a list of plain values repeats the name, what is nested is written as JSON."""
     if value is None:
         return
     if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):
         for part in value:
-            yield from _query(name, part)
+            yield from _query_pairs(name, part)
     else:
         yield name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _climbs(url: str) -> bool:
+def _has_dot_segments(url: str) -> bool:
     return any(unquote(segment) in (".", "..") for segment in urlsplit(url).path.split("/"))
 
 
-def _escaped(text: str) -> str:
+def _percent_encoded(text: str) -> str:
     return quote(text, safe="", errors="replace")

@@ -11,83 +11,83 @@ from activities.network.secrets import Redactor
 from activities.tool_clients.interface import ToolFailed
 from domain.agents import templates
 
-MAX_CHARACTERS = 16_000
+MAX_CONTENT_CHARACTERS = 16_000
 """What the model is told of one answer; every later step of the conversation reads it again."""
-MAX_CHARACTERS_KEPT = 32_000
+MAX_ASSIGNED_CHARACTERS = 32_000
 """What the context may keep of one answer, as JSON: it travels with every step."""
-DEEPEST = 40
+MAX_JSON_DEPTH = 40
 """Levels of nesting that everything an answer passes through can read."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 
 
-def parsed(text: str) -> JsonValue:
+def parse_json(text: str) -> JsonValue:
     """The JSON value of a text. Raises ValueError for what is none, or is one that cannot be kept."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
-        return _storable(value, DEEPEST)
+        value = json.loads(text, parse_constant=_reject_constant)
+        return _check_storable(value, MAX_JSON_DEPTH)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def storable(text: str) -> str:
+def replace_unstorable(text: str) -> str:
     """The text without characters that a database or JSON cannot hold."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    return _UNSTORABLE_CHARACTERS.sub("\ufffd", text)
 
 
-def as_content(text: str, redactor: Redactor) -> str:
+def to_content(text: str, redactor: Redactor) -> str:
     """A text for the model: without credentials, and cut with a note when it is long."""
-    shown = redactor.text(storable(text))
-    if len(shown) <= MAX_CHARACTERS:
+    shown = redactor.redact_text(replace_unstorable(text))
+    if len(shown) <= MAX_CONTENT_CHARACTERS:
         return shown
-    left_out = len(shown) - MAX_CHARACTERS
-    return f"{shown[:MAX_CHARACTERS]}\n[The answer goes on; {left_out:,} more characters are left out here.]"
+    left_out = len(shown) - MAX_CONTENT_CHARACTERS
+    return f"{shown[:MAX_CONTENT_CHARACTERS]}\n[The answer goes on; {left_out:,} more characters are left out here.]"
 
 
-def as_json(value: JsonValue) -> str:
+def compact_json(value: JsonValue) -> str:
     """A JSON value in few characters."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def assigned(answer: JsonValue, paths: Mapping[str, str], redactor: Redactor) -> dict[str, JsonValue]:
+def assigned_variables(answer: JsonValue, paths: Mapping[str, str], redactor: Redactor) -> dict[str, JsonValue]:
     """The context variables that take a part of an answer; None where the answer has no such part.
 
     Raises ToolFailed when they are too large to keep.
     """
-    values = {name: redactor.value(_part(answer, path)) for name, path in paths.items()}
-    size = len(as_json(dict(values)))
-    if size > MAX_CHARACTERS_KEPT:
+    values = {name: redactor.redact_value(_value_at(answer, path)) for name, path in paths.items()}
+    size = len(compact_json(dict(values)))
+    if size > MAX_ASSIGNED_CHARACTERS:
         raise ToolFailed(
             "too_large",
             f"The call was made, but {size:,} characters of its answer were to be kept, and at most "
-            f"{MAX_CHARACTERS_KEPT:,} can be.",
+            f"{MAX_ASSIGNED_CHARACTERS:,} can be.",
         )
     return values
 
 
-def _part(answer: JsonValue, path: str) -> JsonValue:
+def _value_at(answer: JsonValue, path: str) -> JsonValue:
     whole = {"answer": answer}
     found = templates.lookup(whole, ("answer", *path.split("."))) if path else answer
     return found if found is None or isinstance(found, str | int | float | list | dict) else None
 
 
-def _storable(value: object, levels: int) -> JsonValue:
+def _check_storable(value: object, levels: int) -> JsonValue:
     if levels < 0:
         raise ValueError("it is nested too deeply")
     match value:
         case str():
-            return storable(value)
+            return replace_unstorable(value)
         case list():
-            return [_storable(part, levels - 1) for part in value]
+            return [_check_storable(part, levels - 1) for part in value]
         case dict():
-            return {storable(str(key)): _storable(part, levels - 1) for key, part in value.items()}
+            return {replace_unstorable(str(key)): _check_storable(part, levels - 1) for key, part in value.items()}
         case None | bool() | int() | float():
             return value
         case _:
             raise ValueError("it is no JSON")
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 

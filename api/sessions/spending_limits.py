@@ -36,8 +36,8 @@ class SpendingLimits:
         """The terms of an organization that may spend more. Raises Problem("quota_exceeded") with the figures."""
         month = self._today().replace(day=1)
         terms = await self._terms(organization_id, month)
-        if terms.monthly_limit is not None and terms.spent >= terms.monthly_limit:
-            raise _exceeded(terms.monthly_limit, terms.spent, month)
+        if (limit := terms.exhausted_limit) is not None:
+            raise _exceeded(limit, terms.spent, month)
         return terms
 
     async def _terms(self, organization_id: str, month: date) -> Terms:

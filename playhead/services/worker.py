@@ -9,7 +9,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
-from activities.heartbeats import MAX_PAUSE
+from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.judge import JudgeActivities
 from activities.llm.providers import ModelProviders
 from activities.llm.reply_publisher import LiveReplyPublisher
@@ -72,10 +72,10 @@ def build_worker(
     model = ModelActivities(
         steps=steps,
         agents=agents,
-        toolbox=dispatcher,
+        dispatcher=dispatcher,
         caller=providers,
         context_characters=settings.max_context_characters,
-        narrator=LiveReplyPublisher(subscribers, EventLog(database)) if subscribers else None,
+        publisher=LiveReplyPublisher(subscribers, EventLog(database)) if subscribers else None,
     )
     tools = ToolActivities(agents=agents, runner=dispatcher)
     settlement = SettlementActivities(settlements, subscribers)
@@ -97,7 +97,7 @@ def build_worker(
         deliveries=DeliveryLog(database),
         sender=WebhookSender(dispatcher.guard),
         credentials=dispatcher.credentials,
-        own_secret=settings.webhook_secret,
+        installation_secret=settings.webhook_secret,
     )
     suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
     return Worker(
@@ -123,7 +123,7 @@ def build_worker(
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.shutdown_grace_seconds),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        max_heartbeat_throttle_interval=MAX_PAUSE,
+        max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
     )
 
 
@@ -132,7 +132,7 @@ def build_tool_dispatcher(settings: Settings) -> ToolDispatcher:
     return ToolDispatcher(
         credentials=settings.credentials,
         organization_credentials=settings.organization_credentials,
-        allowed=settings.egress_allowlist,
+        allowlist=settings.egress_allowlist,
     )
 
 

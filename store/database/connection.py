@@ -60,13 +60,13 @@ class Database:
         with self._outages():
             return await self._at.read(work)
 
-    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+    async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
         """What the work returns, done in one transaction: committed at its end, rolled back when it raises.
 
-        With `one_by_one` every statement is a transaction by itself, which spares a single one its begin and commit.
+        With `autocommit` every statement is a transaction by itself, which spares a single one its begin and commit.
         """
         with self._outages():
-            return await self._at.write(work, one_by_one=one_by_one)
+            return await self._at.write(work, autocommit=autocommit)
 
     async def change_schema(self, work: Work[Result]) -> Result:
         """As `write`, but a statement may take as long as it needs."""

@@ -17,17 +17,17 @@ class PostgresqlServer:
         self._url = url
         self._wait_seconds = wait_seconds
         self._pool = self._new_pool(STATEMENT_SECONDS)
-        self._one_by_one = self._pool.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = self._pool.execution_options(isolation_level="AUTOCOMMIT")
         self.engine = self._pool.sync_engine
 
     async def read(self, work: Work[Result]) -> Result:
         """Do the work, each statement by itself: nothing is sent to begin or to end."""
-        async with self._one_by_one.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await connection.run_sync(work)
 
-    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+    async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
         """Do the work in one transaction, or each statement by itself."""
-        if one_by_one:
+        if autocommit:
             return await self.read(work)
         async with self._pool.begin() as connection:
             return await connection.run_sync(work)

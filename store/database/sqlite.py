@@ -30,9 +30,9 @@ class SqliteFile:
         """Do the work, each statement by itself."""
         return await self._readers.run(lambda connection: _statement_by_statement(connection, work))
 
-    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+    async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
         """Do the work in one transaction, or each statement by itself."""
-        mode = _statement_by_statement if one_by_one else _in_transaction
+        mode = _statement_by_statement if autocommit else _in_transaction
         return await self._writer.run(lambda connection: mode(connection, work))
 
     async def change_schema(self, work: Work[Result]) -> Result:

@@ -140,14 +140,14 @@ class SessionStore:
         """Write the session down before its workflow starts. `list` shows it once it was settled."""
         values = {**asdict(session), "event_count": 0}
         number = await self._database.write(
-            lambda connection: connection.execute(_INSERT, values).scalar_one(), one_by_one=True
+            lambda connection: connection.execute(_INSERT, values).scalar_one(), autocommit=True
         )
         return StoredSession(**asdict(session), number=number)
 
     async def discard_unstarted(self, session_id: str) -> None:
         """Take back a session whose workflow could not be started; one that was ever settled stays."""
         statement = delete(sessions).where(sessions.c.id == session_id, sessions.c.recorded_at.is_(None))
-        await self._database.write(lambda connection: connection.execute(statement).close(), one_by_one=True)
+        await self._database.write(lambda connection: connection.execute(statement).close(), autocommit=True)
 
     async def find(self, organization_id: str, session_id: str) -> StoredSession | None:
         """The organization's session of this id."""

@@ -1,4 +1,4 @@
-"""Turns whose steps are kept in memory: immutable, linked by their anchors, the least used given up first."""
+"""An in-memory cache of the saved steps of complete turns, which never change."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from sys import getsizeof
 from domain.turns.engine import ModelReply
 
 STEP_OVERHEAD_BYTES = 3_000
-"""Roughly what a step takes in memory beside its messages: the parsed reply and the objects around it."""
+"""Approximate memory of a step besides its messages: the parsed reply and the objects around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedStep:
-    """One model call of a turn. `messages` is what the provider edge wants to read again, opaque to the store.
+    """One model call of a turn. `messages` are the call's serialized messages, opaque to the store.
 
-    `anchor_turn_id` names the turn whose steps hold the messages before these: the same in all steps of a turn.
+    `anchor_turn_id` names the turn whose steps hold the preceding messages: the same in all steps of a turn.
     """
 
     session_id: str
@@ -35,7 +35,7 @@ class SavedStep:
 
 @dataclass(frozen=True, slots=True)
 class SavedTurn:
-    """All steps of a turn to which no step will be added any more."""
+    """All steps of a complete turn."""
 
     steps: tuple[SavedStep, ...]
     characters: int
@@ -50,12 +50,12 @@ class SavedTurn:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in memory."""
+        """Approximate memory in bytes."""
         return sum(getsizeof(step.messages) + STEP_OVERHEAD_BYTES for step in self.steps)
 
 
-def whole_turns(steps: Iterable[SavedStep]) -> list[SavedTurn]:
-    """Steps that come turn by turn, put together."""
+def group_by_turn(steps: Iterable[SavedStep]) -> list[SavedTurn]:
+    """Turns from their steps, which must be ordered by turn."""
     turns = []
     for _, group in groupby(steps, key=attrgetter("turn_id")):
         of_turn = tuple(group)
@@ -63,28 +63,28 @@ def whole_turns(steps: Iterable[SavedStep]) -> list[SavedTurn]:
     return turns
 
 
-class RecentTurns:
-    """Up to `limit` bytes of turns."""
+class SavedTurnCache:
+    """An LRU cache of turns, limited to `max_bytes`."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._size = 0
         self._turns: OrderedDict[tuple[str, str], SavedTurn] = OrderedDict()
 
     def get(self, session_id: str, turn_id: str) -> SavedTurn | None:
-        """The turn, if it is kept; it then counts as just used."""
+        """The turn, if it is cached; it becomes the most recently used."""
         key = (session_id, turn_id)
         turn = self._turns.get(key)
         if turn is not None:
             self._turns.move_to_end(key)
         return turn
 
-    def keep(self, turn: SavedTurn) -> None:
-        """Keep a turn that is complete. A turn larger than the limit is not kept."""
+    def add(self, turn: SavedTurn) -> None:
+        """Add a complete turn. A turn larger than the whole cache is not kept."""
         if turn.key in self._turns:
             return
         self._turns[turn.key] = turn
         self._size += turn.size
-        while self._size > self._limit:
-            _, dropped = self._turns.popitem(last=False)
-            self._size -= dropped.size
+        while self._size > self._max_bytes:
+            _, evicted = self._turns.popitem(last=False)
+            self._size -= evicted.size

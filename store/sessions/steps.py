@@ -1,4 +1,4 @@
-"""Saved steps: every reply that was bought, and the messages that the model reads back along the conversation."""
+"""Saved steps: every paid model reply, and the message history that later model calls read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,12 +12,12 @@ from store.database.connection import Database
 from store.database.tables import sessions, steps
 from store.database.upsert import insert_new, insert_selected
 from store.sessions.erasure import LateReplies
-from store.sessions.step_cache import RecentTurns, SavedStep, SavedTurn, whole_turns
+from store.sessions.step_cache import SavedStep, SavedTurn, SavedTurnCache, group_by_turn
 
 __all__ = ["SavedStep", "StepStore"]
 
 CACHE_BYTES = 64 * 1024 * 1024
-"""Memory for the turns of conversations that go on in this process: some ten thousand."""
+"""Cache size for the turns of this process's conversations: some ten thousand turns."""
 
 _KEY = ("session_id", "turn_id", "step")
 _STEP = select(
@@ -34,28 +34,28 @@ _STEP = select(
 )
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _TURN_ID = bindparam("turn_id", type_=CleanText())
-_IN_SESSION = _STEP.where(steps.c.session_id == _SESSION_ID)
-_ONE_STEP = _IN_SESSION.where(steps.c.turn_id == _TURN_ID, steps.c.step == bindparam("step"))
-_OF_TURN = _IN_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
-_OF_TURN_AND_ANCHOR = _IN_SESSION.where(
+_STEPS_OF_SESSION = _STEP.where(steps.c.session_id == _SESSION_ID)
+_ONE_STEP = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID, steps.c.step == bindparam("step"))
+_STEPS_OF_TURN = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
+_STEPS_OF_TURN_AND_ANCHOR = _STEPS_OF_SESSION.where(
     steps.c.turn_id.in_([_TURN_ID, bindparam("anchor_turn_id", type_=CleanText())])
 ).order_by(steps.c.turn_id, steps.c.step)
 
 
-_IF_SESSION_STANDS = (
+_ROW_IF_SESSION_EXISTS = (
     select(*(bindparam(f"new_{column.name}", type_=column.type) for column in steps.columns))
     .select_from(sessions)
     .where(sessions.c.id == bindparam("new_session_id", type_=CleanText()))
     .with_for_update(read=True, key_share=True)
 )
-"""A step's row, while its session's row stands and nobody can erase it. It costs the statement one look."""
+"""A step's row if its session's row exists, with a lock that keeps the session from being erased meanwhile."""
 
 
-def _of_chain() -> Any:
-    """The steps of a turn, of its anchor and so on, newest turn first, down to the first that exceeds `budget`.
+def _chain_statement() -> Any:
+    """A statement for the steps of a turn, its anchor and so on, newest first, up to the turn that exceeds `budget`.
 
-    It goes from first step to first step by primary key and adds up the lengths of whole turns, so that no
-    messages are read but those it returns.
+    The recursion follows the first step of each turn by primary key and sums up the lengths of whole turns, so that
+    only the returned messages are read.
     """
     first, every = steps.alias("first"), steps.alias("every")
     characters = (
@@ -63,55 +63,54 @@ def _of_chain() -> Any:
         .where(every.c.session_id == first.c.session_id, every.c.turn_id == first.c.turn_id)
         .scalar_subquery()
     )
-    place = (first.c.session_id, first.c.turn_id, first.c.anchor_turn_id)
-    is_newest = (first.c.session_id == _SESSION_ID) & (first.c.turn_id == _TURN_ID) & (first.c.step == 0)
-    newest = select(*place, literal(0).label("depth"), characters.label("spent")).where(is_newest)
+    turn_columns = (first.c.session_id, first.c.turn_id, first.c.anchor_turn_id)
+    is_first_of_chain = (first.c.session_id == _SESSION_ID) & (first.c.turn_id == _TURN_ID) & (first.c.step == 0)
+    newest = select(*turn_columns, literal(0).label("depth"), characters.label("spent")).where(is_first_of_chain)
     chain = newest.cte("chain", recursive=True)
     is_older = (first.c.session_id == chain.c.session_id) & (first.c.turn_id == chain.c.anchor_turn_id)
     older = (
-        select(*place, chain.c.depth + 1, chain.c.spent + characters)
+        select(*turn_columns, chain.c.depth + 1, chain.c.spent + characters)
         .join_from(chain, first, is_older & (first.c.step == 0))
         .where(chain.c.spent < bindparam("budget"))
     )
     chain = chain.union_all(older)
-    # The session comes from the chain, not from the parameter: else SQLite reads the whole session for it.
+    # Joins the chain's session id, not the parameter: otherwise SQLite scans the whole session.
     is_of_chain = (steps.c.session_id == chain.c.session_id) & (steps.c.turn_id == chain.c.turn_id)
     return _STEP.join_from(chain, steps, is_of_chain).order_by(chain.c.depth, steps.c.step)
 
 
-_OF_CHAIN = _of_chain()
+_STEPS_OF_CHAIN = _chain_statement()
 
 
 class StepStore:
-    """What was bought, step by step. Reading a conversation back costs as much as its budget, however long it is.
+    """Stores the steps of turns. Reading a history costs as much as its budget, however long the session is.
 
-    A turn on which another one anchors is complete and never changes, so it is kept in memory (up to
-    `cache_bytes`) and found there by the next turn.
+    A turn that is another turn's anchor is complete and never changes, so it is cached (up to `cache_bytes`) for the
+    next turn.
     """
 
     def __init__(self, database: Database, cache_bytes: int = CACHE_BYTES) -> None:
         self._database = database
-        self._recent = RecentTurns(cache_bytes)
-        self._insert = insert_selected(database, steps, _IF_SESSION_STANDS, key=_KEY)
-        self._insert_anyway = insert_new(database, steps, key=_KEY)
+        self._cache = SavedTurnCache(cache_bytes)
+        self._insert = insert_selected(database, steps, _ROW_IF_SESSION_EXISTS, key=_KEY)
+        self._insert_without_session = insert_new(database, steps, key=_KEY)
         self._late_replies = LateReplies(database)
 
     async def turn_steps(
         self, session_id: str, turn_id: str, anchor_turn_id: str | None = None
     ) -> tuple[SavedStep, ...]:
-        """The steps that a turn has so far, first to last.
+        """The steps of a turn so far, first to last.
 
-        With the turn's anchor given, the anchor's steps come in the same query and are kept, so that `history`
-        has nothing to ask for.
+        Given the turn's anchor, the same query loads the anchor's steps into the cache for `history`.
         """
         values = {"session_id": session_id, "turn_id": turn_id}
-        statement = _OF_TURN
-        if anchor_turn_id is not None and self._recent.get(session_id, anchor_turn_id) is None:
+        statement = _STEPS_OF_TURN
+        if anchor_turn_id is not None and self._cache.get(session_id, anchor_turn_id) is None:
             values["anchor_turn_id"] = anchor_turn_id
-            statement = _OF_TURN_AND_ANCHOR
+            statement = _STEPS_OF_TURN_AND_ANCHOR
         found = await self._database.read(lambda connection: _read(connection, statement, values))
-        for turn in whole_turns(step for step in found if step.turn_id != turn_id):
-            self._recent.keep(turn)
+        for turn in group_by_turn(step for step in found if step.turn_id != turn_id):
+            self._cache.add(turn)
         return tuple(step for step in found if step.turn_id == turn_id)
 
     async def history(
@@ -119,22 +118,22 @@ class StepStore:
     ) -> tuple[SavedStep, ...]:
         """The steps of the turns up to and including the anchor, oldest first.
 
-        Whole turns only, the newest that fit into the budget of message characters together, and at
-        least one. Turns that are not in memory are read in one query.
+        Whole turns only: the newest ones whose messages fit into the budget of characters, and at least one. Turns
+        that are not cached are read in one query.
         """
         newest_first: list[SavedTurn] = []
         loaded: dict[str, SavedTurn] = {}
-        left = budget_characters
+        characters_left = budget_characters
         turn_id = anchor_turn_id
-        while turn_id is not None and (left > 0 or not newest_first):
-            turn = loaded.get(turn_id) or self._recent.get(session_id, turn_id)
+        while turn_id is not None and (characters_left > 0 or not newest_first):
+            turn = loaded.get(turn_id) or self._cache.get(session_id, turn_id)
             if turn is None:
-                loaded = await self._load_chain(session_id, turn_id, left)
+                loaded = await self._load_chain(session_id, turn_id, characters_left)
                 turn = loaded.get(turn_id)
-            if turn is None or (newest_first and turn.characters > left):
+            if turn is None or (newest_first and turn.characters > characters_left):
                 break
             newest_first.append(turn)
-            left -= turn.characters
+            characters_left -= turn.characters
             turn_id = turn.anchor_turn_id
         return tuple(step for turn in reversed(newest_first) for step in turn.steps)
 
@@ -152,11 +151,11 @@ class StepStore:
         reply: ModelReply,
         created_at: datetime,
     ) -> SavedStep:
-        """Save a step, or return the one that another attempt saved first: that one counts.
+        """Save a step and return it, or return the one that another attempt saved first.
 
-        When its session was erased meanwhile, the step is billed and nothing of it is kept.
+        If the session was erased meanwhile, the step is billed and not stored.
         """
-        saved = SavedStep(
+        new_step = SavedStep(
             session_id=session_id,
             organization_id=organization_id,
             turn_id=turn_id,
@@ -168,44 +167,44 @@ class StepStore:
             reply=reply,
             created_at=created_at,
         )
-        standing = await self._database.write(
-            lambda connection: self._insert_or_find(connection, saved), one_by_one=True
+        stored = await self._database.write(
+            lambda connection: self._insert_or_find(connection, new_step), autocommit=True
         )
-        if standing is not None:
-            return standing
-        return await self._database.write(lambda connection: self._save_without_session(connection, saved))
+        if stored is not None:
+            return stored
+        return await self._database.write(lambda connection: self._save_without_session(connection, new_step))
 
     def _insert_or_find(self, connection: Connection, step: SavedStep) -> SavedStep | None:
-        """The step as it stands now: this one, or the one that was there already. None when the session is gone."""
-        values = {f"new_{name}": value for name, value in _values(step).items()}
-        return step if connection.execute(self._insert, values).rowcount else _standing(connection, step)
+        """The stored step: this one, or the one saved earlier. None when the session has no row."""
+        values = {f"new_{name}": value for name, value in _row_values(step).items()}
+        return step if connection.execute(self._insert, values).rowcount else _find_saved(connection, step)
 
     def _save_without_session(self, connection: Connection, step: SavedStep) -> SavedStep:
-        """Bill a step whose session was erased, under a name of its own; keep one whose session never had a row."""
+        """Bill a step of an erased session under an id of its own; insert one whose session never had a row."""
         if self._late_replies.bill(connection, step.session_id, f"{step.turn_id}/{step.step}", step.reply):
             return step
-        connection.execute(self._insert_anyway, _values(step))
-        return _standing(connection, step) or step
+        connection.execute(self._insert_without_session, _row_values(step))
+        return _find_saved(connection, step) or step
 
     async def _load_chain(self, session_id: str, turn_id: str, budget: int) -> dict[str, SavedTurn]:
         values = {"session_id": session_id, "turn_id": turn_id, "budget": budget}
-        turns = whole_turns(await self._database.read(lambda connection: _read(connection, _OF_CHAIN, values)))
-        for turn in reversed(turns):  # the newest last: it is the one that is wanted longest
-            self._recent.keep(turn)
+        turns = group_by_turn(await self._database.read(lambda connection: _read(connection, _STEPS_OF_CHAIN, values)))
+        for turn in reversed(turns):  # the newest last, so that it is evicted last
+            self._cache.add(turn)
         return {turn.key[1]: turn for turn in turns}
 
 
 def _read(connection: Connection, statement: Executable, values: Mapping[str, object]) -> list[SavedStep]:
-    return [_step(row) for row in connection.execute(statement, values)]
+    return [_step_from_row(row) for row in connection.execute(statement, values)]
 
 
-def _standing(connection: Connection, step: SavedStep) -> SavedStep | None:
-    """The step that was saved under the same key, whoever saved it."""
+def _find_saved(connection: Connection, step: SavedStep) -> SavedStep | None:
+    """The step stored under the same key, by any attempt."""
     key = {"session_id": step.session_id, "turn_id": step.turn_id, "step": step.step}
     return next(iter(_read(connection, _ONE_STEP, key)), None)
 
 
-def _values(step: SavedStep) -> dict[str, object]:
+def _row_values(step: SavedStep) -> dict[str, object]:
     return {
         "session_id": step.session_id,
         "turn_id": step.turn_id,
@@ -221,7 +220,7 @@ def _values(step: SavedStep) -> dict[str, object]:
     }
 
 
-def _step(row: Row[*tuple[Any, ...]]) -> SavedStep:
+def _step_from_row(row: Row[*tuple[Any, ...]]) -> SavedStep:
     return SavedStep(
         session_id=row.session_id,
         organization_id=row.organization_id,

@@ -58,8 +58,8 @@ class Scripted:
 
 
 @pytest.fixture
-async def toolbox() -> AsyncIterator[ToolDispatcher]:
-    box = ToolDispatcher(credentials={}, allowed=LOOPBACK)
+async def dispatcher() -> AsyncIterator[ToolDispatcher]:
+    box = ToolDispatcher(credentials={}, allowlist=LOOPBACK)
     yield box
     await box.close()
 
@@ -93,13 +93,13 @@ def seconds(*pauses: float) -> list[timedelta]:
 
 
 async def test_tool_that_fails_twice_and_then_works_is_called_with_one_key(
-    service: HTTPServer, toolbox: ToolDispatcher
+    service: HTTPServer, dispatcher: ToolDispatcher
 ) -> None:
     for status in (503, 500):
         service.expect_ordered_request("/").respond_with_data("later", status=status)
     service.expect_ordered_request("/").respond_with_json({"table": 7})
     tool = http_tool(service.url_for("/"), assign={"table": "table"})
-    result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=toolbox))
+    result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=dispatcher))
     assert result == CallToolResult(content='{"table":7}', status=200, assigned={"table": 7})
     assert pauses == seconds(1, 2)
     keys = [request.headers["Idempotency-Key"] for request, _ in service.log]
@@ -107,10 +107,12 @@ async def test_tool_that_fails_twice_and_then_works_is_called_with_one_key(
     assert [request.get_json() for request, _ in service.log] == [{"guests": 4}] * 3
 
 
-async def test_tool_that_keeps_failing_is_a_result_for_the_model(service: HTTPServer, toolbox: ToolDispatcher) -> None:
+async def test_tool_that_keeps_failing_is_a_result_for_the_model(
+    service: HTTPServer, dispatcher: ToolDispatcher
+) -> None:
     service.expect_request("/").respond_with_data("down for repair", status=503)
     tool = http_tool(service.url_for("/"), retries=3, retry_pause_seconds=30)
-    result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=toolbox))
+    result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=dispatcher))
     assert (result.error, result.status, result.assigned) == ("http_error", 503, {})
     assert result.content.startswith("Error (http_error): The service answered 503")
     assert "down for repair" in result.content

@@ -11,7 +11,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.network.interface import NotSent, WebhookResponse
+from activities.network.interface import DeliveryFailed, WebhookResponse
 from activities.network.secrets import Credentials
 from activities.webhooks import WebhookActivities
 from contracts.webhooks import (
@@ -52,12 +52,12 @@ POLICY = RetryPolicy(
 class Receiver:
     """A receiver that answers as it is told, and keeps what it was sent."""
 
-    answer: WebhookResponse | NotSent = field(default_factory=lambda: WebhookResponse(204, "No Content"))
+    answer: WebhookResponse | DeliveryFailed = field(default_factory=lambda: WebhookResponse(204, "No Content"))
     sent: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         self.sent.append((url, headers, body))
-        if isinstance(self.answer, NotSent):
+        if isinstance(self.answer, DeliveryFailed):
             raise self.answer
         return self.answer
 
@@ -122,12 +122,12 @@ async def send(
         deliveries=NoDeliveries(),
         sender=receiver,
         credentials=Credentials({"HOOK_KEY": "whsec_of everyone"}, {"org": {"HOOK_KEY": SECRET}}),
-        own_secret=None,
+        installation_secret=None,
     )
     return await environment.run(webhooks.send_webhook, input)
 
 
-async def refused(answer: WebhookResponse | NotSent, *, attempt: int = 1) -> ApplicationError:
+async def refused(answer: WebhookResponse | DeliveryFailed, *, attempt: int = 1) -> ApplicationError:
     with pytest.raises(ApplicationError) as caught:
         await send(Receiver(answer), attempt=attempt)
     return caught.value
@@ -191,7 +191,7 @@ async def test_only_a_receiver_that_is_gone_is_given_up_at_once() -> None:
 
 
 async def test_a_report_that_did_not_arrive_is_sent_again() -> None:
-    failure = await refused(NotSent("The connection to the receiver failed."))
+    failure = await refused(DeliveryFailed("The connection to the receiver failed."))
     assert (failure.message, failure.non_retryable) == ("The connection to the receiver failed.", False)
 
 

@@ -22,33 +22,33 @@ async def test_pieces_make_a_whole_and_may_come_twice() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
         for piece in (spoken("Hel"), spoken("lo", offset=3), spoken("lo", offset=3), spoken("Hello"), spoken("Hel")):
-            hub.speak(SESSION, piece)
+            hub.publish_delta(SESSION, piece)
         assert watch.voices() == {TURN: "Hello"}
 
 
 async def test_a_piece_after_a_gap_waits_until_everything_is_told_again() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        hub.speak(SESSION, spoken("lo", offset=3))
+        hub.publish_delta(SESSION, spoken("lo", offset=3))
         assert watch.voices() == {TURN: ""}
-        hub.speak(SESSION, spoken("Hello there"))
+        hub.publish_delta(SESSION, spoken("Hello there"))
         assert watch.voices() == {TURN: "Hello there"}
 
 
 async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        hub.speak(SESSION, spoken("One moment.\nWe op", step=1, base=11))
-        hub.speak(SESSION, spoken("One moment.", step=1, attempt=2, base=11))
+        hub.publish_delta(SESSION, spoken("One moment.\nWe op", step=1, base=11))
+        hub.publish_delta(SESSION, spoken("One moment.", step=1, attempt=2, base=11))
         assert watch.voices() == {TURN: "One moment."}
-        hub.speak(SESSION, spoken("\nToo late.", offset=17, step=1, attempt=1, base=11))
+        hub.publish_delta(SESSION, spoken("\nToo late.", offset=17, step=1, attempt=1, base=11))
         assert watch.voices() == {TURN: "One moment."}
 
 
 async def test_news_wakes_only_those_who_watch_that_session() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch, hub.watch("ses_2") as other:
-        hub.log_grew(SESSION)
+        hub.log_appended(SESSION)
         assert await watch.news(within=0)
         assert not await other.news(within=0)
 

@@ -29,20 +29,20 @@ class Apart:
     """An API and a worker that share nothing but a database."""
 
     hub: LiveHub
-    audience: RemoteSubscribers
+    subscribers: RemoteSubscribers
     database: Database
 
     async def is_watched(self) -> bool:
         """Whether the worker knows that the session is watched."""
-        return self.audience.is_watched(SESSION)
+        return self.subscribers.is_watched(SESSION)
 
 
 @pytest.fixture
 async def apart(database: Database, other_process: Database) -> AsyncIterator[Apart]:
     """Both, connected."""
     hub = LiveHub()
-    async with heard_from_elsewhere(hub, database), told_elsewhere(other_process) as audience:
-        yield Apart(hub, audience, database)
+    async with heard_from_elsewhere(hub, database), told_elsewhere(other_process) as subscribers:
+        yield Apart(hub, subscribers, database)
 
 
 def spoken(words: str, *, offset: int = 0, attempt: int = 1) -> TextDelta:
@@ -59,15 +59,15 @@ async def test_a_worker_learns_what_is_watched_and_when_nobody_watches_any_more(
 async def test_what_is_said_arrives_whole_however_long_it_is(apart: Apart) -> None:
     with apart.hub.watch(SESSION) as watch:
         await eventually(apart.is_watched)
-        apart.audience.speak(SESSION, spoken(WORDS))
+        apart.subscribers.publish_delta(SESSION, spoken(WORDS))
         await eventually(lambda: says(watch.voices, WORDS))
 
 
 async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart) -> None:
     with apart.hub.watch("ses_2"):
-        await eventually(lambda: watched(apart.audience, "ses_2"))
-        apart.audience.speak(SESSION, spoken("Hello"))
-        assert not apart.audience.board.waiting
+        await eventually(lambda: watched(apart.subscribers, "ses_2"))
+        apart.subscribers.publish_delta(SESSION, spoken("Hello"))
+        assert not apart.subscribers.board.waiting
 
 
 async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
@@ -75,7 +75,7 @@ async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
         await eventually(apart.is_watched)
         while await watch.news(within=0.01):
             pass
-        apart.audience.log_grew(SESSION)
+        apart.subscribers.log_appended(SESSION)
         assert await watch.news(within=10)
 
 
@@ -83,15 +83,15 @@ async def test_a_worker_that_comes_later_learns_who_watches(database: Database, 
     hub = LiveHub()
     async with heard_from_elsewhere(hub, database):
         with hub.watch(SESSION):
-            async with told_elsewhere(other_process) as audience:
-                await eventually(lambda: watched(audience, SESSION))
+            async with told_elsewhere(other_process) as subscribers:
+                await eventually(lambda: watched(subscribers, SESSION))
 
 
 async def test_a_reply_under_way_is_told_from_its_beginning_to_those_who_come(apart: Apart) -> None:
     def greet() -> None:
-        apart.audience.speak(SESSION, spoken("Hello there"))
+        apart.subscribers.publish_delta(SESSION, spoken("Hello there"))
 
-    with apart.audience.on_arrival(SESSION, greet), apart.hub.watch(SESSION) as watch:
+    with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
         await eventually(lambda: says(watch.voices, "Hello there"))
 
 
@@ -99,9 +99,9 @@ async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_to
     said = "Hello"
 
     def greet() -> None:
-        apart.audience.speak(SESSION, spoken(said))
+        apart.subscribers.publish_delta(SESSION, spoken(said))
 
-    with apart.audience.on_arrival(SESSION, greet), apart.hub.watch(SESSION) as watch:
+    with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
         await eventually(lambda: says(watch.voices, "Hello"))
         said = "Hello again"
         assert await apart.database.write(cut_live_connections) == 2
@@ -122,9 +122,9 @@ async def says(voices: Callable[[], dict[str, str]], words: str) -> bool:
     return voices() == {"turn_1": words}
 
 
-async def watched(audience: RemoteSubscribers, session_id: str) -> bool:
+async def watched(subscribers: RemoteSubscribers, session_id: str) -> bool:
     """Whether the worker knows that a session is watched."""
-    return audience.is_watched(session_id)
+    return subscribers.is_watched(session_id)
 
 
 async def negated(look: Callable[[], object]) -> bool:

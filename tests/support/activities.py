@@ -37,10 +37,12 @@ def session_activities(
 ) -> list[Callable[..., Any]]:
     """The activities of a worker, on a store of the test's choice."""
     agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
-    toolbox = ToolDispatcher(credentials=CREDENTIALS, allowed=["127.0.0.1", "localhost"])
+    dispatcher = ToolDispatcher(credentials=CREDENTIALS, allowlist=["127.0.0.1", "localhost"])
     providers = build_providers(prices=prices or {})
-    model = ModelActivities(steps=steps, agents=agents, toolbox=toolbox, caller=providers, context_characters=100_000)
-    tools = ToolActivities(agents=agents, runner=toolbox)
+    model = ModelActivities(
+        steps=steps, agents=agents, dispatcher=dispatcher, caller=providers, context_characters=100_000
+    )
+    tools = ToolActivities(agents=agents, runner=dispatcher)
     settled = SettlementActivities(settlements)
     limit = SpendingLimit(OrganizationStore(database))
     simulation = SimulationActivities(steps=steps, limit=limit, caller=providers, context_characters=100_000)
@@ -56,9 +58,9 @@ def session_activities(
     webhooks = WebhookActivities(
         sessions=SessionStore(database),
         deliveries=DeliveryLog(database),
-        sender=WebhookSender(toolbox.guard),
-        credentials=toolbox.credentials,
-        own_secret=None,
+        sender=WebhookSender(dispatcher.guard),
+        credentials=dispatcher.credentials,
+        installation_secret=None,
     )
     return [
         model.generate_step,

@@ -20,9 +20,9 @@ class BreakableDatabase(Database):
         self._require_up()
         return await super().read(work)
 
-    async def write(self, work: Work[Result], *, one_by_one: bool = False) -> Result:
+    async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
         self._require_up()
-        return await super().write(work, one_by_one=one_by_one)
+        return await super().write(work, autocommit=autocommit)
 
     async def has_refused(self) -> bool:
         """Whether somebody has met the outage."""

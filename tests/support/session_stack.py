@@ -19,7 +19,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
-from activities.heartbeats import MAX_PAUSE
+from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from contracts.sessions import (
     AgentRef,
     SendMessageResult,
@@ -331,7 +331,7 @@ def session_worker(
         task_queue=stack.task_queue,
         workflows=[workflow, DeliverWebhookWorkflow],
         activities=session_activities(stack.database) if activities is None else activities,
-        max_heartbeat_throttle_interval=MAX_PAUSE,
+        max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
     )
 
 

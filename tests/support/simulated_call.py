@@ -9,7 +9,7 @@ import yaml
 
 from activities.llm.interface import ModelCall, RecordCall
 from activities.llm.providers import ModelProviders
-from activities.model import NO_ARGUMENTS
+from activities.model import NO_ARGUMENTS_SCHEMA
 from domain.agents.definition import AgentDefinition, parse_definition
 from domain.agents.tools import OfferedTool
 from domain.sessions.caller_prompt import caller_instructions, caller_tools
@@ -113,7 +113,7 @@ class SimulatedCall:
                 tools=caller_tools(may_hang_up=may_hang_up),
                 timeout=5.0,
                 seed=self.seed,
-                keeps_calls=False,
+                keep_tool_calls=False,
             )
         )
         self.caller_heard.append(bought.messages)
@@ -150,7 +150,7 @@ class SimulatedCall:
                 instructions=instructions_at(self.agent, progress.node_id, values),
                 history=tuple(self.agent_heard),
                 messages=progress.messages,
-                tools=tuple(OfferedTool(way.tool_name, way.when, NO_ARGUMENTS) for way in node.transitions),
+                tools=tuple(OfferedTool(way.tool_name, way.when, NO_ARGUMENTS_SCHEMA) for way in node.transitions),
                 timeout=5.0,
             )
         )

@@ -43,17 +43,17 @@ def call_of(
     )
 
 
-async def outcome_of(toolbox: ToolDispatcher, call: ToolCall) -> CallToolResult | ToolFailed:
+async def outcome_of(dispatcher: ToolDispatcher, call: ToolCall) -> CallToolResult | ToolFailed:
     """What a call brought, a failure included."""
     try:
-        return await toolbox.run(call)
+        return await dispatcher.run(call)
     except ToolFailed as failure:
         return failure
 
 
-async def failure_of(toolbox: ToolDispatcher, call: ToolCall) -> ToolFailed:
+async def failure_of(dispatcher: ToolDispatcher, call: ToolCall) -> ToolFailed:
     """The failure of a call that is meant to fail."""
-    outcome = await outcome_of(toolbox, call)
+    outcome = await outcome_of(dispatcher, call)
     assert isinstance(outcome, ToolFailed), f"the call succeeded: {outcome}"
     return outcome
 

@@ -39,14 +39,14 @@ class Listeners:
     def is_watched(self, session_id: str) -> bool:
         return self.watching
 
-    def log_grew(self, session_id: str) -> None:
+    def log_appended(self, session_id: str) -> None:
         self.log_grew_after.append(len(self.told))
 
-    def speak(self, session_id: str, spoken: TextDelta) -> None:
+    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
         self.told.append(spoken)
 
     @contextmanager
-    def on_arrival(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
+    def on_subscribe(self, session_id: str, greet: Callable[[], None]) -> Iterator[None]:
         self._greet = greet
         yield
 
@@ -76,10 +76,10 @@ class Log:
 
 
 def script(said: str = "", *, attempt: int = 1) -> StreamContext:
-    return StreamContext("ses_1", TURN, take=(0, attempt), said=said)
+    return StreamContext("ses_1", TURN, attempt=(0, attempt), previous_text=said)
 
 
-def narrator(listeners: Listeners, log: Log) -> LiveReplyPublisher:
+def publisher(listeners: Listeners, log: Log) -> LiveReplyPublisher:
     return LiveReplyPublisher(listeners, cast(EventLog, log))
 
 
@@ -94,7 +94,7 @@ async def heard(listeners: Listeners, text: str) -> None:
 
 async def test_nothing_is_recorded_or_told_when_nobody_watches() -> None:
     listeners, log = Listeners(watching=False), Log()
-    async with narrator(listeners, log).narrate(script()) as hear:
+    async with publisher(listeners, log).publish(script()) as hear:
         hear("Hello")
     assert (listeners.told, listeners.log_grew_after, log.asked) == ([], [], [])
 
@@ -102,7 +102,7 @@ async def test_nothing_is_recorded_or_told_when_nobody_watches() -> None:
 async def test_words_wait_until_the_start_of_the_turn_is_in_the_log() -> None:
     listeners, log = Listeners(), Log()
     log.allowed.clear()
-    async with narrator(listeners, log).narrate(script()) as hear:
+    async with publisher(listeners, log).publish(script()) as hear:
         hear("Hello")
         await asyncio.sleep(0)
         assert listeners.told == []
@@ -114,9 +114,9 @@ async def test_words_wait_until_the_start_of_the_turn_is_in_the_log() -> None:
 async def test_the_first_words_are_told_at_once_and_those_of_the_next_moment_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reply_publisher, "FRAME_SECONDS", 3_600)
+    monkeypatch.setattr(reply_publisher, "MIN_DELTA_INTERVAL_SECONDS", 3_600)
     listeners = Listeners()
-    async with narrator(listeners, Log()).narrate(script()) as hear:
+    async with publisher(listeners, Log()).publish(script()) as hear:
         await eventually(listeners.are_told)
         hear("One")
         assert listeners.text == "One"
@@ -129,7 +129,7 @@ async def test_the_first_words_are_told_at_once_and_those_of_the_next_moment_tog
 
 async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -> None:
     listeners, log = Listeners(watching=False), Log()
-    async with narrator(listeners, log).narrate(script("Before.")) as hear:
+    async with publisher(listeners, log).publish(script("Before.")) as hear:
         hear("Hello there")
         listeners.come()
         await heard(listeners, "Before.\nHello there")
@@ -142,7 +142,7 @@ async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -
 async def test_what_is_told_is_always_the_beginning_of_what_is_said() -> None:
     pieces = ["  ", "Good ", "\ud83d", "\ude00", " day ", "\n\n", "to you", " "]
     listeners = Listeners()
-    async with narrator(listeners, Log()).narrate(script("Before.")) as hear:
+    async with publisher(listeners, Log()).publish(script("Before.")) as hear:
         for piece in pieces:
             hear(piece)
             assert "Before.\nGood \U0001f600 day \n\nto you".startswith(listeners.text)
@@ -152,16 +152,16 @@ async def test_what_is_told_is_always_the_beginning_of_what_is_said() -> None:
 
 async def test_a_later_attempt_says_first_what_stands() -> None:
     listeners = Listeners()
-    async with narrator(listeners, Log()).narrate(script("Before.", attempt=2)):
+    async with publisher(listeners, Log()).publish(script("Before.", attempt=2)):
         await heard(listeners, "Before.")
-    assert (listeners.told[0].take, listeners.told[0].base) == ((0, 2), len("Before."))
+    assert (listeners.told[0].attempt, listeners.told[0].base) == ((0, 2), len("Before."))
 
 
 async def test_the_start_of_a_turn_waits_for_the_end_of_the_one_before_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reply_publisher, "ORDER_SECONDS", 0.04)
-    monkeypatch.setattr(reply_publisher, "ORDER_PAUSE", 0.01)
+    monkeypatch.setattr(reply_publisher, "MAX_ORDER_WAIT_SECONDS", 0.04)
+    monkeypatch.setattr(reply_publisher, "ORDER_POLL_SECONDS", 0.01)
     log = Log("too_early", "too_early", "too_early", "too_early")
     await reply_publisher.record_start(cast(EventLog, log), "ses_1", TURN)
     assert log.asked == [True, True, True, True, False]

@@ -99,7 +99,7 @@ async def test_name_that_changes_its_answer_is_asked_once_and_connected_to_what_
 async def test_of_many_addresses_only_those_that_may_be_reached_are_tried(service: HTTPServer) -> None:
     service.expect_request("/").respond_with_data("reached")
     names = Names(["10.0.0.1", "::1", "127.0.0.1"])
-    assert await EgressGuard(["127.0.0.1"], resolve=names).reachable("mixed.example", 80) == ("127.0.0.1",)
+    assert await EgressGuard(["127.0.0.1"], resolve=names).allowed_addresses("mixed.example", 80) == ("127.0.0.1",)
 
 
 async def test_next_address_is_tried_when_one_does_not_answer(service: HTTPServer) -> None:

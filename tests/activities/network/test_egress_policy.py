@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from activities.network.egress_policy import EgressPolicy, canonical, refusal_of
+from activities.network.egress_policy import EgressPolicy, canonical, denial_reason
 
 REFUSED = [
     "0.0.0.0",
@@ -53,13 +53,13 @@ PUBLIC = ["8.8.8.8", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "::ffff:8.8
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_address_that_is_not_public_is_refused(address: str) -> None:
-    assert refusal_of(canonical(address))
-    assert EgressPolicy().refusal_of("some.host", canonical(address), 443)
+    assert denial_reason(canonical(address))
+    assert EgressPolicy().denial_reason("some.host", canonical(address), 443)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_address_is_reached(address: str) -> None:
-    assert refusal_of(canonical(address)) is None
+    assert denial_reason(canonical(address)) is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_public_address_is_reached(address: str) -> None:
 def test_setting_allows_what_it_names_and_no_more(
     entry: str, host: str, address: str, port: int, reached: bool
 ) -> None:
-    refusal = EgressPolicy([entry]).refusal_of(host, canonical(address), port)
+    refusal = EgressPolicy([entry]).denial_reason(host, canonical(address), port)
     assert (refusal is None) == reached
 
 
@@ -101,6 +101,6 @@ def test_entry_that_cannot_be_read_is_named(entry: str) -> None:
 
 
 def test_refusal_says_what_kind_of_address_it_is() -> None:
-    assert refusal_of(ip_address("127.0.0.1")) == "this machine"
-    assert refusal_of(ip_address("169.254.169.254")) == "link-local"
-    assert refusal_of(ip_address("10.0.0.1")) == "private or reserved"
+    assert denial_reason(ip_address("127.0.0.1")) == "this machine"
+    assert denial_reason(ip_address("169.254.169.254")) == "link-local"
+    assert denial_reason(ip_address("10.0.0.1")) == "private or reserved"

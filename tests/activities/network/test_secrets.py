@@ -32,14 +32,14 @@ TEXTS = st.text(st.sampled_from('ab"\\/%+ é[]redacted'), max_size=30)
 def test_no_text_keeps_a_credential_however_it_is_written(secrets: list[str], around: Sequence[str]) -> None:
     spelled = [form for secret in secrets for form in (secret, json.dumps(secret), json.dumps(secret)[1:-1])]
     text = "".join(part for pair in zip(around, spelled * len(around), strict=False) for part in pair)
-    shown = Redactor(secrets).text(text)
+    shown = Redactor(secrets).redact_text(text)
     assert not any(secret in shown for secret in secrets)
 
 
 @given(SECRETS, TEXTS)
 def test_no_json_value_keeps_a_credential(secret: str, text: str) -> None:
     value: JsonValue = {f"{text}{secret}": [secret, {"deep": f"{secret}{text}"}, 12345678, 1.5, None, True]}
-    shown = Redactor([secret, "12345678"]).value(value)
+    shown = Redactor([secret, "12345678"]).redact_value(value)
     for string in strings_in(shown):
         assert secret not in string
     assert "12345678" not in json.dumps(shown)
@@ -47,10 +47,10 @@ def test_no_json_value_keeps_a_credential(secret: str, text: str) -> None:
 
 def test_what_is_no_credential_stays_as_it_was() -> None:
     value: JsonValue = {"a": ["b", 1, None, 2.5, True]}
-    assert Redactor(["unrelated"]).value(value) == value
-    assert Redactor([]).text("anything") == "anything"
-    assert Redactor([""]).text("anything") == "anything"
-    assert Redactor(["s3cret/+"]).text("k=s3cret%2F%2B&x") == f"k={MASK}&x"
+    assert Redactor(["unrelated"]).redact_value(value) == value
+    assert Redactor([]).redact_text("anything") == "anything"
+    assert Redactor([""]).redact_text("anything") == "anything"
+    assert Redactor(["s3cret/+"]).redact_text("k=s3cret%2F%2B&x") == f"k={MASK}&x"
 
 
 def strings_in(value: JsonValue) -> list[str]:
@@ -94,10 +94,10 @@ async def test_service_that_repeats_everything_betrays_no_credential(
         body={"key": "{{secrets.KEY}}", "text": "my {{secrets.KEY}}!"},
         assign={"all": ""} if form == "json" else {},
     )
-    toolbox = ToolDispatcher(credentials={"KEY": secret}, allowed=LOOPBACK)
+    dispatcher = ToolDispatcher(credentials={"KEY": secret}, allowlist=LOOPBACK)
     with caplog.at_level(logging.DEBUG):
-        outcome = await outcome_of(toolbox, call_of(tool))
-        await toolbox.close()
+        outcome = await outcome_of(dispatcher, call_of(tool))
+        await dispatcher.close()
     ((request, _),) = service.log
     assert request.args["k"] == secret
     # The service is part of this process, and its log line quotes the request.
@@ -122,10 +122,10 @@ async def test_credential_of_an_organization_is_no_others_and_goes_before_the_in
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers)))
     everyones = {"KEY": "everyones-secret"} if sent is not None else {}
     own = {"org_a": {"KEY": "own-secret-of-a"}, "org_b": {"OTHER": "own-secret-of-b"}}
-    toolbox = ToolDispatcher(credentials=everyones, organization_credentials=own, allowed=LOOPBACK)
+    dispatcher = ToolDispatcher(credentials=everyones, organization_credentials=own, allowlist=LOOPBACK)
     tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})
-    outcome = await outcome_of(toolbox, call_of(tool, organization_id=organization))
-    await toolbox.close()
+    outcome = await outcome_of(dispatcher, call_of(tool, organization_id=organization))
+    await dispatcher.close()
     assert [request.headers["X-Key"] for request, _ in service.log] == ([sent] if sent else [])
     if sent is None:
         assert isinstance(outcome, ToolFailed)
@@ -140,7 +140,7 @@ async def test_failure_that_temporal_records_holds_neither_the_credential_nor_it
     secret = "s3cret-and-long"
     service.expect_request("/").respond_with_handler(lambda request: Response(str(request.headers), status=503))
     tool = http_tool(service.url_for("/"), secrets=["KEY"], headers={"X-Key": "{{secrets.KEY}}"})
-    toolbox = ToolDispatcher(credentials={"KEY": secret}, allowed=LOOPBACK)
+    dispatcher = ToolDispatcher(credentials={"KEY": secret}, allowlist=LOOPBACK)
     asked = CallToolInput(
         session_id="ses_1",
         organization_id="org",
@@ -150,8 +150,8 @@ async def test_failure_that_temporal_records_holds_neither_the_credential_nor_it
         tool="find_table",
     )
     with pytest.raises(ApplicationError) as failure:
-        await ActivityEnvironment().run(ToolActivities(agents=OneAgent(tool), runner=toolbox).call_tool, asked)
-    await toolbox.close()
+        await ActivityEnvironment().run(ToolActivities(agents=OneAgent(tool), runner=dispatcher).call_tool, asked)
+    await dispatcher.close()
     assert secret not in str(failure.value)
     assert MASK in str(failure.value)
     assert failure.value.__cause__ is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from activities.tool_clients.argument_validation import MAX_FAULTS, UnusableSchema, argument_faults
+from activities.tool_clients.argument_validation import MAX_ERRORS, UnusableSchema, argument_errors
 from domain.agents.safe_regex import UnsupportedRegex, is_supported_regex, matches
 
 Schema = dict[str, Any]
@@ -32,12 +32,12 @@ def of(**properties: Any) -> Schema:
     ],
 )
 def test_model_is_told_what_does_not_fit(arguments: dict[str, Any], faults: list[str]) -> None:
-    assert argument_faults(GUESTS, arguments) == faults
+    assert argument_errors(GUESTS, arguments) == faults
 
 
 def test_faults_are_few_and_short() -> None:
-    many = argument_faults(of(a={"type": "array", "items": {"type": "integer"}}), {"a": ["x" * 5_000] * 100})
-    assert len(many) == MAX_FAULTS
+    many = argument_errors(of(a={"type": "array", "items": {"type": "integer"}}), {"a": ["x" * 5_000] * 100})
+    assert len(many) == MAX_ERRORS
     assert all(len(fault) < 400 for fault in many)
 
 
@@ -50,7 +50,7 @@ def test_faults_are_few_and_short() -> None:
     ],
 )
 def test_schema_that_declares_elsewhere_allows_what_it_allows(schema: Schema) -> None:
-    assert argument_faults(schema, {"guests": 1, "other": "x"}) == []
+    assert argument_errors(schema, {"guests": 1, "other": "x"}) == []
 
 
 @pytest.mark.parametrize(
@@ -72,21 +72,21 @@ def test_schema_that_declares_elsewhere_allows_what_it_allows(schema: Schema) ->
 )
 def test_schema_that_leads_nowhere_or_has_no_end_is_refused(schema: Schema) -> None:
     with pytest.raises(UnusableSchema):
-        argument_faults(schema, {"a": "x"})
+        argument_errors(schema, {"a": "x"})
 
 
 def test_schema_may_refer_to_itself() -> None:
     tree: Schema = {**of(tree={"$ref": "#/$defs/tree"}), "$defs": {}}
     tree["$defs"]["tree"] = of(leaves={"type": "array", "items": {"$ref": "#/$defs/tree"}})
-    assert argument_faults(tree, {"tree": {"leaves": [{"leaves": []}]}}) == []
-    assert argument_faults(tree, {"tree": {"leaves": [{"leaves": 1}]}}) == [
+    assert argument_errors(tree, {"tree": {"leaves": [{"leaves": []}]}}) == []
+    assert argument_errors(tree, {"tree": {"leaves": [{"leaves": 1}]}}) == [
         "tree.leaves[0].leaves: 1 is not of type 'array'"
     ]
 
 
 def test_pattern_takes_no_longer_on_a_text_made_for_it() -> None:
     # Backtracking engines need 2 to the power of 5,000 steps for this one.
-    assert argument_faults(of(a={"pattern": "^(a+)+$"}), {"a": "a" * 5_000 + "!"}) != []
+    assert argument_errors(of(a={"pattern": "^(a+)+$"}), {"a": "a" * 5_000 + "!"}) != []
 
 
 def test_patterns_are_found_anywhere_in_a_text() -> None:

@@ -9,7 +9,7 @@ from mcp.types import CallToolRequest
 from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials
 from activities.tool_clients.dispatcher import ToolDispatcher
-from activities.tool_clients.mcp import LISTING_SECONDS, LISTING_SECONDS_AFTER_FAILURE, McpTools
+from activities.tool_clients.mcp import FAILED_TOOL_LIST_TTL_SECONDS, TOOL_LIST_TTL_SECONDS, McpTools
 from domain.agents.tools import HttpTool, McpTool, OfferedTool
 from tests.activities.tool_clients.mcp_service import McpService, mcp_service
 from tests.support.tool_calls import KEY, LOOPBACK, call_of, closed_port, failure_of, http_tool, mcp_tool
@@ -24,8 +24,8 @@ async def server() -> AsyncIterator[McpService]:
 
 
 @pytest.fixture
-async def toolbox() -> AsyncIterator[ToolDispatcher]:
-    box = ToolDispatcher(credentials={"TOKEN": TOKEN}, allowed=LOOPBACK)
+async def dispatcher() -> AsyncIterator[ToolDispatcher]:
+    box = ToolDispatcher(credentials={"TOKEN": TOKEN}, allowlist=LOOPBACK)
     yield box
     await box.close()
 
@@ -40,20 +40,20 @@ class Clock:
         return self.now
 
 
-async def names(toolbox: ToolDispatcher, tool: McpTool) -> list[str]:
-    return [offer.name for offer in await toolbox.offered("org", {"crm": tool}, ["crm"], {})]
+async def names(dispatcher: ToolDispatcher, tool: McpTool) -> list[str]:
+    return [offer.name for offer in await dispatcher.list_tools("org", {"crm": tool}, ["crm"], {})]
 
 
 # --- what is offered ----------------------------------------------------------------------------
 
 
-async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, toolbox: ToolDispatcher) -> None:
+async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, dispatcher: ToolDispatcher) -> None:
     tools: dict[str, HttpTool | McpTool] = {
         "crm": mcp_tool(server.url),
         "table": http_tool("https://tables.example"),
         "unused": mcp_tool("https://unused.example"),
     }
-    offers = await toolbox.offered("org", tools, ["table", "crm"], {})
+    offers = await dispatcher.list_tools("org", tools, ["table", "crm"], {})
     assert [offer.name for offer in offers][:2] == ["table", "crm__find"]
     assert "crm__tools_rich_v1" in [offer.name for offer in offers]
     find = offers[1]
@@ -62,10 +62,10 @@ async def test_tools_of_a_server_are_offered_under_its_name(server: McpService, 
     assert find.parameters["required"] == ["name"]
 
 
-async def test_only_allowed_tools_are_offered_and_called(server: McpService, toolbox: ToolDispatcher) -> None:
+async def test_only_allowed_tools_are_offered_and_called(server: McpService, dispatcher: ToolDispatcher) -> None:
     tool = mcp_tool(server.url, allow=["find", "tools/rich.v1"])
-    assert await names(toolbox, tool) == ["crm__find", "crm__tools_rich_v1"]
-    failure = await failure_of(toolbox, call_of(tool, called="crm__structured"))
+    assert await names(dispatcher, tool) == ["crm__find", "crm__tools_rich_v1"]
+    failure = await failure_of(dispatcher, call_of(tool, called="crm__structured"))
     assert failure.code == "unknown_tool"
     assert "crm__find, crm__tools_rich_v1" in str(failure)
     assert not server.heard("tools/call")
@@ -76,14 +76,14 @@ async def test_server_is_asked_once_in_a_while(server: McpService) -> None:
     guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     tool = mcp_tool(server.url)
-    first = await tools.offered("org", "crm", tool, {})
-    clock.now += LISTING_SECONDS - 1
-    assert await tools.offered("org", "crm", tool, {}) == first
+    first = await tools.list_tools("org", "crm", tool, {})
+    clock.now += TOOL_LIST_TTL_SECONDS - 1
+    assert await tools.list_tools("org", "crm", tool, {}) == first
     assert len(server.heard("tools/list")) == 1
-    await tools.offered("org", "crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
+    await tools.list_tools("org", "crm", mcp_tool(server.url, headers={"X-Customer": "{{id}}"}), {"id": 1})
     assert len(server.heard("tools/list")) == 2
     clock.now += 2
-    await tools.offered("org", "crm", tool, {})
+    await tools.list_tools("org", "crm", tool, {})
     assert len(server.heard("tools/list")) == 3
     await guard.close()
 
@@ -95,45 +95,47 @@ async def test_server_that_fails_takes_nothing_but_its_tools(
     guard = EgressGuard(LOOPBACK)
     tools = McpTools(guard=guard, credentials=Credentials({}, {}), clock=clock)
     down = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
-    assert await tools.offered("org", "down", down, {}) == ()
+    assert await tools.list_tools("org", "down", down, {}) == ()
     assert "down" in caplog.text
 
     tool = mcp_tool(server.url)
-    seen: tuple[OfferedTool, ...] = await tools.offered("org", "crm", tool, {})
+    seen: tuple[OfferedTool, ...] = await tools.list_tools("org", "crm", tool, {})
     server.faults["tools/list"] = [500]
-    clock.now += LISTING_SECONDS
-    assert await tools.offered("org", "crm", tool, {}) == seen
-    clock.now += LISTING_SECONDS_AFTER_FAILURE
-    assert await tools.offered("org", "crm", tool, {}) == seen
+    clock.now += TOOL_LIST_TTL_SECONDS
+    assert await tools.list_tools("org", "crm", tool, {}) == seen
+    clock.now += FAILED_TOOL_LIST_TTL_SECONDS
+    assert await tools.list_tools("org", "crm", tool, {}) == seen
     assert len(server.heard("tools/list")) == 3
     await guard.close()
 
 
 async def test_server_whose_credential_is_not_set_offers_nothing(
-    server: McpService, toolbox: ToolDispatcher, caplog: pytest.LogCaptureFixture
+    server: McpService, dispatcher: ToolDispatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await names(toolbox, mcp_tool(server.url, secrets=["UNSET"])) == []
+    assert await names(dispatcher, mcp_tool(server.url, secrets=["UNSET"])) == []
     assert "UNSET" in caplog.text
     assert not server.journal
 
 
 async def test_organizations_ask_a_server_under_credentials_of_their_own(server: McpService) -> None:
     own = {"org_a": {"TOKEN": "token-of-a"}, "org_b": {"TOKEN": "token-of-b"}}
-    toolbox = ToolDispatcher(credentials={}, organization_credentials=own, allowed=LOOPBACK)
+    dispatcher = ToolDispatcher(credentials={}, organization_credentials=own, allowlist=LOOPBACK)
     tool = mcp_tool(server.url, secrets=["TOKEN"], headers={"Authorization": "{{secrets.TOKEN}}"})
     for organization in ("org_a", "org_b", "org_c"):
-        await toolbox.offered(organization, {"crm": tool}, ["crm"], {})
+        await dispatcher.list_tools(organization, {"crm": tool}, ["crm"], {})
     assert [heard.headers["authorization"] for heard in server.heard("tools/list")] == ["token-of-a", "token-of-b"]
-    await toolbox.close()
+    await dispatcher.close()
 
 
 # --- what is called -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox: ToolDispatcher, legacy: bool) -> None:
+async def test_tool_is_called_with_arguments_and_key(
+    server: McpService, dispatcher: ToolDispatcher, legacy: bool
+) -> None:
     server.legacy = legacy
-    result = await toolbox.run(call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    result = await dispatcher.run(call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (result.content, result.error) == ("Ann is customer 7.", None)
     (heard,) = server.heard("tools/call")
     assert CallToolRequest.model_validate(heard.message).params.arguments == {"name": "Ann"}
@@ -149,23 +151,25 @@ async def test_tool_is_called_with_arguments_and_key(server: McpService, toolbox
         ("crm__structured", '{\n  "customers": 7\n}'),
     ],
 )
-async def test_answer_is_told_as_text(server: McpService, toolbox: ToolDispatcher, called: str, content: str) -> None:
-    result = await toolbox.run(call_of(mcp_tool(server.url), called=called))
+async def test_answer_is_told_as_text(
+    server: McpService, dispatcher: ToolDispatcher, called: str, content: str
+) -> None:
+    result = await dispatcher.run(call_of(mcp_tool(server.url), called=called))
     assert result.content == content
 
 
-async def test_long_answer_is_cut_with_a_note(server: McpService, toolbox: ToolDispatcher) -> None:
-    result = await toolbox.run(call_of(mcp_tool(server.url), called="crm__long"))
+async def test_long_answer_is_cut_with_a_note(server: McpService, dispatcher: ToolDispatcher) -> None:
+    result = await dispatcher.run(call_of(mcp_tool(server.url), called="crm__long"))
     assert result.content.endswith("[The answer goes on; 4,000 more characters are left out here.]")
 
 
-async def test_answer_that_is_too_large_is_not_read(server: McpService, toolbox: ToolDispatcher) -> None:
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__large"))
+async def test_answer_that_is_too_large_is_not_read(server: McpService, dispatcher: ToolDispatcher) -> None:
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), called="crm__large"))
     assert (failure.code, failure.retryable) == ("too_large", False)
 
 
 async def test_credentials_and_variables_reach_the_server_and_no_log(
-    server: McpService, toolbox: ToolDispatcher, caplog: pytest.LogCaptureFixture
+    server: McpService, dispatcher: ToolDispatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     tool = mcp_tool(
         f"{server.url}?key={{{{secrets.TOKEN}}}}",
@@ -174,9 +178,9 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
     )
     with caplog.at_level(logging.DEBUG):
         call = call_of(tool, {"name": "Ann"}, called="crm__find", context={"customer": {"id": 7}})
-        await toolbox.run(call)
+        await dispatcher.run(call)
         server.faults["tools/call"] = [401]
-        failure = await failure_of(toolbox, call)
+        failure = await failure_of(dispatcher, call)
     assert all(heard.query == "key=t0p-s3cret%2F%2B%20token" for heard in server.journal)
     assert all(heard.headers["authorization"] == f"Bearer {TOKEN}" for heard in server.journal)
     assert all(heard.headers["x-customer"] == "7" for heard in server.journal)
@@ -191,14 +195,16 @@ async def test_credentials_and_variables_reach_the_server_and_no_log(
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-async def test_tool_that_fails_says_so_to_the_model(server: McpService, toolbox: ToolDispatcher) -> None:
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), called="crm__broken"))
+async def test_tool_that_fails_says_so_to_the_model(server: McpService, dispatcher: ToolDispatcher) -> None:
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), called="crm__broken"))
     assert (failure.code, failure.retryable) == ("tool_error", False)
     assert "the customer is locked" in str(failure)
 
 
-async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpService, toolbox: ToolDispatcher) -> None:
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"nome": "Ann"}, called="crm__find"))
+async def test_arguments_the_server_refuses_are_told_to_the_model(
+    server: McpService, dispatcher: ToolDispatcher
+) -> None:
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"nome": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("tool_error", False)
     assert "name" in str(failure)
 
@@ -216,47 +222,47 @@ async def test_arguments_the_server_refuses_are_told_to_the_model(server: McpSer
     ],
 )
 async def test_call_that_may_have_been_made_is_made_again_only_when_that_changes_nothing(
-    server: McpService, toolbox: ToolDispatcher, called: str, status: int, retryable: bool
+    server: McpService, dispatcher: ToolDispatcher, called: str, status: int, retryable: bool
 ) -> None:
     server.faults["tools/call"] = [status]
     server.headers = {"Retry-After": "3"}
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called=called))
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called=called))
     assert (failure.code, failure.status, failure.retryable) == ("http_error", status, retryable)
     assert failure.retry_after == 3.0
     assert len(server.heard("tools/call")) == 1
 
 
-async def test_call_that_was_not_made_yet_is_made_again(server: McpService, toolbox: ToolDispatcher) -> None:
+async def test_call_that_was_not_made_yet_is_made_again(server: McpService, dispatcher: ToolDispatcher) -> None:
     server.faults["tools/list"] = [500]
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("http_error", True)
     tool = mcp_tool(f"http://127.0.0.1:{closed_port()}/mcp")
-    failure = await failure_of(toolbox, call_of(tool, called="crm__find"))
+    failure = await failure_of(dispatcher, call_of(tool, called="crm__find"))
     assert (failure.code, failure.retryable) == ("connection_failed", True)
 
 
 @pytest.mark.parametrize(("called", "retryable"), [("crm__slow", False), ("crm__patient", True)])
 async def test_server_that_takes_too_long_is_left(
-    server: McpService, toolbox: ToolDispatcher, called: str, retryable: bool
+    server: McpService, dispatcher: ToolDispatcher, called: str, retryable: bool
 ) -> None:
     tool = mcp_tool(server.url, timeout_seconds=2.0)
-    failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called=called))
+    failure = await failure_of(dispatcher, call_of(tool, {"name": "Ann"}, called=called))
     assert (failure.code, failure.retryable) == ("timeout", retryable)
 
 
 async def test_server_at_a_refused_address_is_not_reached(server: McpService) -> None:
-    toolbox = ToolDispatcher(credentials={})
+    dispatcher = ToolDispatcher(credentials={})
     tool = mcp_tool(server.url)
-    failure = await failure_of(toolbox, call_of(tool, {"name": "Ann"}, called="crm__find"))
+    failure = await failure_of(dispatcher, call_of(tool, {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.retryable) == ("refused_address", False)
-    assert await names(toolbox, tool) == []
+    assert await names(dispatcher, tool) == []
     assert not server.journal
 
 
-async def test_redirect_is_not_followed(server: McpService, toolbox: ToolDispatcher) -> None:
+async def test_redirect_is_not_followed(server: McpService, dispatcher: ToolDispatcher) -> None:
     for method in ("server/discover", "initialize"):
         server.faults[method] = [307]
     server.headers = {"Location": "/mcp"}
-    failure = await failure_of(toolbox, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
+    failure = await failure_of(dispatcher, call_of(mcp_tool(server.url), {"name": "Ann"}, called="crm__find"))
     assert (failure.code, failure.status) == ("http_error", 307)
     assert not server.heard("tools/call")

@@ -55,7 +55,9 @@ async def test_any_value_may_be_an_answer(result: JsonValue, content: str) -> No
 async def test_the_service_hears_of_no_mocked_call(service: HTTPServer) -> None:
     service.expect_request("/search").respond_with_json({})
     tool = http_tool(service.url_for("/search"))
-    activities = ToolActivities(agents=Agents(find_table=tool), runner=ToolDispatcher(credentials={}, allowed=LOOPBACK))
+    activities = ToolActivities(
+        agents=Agents(find_table=tool), runner=ToolDispatcher(credentials={}, allowlist=LOOPBACK)
+    )
     await attempt(activities, CALL.model_copy(update={"mocks": (FREE,)}))
     assert service.log == []
     await attempt(activities, CALL.model_copy(update={"mocks": ()}))

@@ -15,7 +15,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ActivityError, CancelledError
 from temporalio.worker import Worker
 
-from activities.heartbeats import MAX_PAUSE
+from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.llm.providers import ModelProviders
 from activities.model import ModelActivities, ToolLister
 from activities.tool_clients.dispatcher import ToolDispatcher
@@ -107,7 +107,7 @@ async def bench(stack_without_worker: SessionStack, scripted: Scripted) -> Bench
 
 @asynccontextmanager
 async def working(
-    bench: Bench, *, database: Database | None = None, toolbox: ToolLister | None = None
+    bench: Bench, *, database: Database | None = None, dispatcher: ToolLister | None = None
 ) -> AsyncIterator[None]:
     """A worker that takes steps while the block runs, and gives up at once at its end."""
     store = database or bench.stack.database
@@ -115,7 +115,7 @@ async def working(
     activities = ModelActivities(
         steps=StepStore(store),
         agents=AgentStore(bench.stack.database),
-        toolbox=toolbox or ToolDispatcher(credentials={}, allowed=[]),
+        dispatcher=dispatcher or ToolDispatcher(credentials={}, allowlist=[]),
         caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
         context_characters=100_000,
     )
@@ -124,7 +124,7 @@ async def working(
         task_queue=bench.stack.task_queue,
         workflows=[OneStep],
         activities=[activities.generate_step, activities.extract_variables],
-        max_heartbeat_throttle_interval=MAX_PAUSE,
+        max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
         graceful_shutdown_timeout=timedelta(),
     ):
         yield
@@ -206,10 +206,10 @@ async def test_a_provider_that_was_asked_and_said_nothing_is_paid_for_the_questi
 async def test_a_call_that_is_cancelled_before_the_provider_was_asked_is_cancelled_and_costs_nothing(
     bench: Bench,
 ) -> None:
-    toolbox = HeldToolbox()
-    async with working(bench, toolbox=toolbox):
+    dispatcher = HeldDispatcher()
+    async with working(bench, dispatcher=dispatcher):
         handle = await bench.begin()
-        await toolbox.gate.reached()
+        await dispatcher.gate.reached()
         await handle.signal(OneStep.cancel)
         with pytest.raises(WorkflowFailureError) as failure:
             await handle.result()
@@ -264,13 +264,13 @@ async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> 
     assert (saved.interrupted, saved.usage) == (True, extracted.usage)
 
 
-class HeldToolbox:
+class HeldDispatcher:
     """Has no tools, and takes its time to say so."""
 
     def __init__(self) -> None:
         self.gate = Gate()
 
-    async def offered(
+    async def list_tools(
         self,
         organization_id: str,
         tools: Mapping[str, HttpTool | McpTool],
