@@ -26,7 +26,7 @@ from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import DEMO_NOTICE, is_demo
 from playhead.chat.text_output import PlainScreen, Screen
 from playhead.exit_codes import FINDING, INTERRUPTED, USAGE, CommandFailed
-from playhead.output.api_errors import command_failure, failing_as_command, told
+from playhead.output.api_errors import command_failure, describe, errors_as_command_failures
 from playhead_client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 
 SUCCESS = 0
@@ -43,7 +43,7 @@ def run(*, agent: str | None, json: bool = False, session: str | None = None) ->
     """
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not json
     screen, reader = _terminal() if at_terminal else _streams(json)
-    with failing_as_command(), Playhead(retries=NO_RETRIES) as client:
+    with errors_as_command_failures(), Playhead(retries=NO_RETRIES) as client:
         try:
             return converse(
                 RetryingClient(client, screen.note), screen, reader, agent, session, at_terminal=at_terminal
@@ -62,7 +62,7 @@ def converse(
     at_terminal: bool,
 ) -> int:
     """Open or continue a session, and hold the conversation. Returns and raises as `run` does."""
-    with failing_as_command(), screen.waiting():
+    with errors_as_command_failures(), screen.waiting():
         session = _opened(courier, agent, session_id)
         pinned = courier.agent_of(session)
     if session_id and agent and agent not in (pinned.name, session.agent_id):
@@ -297,7 +297,7 @@ def _opened(courier: RetryingClient, agent: str | None, session_id: str | None) 
         listing = (
             "`playhead sessions ls` lists the sessions." if session_id else "`playhead agents ls` lists the agents."
         )
-        raise CommandFailed(told(refused), status=USAGE, hint=listing) from refused
+        raise CommandFailed(describe(refused), status=USAGE, hint=listing) from refused
     raise CommandFailed(
         "There is nobody to talk to.", status=USAGE, hint="Name an agent, or a session to go on with: --session ID"
     )

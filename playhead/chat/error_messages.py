@@ -1,7 +1,7 @@
 """What to do about each refusal of the API, said to somebody in the middle of a chat."""
 
 from domain.turns.turn import Turn
-from playhead.output.api_errors import HINTS, told
+from playhead.output.api_errors import HINTS, describe
 from playhead_client import APIStatusError, ModelFailed
 
 MESSAGES = {
@@ -29,7 +29,7 @@ def message_of(refused: APIStatusError) -> str:
     """What happened. The error of a failed turn is shown with the turn, and not a second time."""
     if refused.code == "model_failed" and turn_in(refused):
         return "The model could not answer."
-    return MESSAGES.get(refused.code) or told(refused)
+    return MESSAGES.get(refused.code) or describe(refused)
 
 
 def remedy_for(refused: APIStatusError) -> str | None:

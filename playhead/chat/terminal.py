@@ -23,7 +23,7 @@ from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import brief
 from playhead.chat.text_output import TextScreen
 from playhead.chat.word_wrap import WordWrap
-from playhead.output.events import Line, Tone, failure, happening, money, printable
+from playhead.output.events import Line, Tone, describe_event, failure_line, money, printable
 from playhead_client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TerminalScreen(TextScreen):
             case TurnClosed(turn=turn) if self._live:
                 self._finish(self._live, turn.assistant_message.text if turn.assistant_message else "")
             case Happened(model_extra=payload) if self._live and payload and payload.get("name") not in self._moves:
-                told = happening(event.type, payload)
+                told = describe_event(event.type, payload)
                 if told:
                     self._end_speech(self._live)
                     self.line(Line(printable(told), "dim"))
@@ -103,7 +103,7 @@ class TerminalScreen(TextScreen):
             super().answered(turn)
             return
         self._finish(live, turn.assistant_message.text if turn.assistant_message else "")
-        failed = failure(turn)
+        failed = failure_line(turn)
         if failed:
             self.line(failed)
 

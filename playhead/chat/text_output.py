@@ -9,7 +9,7 @@ from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
 from playhead.chat.session_view import ChatAgent, ChatSession
-from playhead.output.events import Line, failure, happenings, printable
+from playhead.output.events import Line, event_lines, failure_line, printable
 from playhead_client import Event
 
 VIEWS: dict[View, Callable[[ChatSession], list[Line]]] = {
@@ -118,10 +118,10 @@ class TextScreen(ABC):
             self.aside(line)
 
     def _answer(self, turn: Turn, *, live: bool) -> None:
-        self._lines(happenings(turn))
+        self._lines(event_lines(turn))
         if turn.assistant_message:
             self.speech("agent", turn.assistant_message.text, live=live)
-        failed = failure(turn)
+        failed = failure_line(turn)
         if failed:
             self.line(failed)
 

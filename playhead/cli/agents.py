@@ -1,4 +1,4 @@
-"""`playhead agents`: check definitions, store them, look at them."""
+"""`playhead agents`: validate, store and show agents."""
 
 import sys
 from pathlib import Path
@@ -8,14 +8,14 @@ import typer
 
 from playhead.exit_codes import FINDING, CommandFailed
 
-COMPLETION_SECONDS = 1.0
-"""How long a shell may wait for names to complete with."""
+COMPLETION_TIMEOUT = 1.0
+"""Longest wait of shell completion for the API."""
 MAX_COMPLETIONS = 100
 
-app = typer.Typer(help="Check, store and look at agents.", no_args_is_help=True)
+app = typer.Typer(help="Validate, store and show agents.", no_args_is_help=True)
 
 Format = Literal["playhead", "dograh"]
-ReadAs = Annotated[Format, typer.Option("--format", help="What the files are: dograh is a workflow export.")]
+ReadAs = Annotated[Format, typer.Option("--format", help="Format of the files; dograh is a workflow export.")]
 Name = Annotated[
     str | None,
     typer.Option(help="The agent's name, with --format dograh.", show_default="the file's name without its ending"),
@@ -27,11 +27,11 @@ Files = Annotated[
 
 
 def complete_agents(incomplete: str) -> list[str]:
-    """Names of agents that begin so, asked of the API; none when it does not answer at once."""
-    from playhead.cli.api_client import calling_api
+    """Names of agents with this beginning; empty when the API does not respond at once."""
+    from playhead.cli.api_client import api_client
 
     try:
-        with calling_api(timeout=COMPLETION_SECONDS) as api:
+        with api_client(timeout=COMPLETION_TIMEOUT) as api:
             names = [agent.name for agent in api.agents.list(limit=MAX_COMPLETIONS)]
     except CommandFailed:
         return []
@@ -43,33 +43,33 @@ Agent = Annotated[str, typer.Argument(help="Name or id of the agent.", autocompl
 
 @app.command()
 def validate(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
-    """Check definitions without storing them; needs no service. Exit status 1 when one has errors."""
+    """Validate definitions without storing them; needs no service. Exit status 1 if one is invalid."""
     from playhead.output.tables import note, print_json
 
     _require_one_name(files, format, name)
-    reports = [_report_on(file, format, name) for file in files]
+    reports = [_validate_file(file, format, name) for file in files]
     if json:
         print_json(reports)
     else:
         for report in reports:
             _print_report(report)
     if not all(report["valid"] for report in reports):
-        note("Nothing was stored. Mend the places named above and check again.")
+        note("Nothing was stored. Fix the errors above and validate again.")
         raise typer.Exit(FINDING)
 
 
 @app.command()
 def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
-    """Store definitions; one that differs from the newest version of its agent becomes the next version."""
-    from playhead.cli.api_client import calling_api
+    """Store definitions. If one differs from the newest version of its agent, it becomes the next version."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import note, print_json
 
     _require_one_name(files, format, name)
     stored = []
-    with calling_api() as api:
+    with api_client() as api:
         for file in files:
             called = name or file.stem if format == "dograh" else None
-            agent = api.agents.push(file.read_bytes(), written=_written_as(file), format=format, name=called)
+            agent = api.agents.push(file.read_bytes(), written=_file_format(file), format=format, name=called)
             stored.append(agent)
             if not json:
                 sys.stdout.write(f"{agent.name} version {agent.version} ({agent.id})\n")
@@ -83,34 +83,34 @@ def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJ
 def list_agents(
     limit: Annotated[int | None, typer.Option(help="At most this many.", min=1)] = None, json: AsJson = False
 ) -> None:
-    """List the agents, newest version of each."""
-    from playhead.cli.api_client import calling_api
+    """List agents, the newest version of each."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import agent_rows, print_json, table
 
-    with calling_api() as api:
+    with api_client() as api:
         agents = list(api.agents.list(limit=limit))
     if json:
         print_json(agents)
     else:
         columns = ("NAME", "VERSION", "ID", "NODES", "STORED (UTC)")
-        table(columns, agent_rows(agents), empty="There are no agents yet. Store one: playhead agents push FILE")
+        table(columns, agent_rows(agents), empty="No agents. Store one: playhead agents push FILE")
 
 
 @app.command()
 def show(
     agent: Agent,
-    version: Annotated[int | None, typer.Option(help="A version.", show_default="the newest", min=1)] = None,
+    version: Annotated[int | None, typer.Option(help="Version to show.", show_default="the newest", min=1)] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print the definition as YAML.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Show one agent: its nodes and where they lead."""
-    from playhead.cli.api_client import calling_api
+    """Show an agent: its nodes and their transitions."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_agent
 
     if yaml + mermaid + json > 1:
-        raise typer.BadParameter("--yaml, --mermaid and --json exclude each other")
-    with calling_api() as api:
+        raise typer.BadParameter("use only one of --yaml, --mermaid and --json")
+    with api_client() as api:
         found = api.agents.get(agent, version)
     if json:
         print_json(found)
@@ -130,7 +130,7 @@ def show(
 
 
 class _Report(TypedDict):
-    """What was found in one file."""
+    """The result of validating one file."""
 
     file: str
     valid: bool
@@ -140,14 +140,14 @@ class _Report(TypedDict):
 
 def _require_one_name(files: list[Path], format: Format, name: str | None) -> None:
     if name is not None and (format != "dograh" or len(files) > 1):
-        raise typer.BadParameter("--name names the agent of one file, and goes with --format dograh only")
+        raise typer.BadParameter("--name needs --format dograh and a single file")
 
 
-def _report_on(file: Path, format: Format, name: str | None) -> _Report:
+def _validate_file(file: Path, format: Format, name: str | None) -> _Report:
     from api.schemas.agent_files import read_agent, read_export
     from domain.agents.definition import InvalidAgent, warnings_for
 
-    text, written = file.read_bytes(), _written_as(file)
+    text, written = file.read_bytes(), _file_format(file)
     left_out: tuple[str, ...] = ()
     try:
         if format == "dograh":
@@ -169,5 +169,5 @@ def _print_report(report: _Report) -> None:
         sys.stdout.write(f"  warning: {warning}\n")
 
 
-def _written_as(file: Path) -> Literal["json", "yaml"]:
+def _file_format(file: Path) -> Literal["json", "yaml"]:
     return "json" if file.suffix.lower() == ".json" else "yaml"

@@ -1,4 +1,4 @@
-"""`playhead db` and `playhead keys`: what is done at the store itself, with its settings, on its machine."""
+"""`playhead db` and `playhead keys`: commands that work on the store directly, with its settings."""
 
 import asyncio
 import sys
@@ -17,32 +17,33 @@ if TYPE_CHECKING:
 
 DEFAULT_ORGANIZATION = "default"
 
-db = typer.Typer(help="Look after the store.", no_args_is_help=True)
-keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+db = typer.Typer(help="Migrate and prune the store.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 @db.command()
 def upgrade(json: AsJson = False) -> None:
-    """Bring the store's schema up to date; does nothing where it is."""
+    """Bring the store's schema up to date."""
     from playhead.output.tables import print_json
     from store.migrate import upgrade as upgrade_schema
 
-    applied = at_store(upgrade_schema, migrated=False)
+    applied = run_on_store(upgrade_schema, migrated=False)
     if json:
         print_json({"applied": applied})
     elif applied:
         sys.stdout.write(f"The store is up to date; {len(applied)} migration(s) applied: {', '.join(applied)}\n")
     else:
-        sys.stdout.write("The store was up to date.\n")
+        sys.stdout.write("The store is already up to date.\n")
 
 
 @db.command()
 def prune(json: AsJson = False) -> None:
-    """Remove the large payloads that Temporal no longer refers to. Needs Temporal's address as a worker does.
+    """Remove large payloads that Temporal no longer refers to. Reads Temporal's address as a worker does.
 
-    Run it now and then, against the Temporal that this store's sessions run on: what another does not know is removed.
+    Run it occasionally, and only against the Temporal server of this store's sessions: payloads that the server does
+    not know are removed.
     """
     from dataclasses import asdict
 
@@ -56,42 +57,40 @@ def prune(json: AsJson = False) -> None:
             return await prune_payloads(await connect(settings), database)
 
     try:
-        pruned = at_store(work)
+        pruned = run_on_store(work)
     except TemporalUnavailable as error:
         raise CommandFailed(f"Temporal cannot be reached: {error}", status=UNREACHABLE) from error
     if json:
         print_json(asdict(pruned))
     else:
-        sys.stdout.write(
-            f"Removed {pruned.removed} payload(s); {pruned.left} are left ({pruned.bytes_left:,} bytes).\n"
-        )
+        sys.stdout.write(f"Removed {pruned.removed} payload(s); {pruned.left} remain ({pruned.bytes_left:,} bytes).\n")
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What the key is for, to tell it from others.")],
-    organization: Annotated[str, typer.Option(help="Whose objects the key opens.")] = DEFAULT_ORGANIZATION,
+    name: Annotated[str, typer.Argument(help="Name of the key, such as the client that uses it.")],
+    organization: Annotated[str, typer.Option(help="Organization that the key belongs to.")] = DEFAULT_ORGANIZATION,
     json: AsJson = False,
 ) -> None:
-    """Make an API key. Its secret is printed once, alone on standard output, and cannot be shown again."""
+    """Create an API key. Its secret is printed once, alone on standard output, and cannot be shown again."""
     from playhead.output.tables import note, print_json
     from store.api_keys import KeyStore
 
-    key, secret = at_store(lambda database: KeyStore(database).create(organization, name))
+    key, secret = run_on_store(lambda database: KeyStore(database).create(organization, name))
     if json:
         print_json({"id": key.id, "name": name, "organization": organization, "secret": secret})
     else:
-        note(f"Key {key.id} of organization {organization}. Keep the secret now; only its hash is stored:")
+        note(f"Key {key.id} of organization {organization}. Save the secret now; only its hash is stored:")
         sys.stdout.write(f"{secret}\n")
 
 
 @keys.command("ls")
 def list_keys(json: AsJson = False) -> None:
-    """List the API keys, with the end of each secret."""
+    """List API keys, with the last characters of each secret."""
     from playhead.output.tables import print_json, table
     from store.api_keys import KeyStore
 
-    found = at_store(lambda database: KeyStore(database).list())
+    found = run_on_store(lambda database: KeyStore(database).list())
     rows = [
         {
             "id": key.id,
@@ -106,24 +105,24 @@ def list_keys(json: AsJson = False) -> None:
     if json:
         print_json(rows)
     else:
-        columns = ("ID", "NAME", "ORGANIZATION", "ENDS WITH", "MADE (UTC)", "REVOKED (UTC)")
+        columns = ("ID", "NAME", "ORGANIZATION", "ENDS WITH", "CREATED (UTC)", "REVOKED (UTC)")
         table(
             columns,
             (_shown(row) for row in rows),
-            empty="There are no keys. Make one: playhead keys create NAME",
+            empty="No keys. Create one: playhead keys create NAME",
         )
 
 
 @keys.command()
 def revoke(key: Annotated[str, typer.Argument(help="Id of the key (`playhead keys ls`).")]) -> None:
-    """Revoke an API key: within seconds nobody is let in with it any more."""
+    """Revoke an API key. It stops working within seconds."""
     from store.api_keys import KeyStore
 
-    if not at_store(lambda database: KeyStore(database).revoke(key)):
+    if not run_on_store(lambda database: KeyStore(database).revoke(key)):
         raise CommandFailed(
-            f"There is no key {key} that could be revoked.",
+            f"There is no valid key {key} to revoke.",
             status=USAGE,
-            hint="`playhead keys ls` lists the keys that are valid.",
+            hint="`playhead keys ls` lists the keys.",
         )
     sys.stdout.write(f"Key {key} is revoked.\n")
 
@@ -135,17 +134,17 @@ def _shown(key: Mapping[str, object]) -> tuple[str, ...]:
 
     from playhead.output.tables import moment
 
-    *names, made, revoked = key.values()
-    moments = (moment(datetime.fromisoformat(str(at))) if at else "" for at in (made, revoked))
+    *names, created, revoked = key.values()
+    moments = (moment(datetime.fromisoformat(str(at))) if at else "" for at in (created, revoked))
     return (*(escape(str(name)) for name in names), *moments)
 
 
-def at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = True) -> Done:
-    """Do something with the store. Raises CommandFailed when it is out of reach or its schema is not up to date."""
+def run_on_store(work: Callable[["Database"], Awaitable[Result]], *, migrated: bool = True) -> Result:
+    """Run `work` on the store. Raises CommandFailed when it cannot be reached or its schema is not up to date."""
     from playhead.services.lifecycle import explain_database_errors, open_store, require_migrated
     from store.database.errors import StoreUnavailable
 
-    async def do() -> Done:
+    async def do() -> Result:
         async with open_store(settings_of_environment()) as database:
             if migrated:
                 await require_migrated(database)
@@ -155,4 +154,4 @@ def at_store(work: Callable[["Database"], Awaitable[Done]], *, migrated: bool = 
     try:
         return asyncio.run(do())
     except StoreUnavailable as error:
-        raise CommandFailed(str(error), status=UNREACHABLE, hint="Is PLAYHEAD_DATABASE_URL right?") from error
+        raise CommandFailed(str(error), status=UNREACHABLE, hint="Check PLAYHEAD_DATABASE_URL.") from error

@@ -1,4 +1,4 @@
-"""The `playhead` command. Commands import what they need when they run, so that `--help` answers at once."""
+"""The `playhead` command. Commands import what they need when they run, so that `--help` is fast."""
 
 import sys
 from typing import Annotated, Any
@@ -12,10 +12,10 @@ from playhead.exit_codes import CommandFailed
 
 
 class Commands(TyperGroup):
-    """The top of the command: turns failures into one message and an exit status."""
+    """The top-level group: turns CommandFailed into a message and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the chosen command."""
         try:
             return super().invoke(ctx)
         except CommandFailed as failure:
@@ -25,7 +25,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Agent conversations as durable workflows: alive across crashes, rewindable, truthfully billed.",
+    help="Durable, rewindable, truthfully billed chat sessions with agents, on Temporal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,26 +43,26 @@ app.add_typer(database.db, name="db")
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line."""
     apply_env_file()
     app(prog_name="playhead")
 
 
 def report(failure: CommandFailed) -> None:
-    """Tell people what happened and what to do, on standard error."""
+    """Print the message and the hint on standard error."""
     sys.stderr.write(f"playhead: {failure.message}\n")
     if failure.hint:
         sys.stderr.write(f"{failure.hint}\n")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(f"{installed_version()}\n")
         raise typer.Exit
 
 
 def installed_version() -> str:
-    """Playhead's version, as it was installed."""
+    """The installed version of Playhead."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -74,7 +74,7 @@ def installed_version() -> str:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -82,7 +82,7 @@ def _options(
 
 @app.command("version")
 def show_version(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the versions in use."""
+    """Print the versions of Playhead, Python and the Temporal SDK."""
     import platform
     from importlib.metadata import version
 
@@ -104,7 +104,7 @@ def show_settings(
     markdown: Annotated[bool, typer.Option(help="Print the documentation of all settings as Markdown.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print every setting. Its variable, its value here, and what it means."""
+    """Print all settings: variable, current value, meaning."""
     from playhead.cli import settings
 
     settings.show(as_markdown=markdown, as_json=json)
@@ -117,9 +117,9 @@ def chat(
     ] = None,
     session: Annotated[
         str | None,
-        typer.Option(help="Go on with this session.", autocompletion=sessions.complete_sessions),
+        typer.Option(help="Continue this session.", autocompletion=sessions.complete_sessions),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print every answer as a line of JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print lines of JSON.")] = False,
 ) -> None:
     """Talk to an agent in the terminal."""
     from playhead.chat.app import run

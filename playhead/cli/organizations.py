@@ -1,4 +1,4 @@
-"""`playhead orgs`: what organizations pay and may spend, seen and set at the store itself."""
+"""`playhead orgs`: prices and spending limits of organizations, directly in the store."""
 
 import sys
 from decimal import Decimal, InvalidOperation
@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from playhead.cli.agents import AsJson
-from playhead.cli.database import at_store
+from playhead.cli.database import run_on_store
 from playhead.exit_codes import USAGE, CommandFailed
 
-app = typer.Typer(help="See and set what organizations pay and may spend.", no_args_is_help=True)
+app = typer.Typer(help="Show and set prices and spending limits of organizations.", no_args_is_help=True)
 
 
 @app.command("ls")
 def list_organizations(json: AsJson = False) -> None:
-    """List the organizations, with what they have spent this month (UTC)."""
+    """List organizations, with their spending of this month (UTC)."""
     from datetime import UTC, datetime
 
     from rich.markup import escape
@@ -24,7 +24,7 @@ def list_organizations(json: AsJson = False) -> None:
     from store.organizations import OrganizationStore
 
     month = datetime.now(UTC).date()
-    found = at_store(lambda database: OrganizationStore(database).list(month))
+    found = run_on_store(lambda database: OrganizationStore(database).list(month))
     rows = [
         {
             "id": each.id,
@@ -38,11 +38,11 @@ def list_organizations(json: AsJson = False) -> None:
     if json:
         print_json(rows)
     else:
-        columns = ("ID", "NAME", "USD A SECOND", "USD A MONTH AT MOST", f"SPENT IN {month:%Y-%m}")
+        columns = ("ID", "NAME", "USD PER SECOND", "MONTHLY LIMIT (USD)", f"SPENT IN {month:%Y-%m}")
         table(
             columns,
             (tuple(escape(value or "none") for value in row.values()) for row in rows),
-            empty="There are no organizations. One is made with its first key: playhead keys create NAME",
+            empty="No organizations. The first key of an organization creates it: playhead keys create NAME",
         )
 
 
@@ -50,13 +50,13 @@ def list_organizations(json: AsJson = False) -> None:
 def set_terms(
     organization: Annotated[str, typer.Argument(help="Id of the organization (`playhead orgs ls`).")],
     price_per_second: Annotated[
-        str | None, typer.Option(metavar="USD|none", help="For a second of a model's work, in sessions opened later.")
+        str | None, typer.Option(metavar="USD|none", help="Price of a second of model time, for new sessions.")
     ] = None,
     monthly_limit: Annotated[
-        str | None, typer.Option(metavar="USD|none", help="What may be spent in a calendar month (UTC).")
+        str | None, typer.Option(metavar="USD|none", help="Spending limit per calendar month (UTC).")
     ] = None,
 ) -> None:
-    """Set an organization's price per second and its monthly limit; what is not named stays as it is."""
+    """Set an organization's price per second and its monthly limit; omitted options stay as they are."""
     from store.organizations import NewTerms, OrganizationStore
 
     terms = NewTerms()
@@ -65,18 +65,18 @@ def set_terms(
     if monthly_limit is not None:
         terms["monthly_limit"] = _dollars(monthly_limit, "--monthly-limit")
     if not terms:
-        raise CommandFailed("Nothing to set: name --price-per-second, --monthly-limit or both.", status=USAGE)
+        raise CommandFailed("Nothing to set: give --price-per-second, --monthly-limit or both.", status=USAGE)
     try:
-        known = at_store(lambda database: OrganizationStore(database).set_terms(organization, terms))
+        known = run_on_store(lambda database: OrganizationStore(database).set_terms(organization, terms))
     except ValueError as error:
         raise CommandFailed(f"The amount cannot be set: {error}.", status=USAGE) from error
     if not known:
         raise CommandFailed(
             f"There is no organization {organization}.",
             status=USAGE,
-            hint="`playhead orgs ls` lists them. One is made with its first key: playhead keys create NAME",
+            hint="`playhead orgs ls` lists them. The first key of one creates it: playhead keys create NAME",
         )
-    sys.stdout.write(f"Organization {organization} is set. Limits hold within a second, prices for new sessions.\n")
+    sys.stdout.write(f"Organization {organization} is set. Limits apply within a second, prices to new sessions.\n")
 
 
 def _dollars(written: str, option: str) -> Decimal | None:
@@ -86,7 +86,7 @@ def _dollars(written: str, option: str) -> Decimal | None:
         return Decimal(written)
     except InvalidOperation as error:
         raise CommandFailed(
-            f"{option} is an amount in US dollars, such as 0.002, or none; not {written!r}.", status=USAGE
+            f"{option} must be an amount in US dollars, such as 0.002, or none; not {written!r}.", status=USAGE
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A run of a suite taken up again at one of its turns: forked, given its caller back, and followed to its end."""
+"""Forks of suite runs: a run continues from one of its turns, with the same simulated user."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from playhead.exit_codes import USAGE, CommandFailed
 if TYPE_CHECKING:
     from playhead_client import Playhead, RunReport, Session, SimulatorConfig, Turn
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
-def run_of(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> "RunReport":
-    """The run of a suite. Raises CommandFailed when there is none of this scenario and number."""
+def find_run(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> "RunReport":
+    """A run of a suite. Raises CommandFailed if the suite has no such scenario or repeat."""
     runs = api.suites.report(suite_id, transcripts=False).runs
     found = next((run for run in runs if (run.scenario, run.repeat) == (scenario, repeat)), None)
     if found is not None:
@@ -26,32 +26,29 @@ def run_of(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> "RunRe
     raise CommandFailed(f"The suite {suite_id} has no run {scenario} {repeat}.", status=USAGE, hint=hint)
 
 
-def turn_of(api: "Playhead", session_id: str, named: str) -> "Turn":
-    """The turn of a session that is named by its number, from 1, or by its id.
-
-    Raises CommandFailed when there is none.
-    """
+def find_turn(api: "Playhead", session_id: str, turn_name: str) -> "Turn":
+    """A turn of a session, by number (from 1) or id. Raises CommandFailed if there is none."""
     turns = list(api.sessions.turns(session_id))
-    found = next((turn for turn in turns if named in (turn.id, str(turn.index + 1))), None)
+    found = next((turn for turn in turns if turn_name in (turn.id, str(turn.index + 1))), None)
     if found is None:
         last = max((turn.index + 1 for turn in turns), default=0)
         raise CommandFailed(
-            f"The session {session_id} has no turn {named}.",
+            f"The session {session_id} has no turn {turn_name}.",
             status=USAGE,
             hint=f"Its turns are 1 to {last}; `playhead sessions show {session_id}` shows them with their ids.",
         )
     return found
 
 
-def go_on(
+def fork_run(
     api: "Playhead", source: "Session", turn: "Turn", *, agent: str | None, model: str | None
 ) -> tuple["Session", "SimulatorConfig | None"]:
-    """Fork a session at a turn, and let the caller that it had go on in the fork; the fork, and the caller."""
+    """Fork a session at a turn and start its simulated user in the fork; returns the fork and the simulated user."""
     from playhead_client import SimulatorConfig
 
     name, _, version = (agent or "").partition("@")
     if version and not version.isdecimal():
-        raise CommandFailed(f"{agent!r} names no version: write it like {name}@3.", status=USAGE)
+        raise CommandFailed(f"{agent!r} has no valid version; expected a number, such as {name}@3.", status=USAGE)
     forked = api.sessions.fork(
         source.id,
         turn_id=turn.id,
@@ -65,10 +62,10 @@ def go_on(
     return forked, caller
 
 
-def followed(
+def follow_turns(
     api: "Playhead", session_id: str, known: int, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator["Turn"]:
-    """The turns of a session after the first `known`, each as it is closed, until the session has ended."""
+    """The turns of a session after the first `known`, each once it has ended, until the session ends."""
     while True:
         session = api.sessions.get(session_id)
         closed = [turn for turn in session.turns if turn.index >= known and turn.status != "pending"]
@@ -76,4 +73,4 @@ def followed(
         known = max((turn.index + 1 for turn in closed), default=known)
         if session.is_completed:
             return
-        sleep(LOOK_SECONDS)
+        sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Commands that run services: everything on one machine, or the parts alone."""
+"""Commands that run services: the whole stack on one machine, or single services."""
 
 import sys
 from collections.abc import Mapping
@@ -17,16 +17,14 @@ if TYPE_CHECKING:
 TEMPORAL_PORT = 7233
 TEMPORAL_UI_PORT = 8233
 
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder for everything that is kept.", show_default=".playhead", file_okay=False)
-]
+DataDir = Annotated[Path | None, typer.Option(help="Folder for all data.", show_default=".playhead", file_okay=False)]
 ApiPort = Annotated[int | None, typer.Option(help="Port of the API.", show_default="8080", min=1, max=65_535)]
 TemporalPort = Annotated[int, typer.Option(help="Port of the Temporal server.", min=1, max=65_535)]
 TemporalUiPort = Annotated[int, typer.Option(help="Port of the Temporal web UI.", min=1, max=65_535)]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the service commands to the top of the command line."""
+    """Add the service commands to the top level."""
     for command in (dev, temporal, worker, api):
         app.command()(command)
 
@@ -37,36 +35,36 @@ def dev(
     api_port: ApiPort = None,
     temporal_port: TemporalPort = TEMPORAL_PORT,
     temporal_ui_port: TemporalUiPort = TEMPORAL_UI_PORT,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the Temporal UI in the browser when ready.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the Temporal UI in a browser when ready.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as a line of JSON when ready.")] = False,
 ) -> None:
-    """Run everything on this machine.
+    """Run the whole stack on this machine.
 
-    Starts the Temporal server with its web UI, a worker and the API, and gives the store the example agents.
-    Ctrl-C or SIGTERM ends it all; what was said is kept in the data folder.
+    Starts the Temporal server with its web UI, a worker and the API, and adds the example agents to the store.
+    Ctrl-C or SIGTERM stops everything; the data is kept in the data folder.
     """
     from playhead.services.dev_stack import run_dev
     from playhead.services.lifecycle import run_service
     from playhead.temporal.dev_server import ServerAddresses
 
-    place = ServerAddresses(Path(), temporal_port, temporal_ui_port)
+    addresses = ServerAddresses(Path(), temporal_port, temporal_ui_port)
     settings = settings_of_environment(
         data_dir=data_dir,
         api_port=api_port,
         keyless=True,
-        temporal_address=place.address,
-        temporal_ui_url=place.ui_url,
+        temporal_address=addresses.address,
+        temporal_ui_url=addresses.ui_url,
     )
-    # A versioned worker gets no tasks before somebody makes its version current.
+    # A versioned worker gets no tasks before its version is made current.
     settings = settings.model_copy(update={"build_id": None})
-    place = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
+    addresses = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
 
     def when_ready(agents: list[str]) -> None:
-        _announce(settings, place, agents, as_json=json)
+        _announce(settings, addresses, agents, as_json=json)
         if open_page:
-            typer.launch(place.ui_url)
+            typer.launch(addresses.ui_url)
 
-    run_service(settings, lambda stop: run_dev(settings, place, stop, when_ready=when_ready))
+    run_service(settings, lambda stop: run_dev(settings, addresses, stop, when_ready=when_ready))
 
 
 def temporal(
@@ -74,18 +72,18 @@ def temporal(
     temporal_port: TemporalPort = TEMPORAL_PORT,
     temporal_ui_port: TemporalUiPort = TEMPORAL_UI_PORT,
 ) -> None:
-    """Run the Temporal server and its UI alone."""
+    """Run only the Temporal server and its UI."""
     import asyncio
 
     from playhead.services.lifecycle import run_service
     from playhead.temporal.dev_server import ServerAddresses, temporal_server
 
     settings = settings_of_environment(data_dir=data_dir)
-    place = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
+    addresses = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
 
     async def serve(stop: asyncio.Event) -> None:
-        async with temporal_server(place) as server:
-            sys.stdout.write(f"Temporal is ready at {place.address}, its UI at {place.ui_url}\n")
+        async with temporal_server(addresses) as server:
+            sys.stdout.write(f"Temporal is ready at {addresses.address}, its UI at {addresses.ui_url}\n")
             sys.stdout.flush()
             await server.watch(stop)
 
@@ -93,7 +91,7 @@ def temporal(
 
 
 def worker() -> None:
-    """Run a worker. It answers the sessions of one task queue and bills them."""
+    """Run a worker. It answers and bills the sessions of one task queue."""
     settings = settings_of_environment()
     from playhead.services.lifecycle import run_service
     from playhead.services.worker import run_worker
@@ -105,7 +103,7 @@ def api(
     api_host: Annotated[str | None, typer.Option(help="Address the API listens on.", show_default="127.0.0.1")] = None,
     api_port: ApiPort = None,
 ) -> None:
-    """Run the HTTP API. It wants at least one API key (`playhead keys create`)."""
+    """Run the HTTP API. It needs at least one API key (`playhead keys create`)."""
     settings = settings_of_environment(api_host=api_host, api_port=api_port)
     from playhead.services.api_server import run_api
     from playhead.services.lifecycle import run_service
@@ -114,7 +112,7 @@ def api(
 
 
 def settings_of_environment(**given: object) -> "Settings":
-    """The settings of this process, with what the command line gave. Raises CommandFailed for wrong ones."""
+    """The settings of this process, overridden by the command line. Raises CommandFailed for invalid ones."""
     from playhead.config.settings import InvalidSettings, load_settings
 
     try:
@@ -127,19 +125,19 @@ def settings_of_environment(**given: object) -> "Settings":
         ) from None
 
 
-def _announce(settings: "Settings", place: "ServerAddresses", agents: list[str], *, as_json: bool) -> None:
+def _announce(settings: "Settings", addresses: "ServerAddresses", agents: list[str], *, as_json: bool) -> None:
     import json
 
     api_url = settings.api_url
     if as_json:
-        ready = {"api_url": api_url, "temporal_address": place.address, "temporal_ui_url": place.ui_url}
+        ready = {"api_url": api_url, "temporal_address": addresses.address, "temporal_ui_url": addresses.ui_url}
         sys.stdout.write(json.dumps({**ready, "agents": agents, "model": settings.model}) + "\n")
         sys.stdout.flush()
         return
     rows = {
         "API": f"{api_url}  (OpenAPI at {api_url}/openapi.json)",
-        "Temporal UI": place.ui_url,
-        "Temporal": place.address,
+        "Temporal UI": addresses.ui_url,
+        "Temporal": addresses.address,
         "Data": str(settings.data_dir),
         "Model": settings.model,
         "Agents": ", ".join(agents),
@@ -159,11 +157,10 @@ def _print_ready(rows: Mapping[str, str], settings: "Settings", agents: list[str
         out.print(f"  [dim]{name:<12}[/] {escape(value)}")
     if settings.model == DEMO_MODEL:
         out.print(
-            "  [yellow]No model provider is set: the offline demo model answers, from a script.[/] "
+            "  [yellow]No model provider is set: the offline demo model answers from a script.[/] "
             "Set PLAYHEAD_MODEL and the provider's key to talk to a real model."
         )
-    elsewhere = "" if settings.api_port == 8080 else f"{API_URL}={settings.api_url} "
-    out.print(
-        f"\nTalk to an agent: [bold]{elsewhere}playhead chat {agents[0] if agents else 'AGENT'}[/]. Ctrl-C ends all.\n"
-    )
+    url_variable = "" if settings.api_port == 8080 else f"{API_URL}={settings.api_url} "
+    command = f"{url_variable}playhead chat {agents[0] if agents else 'AGENT'}"
+    out.print(f"\nTalk to an agent: [bold]{command}[/]. Ctrl-C stops everything.\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`playhead sessions message|edit|regenerate|cancel|restore|fork`: everything that takes a session further."""
+"""`playhead sessions message|edit|regenerate|cancel|restore|fork`: commands that continue a session."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,11 +15,11 @@ STANDARD_INPUT = "-"
 
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
 Turn = Annotated[str, typer.Argument(help="Id of the turn; `playhead sessions show` lists them.")]
-Text = Annotated[str, typer.Argument(help="What to say; `-` reads it from standard input.")]
-ExpectedRevision = Annotated[int | None, typer.Option(help="Refuse when the session is at another revision.", min=0)]
+Text = Annotated[str, typer.Argument(help="Text of the message; `-` reads standard input.")]
+ExpectedRevision = Annotated[int | None, typer.Option(help="Fail if the session is at another revision.", min=0)]
 MessageId = Annotated[
     str | None,
-    typer.Option(help="Recognises a repeat: the same id again says nothing twice.", show_default="a new one"),
+    typer.Option(help="Id of the message; a repeat with the same id has no effect.", show_default="a new one"),
 ]
 
 
@@ -34,28 +34,28 @@ def message(
     text: Text,
     *,
     on_busy: Annotated[
-        OnBusy | None, typer.Option(help="What to do while the agent still answers.", show_default="reject")
+        OnBusy | None, typer.Option(help="Behaviour while the agent is answering.", show_default="reject")
     ] = None,
     message_id: MessageId = None,
     expected_revision: ExpectedRevision = None,
     wait: Annotated[bool, typer.Option(help="Wait for the reply, and print it.")] = True,
     json: AsJson = False,
 ) -> None:
-    """Say something, and print the reply."""
-    from playhead.cli.api_client import calling_api
+    """Send a message, and print the reply."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json
     from playhead_client import RetryPolicy
 
-    said = _read(text)
-    with calling_api(retries=RetryPolicy()) as api:
+    message_text = _read(text)
+    with api_client(retries=RetryPolicy()) as api:
         if wait:
             answered = api.sessions.send(
-                session, said, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
+                session, message_text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
             )
             _print_reply(answered, json=json)
             return
         accepted = api.sessions.submit(
-            session, said, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
+            session, message_text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy
         )
     if json:
         print_json(accepted)
@@ -72,11 +72,11 @@ def edit(
     expected_revision: ExpectedRevision = None,
     json: AsJson = False,
 ) -> None:
-    """Say something else in a turn, and print the reply. What was there is kept as a discarded branch."""
-    from playhead.cli.api_client import calling_api
+    """Replace the message of a turn, and print the reply. The old turns are kept as a discarded branch."""
+    from playhead.cli.api_client import api_client
     from playhead_client import RetryPolicy
 
-    with calling_api(retries=RetryPolicy()) as api:
+    with api_client(retries=RetryPolicy()) as api:
         edited = api.sessions.edit(
             session, turn, _read(text), message_id=message_id, expected_revision=expected_revision
         )
@@ -91,20 +91,20 @@ def regenerate(
     expected_revision: ExpectedRevision = None,
     json: AsJson = False,
 ) -> None:
-    """Have a turn answered again, and print the new reply. The old one is kept as a discarded branch."""
-    from playhead.cli.api_client import calling_api
+    """Answer a turn again, and print the new reply. The old one is kept as a discarded branch."""
+    from playhead.cli.api_client import api_client
     from playhead_client import RetryPolicy
 
-    with calling_api(retries=RetryPolicy()) as api:
+    with api_client(retries=RetryPolicy()) as api:
         again = api.sessions.regenerate(session, turn, message_id=message_id, expected_revision=expected_revision)
     _print_reply(again, json=json)
 
 
 def cancel(session: Session, expected_revision: ExpectedRevision = None, json: AsJson = False) -> None:
-    """Stop the reply that is being generated, and print what was said of it."""
-    from playhead.cli.api_client import calling_api
+    """Stop the reply that is being generated, and print its text so far."""
+    from playhead.cli.api_client import api_client
 
-    with calling_api() as api:
+    with api_client() as api:
         stopped = api.sessions.cancel(session, expected_revision=expected_revision)
     _print_reply(stopped, json=json)
 
@@ -115,11 +115,11 @@ def restore(
     expected_revision: ExpectedRevision = None,
     json: AsJson = False,
 ) -> None:
-    """Go back to a branch that was given up. The present one is kept in its place."""
-    from playhead.cli.api_client import calling_api
+    """Restore a discarded branch. The current one becomes a discarded branch."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_session
 
-    with calling_api() as api:
+    with api_client() as api:
         restored = api.sessions.restore(session, branch, expected_revision=expected_revision)
     if json:
         print_json(restored)
@@ -130,22 +130,20 @@ def restore(
 def fork(
     session: Session,
     *,
-    turn: Annotated[
-        str | None, typer.Option(help="Turn to go on from.", show_default="where the session stands")
-    ] = None,
-    agent: Annotated[str | None, typer.Option(help="Go on with another agent.", autocompletion=complete_agents)] = None,
-    version: Annotated[int | None, typer.Option(help="A version of that agent.", min=1)] = None,
-    model: Annotated[str | None, typer.Option(help="Go on with another model.")] = None,
+    turn: Annotated[str | None, typer.Option(help="Turn to continue from.", show_default="the current turn")] = None,
+    agent: Annotated[str | None, typer.Option(help="Use another agent.", autocompletion=complete_agents)] = None,
+    version: Annotated[int | None, typer.Option(help="Version of that agent.", min=1)] = None,
+    model: Annotated[str | None, typer.Option(help="Use another model.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the new session.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Open a new session that goes on from a turn of this one, and print its id. This one stays as it is."""
-    from playhead.cli.api_client import calling_api
+    """Open a new session that continues from a turn of this one, and print its id. This one does not change."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json
 
     if version is not None and agent is None:
-        raise typer.BadParameter("--version goes with --agent")
-    with calling_api() as api:
+        raise typer.BadParameter("--version needs --agent")
+    with api_client() as api:
         forked = api.sessions.fork(session, turn_id=turn, agent=agent, version=version, model=model, name=name)
     if json:
         print_json(forked)
@@ -158,7 +156,7 @@ def _read(text: str) -> str:
 
 
 def _print_reply(session: "playhead_client.Session", *, json: bool) -> None:
-    """The newest reply alone on standard output, and on standard error what else is to be known."""
+    """Print the newest reply on standard output, and its status on standard error."""
     from playhead.output.events import printable
     from playhead.output.tables import note, print_json
 

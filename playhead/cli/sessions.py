@@ -1,4 +1,4 @@
-"""`playhead sessions`: look at conversations, compare their branches, rewind them, end them, write them out."""
+"""`playhead sessions`: list, show, rewind, end, erase, export and compare sessions."""
 
 import sys
 from pathlib import Path
@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from playhead.cli.agents import COMPLETION_SECONDS, MAX_COMPLETIONS, AsJson, complete_agents
+from playhead.cli.agents import COMPLETION_TIMEOUT, MAX_COMPLETIONS, AsJson, complete_agents
 from playhead.exit_codes import USAGE, CommandFailed
 
-app = typer.Typer(help="Look at sessions, rewind and end them.", no_args_is_help=True)
+app = typer.Typer(help="Show, continue, rewind and end sessions.", no_args_is_help=True)
 
 Status = Literal["idle", "pending_assistant_turn", "rewound", "error", "completed"]
 
 
 def complete_sessions(incomplete: str) -> list[tuple[str, str]]:
-    """Ids of the newest sessions that begin so, with their names; none when the API does not answer at once."""
-    from playhead.cli.api_client import calling_api
+    """Ids with this beginning and names of the newest sessions; empty when the API does not respond at once."""
+    from playhead.cli.api_client import api_client
 
     try:
-        with calling_api(timeout=COMPLETION_SECONDS) as api:
+        with api_client(timeout=COMPLETION_TIMEOUT) as api:
             found = [(session.id, session.name) for session in api.sessions.list(limit=MAX_COMPLETIONS)]
     except CommandFailed:
         return []
@@ -39,25 +39,25 @@ def list_sessions(
     json: AsJson = False,
 ) -> None:
     """List sessions, newest first."""
-    from playhead.cli.api_client import calling_api
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, session_rows, table
 
-    with calling_api() as api:
+    with api_client() as api:
         sessions = list(api.sessions.list(limit=limit, status=status, agent=agent))
     if json:
         print_json(sessions)
     else:
         columns = ("ID", "NAME", "STATUS", "NODE", "SPENT", "CHANGED (UTC)")
-        table(columns, session_rows(sessions), empty="No sessions. Begin one: playhead chat AGENT")
+        table(columns, session_rows(sessions), empty="No sessions. Start one: playhead chat AGENT")
 
 
 @app.command()
 def show(session: Session, json: AsJson = False) -> None:
-    """Show a session: the visible conversation, what was discarded, what it cost."""
-    from playhead.cli.api_client import calling_api
+    """Show a session: the visible conversation, discarded branches, cost."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_session
 
-    with calling_api() as api:
+    with api_client() as api:
         found = api.sessions.get(session)
     if json:
         print_json(found)
@@ -71,23 +71,23 @@ def rewind(
     *,
     turn: Annotated[str | None, typer.Argument(help="Id of the turn to go back to.")] = None,
     before: Annotated[bool, typer.Option("--before", help="Go back to just before that turn.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Undo a rewind: see the whole branch again.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Undo a rewind.")] = False,
     expected_revision: Annotated[
-        int | None, typer.Option(help="Refuse when the session is at another revision.", min=0)
+        int | None, typer.Option(help="Fail if the session is at another revision.", min=0)
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Go back to a turn: the next message takes another path from there. Nothing is deleted."""
-    from playhead.cli.api_client import calling_api
+    """Rewind to a turn: the next message starts a new branch there. Nothing is deleted."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_session
 
     if (turn is None) != clear or (clear and before):
         raise CommandFailed(
-            "Name the turn to go back to, or give --clear alone to undo a rewind.",
+            "Give the turn to go back to, or only --clear to undo a rewind.",
             status=USAGE,
-            hint=f"The turns and their ids: playhead sessions show {session}",
+            hint=f"`playhead sessions show {session}` lists the turns with their ids.",
         )
-    with calling_api() as api:
+    with api_client() as api:
         changed = api.sessions.rewind(session, turn, before=before, expected_revision=expected_revision)
     if json:
         print_json(changed)
@@ -98,14 +98,14 @@ def rewind(
 @app.command()
 def end(
     session: Session,
-    reason: Annotated[str | None, typer.Option(help="Kept as the reason why it ended.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason, stored with the session.")] = None,
     json: AsJson = False,
 ) -> None:
-    """End a session; ending an ended one changes nothing."""
-    from playhead.cli.api_client import calling_api
+    """End a session. Ending an ended session changes nothing."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import money, print_json
 
-    with calling_api() as api:
+    with api_client() as api:
         ended = api.sessions.end(session, reason=reason)
     if json:
         print_json(ended)
@@ -116,14 +116,14 @@ def end(
 @app.command("rm")
 def erase(
     session: Session,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a session everywhere: what was said in it is gone for good. What it cost stays."""
-    from playhead.cli.api_client import calling_api
+    """Erase a session permanently, with all its messages. Its ledger rows stay."""
+    from playhead.cli.api_client import api_client
 
     if not yes:
-        typer.confirm(f"Erase {session} for good, with everything that was said in it?", abort=True, err=True)
-    with calling_api() as api:
+        typer.confirm(f"Erase {session} permanently, with all its messages?", abort=True, err=True)
+    with api_client() as api:
         api.sessions.erase(session)
     sys.stdout.write(f"{session} is erased\n")
 
@@ -132,50 +132,50 @@ def erase(
 def export(
     session: Session,
     form: Annotated[
-        Literal["text", "markdown", "json", "jsonl"], typer.Option("--format", help="How it is written.")
+        Literal["text", "markdown", "json", "jsonl"], typer.Option("--format", help="Format of the transcript.")
     ] = "text",
     output: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="standard output", dir_okay=False, writable=True)
     ] = None,
 ) -> None:
-    """Write out the visible conversation, all of it."""
-    from playhead.cli.api_client import calling_api
+    """Export the whole visible conversation."""
+    from playhead.cli.api_client import api_client
 
-    with calling_api() as api:
-        written = api.sessions.transcript(session, form)
+    with api_client() as api:
+        transcript = api.sessions.transcript(session, form)
     if output is None:
-        sys.stdout.write(written)
+        sys.stdout.write(transcript)
     else:
-        output.write_text(written, encoding="utf-8")
+        output.write_text(transcript, encoding="utf-8")
 
 
 @app.command()
 def branches(session: Session, json: AsJson = False) -> None:
-    """List the branches of a session that were given up, newest first."""
-    from playhead.cli.api_client import calling_api
+    """List the discarded branches of a session, newest first."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import branch_rows, print_json, table
 
-    with calling_api() as api:
+    with api_client() as api:
         found = list(api.sessions.branches(session))
     if json:
         print_json(found)
     else:
         columns = ("ID", "AFTER TURN", "TURNS", "BEGINS WITH", "DISCARDED (UTC)")
-        table(columns, branch_rows(found), empty="Nothing was given up in this session.")
+        table(columns, branch_rows(found), empty="No discarded branches.")
 
 
 @app.command()
 def compare(
     session: Session,
     branch: Annotated[str, typer.Argument(help="Id of a branch.")],
-    other: Annotated[str, typer.Argument(help="Id of another branch, or `active` for what is visible.")] = "active",
+    other: Annotated[str, typer.Argument(help="Id of another branch, or `active` for the visible one.")] = "active",
     json: AsJson = False,
 ) -> None:
-    """Show two branches side by side, from where they part."""
-    from playhead.cli.api_client import calling_api
+    """Show two branches side by side, from where they differ."""
+    from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_comparison
 
-    with calling_api() as api:
+    with api_client() as api:
         compared = api.sessions.compare(session, branch, other)
     if json:
         print_json(compared)

@@ -1,4 +1,4 @@
-"""`playhead sessions tail`: follow a session while it happens."""
+"""`playhead sessions tail`: follow a session live."""
 
 import sys
 from typing import Annotated
@@ -10,7 +10,7 @@ from playhead.cli.sessions import Session
 from playhead.exit_codes import INTERRUPTED
 
 ATTEMPTS = 60
-"""How often a lost connection is sought again before the command gives up: about eight minutes."""
+"""Reconnection attempts before the command fails: about eight minutes."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,28 +22,28 @@ def tail(
     session: Session,
     after: Annotated[
         int | None,
-        typer.Option(help="Begin after the event of this number; 0 tells everything.", show_default="now", min=0),
+        typer.Option(help="Start after this event number; 0 shows all events.", show_default="now", min=0),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Follow a session until it is over: what is said, as it is said, and all that happens."""
+    """Follow a session until it ends: messages, replies as they are generated, and events."""
     import time
 
-    from playhead.cli.api_client import calling_api
+    from playhead.cli.api_client import api_client
     from playhead.output.event_tail import JsonTail, PlainTail, Tail
     from playhead.output.tables import note
     from playhead_client import RetryPolicy
 
     def wait(seconds: float) -> None:
-        note(f"The connection to the API is lost. Trying again in {seconds:g} s.")
+        note(f"Lost the connection to the API. Trying again in {seconds:g} s.")
         time.sleep(seconds)
 
     screen: Tail = JsonTail(sys.stdout) if json else PlainTail(sys.stdout)
-    with calling_api() as api:
-        api.sessions.get(session)  # what is wrong from the start is told, and not tried again
-    with calling_api(retries=RetryPolicy(max_retries=ATTEMPTS), sleep=wait) as api:
+    with api_client() as api:
+        api.sessions.get(session)  # an error at the start is reported, not retried
+    with api_client(retries=RetryPolicy(max_retries=ATTEMPTS), sleep=wait) as api:
         try:
             for event in api.sessions.watch(session, after=after):
-                screen.tell(event)
+                screen.show(event)
         except KeyboardInterrupt as stopped:
             raise typer.Exit(INTERRUPTED) from stopped

@@ -1,4 +1,4 @@
-"""Errors of the API as commands report them: a message, a hint and an exit status."""
+"""API errors as failed commands: message, hint and exit status."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,21 +29,21 @@ FINDINGS = frozenset(
         "turn_not_pending",
     }
 )
-"""Problems that tell something about what was asked for, not that it was asked wrongly."""
+"""Problems that are a result of the command, not a usage error."""
 
 HINTS = {
-    "unauthenticated": f"Set {API_KEY} to a key of this API; `playhead keys create NAME` makes one on its machine.",
-    "revision_conflict": "Somebody changed the session meanwhile. Look at it again, then repeat the command.",
-    "turn_in_progress": "A reply is being generated. Repeat the command when it is there.",
-    "unavailable": "Nothing was accepted. Repeat the command when the service is back.",
-    "wait_timeout": "The turn goes on; look at the session in a while.",
+    "unauthenticated": f"Set {API_KEY} to a key of this API; `playhead keys create NAME` creates one on its machine.",
+    "revision_conflict": "The session has changed. Look at it again, then repeat the command.",
+    "turn_in_progress": "A reply is being generated. Repeat the command when it has arrived.",
+    "unavailable": "Nothing was accepted. Repeat the command when the service is available again.",
+    "wait_timeout": "The turn continues; look at the session later.",
 }
-"""What to do about a problem, by its code."""
+"""Remedies by error code."""
 
 
 @contextmanager
-def failing_as_command() -> Iterator[None]:
-    """Around calls of a command: an error of the client ends it."""
+def errors_as_command_failures() -> Iterator[None]:
+    """Turn errors of the client into CommandFailed."""
     try:
         yield
     except PlayheadError as error:
@@ -51,23 +51,23 @@ def failing_as_command() -> Iterator[None]:
 
 
 def command_failure(error: PlayheadError) -> CommandFailed:
-    """An error of the client as the end of a command."""
+    """The CommandFailed for an error of the client."""
     match error:
         case APIStatusError():
-            return CommandFailed(told(error), status=_exit_status(error), hint=HINTS.get(error.code))
+            return CommandFailed(describe(error), status=_exit_status(error), hint=HINTS.get(error.code))
         case InvalidAddress():
-            message = f"{API_URL} is set to {error.url!r}, which is no address of an API."
+            message = f"{API_URL} is set to {error.url!r}, which is not a valid URL."
             return CommandFailed(message, status=USAGE, hint=f"It must look like {DEFAULT_API_URL}.")
         case APIConnectionError():
-            hint = f"Start it with `playhead dev`, or set {API_URL} to where it is."
+            hint = f"Start it with `playhead dev`, or set {API_URL} to its URL."
             return CommandFailed(str(error), status=UNREACHABLE, hint=hint)
         case UnexpectedResponse():
-            return CommandFailed(str(error), status=UNREACHABLE, hint=f"Set {API_URL} to the address of the API.")
+            return CommandFailed(str(error), status=UNREACHABLE, hint=f"Set {API_URL} to the URL of the API.")
     return CommandFailed(str(error), status=UNREACHABLE)
 
 
-def told(problem: APIStatusError) -> str:
-    """A problem in words: what happened, and a line for each place that is at fault."""
+def describe(problem: APIStatusError) -> str:
+    """The detail of a problem, with a line for each validation error."""
     return "".join((problem.detail, *(f"\n  {place}: {message}" for place, message in problem.errors)))
 
 

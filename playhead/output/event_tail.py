@@ -1,4 +1,4 @@
-"""How `playhead sessions tail` tells events: as a conversation that goes on, or as JSON lines."""
+"""Output of `playhead sessions tail`: a live conversation for people, or JSON lines."""
 
 from collections.abc import Mapping
 from typing import Protocol, TextIO
@@ -7,15 +7,15 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from domain.turns.turn import Turn
-from playhead.output.events import REASONS, failure, happening, printable
+from playhead.output.events import REASONS, describe_event, failure_line, printable
 from playhead_client import Event, Happened, ReplyDelta, ReplyReset, Session, TurnClosed, TurnStarted
 
 
 class Tail(Protocol):
-    """Tells events as they come."""
+    """Shows events as they arrive."""
 
-    def tell(self, event: Event) -> None:
-        """Something has happened."""
+    def show(self, event: Event) -> None:
+        """Show one event."""
 
 
 class JsonTail:
@@ -24,40 +24,40 @@ class JsonTail:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def tell(self, event: Event) -> None:
-        """Something has happened."""
+    def show(self, event: Event) -> None:
+        """Show one event."""
         self._out.write(to_json({"id": event.id, "type": event.type, "data": event.data}).decode() + "\n")
         self._out.flush()
 
 
 class PlainTail:
-    """Lines for people; a reply appears on its line while it is spoken."""
+    """Lines for people. A reply grows on its line while it is generated."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._is_speaking = False
+        self._in_reply = False
 
-    def tell(self, event: Event) -> None:
-        """Something has happened."""
+    def show(self, event: Event) -> None:
+        """Show one event."""
         match event.data:
             case Session() as session:
                 self._line(f"{session.name} {session.id}: {session.status}, revision {session.revision}")
             case TurnStarted(user_message=message) if message:
                 self._line(f"you: {message.text}")
             case ReplyDelta(text=text):
-                self._speak(text)
+                self._append_reply(text)
             case ReplyReset(text=text):
-                self._end_speech()
-                self._speak(text)
+                self._end_reply()
+                self._append_reply(text)
             case TurnClosed(turn=turn):
-                self._end_speech()
-                failed = failure(Turn.model_validate(turn, from_attributes=True))
+                self._end_reply()
+                failed = failure_line(Turn.model_validate(turn, from_attributes=True))
                 if failed:
                     self._line(failed.text)
             case Happened(model_extra=payload):
-                self._happened(event.type, payload or {})
+                self._show_event(event.type, payload or {})
 
-    def _happened(self, kind: str, payload: Mapping[str, JsonValue]) -> None:
+    def _show_event(self, kind: str, payload: Mapping[str, JsonValue]) -> None:
         match kind:
             case "session_completed":
                 reason = str(payload.get("reason"))
@@ -69,23 +69,23 @@ class PlainTail:
             case "branch_restored":
                 self._line("· a branch was restored")
             case _:
-                told = happening(kind, payload)
-                if told:
-                    self._line(told)
+                line = describe_event(kind, payload)
+                if line:
+                    self._line(line)
 
     def _line(self, line: str) -> None:
-        self._end_speech()
+        self._end_reply()
         self._out.write(f"{printable(line)}\n")
         self._out.flush()
 
-    def _speak(self, text: str) -> None:
-        if not self._is_speaking:
+    def _append_reply(self, text: str) -> None:
+        if not self._in_reply:
             self._out.write("agent: ")
-        self._is_speaking = True
+        self._in_reply = True
         self._out.write(printable(text))
         self._out.flush()
 
-    def _end_speech(self) -> None:
-        if self._is_speaking:
+    def _end_reply(self) -> None:
+        if self._in_reply:
             self._out.write("\n")
-        self._is_speaking = False
+        self._in_reply = False

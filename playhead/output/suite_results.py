@@ -1,4 +1,4 @@
-"""What came of a suite: tables for people, lines of JSON for programs, and both next to what came of an earlier one."""
+"""Results of a suite: tables for people, JSON lines for programs, and comparisons with a baseline."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from playhead_client import Playhead, RunReport, Suite, SuiteReport
 
 SHOWN_REASONS = 12
-"""Conversations that did not pass of which the reason is shown; all of them are in the reports."""
+"""Most conversations that did not pass for which the reason is printed; reports have all of them."""
 COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 CHANGES: Mapping[str, str] = {
     "worse": "[bold red]worse[/]",
     "better": "[green]better[/]",
-    "perhaps_worse": "lower, which chance can explain",
-    "perhaps_better": "higher, which chance can explain",
+    "perhaps_worse": "lower, within chance",
+    "perhaps_better": "higher, within chance",
     "same": "the same",
     "new": "new",
     "gone": "gone",
-    "undecided": "not decided",
+    "undecided": "undecided",
 }
 
 
 def show_results(report: "SuiteReport") -> None:
-    """Every scenario with its outcome, why conversations did not pass, and the outcome of the whole."""
+    """Print each scenario's outcome, why conversations did not pass, and the outcome of the suite."""
     suite = report.suite
     rows = [
         (
@@ -46,14 +46,14 @@ def show_results(report: "SuiteReport") -> None:
         for each in suite.scenarios
     ]
     table(("SCENARIO", "PASSED", "FAILED", "INCONCLUSIVE", "RATE", "OUTCOME"), rows, empty="No scenarios.")
-    unhappy = [run for run in report.runs if run.outcome in ("failed", "inconclusive")]
+    not_passed = [run for run in report.runs if run.outcome in ("failed", "inconclusive")]
     out = console()
-    for run in unhappy[:SHOWN_REASONS]:
+    for run in not_passed[:SHOWN_REASONS]:
         colour = COLOURS[run.outcome or "inconclusive"]
         reason = escape(printable(" ".join(first_reason(run).split())))
         out.print(f"[{colour}]{run.outcome}[/] {escape(run.scenario)} {run.repeat} [dim]{run.session_id}[/]: {reason}")
-    if len(unhappy) > SHOWN_REASONS:
-        out.print(f"[dim]and {len(unhappy) - SHOWN_REASONS} more[/]")
+    if len(not_passed) > SHOWN_REASONS:
+        out.print(f"[dim]and {len(not_passed) - SHOWN_REASONS} more[/]")
     progress = suite.progress
     outcome = suite.outcome or suite.status
     out.print(
@@ -64,7 +64,7 @@ def show_results(report: "SuiteReport") -> None:
 
 
 def first_reason(run: "RunReport") -> str:
-    """The first thing that kept a run from passing: a check if one did not hold, else what the judge said."""
+    """The first reason why a run did not pass: a failed check, or else the judge's reason."""
     reasons = [finding.message for finding in run.findings]
     reasons += [each.reason for each in run.criteria if each.outcome != "passed"]
     reasons += [each for each in (run.error, run.cut_short) if each]
@@ -72,24 +72,24 @@ def first_reason(run: "RunReport") -> str:
 
 
 def json_lines(report: "SuiteReport") -> Iterable[bytes]:
-    """Every run as a line of JSON, with the suite it belongs to."""
+    """Each run as a line of JSON, with the id of its suite."""
     for run in report.runs:
         yield to_json({"suite": report.suite.id, **run.model_dump(mode="json")}) + b"\n"
 
 
-def compared_with(baseline: str, suite: "Suite", api: "Playhead") -> SuiteComparison:
-    """A suite next to an earlier one: the id of one, or a file with a report as JSON or with lines of JSON.
+def compare_with_baseline(baseline: str, suite: "Suite", api: "Playhead") -> SuiteComparison:
+    """Compare a suite with a baseline: the id of a suite, or a file with a JSON report or JSON lines.
 
     Raises CommandFailed when the file cannot be read.
     """
-    earlier = _tried_in(Path(baseline)) if Path(baseline).exists() else _tried_of(api.suites.get(baseline))
-    return compare(earlier, _tried_of(suite))
+    earlier = _tallies_in(Path(baseline)) if Path(baseline).exists() else _tallies_of(api.suites.get(baseline))
+    return compare(earlier, _tallies_of(suite))
 
 
 def show_comparison(comparison: SuiteComparison) -> None:
-    """Which scenarios got worse, and how sure that is."""
+    """Print which scenarios changed, with confidence intervals."""
     rows = [_compared_row(each) for each in (*comparison.scenarios, comparison.overall)]
-    table(("COMPARED", "BEFORE", "NOW", "DIFFERENCE", "95 % LIE BETWEEN", ""), rows, empty="Nothing to compare.")
+    table(("SCENARIO", "BASELINE", "NOW", "DIFFERENCE", "95 % INTERVAL", "CHANGE"), rows, empty="Nothing to compare.")
 
 
 def _compared_row(compared: ScenarioComparison) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def _compared_row(compared: ScenarioComparison) -> tuple[str, ...]:
         _rate(compared.before),
         _rate(compared.now),
         f"{compared.difference:+.0%}" if compared.difference is not None else "",
-        f"{interval.low:+.0%} and {interval.high:+.0%}" if interval else "",
+        f"{interval.low:+.0%} to {interval.high:+.0%}" if interval else "",
         CHANGES[compared.change],
     )
 
@@ -110,28 +110,28 @@ def _rate(tried: RunCounts | None) -> str:
     return f"{tried.rate:.0%} of {tried.decided}"
 
 
-def _tried_of(suite: "Suite") -> dict[str, RunCounts]:
+def _tallies_of(suite: "Suite") -> dict[str, RunCounts]:
     return {
         each.id: RunCounts(passed=each.passed, failed=each.failed, inconclusive=each.inconclusive)
         for each in suite.scenarios
     }
 
 
-def _tried_in(file: Path) -> dict[str, RunCounts]:
-    """The pass rates in a file that an earlier run has written."""
+def _tallies_in(file: Path) -> dict[str, RunCounts]:
+    """The pass rates in a report file."""
     from playhead_client import SuiteReport
 
     try:
         content = file.read_bytes()
         if file.suffix != ".jsonl":
-            return _tried_of(SuiteReport.model_validate_json(content).suite)
+            return _tallies_of(SuiteReport.model_validate_json(content).suite)
         return _tally(from_json(line) for line in content.splitlines() if line.strip())
     except (OSError, ValidationError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise CommandFailed(
-            f"{file} is no report of a suite: {reason}",
+            f"{file} is not a report of a suite: {reason}",
             status=USAGE,
-            hint="Write one with `playhead simulate report SUITE --json FILE`, or name the id of a suite.",
+            hint="Write one with `playhead simulate report SUITE --report FILE`, or give the id of a suite.",
         ) from error
 
 

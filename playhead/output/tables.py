@@ -1,4 +1,4 @@
-"""How the command line shows things: tables and conversations for people, JSON for programs."""
+"""Output of commands: tables and conversations for people, JSON for programs."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
 
 PIPED_WIDTH = 200
-"""Characters in a line where no terminal says how many there are."""
+"""Line width without a terminal."""
 STATUS_COLOURS = {
     "idle": "green",
     "pending_assistant_turn": "cyan",
@@ -39,25 +39,25 @@ STATUS_COLOURS = {
 
 
 def console() -> Console:
-    """Standard output: fitted to the terminal, or plain and with long lines left whole where there is none."""
+    """Standard output: fitted to the terminal, or plain with unbroken lines if there is none."""
     piped = not sys.stdout.isatty()
     return Console(width=PIPED_WIDTH if piped else None, soft_wrap=piped, highlight=False)
 
 
 def print_json(value: object) -> None:
-    """One value on standard output, for programs: what the API answered, or anything else that JSON can hold."""
+    """Print a value as JSON on standard output."""
     from pydantic_core import to_jsonable_python
 
     sys.stdout.write(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def note(message: str) -> None:
-    """A line for people that is not the command's result."""
+    """Print a line for people on standard error."""
     sys.stderr.write(f"{message}\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A plain table; `empty` is what to say when there are no rows."""
+    """Print a plain table, or `empty` on standard error if there are no rows."""
     shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -70,28 +70,30 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
 
 
 def agent_rows(agents: Iterable["Agent"]) -> Iterable[tuple[str, ...]]:
-    """Agents as rows: name, version, id, nodes, when."""
+    """Agents as rows: name, version, id, nodes, time."""
     for agent in agents:
         nodes = str(len(agent.definition.nodes))
         yield escape(agent.name), str(agent.version), agent.id, nodes, moment(agent.created_at)
 
 
 def show_agent(agent: "Agent") -> None:
-    """One agent: its nodes with what they lead to, its settings and what deserves a look."""
+    """Print an agent: settings, nodes with transitions, warnings."""
     definition = agent.definition
     out = console()
     out.print(f"[bold]{escape(agent.name)}[/] version {agent.version} ({agent.id})")
     out.print(f"model {escape(definition.model or 'of the installation')}, starts at {escape(definition.start)}")
     for name, node in definition.nodes.items():
         out.print(f"  {escape(name)}{' [dim](ends the session)[/]' if node.end else ''}")
-        for arrow in node.transitions:
-            out.print(f"    [dim]{escape(arrow.name)}:[/] {escape(arrow.when)} [dim]->[/] {escape(arrow.to)}")
+        for transition in node.transitions:
+            out.print(
+                f"    [dim]{escape(transition.name)}:[/] {escape(transition.when)} [dim]->[/] {escape(transition.to)}"
+            )
     for warning in agent.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ...]]:
-    """Sessions as rows: id, name, status, node, cost, when."""
+    """Sessions as rows: id, name, status, node, cost, time."""
     for session in sessions:
         yield (
             session.id,
@@ -104,7 +106,7 @@ def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ..
 
 
 def show_session(session: "Session") -> None:
-    """A session: what it is, its visible conversation, what was discarded, what it cost."""
+    """Print a session: head, visible conversation, discarded branches, cost."""
     out = console()
     ended = f" ({escape(session.completion_reason)})" if session.completion_reason else ""
     out.print(f"[bold]{escape(session.name)}[/] {session.id}")
@@ -126,9 +128,9 @@ def show_session(session: "Session") -> None:
 
 
 def branch_rows(branches: Iterable["Branch"]) -> Iterable[tuple[str, ...]]:
-    """Discarded branches as rows: id, the turn they go on from, length, first words, when."""
+    """Discarded branches as rows: id, the turn before, length, first message, time."""
     for branch in branches:
-        begins = next(map(_words, branch.turns), "")
+        begins = next(map(_first_text, branch.turns), "")
         yield (
             branch.id,
             branch.rewound_from_turn_id or "the beginning",
@@ -139,7 +141,7 @@ def branch_rows(branches: Iterable["Branch"]) -> Iterable[tuple[str, ...]]:
 
 
 def show_comparison(compared: "Comparison") -> None:
-    """Two branches side by side, turn by turn from where they part."""
+    """Print two branches side by side, turn by turn from where they differ."""
     last = compared.last_common_turn
     out = console()
     out.print(f"{compared.common_turns} turn(s) in common" + (f", the last of them {last.id}" if last else ""))
@@ -152,7 +154,7 @@ def show_comparison(compared: "Comparison") -> None:
     if shown.row_count:
         out.print(shown)
     else:
-        note("The two are the same.")
+        note("The branches are equal.")
 
 
 def _side(side: "ComparisonSide") -> Iterable[str]:
@@ -167,17 +169,17 @@ def _side(side: "ComparisonSide") -> Iterable[str]:
 
 
 def shortened(text: str, longest: int = 60) -> str:
-    """The beginning of a text, in one line."""
+    """The beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def show_turn(turn: "Turn", *, at_cursor: bool = False) -> None:
-    """A turn: who said what, and what became of it where that is not plain."""
+    """Print a turn: messages, status, events."""
     out = console()
-    remarks = [] if turn.status == "completed" else [status(turn.status)]
-    remarks += ["[yellow]<- cursor[/]"] if at_cursor else []
-    out.print(f"\n[dim]{turn.index + 1}. {turn.id} {escape(turn.node_id or '')}[/] {' '.join(remarks)}".rstrip())
+    labels = [] if turn.status == "completed" else [status(turn.status)]
+    labels += ["[yellow]<- cursor[/]"] if at_cursor else []
+    out.print(f"\n[dim]{turn.index + 1}. {turn.id} {escape(turn.node_id or '')}[/] {' '.join(labels)}".rstrip())
     if turn.user_message:
         out.print(f"  [bold cyan]you[/]    {escape(turn.user_message.text)}")
     if turn.assistant_message:
@@ -189,31 +191,31 @@ def show_turn(turn: "Turn", *, at_cursor: bool = False) -> None:
 
 
 def described(event: "TurnEvent") -> str:
-    """An event in a line: where the conversation went, or the type and what it carries."""
+    """An event on one line: the transition, or the type with its payload."""
     if event.type == "node_transition":
         return f"{event.payload.get('from_node') or 'start'} -> {event.payload.get('to_node')}"
-    facts = ", ".join(f"{name} {_plain(value)}" for name, value in event.payload.items())
-    return f"{event.type.replace('_', ' ')}{f': {facts}' if facts else ''}"
+    fields = ", ".join(f"{name} {_plain(value)}" for name, value in event.payload.items())
+    return f"{event.type.replace('_', ' ')}{f': {fields}' if fields else ''}"
 
 
 def status(word: str) -> str:
-    """A status with its colour."""
+    """Markup of a status in its colour."""
     return f"[{STATUS_COLOURS.get(word, 'default')}]{escape(word.replace('_', ' '))}[/]"
 
 
 def money(cost: "Cost") -> str:
-    """An amount, and what is not in it."""
+    """An amount, with the models that have no price."""
     amount = f"{cost.total.normalize():f} {cost.currency}"
     unpriced = cost.unpriced_models
     return f"{amount} (price of {', '.join(unpriced)} unknown)" if unpriced else amount
 
 
 def moment(at: datetime) -> str:
-    """A time to the second, in UTC."""
+    """A time in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _words(turn: "Turn") -> str:
+def _first_text(turn: "Turn") -> str:
     said = turn.user_message or turn.assistant_message
     return said.text if said else ""
 

@@ -55,7 +55,7 @@ def is_command(words: str) -> bool:
     given = words.split("#", maxsplit=1)[0].split()
     while given and hasattr(command, "commands"):
         if isinstance(command, FileOrCommand) and given[0].endswith(".yaml"):
-            given = [command.of_files, *given]
+            given = [command.file_command, *given]
         names = given[0].split("|")
         if names[0].startswith("-"):
             break

@@ -10,7 +10,7 @@ from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, User
 from domain.usage import Cost, ModelUsage, Usage
 from playhead.chat import text as words
 from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession
-from playhead.output.events import Line, happenings, money, printable
+from playhead.output.events import Line, event_lines, money, printable
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -137,15 +137,15 @@ def test_what_happened_in_a_turn_is_told_in_dim_lines() -> None:
         ("command_refused", {"detail": "The agent is busy."}),
     ]
     happened = tuple(TurnEvent(type=kind, created_at=NOON, payload=payload) for kind, payload in events)
-    shown = happenings(turn(1, events=happened))
+    shown = event_lines(turn(1, events=happened))
     assert {line.tone for line in shown} == {"dim"}
     assert text_of(shown).splitlines() == [
         "→ booking",
         "· calls find_table",
         "· find_table failed: timeout",
-        "· noted party_size, date",
-        "· could not note anything: The model is away.",
-        "· refused: The agent is busy.",
+        "· extracted party_size, date",
+        "· extracting variables failed: The model is away.",
+        "· rejected: The agent is busy.",
     ]
 
 

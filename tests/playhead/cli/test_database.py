@@ -15,7 +15,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "playhead db upgrade" in result.stderr
 
     assert printed(playhead("db", "upgrade", "--json"))["applied"]
-    assert playhead("db", "upgrade").stdout == "The store was up to date.\n"
+    assert playhead("db", "upgrade").stdout == "The store is already up to date.\n"
 
     result = playhead("keys", "create", "ci")
     secret = result.stdout.strip()

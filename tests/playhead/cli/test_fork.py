@@ -27,7 +27,7 @@ PENDING = {**TURN, "status": "pending", "assistant_message": None}
 @pytest.fixture
 def api(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
     """An API that knows the suite's report and the turns of its run."""
-    monkeypatch.setattr(run_forks, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(run_forks, "POLL_SECONDS", 0.001)
     api.expect_request(f"/v1/suites/{SUITE_ID}/report").respond_with_json({**SUITE_REPORT, "suite": SUITE})
     api.expect_request(f"/v1/sessions/{SOURCE_ID}/turns").respond_with_json(page_of(GREETING, TURN))
     return api
@@ -87,7 +87,7 @@ def test_a_session_without_a_caller_is_forked_for_a_person(api: HTTPServer) -> N
     [
         (["--turn", "9"], "has no turn 9"),
         (["--turn", "1", "--repeat", "4"], "Its repeats are 1."),
-        (["--turn", "1", "--agent", "booking-line@latest"], "names no version"),
+        (["--turn", "1", "--agent", "booking-line@latest"], "has no valid version"),
     ],
 )
 def test_what_is_not_there_is_wrong_usage(api: HTTPServer, options: list[str], told: str) -> None:

@@ -114,7 +114,7 @@ def test_two_branches_are_shown_side_by_side(api: HTTPServer) -> None:
 def test_branches_that_do_not_differ_are_said_to_be_the_same(api: HTTPServer) -> None:
     same = {name: {**COMPARISON[name], "turns": []} for name in ("a", "b")}
     api.expect_request(f"/v1/sessions/{SESSION_ID}/branches/compare").respond_with_json({**COMPARISON, **same})
-    assert "The two are the same." in playhead("sessions", "compare", SESSION_ID, "active").stderr
+    assert "The branches are equal." in playhead("sessions", "compare", SESSION_ID, "active").stderr
 
 
 def test_a_session_is_erased_when_that_is_confirmed(api: HTTPServer) -> None:
@@ -122,7 +122,7 @@ def test_a_session_is_erased_when_that_is_confirmed(api: HTTPServer) -> None:
     result = playhead("sessions", "rm", SESSION_ID, typed="y\n")
     assert result.exit_code == 0
     assert result.stdout.endswith(f"{SESSION_ID} is erased\n")
-    assert "for good" in result.stderr
+    assert "permanently" in result.stderr
 
 
 def test_a_session_is_kept_when_that_is_not_confirmed(api: HTTPServer) -> None:

@@ -16,7 +16,7 @@ from api.schemas.examples import page_of
 from api.schemas.suite_examples import DEFINITION_YAML, SUITE, SUITE_REPORT, SUITE_SUMMARY
 from playhead.cli import suite_progress
 from playhead.cli.simulate import DETACHED, complete_suites
-from playhead.cli.suite_progress import Snapshot, Watch, clock, told
+from playhead.cli.suite_progress import Snapshot, SuitePoller, format_duration, status_line
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE
 from playhead_client import NO_RETRIES, Playhead, RetryPolicy, Suite
 from tests.api.reports.report_data import report_of, run
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite_progress, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(suite_progress, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(suite_progress, "RETRIES", RetryPolicy(max_retries=None, first_pause=0.001, max_pause=0.001))
 
 
@@ -199,8 +199,7 @@ def test_ctrl_c_leaves_the_suite_alone_and_says_how_to_come_back(
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("time.sleep", interrupted)
-    monkeypatch.setattr(Watch.__init__, "__kwdefaults__", {"clock": lambda: 0.0, "sleep": interrupted})
+    monkeypatch.setattr(SuitePoller.__init__, "__kwdefaults__", {"clock": lambda: 0.0, "sleep": interrupted})
     result = simulate(suite_file)
     assert result.exit_code == DETACHED
     assert f"playhead simulate attach {SUITE_ID}" in result.stderr
@@ -222,12 +221,12 @@ def test_an_api_that_is_away_is_waited_for(api: HTTPServer) -> None:
 def test_a_look_that_fails_says_so_and_keeps_what_was_seen_last(api: HTTPServer) -> None:
     serve(api, RUNNING, problem("unavailable"), over())
     with Playhead(api.url_for(""), retries=NO_RETRIES) as client:
-        first, lost, last = Watch(client, SUITE_ID, sleep=lambda seconds: None).sights()
-    assert first.lost is None
-    assert lost.lost is not None
+        first, lost, last = SuitePoller(client, SUITE_ID, sleep=lambda seconds: None).snapshots()
+    assert first.connection_error is None
+    assert lost.connection_error is not None
     assert lost.suite == first.suite
-    assert "the suite goes on" in told(lost)
-    assert last.is_over
+    assert "the suite continues" in status_line(lost)
+    assert last.is_final
 
 
 def test_speed_and_time_left_are_worked_out_from_what_was_seen(api: HTTPServer) -> None:
@@ -236,19 +235,21 @@ def test_speed_and_time_left_are_worked_out_from_what_was_seen(api: HTTPServer) 
     began = Suite.model_validate(RUNNING).created_at.timestamp()
     moments = iter([began + 5, began + 7, began + 9, began + 10])
     with Playhead(api.url_for(""), retries=NO_RETRIES) as client:
-        sights = [*Watch(client, SUITE_ID, clock=lambda: next(moments), sleep=lambda seconds: None).sights()]
-    assert [sight.turns_per_second for sight in sights[:3]] == [0, 10, 10]
-    assert [sight.left_seconds for sight in sights[:3]] == [None, 6, 4]
-    assert [sight.elapsed for sight in sights[:3]] == [5, 7, 9]
+        snapshots = [
+            *SuitePoller(client, SUITE_ID, clock=lambda: next(moments), sleep=lambda seconds: None).snapshots()
+        ]
+    assert [snapshot.turns_per_second for snapshot in snapshots[:3]] == [0, 10, 10]
+    assert [snapshot.left_seconds for snapshot in snapshots[:3]] == [None, 6, 4]
+    assert [snapshot.elapsed for snapshot in snapshots[:3]] == [5, 7, 9]
 
 
-def test_a_sight_is_told_in_one_line() -> None:
-    sight = Snapshot(Suite.model_validate(RUNNING), 8.24, 65.0, 3700.0)
-    assert told(sight) == (
+def test_a_snapshot_is_one_line() -> None:
+    snapshot = Snapshot(Suite.model_validate(RUNNING), 8.24, 65.0, 3700.0)
+    assert status_line(snapshot) == (
         "3 of 3: 2 passed, 1 failed, 0 inconclusive; 8.2 turns/s · 17 turns · 0.00412 of 1.5 USD · 1:05 · "
         "about 1:01:40 left"
     )
-    assert clock(59.6) == "1:00"
+    assert format_duration(59.6) == "1:00"
 
 
 # --- steering and looking ---------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_a_sight_is_told_in_one_line() -> None:
 @pytest.mark.parametrize("command", ["pause", "resume", "cancel"])
 def test_a_suite_is_steered(api: HTTPServer, command: str) -> None:
     api.expect_ordered_request(f"{PATH}/{command}", method="POST").respond_with_json({**RUNNING, "status": "paused"})
-    assert simulate(command, SUITE_ID).stdout == f"{SUITE_ID} is paused; 0 conversations are under way\n"
+    assert simulate(command, SUITE_ID).stdout == f"{SUITE_ID} is paused; 0 conversations are running\n"
 
 
 def test_a_suite_that_is_over_takes_no_command(api: HTTPServer) -> None:
@@ -321,7 +322,7 @@ def test_a_drop_that_chance_explains_is_shown_and_is_no_finding(
     serve(api, over(now), report=now)
     result = simulate(suite_file, "--baseline", _as_json(_many(5, 5), tmp_path))
     assert result.exit_code == 0, result.output
-    assert "lower, which chance can explain" in result.stdout
+    assert "lower, within chance" in result.stdout
 
 
 def test_an_earlier_suite_is_compared_with_by_its_id_also_on_the_page(
@@ -343,7 +344,7 @@ def test_a_baseline_that_is_no_report_is_wrong_usage(api: HTTPServer, suite_file
     (tmp_path / "before.json").write_text("[1]")
     result = simulate(suite_file, "--baseline", "before.json")
     assert result.exit_code == USAGE
-    assert "before.json is no report of a suite" in result.stderr
+    assert "before.json is not a report of a suite" in result.stderr
 
 
 def _progress(*, turns: int, passed: int) -> Json:

@@ -47,7 +47,7 @@ def told(*events: Told) -> str:
     out = StringIO()
     screen = PlainTail(out)
     for event in received(wire(*events)):
-        screen.tell(event)
+        screen.show(event)
     return out.getvalue()
 
 
@@ -87,8 +87,8 @@ def test_a_lost_connection_is_told_and_taken_up_again(api: HTTPServer, monkeypat
     result = tail("--after", "3")
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines() == [
-        "The connection to the API is lost. Trying again in 0.5 s.",
-        "The connection to the API is lost. Trying again in 1 s.",
+        "Lost the connection to the API. Trying again in 0.5 s.",
+        "Lost the connection to the API. Trying again in 1 s.",
     ]
     assert result.stdout.count("you: ") == 1
 
