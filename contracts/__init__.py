@@ -1,1 +1,1 @@
-"""Every payload that crosses Temporal: inputs and results of workflows and activities, ids, heartbeat details."""
+"""Payloads that cross Temporal: inputs and results of workflows and activities, ids, heartbeat details."""

@@ -1,4 +1,4 @@
-"""Simulated callers: the input and result of the activity that writes their next message."""
+"""Simulated users: the input and result of the activity that generates their next message."""
 
 from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig, Utterance
@@ -6,9 +6,11 @@ from domain.usage import Cost, Money, Usage
 
 
 class PlayCallerInput(FrozenModel):
-    """One line of a caller. `heard` is only what was said since its line before, `anchor_aside_id`.
+    """Input for one message of a simulated user.
 
-    It is bought under `aside_id`, which names the turn it answers and the state of the session then.
+    `heard` contains only the messages since its previous model call, `anchor_aside_id`. `aside_id` is the idempotency
+    key of this call: it identifies the turn that is answered and the state of the session. `lines` counts the
+    messages it has sent so far.
     """
 
     session_id: str
@@ -24,12 +26,12 @@ class PlayCallerInput(FrozenModel):
 
     @property
     def may_hang_up(self) -> bool:
-        """Whether it has said as much as it has to."""
+        """True once the minimum number of messages has been sent."""
         return self.lines >= self.config.min_turns
 
 
 class PlayCallerResult(FrozenModel):
-    """What a caller does: it says `line`, hangs up, or both. `reason` is why it hangs up, in its own words."""
+    """The action of a simulated user: it sends `line`, hangs up, or both. `reason` is its own reason to hang up."""
 
     line: str | None = None
     hangs_up: bool = False

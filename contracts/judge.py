@@ -1,4 +1,4 @@
-"""Judgements: the input and result of the activity that judges a session."""
+"""Judging: the input and result of the activity that judges a session."""
 
 from contracts.sessions import AgentRef
 from domain.durable import FrozenModel
@@ -8,10 +8,10 @@ from domain.usage import Cost, Money, Usage
 
 
 class JudgeInput(FrozenModel):
-    """One judgement of a session that has ended, bought under `judgement_id` and billed as purpose `judge`.
+    """Input for one judgement of an ended session; `judgement_id` is its idempotency key, its purpose is `judge`.
 
-    The transcript is read from the store: the input does not grow with the conversation. `cut_short` says what kept
-    it from coming to its end, if whoever ran it knows that.
+    The activity reads the transcript from the store, so the input does not grow with the conversation. `cut_short` is
+    the reason why the conversation did not end normally, if the starter of the run knows one.
     """
 
     session_id: str
@@ -28,7 +28,7 @@ class JudgeInput(FrozenModel):
 
 
 class JudgeResult(FrozenModel):
-    """The verdict, and what the judge used and cost (nothing where a scenario has no criteria)."""
+    """The verdict, and the usage and cost of the judge (zero for a scenario without criteria)."""
 
     verdict: Verdict
     usage: Usage = Usage()

@@ -1,6 +1,6 @@
-"""Every durable input and result that crosses a Temporal boundary, and the ids under which they are found.
+"""Sessions: inputs and results of the session workflow and its activities, and the ids of workflows and updates.
 
-Each of these is in running sessions' histories: give new fields defaults, never change or reuse one.
+Running sessions have these in their histories: give new fields defaults, never change or reuse a field.
 """
 
 from datetime import datetime
@@ -20,14 +20,10 @@ from domain.turns.engine import ModelReply
 from domain.turns.turn import Message, Turn
 from domain.usage import Money
 
-TASK_QUEUE = "playhead"
-"""The task queue of workflows and activities unless a setting names another."""
-
-
 CONTINUED_AS_NEW = "session_moved_on"
-"""The type of the error with which an update ends whose run was continued as new before its answer was there.
+"""Error type of an update whose run continued as new before the update was answered.
 
-Nothing is lost: sent again with the same message id it joins its turn in the new run.
+Nothing is lost: an update sent again with the same message id waits for the same turn in the new run.
 """
 
 
@@ -39,12 +35,12 @@ class AgentRef(FrozenModel):
 
 
 class Timing(FrozenModel):
-    """How long things may take in one session, in seconds. Pinned at its start, so that replays agree.
+    """Timeouts of one session, in seconds, pinned at its start so that replays are deterministic.
 
-    `heartbeat` is how long a silent worker counts as alive while it generates a reply: shorter recovers
-    sooner from its death, longer is safer against buying a reply twice on an overloaded machine. `settle_within`
-    is how long a finished turn may wait for others to be settled with it; `settle_unattended_within` the same while a
-    simulated caller talks and nobody watches. Sessions from before that was known have none and make no difference.
+    `heartbeat` is the heartbeat timeout of a model call: a short one recovers sooner from the death of a worker, a long
+    one is less likely to pay for a reply twice on an overloaded machine. `settle_within` is the longest time that a
+    finished turn waits to be settled together with others; `settle_unattended_within` is the same while a simulated
+    user talks and nobody watches (None, as in older sessions: no difference).
     """
 
     model_timeout: float = 120.0
@@ -56,14 +52,13 @@ class Timing(FrozenModel):
 
 
 class StartSession(FrozenModel):
-    """Everything a session is made of. `timeline` is what an earlier run of it carries over.
+    """Input of the session workflow. `timeline` is the state carried over from an earlier run.
 
-    `price_per_second` is the organization's when the session opened, in US dollars for a second of a model's work.
-    `suite_id` is set for the sessions that a suite has started. `simulator` is the caller that it begins with, `mocks`
-    answer in the place of tools. `settles_again` says that a run may end while something is being settled, which the
-    next run then settles again; sessions from before that was known do not. `reads_after_the_end` says that the
-    variables of an end node are read when its goodbye has been said, and that the end is told last of all; sessions
-    from before that was known read them first, and tell the end at once.
+    `price_per_second` is the organization's price when the session was created, in US dollars per second of model
+    time. `suite_id` is set for sessions started by a suite. `simulator` is the simulated user the session starts with;
+    `mocks` replace tools. With `settles_again` a run may end during a settlement, and the next run settles again. With
+    `reads_after_the_end` the variables of an end node are extracted after its last reply, and the end is recorded
+    last. Both are false in older sessions, which wait for the settlement, and extract before the last reply.
     """
 
     session_id: str
@@ -85,7 +80,7 @@ class StartSession(FrozenModel):
 
 
 class SessionResult(FrozenModel):
-    """What a finished session leaves in Temporal: why it ended and what it was. The store has the rest."""
+    """Result of the session workflow: a summary. The store has everything else."""
 
     completion_reason: str
     revision: int
@@ -93,10 +88,10 @@ class SessionResult(FrozenModel):
 
 
 class SendMessageResult(FrozenModel):
-    """The turn that a message, an edit or a regeneration opened, and the session's head after it.
+    """The turn opened by a message, an edit or a regeneration, and the session's head after it.
 
-    The message's own text is left out: the caller has it. `previous_version` is the head's version just before the
-    message was accepted: who holds that state can extend it with the turn instead of asking for everything again.
+    The text of the message is omitted: the client has it. `previous_version` is the version of the head before the
+    message was accepted: a client that has that state can append the turn instead of reading everything again.
     """
 
     turn: Turn
@@ -105,21 +100,21 @@ class SendMessageResult(FrozenModel):
 
 
 class TurnStart(FrozenModel):
-    """How a turn began, for those who watch: all of it but the user's words, which are among a step's messages."""
+    """The start of a turn, for watchers, without the user's text, which is among the messages of the step."""
 
     parent_id: str | None
     index: int
     created_at: datetime
     said_at: datetime | None = None
-    """When the user's message came; none for a turn without one."""
+    """Time of the user's message; None for a turn without one."""
     message_id: str | None = None
 
 
 class GenerateStepInput(FrozenModel):
-    """One model call. `messages` are only those that no earlier step has saved: it does not grow with the session.
+    """Input of one model call. `messages` are only those not yet saved by an earlier step, so it stays small.
 
-    The rest is read from the store along the chain of `anchor_turn_id`s. `context` are the values templates see.
-    `opening` and `said`, the agent's text in this turn so far, are for those who watch.
+    The activity reads the rest from the store, along the chain of `anchor_turn_id`s. `context` contains the values of
+    template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
     """
 
     session_id: str
@@ -139,9 +134,9 @@ class GenerateStepInput(FrozenModel):
 
 
 class GenerateStepResult(FrozenModel):
-    """What the model answered. `reused` says that the step had been bought before and was only looked up.
+    """The reply of the model. `reused` is true if the step had been saved before and was only looked up.
 
-    `watched` says that somebody watches the session: what happens in it is recorded without waiting for more.
+    `watched` is true if somebody watches the session: its events are then recorded without delay.
     """
 
     reply: ModelReply
@@ -150,16 +145,16 @@ class GenerateStepResult(FrozenModel):
 
 
 class StepHeartbeat(FrozenModel):
-    """What a model call leaves behind for its next attempt: how often the provider has failed it so far."""
+    """Heartbeat details of a model call, for its next attempt: the number of provider failures so far."""
 
     provider_failures: int = 0
 
 
 class SettleTurnsInput(FrozenModel):
-    """Turns to bill and record, with the session's head and what else happened since it was last settled.
+    """Turns to bill and record, with the session's head and all other changes since the last settlement.
 
-    Branches that were restored go before those that were given up: a branch can be both. Turns that were taken over
-    with a fork are recorded and not billed: the session that they were spoken in has done that.
+    Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns come from the
+    source of a fork: they are recorded but not billed, because the source session has billed them.
     """
 
     session_id: str
@@ -175,24 +170,24 @@ class SettleTurnsInput(FrozenModel):
 
 
 class SettleTurnsResult(FrozenModel):
-    """How many ledger rows were new: turns that had been billed before count nothing."""
+    """Number of new ledger rows, without turns that had been billed before."""
 
     billed: int
 
 
 def session_workflow_id(session_id: str) -> str:
-    """The workflow that is this session."""
+    """Id of the workflow of a session."""
     return f"session-{session_id}"
 
 
 def message_update_id(command: TurnCommand) -> str:
-    """The update id of a message: the client's message id, told apart by what is asked and what is waited for.
+    """Update id of a command: its message id, a digest of its content, and whether the client waits for the reply.
 
-    Temporal answers a repeated update id with the first result and asks nobody. So a repeat of the same
-    message joins the first call, while the same id with another text reaches the validator and is refused.
+    Temporal answers a repeated update id with the first result, without a validator. So a repeat of the same message
+    joins the first call, while the same id with another text reaches the validator and is rejected.
 
-    Raises ValueError for a message without an id: every "yes" of a session would count as a repeat of the first.
+    Raises ValueError for a command without a message id: two equal messages would count as one.
     """
     if command.message_id is None:
-        raise ValueError("a message needs a message_id before it is sent as an update: make one up for it")
+        raise ValueError("a message without a message_id cannot be sent as an update: generate a message_id")
     return f"{command.message_id}~{command_digest(command)}{'' if command.wait else '~accepted'}"

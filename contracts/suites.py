@@ -1,6 +1,6 @@
-"""Every durable input and result of suites that crosses a Temporal boundary, and the id a suite is found under.
+"""Suites: inputs and results of the suite workflow and its activities, and the id of the workflow.
 
-Each of these is in running suites' histories: give new fields defaults, never change or reuse one.
+Running suites have these in their histories: give new fields defaults, never change or reuse a field.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from domain.usage import Money
 
 
 class PinnedAgent(FrozenModel):
-    """The version of an agent that every session of a suite talks to, with what a session's record shows of it."""
+    """The version of an agent that all sessions of a suite use, with the fields that session records show."""
 
     ref: AgentRef
     number: int
@@ -27,10 +27,10 @@ class PinnedAgent(FrozenModel):
 
 
 class StartSuite(FrozenModel):
-    """Everything a suite is made of. `model` is taken where neither suite nor agent names one.
+    """Input of the suite workflow. `model` is the default where neither suite nor agent names one.
 
-    `price_per_second` is the organization's when the suite was started, `state` what an earlier run of the workflow
-    carries over.
+    `price_per_second` is the organization's price at the start of the suite; `state` is carried over from an earlier
+    run of the workflow.
     """
 
     suite_id: str
@@ -44,7 +44,7 @@ class StartSuite(FrozenModel):
 
 
 class SuiteResult(FrozenModel):
-    """What a finished suite leaves in Temporal. The store has the rest."""
+    """Result of the suite workflow: a summary. The store has everything else."""
 
     status: SuiteStatus
     outcome: Outcome
@@ -54,10 +54,10 @@ class SuiteResult(FrozenModel):
 
 
 class BeginRunInput(FrozenModel):
-    """A run whose session is about to be started: it is written down first, so that its turns can be recorded.
+    """A run whose session is about to start. It is stored first, so that the turns of the session can be recorded.
 
-    `name`, `model`, `initial_context` and `simulator` are what the session's record shows; `history` is a recorded
-    session that it goes on from.
+    `name`, `model`, `initial_context` and `simulator` become the record of the session; `history` is a recorded
+    session to continue from.
     """
 
     suite_id: str
@@ -76,34 +76,34 @@ class BeginRunInput(FrozenModel):
 
 
 class BeginRunResult(FrozenModel):
-    """The past that a run goes on from, if its scenario names one, and what the session of that past began with."""
+    """The recorded timeline a run continues from, if its scenario names one, and the initial context it had."""
 
     timeline: Timeline | None = None
     initial_context: dict[str, JsonValue] = {}
 
     def with_history(self, session: StartSession) -> StartSession:
-        """The session of the run, with its past."""
+        """The session of the run, with the recorded timeline."""
         if self.timeline is None:
             return session
         return session.model_copy(update={"timeline": self.timeline, "initial_context": self.initial_context})
 
 
 class PriceRunInput(FrozenModel):
-    """A session of which to tell what it has cost so far."""
+    """A session whose cost so far is requested."""
 
     session_id: str
     organization_id: str
 
 
 class RunPrice(FrozenModel):
-    """What a session has cost by its saved steps, and the dearest exchange (or judge) among them."""
+    """Cost of a session according to its saved steps, and the most expensive exchange (or judge call) among them."""
 
     cost: Money
     largest_call: Money | None = None
 
 
 class RecordRunInput(FrozenModel):
-    """What came of a run. `error` says why there is no verdict, if something broke."""
+    """The verdict of a run. `error` is the reason why the run could not be judged, if it failed."""
 
     suite_id: str
     run: Run
@@ -115,7 +115,7 @@ class RecordRunInput(FrozenModel):
 
 
 class NoteSuiteInput(FrozenModel):
-    """How a suite stands, for everybody who reads the store."""
+    """Status of a suite, to be stored."""
 
     suite_id: str
     status: SuiteStatus
@@ -124,25 +124,25 @@ class NoteSuiteInput(FrozenModel):
 
 
 class AwaitSessionsInput(FrozenModel):
-    """Sessions of which to wait for any to close, for so many seconds at most."""
+    """Sessions to wait for: until one of them closes, or for at most `seconds`."""
 
     session_ids: tuple[str, ...]
     seconds: float
 
 
 class AwaitSessionsResult(FrozenModel):
-    """Those that have closed, however they did. None when the time was over first."""
+    """The sessions that have closed, for any reason; empty after a timeout."""
 
     closed: tuple[str, ...] = ()
 
 
 def suite_workflow_id(suite_id: str) -> str:
-    """The workflow that is this suite."""
+    """Id of the workflow of a suite."""
     return f"suite-{suite_id}"
 
 
 def run_session(start: StartSuite, started: StartedRun) -> StartSession:
-    """The session of a run, as it is started: the suite's agent, talking to the scenario's caller."""
+    """Input of the session of a run: the suite's agent, with the scenario's simulated user."""
     suite, run = start.suite, started.run
     scenario = scenario_of(suite, run)
     limits = start.agent.definition.limits.model_copy(update={"max_cost_usd": started.limit})

@@ -1,4 +1,4 @@
-"""Tool calls: what crosses a Temporal boundary for one, and the key under which a service recognises a repeat."""
+"""Tool calls: input, result and heartbeat details of their activity, and their idempotency key."""
 
 import hashlib
 import json
@@ -26,20 +26,20 @@ ToolError = Literal[
     "not_mocked",
     "internal_error",
 ]
-"""Why a call brought nothing useful; stable.
+"""Stable error codes of tool calls.
 
-`invalid_tool`: its declaration cannot be used. `missing_secret`: a credential is not set on this installation.
-`refused_address`: the network guard let nothing through. `http_error`: the service answered with a status that is no
-success. `tool_error`: an MCP server, or a mock, says that its tool failed. `not_mocked`: the tool is mocked, and no
-mock matches. `internal_error`: a defect of Playhead.
+`invalid_tool`: the declaration of the tool cannot be used. `missing_secret`: a credential is not set on this
+installation. `refused_address`: the egress guard blocked the address. `http_error`: the service answered with an error
+status. `tool_error`: an MCP server or a mock reported a failure. `not_mocked`: the tool is mocked, and no mock matches.
+`internal_error`: a bug in Playhead.
 """
 
 
 class CallToolInput(FrozenModel):
-    """One call. `tool` is the name the model called, `context` are the values templates see.
+    """Input of one tool call. `tool` is the name called by the model, `context` the values of template variables.
 
     `call_id` must be unique within the turn and the same for every attempt: it is part of the idempotency key. With
-    `mocks`, those of this tool, nothing goes out.
+    `mocks` (of this tool) no request is sent.
     """
 
     session_id: str
@@ -54,10 +54,10 @@ class CallToolInput(FrozenModel):
 
 
 class CallToolResult(FrozenModel):
-    """What came of a call: a tool that fails is a result too, never a failed turn.
+    """Result of a tool call. A failed tool is a result too, not a failed turn.
 
-    `content` is what the model is told. `error` is None or a `ToolError` (a plain text, so that older workers read
-    newer ones' codes), `status` the HTTP status if there was one, and `assigned` what joins the context.
+    `content` is the text for the model. `error` is None or a `ToolError` (typed as text, so that older workers can
+    read codes of newer ones), `status` the HTTP status if there was one, `assigned` the variables for the context.
     """
 
     content: str
@@ -67,12 +67,12 @@ class CallToolResult(FrozenModel):
 
 
 class CallHeartbeat(FrozenModel):
-    """What a tool call leaves behind for its next attempt: how often the tool has failed it so far."""
+    """Heartbeat details of a tool call, for its next attempt: the number of failures so far."""
 
     failures: int = 0
 
 
 def idempotency_key(session_id: str, turn_id: str, call_id: str) -> str:
-    """The key that every attempt at one call carries: 40 hexadecimal digits that tell a service nothing else."""
-    called = json.dumps([session_id, turn_id, call_id])
-    return hashlib.sha256(called.encode()).hexdigest()[:40]
+    """Idempotency key of a call, the same for every attempt: 40 hexadecimal digits that disclose nothing."""
+    identity = json.dumps([session_id, turn_id, call_id])
+    return hashlib.sha256(identity.encode()).hexdigest()[:40]

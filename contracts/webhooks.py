@@ -1,7 +1,7 @@
-"""Every durable input and result of a webhook's delivery that crosses a Temporal boundary, and the ids it has.
+"""Webhook delivery: inputs and results of its workflow and activities, and the ids of workflow and webhook.
 
-Each of these is in running deliveries' histories: give new fields defaults, never change or reuse one. None holds what
-was said in a session, nor a secret: both are read where the report is sent.
+Running deliveries have these in their histories: give new fields defaults, never change or reuse a field. They contain
+no messages and no secrets: both are read where the report is sent.
 """
 
 from datetime import datetime
@@ -12,8 +12,10 @@ HOUR_SECONDS = 3_600.0
 
 
 class DeliveryRetryPolicy(FrozenModel):
-    """How a delivery is retried, in seconds: the pauses begin with `first_pause`, grow fourfold up to `longest_pause`,
-    and end after `give_up_after`.
+    """Retry policy of a delivery, in seconds.
+
+    The first pause is `first_pause`; each further one is four times as long, up to `longest_pause`. Retries stop
+    `give_up_after` the first attempt.
     """
 
     first_pause: float = 5.0
@@ -22,7 +24,7 @@ class DeliveryRetryPolicy(FrozenModel):
 
 
 class WebhookTarget(FrozenModel):
-    """Where a report goes. `secret` names the credential that signs it; None is the installation's own."""
+    """Receiver of a report. `secret` names the credential that signs it; None means the installation's own."""
 
     url: str
     secret: str | None = None
@@ -30,7 +32,7 @@ class WebhookTarget(FrozenModel):
 
 
 class DeliverWebhookInput(FrozenModel):
-    """The end of a session that is to be reported."""
+    """The ended session to report."""
 
     session_id: str
     organization_id: str
@@ -38,7 +40,7 @@ class DeliverWebhookInput(FrozenModel):
 
 
 class SendWebhookInput(FrozenModel):
-    """One report. Every attempt to send it has the same `webhook_id`, by which a receiver knows a repeat."""
+    """One report. `webhook_id` is the same for every attempt, so that a receiver can recognise a repeat."""
 
     session_id: str
     organization_id: str
@@ -47,14 +49,14 @@ class SendWebhookInput(FrozenModel):
 
 
 class SendWebhookResult(FrozenModel):
-    """A receiver has taken the report: with which status, and at which attempt."""
+    """HTTP status and attempt with which the receiver accepted the report."""
 
     status: int
     attempt: int
 
 
 class DeliverWebhookResult(FrozenModel):
-    """What came of a delivery. `error` says why the report was not taken; None means that it was."""
+    """Result of a delivery. `error` is the reason why the report was not accepted; None means that it was."""
 
     webhook_id: str
     status: int | None = None
@@ -63,7 +65,7 @@ class DeliverWebhookResult(FrozenModel):
 
 
 class RecordDeliveryInput(FrozenModel):
-    """What came of a delivery, for the session's log."""
+    """Result of a delivery, for the event log of the session."""
 
     session_id: str
     organization_id: str
@@ -72,10 +74,10 @@ class RecordDeliveryInput(FrozenModel):
 
 
 def webhook_workflow_id(session_id: str) -> str:
-    """The workflow that delivers the report of this session's end."""
+    """Id of the workflow that delivers the report of a session."""
     return f"webhook-{session_id}"
 
 
 def webhook_id_of(session_id: str) -> str:
-    """The id of the report of a session's end. There is one for each session, however often it is sent."""
+    """Id of the report of a session: one per session, however often it is sent."""
     return f"msg_{session_id.removeprefix('ses_')}"

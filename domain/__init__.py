@@ -1,1 +1,1 @@
-"""The rules of Playhead: pure functions over immutable values, free of I/O, clocks, chance and Temporal."""
+"""The rules of Playhead: pure functions on immutable values, without I/O, clocks, randomness or Temporal."""

@@ -1,4 +1,4 @@
-"""Refusals: the stable codes with which Playhead says no, the same in the domain, in Temporal and over HTTP."""
+"""Rejections of commands: stable error codes, the same in the domain, in Temporal and over HTTP."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ RejectionCode = Literal[
 
 
 class Rejection(FrozenModel):
-    """Why a command was not accepted: a code for programs, a sentence for people, figures for both."""
+    """The reason why a command was rejected: a code for programs, a sentence for people, and the figures involved."""
 
     code: RejectionCode
     detail: str
@@ -30,7 +30,7 @@ class Rejection(FrozenModel):
 
 
 class CommandRejected(Exception):
-    """Raised by a rule when a command does not apply; the state it was given is untouched."""
+    """Raised when a command cannot be applied; the state passed in is unchanged."""
 
     def __init__(self, code: RejectionCode, detail: str, **figures: int | str | None) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""What a model call used and what it cost: tokens per model and seconds, merged and priced in exact decimals."""
+"""Usage and cost of model calls: tokens per model and seconds, merged and priced in exact decimals."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -10,17 +10,17 @@ from domain.durable import FrozenModel
 
 MILLION = Decimal(1_000_000)
 AMOUNT_PRECISION = Decimal("0.000000000001")
-"""Amounts are rounded to this (a picodollar), half to even, once: where they are priced. Sums are exact."""
+"""Amounts are rounded to a picodollar, half to even, once, when they are priced. Sums are exact."""
 
 DURATION_CHARGE = "duration"
-"""What a cost's breakdown names the charge for seconds; everything else in it is a `<provider>:<model>`."""
+"""Key of the charge for seconds in the breakdown of a cost; all other keys are `<provider>:<model>`."""
 
 Money = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json")]
-"""An amount whose JSON form is a plain decimal: never `1E-7`, which not every reader of decimals takes."""
+"""An amount written to JSON as a plain decimal, never as `1E-7`, which some parsers reject."""
 
 
 class ModelUsage(FrozenModel):
-    """Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them."""
+    """Token usage of one model. `prompt_tokens` includes cached tokens, as providers count them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -43,8 +43,8 @@ class ModelUsage(FrozenModel):
 class Usage(FrozenModel):
     """Usage per `<provider>:<model>`, and seconds.
 
-    `duration_seconds` is wall clock: for a turn from the message to the answer, whatever was waited for.
-    `model_seconds` are those in which a model was at work on what was bought; a price per second charges these.
+    `duration_seconds` is wall-clock time: for a turn, from the message to the reply. `model_seconds` is the time spent
+    in model calls that were paid for; a price per second applies to these.
     """
 
     llm: dict[str, ModelUsage] = {}
@@ -61,7 +61,7 @@ class Usage(FrozenModel):
 
 
 class Cost(FrozenModel):
-    """Money spent, in US dollars. Models without a known price are named, never counted as free."""
+    """Cost in US dollars. Models without a known price are listed as unpriced, not counted as free."""
 
     currency: Literal["USD"] = "USD"
     total: Money = Decimal(0)
@@ -70,7 +70,7 @@ class Cost(FrozenModel):
 
 
 class TokenPrice(FrozenModel):
-    """US dollars for a million tokens. Cached tokens cost as input does unless they have a price of their own."""
+    """Price in US dollars per million tokens. Cached tokens cost as much as input unless they have their own price."""
 
     input: Money = Field(ge=0)
     output: Money = Field(ge=0)
@@ -79,19 +79,19 @@ class TokenPrice(FrozenModel):
 
 
 def merge_usage(usages: Iterable[Usage]) -> Usage:
-    """Add usages model by model; seconds add up."""
+    """Add up usages, model by model, and seconds."""
     llm: dict[str, ModelUsage] = {}
-    duration, at_models = 0.0, 0.0
+    duration, model_seconds = 0.0, 0.0
     for usage in usages:
         duration += usage.duration_seconds
-        at_models += usage.model_seconds
+        model_seconds += usage.model_seconds
         for model, used in usage.llm.items():
             llm[model] = llm[model] + used if model in llm else used
-    return Usage(llm=llm, duration_seconds=round(duration, 3), model_seconds=round(at_models, 3))
+    return Usage(llm=llm, duration_seconds=round(duration, 3), model_seconds=round(model_seconds, 3))
 
 
 def merge_costs(costs: Iterable[Cost]) -> Cost:
-    """Add costs model by model; a model that was unpriced once stays named."""
+    """Add up costs, model by model; a model unpriced in one of them is unpriced in the sum."""
     breakdown: dict[str, Decimal] = {}
     unpriced_cost: dict[str, None] = {}
     for cost in costs:
@@ -108,7 +108,7 @@ def merge_costs(costs: Iterable[Cost]) -> Cost:
 def cost_of(model: str, used: ModelUsage, price: TokenPrice) -> Cost:
     """Price one model's usage.
 
-    Cached tokens are part of `prompt_tokens`; they are taken out and charged at their own price.
+    Cached tokens are part of `prompt_tokens`; they are subtracted and charged at their own price.
     """
     cached = used.cache_read_input_tokens + used.cache_creation_input_tokens
     fresh = max(used.prompt_tokens - cached, 0)
@@ -122,16 +122,16 @@ def cost_of(model: str, used: ModelUsage, price: TokenPrice) -> Cost:
 
 
 def cost_of_seconds(seconds: float, price_per_second: Decimal) -> Cost:
-    """Price seconds, counted in whole milliseconds."""
+    """Price seconds, rounded to whole milliseconds."""
     return rounded_cost(DURATION_CHARGE, round(seconds * 1000) * price_per_second / 1000)
 
 
-def rounded_cost(what: str, amount: Decimal) -> Cost:
-    """A cost of one model, or of time, rounded to the smallest amount."""
+def rounded_cost(item: str, amount: Decimal) -> Cost:
+    """The cost of one item (a model, or time), rounded to `AMOUNT_PRECISION`."""
     exact = amount.quantize(AMOUNT_PRECISION)
-    return Cost(total=exact, breakdown={what: exact})
+    return Cost(total=exact, breakdown={item: exact})
 
 
 def unpriced_cost(model: str) -> Cost:
-    """The cost of a model whose price nobody knows: named, not zero."""
+    """The cost of a model without a known price: listed as unpriced."""
     return Cost(unpriced_models=(model,))

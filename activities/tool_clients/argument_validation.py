@@ -84,7 +84,7 @@ def _unknown_arguments(schema: Mapping[str, JsonValue], arguments: Mapping[str, 
         return
     for name in arguments:
         if name not in properties:
-            yield f"{name[:64]}: there is no such argument; known are: {', '.join(properties) or 'none'}"
+            yield f"{name[:64]}: there is no such argument; expected one of: {', '.join(properties) or 'none'}"
 
 
 def _pattern(_: Validator, pattern: str, instance: object, __: Any) -> Iterator[ValidationError]:

@@ -78,7 +78,8 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "revision_conflict": ProblemType(
         409,
         "The session has changed",
-        "The session is at revision 5, not 3: something changed it meanwhile. Read it again and decide anew.",
+        "The session is at revision 5, not 3: it was changed in the meantime. Read it again, then send the command "
+        "again.",
         {"expected_revision": 3, "actual_revision": 5},
     ),
     "turn_in_progress": ProblemType(
@@ -90,7 +91,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "idempotency_mismatch": ProblemType(
         409,
         "The message id was used for another text",
-        "The message id m-1 was used for another text. Use a new id for a new message.",
+        "The message id m-1 was already used for another text. Use a new id for a new message.",
         {"turn_id": _TURN},
     ),
     "superseded": ProblemType(
@@ -102,21 +103,23 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "approval_not_pending": ProblemType(
         409,
         "Nothing waits for this approval",
-        "No tool call of this id waits for an approval: it was decided, has expired or never was.",
+        "No tool call of this id is waiting for approval: it was decided, has expired or does not exist.",
         {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
     ),
     "turn_not_pending": ProblemType(
         409,
         "No reply is pending",
-        "The agent is not answering: there is nothing to cancel.",
+        "No reply is pending: there is nothing to cancel.",
         {},
     ),
-    "session_ended": ProblemType(410, "The session has ended", "The session has ended and takes no more commands.", {}),
-    "suite_ended": ProblemType(410, "The suite has ended", "The suite has ended and takes no more commands.", {}),
+    "session_ended": ProblemType(
+        410, "The session has ended", "The session has ended and accepts no more commands.", {}
+    ),
+    "suite_ended": ProblemType(410, "The suite has ended", "The suite has ended and accepts no more commands.", {}),
     "too_large": ProblemType(
         413,
         "Too large",
-        "The text has 40000 characters; at most 32000 are taken.",
+        "The text has 40000 characters; at most 32000 are allowed.",
         {"limit": 32_000, "actual": 40_000},
     ),
     "unsupported_media_type": ProblemType(
@@ -134,7 +137,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "queue_full": ProblemType(
         429,
         "Too many messages wait",
-        "20 messages already wait for their turn. Wait for a reply and send again.",
+        "The queue is full: 20 messages are waiting. Wait for a reply and send again.",
         {"limit": 20},
     ),
     "internal_error": ProblemType(

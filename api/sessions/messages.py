@@ -118,11 +118,12 @@ class MessageService:
         if command.message_id:
             turn = await self._sessions.turn_of_message(session.id, command.message_id)
         if turn is None or turn.user_message is None:
-            raise Problem("session_ended", "The session has ended and takes no more commands.")
+            raise Problem("session_ended", "The session has ended and accepts no more commands.")
         if not isinstance(command, Regenerate) and turn.user_message.text != command.text:
             raise Problem(
                 "idempotency_mismatch",
-                f"The message id {command.message_id} was used for another text. Use a new id for a new message.",
+                f"The message id {command.message_id} was already used for another text. Use a new id for a new "
+                "message.",
                 turn_id=turn.id,
             )
         return turn

@@ -99,7 +99,7 @@ class SuiteService:
                 async with asyncio.timeout(self._wait_seconds):
                     return await self._handle(suite.id).execute_update(_UPDATES[command])
         except SessionClosed as error:
-            raise Problem("suite_ended", "The suite has ended and takes no more commands.") from error
+            raise Problem("suite_ended", "The suite has ended and accepts no more commands.") from error
         except WaitTimedOut as error:
             detail = (
                 f"The suite has not taken the command within {self._wait_seconds:g} seconds; is a worker running? "

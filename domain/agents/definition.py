@@ -144,8 +144,8 @@ def parse_definition(data: object) -> AgentDefinition:
         data,
         AgentDefinition,
         InvalidAgent,
-        fields_at=_fields_at,
-        as_written=_as_written,
+        known_fields=_known_fields,
+        source_location=_source_location,
         semantic_issues=semantic_issues,
     )
 
@@ -173,7 +173,7 @@ def mermaid(definition: AgentDefinition) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields_at(location: Location) -> Collection[str]:
+def _known_fields(location: Location) -> Collection[str]:
     parts: dict[tuple[int | str, ...], type[AuthoredModel]] = {
         (): AgentDefinition,
         ("limits",): Limits,
@@ -191,7 +191,7 @@ def _fields_at(location: Location) -> Collection[str]:
     return part.model_fields if part else ()
 
 
-def _as_written(location: Location) -> Location:
+def _source_location(location: Location) -> Location:
     """A location without the kind of the tool, which pydantic puts behind the tool's name."""
     if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_TYPES:
         return (*location[:2], *location[3:])

@@ -1,7 +1,7 @@
-"""The rules an agent's graph must keep, checked on what was written even where parts of it are malformed.
+"""Semantic validation of an agent's graph, applied to parsed data, even if parts of it are malformed.
 
-The rules read a sketch: every name and text that can be read, None for what cannot. So a malformed node hides
-no issue of another one, and nothing is reported twice: what has the wrong form is left to the form check.
+The rules use a partial graph, with None for malformed parts. So a malformed node does not hide issues of other nodes,
+and nothing is reported twice: malformed parts are issues of the schema validation.
 """
 
 import re
@@ -13,17 +13,25 @@ from domain.agents import templates
 from domain.agents.names import SECRETS_VARIABLE, name_issues
 from domain.agents.tool_validation import secret_references, tool_issues
 from domain.agents.tools import MCP_SEPARATOR
-from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
+from domain.agents.validation_errors import (
+    Location,
+    NameSuggestions,
+    ValidationIssue,
+    format_path,
+    format_value,
+    list_or_empty,
+    mapping_or_empty,
+)
 from domain.agents.webhook import webhook_issues
 
-# Checked here and not by the form: pydantic looks no further into a collection that is too long.
+# Checked here instead of in the model: pydantic does not validate the entries of a collection that is too long.
 _MAX_ENTRIES = {"nodes": 200, "tools": 100, "context": 500}
 _MAX_NODE_ENTRIES = {"tools": 50, "extract": 50, "transitions": 50}
 
 
 @dataclass(frozen=True)
 class _TextField:
-    """A text with its path; `text` is None where no text was written."""
+    """A text with its location; `text` is None if the value is missing or not text."""
 
     location: Location
     text: str | None
@@ -49,7 +57,7 @@ class _PartialNode:
     use_global_prompt: bool
     tools: tuple[_TextField, ...]
     extract: tuple[_TextField, ...]
-    arrows: tuple[_PartialTransition, ...]
+    transitions: tuple[_PartialTransition, ...]
 
 
 @dataclass(frozen=True)
@@ -57,78 +65,78 @@ class _PartialGraph:
     start: _TextField
     pre_call_fetch: _TextField
     prompt: _TextField
-    stops: Mapping[str, _PartialNode]
-    unreadable_nodes: tuple[str, ...]
+    nodes_by_name: Mapping[str, _PartialNode]
+    malformed_nodes: tuple[str, ...]
     tools: Mapping[str, Mapping[str, object]]
     node_names: Collection[str]
     tool_names: Collection[str]
-    hints: NameSuggestions
+    suggestions: NameSuggestions
 
     @property
     def servers(self) -> Collection[str]:
         return [name for name, tool in self.tools.items() if tool.get("kind") == "mcp"]
 
     @property
-    def unreadable_tools(self) -> Collection[str]:
+    def malformed_tools(self) -> Collection[str]:
         return [name for name in self.tool_names if name not in self.tools]
 
     def unknown_node(self, name: str) -> str:
-        return f"no node {format_value(name)}" + self.hints.about(name, self.node_names)
+        return f"no node {format_value(name)}" + self.suggestions.about(name, self.node_names)
 
 
 def transition_tool_name(name: str) -> str:
-    """A transition's name as a function's: lower case, with _ for every character but a-z, 0-9 and _."""
+    """The tool name of a transition: lower case, with _ for every character except a-z, 0-9 and _."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name).lower()
 
 
-def reachable_nodes(start: str, arrows: Mapping[str, Iterable[str]]) -> set[str]:
-    """The nodes that can be reached from the start, itself included; unknown nodes are left out."""
+def reachable_nodes(start: str, transitions: Mapping[str, Iterable[str]]) -> set[str]:
+    """The nodes reachable from the start, including it, without unknown nodes."""
     reached: set[str] = set()
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        if name in arrows and name not in reached:
+        if name in transitions and name not in reached:
             reached.add(name)
-            waiting.extend(arrows[name])
+            waiting.extend(transitions[name])
     return reached
 
 
 def semantic_issues(data: Mapping[str, object]) -> list[ValidationIssue]:
-    """Every issue of meaning in a written definition, in the order of its nodes and tools."""
-    sketch = _partial_graph(data)
-    issues = [*_start(sketch), *_pre_call_fetch(sketch), *_template(sketch.prompt), *_sizes((), data, _MAX_ENTRIES)]
-    for name in sketch.unreadable_nodes:
+    """All semantic issues of a definition, in the order of its nodes and tools."""
+    graph = _partial_graph(data)
+    issues = [*_start(graph), *_pre_call_fetch(graph), *_template(graph.prompt), *_sizes((), data, _MAX_ENTRIES)]
+    for name in graph.malformed_nodes:
         issues += name_issues(("nodes", name), name)
-    for stop in sketch.stops.values():
-        issues += _sizes(stop.location, _mapping(_mapping(data["nodes"])[stop.name]), _MAX_NODE_ENTRIES)
-        issues += _node(stop, sketch)
-    issues += _unreachable(sketch)
-    for name in sketch.unreadable_tools:
+    for node in graph.nodes_by_name.values():
+        issues += _sizes(node.location, mapping_or_empty(mapping_or_empty(data["nodes"])[node.name]), _MAX_NODE_ENTRIES)
+        issues += _node(node, graph)
+    issues += _unreachable(graph)
+    for name in graph.malformed_tools:
         issues += name_issues(("tools", name), name)
-    for name, tool in sketch.tools.items():
-        issues += tool_issues(name, tool, sketch.servers, sketch.hints)
+    for name, tool in graph.tools.items():
+        issues += tool_issues(name, tool, graph.servers, graph.suggestions)
     issues += webhook_issues(data.get("webhook"))
-    if SECRETS_VARIABLE in _mapping(data.get("context")):
-        message = "is the name under which tools find credentials; give the variable another name"
+    if SECRETS_VARIABLE in mapping_or_empty(data.get("context")):
+        message = "is the name under which tools find credentials; rename the variable"
         issues.append(ValidationIssue(path=format_path(("context", SECRETS_VARIABLE)), message=message))
     return issues
 
 
-def _node(stop: _PartialNode, sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    yield from name_issues(stop.location, stop.name)
-    yield from _missing_instructions(stop, sketch)
-    yield from _template(stop.prompt)
-    yield from _template(stop.greeting)
-    yield from _node_tools(stop, sketch)
-    yield from _extractions(stop)
-    if stop.end and any(arrow.to.text is not None for arrow in stop.arrows):
-        path = format_path((*stop.location, "transitions"))
+def _node(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    yield from name_issues(node.location, node.name)
+    yield from _missing_instructions(node, graph)
+    yield from _template(node.prompt)
+    yield from _template(node.greeting)
+    yield from _node_tools(node, graph)
+    yield from _extractions(node)
+    if node.end and any(transition.to.text is not None for transition in node.transitions):
+        path = format_path((*node.location, "transitions"))
         yield ValidationIssue(path=path, message="an end node has no transitions: remove them, or remove `end: true`")
-    yield from _transition_names(stop, sketch)
-    for arrow in stop.arrows:
-        yield from _template(arrow.say)
-        if arrow.to.text is not None and arrow.to.text not in sketch.node_names:
-            yield arrow.to.issue(sketch.unknown_node(arrow.to.text))
+    yield from _transition_names(node, graph)
+    for transition in node.transitions:
+        yield from _template(transition.say)
+        if transition.to.text is not None and transition.to.text not in graph.node_names:
+            yield transition.to.issue(graph.unknown_node(transition.to.text))
 
 
 def _sizes(location: Location, part: Mapping[str, object], most: Mapping[str, int]) -> Iterator[ValidationIssue]:
@@ -139,55 +147,57 @@ def _sizes(location: Location, part: Mapping[str, object], most: Mapping[str, in
             yield ValidationIssue(path=format_path((*location, field)), message=message)
 
 
-def _pre_call_fetch(sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    """It is a web service of the agent, which nobody can be asked to allow: there is no conversation yet."""
-    name = sketch.pre_call_fetch.text
-    if name is None or name in sketch.unreadable_tools:
+def _pre_call_fetch(graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    """Issues of the tool called before the greeting: an HTTP tool, without an approval, as nobody is there yet."""
+    name = graph.pre_call_fetch.text
+    if name is None or name in graph.malformed_tools:
         return
-    tool = sketch.tools.get(name)
+    tool = graph.tools.get(name)
     if tool is None:
-        yield sketch.pre_call_fetch.issue(f"no tool {format_value(name)}" + sketch.hints.about(name, sketch.tool_names))
-    elif tool.get("kind") != "http" or tool.get("approval") is not None:
-        yield sketch.pre_call_fetch.issue(f"{format_value(name)} must be a tool of kind http without an approval")
-
-
-def _start(sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    start = sketch.start.text
-    if start is not None and sketch.node_names and start not in sketch.node_names:
-        yield sketch.start.issue(sketch.unknown_node(start))
-
-
-def _missing_instructions(stop: _PartialNode, sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    """The model cannot speak for a node that gives it nothing to go by."""
-    texts = [stop.prompt, stop.greeting, *([sketch.prompt] if stop.use_global_prompt else [])]
-    if all(word.text is not None and not word.text.strip() for word in texts):
-        yield stop.prompt.issue("is empty, and no greeting and no prompt of the agent stands in for it")
-
-
-def _template(word: _TextField) -> Iterator[ValidationIssue]:
-    for message in templates.syntax_errors(word.text or ""):
-        yield word.issue(message)
-    for name in secret_references(word.text or ""):
-        yield word.issue(
-            f"only tools may use credentials, so {{{{{SECRETS_VARIABLE}.{name or 'NAME'}}}}} says nothing here"
+        yield graph.pre_call_fetch.issue(
+            f"no tool {format_value(name)}" + graph.suggestions.about(name, graph.tool_names)
         )
+    elif tool.get("kind") != "http" or tool.get("approval") is not None:
+        yield graph.pre_call_fetch.issue(f"{format_value(name)} must be a tool of kind http without an approval")
 
 
-def _node_tools(stop: _PartialNode, sketch: _PartialGraph) -> Iterator[ValidationIssue]:
+def _start(graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    start = graph.start.text
+    if start is not None and graph.node_names and start not in graph.node_names:
+        yield graph.start.issue(graph.unknown_node(start))
+
+
+def _missing_instructions(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    """An issue if a node has neither a prompt nor a greeting, so that the model has no instructions."""
+    texts = [node.prompt, node.greeting, *([graph.prompt] if node.use_global_prompt else [])]
+    if all(field.text is not None and not field.text.strip() for field in texts):
+        yield node.prompt.issue("is empty, and there is neither a greeting nor a prompt of the agent; write a prompt")
+
+
+def _template(field: _TextField) -> Iterator[ValidationIssue]:
+    for message in templates.syntax_errors(field.text or ""):
+        yield field.issue(message)
+    for name in secret_references(field.text or ""):
+        yield field.issue(f"only tools may use credentials: remove {{{{{SECRETS_VARIABLE}.{name or 'NAME'}}}}}")
+
+
+def _node_tools(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
     seen = set()
-    for tool in stop.tools:
+    for tool in node.tools:
         if tool.text is None:
             continue
-        if tool.text not in sketch.tool_names:
-            yield tool.issue(f"no tool {format_value(tool.text)}" + sketch.hints.about(tool.text, sketch.tool_names))
+        if tool.text not in graph.tool_names:
+            yield tool.issue(
+                f"no tool {format_value(tool.text)}" + graph.suggestions.about(tool.text, graph.tool_names)
+            )
         elif tool.text in seen:
             yield tool.issue(f"the node names the tool {format_value(tool.text)} twice")
         seen.add(tool.text)
 
 
-def _extractions(stop: _PartialNode) -> Iterator[ValidationIssue]:
+def _extractions(node: _PartialNode) -> Iterator[ValidationIssue]:
     seen = set()
-    for variable in stop.extract:
+    for variable in node.extract:
         if variable.text is None or not variable.text.strip():
             continue
         if malformed := name_issues(variable.location, variable.text):
@@ -197,64 +207,68 @@ def _extractions(stop: _PartialNode) -> Iterator[ValidationIssue]:
         seen.add(variable.text)
 
 
-def _transition_names(stop: _PartialNode, sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    """The model tells transitions and tools apart by their names alone."""
-    tools = {tool.text for tool in stop.tools}
+def _transition_names(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    """Issues of names that the model could not distinguish."""
+    tools = {tool.text for tool in node.tools}
     names = [
-        (arrow.name, transition_tool_name(arrow.name.text)) for arrow in stop.arrows if arrow.name.text is not None
+        (transition.name, transition_tool_name(transition.name.text))
+        for transition in node.transitions
+        if transition.name.text is not None
     ]
     counts = Counter(called for _, called in names)
-    for word, called in names:
+    for field, called in names:
         if counts[called] > 1:
             message = (
                 f"{counts[called]} transitions of this node reach the model as {format_value(called)}; rename them"
             )
-            yield word.issue(message)
+            yield field.issue(message)
         if called in tools:
-            yield word.issue(f"the node has a tool called {format_value(called)} as well; rename one of them")
+            yield field.issue(f"the node has a tool called {format_value(called)} as well; rename one of them")
         server = called.partition(MCP_SEPARATOR)[0]
-        if called != server and server in tools and server in sketch.servers:
-            yield word.issue(
+        if called != server and server in tools and server in graph.servers:
+            yield field.issue(
                 f"reaches the model as {format_value(called)}, as a tool of the MCP server {format_value(server)} would"
             )
 
 
-def _unreachable(sketch: _PartialGraph) -> Iterator[ValidationIssue]:
-    if sketch.start.text not in sketch.stops or sketch.unreadable_nodes:
+def _unreachable(graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    if graph.start.text not in graph.nodes_by_name or graph.malformed_nodes:
         return
-    arrows = {name: [arrow.to.text for arrow in stop.arrows] for name, stop in sketch.stops.items()}
-    known = {name: [to for to in targets if to is not None] for name, targets in arrows.items()}
-    reached = reachable_nodes(sketch.start.text or "", known)
-    if any(to is None or to not in sketch.stops for name in reached for to in arrows[name]):
-        return  # an arrow that leads nowhere yet may be the one that was meant to lead here
-    for name, stop in sketch.stops.items():
+    transitions = {
+        name: [transition.to.text for transition in node.transitions] for name, node in graph.nodes_by_name.items()
+    }
+    known = {name: [to for to in targets if to is not None] for name, targets in transitions.items()}
+    reached = reachable_nodes(graph.start.text or "", known)
+    if any(to is None or to not in graph.nodes_by_name for name in reached for to in transitions[name]):
+        return  # the invalid transition may be meant to lead to an unreachable node
+    for name, node in graph.nodes_by_name.items():
         if name not in reached:
-            message = f"no path of transitions leads here from the start {format_value(sketch.start.text)}"
-            yield ValidationIssue(path=format_path(stop.location), message=message)
+            message = f"no path of transitions leads here from the start {format_value(graph.start.text)}"
+            yield ValidationIssue(path=format_path(node.location), message=message)
 
 
 def _partial_graph(data: Mapping[str, object]) -> _PartialGraph:
-    nodes = _mapping(data.get("nodes"))
-    tools = _mapping(data.get("tools"))
-    stops = {name: _partial_node(name, node) for name, node in nodes.items() if isinstance(node, dict)}
+    nodes = mapping_or_empty(data.get("nodes"))
+    tools = mapping_or_empty(data.get("tools"))
+    nodes_by_name = {name: _partial_node(name, node) for name, node in nodes.items() if isinstance(node, dict)}
     return _PartialGraph(
         start=_text_field((), data, "start"),
         pre_call_fetch=_text_field((), data, "pre_call_fetch"),
         prompt=_text_field((), data, "prompt", default=""),
-        stops=stops,
-        unreadable_nodes=tuple(name for name in nodes if name not in stops),
+        nodes_by_name=nodes_by_name,
+        malformed_nodes=tuple(name for name in nodes if name not in nodes_by_name),
         tools={name: tool for name, tool in tools.items() if isinstance(tool, dict)},
         node_names=nodes.keys(),
         tool_names=tools.keys(),
-        hints=NameSuggestions(),
+        suggestions=NameSuggestions(),
     )
 
 
 def _partial_node(name: str, node: Mapping[str, object]) -> _PartialNode:
     location = ("nodes", name)
     transitions = node.get("transitions", [])
-    # Where the transitions are no list, one that leads nobody knows where stands in for them.
-    arrows = _parts((*location, "transitions"), transitions if isinstance(transitions, list) else [{}])
+    # Transitions that are not a list are replaced by one with an unknown target.
+    transitions = _parts((*location, "transitions"), transitions if isinstance(transitions, list) else [{}])
     extract = _parts((*location, "extract"), node.get("extract"))
     return _PartialNode(
         location=location,
@@ -265,14 +279,14 @@ def _partial_node(name: str, node: Mapping[str, object]) -> _PartialNode:
         use_global_prompt=node.get("use_global_prompt") is not False,
         tools=tuple(
             _TextField((*location, "tools", index), tool if isinstance(tool, str) else None)
-            for index, tool in enumerate(_list(node.get("tools")))
+            for index, tool in enumerate(list_or_empty(node.get("tools")))
         ),
         extract=tuple(_text_field(at, part, "name") for at, part in extract),
-        arrows=tuple(
+        transitions=tuple(
             _PartialTransition(
                 name=_text_field(at, part, "name"), to=_text_field(at, part, "to"), say=_text_field(at, part, "say")
             )
-            for at, part in arrows
+            for at, part in transitions
         ),
     )
 
@@ -283,12 +297,4 @@ def _text_field(location: Location, part: Mapping[str, object], field: str, defa
 
 
 def _parts(location: Location, value: object) -> list[tuple[Location, Mapping[str, object]]]:
-    return [((*location, index), _mapping(part)) for index, part in enumerate(_list(value))]
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    return [((*location, index), mapping_or_empty(part)) for index, part in enumerate(list_or_empty(value))]

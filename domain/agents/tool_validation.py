@@ -8,7 +8,15 @@ from domain.agents import templates
 from domain.agents.names import SECRETS_VARIABLE, UNPARSED_ARGUMENTS, name_issues
 from domain.agents.safe_regex import is_supported_regex
 from domain.agents.tools import MCP_SEPARATOR
-from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
+from domain.agents.validation_errors import (
+    Location,
+    NameSuggestions,
+    ValidationIssue,
+    format_path,
+    format_value,
+    list_or_empty,
+    mapping_or_empty,
+)
 
 MAX_SERVER_NAME_CHARACTERS = 32
 """Characters of the name of an MCP server: it goes before the name of each of its tools."""
@@ -35,7 +43,7 @@ _VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keyword
 
 
 def tool_issues(
-    name: str, tool: Mapping[str, object], servers: Collection[str], hints: NameSuggestions
+    name: str, tool: Mapping[str, object], servers: Collection[str], suggestions: NameSuggestions
 ) -> Iterator[ValidationIssue]:
     """Every issue of meaning in one written tool; `servers` are the names of the agent's MCP servers."""
     location: Location = ("tools", name)
@@ -44,7 +52,7 @@ def tool_issues(
     yield from _secret_names(location, tool)
     yield from _url(location, tool)
     yield from _headers(location, tool)
-    yield from _templates(location, tool, hints)
+    yield from _templates(location, tool, suggestions)
     yield from _approval_reason(location, tool)
     if tool.get("kind") == "mcp":
         yield from _server_name(location, name)
@@ -74,7 +82,7 @@ def _sizes(location: Location, tool: Mapping[str, object]) -> Iterator[Validatio
 
 
 def _secret_names(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
-    for index, name in enumerate(_list(tool.get(SECRETS_VARIABLE))):
+    for index, name in enumerate(list_or_empty(tool.get(SECRETS_VARIABLE))):
         if isinstance(name, str):
             yield from name_issues((*location, SECRETS_VARIABLE, index), name)
 
@@ -99,7 +107,7 @@ def _url(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationI
 
 def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     seen = set()
-    for name, value in _mapping(tool.get("headers")).items():
+    for name, value in mapping_or_empty(tool.get("headers")).items():
         path = format_path((*location, "headers", name))
         if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
             yield ValidationIssue(path=path, message="is no HTTP header: names have no spaces, values no line breaks")
@@ -112,8 +120,10 @@ def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[Validat
         seen.add(name.lower())
 
 
-def _templates(location: Location, tool: Mapping[str, object], hints: NameSuggestions) -> Iterator[ValidationIssue]:
-    declared = [name for name in _list(tool.get(SECRETS_VARIABLE)) if isinstance(name, str)]
+def _templates(
+    location: Location, tool: Mapping[str, object], suggestions: NameSuggestions
+) -> Iterator[ValidationIssue]:
+    declared = [name for name in list_or_empty(tool.get(SECRETS_VARIABLE)) if isinstance(name, str)]
     parts = ("url", "headers", "body") if tool.get("kind") != "mcp" else ("url", "headers")
     for part in parts:
         for at, text in _texts((*location, part), tool.get(part)):
@@ -125,7 +135,7 @@ def _templates(location: Location, tool: Mapping[str, object], hints: NameSugges
                         path=format_path(at), message="a credential is referred to as {{secrets.NAME}}"
                     )
                 elif name not in declared:
-                    message = f"the credential {format_value(name)} is not listed under secrets" + hints.about(
+                    message = f"the credential {format_value(name)} is not listed under secrets" + suggestions.about(
                         name, declared
                     )
                     yield ValidationIssue(path=format_path(at), message=message)
@@ -133,7 +143,7 @@ def _templates(location: Location, tool: Mapping[str, object], hints: NameSugges
 
 def _approval_reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     """What a person is told before a call: of the session and the call, and of no credential."""
-    reason = _mapping(tool.get("approval")).get("reason")
+    reason = mapping_or_empty(tool.get("approval")).get("reason")
     if isinstance(reason, str):
         path = format_path((*location, "approval", "reason"))
         for message in templates.syntax_errors(reason):
@@ -168,7 +178,7 @@ def _request(location: Location, tool: Mapping[str, object]) -> Iterator[Validat
 
 
 def _assignments(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
-    for variable, path in _mapping(tool.get("assign")).items():
+    for variable, path in mapping_or_empty(tool.get("assign")).items():
         at = (*location, "assign", variable)
         yield from name_issues(at, variable)
         if variable == SECRETS_VARIABLE:
@@ -213,7 +223,7 @@ def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
     if isinstance(schema, list):
         for index, part in enumerate(schema):
             yield from _patterns((*location, index), part)
-    for key, part in _mapping(schema).items():
+    for key, part in mapping_or_empty(schema).items():
         at = (*location, key)
         if key == "pattern" and isinstance(part, str):
             if not is_supported_regex(part):
@@ -246,15 +256,7 @@ def is_http_url(url: str) -> bool:
 def _texts(location: Location, value: object) -> Iterator[tuple[Location, str]]:
     if isinstance(value, str):
         yield location, value
-    for index, part in enumerate(_list(value)):
+    for index, part in enumerate(list_or_empty(value)):
         yield from _texts((*location, index), part)
-    for key, part in _mapping(value).items():
+    for key, part in mapping_or_empty(value).items():
         yield from _texts((*location, key), part)
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

@@ -53,11 +53,11 @@ _CONSTRAINTS = {
 }
 
 
-Form = TypeVar("Form", bound=BaseModel)
+Definition = TypeVar("Definition", bound=BaseModel)
 
 
 class ValidationIssue(BaseModel):
-    """One thing wrong with a definition. `path` is a path such as `nodes.greet.transitions[1].to`."""
+    """One error in a definition. `path` locates it, as in `nodes.greet.transitions[1].to`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ class ValidationIssue(BaseModel):
 
 
 class InvalidDefinition(ValueError):
-    """Something written that cannot be used, with every issue that was found (at least one)."""
+    """A definition with validation issues (at least one)."""
 
     subject: ClassVar[str] = "definition"
 
@@ -78,7 +78,7 @@ class InvalidDefinition(ValueError):
 
 
 def format_path(location: Location) -> str:
-    """The path of a location in a definition, as a person would write it."""
+    """The location in a definition as a readable path."""
     path = ""
     for part in location:
         if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
@@ -88,41 +88,51 @@ def format_path(location: Location) -> str:
     return path or ROOT_PATH
 
 
-def format_value(value: object, longest: int = 60) -> str:
-    """A value for a message: short, on one line, and always encodable."""
+def format_value(value: object, max_characters: int = 60) -> str:
+    """A value as text for a message: short, on one line, and always encodable."""
     if not isinstance(value, str):
         return str(value) if _is_printable(value) else f"a {type(value).__name__}"
-    short = value if len(value) <= longest else value[:longest] + "..."
+    short = value if len(value) <= max_characters else value[:max_characters] + "..."
     return json.dumps(short, ensure_ascii=bool(_UNSTORABLE.search(short)))
 
 
-class NameSuggestions:
-    """Guesses at what an unknown word was meant to be, for as many words as a person would read about.
+def mapping_or_empty(value: object) -> Mapping[str, object]:
+    """The value if it is a mapping, else an empty one: malformed parts are reported by the schema validation."""
+    return value if isinstance(value, dict) else {}
 
-    Comparing words is slow: without limits, thousands of unknown words in one definition would stop a server.
+
+def list_or_empty(value: object) -> list[object]:
+    """The value if it is a list, else an empty one: malformed parts are reported by the schema validation."""
+    return value if isinstance(value, list) else []
+
+
+class NameSuggestions:
+    """Suggestions for unknown names, for a limited number of names.
+
+    Comparing names is slow: without the limit, thousands of unknown names in one definition would block a server.
     """
 
     def __init__(self) -> None:
-        self._guesses_left = _MAX_SUGGESTIONS
+        self._suggestions_left = _MAX_SUGGESTIONS
 
-    def about(self, word: str, known: Collection[str]) -> str:
-        """The end of a sentence about an unknown word: the nearest known one, else some of the known ones."""
-        if self._guesses_left == 0 or not known:
+    def about(self, name: str, known: Collection[str]) -> str:
+        """The end of a message about an unknown name: the most similar known name, or else a list of known names."""
+        if self._suggestions_left == 0 or not known:
             return ""
-        self._guesses_left -= 1
-        candidates = sorted(name for name in known if len(name) <= _MAX_COMPARED_CHARACTERS)[:_MAX_CANDIDATES]
-        near = difflib.get_close_matches(word[:_MAX_COMPARED_CHARACTERS], candidates, n=1)
+        self._suggestions_left -= 1
+        candidates = sorted(each for each in known if len(each) <= _MAX_COMPARED_CHARACTERS)[:_MAX_CANDIDATES]
+        near = difflib.get_close_matches(name[:_MAX_COMPARED_CHARACTERS], candidates, n=1)
         if near:
             return f"; did you mean {format_value(near[0])}?"
         more = ", ..." if len(known) > _MAX_NAMES_SHOWN else ""
-        return f"; known are: {', '.join(format_value(name) for name in candidates[:_MAX_NAMES_SHOWN])}{more}"
+        return f"; expected one of: {', '.join(format_value(each) for each in candidates[:_MAX_NAMES_SHOWN])}{more}"
 
 
 class JsonCopy:
-    """A copy of parsed data that holds only what JSON can hold, and the issues of what could not be copied.
+    """A copy of parsed data that contains only JSON values, and issues for everything else.
 
-    YAML can give mappings with keys that are no text, values that contain themselves, and a few lines that
-    unfold to millions of values: `value` is None when the data is too deep or too large to look at further.
+    YAML can contain keys that are not text, values that contain themselves, and aliases that expand to millions of
+    values. `value` is None if the data is too deep or too large.
     """
 
     def __init__(self, data: object) -> None:
@@ -144,7 +154,7 @@ class JsonCopy:
             return {key: self._copied(item, (*location, key)) for key, item in self._entries(value, location)}
         if isinstance(value, list | tuple):
             return [self._copied(item, (*location, index)) for index, item in enumerate(value)]
-        self._look_at(value, location)
+        self._check_scalar(value, location)
         return value
 
     def _entries(self, mapping: dict[Any, object], location: Location) -> Iterator[tuple[str, object]]:
@@ -156,7 +166,7 @@ class JsonCopy:
             else:
                 yield key, item
 
-    def _look_at(self, value: object, location: Location) -> None:
+    def _check_scalar(self, value: object, location: Location) -> None:
         match value:
             case None | bool():
                 return
@@ -184,31 +194,31 @@ class _TooLargeError(Exception):
 
 def validate_definition(
     data: object,
-    form: type[Form],
+    model: type[Definition],
     invalid: type[InvalidDefinition],
     *,
-    fields_at: Callable[[Location], Collection[str]],
-    as_written: Callable[[Location], Location],
+    known_fields: Callable[[Location], Collection[str]],
+    source_location: Callable[[Location], Location],
     semantic_issues: Callable[[Mapping[str, object]], Iterable[ValidationIssue]],
-) -> Form:
-    """What parsed YAML or JSON defines, read strictly.
+) -> Definition:
+    """Validate parsed YAML or JSON strictly.
 
-    Raises `invalid` with every issue of form (types, lengths, unknown fields) and of meaning, which
-    `semantic_issues` finds in what was written: a issue here hides none elsewhere.
+    `known_fields` and `source_location` are those of `schema_issues`. Raises `invalid` with every issue: of the schema
+    (types, lengths, unknown fields), and those that `semantic_issues` finds in the data. Neither hides the other.
     """
     copy = JsonCopy(data)
     issues = list(copy.issues)
     if not isinstance(copy.value, dict):
-        required = [name for name, field in form.model_fields.items() if field.is_required()]
-        wanted = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
-        raise invalid(issues or [ValidationIssue(path=ROOT_PATH, message=wanted)])
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        message = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
+        raise invalid(issues or [ValidationIssue(path=ROOT_PATH, message=message)])
     definition = None
     try:
-        definition = form.model_validate(copy.value, extra="forbid")
+        definition = model.model_validate(copy.value, extra="forbid")
     except ValidationError as error:
         known_paths = {issue.path for issue in issues}
-        found = schema_issues(error, fields_at, as_written)
-        issues += [issue for issue in found if issue.path not in known_paths]
+        reported = schema_issues(error, known_fields, source_location)
+        issues += [issue for issue in reported if issue.path not in known_paths]
     issues += semantic_issues(copy.value)
     if issues or definition is None:
         raise invalid(dict.fromkeys(issues))
@@ -217,40 +227,41 @@ def validate_definition(
 
 def schema_issues(
     error: ValidationError,
-    fields_at: Callable[[Location], Collection[str]],
-    as_written: Callable[[Location], Location],
+    known_fields: Callable[[Location], Collection[str]],
+    source_location: Callable[[Location], Location],
 ) -> list[ValidationIssue]:
-    """What pydantic found in a readable copy, in plain words.
+    """The errors of pydantic as readable issues.
 
-    `fields_at` names the fields of a location of pydantic's, `as_written` turns one into the writer's.
+    `known_fields` returns the fields allowed at a location of pydantic, `source_location` converts such a location
+    into one of the source.
     """
-    hints = NameSuggestions()
+    suggestions = NameSuggestions()
     issues = []
     for detail in error.errors(include_url=False):
         location = detail["loc"]
         if detail["type"] in _TAG_ERRORS:
             location = (*location, detail["ctx"]["discriminator"].strip("'"))
         if detail["type"] == "extra_forbidden":
-            message = "unknown field" + hints.about(str(location[-1]), fields_at(location[:-1]))
+            message = "unknown field" + suggestions.about(str(location[-1]), known_fields(location[:-1]))
         elif detail["type"] == _NOT_JSON:
             continue
         else:
             message = _message(detail)
-        issues.append(ValidationIssue(path=format_path(as_written(location)), message=message))
+        issues.append(ValidationIssue(path=format_path(source_location(location)), message=message))
     return issues
 
 
 def _message(detail: ErrorDetails) -> str:
-    kind, given = detail["type"], detail["input"]
+    kind, value = detail["type"], detail["input"]
     if kind == "union_tag_invalid":
         context = detail["ctx"]
         known = " or ".join(context["expected_tags"].split(", "))
         return f"must be one of {known}, is {_describe_input(context['tag'])}"
     if kind in _EXPECTED_TYPES:
-        return f"must be {_EXPECTED_TYPES[kind]}, is {_describe_input(given)}"
+        return f"must be {_EXPECTED_TYPES[kind]}, is {_describe_input(value)}"
     if kind in _CONSTRAINTS:
         message = _CONSTRAINTS[kind].format(**detail.get("ctx", {}))
-        return f"{message}, is {_describe_input(given)}" if kind == "literal_error" else message
+        return f"{message}, is {_describe_input(value)}" if kind == "literal_error" else message
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 

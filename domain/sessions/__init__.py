@@ -1,1 +1,1 @@
-"""One session: the timeline of turns, its commands, and simulated callers."""
+"""One session: the timeline of turns, its commands, and simulated users."""

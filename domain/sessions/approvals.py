@@ -1,4 +1,4 @@
-"""Tool calls that wait for a person: what is asked, who may answer when, and what silence means."""
+"""Approvals of tool calls: requests, decisions and expiry."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,12 +11,12 @@ Decision = Literal["approved", "denied", "expired"]
 
 
 def request(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timeline:
-    """Have a tool call wait for a person. Nobody commanded it: the revision stays."""
+    """Add a tool call that waits for approval. This is not a command: the revision does not change."""
     return timeline.changed(at=at, accepted=False, approvals=(*timeline.approvals, approval))
 
 
 def decide(timeline: Timeline, command: DecideApproval, *, decision: Decision, at: datetime) -> Timeline:
-    """Answer for a call that waits.
+    """Approve or deny a waiting call.
 
     Raises CommandRejected with `session_ended`, `revision_conflict` or `approval_not_pending`.
     """
@@ -25,14 +25,14 @@ def decide(timeline: Timeline, command: DecideApproval, *, decision: Decision, a
     if all(waiting.call_id != command.call_id for waiting in timeline.approvals):
         raise CommandRejected(
             "approval_not_pending",
-            f"No tool call {command.call_id} waits for an approval: it was decided, has expired or never was.",
+            f"No tool call {command.call_id} is waiting for approval: it was decided, has expired or does not exist.",
             call_id=command.call_id,
         )
     return _decided(timeline, command.call_id, decision, command.reason, at, accepted=True)
 
 
 def expire(timeline: Timeline, call_id: str, *, at: datetime) -> Timeline:
-    """Let a call go unanswered. Nobody commanded it: the revision stays."""
+    """Expire a waiting call. This is not a command: the revision does not change."""
     return _decided(timeline, call_id, "expired", "", at, accepted=False)
 
 

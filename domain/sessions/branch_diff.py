@@ -1,4 +1,4 @@
-"""Two paths through a conversation side by side: what they share, and what each has of its own."""
+"""Comparison of two branches: their common turns, and the turns after the point where they diverge."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -7,13 +7,13 @@ from typing import Final
 from domain.durable import FrozenModel
 
 MAX_COMPARED_TURNS: Final = 200
-"""Turns of each side that a comparison shows, from where the two part."""
+"""Maximum turns of each side in a comparison, from the point of divergence."""
 
 
 class Divergence(FrozenModel):
-    """Where two paths part. Turns are named by their ids; those of a side that are not shown are counted.
+    """The point where two branches diverge, by turn ids. `a_after` and `b_after` count turns not listed.
 
-    `last_common` is None for paths that share nothing: then one of them begins with another opening.
+    `last_common` is None for branches without common turns, which have different first turns.
     """
 
     common: int
@@ -25,14 +25,14 @@ class Divergence(FrozenModel):
 
 
 def find_divergence(a: Sequence[str], b: Sequence[str]) -> Divergence:
-    """Compare two paths, each the ids of its turns from the root on: in a tree they part once, and for good."""
+    """Compare two branches, each given as turn ids from the root. In a tree they diverge at most once."""
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-    shown = slice(common, common + MAX_COMPARED_TURNS)
+    compared = slice(common, common + MAX_COMPARED_TURNS)
     return Divergence(
         common=common,
         last_common=a[common - 1] if common else None,
-        a=tuple(a[shown]),
-        a_after=max(len(a) - shown.stop, 0),
-        b=tuple(b[shown]),
-        b_after=max(len(b) - shown.stop, 0),
+        a=tuple(a[compared]),
+        a_after=max(len(a) - compared.stop, 0),
+        b=tuple(b[compared]),
+        b_after=max(len(b) - compared.stop, 0),
     )

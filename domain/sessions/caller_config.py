@@ -1,4 +1,4 @@
-"""A simulated caller as data: who it plays and how far, what a session keeps of it, and what one line of it takes."""
+"""Configuration, state and status of a simulated user."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ from domain.durable import FrozenModel
 MAX_GOAL_CHARACTERS = 4_000
 MAX_FACT_CHARACTERS = 1_000
 MAX_CALLER_MESSAGE_CHARACTERS = 8_000
-"""Characters of one line of a caller; the rest of what its model wrote is left out."""
+"""Maximum characters of one message of a simulated user; longer output of its model is cut off."""
 
 Fact = Annotated[str, Field(max_length=MAX_FACT_CHARACTERS)] | int | float | bool
 Facts = Annotated[dict[str, Fact], Field(max_length=100)]
@@ -25,11 +25,11 @@ StopReason = Literal[
     "caller_failed",
     "agent_failed",
 ]
-"""Why a simulated caller ends its session; it is the session's completion reason."""
+"""The reason why a simulated user ends its session, which becomes the completion reason."""
 
 
 class Persona(AuthoredModel):
-    """Whom the caller plays: a name, a manner in a few words, and the language it speaks."""
+    """The persona of a simulated user: a name, a manner in a few words, and a language."""
 
     name: Annotated[str, nonblank(200)] = "the caller"
     manner: Annotated[str, Field(max_length=1_000)] = ""
@@ -37,9 +37,9 @@ class Persona(AuthoredModel):
 
 
 class CallerLimits(AuthoredModel):
-    """Where a caller gives up: after lines of its own, US dollars of the session, seconds of wall clock.
+    """Limits at which a simulated user stops: its own messages, the session's cost in US dollars, wall-clock seconds.
 
-    `max_stalled_turns` is how many exchanges in a row may repeat earlier ones. None sets no limit.
+    `max_stalled_turns` is the limit of consecutive exchanges that repeat earlier ones. None means no limit.
     """
 
     max_turns: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 40
@@ -49,10 +49,10 @@ class CallerLimits(AuthoredModel):
 
 
 class SimulatorConfig(AuthoredModel):
-    """What a simulated caller goes by.
+    """Configuration of a simulated user.
 
-    `opening` is said word for word first. Before it has said `min_turns` lines it cannot hang up. `model` may be None
-    to take the session's. `seed` makes callers that can be seeded say the same again.
+    `opening` is its first message, sent verbatim. It cannot hang up before it has sent `min_turns` messages. `model`
+    None means the model of the session. `seed` makes models that support seeds reproducible.
     """
 
     persona: Persona = Persona()
@@ -66,7 +66,7 @@ class SimulatorConfig(AuthoredModel):
 
 
 class SetSimulator(FrozenModel):
-    """Switch a simulated caller on or off. Without a `config` the one it had is kept."""
+    """Switch a simulated user on or off. Without a `config` its present one is kept."""
 
     enabled: bool
     config: SimulatorConfig | None = None
@@ -74,12 +74,12 @@ class SetSimulator(FrozenModel):
 
 
 class SimulatorState(FrozenModel):
-    """A simulated caller at work in a session.
+    """State of a simulated user in a session.
 
-    `at_turn_id` is the newest turn that is the caller's own doing: while another one is seen, somebody else is
-    talking and the caller holds its tongue. `at_cursor` says that it was handed the conversation at a rewind. `lines`
-    and `stalled` count what it said, and how many exchanges in a row were repeats; `heard` holds digests of its latest
-    ones. `says_goodbye` makes it hang up after the pending reply.
+    `at_turn_id` is the newest turn that the simulated user opened or took over at: while the newest visible turn is
+    another one, somebody else is talking and it stays silent. `at_cursor` is true if it took over at a rewind.
+    `lines` counts its messages, `stalled` the latest consecutive exchanges that repeat earlier ones, `heard` contains
+    digests of its latest exchanges. With `says_goodbye` it hangs up after the pending reply.
     """
 
     enabled: bool
@@ -95,9 +95,10 @@ class SimulatorState(FrozenModel):
 
 
 class SimulatorStatus(FrozenModel):
-    """A simulated caller as people see it: what it goes by, whether it is on, whether it may speak, what it has said.
+    """Public status of a simulated user.
 
-    It is on without having the floor while a person talks in its place. `stopped` is why it left, if it did.
+    `has_the_floor` is true if it speaks next: an enabled simulated user does not while a person talks in its place.
+    `lines` counts its messages. `stopped` is the reason why it stopped, if it did.
     """
 
     enabled: bool
@@ -108,7 +109,7 @@ class SimulatorStatus(FrozenModel):
 
 
 class Utterance(FrozenModel):
-    """Something that was said, as the caller tells speakers apart: its own side, or the agent it talks to."""
+    """A message as the simulated user sees it: of its own side, or of the agent."""
 
     by: Literal["caller", "agent"]
     text: str

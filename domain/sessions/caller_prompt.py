@@ -1,4 +1,4 @@
-"""What the model that plays a caller is told: its part, what it wants, what it may tell, and when to hang up."""
+"""Prompt of the model that plays a simulated user: its role, goal and facts, and when to hang up."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from domain.agents.tools import OfferedTool
 from domain.sessions.caller_config import SimulatorConfig
 
 CALLER_ROLE = "You play a caller in a conversation with an agent."
-"""Begins the instructions of every caller."""
+"""First sentence of the prompt of every simulated user."""
 NAME_LABEL = "Your name: "
 MANNER_LABEL = "Your manner: "
 LANGUAGE_LABEL = "You speak: "
@@ -45,27 +45,27 @@ _KEEP_GOING_RULE = (
 
 
 def caller_instructions(config: SimulatorConfig, *, may_hang_up: bool) -> str:
-    """The instructions for one line of a caller."""
+    """The prompt for one message of a simulated user."""
     return "\n\n".join(_parts(config, may_hang_up))
 
 
 def caller_tools(*, may_hang_up: bool) -> tuple[OfferedTool, ...]:
-    """What the caller can do beside speaking."""
+    """Tools that the simulated user can call."""
     return (HANG_UP_TOOL,) if may_hang_up else ()
 
 
 def format_fact(value: JsonValue) -> str:
-    """A fact as it is told."""
+    """A fact as text for the prompt."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _parts(config: SimulatorConfig, may_hang_up: bool) -> Iterator[str]:
     persona = config.persona
     yield f"{CALLER_ROLE} {_ROLE_RULES}"
-    who = [f"{NAME_LABEL}{persona.name}", f"{LANGUAGE_LABEL}{persona.language}"]
+    identity = [f"{NAME_LABEL}{persona.name}", f"{LANGUAGE_LABEL}{persona.language}"]
     if persona.manner:
-        who.insert(1, f"{MANNER_LABEL}{persona.manner}")
-    yield "\n".join(who)
+        identity.insert(1, f"{MANNER_LABEL}{persona.manner}")
+    yield "\n".join(identity)
     yield f"{GOAL_HEADING}\n{config.goal.strip()}"
     if config.facts:
         yield "\n".join([FACTS_HEADING, *(f"- {name}: {format_fact(value)}" for name, value in config.facts.items())])

@@ -1,7 +1,7 @@
-"""The rules of a conversation: what every command does to the tree of turns, or why it is refused.
+"""Command handlers: the effect of every command on the timeline, or its rejection.
 
-A timeline is an immutable value. Each command is a function from a timeline to a new one; it raises
-`CommandRejected` and leaves its argument as it was when the command does not apply. Time and ids come in as arguments.
+A timeline is immutable. Each handler takes a timeline and a command, and returns a new timeline or raises
+`CommandRejected`. Time and ids are arguments.
 """
 
 from collections.abc import Iterable
@@ -39,35 +39,36 @@ from domain.sessions.timeline import (
 from domain.turns.turn import Turn, UserMessage
 
 MAX_TEXT_CHARACTERS = 32_000
-"""Longest text of one message. Far below Temporal's 2 MB payload limit, far above what a person says in one go."""
+"""Maximum characters of one message: far below Temporal's payload limit of 2 MB."""
 MAX_LABEL_CHARACTERS = 200
-"""Longest message id, and longest reason for an end. A session keeps both for as long as it lives."""
+"""Maximum characters of a message id and of a completion reason. A session keeps both until it ends."""
 MAX_QUEUED_MESSAGES = 20
-"""How many messages may wait for a busy agent before `queue_full`."""
+"""Maximum messages in the queue of a busy agent; more are rejected with `queue_full`."""
 MAX_REMEMBERED_MESSAGES = 1_000
-"""How many message ids a session remembers, newest last, to recognise a repeat."""
+"""Maximum message ids that a session remembers, newest last, to recognise repeats."""
 
 
 def new_timeline(*, at: datetime) -> Timeline:
-    """A session in which nothing has been said."""
+    """The timeline of a new session, without turns."""
     return Timeline(created_at=at, updated_at=at)
 
 
 def open_greeting(timeline: Timeline, *, turn_id: str, at: datetime) -> Timeline:
-    """Open the first turn, which has no user message; only a session without turns greets."""
+    """Open the greeting turn, which has no user message. The session must not have any turns."""
     timeline.require_open()
     if timeline.turns:
-        raise CommandRejected("validation_error", "Only a new session opens with a greeting.")
+        raise CommandRejected(
+            "validation_error", "The session already has turns: only a new session starts with a greeting."
+        )
     return append_turn(timeline, turn_id, None, at=at)
 
 
 def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime) -> Timeline:
-    """Open a turn for a user message at the end of what is seen; while a reply is pending, as `on_busy` says.
+    """Open a turn for a user message after the newest visible turn; `on_busy` applies while a reply is pending.
 
-    The same message id with the same text changes nothing. After a rewind the new turn grows a branch
-    at the cursor, and what came after it is kept as a discarded branch. A message that interrupts is answered
-    before those that wait, and after those that interrupted before it; one that rolls back takes the place of the
-    turn that is pending.
+    The same message id with the same text changes nothing. After a rewind the new turn starts a branch at the cursor,
+    and the turns after the cursor become a discarded branch. A message that interrupts is answered before queued ones
+    and after earlier ones that interrupted; a message that rolls back replaces the pending turn.
 
     Raises CommandRejected with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
     `too_large`, `turn_in_progress` or `queue_full`.
@@ -87,12 +88,11 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
 
 
 def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime) -> Timeline:
-    """Open a turn with another text in the place of one of the active branch: one change, checked once.
+    """Replace a turn of the active branch by a turn with another text.
 
-    The turn, what came after it and what waits in the queue give way as with a rewind. A reply that is
-    pending is stopped.
+    The turn and the turns after it are discarded, queued messages are rejected, and a pending reply is stopped.
 
-    Raises CommandRejected as `send` and `rewind` do, and with `validation_error` for a turn that nobody spoke in.
+    Raises CommandRejected like `send` and `rewind`, and with `validation_error` for a turn without a user message.
     """
     digest = command_digest(command)
     if _is_repeat(timeline, command.message_id, digest):
@@ -103,7 +103,7 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
     if edited.user_message is None:
         raise CommandRejected(
             "validation_error",
-            f"The turn {edited.id} opens the conversation: it has no message to edit. Regenerate it instead.",
+            f"The turn {edited.id} is the greeting and has no message to edit. Regenerate it instead.",
             turn_id=edited.id,
         )
     _require_text(command.text)
@@ -113,9 +113,9 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
 
 
 def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: datetime) -> Timeline:
-    """Open a turn with the same message in the place of one of the active branch, also of the greeting's.
+    """Replace a turn of the active branch, or the greeting, by a new turn with the same message.
 
-    What came after it gives way as with `edit`.
+    The turns after it are discarded, as with `edit`.
 
     Raises CommandRejected with `turn_not_found`, `session_ended`, `revision_conflict`, `too_large` or
     `idempotency_mismatch`.
@@ -125,18 +125,18 @@ def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: dat
         return timeline
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
-    again = _require_active_turn(timeline, command.turn_id)
-    said = again.user_message
+    original = _require_active_turn(timeline, command.turn_id)
+    user_message = original.user_message
     _require_message_id(command.message_id)
-    message = _message(said.text, command.message_id, at) if said else None
+    message = _message(user_message.text, command.message_id, at) if user_message else None
     remembered = _remember(timeline, command.message_id, turn_id, digest)
-    return _replace_turn(remembered, again, turn_id=turn_id, message=message, at=at)
+    return _replace_turn(remembered, original, turn_id=turn_id, message=message, at=at)
 
 
 def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline:
-    """Have the reply that is pending stopped; its turn is closed as interrupted once it has.
+    """Request that the pending reply be stopped; its turn is interrupted once it has stopped.
 
-    Messages in the queue keep their places: the next one is answered then.
+    Queued messages keep their order: the next one is answered then.
 
     Raises CommandRejected with `turn_not_pending`, `session_ended` or `revision_conflict`.
     """
@@ -144,17 +144,16 @@ def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline
     timeline.require_revision(command.expected_revision)
     head = timeline.head
     if head is None or not timeline.is_busy:
-        raise CommandRejected("turn_not_pending", "The agent is not answering: there is nothing to cancel.")
+        raise CommandRejected("turn_not_pending", "No reply is pending: there is nothing to cancel.")
     if timeline.is_stopping(head.id):
         return timeline
     return stop_turns(timeline, [head.id]).changed(at=at, accepted=True)
 
 
 def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
-    """Point the cursor at a turn of the active branch, or before one; nothing is deleted or unspent.
+    """Set the cursor to a turn of the active branch, or before one. Nothing is deleted, and usage is not refunded.
 
-    `turn_id=None` clears the cursor. Messages still waiting in the queue belonged to the future that is
-    given up: each is noted as refused.
+    `turn_id=None` clears the cursor. Queued messages are rejected, and each rejection is recorded.
 
     Raises CommandRejected with `turn_not_found`, `session_ended`, `revision_conflict` or `validation_error`.
     """
@@ -168,13 +167,12 @@ def rewind(timeline: Timeline, command: Rewind, *, at: datetime) -> Timeline:
 
 
 def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Timeline:
-    """Make a discarded branch the active one again; the present future becomes a discarded branch in turn.
+    """Make a discarded branch the active one; the formerly active turns become a discarded branch.
 
-    A branch that hangs off another discarded one brings the turns of that one which lead to it: the other is told
-    from where the two part. Every turn is always on the active branch or on one discarded one.
+    If the branch starts on another discarded branch, it takes over the turns both share, and the other branch then
+    starts where the two diverge. Every turn is always on the active branch or on exactly one discarded branch.
 
-    Messages in the queue belonged to that future: each is noted as refused. A reply that is still pending there is
-    recorded there.
+    Queued messages are rejected, and each rejection is recorded. A pending reply is recorded on its own turn.
 
     Raises CommandRejected with `branch_not_found`, `session_ended` or `revision_conflict`.
     """
@@ -188,21 +186,21 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
             branch_id=command.branch_id,
         )
     path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
-    parted = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
-    left = discard_branch(reinstate_branch(timeline, branch), parted, at=at)
-    restored = left.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
-    told = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
-    return reject_queued_messages(told, _superseded(), at=at)
+    common = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
+    discarded = discard_branch(reinstate_branch(timeline, branch), common, at=at)
+    restored = discarded.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
+    recorded = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
+    return reject_queued_messages(recorded, _superseded(), at=at)
 
 
 def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
-    """A new session's timeline that goes on from the last of these turns of another one, given oldest first.
+    """The timeline of a new session that continues from the last of the given turns of another session.
 
-    They come from its root and are all closed. What they cost stays with the session that spent it.
+    The turns start at the root, oldest first, and none is pending. Their cost stays with the source session.
     """
     shared = {turn.id: turn for turn in turns}
     leaf_id = next(reversed(shared))
-    began = new_timeline(at=at).changed(
+    forked = new_timeline(at=at).changed(
         at=at,
         accepted=True,
         turns=shared,
@@ -210,13 +208,13 @@ def fork(turns: Iterable[Turn], source: str, *, at: datetime) -> Timeline:
         forked_from=ForkPoint(session_id=source, turn_id=leaf_id),
         fetched_context={},
     )
-    return began.with_fact("session_forked", at, session_id=source, turn_id=leaf_id)
+    return forked.with_fact("session_forked", at, session_id=source, turn_id=leaf_id)
 
 
 def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
     """End the session; ending it again changes nothing.
 
-    A pending reply is still recorded and billed when it comes. Messages in the queue are noted as refused.
+    A pending reply is still recorded and billed when it arrives. Queued messages are rejected, and each is recorded.
 
     Raises CommandRejected with `revision_conflict` or `too_large`.
     """
@@ -228,20 +226,20 @@ def end(timeline: Timeline, command: EndSession, *, at: datetime) -> Timeline:
 
 
 def record_fetched_context(timeline: Timeline, fetched: dict[str, JsonValue], *, at: datetime) -> Timeline:
-    """Keep what was looked up before the first opening; it joins what the session was started with."""
+    """Add the variables fetched before the greeting; they extend the initial context."""
     return timeline.changed(at=at, accepted=False, fetched_context=fetched)
 
 
 def command_digest(command: TurnCommand) -> str:
-    """A short fingerprint of what a command asks for: with the same message id it must be the same."""
+    """A digest of the content of a command. A repeat has the same message id and the same digest."""
     match command:
         case SendMessage():
-            asked = command.text
+            content = command.text
         case EditMessage():
-            asked = f"edit {command.turn_id}: {command.text}"
+            content = f"edit {command.turn_id}: {command.text}"
         case Regenerate():
-            asked = f"regenerate {command.turn_id}"
-    return sha256(asked.encode()).hexdigest()[:16]
+            content = f"regenerate {command.turn_id}"
+    return sha256(content.encode()).hexdigest()[:16]
 
 
 def _require_text(text: str) -> None:
@@ -254,7 +252,7 @@ def _require_at_most(limit: int, text: str, name: str) -> None:
     if len(text) > limit:
         raise CommandRejected(
             "too_large",
-            f"The {name} has {len(text)} characters; at most {limit} are taken.",
+            f"The {name} has {len(text)} characters; at most {limit} are allowed.",
             limit=limit,
             actual=len(text),
         )
@@ -270,12 +268,12 @@ def _message(text: str, message_id: str | None, at: datetime) -> UserMessage:
 
 
 def _is_repeat(timeline: Timeline, message_id: str | None, digest: str) -> bool:
-    """Whether a command was accepted before. Raises CommandRejected when another one was, under the same id."""
+    """True if the command was accepted before. Raises CommandRejected if its id belongs to another command."""
     known = timeline.remembered_message(message_id)
     if known is not None and known.digest != digest:
         raise CommandRejected(
             "idempotency_mismatch",
-            f"The message id {message_id} was used for another text. Use a new id for a new message.",
+            f"The message id {message_id} was already used for another text. Use a new id for a new message.",
             turn_id=known.turn_id,
         )
     return known is not None
@@ -295,7 +293,7 @@ def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy 
     if len(timeline.queue) >= MAX_QUEUED_MESSAGES:
         raise CommandRejected(
             "queue_full",
-            f"{MAX_QUEUED_MESSAGES} messages already wait for their turn. Wait for a reply and send again.",
+            f"The queue is full: {MAX_QUEUED_MESSAGES} messages are waiting. Wait for a reply and send again.",
             limit=MAX_QUEUED_MESSAGES,
         )
     if on_busy == "interrupt":
@@ -309,7 +307,7 @@ def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy 
 def _replace_turn(
     timeline: Timeline, turn: Turn, *, turn_id: str, message: UserMessage | None, at: datetime
 ) -> Timeline:
-    """Open a turn where another one is; that one and all that came after it are given up."""
+    """Open a turn in place of another one; that turn and everything after it are discarded."""
     stopped = stop_turns(timeline, [timeline.leaf_id] if timeline.leaf_id else [])
     emptied = reject_queued_messages(stopped, _superseded(), at=at)
     return append_turn(move_cursor_before(emptied, turn), turn_id, message, at=at)
@@ -327,24 +325,26 @@ def _require_active_turn(timeline: Timeline, turn_id: str) -> Turn:
 
 
 def _superseded() -> CommandRejected:
-    return CommandRejected("superseded", "The conversation took another way while the message waited for its turn.")
+    return CommandRejected(
+        "superseded", "The conversation continued on another branch while the message was queued. Send it again."
+    )
 
 
 def _remember(timeline: Timeline, message_id: str | None, turn_id: str, digest: str) -> Timeline:
     if message_id is None:
         return timeline
-    kept = timeline.remembered
-    if len(kept) >= MAX_REMEMBERED_MESSAGES:
-        oldest = next(iter(kept))
-        kept = {known_id: known for known_id, known in kept.items() if known_id != oldest}
-    remembered = {**kept, message_id: RememberedMessage(turn_id=turn_id, digest=digest)}
+    known = timeline.remembered
+    if len(known) >= MAX_REMEMBERED_MESSAGES:
+        oldest = next(iter(known))
+        known = {known_id: message for known_id, message in known.items() if known_id != oldest}
+    remembered = {**known, message_id: RememberedMessage(turn_id=turn_id, digest=digest)}
     return timeline.model_copy(update={"remembered": remembered})
 
 
 def _cursor_for(timeline: Timeline, command: Rewind) -> Cursor | None:
     if command.turn_id is None:
         if command.before:
-            raise CommandRejected("validation_error", "`before` needs a turn_id: the turn to go back before.")
+            raise CommandRejected("validation_error", "`before` needs a turn_id: name the turn to rewind to before.")
         return None
     turn = _require_active_turn(timeline, command.turn_id)
     return Cursor(turn_id=turn.parent_id if command.before else turn.id)

@@ -1,23 +1,23 @@
-"""What a person or a program can tell a session to do."""
+"""Commands of a session."""
 
 from typing import Literal
 
 from domain.durable import FrozenModel
 
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
-"""What a message does to a busy agent.
+"""Effect of a message on a busy agent.
 
-It is refused; it waits its turn; it stops the reply, whose beginning stays, and is answered next; or it stops the
-reply and takes the place of its turn, which is kept as a discarded branch.
+`reject`: the message is rejected. `enqueue`: it waits in the queue. `interrupt`: it stops the reply, whose text so far
+is kept, and is answered next. `rollback`: it stops the reply and replaces its turn, which becomes a discarded branch.
 """
 
 
 class SendMessage(FrozenModel):
-    """Say something to the agent.
+    """Send a message to the agent.
 
-    `message_id` makes a repeat recognisable; without one every call is a new message. `on_busy` decides what
-    happens while a reply is pending: by default an update is refused and a signal is queued. An update waits
-    for the reply, or with `wait=False` only until the message is accepted.
+    `message_id` identifies repeats; without one every call is a new message. `on_busy` applies while a reply is
+    pending: by default an update is rejected and a signal is queued. An update waits for the reply, or with
+    `wait=False` only until the message is accepted.
     """
 
     text: str
@@ -36,9 +36,9 @@ class Rewind(FrozenModel):
 
 
 class EditMessage(FrozenModel):
-    """Say something else in a turn: its message, and all that came after it, gives way to the new text.
+    """Replace the message of a turn: the turn and everything after it are discarded.
 
-    The rest is as with `SendMessage`.
+    The other fields are those of `SendMessage`.
     """
 
     turn_id: str
@@ -49,9 +49,9 @@ class EditMessage(FrozenModel):
 
 
 class Regenerate(FrozenModel):
-    """Answer a turn again, from the same message; the old answer, and all that came after it, gives way.
+    """Answer the same message again: the turn and everything after it are discarded.
 
-    The rest is as with `SendMessage`.
+    The other fields are those of `SendMessage`.
     """
 
     turn_id: str
@@ -61,24 +61,24 @@ class Regenerate(FrozenModel):
 
 
 TurnCommand = SendMessage | EditMessage | Regenerate
-"""The commands that open a turn. With a message id a repeat of one is recognised."""
+"""The commands that open a turn. With a message id, repeats are recognised."""
 
 
 class CancelTurn(FrozenModel):
-    """Stop the reply that is pending; what was said of it stays."""
+    """Stop the pending reply; its text so far is kept."""
 
     expected_revision: int | None = None
 
 
 class RestoreBranch(FrozenModel):
-    """Go back to a branch that was given up; the present one is given up for it."""
+    """Make a discarded branch the active one; the present one is discarded."""
 
     branch_id: str
     expected_revision: int | None = None
 
 
 class DecideApproval(FrozenModel):
-    """Let a tool call that waits for a person be made, or not. `reason` is told to the model when it is denied."""
+    """Approve or deny a waiting tool call. If it is denied, the model receives the `reason`."""
 
     call_id: str
     reason: str = ""
@@ -86,7 +86,7 @@ class DecideApproval(FrozenModel):
 
 
 class EndSession(FrozenModel):
-    """End the session. `reason` is kept as its completion reason."""
+    """End the session. `reason` becomes its completion reason."""
 
     reason: str = "user_hangup"
     expected_revision: int | None = None

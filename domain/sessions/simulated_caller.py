@@ -1,8 +1,7 @@
-"""The rules of a simulated caller: when it may speak, what it has heard since, what its line changes, when it stops.
+"""Rules of a simulated user: its turn to speak, the context of its model call, its messages and its limits.
 
-A caller speaks after each reply for as long as nobody else does: what it goes by is the newest turn that is seen. A
-message, a rewind or any other command from outside moves that turn, and the caller is silent until it is handed back
-the conversation. Time comes in as an argument, as everywhere in the domain.
+A simulated user answers each reply as long as nobody else does. A message, a rewind or any other command from outside
+changes the newest visible turn, and the simulated user stays silent until it is switched on again.
 """
 
 from collections.abc import Iterator
@@ -27,32 +26,32 @@ from domain.sessions.timeline import Timeline
 from domain.turns.turn import Turn, TurnEvent
 
 MESSAGE_ID_PREFIX = "caller_"
-"""Begins the message ids of a simulated caller."""
+"""Prefix of the message ids of a simulated user."""
 OPENING_MESSAGE_ID_PREFIX = f"{MESSAGE_ID_PREFIX}opening_"
 MAX_CONTEXT_TURNS = 60
-"""Turns that a caller is told of at once: when it takes over a conversation that others have held."""
+"""Maximum turns in the input of one call, for a simulated user that takes over a conversation."""
 MAX_CONTEXT_CHARACTERS = 60_000
-"""Characters that it is told of at once, the newest; fewer than Temporal takes in one input by far."""
+"""Maximum characters in the input of one call, newest kept: far below Temporal's payload limit."""
 MAX_REMEMBERED_EXCHANGES = 8
-"""Newest exchanges among which a repeat is looked for."""
+"""Number of newest exchanges that are searched for repeats."""
 MAX_SHORT_MESSAGE_WORDS = 3
-"""Lines of so many words, such as a yes, may answer any number of different questions."""
+"""Messages of at most so many words, such as "yes", may repeat: they can answer different questions."""
 
 CallerAction = Literal["speak"] | StopReason
 
 
 def start_simulation(timeline: Timeline, config: SimulatorConfig, *, at: datetime) -> Timeline:
-    """Have a session begin with a simulated caller. Nobody commanded it: the revision stays."""
+    """Start a session with a simulated user. This is not a command: the revision does not change."""
     return timeline.model_copy(update={"simulator": _new_state(timeline, config, at)})
 
 
 def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) -> Timeline:
-    """Switch a caller on or off; switched on, it takes the conversation from where it stands.
+    """Switch a simulated user on or off. Switched on, it continues the conversation from the present state.
 
-    With a new `config` a new caller begins; else the one that was there goes on, with what it has said so far. A
-    command that changes nothing is no change.
+    With a new `config` a new simulated user starts; otherwise the present one continues with its counters. A command
+    without effect does not change the revision.
 
-    Raises CommandRejected with `session_ended`, `revision_conflict`, or `validation_error` when there is no config.
+    Raises CommandRejected with `session_ended`, `revision_conflict`, or `validation_error` if there is no config.
     """
     timeline.require_open()
     timeline.require_revision(command.expected_revision)
@@ -61,18 +60,16 @@ def set_simulator(timeline: Timeline, command: SetSimulator, *, at: datetime) ->
     if config is None:
         if not command.enabled:
             return timeline
-        raise CommandRejected(
-            "validation_error", "There is no simulated caller yet: send the config that it is to go by."
-        )
+        raise CommandRejected("validation_error", "The session has no simulated user yet: send a config.")
     changed = known if known and known.config == config else _new_state(timeline, config, at)
     at_turn_id, at_cursor = _position(timeline)
-    handed = {"enabled": True, "at_turn_id": at_turn_id, "at_cursor": at_cursor, "stopped": None}
-    changed = changed.model_copy(update=handed if command.enabled else {"enabled": False})
+    resumed = {"enabled": True, "at_turn_id": at_turn_id, "at_cursor": at_cursor, "stopped": None}
+    changed = changed.model_copy(update=resumed if command.enabled else {"enabled": False})
     return timeline if changed == known else timeline.changed(at=at, accepted=True, simulator=changed)
 
 
 def next_action(timeline: Timeline, *, at: datetime) -> CallerAction | None:
-    """What the caller has to do now: speak, or stop and why; none while it waits or somebody else talks."""
+    """The next action: speak, or the reason to stop. None while a reply is pending or somebody else talks."""
     simulation = timeline.simulator
     if simulation is None or timeline.is_completed or not is_callers_turn(timeline):
         return None
@@ -87,7 +84,7 @@ def next_action(timeline: Timeline, *, at: datetime) -> CallerAction | None:
 
 
 def is_callers_turn(timeline: Timeline) -> bool:
-    """Whether the conversation is the caller's: it is switched on, and nobody has moved it since its own doing."""
+    """True if the simulated user speaks next: it is enabled, and nobody else changed the conversation since."""
     simulation = timeline.simulator
     if simulation is None or not simulation.enabled:
         return False
@@ -95,7 +92,7 @@ def is_callers_turn(timeline: Timeline) -> bool:
 
 
 def status_of(timeline: Timeline) -> SimulatorStatus | None:
-    """How the caller stands, if there is one."""
+    """The public status of the simulated user, if there is one."""
     simulation = timeline.simulator
     if simulation is None:
         return None
@@ -109,7 +106,7 @@ def status_of(timeline: Timeline) -> SimulatorStatus | None:
 
 
 def caller_deadline(timeline: Timeline) -> datetime | None:
-    """When the caller gives up, whatever is being said then."""
+    """The time at which the simulated user stops, even during a reply; None without a time limit."""
     simulation = timeline.simulator
     if simulation is None or simulation.config.limits.seconds is None:
         return None
@@ -117,23 +114,23 @@ def caller_deadline(timeline: Timeline) -> datetime | None:
 
 
 def is_cost_limit_reached(timeline: Timeline, limits: Limits) -> bool:
-    """Whether the session has spent what its agent's limits allow, so that no reply to a line may be bought."""
+    """True if the session's cost has reached the agent's limit, so that a message would get no reply."""
     return limits.max_cost_usd is not None and timeline.cost.total >= limits.max_cost_usd
 
 
 def next_call_id(timeline: Timeline, session_id: str) -> str:
-    """Under what the caller's next line is bought: the same for the same state of a session, in every run of it."""
-    place = f"{session_id}\n{_head_id(timeline)}\n{timeline.revision}"
-    return f"turn_{sha256(place.encode()).hexdigest()[:12]}"
+    """Id of the next model call of the simulated user: the same for the same state of a session, in every run."""
+    state = f"{session_id}\n{_head_id(timeline)}\n{timeline.revision}"
+    return f"turn_{sha256(state.encode()).hexdigest()[:12]}"
 
 
 def message_id_of_call(aside_id: str) -> str:
-    """The message id of a line that was bought."""
+    """The message id of a message generated by this model call."""
     return f"{MESSAGE_ID_PREFIX}{aside_id}"
 
 
 def opening_message(timeline: Timeline) -> tuple[str, str] | None:
-    """What the caller says first, word for word, with its message id; none when it has spoken or thinks for itself."""
+    """The configured first message, with its message id; None without one, or after the first message."""
     simulation = timeline.simulator
     if simulation is None or simulation.lines or simulation.config.opening is None:
         return None
@@ -141,51 +138,51 @@ def opening_message(timeline: Timeline) -> tuple[str, str] | None:
 
 
 def utterances_since_last_call(timeline: Timeline) -> tuple[str | None, tuple[Utterance, ...]]:
-    """The aside of the caller's newest line that is seen, and what was said after it, oldest first.
+    """The id of the simulated user's newest visible model call, and the messages after it, oldest first.
 
-    Lines that others spoke in the caller's place count as its own side's words. Lines of callers before this one,
-    such as those of a session that was forked, are heard again: they were bought elsewhere.
+    Messages that others sent in its place count as its own side. Messages of earlier simulated users, for example
+    before a fork, are included: their model calls belong to another conversation.
     """
     simulation = _require_simulator(timeline)
     newest_first: list[Utterance] = []
-    anchor_aside_id = None
+    anchor_call_id = None
     for turn in islice(timeline.visible_turns(), MAX_CONTEXT_TURNS):
         newest_first += [Utterance(by="agent", text=text) for text in _answer_texts(turn)]
-        anchor_aside_id = _call_id_of(turn) if turn.created_at >= simulation.since else None
-        if anchor_aside_id is not None:
+        anchor_call_id = _call_id_of(turn) if turn.created_at >= simulation.since else None
+        if anchor_call_id is not None:
             break
         if turn.user_message is not None:
             newest_first.append(Utterance(by="caller", text=turn.user_message.text))
-    return anchor_aside_id, tuple(_within_limit(newest_first))[::-1]
+    return anchor_call_id, tuple(_within_limit(newest_first))[::-1]
 
 
 def send_caller_message(
-    timeline: Timeline, line: str, message_id: str, *, turn_id: str, hangs_up: bool = False, at: datetime
+    timeline: Timeline, text: str, message_id: str, *, turn_id: str, hangs_up: bool = False, at: datetime
 ) -> Timeline:
-    """Send a line of the caller, and count it. Raises CommandRejected as `send` does."""
+    """Send a message of the simulated user, and count it. Raises CommandRejected like `send`."""
     simulation = _require_simulator(timeline)
-    exchange = _digest(f"{_normalized(_last_answer(timeline))}\n{_normalized(line)}")
-    alone = _digest(_normalized(line))
+    exchange = _digest(f"{_normalized(_last_answer(timeline))}\n{_normalized(text)}")
+    message = _digest(_normalized(text))
     repeats = exchange in simulation.heard or (
-        len(line.split()) > MAX_SHORT_MESSAGE_WORDS and alone in simulation.heard
+        len(text.split()) > MAX_SHORT_MESSAGE_WORDS and message in simulation.heard
     )
-    command = SendMessage(text=line, message_id=message_id)
+    command = SendMessage(text=text, message_id=message_id)
     sent = rules.send(timeline, command, turn_id=turn_id, at=at)
-    spoken = simulation.model_copy(
+    updated = simulation.model_copy(
         update={
             "at_turn_id": turn_id,
             "at_cursor": False,
             "lines": simulation.lines + 1,
             "stalled": simulation.stalled + 1 if repeats else 0,
-            "heard": (*simulation.heard, exchange, alone)[-2 * MAX_REMEMBERED_EXCHANGES :],
+            "heard": (*simulation.heard, exchange, message)[-2 * MAX_REMEMBERED_EXCHANGES :],
             "says_goodbye": hangs_up,
         }
     )
-    return sent.model_copy(update={"simulator": spoken})
+    return sent.model_copy(update={"simulator": updated})
 
 
 def stop_caller(timeline: Timeline, reason: StopReason, *, error: str | None = None, at: datetime) -> Timeline:
-    """End the session as the caller leaves it. What went wrong, if something did, is an event of the newest turn."""
+    """Stop the simulated user, and end the session. An error is recorded as an event of the newest turn."""
     simulation = _require_simulator(timeline)
     head = timeline.head
     if error is not None and head is not None:
@@ -215,12 +212,12 @@ def _limit_reached(simulation: SimulatorState, timeline: Timeline) -> StopReason
 
 def _require_simulator(timeline: Timeline) -> SimulatorState:
     if timeline.simulator is None:
-        raise CommandRejected("validation_error", "There is no simulated caller in this session.")
+        raise CommandRejected("validation_error", "The session has no simulated user.")
     return timeline.simulator
 
 
 def _position(timeline: Timeline) -> tuple[str | None, bool]:
-    """Where the next message goes: after the newest turn that is seen, and whether a rewind points there."""
+    """The position in the conversation: the newest visible turn, and whether a rewind points at it."""
     return _head_id(timeline), timeline.cursor is not None
 
 
@@ -229,7 +226,7 @@ def _head_id(timeline: Timeline) -> str | None:
 
 
 def _call_id_of(turn: Turn) -> str | None:
-    """The aside under which the message of a turn was bought, if a caller's model wrote it."""
+    """The id of the model call that generated the message of a turn, if a simulated user's model did."""
     message_id = turn.user_message.message_id if turn.user_message else None
     if message_id is None or not message_id.startswith(f"{MESSAGE_ID_PREFIX}turn_"):
         return None
@@ -237,12 +234,12 @@ def _call_id_of(turn: Turn) -> str | None:
 
 
 def _within_limit(newest_first: list[Utterance]) -> Iterator[Utterance]:
-    left = MAX_CONTEXT_CHARACTERS
-    for spoken in newest_first:
-        left -= len(spoken.text)
-        if left < 0:
+    remaining = MAX_CONTEXT_CHARACTERS
+    for utterance in newest_first:
+        remaining -= len(utterance.text)
+        if remaining < 0:
             return
-        yield spoken
+        yield utterance
 
 
 def _answer_texts(turn: Turn | None) -> list[str]:

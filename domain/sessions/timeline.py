@@ -1,6 +1,6 @@
-"""The value a session is: its turns as a tree, and the path through it that people see.
+"""The timeline of a session: the tree of its turns, the active branch, and the elementary changes of both.
 
-What may be done to it stands in `domain/sessions/command_handlers.py`; here is what it holds and how it is read.
+`command_handlers` and `turn_completion` combine these changes into commands and into the completion of turns.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,21 +20,21 @@ FactType = Literal["rewound", "branch_restored", "session_forked", "session_comp
 CompletionReason = Literal[
     "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
-"""Why sessions end of themselves or by default; `end` may give any other reason."""
+"""Completion reasons of sessions that end automatically, or by default; `end` accepts any other reason."""
 AuxiliaryPurpose = Literal["extraction", "caller", "judge"]
-"""What is bought beside the turns: variables read at the end, a simulated caller's words, a verdict on the whole."""
+"""Purposes of auxiliary model calls: extraction at the end, a message of a simulated user, a judgement."""
 Purpose = Literal["turn", AuxiliaryPurpose]
-"""What a row of the ledger is for."""
+"""The purpose of a ledger row."""
 
 
 class Cursor(FrozenModel):
-    """Where a rewind points: a turn, or the time before the first turn (`None`)."""
+    """The target of a rewind: a turn, or the point before the first turn (`None`)."""
 
     turn_id: str | None
 
 
 class DiscardedBranch(FrozenModel):
-    """A future that a rewind gave up: the turns after `rewound_from_turn_id` down to `leaf_turn_id`."""
+    """A branch that was replaced by another: the turns after `rewound_from_turn_id` up to `leaf_turn_id`."""
 
     id: str
     rewound_from_turn_id: str | None
@@ -43,9 +43,9 @@ class DiscardedBranch(FrozenModel):
 
 
 class QueuedMessage(FrozenModel):
-    """A message that was accepted while the agent was busy; it opens its turn when the reply is there.
+    """A message accepted while a reply was pending; its turn opens after the reply.
 
-    One that `interrupts` goes before those that do not.
+    Messages with `interrupts` come first.
     """
 
     turn_id: str
@@ -54,14 +54,14 @@ class QueuedMessage(FrozenModel):
 
 
 class RememberedMessage(FrozenModel):
-    """A message id that was accepted: the turn it opened, and a digest of its text to tell a repeat from a misuse."""
+    """An accepted message id: its turn, and the digest of its command, to distinguish repeats from misuse."""
 
     turn_id: str
     digest: str
 
 
 class WaitingApproval(FrozenModel):
-    """A tool call that waits for a person, until `expires_at`. `reason` is why the agent's author wants one asked."""
+    """A tool call that waits for approval until `expires_at`. `reason` is the text that the agent defines for it."""
 
     call_id: str
     turn_id: str
@@ -73,16 +73,16 @@ class WaitingApproval(FrozenModel):
 
 
 class ForkPoint(FrozenModel):
-    """Where a session took over the past of another one: that session, and the turn it goes on from."""
+    """The origin of a fork: the source session, and the turn it continues from."""
 
     session_id: str
     turn_id: str
 
 
 class AuxiliaryCall(FrozenModel):
-    """Work that was bought for a session and is no turn of its conversation: it is billed under an id of its own.
+    """A model call for a session outside of any turn, billed under its own id.
 
-    `after_turn_id` is the newest turn that was seen when it was done.
+    `after_turn_id` is the newest visible turn at the time of the call.
     """
 
     id: str
@@ -95,7 +95,7 @@ class AuxiliaryCall(FrozenModel):
 
 
 class SessionFact(FrozenModel):
-    """Something that happened to a session outside of any turn. `key` is unique within the session."""
+    """An event of a session outside of any turn. `key` is unique within the session."""
 
     key: str
     type: FactType
@@ -104,10 +104,10 @@ class SessionFact(FrozenModel):
 
 
 class UnrecordedChanges(FrozenModel):
-    """What changed since the store was last told.
+    """Changes since the last settlement.
 
-    These are ids of closed turns, branches that were given up, ids of branches that are so no longer or not from
-    the same turn on (they go before the others), facts, and work that is no turn.
+    Ids of closed turns, discarded branches, facts, and auxiliary model calls. `restored_branch_ids` are branches that
+    are no longer discarded or now start at another turn; they are applied before `branches`.
     """
 
     turn_ids: tuple[str, ...] = ()
@@ -122,21 +122,21 @@ class UnrecordedChanges(FrozenModel):
 
     @property
     def completion_only(self) -> "UnrecordedChanges":
-        """That the session has ended, if that is among it."""
+        """Only the completion of the session, if it is included."""
         return UnrecordedChanges(facts=tuple(fact for fact in self.facts if fact.type == "session_completed"))
 
     @property
     def without_completion(self) -> "UnrecordedChanges":
-        """Everything else."""
+        """Everything except the completion of the session."""
         facts = tuple(fact for fact in self.facts if fact.type != "session_completed")
         return self.model_copy(update={"facts": facts})
 
     def after(self, earlier: "UnrecordedChanges") -> "UnrecordedChanges":
-        """What is to be told when something that happened earlier has to be told as well, perhaps again."""
-        still_given_up = (branch for branch in earlier.branches if branch.id not in self.restored_branch_ids)
+        """These changes merged with earlier ones, which may have been recorded before."""
+        still_discarded = (branch for branch in earlier.branches if branch.id not in self.restored_branch_ids)
         return UnrecordedChanges(
             turn_ids=tuple(dict.fromkeys((*earlier.turn_ids, *self.turn_ids))),
-            branches=(*still_given_up, *self.branches),
+            branches=(*still_discarded, *self.branches),
             facts=(*earlier.facts, *self.facts),
             restored_branch_ids=tuple(dict.fromkeys((*earlier.restored_branch_ids, *self.restored_branch_ids))),
             asides=(*earlier.asides, *self.asides),
@@ -146,13 +146,12 @@ class UnrecordedChanges(FrozenModel):
 class Timeline(FrozenModel):
     """All turns of a session as a tree, and the path through it that the next message extends.
 
-    `leaf_id` ends the active branch. `cursor`, when set, is where a rewind points; the timeline is then
-    seen up to it. `revision` counts accepted changes, `version` every change of this value, also those that
-    nobody asked for (a late reply on a discarded branch, a refusal that was noted). `pending` are the turns
-    on any branch whose reply is still to come, `unrecorded` is what the store has not been told yet.
-    `fetched_context` is what was looked up before the first opening (None: nothing was, so far). `stopping` are
-    pending turns that are to be answered no further. `learned_context` is what was read from the conversation after
-    its end, `forked_from` where its past was taken over, `simulator` who holds the caller's end.
+    `leaf_id` is the last turn of the active branch. `cursor` is the target of a rewind: later turns are hidden.
+    `revision` counts accepted commands and replies, `version` every change, including those without a command (a late
+    reply on a discarded branch, a recorded rejection). `pending` are the turns without a reply, on any branch,
+    `stopping` those of them whose reply is to be stopped. `unrecorded` are changes not yet settled. `fetched_context`
+    contains variables fetched before the greeting (None: not fetched yet), `learned_context` variables extracted
+    after the end. `forked_from` is the origin of a fork, `simulator` the state of a simulated user.
     """
 
     created_at: datetime
@@ -184,7 +183,7 @@ class Timeline(FrozenModel):
 
     @property
     def head(self) -> Turn | None:
-        """The newest turn that is seen: the cursor's, or the leaf of the active branch."""
+        """The newest visible turn: the cursor's, or else the leaf of the active branch."""
         turn_id = self.cursor.turn_id if self.cursor else self.leaf_id
         return self.turns[turn_id] if turn_id else None
 
@@ -200,35 +199,35 @@ class Timeline(FrozenModel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the visible conversation waits for a reply."""
+        """True while the newest visible turn waits for its reply."""
         return self.head is not None and self.head.status == "pending"
 
     def path_to(self, turn_id: str | None) -> Iterator[Turn]:
-        """The turns from the given one up to its root, newest first."""
+        """The turns from the given one to the root, newest first."""
         while turn_id is not None:
             turn = self.turns[turn_id]
             yield turn
             turn_id = turn.parent_id
 
     def visible_turns(self) -> Iterator[Turn]:
-        """The turns that are seen, newest first."""
+        """The visible turns, newest first."""
         return self.path_to(self.head.id if self.head else None)
 
     def turns_past_cursor(self) -> Iterator[Turn]:
-        """The turns of the active branch that a rewind hides, newest first."""
-        newest_seen = self.head.id if self.head else None
-        return takewhile(lambda turn: turn.id != newest_seen, self.path_to(self.leaf_id))
+        """The turns of the active branch hidden by a rewind, newest first."""
+        newest_visible = self.head.id if self.head else None
+        return takewhile(lambda turn: turn.id != newest_visible, self.path_to(self.leaf_id))
 
     def active_turn(self, turn_id: str) -> Turn | None:
-        """The turn of this id on the active branch, also past the cursor."""
+        """The turn with this id on the active branch, including turns past the cursor."""
         return next((turn for turn in self.path_to(self.leaf_id) if turn.id == turn_id), None)
 
     def find_branch(self, branch_id: str) -> DiscardedBranch | None:
-        """The discarded branch of this id."""
+        """The discarded branch with this id."""
         return next((branch for branch in self.discarded_branches if branch.id == branch_id), None)
 
     def turns_of(self, branch: DiscardedBranch) -> list[Turn]:
-        """The turns of a discarded branch, oldest first, without those it shares with what came before."""
+        """The turns of a discarded branch, oldest first, without those it shares with other branches."""
         turns = []
         for turn in self.path_to(branch.leaf_turn_id):
             if turn.id == branch.rewound_from_turn_id:
@@ -237,69 +236,69 @@ class Timeline(FrozenModel):
         return turns[::-1]
 
     def taken_over(self, turn_ids: Iterable[str]) -> tuple[str, ...]:
-        """Those of the turns that this session shares with the one it was forked from, which has billed them."""
-        past = {turn.id for turn in self.path_to(self.forked_from.turn_id)} if self.forked_from else set()
-        return tuple(turn_id for turn_id in turn_ids if turn_id in past)
+        """Those of the given turns that come from the source of a fork, which has billed them."""
+        inherited = {turn.id for turn in self.path_to(self.forked_from.turn_id)} if self.forked_from else set()
+        return tuple(turn_id for turn_id in turn_ids if turn_id in inherited)
 
     def remembered_message(self, message_id: str | None) -> RememberedMessage | None:
-        """The turn that a message id opened, or will open once the messages before it are answered."""
+        """The turn that a message id opened, or will open when it leaves the queue."""
         return self.remembered.get(message_id) if message_id is not None else None
 
     def may_continue(self, turn_id: str) -> bool:
-        """Whether more may be spent on a pending turn: nobody has stopped it, ended the session or gone elsewhere."""
+        """True if a pending turn may continue: it is the leaf, is not being stopped, and the session has not ended."""
         return not self.is_completed and self.leaf_id == turn_id and turn_id not in self.stopping
 
     def is_stopping(self, turn_id: str) -> bool:
-        """Whether a pending turn is to be answered no further, at once."""
+        """True if the reply of a pending turn is to be stopped at once."""
         return turn_id in self.stopping
 
     def is_closed(self, turn_id: str) -> bool:
-        """Whether nothing more is to come of a turn: it was answered or given up, or never opened."""
-        waits = any(queued.turn_id == turn_id for queued in self.queue)
-        return not waits and turn_id not in self.pending
+        """True if a turn is neither pending nor queued."""
+        is_queued = any(queued.turn_id == turn_id for queued in self.queue)
+        return not is_queued and turn_id not in self.pending
 
     def checkpoint_before(self, turn_id: str | None) -> Checkpoint | None:
-        """What a turn after the given one continues from: the newest turn up to it that left a checkpoint."""
+        """The newest checkpoint up to the given turn, from which the next turn continues."""
         return next((turn.checkpoint for turn in self.path_to(turn_id) if turn.checkpoint), None)
 
     def require_revision(self, expected: int | None) -> None:
         if expected is not None and expected != self.revision:
             raise CommandRejected(
                 "revision_conflict",
-                f"The session is at revision {self.revision}, not {expected}: something changed it meanwhile. "
-                "Read it again and decide anew.",
+                f"The session is at revision {self.revision}, not {expected}: it was changed in the meantime. "
+                "Read it again, then send the command again.",
                 expected_revision=expected,
                 actual_revision=self.revision,
             )
 
     def require_open(self) -> None:
         if self.is_completed:
-            raise CommandRejected("session_ended", "The session has ended and takes no more commands.")
+            raise CommandRejected("session_ended", "The session has ended and accepts no more commands.")
 
     def with_turn(self, turn: Turn) -> "Timeline":
-        """The same timeline with one turn added or replaced, and noted as unrecorded once it is settled."""
+        """The timeline with a turn added or replaced; unless it is pending, it is added to the unrecorded changes."""
         closed = turn.status != "pending"
         others = tuple(turn_id for turn_id in self.pending if turn_id != turn.id)
-        waiting = self.unrecorded.turn_ids
-        if closed and turn.id not in waiting:
-            waiting = (*waiting, turn.id)
+        turn_ids = self.unrecorded.turn_ids
+        if closed and turn.id not in turn_ids:
+            turn_ids = (*turn_ids, turn.id)
         return self.model_copy(
             update={
                 "turns": {**self.turns, turn.id: turn},
                 "pending": others if closed else (*others, turn.id),
                 "stopping": tuple(each for each in self.stopping if not (closed and each == turn.id)),
-                "unrecorded": self.unrecorded.model_copy(update={"turn_ids": waiting}),
+                "unrecorded": self.unrecorded.model_copy(update={"turn_ids": turn_ids}),
             }
         )
 
     def with_fact(self, kind: FactType, at: datetime, **payload: JsonValue) -> "Timeline":
-        """The same timeline with a fact for the store to record."""
+        """The timeline with a fact added, to be recorded in the store."""
         fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=payload)
         facts = (*self.unrecorded.facts, fact)
         return self.model_copy(update={"unrecorded": self.unrecorded.model_copy(update={"facts": facts})})
 
     def changed(self, *, at: datetime, accepted: bool, **changes: object) -> "Timeline":
-        """The same timeline with other fields; `accepted` changes count in the revision."""
+        """The timeline with changed fields; an `accepted` change raises the revision."""
         return self.model_copy(
             update={
                 **changes,
@@ -311,11 +310,11 @@ class Timeline(FrozenModel):
 
 
 MAX_REJECTION_CHARACTERS = 1_000
-"""How much of what a refused command said is kept in the note of its refusal."""
+"""Maximum characters of each text in a recorded rejection."""
 
 
 def append_turn(timeline: Timeline, turn_id: str, message: UserMessage | None, *, at: datetime) -> Timeline:
-    """Open a turn after the newest one seen, and give up what came after that one."""
+    """Open a turn after the newest visible one; turns past the cursor become a discarded branch."""
     parent = timeline.head
     turn = Turn(
         id=turn_id,
@@ -324,17 +323,17 @@ def append_turn(timeline: Timeline, turn_id: str, message: UserMessage | None, *
         created_at=at,
         user_message=message,
     )
-    grown = _discard_future(timeline, at).with_turn(turn)
-    return grown.changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)
+    appended = _discard_future(timeline, at).with_turn(turn)
+    return appended.changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)
 
 
 def move_cursor_before(timeline: Timeline, turn: Turn) -> Timeline:
-    """The same timeline seen up to the turn before the given one: what is appended takes the turn's place."""
+    """Set the cursor to the parent of a turn: the next turn appended replaces it."""
     return timeline.model_copy(update={"cursor": Cursor(turn_id=turn.parent_id)})
 
 
 def discard_branch(timeline: Timeline, rewound_from_turn_id: str | None, *, at: datetime) -> Timeline:
-    """Keep the active branch, from after a turn to its leaf, as a discarded one."""
+    """Record the turns of the active branch after the given one as a discarded branch."""
     if timeline.leaf_id is None or timeline.leaf_id == rewound_from_turn_id:
         return timeline
     branch = DiscardedBranch(
@@ -344,14 +343,14 @@ def discard_branch(timeline: Timeline, rewound_from_turn_id: str | None, *, at: 
         discarded_at=at,
     )
     unrecorded = timeline.unrecorded
-    told = unrecorded.model_copy(update={"branches": (*unrecorded.branches, branch)})
+    updated = unrecorded.model_copy(update={"branches": (*unrecorded.branches, branch)})
     return timeline.model_copy(
-        update={"discarded_branches": (*timeline.discarded_branches, branch), "unrecorded": told}
+        update={"discarded_branches": (*timeline.discarded_branches, branch), "unrecorded": updated}
     )
 
 
 def reinstate_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
-    """Have a branch discarded no longer, and those whose turns lead to it begin where they leave it."""
+    """Remove a branch from the discarded ones. Other branches that contain turns of its path now start after them."""
     path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
     shared = {
         each.id: [turn.id for turn in timeline.turns_of(each) if turn.id in path]
@@ -365,48 +364,48 @@ def reinstate_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
     others = (each for each in timeline.discarded_branches if each.id != branch.id)
     unrecorded = timeline.unrecorded
     changed = (branch.id, *shortened)
-    told = unrecorded.model_copy(
+    updated = unrecorded.model_copy(
         update={
             "branches": (*(each for each in unrecorded.branches if each.id not in changed), *shortened.values()),
             "restored_branch_ids": (*unrecorded.restored_branch_ids, *changed),
         }
     )
-    left = tuple(shortened.get(each.id, each) for each in others)
-    return timeline.model_copy(update={"discarded_branches": left, "unrecorded": told})
+    remaining = tuple(shortened.get(each.id, each) for each in others)
+    return timeline.model_copy(update={"discarded_branches": remaining, "unrecorded": updated})
 
 
 def stop_turns(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
-    """Have those of the turns that are pending answered no further."""
-    wanted = [turn_id for turn_id in turn_ids if turn_id in timeline.pending and turn_id not in timeline.stopping]
-    return timeline.model_copy(update={"stopping": (*timeline.stopping, *wanted)})
+    """Request that the replies of the given turns be stopped; turns that are not pending are ignored."""
+    stopping = [turn_id for turn_id in turn_ids if turn_id in timeline.pending and turn_id not in timeline.stopping]
+    return timeline.model_copy(update={"stopping": (*timeline.stopping, *stopping)})
 
 
-def reject_queued_messages(timeline: Timeline, refused: CommandRejected, *, at: datetime) -> Timeline:
-    """Give up the messages that wait for their turn; each is noted as refused, for nobody may be listening."""
-    waiting, timeline = timeline.queue, timeline.model_copy(update={"queue": ()})
-    for queued in waiting:
-        timeline = record_rejection(timeline, "send_message", refused.rejection, queued.message.message_id, at=at)
+def reject_queued_messages(timeline: Timeline, reason: CommandRejected, *, at: datetime) -> Timeline:
+    """Empty the queue, and record a rejection for each message, because its sender may no longer be waiting."""
+    queue, timeline = timeline.queue, timeline.model_copy(update={"queue": ()})
+    for queued in queue:
+        timeline = record_rejection(timeline, "send_message", reason.rejection, queued.message.message_id, at=at)
     return timeline
 
 
 def record_rejection(
-    timeline: Timeline, command: str, refusal: Rejection, message_id: str | None, *, at: datetime
+    timeline: Timeline, command: str, rejection: Rejection, message_id: str | None, *, at: datetime
 ) -> Timeline:
-    """Write down a command that nobody could be told was refused, as an event of the newest turn seen."""
+    """Record a rejection that could not be returned to a client, as an event of the newest visible turn."""
     turn = timeline.head or next(reversed(timeline.turns.values()), None)
     if turn is None:
         return timeline
-    said = {"command": command, "message_id": message_id, "code": refusal.code, "detail": refusal.detail}
-    payload: dict[str, JsonValue] = {name: _truncated(value) for name, value in {**said, **refusal.figures}.items()}
+    fields = {"command": command, "message_id": message_id, "code": rejection.code, "detail": rejection.detail}
+    payload: dict[str, JsonValue] = {name: _truncated(value) for name, value in {**fields, **rejection.figures}.items()}
     event = TurnEvent(type="command_refused", created_at=at, payload=payload)
-    noted = turn.model_copy(update={"events": (*turn.events, event)})
-    return timeline.with_turn(noted).changed(at=at, accepted=False)
+    updated = turn.model_copy(update={"events": (*turn.events, event)})
+    return timeline.with_turn(updated).changed(at=at, accepted=False)
 
 
 def complete_session(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
-    """End the session; messages in the queue are noted as refused."""
-    too_late = CommandRejected("session_ended", "The session ended while the message waited for its turn.")
-    timeline = reject_queued_messages(timeline, too_late, at=at)
+    """End the session; queued messages are rejected, and each rejection is recorded."""
+    reason_for_queue = CommandRejected("session_ended", "The session ended while the message was queued.")
+    timeline = reject_queued_messages(timeline, reason_for_queue, at=at)
     ended = timeline.changed(at=at, accepted=True, ended_at=at, completion_reason=reason)
     last = ended.head
     if last is not None:

@@ -1,7 +1,7 @@
-"""Transcripts: what was said in a conversation, as text, Markdown, JSON or JSON lines, written turn by turn.
+"""Transcripts of conversations as text, Markdown, JSON or JSON lines, written turn by turn.
 
-A transcript is a title and entries. Each form says how it opens, how it writes an entry and how it closes, so that a
-conversation of any length can be written while it is read.
+A transcript has a header and entries. A style writes the header, each entry and the end separately, so that a
+conversation of any length can be streamed.
 """
 
 import json
@@ -20,11 +20,11 @@ TranscriptFormat = Literal["text", "markdown", "json", "jsonl"]
 Speaker = Literal["user", "agent", "tool", "note"]
 
 MAX_TOOL_TEXT_CHARACTERS: Final = 200
-"""Characters of a tool's arguments, and of its answer, that a transcript shows."""
+"""Maximum characters of the arguments, and of the result, of a tool call in a transcript."""
 
 
 class TranscriptHeader(FrozenModel):
-    """What a transcript is of, and as of when. `completion_reason` is None while the session goes on."""
+    """The session of a transcript, as of a point in time. `completion_reason` is None until the session ends."""
 
     session_id: str
     name: str
@@ -36,7 +36,7 @@ class TranscriptHeader(FrozenModel):
 
 
 class Entry(FrozenModel):
-    """What somebody said, a tool that was called, or what became of a turn. `index` is that of the turn."""
+    """A message, a tool call, or a note about a turn. `index` is that of the turn."""
 
     turn_id: str
     index: int
@@ -47,7 +47,7 @@ class Entry(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class TranscriptStyle:
-    """How a form is written: the title, each entry, what stands between two entries, and the end."""
+    """Functions and texts that write a format: the header, each entry, the separator, and the end."""
 
     opening: Callable[[TranscriptHeader], str]
     entry: Callable[[Entry], str]
@@ -56,7 +56,7 @@ class TranscriptStyle:
 
 
 def entries_of(turn: Turn) -> Iterator[Entry]:
-    """What a turn adds to a transcript, in the order in which people read it."""
+    """The entries of a turn, in reading order."""
     if turn.user_message is not None:
         yield _entry(turn, "user", turn.user_message.text, turn.user_message.created_at)
     for called, answered in _calls(turn):
@@ -64,8 +64,8 @@ def entries_of(turn: Turn) -> Iterator[Entry]:
     if turn.assistant_message is not None:
         yield _entry(turn, "agent", turn.assistant_message.text, turn.assistant_message.created_at)
     if turn.status != "completed":
-        said_last = turn.assistant_message or turn.user_message
-        yield _entry(turn, "note", _outcome(turn), said_last.created_at if said_last else turn.created_at)
+        last_message = turn.assistant_message or turn.user_message
+        yield _entry(turn, "note", _outcome(turn), last_message.created_at if last_message else turn.created_at)
     for event in turn.events:
         if event.type == "session_end":
             yield _entry(turn, "note", f"The session ended: {event.payload.get('reason')}.", event.created_at)
@@ -78,7 +78,7 @@ def _entry(turn: Turn, speaker: Speaker, text: str, at: datetime) -> Entry:
 def _outcome(turn: Turn) -> str:
     match turn.status:
         case "failed":
-            return f"The turn failed: {turn.error or 'nobody knows why'}"
+            return f"The turn failed: {turn.error or 'unknown error'}"
         case "interrupted":
             return "The reply was interrupted."
         case _:
@@ -86,11 +86,11 @@ def _outcome(turn: Turn) -> str:
 
 
 def _calls(turn: Turn) -> list[tuple[TurnEvent, TurnEvent | None]]:
-    """The tool calls of a turn with their results, without those by which a model moves on to another node.
+    """The tool calls of a turn with their results, without those that are transitions to another node.
 
-    A model may use the id of a call again, once it was answered.
+    A model may reuse the id of a call that has its result.
     """
-    moves = {
+    transitions = {
         transition_tool_name(str(event.payload.get("transition")))
         for event in turn.events
         if event.type == "node_transition"
@@ -99,22 +99,22 @@ def _calls(turn: Turn) -> list[tuple[TurnEvent, TurnEvent | None]]:
     waiting: dict[str, int] = {}
     for event in turn.events:
         call_id = str(event.payload.get("call_id"))
-        if event.type == "tool_call_started" and event.payload.get("name") not in moves:
+        if event.type == "tool_call_started" and event.payload.get("name") not in transitions:
             waiting[call_id] = len(calls)
             calls.append((event, None))
         elif event.type == "tool_call_result" and call_id in waiting:
-            place = waiting.pop(call_id)
-            calls[place] = (calls[place][0], event)
+            index = waiting.pop(call_id)
+            calls[index] = (calls[index][0], event)
     return calls
 
 
-def _call(called: TurnEvent, answered: TurnEvent | None) -> str:
+def _call(start: TurnEvent, end: TurnEvent | None) -> str:
     """A call as `find_table(guests: 4) -> Table 7`."""
-    told = called.payload.get("arguments")
-    arguments = told if isinstance(told, dict) else {}
-    given = ", ".join(f"{name}: {_value_text(value)}" for name, value in arguments.items())
-    result = _truncated(_value_text(answered.payload.get("result"))) if answered else "no answer"
-    return f"{called.payload.get('name')}({_truncated(given)}) -> {result}"
+    value = start.payload.get("arguments")
+    arguments = value if isinstance(value, dict) else {}
+    shown = ", ".join(f"{name}: {_value_text(value)}" for name, value in arguments.items())
+    result = _truncated(_value_text(end.payload.get("result"))) if end else "no answer"
+    return f"{start.payload.get('name')}({_truncated(shown)}) -> {result}"
 
 
 def _value_text(value: JsonValue) -> str:
@@ -130,7 +130,7 @@ SPEAKER_LABELS: Final[Mapping[Speaker, str]] = {"user": "User", "agent": "Agent"
 
 
 def _text(entry: Entry) -> str:
-    """A line, and further ones set in: nobody can say something that looks like somebody else's line."""
+    """The entry as text. Further lines are indented, so that a message cannot imitate an entry of another speaker."""
     first, *more = entry.text.splitlines() or [""]
     return "".join(
         f"{line}\n" for line in (f"{SPEAKER_LABELS[entry.speaker]}: {first}", *(f"  {line}" for line in more))
@@ -145,7 +145,7 @@ def _markdown(entry: Entry) -> str:
 
 
 def _code(line: str) -> str:
-    """A line as it stands, whatever Markdown would make of it."""
+    """A line as Markdown code, whatever it contains."""
     fence = "`"
     while fence in line:
         fence += "`"
@@ -169,4 +169,4 @@ STYLES: Final[Mapping[TranscriptFormat, TranscriptStyle]] = {
     "json": TranscriptStyle(opening=_json_title, entry=Entry.model_dump_json, between=",", closing="]}\n"),
     "jsonl": TranscriptStyle(opening=lambda _: "", entry=lambda entry: entry.model_dump_json() + "\n"),
 }
-"""How each form is written."""
+"""The style of each format."""

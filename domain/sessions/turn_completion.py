@@ -1,4 +1,4 @@
-"""What becomes of a pending turn, and of a session that has ended: the rules that no person commands."""
+"""Completion of pending turns, and of sessions: rules that apply without a command."""
 
 from datetime import datetime
 
@@ -20,12 +20,12 @@ from domain.usage import merge_costs, merge_usage
 
 
 def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record the answer of a pending turn, and open the turn of the next queued message.
+    """Record the reply of a pending turn, and open the turn of the next queued message.
 
-    The session ends with it when the turn ends it, or when the agent's turn or cost limit is reached.
+    The session ends if the turn ends it, or if the agent's turn or cost limit is reached.
 
-    A turn that is no longer on the active branch keeps its late reply where it is: what is seen, and the
-    revision, stay as they were. What it spent counts in any case.
+    A late reply on a turn that is no longer visible is recorded there; the visible turns and the revision do not
+    change. Its usage counts in any case.
     """
     turn = _require_pending(timeline, progress.turn_id)
     completed = _with_answer(turn, progress, at).model_copy(
@@ -35,7 +35,7 @@ def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: 
 
 
 def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record that a pending turn could not be answered; the next message continues from the turn before it."""
+    """Record that a pending turn failed; the next message continues from the turn before it."""
     turn = _require_pending(timeline, progress.turn_id)
     error = progress.error or "The turn failed."
     happened = TurnEvent(type="execution_error", created_at=at, payload={"message": error})
@@ -45,22 +45,22 @@ def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: date
 
 
 def interrupt(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
-    """Record that a pending turn was stopped before it was answered, with what was said until then.
+    """Record that a pending turn was stopped, with its text so far.
 
-    The next message continues from it: the model knows what was asked and how far the answer came.
+    The next message continues from it: the model sees the user's message and the partial reply.
     """
     turn = _require_pending(timeline, progress.turn_id)
-    left = progress.stopped(at=at)
-    stopped = _with_answer(turn, left, at).model_copy(
-        update={"status": "interrupted", "node_id": left.node_id, "checkpoint": left.checkpoint()}
+    partial = progress.stopped(at=at)
+    stopped = _with_answer(turn, partial, at).model_copy(
+        update={"status": "interrupted", "node_id": partial.node_id, "checkpoint": partial.checkpoint()}
     )
     return _close(timeline, stopped, limits, at)
 
 
 def record_extraction(
-    timeline: Timeline, aside: AuxiliaryCall, extraction: ExtractionResult, *, at: datetime
+    timeline: Timeline, call: AuxiliaryCall, extraction: ExtractionResult, *, at: datetime
 ) -> Timeline:
-    """Keep what was read from the conversation after its end, as an event of its last turn."""
+    """Record variables extracted after the end, as an event of the last turn."""
     last = timeline.head
     if last is not None:
         payload: dict[str, JsonValue] = {"node": last.node_id, "variables": extraction.values}
@@ -69,38 +69,38 @@ def record_extraction(
         event = TurnEvent(type="variables_extracted", created_at=at, payload=payload)
         timeline = timeline.with_turn(last.model_copy(update={"events": (*last.events, event)}))
     known = timeline.learned_context or {}
-    return record_auxiliary_call(timeline, aside, at=at).model_copy(
+    return record_auxiliary_call(timeline, call, at=at).model_copy(
         update={"learned_context": {**known, **extraction.values}}
     )
 
 
-def record_auxiliary_call(timeline: Timeline, aside: AuxiliaryCall, *, at: datetime) -> Timeline:
-    """Count what was bought beside the turns, and have it billed."""
+def record_auxiliary_call(timeline: Timeline, call: AuxiliaryCall, *, at: datetime) -> Timeline:
+    """Add an auxiliary model call to usage and cost, and to the changes to be billed."""
     unrecorded = timeline.unrecorded
     return timeline.changed(
         at=at,
         accepted=False,
-        usage=merge_usage([timeline.usage, aside.usage]),
-        cost=merge_costs([timeline.cost, aside.cost]),
-        unrecorded=unrecorded.model_copy(update={"asides": (*unrecorded.asides, aside)}),
+        usage=merge_usage([timeline.usage, call.usage]),
+        cost=merge_costs([timeline.cost, call.cost]),
+        unrecorded=unrecorded.model_copy(update={"asides": (*unrecorded.asides, call)}),
     )
 
 
 def take_unrecorded(timeline: Timeline, *, keeps_the_end: bool = False) -> tuple[Timeline, UnrecordedChanges]:
-    """Hand out what the store has not been told yet; the timeline that is left has nothing unrecorded.
+    """Take the unrecorded changes out of the timeline, to settle them.
 
-    The end of the session may be kept back: more will happen, and it is told last.
+    With `keeps_the_end` the completion of the session stays unrecorded, to be recorded after further changes.
     """
     unrecorded = timeline.unrecorded
-    kept = unrecorded.completion_only if keeps_the_end else UnrecordedChanges()
-    told = unrecorded.without_completion if keeps_the_end else unrecorded
-    return timeline.model_copy(update={"unrecorded": kept}), told
+    remaining = unrecorded.completion_only if keeps_the_end else UnrecordedChanges()
+    taken = unrecorded.without_completion if keeps_the_end else unrecorded
+    return timeline.model_copy(update={"unrecorded": remaining}), taken
 
 
 def _require_pending(timeline: Timeline, turn_id: str) -> Turn:
     turn = timeline.turns.get(turn_id)
     if turn is None or turn.status != "pending":
-        raise CommandRejected("turn_not_found", f"There is no pending turn {turn_id}.", turn_id=turn_id)
+        raise CommandRejected("turn_not_found", f"The session has no pending turn {turn_id}.", turn_id=turn_id)
     return turn
 
 
@@ -121,19 +121,19 @@ def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
 
 
 def _close(timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ends: bool = False) -> Timeline:
-    seen = not timeline.is_completed and timeline.head is not None and timeline.head.id == turn.id
+    is_visible = not timeline.is_completed and timeline.head is not None and timeline.head.id == turn.id
     closed = timeline.with_turn(turn).changed(
         at=at,
-        accepted=seen,
+        accepted=is_visible,
         usage=merge_usage([timeline.usage, turn.usage]),
         cost=merge_costs([timeline.cost, turn.cost]),
     )
-    if not seen:
+    if not is_visible:
         return closed
     reason = "end_node" if ends else _limit_reached(closed, turn, limits)
     if reason is None:
         return _open_next_in_queue(closed, at)
-    # A reply counts once in the revision, also when it is the last one.
+    # A reply raises the revision by one, even if it ends the session.
     return complete_session(closed, reason, at=at).model_copy(update={"revision": closed.revision})
 
 

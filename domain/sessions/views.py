@@ -1,4 +1,4 @@
-"""How a session is seen from outside: its head, small and with every answer, and its visible turns."""
+"""Views of a session: its head, which is small and part of every response, and its visible turns."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -16,17 +16,18 @@ from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost, Usage
 
 MAX_VISIBLE_TURNS = 200
-"""Turns of the visible branch that a view carries, newest kept; older ones are paged from the store."""
+"""Maximum turns of the visible branch in a view, newest kept; older ones are paged from the store."""
 MAX_BRANCHES = 50
-"""Discarded branches that a view carries, newest kept."""
+"""Maximum discarded branches in a view, newest kept."""
 MAX_BRANCH_TURNS = 50
-"""Turns of one discarded branch that a view carries, newest kept."""
+"""Maximum turns of one discarded branch in a view, newest kept."""
 
 
 class SessionHead(FrozenModel):
-    """Everything about a session that changes and is small. `run_id` and `version` name one state of it exactly.
+    """The small, changing state of a session. `run_id` and `version` together identify one state.
 
-    `head_turn_id` is the newest turn that is seen; after a rewind `leaf_turn_id` is the last one past the cursor.
+    `head_turn_id` is the newest visible turn; `leaf_turn_id` is the last turn of the active branch, which after a
+    rewind is past the cursor.
     """
 
     run_id: str
@@ -52,7 +53,7 @@ class SessionHead(FrozenModel):
 
 
 class BranchView(FrozenModel):
-    """A future that was given up, with its newest turns, oldest first."""
+    """A discarded branch with its newest turns, oldest first."""
 
     id: str
     rewound_from_turn_id: str | None
@@ -62,9 +63,9 @@ class BranchView(FrozenModel):
 
 
 class TimelineView(FrozenModel):
-    """A session as people see it: the visible branch, oldest first, and the branches that were given up.
+    """The visible branch of a session, oldest turn first, and its discarded branches.
 
-    `future` are the turns past the cursor of a rewind, oldest first, until the next message gives them up.
+    `future` are the turns past the cursor after a rewind, oldest first, until the next message discards them.
     """
 
     head: SessionHead
@@ -74,10 +75,10 @@ class TimelineView(FrozenModel):
 
 
 def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
-    """What is small and changes, as of the newest turn that is seen.
+    """The head of a session, as of its newest visible turn.
 
-    The node and the gathered context are those of the cursor after a rewind; usage and cost are of
-    every branch, for a rewind never changes what was spent.
+    After a rewind the node and the gathered context are those of the cursor. Usage and cost include every branch: a
+    rewind does not refund usage.
     """
     newest = timeline.head
     checkpoint = timeline.checkpoint_before(newest.id if newest else None) or start_checkpoint(agent)
@@ -107,7 +108,7 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
 
 
 def recorded_head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
-    """The head as the store keeps it: its newest turn is the newest that is closed, for only those are recorded."""
+    """The head as stored: its turn ids are those of the newest turns that are not pending, as only those are stored."""
     head = head_of(timeline, agent, run_id)
     closed = {
         "head_turn_id": _newest_closed(timeline.visible_turns()),
@@ -117,7 +118,7 @@ def recorded_head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) ->
 
 
 def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> TimelineView:
-    """The timeline as people see it, bounded to the newest turns and branches."""
+    """The view of a timeline, limited to the newest turns and branches."""
     newest_first = list(islice(timeline.visible_turns(), MAX_VISIBLE_TURNS))
     branches = tuple(
         BranchView(

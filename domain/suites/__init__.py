@@ -1,1 +1,1 @@
-"""Suites: scenarios, checks, verdicts and the statistics that compare runs."""
+"""Suites: scenarios, checks, verdicts, and statistics to compare suites."""

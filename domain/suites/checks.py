@@ -1,4 +1,4 @@
-"""Checks that need no judge: what a conversation must have done, found in the turns that were recorded of it."""
+"""Checks without a judge: requirements on a conversation, evaluated on its recorded turns."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,17 +20,18 @@ Name = Annotated[str, nonblank(64)]
 
 
 class RequiredCall(AuthoredModel):
-    """A tool that must be called, in one call, with at least these arguments."""
+    """A tool that must be called at least once with at least these arguments."""
 
     tool: Name
     arguments: dict[str, JsonValue] = {}
 
 
 class Checks(AuthoredModel):
-    """What must hold of a conversation; what is not named is not checked.
+    """Requirements on a conversation; empty fields are not checked.
 
-    `never_says` are phrases that the agent must not use (capitals make no difference), `never_matches` patterns.
-    `max_turns` counts turns with a message, `ended_with` lists the completion reasons that are right.
+    `never_says` are phrases that the agent must not use (case-insensitive), `never_matches` regular expressions that
+    its messages must not match. `max_turns` counts turns with a user message. `ended_with` lists the accepted
+    completion reasons.
     """
 
     must_visit: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
@@ -48,9 +49,9 @@ class Checks(AuthoredModel):
 
 
 class Finding(FrozenModel):
-    """A check that does not hold, in words, with the turns that show it.
+    """A failed check, with the turns that show it.
 
-    `could_mend` says that the rest of the conversation, had it gone on, might have made it good.
+    `could_mend` is true if the check could still have passed if the conversation had continued.
     """
 
     check: str
@@ -60,7 +61,7 @@ class Finding(FrozenModel):
 
 
 class Conversation(FrozenModel):
-    """A conversation as checks and judges read it: its visible turns, oldest first, and how it stood at its end."""
+    """Input of checks and judges: the visible turns of a conversation, oldest first, and its final state."""
 
     turns: tuple[Turn, ...]
     variables: dict[str, JsonValue] = {}
@@ -69,7 +70,7 @@ class Conversation(FrozenModel):
 
 
 def run_checks(checks: Checks, conversation: Conversation) -> tuple[Finding, ...]:
-    """What does not hold, in the order of the checks; nothing when everything does."""
+    """The failed checks, in the order of the fields; empty if all pass."""
     turns = conversation.turns
     return (
         *_missing_visits(checks.must_visit, turns),
@@ -96,21 +97,21 @@ def _missing_visits(nodes: Iterable[str], turns: Sequence[Turn]) -> Iterator[Fin
 
 
 def _missing_calls(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iterator[Finding]:
-    for wanted in calls:
+    for required in calls:
         made = [
             (turn.id, event.payload.get("arguments"))
             for turn in turns
             for event in turn.events
-            if event.type == "tool_call_started" and event.payload.get("name") == wanted.tool
+            if event.type == "tool_call_started" and event.payload.get("name") == required.tool
         ]
-        if any(includes(arguments, wanted.arguments) for _, arguments in made):
+        if any(includes(arguments, required.arguments) for _, arguments in made):
             continue
-        message = f"{wanted.tool} was never called."
+        message = f"{required.tool} was never called."
         if made:
-            told = "; ".join(format_json(arguments) for _, arguments in made[:3])
-            message = f"{wanted.tool} was not called with {format_json(wanted.arguments)}, but with {told}."
+            actual = "; ".join(format_json(arguments) for _, arguments in made[:3])
+            message = f"{required.tool} was not called with {format_json(required.arguments)}, but with {actual}."
         yield Finding(
-            check=f"must_call {wanted.tool}",
+            check=f"must_call {required.tool}",
             message=message,
             turn_ids=tuple(dict.fromkeys(turn_id for turn_id, _ in made)) or _last(turns),
             could_mend=True,
@@ -118,9 +119,9 @@ def _missing_calls(calls: Iterable[RequiredCall], turns: Sequence[Turn]) -> Iter
 
 
 def _wrong_variables(
-    wanted: Mapping[str, JsonValue], known: Mapping[str, JsonValue], turns: Sequence[Turn]
+    expected: Mapping[str, JsonValue], known: Mapping[str, JsonValue], turns: Sequence[Turn]
 ) -> Iterator[Finding]:
-    for name, value in wanted.items():
+    for name, value in expected.items():
         found = lookup(known, tuple(name.split(".")))
         if not _is_same(found, value):
             yield Finding(
@@ -132,32 +133,32 @@ def _wrong_variables(
 
 
 def _forbidden_phrases(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
-    spoken = [(turn.id, turn.assistant_message.text) for turn in turns if turn.assistant_message]
+    replies = [(turn.id, turn.assistant_message.text) for turn in turns if turn.assistant_message]
     for phrase_ in checks.never_says:
-        found = tuple(turn_id for turn_id, text in spoken if _normalized(phrase_) in _normalized(text))
+        found = tuple(turn_id for turn_id, text in replies if _normalized(phrase_) in _normalized(text))
         if found:
             yield Finding(check="never_says", message=f"The agent said {format_value(phrase_)}.", turn_ids=found)
     for pattern in checks.never_matches:
-        found = tuple(turn_id for turn_id, text in spoken if matches(pattern, text))
+        found = tuple(turn_id for turn_id, text in replies if matches(pattern, text))
         if found:
             message = f"The agent said something that matches {format_value(pattern)}."
             yield Finding(check="never_matches", message=message, turn_ids=found)
 
 
 def _unmatched_mocks(turns: Sequence[Turn]) -> Iterator[Finding]:
-    """Calls that the scenario's mocks do not foresee: what the agent did after them proves nothing."""
+    """Calls without a matching mock: the rest of such a conversation proves nothing."""
     for turn in turns:
         for event in turn.events:
             if event.type == "tool_call_result" and event.payload.get("error") == "not_mocked":
-                told = f"{event.payload.get('name')} was called in a way that no mock answers."
-                yield Finding(check="mocks", message=told, turn_ids=(turn.id,))
+                message = f"{event.payload.get('name')} was called with arguments that no mock matches."
+                yield Finding(check="mocks", message=message, turn_ids=(turn.id,))
 
 
 def _exceeded_limits(checks: Checks, conversation: Conversation) -> Iterator[Finding]:
-    asked = [turn for turn in conversation.turns if turn.user_message]
-    if checks.max_turns is not None and len(asked) > checks.max_turns:
-        message = f"The conversation took {len(asked)} turns; at most {checks.max_turns} were allowed."
-        yield Finding(check="max_turns", message=message, turn_ids=(asked[checks.max_turns].id,))
+    user_turns = [turn for turn in conversation.turns if turn.user_message]
+    if checks.max_turns is not None and len(user_turns) > checks.max_turns:
+        message = f"The conversation took {len(user_turns)} turns; at most {checks.max_turns} were allowed."
+        yield Finding(check="max_turns", message=message, turn_ids=(user_turns[checks.max_turns].id,))
     if checks.max_cost_usd is not None and conversation.cost_usd > checks.max_cost_usd:
         message = f"The conversation cost {conversation.cost_usd:f} USD; at most {checks.max_cost_usd:f} were allowed."
         yield Finding(check="max_cost_usd", message=message, turn_ids=_last(conversation.turns))
@@ -165,17 +166,17 @@ def _exceeded_limits(checks: Checks, conversation: Conversation) -> Iterator[Fin
 
 def _wrong_ending(reasons: Sequence[str], conversation: Conversation) -> Iterator[Finding]:
     if reasons and conversation.completion_reason not in reasons:
-        ended = conversation.completion_reason or "no end"
+        reason = conversation.completion_reason or "no end"
         yield Finding(
             check="ended_with",
-            message=f"The conversation ended with {ended}, not with {' or '.join(reasons)}.",
+            message=f"The conversation ended with {reason}, not with {' or '.join(reasons)}.",
             turn_ids=_last(conversation.turns),
             could_mend=True,
         )
 
 
 def format_json(value: object) -> str:
-    """A JSON value for a message; nothing is called nothing."""
+    """A JSON value as text for a message; None is \"not set\"."""
     if value is None:
         return "not set"
     if isinstance(value, Mapping):
@@ -183,11 +184,11 @@ def format_json(value: object) -> str:
     return format_value(value) if isinstance(value, str) else str(value)
 
 
-def _is_same(found: object, wanted: JsonValue) -> bool:
-    """Equal as values; texts also when they differ in nothing but capitals and spaces, as people's words do."""
-    if isinstance(found, str) and isinstance(wanted, str):
-        return _normalized(found) == _normalized(wanted)
-    return isinstance(found, bool) == isinstance(wanted, bool) and found == wanted
+def _is_same(found: object, expected: JsonValue) -> bool:
+    """True for equal values; text is compared without regard to case and whitespace."""
+    if isinstance(found, str) and isinstance(expected, str):
+        return _normalized(found) == _normalized(expected)
+    return isinstance(found, bool) == isinstance(expected, bool) and found == expected
 
 
 def _extracted_in(name: str, turns: Sequence[Turn]) -> tuple[str, ...]:

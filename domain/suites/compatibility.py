@@ -1,4 +1,4 @@
-"""Whether a suite fits its agent: nodes, tools, arguments and variables that checks and mocks name must be there."""
+"""Compatibility of a suite with its agent: checks and mocks may only name its nodes, tools, arguments and variables."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -21,12 +21,12 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def compatibility_issues(suite: Suite, agent: AgentDefinition) -> tuple[ValidationIssue, ...]:
-    """What a suite asks of its agent that could never be: told before the run, not by failing conversations."""
-    fit = _CompatibilityCheck(agent)
+    """The requirements of a suite that its agent can never meet, found before the suite runs."""
+    check = _CompatibilityCheck(agent)
     return tuple(
         issue
         for index, scenario in enumerate(suite.scenarios)
-        for issue in fit.issues_of(("scenarios", index), scenario)
+        for issue in check.issues_of(("scenarios", index), scenario)
     )
 
 
@@ -35,7 +35,7 @@ class _CompatibilityCheck:
         self._agent = agent
         self._hints = NameSuggestions()
         self._offered = {tool for node in agent.nodes.values() for tool in node.tools}
-        self._ways = {way.tool_name for node in agent.nodes.values() for way in node.transitions}
+        self._transitions = {each.tool_name for node in agent.nodes.values() for each in node.transitions}
         self._offered.update([agent.pre_call_fetch] if agent.pre_call_fetch else [])
 
     def issues_of(self, location: Location, scenario: Scenario) -> Iterator[ValidationIssue]:
@@ -44,7 +44,7 @@ class _CompatibilityCheck:
             if node not in self._agent.nodes:
                 yield self._unknown((*checks, "must_visit", index), "node", node, self._agent.nodes)
         for index, call in enumerate(scenario.checks.must_call):
-            if call.tool not in self._ways:
+            if call.tool not in self._transitions:
                 yield from self._call((*checks, "must_call", index), call.tool, call.arguments)
             elif call.arguments:
                 yield _issue(
@@ -52,14 +52,14 @@ class _CompatibilityCheck:
                 )
         for index, mock in enumerate(scenario.mocks):
             yield from self._call((*location, "mocks", index), mock.tool, mock.arguments)
-        learned = self._variables(scenario)
+        known = self._variables(scenario)
         for name in scenario.checks.variables:
-            # What is looked up before the opening may bring any variable.
-            if not self._agent.pre_call_fetch and name.partition(".")[0] not in learned:
-                yield self._unknown((*checks, "variables", name), "variable", name, learned)
+            # The tool called before the greeting may assign any variable.
+            if not self._agent.pre_call_fetch and name.partition(".")[0] not in known:
+                yield self._unknown((*checks, "variables", name), "variable", name, known)
 
     def _call(self, location: Location, called: str, arguments: Mapping[str, JsonValue]) -> Iterator[ValidationIssue]:
-        """A call that the agent could make: a tool that some node offers, with arguments that its schema has."""
+        """Issues of a call: the tool must be offered by a node, and have these parameters."""
         at = (*location, "tool")
         name = find_tool(self._agent.tools, called)
         if name is None:
@@ -78,15 +78,15 @@ class _CompatibilityCheck:
         if not isinstance(properties, dict):
             return
         for name, value in arguments.items():
-            wanted = properties.get(name)
+            parameter = properties.get(name)
             if name not in properties:
                 if schema.get("additionalProperties", False) is False:
                     yield self._unknown((*location, name), "argument", name, properties)
-            elif isinstance(wanted, dict) and not _matches_schema(value, wanted):
-                yield _issue((*location, name), "is a value that the tool's parameters do not allow")
+            elif isinstance(parameter, dict) and not _matches_schema(value, parameter):
+                yield _issue((*location, name), "is not allowed by the parameters of the tool")
 
     def _variables(self, scenario: Scenario) -> set[str]:
-        """Every variable that a conversation can come to know."""
+        """All variables that a conversation can have."""
         agent = self._agent
         extracted = {variable.name for node in agent.nodes.values() for variable in node.extract}
         assigned = {name for tool in agent.tools.values() if isinstance(tool, HttpTool) for name in tool.assign}
@@ -97,13 +97,13 @@ class _CompatibilityCheck:
 
 
 def _matches_schema(value: JsonValue, schema: Mapping[str, JsonValue]) -> bool:
-    """Whether a value is of the type, and among the values, that a simple schema asks for."""
+    """True if a value has the type, and is one of the `enum` values, of a simple schema."""
     kinds = schema.get("type")
-    named = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
-    allowed = [kind for name in named for kind in _JSON_TYPES.get(str(name), (object,))]
-    is_truth = isinstance(value, bool)
+    type_names = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
+    allowed = [kind for name in type_names for kind in _JSON_TYPES.get(str(name), (object,))]
+    is_boolean = isinstance(value, bool)
     if allowed and not (
-        any(isinstance(value, kind) for kind in allowed) and (not is_truth or {bool, object} & {*allowed})
+        any(isinstance(value, kind) for kind in allowed) and (not is_boolean or {bool, object} & {*allowed})
     ):
         return False
     values = schema.get("enum")

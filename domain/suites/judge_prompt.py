@@ -1,4 +1,4 @@
-"""What a judge is told: how to judge, the criteria, and the transcript, with the id of every turn."""
+"""Prompt of a judge: its rules, the criteria, and the transcript with the id of every turn."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from domain.suites.scenario import Scenario
 from domain.turns.turn import Turn, TurnEvent
 
 JUDGE_ROLE = "You judge a conversation between a caller and an agent."
-"""Begins the instructions of every judge."""
+"""First sentence of the prompt of every judge."""
 CRITERIA_HEADING = "The criteria:"
 TRANSCRIPT_HEADING = "The transcript, oldest turn first:"
 
@@ -21,7 +21,7 @@ _JUDGE_RULES = (
 
 
 def judge_instructions(scenario: Scenario) -> str:
-    """The instructions for the judge of a scenario."""
+    """The prompt for the judge of a scenario."""
     criteria = "\n".join(f"{number}. {' '.join(each.split())}" for number, each in enumerate(scenario.success, start=1))
     return "\n\n".join(
         [
@@ -32,24 +32,24 @@ def judge_instructions(scenario: Scenario) -> str:
     )
 
 
-def judge_transcript(conversation: Conversation, most_characters: int) -> str:
-    """The conversation for a judge, at most so long: of one that is longer, the middle is left out.
+def judge_transcript(conversation: Conversation, max_characters: int) -> str:
+    """The transcript for a judge, without its middle if it is longer than `max_characters`.
 
-    What was said is quoted, so that no words can pass for a line of the transcript.
+    Messages are quoted, so that no message can imitate a line of the transcript.
     """
     ended = conversation.completion_reason
     lines = [line for turn in conversation.turns for line in _lines(turn)]
     ending = f"The conversation ended: {ended}." if ended else "The conversation has not ended."
-    return "\n".join([TRANSCRIPT_HEADING, *_shortened(lines, most_characters), ending])
+    return "\n".join([TRANSCRIPT_HEADING, *_shortened(lines, max_characters), ending])
 
 
 def _lines(turn: Turn) -> Iterator[str]:
-    """What happened in a turn, in its order; the agent's words come last, as they were all said by then."""
+    """The lines of a turn: the user's message, its events, and last the agent's reply."""
     if turn.user_message is not None:
         yield f"[{turn.id}] caller: {_quoted(turn.user_message.text)}"
     for event in turn.events:
-        if told := _event_text(event):
-            yield f"[{turn.id}] {told}"
+        if text := _event_text(event):
+            yield f"[{turn.id}] {text}"
     if turn.assistant_message is not None:
         yield f"[{turn.id}] agent: {_quoted(turn.assistant_message.text)}"
     elif turn.status != "completed":
@@ -57,39 +57,39 @@ def _lines(turn: Turn) -> Iterator[str]:
 
 
 def _event_text(event: TurnEvent) -> str | None:
-    said = event.payload
+    payload = event.payload
     match event.type:
         case "tool_call_started":
-            return f"calls {said.get('name')} with {json.dumps(said.get('arguments'), ensure_ascii=False)}"
+            return f"calls {payload.get('name')} with {json.dumps(payload.get('arguments'), ensure_ascii=False)}"
         case "tool_call_result":
-            failed = f" failed ({said['error']})" if said.get("error") else " answered"
-            return f"{said.get('name')}{failed}: {_quoted(str(said.get('result')))}"
+            failed = f" failed ({payload['error']})" if payload.get("error") else " answered"
+            return f"{payload.get('name')}{failed}: {_quoted(str(payload.get('result')))}"
         case "node_transition":
-            return f"moves to {said.get('to_node')}"
+            return f"moves to {payload.get('to_node')}"
         case "variables_extracted":
-            return f"notes {json.dumps(said.get('variables'), ensure_ascii=False)}"
+            return f"notes {json.dumps(payload.get('variables'), ensure_ascii=False)}"
         case _:
             return None
 
 
-def _shortened(lines: Sequence[str], most_characters: int) -> list[str]:
-    """The first and the last lines that fit, half and half."""
-    if sum(map(len, lines)) <= most_characters:
+def _shortened(lines: Sequence[str], max_characters: int) -> list[str]:
+    """The first and the last lines, each up to half of the limit."""
+    if sum(map(len, lines)) <= max_characters:
         return list(lines)
-    first = _within_limit(lines, most_characters // 2)
-    last = _within_limit(lines[::-1], most_characters // 2)
+    first = _within_limit(lines, max_characters // 2)
+    last = _within_limit(lines[::-1], max_characters // 2)
     left_out = len(lines) - len(first) - len(last)
     return [*first, f"({left_out} lines are left out here.)", *reversed(last)]
 
 
 def _within_limit(lines: Sequence[str], characters: int) -> list[str]:
-    kept = []
+    fitting = []
     for line in lines:
         characters -= len(line)
         if characters < 0:
             break
-        kept.append(line)
-    return kept
+        fitting.append(line)
+    return fitting
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Scenarios and suites as people write them: simulated callers, what they are to bring about, and how many of them."""
+"""Scenario files: a suite, its scenarios, their simulated users and success criteria."""
 
 from collections.abc import Collection
 from decimal import Decimal
@@ -30,17 +30,17 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class RecordedStart(AuthoredModel):
-    """A recorded session to go on from, up to one of its turns (its newest when none is named)."""
+    """A recorded session to continue from, after one of its turns (None: the newest)."""
 
     session: Annotated[str, nonblank(64)]
     turn: Annotated[str, nonblank(64)] | None = None
 
 
 class Scenario(AuthoredModel):
-    """One simulated caller: whom it plays, what it wants and may tell, and what makes the conversation a success.
+    """One simulated user: its persona, goal and facts, and the criteria of success.
 
-    It opens with `opening`, or goes on from `history`. `success` are criteria for a judge, in plain words, `checks`
-    need none. `repeats` and the models go before those of the suite.
+    It starts with `opening`, or continues from `history`. `success` are criteria for a judge, in plain words; `checks`
+    need no judge. `repeats` and the models override those of the suite.
     """
 
     id: Annotated[str, nonblank(64)]
@@ -61,7 +61,7 @@ class Scenario(AuthoredModel):
     limits: CallerLimits = CallerLimits()
 
     def simulator(self, *, model: str | None, seed: int) -> SimulatorConfig:
-        """What the caller of this scenario goes by in its session."""
+        """Configuration of the simulated user of this scenario."""
         return SimulatorConfig(
             persona=self.persona,
             goal=self.goal,
@@ -75,10 +75,10 @@ class Scenario(AuthoredModel):
 
 
 class Suite(AuthoredModel):
-    """Scenarios to run with one agent, so many at a time, within a budget in US dollars.
+    """Scenarios to run with one agent, with limited concurrency, within a budget in US dollars.
 
-    `agent` is a name or an id, with `@` and a number for one version. Models that are not named are the
-    installation's. The suite passes when at least `min_pass_rate` of every scenario's runs do.
+    `agent` is a name or an id, optionally followed by `@` and a version. The default models are the installation's.
+    The suite passes if at least `min_pass_rate` of the runs of every scenario pass.
     """
 
     name: Annotated[str, nonblank(200)]
@@ -95,49 +95,49 @@ class Suite(AuthoredModel):
 
     @property
     def agent_name(self) -> str:
-        """The agent without its version."""
+        """Name or id of the agent, without the version."""
         return self.agent.rpartition("@")[0] if self.agent_version is not None else self.agent
 
     @property
     def agent_version(self) -> int | None:
-        """The version that is named; None for the latest."""
+        """Version of the agent; None for the latest."""
         _, at, version = self.agent.rpartition("@")
         return int(version) if at and version.isdecimal() else None
 
     def repeats_of(self, scenario: Scenario) -> int:
-        """How often a scenario is run."""
+        """Number of runs of a scenario."""
         return scenario.repeats or self.repeats
 
     def seed_of(self, scenario_id: str, repeat: int) -> int:
-        """The seed of one run of a scenario: always the same for the same suite, scenario and repeat (from 1)."""
+        """Seed of one run: the same for the same suite seed, scenario and repeat (counted from 1)."""
         digest = sha256(f"{self.seed}\n{scenario_id}\n{repeat}".encode()).digest()
         return int.from_bytes(digest[:4], "big") & MAX_SEED
 
 
 class InvalidSuite(InvalidDefinition):
-    """A suite that cannot be run, with every issue that was found (at least one)."""
+    """A suite definition with validation issues (at least one)."""
 
     subject = "suite"
 
 
 def parse_suite(data: object) -> Suite:
-    """The suite in parsed YAML or JSON.
+    """Validate parsed YAML or JSON as a suite.
 
-    Raises InvalidSuite with every issue of form (types, lengths, unknown fields) and of meaning (names that are
-    there twice, scenarios that nothing could fail, patterns that cannot be used). Whether it fits its agent is told
-    by `domain.scenario_fit`.
+    Raises InvalidSuite with every issue: of the schema (types, lengths, unknown fields) and of its rules (duplicate
+    names, scenarios that cannot fail, unsupported regular expressions). `compatibility_issues` compares the suite with
+    its agent.
     """
     return validate_definition(
         data,
         Suite,
         InvalidSuite,
-        fields_at=_fields_at,
-        as_written=_as_written,
+        known_fields=_known_fields,
+        source_location=_source_location,
         semantic_issues=semantic_issues,
     )
 
 
-def _fields_at(location: Location) -> Collection[str]:
+def _known_fields(location: Location) -> Collection[str]:
     parts: dict[tuple[str, ...], type[AuthoredModel]] = {
         (): Suite,
         ("scenarios",): Scenario,
@@ -152,7 +152,7 @@ def _fields_at(location: Location) -> Collection[str]:
     return part.model_fields if part else ()
 
 
-def _as_written(location: Location) -> Location:
-    """A location without the kinds of value that pydantic tried for a fact."""
+def _source_location(location: Location) -> Location:
+    """The location without the union members that pydantic appends for a fact."""
     is_fact = location[:1] == ("scenarios",) and location[2:3] == ("facts",)
     return location[:4] if is_fact else location

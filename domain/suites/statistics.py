@@ -1,21 +1,19 @@
-"""Whether a suite got worse: pass rates of two runs of it, and how far chance alone could explain the difference."""
+"""Comparison of two runs of a suite: pass rates, with confidence intervals for their differences."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-CONFIDENCE = 0.95
-"""How often an interval that is made this way holds the true difference."""
 _Z = 1.959963984540054
-"""The standard normal quantile that leaves 2.5 % on either side."""
+"""Standard normal quantile for a confidence of 95 %: 2.5 % on either side."""
 
 Change = Literal["worse", "better", "perhaps_worse", "perhaps_better", "same", "new", "gone", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """How often a scenario passed and failed. Inconclusive runs say nothing about it, and are only counted."""
+    """Passed, failed and inconclusive runs of a scenario. Inconclusive runs do not affect the rate."""
 
     passed: int = 0
     failed: int = 0
@@ -34,13 +32,13 @@ class RunCounts:
 
     @property
     def rate(self) -> float | None:
-        """The part of the decided runs that passed; None when none was decided."""
+        """The share of passed runs among the decided ones; None if none was decided."""
         return self.passed / self.decided if self.decided else None
 
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceInterval:
-    """Where a true value lies, with the confidence named above."""
+    """A confidence interval, at 95 %."""
 
     low: float
     high: float
@@ -48,7 +46,7 @@ class ConfidenceInterval:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioComparison:
-    """One scenario, earlier and now. `difference` is of the pass rates, now less before."""
+    """One scenario, before and now. `difference` is the present pass rate minus the earlier one."""
 
     scenario: str
     before: RunCounts | None
@@ -60,40 +58,40 @@ class ScenarioComparison:
 
 @dataclass(frozen=True, slots=True)
 class SuiteComparison:
-    """All scenarios of either suite, and the sum over those that both have."""
+    """All scenarios of either run, and the total of those in both."""
 
     scenarios: tuple[ScenarioComparison, ...]
     overall: ScenarioComparison
 
     @property
-    def got_worse(self) -> tuple[str, ...]:
-        """Scenarios whose pass rate fell by more than chance explains."""
+    def regressions(self) -> tuple[str, ...]:
+        """Scenarios whose pass rate fell significantly."""
         return tuple(each.scenario for each in self.scenarios if each.change == "worse")
 
 
 def compare(before: Mapping[str, RunCounts], now: Mapping[str, RunCounts]) -> SuiteComparison:
-    """Compare two runs of a suite, scenario by scenario, in the order of the newer one."""
+    """Compare two runs of a suite, scenario by scenario, in the order of the present one."""
     names = [*now, *(name for name in before if name not in now)]
     shared = [name for name in now if name in before]
     whole = _compare_scenario("all", _total(before[name] for name in shared), _total(now[name] for name in shared))
     return SuiteComparison(tuple(_compare_scenario(name, before.get(name), now.get(name)) for name in names), whole)
 
 
-def wilson_interval(passed: int, tried: int) -> ConfidenceInterval:
-    """Where a pass rate lies, by Wilson's score interval. Raises ValueError when nothing was tried."""
-    if tried < 1:
-        raise ValueError("nothing was tried, so nothing is known about the rate")
-    rate, z2 = passed / tried, _Z * _Z
-    centre = (rate + z2 / (2 * tried)) / (1 + z2 / tried)
-    reach = _Z / (1 + z2 / tried) * sqrt(rate * (1 - rate) / tried + z2 / (4 * tried * tried))
-    return ConfidenceInterval(max(centre - reach, 0.0), min(centre + reach, 1.0))
+def wilson_interval(passed: int, total: int) -> ConfidenceInterval:
+    """Wilson score interval of a pass rate. Raises ValueError if there are no runs."""
+    if total < 1:
+        raise ValueError("a pass rate needs at least one decided run")
+    rate, z2 = passed / total, _Z * _Z
+    center = (rate + z2 / (2 * total)) / (1 + z2 / total)
+    margin = _Z / (1 + z2 / total) * sqrt(rate * (1 - rate) / total + z2 / (4 * total * total))
+    return ConfidenceInterval(max(center - margin, 0.0), min(center + margin, 1.0))
 
 
 def difference_interval(before: RunCounts, now: RunCounts) -> ConfidenceInterval:
-    """Where the difference of two pass rates lies: Newcombe's hybrid score interval (1998, method 10).
+    """Confidence interval of the difference of two pass rates: Newcombe's hybrid score interval (1998, method 10).
 
-    It is honest at small numbers and at rates of 0 and 1, where the textbook interval has no width at all.
-    Raises ValueError when either was never decided.
+    It is valid for small numbers and for rates of 0 and 1, where the Wald interval has no width. Raises ValueError if
+    either side has no decided runs.
     """
     old, new = wilson_interval(before.passed, before.decided), wilson_interval(now.passed, now.decided)
     old_rate, new_rate = before.passed / before.decided, now.passed / now.decided
@@ -123,5 +121,5 @@ def _change(difference: float, interval: ConfidenceInterval) -> Change:
     return "perhaps_worse" if difference < 0 else "perhaps_better"
 
 
-def _total(tried: Iterable[RunCounts]) -> RunCounts:
-    return sum(tried, start=RunCounts())
+def _total(counts: Iterable[RunCounts]) -> RunCounts:
+    return sum(counts, start=RunCounts())

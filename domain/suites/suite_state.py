@@ -1,10 +1,10 @@
-"""The rules of a suite under way: which run starts next, what it may cost, when it is over, and what came of it.
+"""State of a running suite: the next run to start, budget reservations, progress and outcome.
 
-Money is held, not hoped for: a run starts only when the most that it can cost fits in what is left of the budget.
-That most is its session's limit, the exchange that crosses it (a limit is looked at between a reply and the next line,
-and nobody knows the price of either before it is bought), and the judge. Both are taken to be as dear as the dearest
-so far. A run that does not fit waits until others have been judged and give back what they did not use. A run that does
-not fit although none is under way gets what is left, alone.
+A run starts only if its maximum cost fits into the rest of the budget, which is then reserved. The maximum cost is the
+limit of its session, plus the exchange that crosses the limit (limits are checked between a reply and the next message,
+and the price of a call is known only afterwards), plus the judge. The last two are estimated by the most expensive call
+so far. A run that does not fit waits until other runs have been judged and release what they did not use. If no other
+run is in progress, it gets the rest of the budget.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,25 +21,25 @@ from domain.usage import Money
 SuiteStatus = Literal["running", "paused", "completed", "cancelled"]
 
 MAX_BUDGET_SHARES_PER_RUN = 2
-"""A run without a cost limit of its own may use so many times its equal share of the budget."""
+"""A run without a cost limit may use this many times an equal share of the budget."""
 MAX_CALLS_PAST_LIMIT = 2
-"""What a run may buy after its session has come to its limit: the exchange that crosses it, and the judge."""
+"""Calls that a run may make beyond the limit of its session: the exchange that crosses it, and the judge."""
 
 
 class Run(FrozenModel):
-    """One conversation of a suite: a scenario, and which of its repeats this is, from 1."""
+    """One conversation of a suite: a scenario and the number of the repeat, from 1."""
 
     scenario: str
     repeat: int
 
     def session_id(self, suite_id: str) -> str:
-        """The session of the run: always the same one, so that a start that is tried again finds it."""
+        """Id of the session of the run, deterministic, so that a repeated start finds the session."""
         digest = sha256(f"{suite_id}\n{self.scenario}\n{self.repeat}".encode()).hexdigest()
         return f"ses_{digest[:24]}"
 
 
 class StartedRun(FrozenModel):
-    """A run that may start. Its session may spend `limit`, and the suite holds `held` until it is judged."""
+    """A run that may start. `limit` is its session's cost limit; `held` is reserved until the run is judged."""
 
     run: Run
     limit: Money | None = None
@@ -47,7 +47,7 @@ class StartedRun(FrozenModel):
 
 
 class Tally(FrozenModel):
-    """What came of the runs of one scenario so far."""
+    """Outcomes of the runs of one scenario so far."""
 
     passed: int = 0
     failed: int = 0
@@ -59,10 +59,10 @@ class Tally(FrozenModel):
 
 
 class SuiteState(FrozenModel):
-    """What a suite keeps while it goes on, also through continue-as-new.
+    """State of a suite, carried through continue-as-new.
 
-    `started` counts the runs that were taken from the plan, `under_way` holds by session id those that have no
-    verdict yet. `largest_call` is what the dearest exchange so far has cost, or the dearest judge.
+    `started` counts the runs taken from the plan, `under_way` are runs without a verdict, by session id.
+    `largest_call` is the cost of the most expensive exchange or judge call so far.
     """
 
     started: int = 0
@@ -75,12 +75,12 @@ class SuiteState(FrozenModel):
 
     @property
     def held(self) -> Decimal:
-        """What the runs under way may still cost."""
+        """The part of the budget reserved for runs in progress."""
         return sum((started.held for started in self.under_way.values()), start=Decimal(0))
 
 
 class SuiteProgress(FrozenModel):
-    """How far a suite is. `cost` is of the runs that were judged."""
+    """Progress of a suite. `cost` is that of the judged runs."""
 
     status: SuiteStatus
     planned: int
@@ -92,47 +92,47 @@ class SuiteProgress(FrozenModel):
 
 
 def plan_of(suite: Suite) -> tuple[Run, ...]:
-    """Every run, in the order of their starts: each scenario once, then each once more, so that all show early."""
+    """All runs in the order of their start: the first repeat of every scenario, then the second, and so on."""
     repeats = {scenario.id: suite.repeats_of(scenario) for scenario in suite.scenarios}
     rounds = range(1, max(repeats.values()) + 1)
     return tuple(Run(scenario=name, repeat=number) for number in rounds for name in repeats if number <= repeats[name])
 
 
-def cost_limit(suite: Suite, scenario: Scenario, of_agent: Decimal | None, planned: int) -> Decimal | None:
-    """What the session of a run may spend: the lowest limit that was named, or a share of the budget if none was."""
-    named = [limit for limit in (scenario.limits.max_cost_usd, of_agent) if limit is not None]
-    if named:
-        return min(named)
+def cost_limit(suite: Suite, scenario: Scenario, agent_limit: Decimal | None, planned: int) -> Decimal | None:
+    """Cost limit of the session of a run: the lowest configured limit, or else a share of the budget."""
+    limits = [limit for limit in (scenario.limits.max_cost_usd, agent_limit) if limit is not None]
+    if limits:
+        return min(limits)
     return None if suite.budget_usd is None else suite.budget_usd * MAX_BUDGET_SHARES_PER_RUN / planned
 
 
 def next_start(state: SuiteState, suite: Suite, plan: tuple[Run, ...], limit: Decimal | None) -> StartedRun | None:
-    """The next run of the plan if it may start now; `limit` is what `cost_limit` says of it."""
+    """The next run of the plan, if it may start now; `limit` is its `cost_limit`."""
     is_free = not state.is_paused and not state.is_cancelled and len(state.under_way) < suite.concurrency
     if not is_free or state.started >= len(plan):
         return None
     run = plan[state.started]
     if suite.budget_usd is None or limit is None:
         return StartedRun(run=run, limit=limit)
-    left = suite.budget_usd - state.spent - state.held
-    # Before anything has a price, an exchange may cost as much as the whole session may.
-    dearest = limit if state.largest_call is None else state.largest_call
-    most = limit + MAX_CALLS_PAST_LIMIT * dearest
-    if most <= left:
-        return StartedRun(run=run, limit=limit, held=most)
+    remaining = suite.budget_usd - state.spent - state.held
+    # Before the first cost is known, an exchange is assumed to cost as much as a whole session may.
+    largest_call = limit if state.largest_call is None else state.largest_call
+    max_cost = limit + MAX_CALLS_PAST_LIMIT * largest_call
+    if max_cost <= remaining:
+        return StartedRun(run=run, limit=limit, held=max_cost)
     if not state.under_way and not is_exhausted(state, suite):
-        return StartedRun(run=run, limit=min(limit, _limit_for_last_run(state, suite.budget_usd)), held=left)
+        return StartedRun(run=run, limit=min(limit, _limit_for_last_run(state, suite.budget_usd)), held=remaining)
     return None
 
 
 def record_start(state: SuiteState, session_id: str, started: StartedRun) -> SuiteState:
-    """Take the next run from the plan."""
+    """Record that the next run of the plan has started."""
     under_way = {**state.under_way, session_id: started}
     return state.model_copy(update={"started": state.started + 1, "under_way": under_way})
 
 
 def may_judge(state: SuiteState, suite: Suite, session_id: str, cost: Decimal) -> bool:
-    """Whether the budget has room for the judge of a session that cost so much."""
+    """True if the budget allows a judge call for a session with this cost."""
     if suite.budget_usd is None:
         return True
     others = state.held - state.under_way[session_id].held
@@ -142,7 +142,7 @@ def may_judge(state: SuiteState, suite: Suite, session_id: str, cost: Decimal) -
 def record_outcome(
     state: SuiteState, session_id: str, outcome: Outcome, *, cost: Decimal, largest_call: Decimal | None
 ) -> SuiteState:
-    """Take in what came of a run, and give back what was held for it. Taking it in again changes nothing."""
+    """Record the outcome of a run, and release its reservation. A repeat changes nothing."""
     started = state.under_way.get(session_id)
     if started is None:
         return state
@@ -161,7 +161,7 @@ def record_outcome(
 
 
 def pause(state: SuiteState) -> SuiteState:
-    """Start no more runs until `resume`; those under way go on.
+    """Start no more runs until `resume`; runs in progress continue.
 
     Raises CommandRejected("suite_ended") once cancelled.
     """
@@ -176,24 +176,24 @@ def resume(state: SuiteState) -> SuiteState:
 
 
 def cancel(state: SuiteState) -> SuiteState:
-    """Start no more runs, for good. Cancelling again changes nothing."""
+    """Start no more runs. Cancelling again changes nothing."""
     return state.model_copy(update={"is_cancelled": True, "is_paused": False})
 
 
 def is_over(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> bool:
-    """Whether every run has its verdict, or no further one will start."""
+    """True if no run is in progress, and no further one will start."""
     if state.under_way:
         return False
     return state.is_cancelled or state.started >= len(plan) or is_exhausted(state, suite)
 
 
 def is_exhausted(state: SuiteState, suite: Suite) -> bool:
-    """Whether what is left would not pay for an exchange and a judge."""
+    """True if the rest of the budget does not suffice for an exchange and a judge call."""
     return suite.budget_usd is not None and _limit_for_last_run(state, suite.budget_usd) <= 0
 
 
 def status_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> SuiteStatus:
-    """What the suite does."""
+    """Status of the suite."""
     if state.is_cancelled:
         return "cancelled"
     if is_over(state, suite, plan):
@@ -202,7 +202,7 @@ def status_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> SuiteSt
 
 
 def progress_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> SuiteProgress:
-    """How far the suite is."""
+    """Progress of the suite."""
     tallies = state.tallies.values()
     return SuiteProgress(
         status=status_of(state, suite, plan),
@@ -216,7 +216,7 @@ def progress_of(state: SuiteState, suite: Suite, plan: tuple[Run, ...]) -> Suite
 
 
 def outcome_of(suite: Suite, tallies: Mapping[str, Tally]) -> Outcome:
-    """What came of the whole: failed if one scenario did, passed if all did, and otherwise nobody can tell."""
+    """Outcome of the suite: failed if one scenario failed, passed if all passed, otherwise inconclusive."""
     found = {
         outcome_of_scenario(tallies.get(scenario.id, Tally()), suite.repeats_of(scenario), suite.min_pass_rate)
         for scenario in suite.scenarios
@@ -225,18 +225,18 @@ def outcome_of(suite: Suite, tallies: Mapping[str, Tally]) -> Outcome:
 
 
 def outcome_of_scenario(tally: Tally, planned: int, min_pass_rate: float) -> Outcome:
-    """Passed when enough of the planned runs passed, failed when too many failed for the others to make up for it.
+    """Passed if enough of the planned runs passed, failed if enough can no longer pass, otherwise inconclusive.
 
-    What is inconclusive, or was never run, could have gone either way.
+    Inconclusive runs, and runs that did not start, count as undecided.
     """
-    wanted = Decimal(str(min_pass_rate)) * planned  # exactly what was written: 0.7 of 10 are 7
-    if tally.passed >= wanted:
+    required = Decimal(str(min_pass_rate)) * planned  # exact decimals: 0.7 of 10 is 7
+    if tally.passed >= required:
         return "passed"
-    return "failed" if planned - tally.failed < wanted else "inconclusive"
+    return "failed" if planned - tally.failed < required else "inconclusive"
 
 
 def _limit_for_last_run(state: SuiteState, budget: Decimal) -> Decimal:
-    """The limit of a run that has the rest of the budget to itself."""
+    """Cost limit of a run that gets the rest of the budget."""
     return budget - state.spent - MAX_CALLS_PAST_LIMIT * (state.largest_call or Decimal(0))
 
 
@@ -249,4 +249,4 @@ def _worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _require_open(state: SuiteState) -> None:
     if state.is_cancelled:
-        raise CommandRejected("suite_ended", "The suite was cancelled and takes no more commands.")
+        raise CommandRejected("suite_ended", "The suite was cancelled and accepts no more commands.")

@@ -1,4 +1,4 @@
-"""Verdicts: what a judge and the mechanical checks find of one conversation, and how the two are put together."""
+"""Verdicts on conversations: the results of the judge and of the checks, and their combination."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from domain.suites.checks import Finding
 Outcome = Literal["passed", "failed", "inconclusive"]
 
 VERDICT_TOOL = "record_verdict"
-"""The tool with which a judge hands in what it found."""
+"""Name of the tool with which a judge returns its verdicts."""
 MAX_REASON_CHARACTERS = 2_000
 
 CUT_SHORT_REASONS: Mapping[str, str] = {
@@ -21,14 +21,14 @@ CUT_SHORT_REASONS: Mapping[str, str] = {
     "max_cost": "The session reached its cost limit.",
     "suite_cancelled": "The suite was cancelled.",
 }
-"""Completion reasons of conversations that came to no end of their own, and what they mean."""
+"""Completion reasons of conversations that did not end normally, with explanations."""
 
 _OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive"}
 _TURN_ID = re.compile(r"turn_[0-9a-z]+")
 
 
 class CriterionVerdict(FrozenModel):
-    """What the judge found of one criterion, why, and the turns it quotes for it."""
+    """The judge's outcome of one criterion, its reason, and the turns quoted."""
 
     criterion: str
     outcome: Outcome
@@ -37,7 +37,7 @@ class CriterionVerdict(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """What became of one conversation. `cut_short` says what kept it from coming to its end, if something did."""
+    """The verdict on one conversation. `cut_short` is the reason why it did not end normally, if so."""
 
     outcome: Outcome
     criteria: tuple[CriterionVerdict, ...] = ()
@@ -48,11 +48,11 @@ class Verdict(FrozenModel):
 def verdict_of(
     criteria: Sequence[CriterionVerdict], findings: Sequence[Finding], cut_short: str | None = None
 ) -> Verdict:
-    """Put a judge's verdicts and the findings of the checks together.
+    """Combine the verdicts of the judge and the findings of the checks.
 
-    A check that does not hold fails the conversation, whatever the judge says; checks that all hold save nothing
-    that the judge failed. What the judge could not tell is inconclusive. A conversation that was cut short can only
-    fail by what no continuation could have mended.
+    The conversation fails if a check or a criterion fails, and is inconclusive if a criterion is. A conversation that
+    did not end normally fails only by findings that a continuation could not have changed; otherwise it is
+    inconclusive.
     """
     counted = [finding for finding in findings if cut_short is None or not finding.could_mend]
     return Verdict(
@@ -73,7 +73,7 @@ def _outcome(criteria: Sequence[CriterionVerdict], findings: Sequence[Finding], 
 
 
 def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
-    """A JSON schema of one verdict for each criterion, by its number from 1."""
+    """JSON schema of the verdicts: one for each criterion, by its number from 1."""
     one: dict[str, JsonValue] = {
         "type": "object",
         "properties": {
@@ -96,13 +96,13 @@ def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
 def parse_verdicts(
     criteria: Sequence[str], recorded: Mapping[str, JsonValue], known_turn_ids: Collection[str]
 ) -> tuple[CriterionVerdict, ...]:
-    """What a judge recorded, one verdict for each criterion.
+    """Parse the result of a judge into one verdict for each criterion.
 
-    Turns that do not exist are not quoted. A criterion that it left out, judged twice with different outcomes or
-    put in a form that cannot be read is inconclusive: a judge that is in doubt about its own words decides nothing.
+    Ids of unknown turns are dropped. A criterion that is missing, has contradictory verdicts, or has an unreadable
+    verdict is inconclusive.
     """
-    written = recorded.get("verdicts")
-    entries = [entry for entry in written if isinstance(entry, dict)] if isinstance(written, list) else []
+    verdicts = recorded.get("verdicts")
+    entries = [entry for entry in verdicts if isinstance(entry, dict)] if isinstance(verdicts, list) else []
     found = []
     for number, criterion in enumerate(criteria, start=1):
         of_criterion = [entry for entry in entries if _number(entry.get("criterion")) == number]
@@ -111,7 +111,7 @@ def parse_verdicts(
 
 
 def inconclusive_verdicts(criteria: Sequence[str], reason: str) -> tuple[CriterionVerdict, ...]:
-    """Verdicts for criteria of which nothing can be said."""
+    """Inconclusive verdicts for all criteria, with one reason."""
     return tuple(CriterionVerdict(criterion=each, outcome="inconclusive", reason=reason) for each in criteria)
 
 
@@ -120,13 +120,13 @@ def _criterion(
 ) -> CriterionVerdict:
     outcomes = {_OUTCOMES.get(str(entry.get("outcome")).strip().lower()) for entry in entries}
     if not entries:
-        return inconclusive_verdicts([criterion], "The judge said nothing about it.")[0]
+        return inconclusive_verdicts([criterion], "The judge gave no verdict.")[0]
     outcome = next(iter(outcomes))
     if len(outcomes) > 1 or outcome is None:
-        return inconclusive_verdicts([criterion], "The judge contradicted itself, or gave no outcome that is known.")[0]
+        return inconclusive_verdicts([criterion], "The judge contradicted itself, or gave an unknown outcome.")[0]
     reason = str(entries[0].get("reason") or "").strip()[:MAX_REASON_CHARACTERS]
-    listed = entries[0].get("turn_ids")
-    quoted = [str(each) for each in listed] if isinstance(listed, list) else []
+    turn_ids = entries[0].get("turn_ids")
+    quoted = [str(each) for each in turn_ids] if isinstance(turn_ids, list) else []
     known = dict.fromkeys(each for each in [*quoted, *_TURN_ID.findall(reason)] if each in known_turn_ids)
     return CriterionVerdict(
         criterion=criterion, outcome=outcome, reason=reason or "The judge gave no reason.", turn_ids=tuple(known)

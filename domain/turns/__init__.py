@@ -1,1 +1,1 @@
-"""One turn: its data, the engine that decides each step, and the extraction of variables."""
+"""Turns: data, engine and extraction of variables."""

@@ -19,17 +19,17 @@ from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolRet
 from domain.usage import Cost, Usage, merge_costs, merge_usage
 
 MAX_BLANK_REPLIES = 3
-"""How often in one turn a model may answer with neither text nor a tool call before the turn fails."""
+"""Number of replies with neither text nor a tool call after which a turn fails."""
 
 STOPPED_CALL_MESSAGE = "The call was not made: the user stopped the reply."
-"""What the model is told about a call that an interruption was quicker than."""
+"""Tool result for a call that was not made, because the reply was interrupted first."""
 
 TurnOutcome = Literal["answered", "ended", "failed"]
 NextStep = Literal["reply", "tools", "extraction"]
 
 
 class ToolCall(FrozenModel):
-    """A tool that the model asked for."""
+    """A tool call requested by the model."""
 
     id: str
     name: str
@@ -37,10 +37,10 @@ class ToolCall(FrozenModel):
 
 
 class ModelReply(FrozenModel):
-    """What one model call brought: text, tool calls or both, and what it used and cost.
+    """Result of one model call: text, tool calls or both, usage and cost.
 
-    `interrupted` says that the call was cancelled: the text is what had been said until then. `estimated` says that
-    the provider had not told what it used; it was worked out from what was sent and heard.
+    `interrupted` is true if the call was cancelled: the text is partial. `estimated` is true if the provider did not
+    report the usage, which was then estimated from request and reply.
     """
 
     text: str = ""
@@ -52,7 +52,7 @@ class ModelReply(FrozenModel):
 
 
 class ToolResult(FrozenModel):
-    """What came of a tool call: what the model is told, an error code if it failed, and what joins the context."""
+    """Result of a tool call: text for the model, an error code if it failed, and variables for the context."""
 
     content: str
     error: str | None = None
@@ -60,7 +60,7 @@ class ToolResult(FrozenModel):
 
 
 class ExtractionResult(FrozenModel):
-    """What a model found out about a node's variables, or why it could not, and what it used and cost."""
+    """Extracted variables of a node, or the error of the extraction, with usage and cost."""
 
     values: dict[str, JsonValue] = {}
     error: str | None = None
@@ -69,12 +69,12 @@ class ExtractionResult(FrozenModel):
 
 
 class TurnProgress(FrozenModel):
-    """A turn that is being answered: where it stands and what was said, done and spent so far.
+    """Progress of a pending turn: node, context, text, events and usage so far.
 
-    `messages` are those the next step adds to the conversation; once the turn is over they are what
-    the turn after it has to carry. `spoke` says that the model itself has said something, not only a transition.
-    `calls` are tools still to be run, `leaving` the transition that is taken after them, and `extracting` says that
-    the node's variables come first.
+    `messages` are added to the conversation by the next step, or carried to the next turn if there is no further step.
+    `said` is the agent's text so far; `spoke` is true if some of it comes from the model, not only from transitions.
+    `calls` are pending tool calls, `leaving` is the transition taken after them, and with `extracting` the variables
+    of the node are extracted before it.
     """
 
     turn_id: str
@@ -97,7 +97,7 @@ class TurnProgress(FrozenModel):
 
     @property
     def next_step(self) -> NextStep | None:
-        """What the turn needs before it can go on; none when it is over."""
+        """The next thing the turn needs; None when it is over."""
         if self.outcome is not None:
             return None
         if self.calls:
@@ -109,7 +109,7 @@ class TurnProgress(FrozenModel):
         return "\n".join(self.said)
 
     def checkpoint(self) -> Checkpoint:
-        """What the turn after this one continues from."""
+        """The checkpoint from which the next turn continues."""
         return Checkpoint(
             node_id=self.node_id,
             gathered_context=self.gathered_context,
@@ -118,10 +118,10 @@ class TurnProgress(FrozenModel):
         )
 
     def stopped(self, *, at: datetime) -> "TurnProgress":
-        """The same progress, given up on the way. Calls that nothing will come of are answered: models insist on it."""
-        left = self._with(calls=(), leaving=None, extracting=False)
+        """The progress, interrupted. Pending calls get a result, because providers require one for every call."""
+        stopped = self._with(calls=(), leaving=None, extracting=False)
         for call in (*self.calls, *([self.leaving] if self.leaving else [])):
-            left = _with_tool_result(left, call, STOPPED_CALL_MESSAGE)._happened(
+            stopped = _with_tool_result(stopped, call, STOPPED_CALL_MESSAGE)._with_event(
                 "tool_call_result",
                 at,
                 call_id=call.id,
@@ -129,22 +129,22 @@ class TurnProgress(FrozenModel):
                 error="interrupted",
                 result=STOPPED_CALL_MESSAGE,
             )
-        return left
+        return stopped
 
     def failed(self, error: str) -> "TurnProgress":
-        """The same progress, given up with an error that a person can read."""
+        """The progress, failed with a readable error."""
         return self._with(outcome="failed", error=error)
 
     def _with(self, **changes: object) -> "TurnProgress":
         return self.model_copy(update=changes)
 
-    def _happened(self, kind: EventType, at: datetime, **payload: JsonValue) -> "TurnProgress":
+    def _with_event(self, kind: EventType, at: datetime, **payload: JsonValue) -> "TurnProgress":
         event = TurnEvent(type=kind, created_at=at, payload=payload)
         return self._with(events=(*self.events, event))
 
 
 def start_checkpoint(agent: AgentDefinition) -> Checkpoint:
-    """What the first turn of a session continues from: the start node, nothing gathered, nothing said."""
+    """The checkpoint of the first turn: the start node, without context or messages."""
     return Checkpoint(node_id=agent.start, entered=False)
 
 
@@ -153,13 +153,13 @@ def template_values(
     initial_context: Mapping[str, JsonValue],
     gathered_context: Mapping[str, JsonValue],
 ) -> dict[str, JsonValue]:
-    """The values that templates see: the agent's defaults, then what the session began with, then what it learned."""
+    """Values of template variables: the agent's defaults, then the initial context, then the gathered context."""
     known = {name: value for name, value in initial_context.items() if value is not None}
     return {**agent.context, **known, **gathered_context}
 
 
 def instructions_at(agent: AgentDefinition, node_id: str, values: Mapping[str, JsonValue]) -> str:
-    """What the model is told at a node: the agent's prompt, unless the node goes without it, then the node's."""
+    """The rendered instructions at a node: the agent's prompt, if the node uses it, then the node's prompt."""
     node = agent.nodes[node_id]
     prompts = (agent.prompt if node.use_global_prompt else "", node.prompt)
     return "\n\n".join(render(prompt, values) for prompt in prompts if prompt.strip())
@@ -176,9 +176,8 @@ def begin_turn(
 ) -> TurnProgress:
     """Start to answer a turn.
 
-    A turn without a user message opens the conversation: the node's greeting is said as it stands,
-    without a model call; a node without a greeting, or with one that says nothing once its variables
-    are filled in, leaves the opening to the model.
+    A turn without a user message starts the conversation with the greeting of the node, without a model call. Without
+    a greeting, or if it is blank after rendering, the model starts the conversation.
     """
     progress = TurnProgress(
         turn_id=turn_id,
@@ -188,7 +187,7 @@ def begin_turn(
         messages=checkpoint.carry,
     )
     if not checkpoint.entered:
-        progress = progress._happened("node_transition", at, from_node=None, to_node=checkpoint.node_id)
+        progress = progress._with_event("node_transition", at, from_node=None, to_node=checkpoint.node_id)
     if user_text is not None:
         return progress._with(messages=(*progress.messages, UserSaid(text=user_text)))
     return _greet(agent, progress, initial_context)
@@ -202,11 +201,11 @@ def apply_reply(
     at: datetime,
     initial_context: Mapping[str, JsonValue],
 ) -> TurnProgress:
-    """Take one model reply into the turn.
+    """Apply one model reply to the turn.
 
-    Text is kept. A transition moves the node and the model goes on there, in the same turn. A tool
-    that does not exist is answered with the list of those that do. Text without tool calls ends the
-    turn, and on an end node the session. After an interrupted reply the turn is left where it was.
+    Its text is kept. A transition changes the node, and the model continues there in the same turn. A call of an
+    unknown tool gets the list of available tools as its result. Text without tool calls ends the turn, and at an end
+    node the session. An interrupted reply changes nothing else.
     """
     progress = progress._with(
         steps=progress.steps + 1,
@@ -237,17 +236,17 @@ def apply_tool_result(
     at: datetime,
     initial_context: Mapping[str, JsonValue],
 ) -> TurnProgress:
-    """Take the result of a tool into the turn; after the last one a transition that waited is taken."""
+    """Apply the result of a tool call; after the last one a pending transition is taken."""
     payload: dict[str, JsonValue] = {"call_id": call.id, "name": call.name, "result": result.content}
     if result.error:
         payload["error"] = result.error
-    taken = _with_tool_result(progress, call, result.content)._happened("tool_call_result", at, **payload)
-    place = taken.calls.index(call)
-    taken = taken._with(
-        calls=(*taken.calls[:place], *taken.calls[place + 1 :]),
-        gathered_context={**taken.gathered_context, **result.assigned},
+    applied = _with_tool_result(progress, call, result.content)._with_event("tool_call_result", at, **payload)
+    index = applied.calls.index(call)
+    applied = applied._with(
+        calls=(*applied.calls[:index], *applied.calls[index + 1 :]),
+        gathered_context={**applied.gathered_context, **result.assigned},
     )
-    return _continue(agent, taken, at, initial_context)
+    return _continue(agent, applied, at, initial_context)
 
 
 def apply_extraction(
@@ -258,45 +257,45 @@ def apply_extraction(
     at: datetime,
     initial_context: Mapping[str, JsonValue],
 ) -> TurnProgress:
-    """Take a node's variables into the turn. An extraction that failed is noted, and the conversation goes on."""
+    """Apply extracted variables. A failed extraction is recorded as an event, and the conversation continues."""
     payload: dict[str, JsonValue] = {"node": progress.node_id, "variables": extraction.values}
     if extraction.error:
         payload["error"] = extraction.error
-    learned = progress._with(
+    extracted = progress._with(
         steps=progress.steps + 1,
         usage=merge_usage([progress.usage, extraction.usage]),
         cost=merge_costs([progress.cost, extraction.cost]),
         gathered_context={**progress.gathered_context, **extraction.values},
         extracting=False,
-    )._happened("variables_extracted", at, **payload)
-    if learned.leaving is None:
-        return learned._with(outcome="ended")
-    return _enforce_step_limit(agent, _take_transition(agent, learned, learned.leaving, at, initial_context))
+    )._with_event("variables_extracted", at, **payload)
+    if extracted.leaving is None:
+        return extracted._with(outcome="ended")
+    return _enforce_step_limit(agent, _take_transition(agent, extracted, extracted.leaving, at, initial_context))
 
 
 def defer_extraction(progress: TurnProgress) -> TurnProgress:
-    """End a turn at an end node with its goodbye, without the node's variables: they are read once it has been said."""
+    """End a turn at an end node without the extraction of its variables, which follows after the reply."""
     return progress._with(extracting=False, outcome="ended")
 
 
 def _enforce_step_limit(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
-    """Give the turn up once it may not ask for another reply. Variables are read all the same: they lead to none."""
+    """Fail the turn at the step limit. Extractions are exempt: they do not lead to another step."""
     limit = agent.limits.max_steps_per_turn
     if progress.next_step not in ("reply", "tools") or progress.steps < limit:
         return progress
     return progress.failed(
-        f"The turn took {limit} model calls without coming to an answer. "
-        "Raise limits.max_steps_per_turn, or look for transitions that lead in a circle."
+        f"The turn made {limit} model calls without an answer. "
+        "Raise limits.max_steps_per_turn, or check for transitions that form a cycle."
     )
 
 
 def _apply_tool_calls(
     agent: AgentDefinition, progress: TurnProgress, calls: tuple[ToolCall, ...], at: datetime
 ) -> TurnProgress:
-    """Sort what the model called: tools to run, one transition to take after them, and what does not exist."""
+    """Split the calls of the model into tools to run, one transition after them, and unknown tools."""
     node = agent.nodes[progress.node_id]
     for call in calls:
-        progress = progress._happened(
+        progress = progress._with_event(
             "tool_call_started", at, call_id=call.id, name=call.name, arguments=call.arguments
         )
         if _transition_named(node, call.name) is None:
@@ -307,9 +306,9 @@ def _apply_tool_calls(
         elif progress.leaving is None:
             progress = progress._with(leaving=call)
         else:
-            told = "Ignored: the conversation already moves on."
-            progress = _with_tool_result(progress, call, told)._happened(
-                "tool_call_result", at, call_id=call.id, name=call.name, result=told
+            result = "Ignored: the conversation already moves on."
+            progress = _with_tool_result(progress, call, result)._with_event(
+                "tool_call_result", at, call_id=call.id, name=call.name, result=result
             )
     return progress
 
@@ -317,7 +316,7 @@ def _apply_tool_calls(
 def _continue(
     agent: AgentDefinition, progress: TurnProgress, at: datetime, initial_context: Mapping[str, JsonValue]
 ) -> TurnProgress:
-    """Once the tools are done, take the transition that waits for them; the node's variables come before it."""
+    """After all tool calls take the pending transition; the variables of the node are extracted before it."""
     if progress.calls or progress.leaving is None:
         return progress
     if agent.nodes[progress.node_id].extract:
@@ -332,23 +331,23 @@ def _take_transition(
     at: datetime,
     initial_context: Mapping[str, JsonValue],
 ) -> TurnProgress:
-    """Say what the transition says, enter its target, and greet there; on the way to where it is, greet no more."""
-    left = progress.node_id
-    transition = _transition_named(agent.nodes[left], call.name)
+    """Take a transition: add its text, enter its target, and greet there unless the node stays the same."""
+    source = progress.node_id
+    transition = _transition_named(agent.nodes[source], call.name)
     if transition is None:
         return progress._with(leaving=None)
     speech = render(transition.say or "", template_values(agent, initial_context, progress.gathered_context))
-    told = f"The conversation is now at {transition.to}."
+    result = f"The conversation is now at {transition.to}."
     if speech.strip():
         progress = progress._with(said=(*progress.said, speech))
-        told = f"{told} The user was just told: {speech}"
+        result = f"{result} The user was just told: {speech}"
     moved = (
-        _with_tool_result(progress, call, told)
-        ._happened("node_transition", at, from_node=left, to_node=transition.to, transition=transition.name)
-        ._happened("tool_call_result", at, call_id=call.id, name=call.name, result=told)
+        _with_tool_result(progress, call, result)
+        ._with_event("node_transition", at, from_node=source, to_node=transition.to, transition=transition.name)
+        ._with_event("tool_call_result", at, call_id=call.id, name=call.name, result=result)
         ._with(node_id=transition.to, leaving=None)
     )
-    return moved if transition.to == left else _greet(agent, moved, initial_context)
+    return moved if transition.to == source else _greet(agent, moved, initial_context)
 
 
 def _transition_named(node: Node, tool_name: str) -> Transition | None:
@@ -356,18 +355,18 @@ def _transition_named(node: Node, tool_name: str) -> Transition | None:
 
 
 def is_offered(agent: AgentDefinition, node_id: str, called: str) -> bool:
-    """Whether a node offers a tool under the name that was called."""
+    """True if a node offers a tool under this name."""
     return find_tool(agent.tools, called) in agent.nodes[node_id].tools
 
 
 def _reject_call(agent: AgentDefinition, progress: TurnProgress, call: ToolCall, at: datetime) -> TurnProgress:
     node = agent.nodes[progress.node_id]
     available = ", ".join([*(each.tool_name for each in node.transitions), *node.tools]) or "none"
-    told = f"There is no tool named {call.name} here. Available tools: {available}."
-    refused = progress._happened(
-        "tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=told
+    result = f"There is no tool named {call.name} here. Available tools: {available}."
+    rejected = progress._with_event(
+        "tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=result
     )
-    return _with_tool_result(refused, call, told)
+    return _with_tool_result(rejected, call, result)
 
 
 def _with_tool_result(progress: TurnProgress, call: ToolCall, content: str) -> TurnProgress:
@@ -376,7 +375,7 @@ def _with_tool_result(progress: TurnProgress, call: ToolCall, content: str) -> T
 
 
 def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue]) -> TurnProgress:
-    """Say the greeting of the node just entered, if it has one that says something; it is the answer then."""
+    """Answer with the greeting of the node just entered, if it has one that is not blank."""
     node = agent.nodes[progress.node_id]
     greeting = render(node.greeting or "", template_values(agent, initial_context, progress.gathered_context))
     if not greeting.strip():
@@ -386,17 +385,17 @@ def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapp
 
 
 def _apply_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
-    """Ask again, a few times; then be content with what a transition said, if it said anything."""
+    """Ask the model again, up to the limit; then accept the text of a transition, if there was one."""
     blank = progress._with(blank_replies=progress.blank_replies + 1)
     if blank.blank_replies < MAX_BLANK_REPLIES:
         return blank
     if blank.said:
         return _answered(agent, blank)
-    return blank.failed(f"The model answered {MAX_BLANK_REPLIES} times with neither text nor a tool call.")
+    return blank.failed(f"The model replied {MAX_BLANK_REPLIES} times with neither text nor a tool call.")
 
 
 def _answered(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:
-    """The turn has its answer. On an end node it ends the session, after the node's variables, if it has any."""
+    """Finish the turn. At an end node this ends the session, after the extraction of its variables."""
     node = agent.nodes[progress.node_id]
     if node.end and node.extract:
         return progress._with(extracting=True)

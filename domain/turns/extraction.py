@@ -1,4 +1,4 @@
-"""Variables that a node learns from the conversation: what a model is asked for, and what of its answer counts."""
+"""Extraction of variables from a conversation: the schema for the model, and the parsing of its result."""
 
 import json
 from collections.abc import Sequence
@@ -9,32 +9,32 @@ from pydantic import JsonValue
 from domain.agents.definition import Extraction
 
 RECORD_TOOL = "record_variables"
-"""The tool with which a model hands in what it found."""
+"""Name of the tool with which a model returns variables."""
 EXTRACTION_INSTRUCTIONS = (
     "Read the conversation and record the variables with the tool. Record only what was actually said; leave out "
     "what is not known. Later words count more than earlier ones."
 )
 EXTRACTION_CUE = "(The conversation pauses here. Record the variables now.)"
-"""Goes after a conversation from which variables are read: providers insist that a user speaks last."""
+"""Last message of an extraction request: providers require a user message at the end."""
 
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
-def extraction_schema(wanted: Sequence[Extraction]) -> dict[str, JsonValue]:
-    """A JSON schema of an object in which every variable may be left out."""
+def extraction_schema(variables: Sequence[Extraction]) -> dict[str, JsonValue]:
+    """JSON schema of an object in which every variable is optional."""
     properties: dict[str, JsonValue] = {}
-    for variable in wanted:
-        described: dict[str, JsonValue] = {"type": variable.type}
+    for variable in variables:
+        schema: dict[str, JsonValue] = {"type": variable.type}
         if variable.hint:
-            described["description"] = variable.hint
-        properties[variable.name] = described
+            schema["description"] = variable.hint
+        properties[variable.name] = schema
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def extracted_values(wanted: Sequence[Extraction], found: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """What a model recorded, as far as it was asked for and is of the right type; the rest is left out."""
-    read = {variable.name: _typed(variable, found.get(variable.name)) for variable in wanted}
-    return {name: value for name, value in read.items() if value is not None}
+def extracted_values(variables: Sequence[Extraction], found: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The requested variables among those returned by a model; values of the wrong type are dropped."""
+    values = {variable.name: _typed(variable, found.get(variable.name)) for variable in variables}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _typed(variable: Extraction, value: JsonValue) -> JsonValue:
@@ -60,7 +60,7 @@ def _boolean(value: JsonValue) -> bool | None:
 
 
 def _number(value: JsonValue) -> int | float | None:
-    """A number, whole where it is; one that was written as a text counts too."""
+    """A number, as int if it is whole; text that is a number is accepted too."""
     number = _parse_number(value) if isinstance(value, str) else value
     if isinstance(number, float):
         if not isfinite(number):
@@ -70,7 +70,7 @@ def _number(value: JsonValue) -> int | float | None:
 
 
 def _parse_number(text: str) -> int | float | None:
-    """Read as a whole number first: a float holds no more than some 15 digits."""
+    """Parse as int first: a float has only about 15 exact digits."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,4 +1,4 @@
-"""What a conversation is made of: turns, the words in them, what happened, and where the next turn goes on from."""
+"""Turns, their messages and events, and checkpoints."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ EventType = Literal[
 
 
 class UserMessage(FrozenModel):
-    """What the person said, under the id by which a repeat of it is recognised."""
+    """The user's message. `message_id` identifies repeats."""
 
     text: str
     created_at: datetime
@@ -30,14 +30,14 @@ class UserMessage(FrozenModel):
 
 
 class AssistantMessage(FrozenModel):
-    """What the agent answered."""
+    """The agent's reply."""
 
     text: str
     created_at: datetime
 
 
 class TurnEvent(FrozenModel):
-    """Something that happened while a turn was answered."""
+    """An event of a turn."""
 
     type: EventType
     created_at: datetime
@@ -45,9 +45,9 @@ class TurnEvent(FrozenModel):
 
 
 class UserSaid(FrozenModel):
-    """A message for the model: the person's words.
+    """A message for the model: the user's text.
 
-    The `kind` of a message is worked out, and so no default: payloads leave defaults out, and need it to be read.
+    `kind` has a default factory instead of a default, because payloads omit defaults but need the discriminator.
     """
 
     kind: Literal["user_said"] = Field(default_factory=lambda _: "user_said")
@@ -55,14 +55,14 @@ class UserSaid(FrozenModel):
 
 
 class AgentSaid(FrozenModel):
-    """A message for the model: words the agent spoke without a model call, such as a greeting."""
+    """A message for the model: text of the agent without a model call, such as a greeting."""
 
     kind: Literal["agent_said"] = Field(default_factory=lambda _: "agent_said")
     text: str
 
 
 class ToolReturned(FrozenModel):
-    """A message for the model: what came of a tool call it made."""
+    """A message for the model: the result of one of its tool calls."""
 
     kind: Literal["tool_returned"] = Field(default_factory=lambda _: "tool_returned")
     call_id: str
@@ -74,11 +74,10 @@ Message = Annotated[UserSaid | AgentSaid | ToolReturned, Field(discriminator="ki
 
 
 class Checkpoint(FrozenModel):
-    """What the next turn continues from.
+    """The state from which the next turn continues.
 
-    The messages of the branch are not repeated here: `anchor_turn_id` names the turn whose saved steps
-    (and those of its own anchors) hold them, and `carry` has the few that no step has saved yet.
-    `entered` is false only before the first turn, when the start node is still to be entered.
+    The messages of the branch are stored with the steps of the turn `anchor_turn_id`, and of its anchors; `carry`
+    contains the few that no step has saved yet. `entered` is false only before the first turn enters the start node.
     """
 
     node_id: str
@@ -89,7 +88,7 @@ class Checkpoint(FrozenModel):
 
 
 class Turn(FrozenModel):
-    """One user message (none for a greeting) and what became of it. `index` counts from the root of the branch."""
+    """One user message (None for a greeting) and its reply. `index` counts from the root of the branch."""
 
     id: str
     parent_id: str | None

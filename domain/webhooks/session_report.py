@@ -1,4 +1,4 @@
-"""The report of a session's end, as a webhook carries it."""
+"""Webhook body that reports a completed session."""
 
 from datetime import datetime
 from typing import Literal
@@ -10,11 +10,11 @@ from domain.sessions.transcript import Entry
 from domain.usage import Cost, Usage
 
 MAX_REPORT_TURNS = 500
-"""Turns whose transcript goes with a report, the newest; `GET .../transcript` has them all."""
+"""Maximum turns in the transcript of a report, newest kept; `GET .../transcript` returns all."""
 
 
 class CompletedSession(FrozenModel):
-    """A session that has ended. `transcript` has its newest turns; `turns_before` counts the older ones."""
+    """A completed session. `transcript` contains its newest turns; `turns_before` counts the older ones."""
 
     id: str
     workflow_run_id: int
@@ -41,7 +41,7 @@ class CompletedSession(FrozenModel):
 
 
 class SessionCompleted(FrozenModel):
-    """The body of a webhook. `timestamp` is when the session ended, whenever this is sent."""
+    """The body of a webhook. `timestamp` is the end of the session, not the time of the request."""
 
     type: Literal["session.completed"] = "session.completed"
     timestamp: datetime

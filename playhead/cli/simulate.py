@@ -295,7 +295,7 @@ def _show_report(api: "Playhead", report: "SuiteReport", options: ReportOptions)
     _write(options.jsonl, lambda: b"".join(json_lines(report)))
     _write(options.junit, lambda: api.suites.written_report(suite.id, "junit"))
     _write(options.html, lambda: api.suites.written_report(suite.id, "html", baseline=stored_baseline))
-    return comparison is not None and bool(comparison.got_worse or comparison.overall.change == "worse")
+    return comparison is not None and bool(comparison.regressions or comparison.overall.change == "worse")
 
 
 def _write(file: Path | None, content: Callable[[], bytes]) -> None:

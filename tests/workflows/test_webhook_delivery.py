@@ -246,7 +246,10 @@ async def test_the_installations_own_webhook_is_signed_with_its_own_secret(
     ("secret", "error"),
     [
         ("UNKNOWN", "The report cannot be signed: the credential UNKNOWN is not set on this installation."),
-        ("NO_KEY", "The report cannot be signed with the credential NO_KEY: a webhook's secret is whsec_ and then"),
+        (
+            "NO_KEY",
+            "The report cannot be signed with the credential NO_KEY: a webhook secret must be whsec_ followed by",
+        ),
     ],
 )
 async def test_nothing_is_sent_that_cannot_be_signed(

@@ -129,7 +129,7 @@ class TurnInProgress(APIStatusError):
 
 
 class TurnNotPending(APIStatusError):
-    """The agent is not answering: there is nothing to cancel."""
+    """No reply is pending: there is nothing to cancel."""
 
     codes = ("turn_not_pending",)
 

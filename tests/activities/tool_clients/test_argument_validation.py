@@ -28,7 +28,7 @@ def of(**properties: Any) -> Schema:
         ({"guests": "2"}, ["guests: '2' is not of type 'integer'"]),
         ({"guests": 0}, ["guests: 0 is less than the minimum of 1"]),
         ({"guests": 1, "day": "today"}, [r"day: 'today' does not match '^\\d{4}-\\d\\d$'"]),
-        ({"guests": 1, "dya": "x"}, ["dya: there is no such argument; known are: guests, day"]),
+        ({"guests": 1, "dya": "x"}, ["dya: there is no such argument; expected one of: guests, day"]),
     ],
 )
 def test_model_is_told_what_does_not_fit(arguments: dict[str, Any], faults: list[str]) -> None:

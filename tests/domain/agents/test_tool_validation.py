@@ -148,7 +148,7 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
     (http(body="{{secrets.TABLES.x}}"), f"{TOOL}.body", "is referred to as {{secrets.NAME}}"),
     (mcp(headers={"X-A": "{{secrets.TABLES}}"}), "tools.crm.headers.X-A", "not listed under secrets"),
     (top(prompt="My key is {{secrets.TABLES}}."), "prompt", "only tools may use credentials"),
-    (top(context={"secrets": {}}), "context.secrets", "give the variable another name"),
+    (top(context={"secrets": {}}), "context.secrets", "rename the variable"),
     # the request and what becomes of the answer
     (http(method="GET"), f"{TOOL}.body", "a GET request has no body"),
     (http(assign={"a b": "x"}), f'{TOOL}.assign["a b"]', "must start with a letter"),

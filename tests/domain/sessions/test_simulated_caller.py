@@ -140,7 +140,7 @@ def test_a_caller_needs_something_to_go_by() -> None:
     conversation = Conversation().greeted()
     off = set_simulator(conversation.timeline, SetSimulator(enabled=False), at=conversation.now)
     assert off == conversation.timeline
-    with pytest.raises(CommandRejected, match="send the config"):
+    with pytest.raises(CommandRejected, match="send a config"):
         set_simulator(conversation.timeline, SetSimulator(enabled=True), at=conversation.now)
 
 

@@ -152,8 +152,8 @@ def test_every_fault_is_told_with_its_place() -> None:
     assert faults["scenarios[0].persona.maner"] == 'unknown field; did you mean "manner"?'
     assert faults["scenarios[0].checks.must_call[0].argument"] == 'unknown field; did you mean "arguments"?'
     assert faults["scenarios[0].checks.max_turns"] == 'must be a whole number, is the text "twelve"'
-    assert "no look-around" in faults["scenarios[0].checks.never_matches[0]"]
-    assert faults["scenarios[0].min_turns"] == "is 2, but the caller stops after 1 turns (limits.max_turns)"
+    assert "is not a supported regular expression" in faults["scenarios[0].checks.never_matches[0]"]
+    assert faults["scenarios[0].min_turns"] == "is 2, but the simulated user stops after 1 turns (limits.max_turns)"
     assert faults["scenarios[1].id"] == '2 scenarios have the id "books-a-table"; rename them'
     assert "scenarios[0].facts.when" in faults
 
@@ -163,11 +163,11 @@ def test_every_fault_is_told_with_its_place() -> None:
     [
         (lambda data: data.update(agent="booking-line@latest"), "agent", "booking-line@3"),
         (lambda data: data.update(scenarios=[]), "scenarios", "at least 1 entry"),
-        (lambda data: data["scenarios"][1].pop("success"), "scenarios[1]", "nothing could fail"),
+        (lambda data: data["scenarios"][1].pop("success"), "scenarios[1]", "so it cannot fail"),
         (lambda data: first(data).update(id="no spaces"), "scenarios[0].id", "must start with a letter"),
         (lambda data: first(data).update(history={"session": "ses_1"}), "scenarios[0].context", "remove context"),
-        (lambda data: first(data).update(success=["Done.", "Done."]), "scenarios[0].success[1]", "twice"),
-        (lambda data: first(data)["mocks"].reverse(), "scenarios[0].mocks[1]", "never answers"),
+        (lambda data: first(data).update(success=["Done.", "Done."]), "scenarios[0].success[1]", "is a duplicate"),
+        (lambda data: first(data)["mocks"].reverse(), "scenarios[0].mocks[1]", "is never used"),
         (lambda data: first(data)["mocks"][1].update(result=1), "scenarios[0].mocks[1]", "one of them"),
         (lambda data: data.update(min_pass_rate=1.5), "min_pass_rate", "at most 1"),
     ],
@@ -193,9 +193,17 @@ def test_a_suite_that_fits_its_agent_has_no_faults() -> None:
         (lambda one: one["mocks"][0].update(tool="unused", arguments={}), "mocks[0].tool", "no node offers"),
         (lambda one: one["mocks"][0].update(tool="crn__find"), "mocks[0].tool", "no tool"),
         (lambda one: one["mocks"][0].update(arguments={"guest": 4}), "mocks[0].arguments.guest", '"guests"'),
-        (lambda one: one["mocks"][0].update(arguments={"guests": "4"}), "mocks[0].arguments.guests", "do not allow"),
-        (lambda one: one["mocks"][0].update(arguments={"guests": True}), "mocks[0].arguments.guests", "is a value"),
-        (lambda one: one["mocks"][0].update(arguments={"room": "roof"}), "mocks[0].arguments.room", "do not allow"),
+        (
+            lambda one: one["mocks"][0].update(arguments={"guests": "4"}),
+            "mocks[0].arguments.guests",
+            "is not allowed by the parameters",
+        ),
+        (lambda one: one["mocks"][0].update(arguments={"guests": True}), "mocks[0].arguments.guests", "is not allowed"),
+        (
+            lambda one: one["mocks"][0].update(arguments={"room": "roof"}),
+            "mocks[0].arguments.room",
+            "is not allowed by the parameters",
+        ),
         (
             lambda one: one["checks"].update(must_call=[{"tool": "done", "arguments": {"a": 1}}]),
             "checks.must_call[0].arguments",

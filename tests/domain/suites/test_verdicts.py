@@ -112,7 +112,7 @@ def test_a_call_that_no_mock_foresees_fails_every_verdict() -> None:
     failed = event("tool_call_result", call_id="1", name="find_table", result="Error", error="not_mocked")
     [finding] = run_checks(Checks(), Conversation(turns=(turn(1, "A table.", "Hm.", failed),)))
     assert (finding.check, finding.turn_ids) == ("mocks", ("turn_1",))
-    assert finding.message == "find_table was called in a way that no mock answers."
+    assert finding.message == "find_table was called with arguments that no mock matches."
 
 
 def judged(*outcomes: Outcome) -> tuple[CriterionVerdict, ...]:
@@ -172,7 +172,7 @@ def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
 
 @pytest.mark.parametrize("recorded", [{}, {"verdicts": "all good"}, {"malformed": "{"}])
 def test_a_judge_that_cannot_be_read_decides_nothing(recorded: dict[str, JsonValue]) -> None:
-    assert parse_verdicts(["a"], recorded, ()) == inconclusive_verdicts(["a"], "The judge said nothing about it.")
+    assert parse_verdicts(["a"], recorded, ()) == inconclusive_verdicts(["a"], "The judge gave no verdict.")
 
 
 def test_the_schema_asks_for_every_criterion() -> None:

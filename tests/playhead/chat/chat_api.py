@@ -121,7 +121,7 @@ class Stage:
 
     def _cancel(self, request: Request) -> Response:
         if not self.conversation.timeline.pending:
-            return problem(409, "turn_not_pending", "The agent is not answering: there is nothing to cancel.")
+            return problem(409, "turn_not_pending", "No reply is pending: there is nothing to cancel.")
         self.conversation.interrupt(HALF)
         self.cancelled.set()
         return self.session()
