@@ -64,7 +64,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteStanding:
+class SuiteProgress:
     """How far a suite is by its runs, and what it has used so far: closed turns, and money, by its ledger rows."""
 
     running: int
@@ -191,11 +191,11 @@ class SuiteStore:
         found = await self._database.read(work)
         return page_of(found, limit, lambda suite: (suite.created_at, suite.number))
 
-    async def standing(self, suite_id: str) -> SuiteStanding:
+    async def progress(self, suite_id: str) -> SuiteProgress:
         """How far a suite is, and what it has used so far."""
         key = {"suite_id": suite_id}
 
-        def work(connection: Connection) -> SuiteStanding:
+        def work(connection: Connection) -> SuiteProgress:
             spent = connection.execute(_SPENT, key).one()
             return _standing(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
 
@@ -283,14 +283,14 @@ def _price(bought: Sequence[_PaidCalls]) -> RunPrice:
     )
 
 
-def _standing(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int, spent: Decimal) -> SuiteStanding:
+def _standing(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int, spent: Decimal) -> SuiteProgress:
     running = 0
     tallies: dict[str, Tally] = {}
     for scenario, outcome, number in counts:
         tally = tallies.get(scenario, Tally())
         tallies[scenario] = tally if outcome is None else tally.model_copy(update={outcome: number})
         running += number if outcome is None else 0
-    return SuiteStanding(running=running, tallies=tallies, turns=closed_turns, cost=spent)
+    return SuiteProgress(running=running, tallies=tallies, turns=closed_turns, cost=spent)
 
 
 def _suite_values(suite: NewSuite) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Live delivery within one process: who watches which session, and what the agents are saying there.
+"""Live delivery within one process: the watchers of sessions and the state of replies being streamed.
 
-Nothing is queued for a watcher. What is kept of a session is its state, and a watcher that was busy finds the newest:
-a slow one costs nobody anything, and misses nothing but the small steps.
+Nothing is queued for a watcher. The hub keeps each session's latest state, so a slow watcher skips intermediate
+deltas, costs no memory and misses no text.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from streaming.messages import TextDelta
 
 @dataclass(slots=True)
 class StreamState:
-    """What the agent has said so far in a turn that it is answering."""
+    """The agent's text so far in a turn that is being answered."""
 
     attempt: tuple[int, int]
     text: str
 
-    def follow(self, spoken: TextDelta) -> None:
-        """Take in a piece. Pieces may come twice; one that comes after a gap, or too late, is left out."""
-        if spoken.attempt < self.attempt:
+    def follow(self, delta: TextDelta) -> None:
+        """Apply a delta. A repeated one changes nothing; one after a gap or from an older attempt is ignored."""
+        if delta.attempt < self.attempt:
             return
-        if spoken.attempt > self.attempt:
-            self.attempt = spoken.attempt
-            self.text = self.text[: spoken.base]
-        end = spoken.offset + len(spoken.text)
-        if spoken.offset <= len(self.text) < end:
-            self.text = self.text[: spoken.offset] + spoken.text
+        if delta.attempt > self.attempt:
+            self.attempt = delta.attempt
+            self.text = self.text[: delta.base]
+        end = delta.offset + len(delta.text)
+        if delta.offset <= len(self.text) < end:
+            self.text = self.text[: delta.offset] + delta.text
 
 
 @dataclass(slots=True)
@@ -37,65 +37,65 @@ class SessionView:
     """A session that is being watched."""
 
     watchers: set["Watch"] = field(default_factory=set)
-    voices: dict[str, StreamState] = field(default_factory=dict)
+    streams: dict[str, StreamState] = field(default_factory=dict)
 
     def wake(self, *, log_appended: bool = False) -> None:
-        """Have every watcher look."""
+        """Wake every watcher."""
         for watcher in self.watchers:
             watcher.wake(log_appended=log_appended)
 
 
 class Watch:
-    """One watcher of a session. It is woken when there is something new, and looks for itself what that is."""
+    """One watcher of a session. It is woken by news and then reads the session's latest state."""
 
-    def __init__(self, scene: SessionView) -> None:
-        self._scene = scene
+    def __init__(self, view: SessionView) -> None:
+        self._view = view
         self._news = asyncio.Event()
         self._log_grew = True
         self.is_closed = False
-        """Whether there will be no more news: this process stops."""
+        """True when there will be no more news because the process stops."""
 
     def wake(self, *, log_appended: bool = False) -> None:
-        """There may be something new, in the log or else in what is said."""
+        """Signal possible news, in the event log or in the streamed text."""
         self._log_grew = self._log_grew or log_appended
         self._news.set()
 
     async def news(self, *, within: float) -> bool:
-        """Wait until there may be something new, at most so many seconds; whether there may be."""
+        """Wait for news for at most `within` seconds. Returns False after a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._news.wait()
         came = self._news.is_set()
         self._news.clear()
-        self._log_grew = self._log_grew or not came  # after a silence, to be sure
+        self._log_grew = self._log_grew or not came  # read the log after a timeout too, as a safety net
         return came
 
-    def takes_log_news(self) -> bool:
-        """Whether the log may have grown since this was last asked.
+    def take_log_news(self) -> bool:
+        """True if the log may have new events since the last call.
 
-        It is asked after the voices: the log has the start of a turn before anything is said in it.
+        Call it after reading the streamed text: the log has a turn's start before the turn has any text.
         """
         grew, self._log_grew = self._log_grew, False
         return grew
 
-    def voices(self) -> dict[str, str]:
-        """What the agent has said so far, by turn that is being answered."""
-        return {turn_id: voice.text for turn_id, voice in self._scene.voices.items()}
+    def streamed_texts(self) -> dict[str, str]:
+        """The agent's text so far, by the id of each turn being answered."""
+        return {turn_id: stream.text for turn_id, stream in self._view.streams.items()}
 
     def forget(self, turn_id: str) -> None:
-        """A turn is over: what was said in it stands in the log."""
-        self._scene.voices.pop(turn_id, None)
+        """Drop the text of a turn that is over: the log has it."""
+        self._view.streams.pop(turn_id, None)
 
 
 class LiveHub:
-    """Brings together those who watch sessions and those who answer in them.
+    """Connects the watchers of sessions with the workers that answer in them.
 
-    In one process it is all there is to live delivery. Where workers are elsewhere it is the API's side of it:
-    `on_first_watcher` asks them to tell what happens in a session, and what they tell is put in here.
+    In a single process it is the whole of live delivery. With remote workers it is the API's side: `on_first_watcher`
+    subscribes to a session at the workers, whose messages are then published here.
     """
 
     def __init__(self) -> None:
-        self._scenes: dict[str, SessionView] = {}
+        self._views: dict[str, SessionView] = {}
         self._callbacks: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
         self.on_first_watcher: Callable[[str], None] = lambda session_id: None
         self.on_last_watcher: Callable[[str], None] = lambda session_id: None
@@ -103,12 +103,12 @@ class LiveHub:
     @contextmanager
     def watch(self, session_id: str) -> Iterator[Watch]:
         """Watch a session while the block runs."""
-        scene = self._scenes.get(session_id)
-        is_first = scene is None
-        if scene is None:
-            scene = self._scenes[session_id] = SessionView()
-        watch = Watch(scene)
-        scene.watchers.add(watch)
+        view = self._views.get(session_id)
+        is_first = view is None
+        if view is None:
+            view = self._views[session_id] = SessionView()
+        watch = Watch(view)
+        view.watchers.add(watch)
         if is_first:
             self.on_first_watcher(session_id)
             for callback in list(self._callbacks.get(session_id, ())):
@@ -116,44 +116,44 @@ class LiveHub:
         try:
             yield watch
         finally:
-            scene.watchers.discard(watch)
-            if not scene.watchers:
-                del self._scenes[session_id]
+            view.watchers.discard(watch)
+            if not view.watchers:
+                del self._views[session_id]
                 self.on_last_watcher(session_id)
 
     def close(self) -> None:
-        """Tell every watcher that there will be no more news."""
-        for scene in self._scenes.values():
-            for watcher in scene.watchers:
+        """Close all watches: there will be no more news."""
+        for view in self._views.values():
+            for watcher in view.watchers:
                 watcher.is_closed = True
-            scene.wake()
+            view.wake()
 
     @property
     def watched(self) -> list[str]:
         """The sessions that are being watched."""
-        return list(self._scenes)
+        return list(self._views)
 
     def is_watched(self, session_id: str) -> bool:
-        """Whether anybody watches this session."""
-        return session_id in self._scenes
+        """True if anybody watches this session."""
+        return session_id in self._views
 
     def log_appended(self, session_id: str) -> None:
-        """The session's log may have new events."""
-        if scene := self._scenes.get(session_id):
-            scene.wake(log_appended=True)
+        """Notify watchers that the session's log may have new events."""
+        if view := self._views.get(session_id):
+            view.wake(log_appended=True)
 
-    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
-        """A piece of what the agent says."""
-        if scene := self._scenes.get(session_id):
-            is_new = spoken.turn_id not in scene.voices
-            scene.voices.setdefault(spoken.turn_id, StreamState(spoken.attempt, "")).follow(spoken)
-            scene.wake(log_appended=is_new)
+    def publish_delta(self, session_id: str, delta: TextDelta) -> None:
+        """Publish a piece of the agent's text."""
+        if view := self._views.get(session_id):
+            is_new = delta.turn_id not in view.streams
+            view.streams.setdefault(delta.turn_id, StreamState(delta.attempt, "")).follow(delta)
+            view.wake(log_appended=is_new)
 
     @contextmanager
     def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> Iterator[None]:
         """While the block runs, call `callback` when the session gets its first watcher.
 
-        Later ones find in the scene what was said before they came.
+        Later watchers find the earlier text in the session's state.
         """
         self._callbacks[session_id].append(callback)
         try:

@@ -1,4 +1,4 @@
-"""Notes between processes over PostgreSQL's LISTEN and NOTIFY: one connection, found again when it is lost."""
+"""Messages between processes over PostgreSQL's LISTEN and NOTIFY, on one connection that is re-established."""
 
 import asyncio
 import logging
@@ -10,12 +10,12 @@ from sqlalchemy import URL, NullPool
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-MAX_NOTE = 7_900
-"""Bytes that fit into one notification; PostgreSQL takes less than 8,000."""
-MAX_WAITING = 10_000
-"""Notes that wait while the server cannot be reached; of more, the oldest are lost."""
-MAX_AT_ONCE = 100
-CONNECT_SECONDS = 10
+MAX_MESSAGE_BYTES = 7_900
+"""Upper bound on one notification; PostgreSQL accepts less than 8,000 bytes."""
+MAX_WAITING_MESSAGES = 10_000
+"""Upper bound on messages waiting for the connection; beyond it the oldest are dropped."""
+MAX_BATCH_MESSAGES = 100
+CONNECT_TIMEOUT_SECONDS = 10
 RETRY_SECONDS = 1.0
 
 _NOTIFY = "SELECT pg_notify(note.channel, note.text) FROM unnest($1::text[], $2::text[]) AS note(channel, text)"
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class ListenNotifyChannel:
-    """Posts notes and hears those of other processes. A note that is posted while nobody listens is lost.
+    """Sends messages and receives those of other processes. A message that nobody listens for is lost.
 
-    `heard` is called with the channel and the text of every note, `connected` whenever listening has begun anew.
+    `on_message` is called with the channel and the text of every message, `on_connected` after every (re)connection.
     """
 
     def __init__(
@@ -34,48 +34,48 @@ class ListenNotifyChannel:
         url: URL,
         channels: Sequence[str],
         *,
-        heard: Callable[[str, str], None],
-        connected: Callable[[], None],
+        on_message: Callable[[str, str], None],
+        on_connected: Callable[[], None],
     ) -> None:
         self._engine = create_async_engine(
             url,
             poolclass=NullPool,
-            connect_args={"timeout": CONNECT_SECONDS, "server_settings": {"application_name": "playhead live"}},
+            connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": {"application_name": "playhead live"}},
         )
         self._channels = channels
-        self._heard = heard
-        self._connected = connected
-        self.waiting: deque[tuple[str, str]] = deque(maxlen=MAX_WAITING)
-        """Notes that are not posted yet, by channel."""
+        self._on_text = on_message
+        self._on_connected = on_connected
+        self.waiting: deque[tuple[str, str]] = deque(maxlen=MAX_WAITING_MESSAGES)
+        """Messages that are not sent yet, as pairs of channel and text."""
         self._wake = asyncio.Event()
 
     def post(self, channel: str, text: str) -> None:
-        """Leave a note, which takes no time and does not fail. Raises ValueError for one that is too long."""
-        if len(text.encode()) > MAX_NOTE:
-            raise ValueError(f"a note has {len(text.encode())} bytes; {MAX_NOTE} are the most")
+        """Queue a message without blocking. Raises ValueError for one that is too long."""
+        if len(text.encode()) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message of {len(text.encode())} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
         self.waiting.append((channel, text))
         self._wake.set()
 
     async def run(self) -> None:
-        """Post and listen until cancelled."""
+        """Send and listen until cancelled."""
         try:
             while True:
                 try:
                     await self._while_connected()
                 except (SQLAlchemyError, OSError, TimeoutError) as error:
-                    log.warning("live news cannot be exchanged; trying again: %s", error)
+                    log.warning("live messages cannot be exchanged; reconnecting: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             await self._engine.dispose()
 
     async def _while_connected(self) -> None:
         async with self._engine.connect() as connection:
-            # asyncpg's own connection: SQLAlchemy has no words for LISTEN, and no public type for what it wraps.
+            # asyncpg's own connection: SQLAlchemy does not support LISTEN and has no public type for it.
             driver: Any = (await connection.get_raw_connection()).driver_connection
             driver.add_termination_listener(lambda _: self._wake.set())
             for channel in self._channels:
-                await driver.add_listener(channel, self._hear)
-            self._connected()
+                await driver.add_listener(channel, self._on_message)
+            self._on_connected()
             while not driver.is_closed():
                 await self._post_waiting(driver)
                 await self._wake.wait()
@@ -83,7 +83,7 @@ class ListenNotifyChannel:
     async def _post_waiting(self, driver: Any) -> None:
         self._wake.clear()
         while self.waiting:
-            notes = [self.waiting.popleft() for _ in range(min(len(self.waiting), MAX_AT_ONCE))]
+            notes = [self.waiting.popleft() for _ in range(min(len(self.waiting), MAX_BATCH_MESSAGES))]
             channels, texts = zip(*notes, strict=True)
             try:
                 await driver.execute(_NOTIFY, channels, texts)
@@ -91,5 +91,5 @@ class ListenNotifyChannel:
                 self.waiting.extendleft(reversed(notes))
                 raise ConnectionError(str(error)) from error
 
-    def _hear(self, _connection: object, _process: int, channel: str, text: str) -> None:
-        self._heard(channel, text)
+    def _on_message(self, _connection: object, _process: int, channel: str, text: str) -> None:
+        self._on_text(channel, text)

@@ -1,4 +1,4 @@
-"""What is told live about a session, beside its log: that the log has grown, and what the agent is saying."""
+"""Live messages about a session besides its event log: notices of new log events, and text deltas of replies."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,10 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of what the agent says in a turn.
+    """A piece of the agent's text in a turn.
 
-    `take` numbers the model calls of the turn: its step, and the attempt at it. A higher one takes over from the
-    first `base` characters on, which earlier steps have said. `offset` is the place of `text` in all of it.
+    `attempt` orders the model calls of the turn: its step, and the attempt at it. A higher one replaces the text
+    after the first `base` characters, which earlier steps produced. `offset` is the position of `text` in the turn's
+    text.
     """
 
     turn_id: str
@@ -22,20 +23,20 @@ class TextDelta:
 
 
 class Subscribers(Protocol):
-    """Those who watch sessions, as a worker sees them. Telling them something takes no time and never fails."""
+    """The subscribers of sessions, as a worker sees them. No method blocks or fails."""
 
     def is_watched(self, session_id: str) -> bool:
-        """Whether anybody watches this session."""
+        """True if the session has a subscriber."""
         ...
 
     def log_appended(self, session_id: str) -> None:
-        """Tell that the session's log has new events."""
+        """Notify subscribers that the session's log has new events."""
         ...
 
-    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
-        """Tell a piece of what the agent says."""
+    def publish_delta(self, session_id: str, delta: TextDelta) -> None:
+        """Publish a piece of the agent's text."""
         ...
 
     def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> AbstractContextManager[None]:
-        """While the block runs, call `callback` whenever watchers come who may have missed what was said before."""
+        """While the block runs, call `callback` for new subscribers that may have missed earlier deltas."""
         ...

@@ -1,4 +1,4 @@
-"""Live delivery from the log alone: it is looked at again and again, for all sessions that are watched at once."""
+"""Live delivery by polling the event logs of all watched sessions in one query."""
 
 import asyncio
 from contextlib import suppress
@@ -9,9 +9,9 @@ from streaming.hub import LiveHub
 
 
 async def poll(hub: LiveHub, log: EventLog, *, every: float) -> None:
-    """Tell the hub, until cancelled, which logs have grown. `every` is in seconds.
+    """Notify the hub of new log events until cancelled. `every` is in seconds.
 
-    It is the only way on a SQLite file that several processes share, and a safety net everywhere else.
+    On a SQLite file shared by several processes this is the only live delivery; elsewhere it is a safety net.
     """
     known: dict[str, int] = {}
     while True:

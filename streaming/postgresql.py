@@ -1,8 +1,8 @@
-"""Live delivery where workers and API are apart: what is watched and what is said, told over PostgreSQL.
+"""Live delivery between workers and APIs in separate processes, over PostgreSQL.
 
-An API says on one channel, to all workers, which sessions it watches, and on which channel it wants to hear of them.
-It says so again and again: who is not heard of for a while no longer watches. So nothing is told of a session that
-nobody watches, and an API hears of no sessions but its own.
+An API announces on a channel of all workers which sessions it watches, and the channel on which it listens. It renews
+the announcement, which otherwise expires. So workers publish nothing for sessions without watchers, and an API
+receives messages of its own sessions only.
 """
 
 import asyncio
@@ -21,96 +21,96 @@ from streaming.messages import TextDelta
 
 TO_WORKERS: Final = "playhead_watching"
 TO_APIS: Final = "playhead_workers"
-RENEW_SECONDS = 10.0
-EXPIRE_SECONDS = 25.0
-"""An API that has not said for so long that it watches a session no longer does."""
-SESSIONS_PER_NOTE = 150
-CHARACTERS_PER_NOTE = 1_000
-"""So that a note is short enough whatever the characters are; one takes six bytes at most."""
+ANNOUNCE_INTERVAL_SECONDS = 10.0
+ANNOUNCEMENT_TTL_SECONDS = 25.0
+"""Lifetime of an announcement that is not renewed."""
+MAX_SESSIONS_PER_MESSAGE = 150
+MAX_CHARACTERS_PER_MESSAGE = 1_000
+"""Keeps a message below the size limit whatever its characters are; one takes at most six bytes."""
 
 
 @asynccontextmanager
-async def heard_from_elsewhere(hub: LiveHub, database: Database) -> AsyncIterator[None]:
-    """The API's side: while the block runs, the hub is told what workers anywhere tell of the sessions it watches."""
-    ear = _Listener(hub, database)
-    async with _running(ear.board.run(), ear.renew()):
+async def receive_from_workers(hub: LiveHub, database: Database) -> AsyncIterator[None]:
+    """The API's side: while the block runs, the hub receives the messages of all workers for its watched sessions."""
+    listener = _Listener(hub, database)
+    async with _running(listener.board.run(), listener.renew()):
         yield
 
 
 @asynccontextmanager
-async def told_elsewhere(database: Database) -> AsyncIterator["RemoteSubscribers"]:
-    """The worker's side: those who watch at any API, while the block runs."""
+async def remote_subscribers(database: Database) -> AsyncIterator["RemoteSubscribers"]:
+    """The worker's side: the subscribers at all APIs, while the block runs."""
     subscribers = RemoteSubscribers(database)
     async with _running(subscribers.board.run()):
         yield subscribers
 
 
 class _Listener:
-    """What an API says to the workers, and hears from them."""
+    """An API's announcements to the workers, and the messages that it receives from them."""
 
     def __init__(self, hub: LiveHub, database: Database) -> None:
         self._hub = hub
         self._channel = f"playhead_api_{uuid4().hex}"
         self.board = ListenNotifyChannel(
-            database.engine.url, [self._channel, TO_APIS], heard=self._hear, connected=self._start_afresh
+            database.engine.url, [self._channel, TO_APIS], on_message=self._on_message, on_connected=self._on_reconnect
         )
         hub.on_first_watcher = lambda session_id: self._announce([session_id], fresh=True)
         hub.on_last_watcher = lambda session_id: self._announce([session_id], fresh=False, watching=False)
 
     async def renew(self) -> None:
-        """Say again and again what is watched."""
+        """Renew the announcements of watched sessions until cancelled."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(ANNOUNCE_INTERVAL_SECONDS)
             self._announce(self._hub.watched, fresh=False)
 
-    def _start_afresh(self) -> None:
-        """Notes may have been lost: have everything told from the beginning, and the logs read again."""
+    def _on_reconnect(self) -> None:
+        """After a reconnection, request all text from its beginning and read the logs again: messages may be lost."""
         self._announce(self._hub.watched, fresh=True)
         for session_id in self._hub.watched:
             self._hub.log_appended(session_id)
 
     def _announce(self, session_ids: list[str], *, fresh: bool, watching: bool = True) -> None:
-        for start in range(0, len(session_ids), SESSIONS_PER_NOTE):
-            some = session_ids[start : start + SESSIONS_PER_NOTE]
+        for start in range(0, len(session_ids), MAX_SESSIONS_PER_MESSAGE):
+            some = session_ids[start : start + MAX_SESSIONS_PER_MESSAGE]
             note = {"to": self._channel, "sessions": some, "fresh": fresh, "watching": watching}
             self.board.post(TO_WORKERS, json.dumps(note))
 
-    def _hear(self, channel: str, text: str) -> None:
+    def _on_message(self, channel: str, text: str) -> None:
         if channel == TO_APIS:  # a worker has begun: it does not know yet who watches
             self._announce(self._hub.watched, fresh=True)
             return
         note: dict[str, Any] = json.loads(text)
         if "turn" in note:
             attempt = (note["take"][0], note["take"][1])
-            spoken = TextDelta(note["turn"], attempt, note["base"], note["offset"], note["text"])
-            self._hub.publish_delta(note["session"], spoken)
+            delta = TextDelta(note["turn"], attempt, note["base"], note["offset"], note["text"])
+            self._hub.publish_delta(note["session"], delta)
         else:
             self._hub.log_appended(note["session"])
 
 
 class RemoteSubscribers:
-    """The subscribers of a worker whose sessions are watched at APIs in other processes."""
+    """Subscribers at APIs in other processes."""
 
     def __init__(self, database: Database) -> None:
         self.board = ListenNotifyChannel(
-            database.engine.url, [TO_WORKERS], heard=self._hear, connected=self._ask_who_watches
+            database.engine.url, [TO_WORKERS], on_message=self._on_message, on_connected=self._request_announcements
         )
         self._watched: dict[str, dict[str, float]] = {}
         self._callbacks: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 
     def is_watched(self, session_id: str) -> bool:
-        """Whether any API watches this session."""
+        """True if any API watches this session."""
         return bool(self._channels(session_id))
 
     def log_appended(self, session_id: str) -> None:
-        """Tell those who watch that the session's log has new events."""
+        """Notify subscribers that the session's log has new events."""
         for channel in self._channels(session_id):
             self.board.post(channel, json.dumps({"session": session_id}))
 
-    def publish_delta(self, session_id: str, spoken: TextDelta) -> None:
-        """Tell those who watch a piece of what the agent says."""
+    def publish_delta(self, session_id: str, delta: TextDelta) -> None:
+        """Publish a piece of the agent's text to the subscribers."""
         channels = self._channels(session_id)
-        for piece in _pieces(spoken) if channels else ():
+        for piece in _pieces(delta) if channels else ():
             note = {
                 "session": session_id,
                 "turn": piece.turn_id,
@@ -134,40 +134,40 @@ class RemoteSubscribers:
                 del self._callbacks[session_id]
 
     def _channels(self, session_id: str) -> list[str]:
-        """Where they want to hear of a session."""
-        wanted = self._watched.get(session_id)
-        if not wanted:
+        """The channels of the APIs that watch a session."""
+        channels = self._watched.get(session_id)
+        if not channels:
             return []
         now = asyncio.get_running_loop().time()
-        for channel in [channel for channel, until in wanted.items() if until < now]:
-            del wanted[channel]
-        if not wanted:
+        for channel in [channel for channel, until in channels.items() if until < now]:
+            del channels[channel]
+        if not channels:
             del self._watched[session_id]
-        return list(wanted)
+        return list(channels)
 
-    def _ask_who_watches(self) -> None:
+    def _request_announcements(self) -> None:
         self.board.post(TO_APIS, "{}")
 
-    def _hear(self, _channel: str, text: str) -> None:
+    def _on_message(self, _channel: str, text: str) -> None:
         note: dict[str, Any] = json.loads(text)
-        until = asyncio.get_running_loop().time() + EXPIRE_SECONDS
+        until = asyncio.get_running_loop().time() + ANNOUNCEMENT_TTL_SECONDS
         for session_id in note["sessions"]:
             if not note["watching"]:
                 self._watched.get(session_id, {}).pop(note["to"], None)
                 continue
-            wanted = self._watched.setdefault(session_id, {})
-            is_new = note["to"] not in wanted
-            wanted[note["to"]] = until
+            channels = self._watched.setdefault(session_id, {})
+            is_new = note["to"] not in channels
+            channels[note["to"]] = until
             if is_new or note["fresh"]:
                 for callback in list(self._callbacks.get(session_id, ())):
                     callback()
 
 
-def _pieces(spoken: TextDelta) -> Iterator[TextDelta]:
-    """The same in pieces that fit into a note each."""
-    for start in range(0, max(len(spoken.text), 1), CHARACTERS_PER_NOTE):
-        text = spoken.text[start : start + CHARACTERS_PER_NOTE]
-        yield replace(spoken, offset=spoken.offset + start, text=text)
+def _pieces(delta: TextDelta) -> Iterator[TextDelta]:
+    """The delta in pieces that each fit into one message."""
+    for start in range(0, max(len(delta.text), 1), MAX_CHARACTERS_PER_MESSAGE):
+        text = delta.text[start : start + MAX_CHARACTERS_PER_MESSAGE]
+        yield replace(delta, offset=delta.offset + start, text=text)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The way out for tools: HTTP connections to public addresses only, checked where the connection is made."""
+"""The egress guard: tools connect to public addresses and allowlisted ones only, checked for every connection."""
 
 import asyncio
 import socket
@@ -22,21 +22,20 @@ IDLE_CONNECTION_SECONDS = 5.0
 
 
 class EgressDenied(Exception):
-    """A tool was to reach what tools may not reach. The message is for whoever runs the installation."""
+    """A connection to an address that tools may not reach. The message is for the operator."""
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """The addresses this machine's resolver knows, which also reads such forms as 2130706433 or 0x7f.1."""
+    """Addresses from the system's resolver, which also parses forms such as 2130706433 or 0x7f.1."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class EgressGuard:
-    """Hands out connections to addresses that tools may reach; `allowlist` are exceptions to the rule.
+    """Makes connections to public addresses, and to those of the `allowlist`.
 
-    A host is resolved once, its addresses are checked, and the connection goes to a checked address itself: a second
-    answer of its name server changes nothing. Proxies of the environment are not used. Raises ValueError for an
-    entry of `allowlist` that cannot be read.
+    A host is resolved once, and the connection is made to a checked address, so DNS rebinding has no effect. Proxies
+    of the environment are not used. Raises ValueError for an invalid entry of the `allowlist`.
     """
 
     def __init__(self, allowlist: Iterable[str] = (), *, resolve: Resolver = system_resolver) -> None:
@@ -45,7 +44,7 @@ class EgressGuard:
 
     @cached_property
     def transport(self) -> httpx2.AsyncBaseTransport:
-        """One pool of connections for all tools. Cookies, redirects and proxies are no concern of a transport."""
+        """The connection pool of all tools, without cookies, redirects and proxies."""
         pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
             max_connections=MAX_CONNECTIONS,
@@ -56,14 +55,14 @@ class EgressGuard:
         return _GuardedTransport(pool)
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         if "transport" in self.__dict__:
             await self.transport.aclose()
 
     async def allowed_addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """The addresses of a host that a tool may connect to, best first.
+        """The addresses of a host that tools may connect to, in the resolver's order.
 
-        Raises EgressDenied when there are only others, httpcore2.ConnectError when there are none.
+        Raises EgressDenied if all addresses are denied, httpcore2.ConnectError if there are none.
         """
         try:
             found = [canonical(address) for address in await self._resolve(host, port)]
@@ -83,7 +82,7 @@ class EgressGuard:
 
 
 def check_url(url: httpx2.URL) -> None:
-    """Raises EgressDenied for a URL that no tool may use, whatever it resolves to."""
+    """Raises EgressDenied for a URL that tools may not use, whatever its host resolves to."""
     if url.scheme not in ("http", "https"):
         raise EgressDenied(f"{url.scheme or 'no scheme'}: tools use http and https only")
     if url.userinfo:
@@ -93,7 +92,7 @@ def check_url(url: httpx2.URL) -> None:
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to checked addresses. TLS still verifies the host's name: it is no part of connecting."""
+    """Connects to checked addresses. TLS still verifies the certificate against the host's name."""
 
     def __init__(self, guard: EgressGuard) -> None:
         self._guard = guard
@@ -138,7 +137,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class _GuardedTransport(httpx2.AsyncBaseTransport):
-    """A transport over the guarded pool, built from public parts: one that bypassed the guard could not exist."""
+    """An httpx transport over the guarded pool, built from public APIs of httpcore and httpx."""
 
     def __init__(self, pool: httpcore2.AsyncConnectionPool) -> None:
         self._pool = pool
@@ -183,7 +182,7 @@ class _ResponseStream(httpx2.AsyncByteStream):
 
 @contextmanager
 def _httpx_exceptions() -> Iterator[None]:
-    """The two libraries name their exceptions alike."""
+    """Convert httpcore's exceptions to those of the same name in httpx."""
     try:
         yield
     except (

@@ -1,4 +1,4 @@
-"""Which addresses tools may reach: public ones, and those that a setting names."""
+"""The egress policy: tools may reach public addresses and those on the allowlist."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ Address = IPv4Address | IPv6Address
 _HOST_AND_PORT = re.compile(r"(?P<host>[^:]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
-# What `is_global` of this Python's ipaddress may not know. Sources: the IANA special-purpose address registries, and
-# the addresses at which clouds answer about their machines (169.254.169.254 is link-local and needs no entry).
+# Networks that `is_global` of older Pythons misses. Sources: the IANA special-purpose address registries, and the
+# metadata addresses of clouds (169.254.169.254 is link-local and needs no entry).
 _NON_PUBLIC_NETWORKS: tuple[tuple[IPv4Network | IPv6Network, str], ...] = (
     (ip_network("100.64.0.0/10"), "shared by a carrier's customers"),
     (ip_network("168.63.129.16/32"), "a cloud's address for its own machines"),
@@ -26,14 +26,14 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 def canonical(text: str) -> Address:
-    """An address without its zone; IPv4 mapped into IPv6 as IPv4. Raises ValueError."""
+    """Parse an address, dropping its zone and unwrapping IPv4-mapped IPv6. Raises ValueError."""
     address = ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def denial_reason(address: Address) -> str | None:
-    """Why an address is not public, as words that follow "is"; None for a public one."""
+    """The reason why an address is not public, phrased to follow "is"; None for a public one."""
     kinds = (
         (address.is_unspecified, "unspecified"),
         (address.is_loopback, "this machine"),
@@ -56,7 +56,7 @@ def denial_reason(address: Address) -> str | None:
 
 @dataclass(frozen=True)
 class _AllowlistEntry:
-    """One entry of the setting: a host by name or a network, on one port or on all."""
+    """One entry of the allowlist: a host name or a network, on one port or on all."""
 
     host: str | None
     network: IPv4Network | IPv6Network | None
@@ -69,17 +69,17 @@ class _AllowlistEntry:
 
 
 class EgressPolicy:
-    """The setting: host names, addresses and networks, each but a network optionally with a port.
+    """The allowlist: host names and addresses, each optionally with a port, and networks.
 
-    `crm.internal`, `localhost:9000`, `10.0.0.5`, `[::1]:9000`, `10.0.0.0/8`. A host name allows what it resolves to.
-    Raises ValueError, with the entry that cannot be read.
+    Examples: `crm.internal`, `localhost:9000`, `10.0.0.5`, `[::1]:9000`, `10.0.0.0/8`. A host name allows all
+    addresses that it resolves to. Raises ValueError for an invalid entry.
     """
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._entries = tuple(_parse_entry(entry.strip()) for entry in entries)
 
     def denial_reason(self, host: str, address: Address, port: int) -> str | None:
-        """Why a tool may not reach an address that a host name stands for, as words that follow "is"."""
+        """The reason why tools may not reach a host's address, phrased to follow "is"; None if they may."""
         kind = denial_reason(address)
         name = host.rstrip(".").lower()
         if kind is None or any(entry.covers(name, address, port) for entry in self._entries):

@@ -1,4 +1,4 @@
-"""HTTP responses of services: which failures are worth another attempt, and when."""
+"""Retry rules for HTTP responses: retryable statuses and `retry-after`."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -6,19 +6,19 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 RETRYABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
-"""Statuses below 500 after which the same request may succeed."""
+"""Retryable statuses below 500."""
 
 PERMANENT_SERVER_ERRORS = frozenset({501, 505})
-"""Statuses from 500 up after which it will not."""
+"""Statuses from 500 up that are not retryable."""
 
 
 def is_retryable(status: int) -> bool:
-    """Whether the same request may succeed later. One idempotency key goes with every attempt, so any method may."""
+    """True if the same request may succeed later. Any method is retryable: all attempts share an idempotency key."""
     return status in RETRYABLE_CLIENT_ERRORS or (status >= 500 and status not in PERMANENT_SERVER_ERRORS)
 
 
 def retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that the service asks to wait, given in seconds or as a date (RFC 9110, section 10.2.3)."""
+    """The `retry-after` header in seconds, given in seconds or as a date (RFC 9110, section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])

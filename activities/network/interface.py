@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WebhookResponse:
-    """What a receiver answered; `retry_after` are seconds that it asks to wait."""
+    """A receiver's response; `retry_after` is in seconds."""
 
     status: int
     reason: str
@@ -13,4 +13,4 @@ class WebhookResponse:
 
 
 class DeliveryFailed(Exception):
-    """A report was not sent, or not answered. The message is for people, and holds neither address nor secret."""
+    """A request was not sent or not answered. The message is for people, and holds neither address nor secret."""

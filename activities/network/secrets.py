@@ -1,4 +1,4 @@
-"""Keeping credentials out of everything that is shown, logged or stored."""
+"""Credentials, and their redaction from everything that is shown, logged or stored."""
 
 import json
 import re
@@ -12,7 +12,7 @@ MASK = "[redacted]"
 
 
 class Redactor:
-    """Replaces credentials in texts, however they are written: plain, in a URL, or inside JSON."""
+    """Masks credentials in texts: plain, URL-encoded, or JSON-escaped."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         forms = {form for secret in secrets if secret for form in _encodings(secret)}
@@ -20,7 +20,7 @@ class Redactor:
         self._forms = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
     def redact_text(self, text: str) -> str:
-        """The text with every credential masked; nothing of it where the mask itself would spell one."""
+        """The text with every credential masked; empty if masking itself would form a credential."""
         if self._forms is None:
             return text
         masked = self._forms.sub(MASK, text)
@@ -52,17 +52,17 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 class Credentials:
-    """Secrets by name. Those of an organization are no other's, and go before the installation's of the same name."""
+    """Secrets by name. An organization's own secrets override the installation's of the same name."""
 
     def __init__(self, installation: Mapping[str, str], organizations: Mapping[str, Mapping[str, str]]) -> None:
         self._installation = installation
         self._organizations = organizations
 
     def for_organization(self, organization_id: str) -> Mapping[str, str]:
-        """What tools of this organization's agents may use."""
+        """The secrets that agents of this organization may use."""
         own = self._organizations.get(organization_id, {})
         return ChainMap(dict(own), dict(self._installation))
 
     def all_values(self) -> Collection[str]:
-        """Every secret of whomever: what must never be shown."""
+        """The values of all secrets, to be redacted."""
         return [*self._installation.values(), *(each for own in self._organizations.values() for each in own.values())]

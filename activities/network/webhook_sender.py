@@ -1,4 +1,4 @@
-"""The way of a report to its receiver: one guarded HTTP request, limited in time."""
+"""Sends webhooks: one guarded HTTP request, limited in time."""
 
 import asyncio
 import logging
@@ -11,19 +11,19 @@ from activities.network.http_responses import retry_after
 from activities.network.interface import DeliveryFailed, WebhookResponse
 
 RESPONSE_TIMEOUT_SECONDS = 20.0
-"""How long a receiver may take for its answer; Standard Webhooks recommends 15 to 30 seconds."""
+"""Timeout of a receiver's response; Standard Webhooks recommends 15 to 30 seconds."""
 
 log = logging.getLogger(__name__)
 
 
 class WebhookSender:
-    """Sends reports to public addresses, and to those that the guard lets through. Redirects are not followed."""
+    """Sends webhooks through the egress guard. Redirects are not followed."""
 
     def __init__(self, guard: EgressGuard) -> None:
         self._guard = guard
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-        """Send a report once. Raises DeliveryFailed; what the receiver says beside its status is not read."""
+        """Send one request. Raises DeliveryFailed. The response's body is not read."""
         timeout = httpx2.Timeout(RESPONSE_TIMEOUT_SECONDS).as_dict()
         try:
             request = httpx2.Request("POST", url, headers=dict(headers), content=body, extensions={"timeout": timeout})

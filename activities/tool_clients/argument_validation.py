@@ -1,4 +1,4 @@
-"""Whether the arguments of a call are what the tool's JSON schema asks for; schemas are written by others."""
+"""Validates tool arguments against the tool's JSON schema, which is untrusted."""
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -20,7 +20,7 @@ from domain.agents.tools import HttpTool
 MAX_ERRORS = 5
 MAX_ERROR_CHARACTERS = 300
 MAX_REFERENCES = 2_000
-"""References followed while one call is checked: they may fan out without end."""
+"""Upper bound on the references resolved for one call: they may fan out without end."""
 
 _DECLARING_KEYWORDS = frozenset(
     {"$ref", "$dynamicRef", "additionalProperties", "allOf", "anyOf", "oneOf", "unevaluatedProperties"}
@@ -29,11 +29,11 @@ _references_left: ContextVar[int] = ContextVar("references_left")
 
 
 class UnusableSchema(ValueError):
-    """A schema that nothing can be checked against: malformed, referring elsewhere, or without an end."""
+    """A schema that cannot be used for validation: malformed, with external references, or endless."""
 
 
 def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
-    """Refuse arguments that the tool does not take. Raises ToolFailed, with what is wrong in words for the model."""
+    """Validate arguments. Raises ToolFailed with a message for the model."""
     try:
         faults = argument_errors(tool.parameters, arguments)
     except UnusableSchema as error:
@@ -44,10 +44,10 @@ def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
 
 
 def argument_errors(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:
-    """What is wrong with the arguments, for the model; nothing when they fit. Raises UnusableSchema.
+    """Errors in the arguments, worded for the model; empty if they are valid. Raises UnusableSchema.
 
-    Names that the schema does not know are a fault unless it has another way to allow them. References lead nowhere
-    but into the schema itself, and patterns are matched in linear time: a schema cannot make a worker call or hang.
+    Undeclared names are errors unless the schema may allow them in another way. Only references inside the schema
+    are resolved, and patterns match in linear time: a schema can neither start requests nor block a worker.
     """
     _references_left.set(MAX_REFERENCES)
     try:

@@ -1,4 +1,4 @@
-"""All tools behind one door: each call goes to the edge of its kind, and nothing leaves it with a credential in it."""
+"""Dispatches tool calls to the HTTP client, the MCP client or the mocks, and redacts credentials in errors."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class ToolDispatcher:
-    """Runs calls and lists tools, of web services and of MCP servers.
+    """Calls and lists the tools of web services and MCP servers.
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
     organization's agents may name; `allowlist` are the addresses that tools may reach beside public ones (see
@@ -40,7 +40,7 @@ class ToolDispatcher:
         allowlist: Iterable[str] = (),
     ) -> None:
         self.guard = EgressGuard(allowlist)
-        """The one way out of this process to addresses that agents name."""
+        """The guard of every connection to an address that an agent names."""
         self.credentials = Credentials(credentials, organization_credentials or {})
         self._redactor = Redactor(self.credentials.all_values())
         self._http = HttpTools(guard=self.guard, credentials=self.credentials)
@@ -53,7 +53,7 @@ class ToolDispatcher:
         return McpTools(guard=self.guard, credentials=self.credentials)
 
     async def run(self, call: ToolCall) -> CallToolResult:
-        """Make one attempt at a call. Raises ToolFailed, for a defect in here too: a tool never fails a turn."""
+        """Make one attempt at a call. Every error becomes ToolFailed: a tool never fails a turn."""
         try:
             if call.mocks:
                 return mocked_result(call)
@@ -81,7 +81,7 @@ class ToolDispatcher:
         names: Iterable[str],
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
-        """What the model is offered for the named tools of an agent. A server that cannot be asked offers nothing."""
+        """The named tools of an agent, as offered to the model. An unreachable server contributes none."""
         offers = await asyncio.gather(*(self._tools_of(organization_id, name, tools[name], context) for name in names))
         return tuple(each for of_tool in offers for each in of_tool)
 

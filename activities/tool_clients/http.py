@@ -1,4 +1,4 @@
-"""HTTP tools: one request to a web service, guarded, limited in time and size, and without credentials in its trace."""
+"""HTTP tools: one guarded request to a web service, limited in time and size, with credentials redacted."""
 
 import asyncio
 import logging
@@ -24,13 +24,13 @@ from contracts.tools import CallToolResult
 from domain.agents.tools import HttpTool
 
 MAX_ERROR_BODY_CHARACTERS = 2_000
-"""What the model is message of an answer that is no success."""
+"""Upper bound on the part of an error response that the model sees."""
 
 log = logging.getLogger(__name__)
 
 
 class HttpTools:
-    """Calls web services. `credentials` are found by name; none of their values leaves by any way but the request."""
+    """Client of web services. Credentials are looked up by name, and are only sent in requests."""
 
     def __init__(self, *, guard: EgressGuard, credentials: Credentials) -> None:
         self._guard = guard
@@ -62,7 +62,7 @@ class HttpTools:
         return self._result(tool, status, headers, text)
 
     async def _exchange(self, request: ToolRequest, tool: HttpTool) -> tuple[int, httpx2.Headers, str]:
-        """Send a request and read its answer, no more of it than allowed. Redirects are answers like others."""
+        """Send a request and read its response up to the tool's size limit. Redirects are not followed."""
         sent = httpx2.Request(
             request.method,
             request.url,

@@ -13,9 +13,9 @@ from domain.agents.tools import HttpTool, McpTool
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call as its runner gets it: `name` is the tool's in the agent, `called` what the model called.
+    """One tool call: `name` is the tool's name in the agent, `called` the name that the model called.
 
-    With `mocks` it is answered from them.
+    If there are `mocks`, the call is answered from them.
     """
 
     organization_id: str
@@ -29,7 +29,7 @@ class ToolCall:
 
 
 class ToolRunner(Protocol):
-    """The edge to the services: one attempt at a call."""
+    """Makes single attempts at tool calls."""
 
     async def run(self, call: ToolCall) -> CallToolResult:
         """Make the call. Raises `ToolFailed`."""
@@ -37,9 +37,9 @@ class ToolRunner(Protocol):
 
 
 class ToolFailed(Exception):
-    """One attempt brought nothing. The message is for the model and holds no credential.
+    """A failed attempt at a tool call. The message is for the model and holds no credential.
 
-    `retryable` says that the same call may succeed later, `retry_after` (seconds) when the service wants it.
+    `retryable` means that the same call may succeed later, after `retry_after` seconds if the service gave a time.
     """
 
     def __init__(
@@ -59,5 +59,5 @@ class ToolFailed(Exception):
 
     @property
     def result(self) -> CallToolResult:
-        """The failure as the model is told it."""
+        """The failure as a tool result for the model."""
         return CallToolResult(content=f"Error ({self.code}): {self}", error=self.code, status=self.status)

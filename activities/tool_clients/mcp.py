@@ -1,4 +1,4 @@
-"""Tools of MCP servers: listed for the model, called over streamable HTTP, under the same guard as all others."""
+"""Lists and calls the tools of MCP servers over streamable HTTP, through the egress guard."""
 
 import asyncio
 import logging
@@ -28,26 +28,26 @@ from domain.agents.names import SECRETS_VARIABLE
 from domain.agents.tools import McpTool, OfferedTool, mcp_tool_name
 
 TOOL_LIST_TTL_SECONDS = 60.0
-"""How long a server's list of tools is used before it is asked again."""
+"""Lifetime of a server's tool list in the cache."""
 FAILED_TOOL_LIST_TTL_SECONDS = 30.0
 MAX_TOOL_LIST_WAIT_SECONDS = 5.0
-"""Seconds that a model call waits for a server's list of tools."""
+"""Upper bound on the time that a model call waits for a server's tool list."""
 MAX_CACHED_TOOL_LISTS = 500
 MAX_TOOLS = 200
 MAX_PAGES = 20
 MAX_SCHEMA_CHARACTERS = 20_000
 MAX_DESCRIPTION_CHARACTERS = 2_000
 IDEMPOTENCY_META = "idempotency-key"
-"""Where a server finds the key of a call, in its `_meta`; the requests of the call carry it as a header as well."""
+"""The key in a call's `_meta` for its idempotency key, which is sent as a header as well."""
 NOT_PROCESSED_STATUSES = frozenset({429, 503})
-"""Statuses that say the message was not acted upon."""
+"""Statuses of messages that the server did not process."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _ToolList:
-    """A server's tools as last seen, and when to look again; asked for by one step at a time."""
+    """A server's tools as last listed; the lock allows one refresh at a time."""
 
     tools: tuple[OfferedTool, ...] = ()
     expires_at: float = 0.0
@@ -55,7 +55,7 @@ class _ToolList:
 
 
 class McpTools:
-    """Speaks to MCP servers. `credentials` are found by name; none of their values leaves but in a request."""
+    """Client of MCP servers. Credentials are looked up by name, and are only sent in requests."""
 
     def __init__(self, *, guard: EgressGuard, credentials: Credentials, clock: Callable[[], float] = monotonic) -> None:
         self._guard = guard
@@ -67,10 +67,10 @@ class McpTools:
     async def list_tools(
         self, organization_id: str, name: str, tool: McpTool, context: Mapping[str, JsonValue]
     ) -> tuple[OfferedTool, ...]:
-        """The tools a server offers under its name in the agent, from memory when it was asked a short while ago.
+        """The tools of a server, cached for TOOL_LIST_TTL_SECONDS; `name` is the server's name in the agent.
 
-        A server that does not result takes nothing from the conversation but its tools: the list as last seen, or
-        none, is given instead. Raises ToolFailed when the server cannot be asked at all.
+        When the server does not answer, the result is the last known list, or none. Raises ToolFailed when the
+        request cannot be made.
         """
         request = self._request(organization_id, tool, context, key=None)
         tool_list = self._cached_list(name, tool, request)
@@ -94,8 +94,8 @@ class McpTools:
     async def run(self, call: ToolCall, tool: McpTool) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed.
 
-        A call that reached the server and was not answered is made again only when the server calls the tool
-        idempotent or says that it changes nothing: few servers know the idempotency key.
+        A call that reached the server and was not answered is retryable only if the server declares the tool
+        idempotent or read-only: few servers support the idempotency key.
         """
         request = self._request(call.organization_id, tool, call.context, key=call.idempotency_key)
         progress = _CallProgress()
@@ -113,7 +113,7 @@ class McpTools:
                 "_meta": {IDEMPOTENCY_META: call.idempotency_key},
             }
             request_message = types.CallToolRequest(params=types.CallToolRequestParams.model_validate(parameters))
-            # Not `call_tool`: it checks results against the server's cause schemas, whose patterns may take for ever.
+            # Not `call_tool`: it validates results against the server's schemas, whose patterns may backtrack for ever.
             result = await client.session.send_request(request_message, types.CallToolResult)
         content = self._content(result)
         if result.is_error:
@@ -142,7 +142,7 @@ class McpTools:
     async def _connected(
         self, name: str, request: ToolRequest, seconds: float, progress: "_CallProgress"
     ) -> AsyncIterator[Client]:
-        """A session with a server, for so many seconds. Whatever ends it early becomes ToolFailed."""
+        """Open a session with a server for at most `seconds`. Every error is converted to ToolFailed."""
         channel = McpTransport(self._guard.transport, request)
         transport = streamable_http_client(channel.shown_url, http_client=channel.client(seconds))
         deadline = asyncio.timeout(seconds)
@@ -155,7 +155,7 @@ class McpTools:
             raise self._failure(name, channel, error, progress) from None
 
     def _failure(self, name: str, channel: McpTransport, error: Exception, progress: "_CallProgress") -> ToolFailed:
-        """What went wrong, from the innermost that knows: the tool, the connection, the server, the library."""
+        """The ToolFailed for an error of a session, from its root cause."""
         cause = channel.failure or _root_cause(error)
         match cause:
             case ToolFailed():
@@ -204,32 +204,32 @@ class McpTools:
 
 @dataclass
 class _CallProgress:
-    """How far a session came: the tool whose call is under way."""
+    """The progress of a session: the tool being called, if any."""
 
     tool: types.Tool | None = None
 
     @property
     def may_repeat(self) -> bool:
-        """Whether doing it all again changes no more than doing it once."""
+        """True if a repeated session has no further effect."""
         hints = self.tool.annotations if self.tool else None
         return self.tool is None or bool(hints and (hints.idempotent_hint or hints.read_only_hint))
 
 
 def _no_response(late: bool, progress: _CallProgress) -> ToolFailed:
     if late:
-        return ToolFailed("timeout", "The server did not result in time.", retryable=progress.may_repeat)
+        return ToolFailed("timeout", "The server did not answer in time.", retryable=progress.may_repeat)
     return ToolFailed("connection_failed", "The connection to the server failed.", retryable=progress.may_repeat)
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """What the library's tasks raised, without the groups they put around it."""
+    """The first exception inside nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 async def _list_tools(client: Client, server: str, tool: McpTool) -> list[types.Tool]:
-    """The tools of a server that its entry in the agent allows; names that clash after the first are left out."""
+    """The tools of a server that the agent allows; of tools with the same name, the first."""
     found: dict[str, types.Tool] = {}
     cursor: str | None = None
     for _ in range(MAX_PAGES):
@@ -254,7 +254,7 @@ def _is_offerable(tool: types.Tool) -> bool:
 
 
 def _schema(tool: types.Tool) -> dict[str, JsonValue]:
-    """The tool's schema as it can be stored and sent. Raises ValueError."""
+    """The tool's schema, checked to be storable JSON. Raises ValueError."""
     schema: Any = parse_json(compact_json(tool.input_schema))
     return {**schema, "type": "object"}
 

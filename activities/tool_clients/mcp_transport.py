@@ -1,4 +1,4 @@
-"""The connection to an MCP server: its library speaks to a stand-in, the credentials are put in on the way out."""
+"""The HTTP transport of an MCP session: it adds the URL and credentials that the MCP library must not see."""
 
 from collections.abc import AsyncIterator
 
@@ -10,9 +10,9 @@ from activities.tool_clients.requests import ToolRequest
 from activities.tool_clients.responses import check_encoding
 
 MAX_RESPONSE_BYTES = 1_048_576
-"""What one answer of a server may hold."""
+"""Upper bound on the body of one response."""
 CLOSE_TIMEOUT = httpx2.Timeout(2.0)
-"""A session that is over is closed by a request whose answer nobody needs."""
+"""Timeout of the request that closes a session; its response is not needed."""
 
 
 class McpTransport(httpx2.AsyncBaseTransport):
@@ -32,7 +32,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
         self.error_response: tuple[int, float | None] | None = None
 
     def client(self, timeout_seconds: float) -> httpx2.AsyncClient:
-        """A client that follows no redirect and takes nothing from the environment."""
+        """An HTTP client over this transport, without redirects and without settings from the environment."""
         timeout = httpx2.Timeout(timeout_seconds)
         return httpx2.AsyncClient(transport=self, timeout=timeout, max_redirects=0, trust_env=False)
 
@@ -67,10 +67,10 @@ class McpTransport(httpx2.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Nothing: the connections belong to all tools."""
+        """Do nothing: all tools share the connections."""
 
     def _record_failure(self, request: httpx2.Request, error: Exception) -> None:
-        """Only messages matter: the stream of notifications may break off, and so may the goodbye."""
+        """Keep the error of a message; the notification stream and the closing request may fail."""
         if request.method == "POST" and self.failure is None:
             self.failure = error
 

@@ -1,4 +1,4 @@
-"""Tools that answer from a scenario's mocks: checked and read like the real ones, and nothing goes out."""
+"""Answers tool calls from a scenario's mocks: validated and parsed like real calls, without any request."""
 
 from pydantic import JsonValue
 
@@ -14,7 +14,7 @@ _NO_REDACTION = Redactor(())
 
 
 def mocked_result(call: ToolCall) -> CallToolResult:
-    """What the first mock that matches says. Raises ToolFailed, also when none does."""
+    """The result of the first mock that matches. Raises ToolFailed, also when none matches."""
     if isinstance(call.tool, HttpTool):
         check_arguments(call.tool, call.arguments)
     mock = find_mock(call.mocks, call.arguments)

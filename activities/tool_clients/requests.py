@@ -1,4 +1,4 @@
-"""What a tool sends, made from its templates. What a conversation puts into an address stays one piece of it."""
+"""Builds tool requests from templates. A value inserted into a URL stays within its path segment or parameter."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from domain.agents.names import SECRETS_VARIABLE
 from domain.agents.tools import HttpTool, McpTool
 
 MAX_BODY_BYTES = 1_048_576
-"""A request that is larger than this is not sent."""
+"""Upper bound on a request's body; a larger one is not sent."""
 
 _SINGLE_VARIABLE = re.compile(r"\{\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}\}")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
@@ -31,7 +31,7 @@ class ToolRequest:
 
 
 def secrets_of(tool: HttpTool | McpTool, credentials: Mapping[str, str]) -> dict[str, str]:
-    """The credentials a tool declares. Raises ToolFailed when one of them is not set on this installation."""
+    """The credentials that a tool declares. Raises ToolFailed if one is not set on this installation."""
     missing = [name for name in tool.secrets if not credentials.get(name)]
     if missing:
         raise ToolFailed(
@@ -58,7 +58,7 @@ def http_request(call: ToolCall, tool: HttpTool, secrets: Mapping[str, str]) -> 
 
 
 def render_url(tool: HttpTool | McpTool, values: Mapping[str, object]) -> str:
-    """The address, every insertion percent-encoded. Raises ToolFailed when one would climb out of its folder."""
+    """The URL with all values percent-encoded. Raises ToolFailed for a value that adds a "." or ".." segment."""
     url = templates.render(tool.url, values, _percent_encoded)
     if _has_dot_segments(url) and not _has_dot_segments(templates.render(tool.url, {}, lambda _: "x")):
         raise ToolFailed("invalid_arguments", 'A value that is part of the address must not be "." or "..".')
@@ -66,7 +66,7 @@ def render_url(tool: HttpTool | McpTool, values: Mapping[str, object]) -> str:
 
 
 def render_headers(tool: HttpTool | McpTool, values: Mapping[str, object]) -> dict[str, str]:
-    """The headers the tool declares. Raises ToolFailed for a value with a line break or another control character."""
+    """The tool's headers with values inserted. Raises ToolFailed for line breaks and other control characters."""
     headers = {name: templates.render(value, values).strip() for name, value in tool.headers.items()}
     for name, value in headers.items():
         if _CONTROL_CHARACTERS.search(value):
@@ -75,12 +75,12 @@ def render_headers(tool: HttpTool | McpTool, values: Mapping[str, object]) -> di
 
 
 def header_bytes(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Headers as they go over the wire."""
+    """Headers encoded as bytes."""
     return tuple((name.encode(), value.encode(errors="replace")) for name, value in headers.items())
 
 
 def _declared_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The arguments that templates see: a model must not replace a context variable by an argument it made up."""
+    """The arguments that the tool declares: a model must not override context variables with invented arguments."""
     properties = tool.parameters.get("properties")
     known = properties if isinstance(properties, dict) else {}
     return {name: value for name, value in arguments.items() if name in known}
@@ -100,7 +100,7 @@ def _body(call: ToolCall, tool: HttpTool, values: Mapping[str, object]) -> bytes
 
 
 def _render_json(part: JsonValue, values: Mapping[str, object]) -> JsonValue:
-    """A part of a body. A text that is one variable and nothing else becomes its value, a number stays a number."""
+    """A JSON template with values inserted. A string that is a single variable becomes its value, with its type."""
     if isinstance(part, dict):
         return {key: _render_json(value, values) for key, value in part.items()}
     if isinstance(part, list):
@@ -129,7 +129,7 @@ def _with_query(url: str, arguments: Mapping[str, JsonValue]) -> str:
 
 
 def _query_pairs(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
-    """A value as query parameters: a list of plain values repeats the name, what is nested is written as JSON."""
+    """A value as query parameters: a flat list repeats the name, nested values are encoded as JSON."""
     if value is None:
         return
     if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):

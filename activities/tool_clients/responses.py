@@ -1,4 +1,4 @@
-"""What a service answered, made fit for the model, for the context and for the store."""
+"""Converts service responses to storable JSON, to content for the model and to context variables."""
 
 import json
 import re
@@ -12,17 +12,17 @@ from activities.tool_clients.interface import ToolFailed
 from domain.agents import templates
 
 MAX_CONTENT_CHARACTERS = 16_000
-"""What the model is told of one answer; every later step of the conversation reads it again."""
+"""Upper bound on one tool result; every later step of the conversation reads it again."""
 MAX_ASSIGNED_CHARACTERS = 32_000
-"""What the context may keep of one answer, as JSON: it travels with every step."""
+"""Upper bound on the variables assigned from one response, as JSON: they are sent with every step."""
 MAX_JSON_DEPTH = 40
-"""Levels of nesting that everything an answer passes through can read."""
+"""Levels of nesting that every JSON reader in the path of a response supports."""
 
 _UNSTORABLE_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 
 
 def parse_json(text: str) -> JsonValue:
-    """The JSON value of a text. Raises ValueError for what is none, or is one that cannot be kept."""
+    """Parse JSON. Raises ValueError for invalid JSON and for a value that cannot be stored."""
     try:
         value = json.loads(text, parse_constant=_reject_constant)
         return _check_storable(value, MAX_JSON_DEPTH)
@@ -31,12 +31,12 @@ def parse_json(text: str) -> JsonValue:
 
 
 def replace_unstorable(text: str) -> str:
-    """The text without characters that a database or JSON cannot hold."""
+    """The text with NUL and lone surrogates replaced, which a database or JSON cannot hold."""
     return _UNSTORABLE_CHARACTERS.sub("\ufffd", text)
 
 
 def to_content(text: str, redactor: Redactor) -> str:
-    """A text for the model: without credentials, and cut with a note when it is long."""
+    """A text for the model: credentials redacted, and truncated with a note if it is too long."""
     shown = redactor.redact_text(replace_unstorable(text))
     if len(shown) <= MAX_CONTENT_CHARACTERS:
         return shown
@@ -45,14 +45,14 @@ def to_content(text: str, redactor: Redactor) -> str:
 
 
 def compact_json(value: JsonValue) -> str:
-    """A JSON value in few characters."""
+    """JSON without optional white space."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def assigned_variables(answer: JsonValue, paths: Mapping[str, str], redactor: Redactor) -> dict[str, JsonValue]:
-    """The context variables that take a part of an answer; None where the answer has no such part.
+    """The context variables assigned from a response; None for a path that the response does not have.
 
-    Raises ToolFailed when they are too large to keep.
+    Raises ToolFailed if they are larger than MAX_ASSIGNED_CHARACTERS.
     """
     values = {name: redactor.redact_value(_value_at(answer, path)) for name, path in paths.items()}
     size = len(compact_json(dict(values)))
@@ -92,7 +92,7 @@ def _reject_constant(constant: str) -> None:
 
 
 def check_encoding(answer: httpx2.Response) -> None:
-    """Refuse a compressed answer: it may be thousands of times larger than it looks. Raises ToolFailed."""
+    """Reject a compressed response, which could expand beyond any limit. Raises ToolFailed."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         message = f"The service answered in the compressed form {encoding[:40]!r}, which it was asked not to use."

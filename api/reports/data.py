@@ -9,7 +9,7 @@ from api.suites.rendering import SuiteRenderer
 from domain.suites.statistics import RunCounts, ScenarioComparison, compare
 from domain.suites.verdicts import Verdict
 from store.sessions.sessions import SessionStore
-from store.suites import StoredRun, StoredSuite, SuiteStanding, SuiteStore
+from store.suites import StoredRun, StoredSuite, SuiteProgress, SuiteStore
 
 MAX_TURNS: Final = 200
 """Turns of one conversation in a report, the newest."""
@@ -28,7 +28,7 @@ class SuiteReportService:
 
         Raises Problem("not_found") when there is no such suite.
         """
-        standing = await self._suites.standing(suite.id)
+        standing = await self._suites.progress(suite.id)
         runs = [await self._run(suite, run, transcripts) for run in await self._suites.runs(suite.id)]
         return SuiteReport(
             suite=self._renderer.suite(suite, standing),
@@ -65,11 +65,11 @@ class SuiteReportService:
             turns=turns,
         )
 
-    async def _compared(self, suite: StoredSuite, now: SuiteStanding, baseline: str) -> BaselineReport:
+    async def _compared(self, suite: StoredSuite, now: SuiteProgress, baseline: str) -> BaselineReport:
         earlier = await self._suites.find(suite.organization_id, baseline)
         if earlier is None:
             raise not_found("suite", baseline)
-        found = compare(_tried(await self._suites.standing(earlier.id)), _tried(now))
+        found = compare(_tried(await self._suites.progress(earlier.id)), _tried(now))
         return BaselineReport(
             suite_id=earlier.id,
             suite_name=earlier.suite.name,
@@ -78,7 +78,7 @@ class SuiteReportService:
         )
 
 
-def _tried(standing: SuiteStanding) -> dict[str, RunCounts]:
+def _tried(standing: SuiteProgress) -> dict[str, RunCounts]:
     return {
         scenario: RunCounts(passed=tally.passed, failed=tally.failed, inconclusive=tally.inconclusive)
         for scenario, tally in standing.tallies.items()

@@ -108,7 +108,7 @@ async def start_suite(
     suite = await _suite_in(request, changes)
     stored = await services.suites.start(organization, suite, idempotency_key)
     note_subject(request, "suite", stored.id)
-    answer = services.suite_renderer.suite(stored, await services.suite_store.standing(stored.id))
+    answer = services.suite_renderer.suite(stored, await services.suite_store.progress(stored.id))
     return json_response(answer, status=201, location=f"/v1/suites/{stored.id}")
 
 
@@ -132,7 +132,7 @@ async def list_suites(
 )
 async def get_suite(suite: OwnSuite, services: ServicesDep) -> Response:
     """How far a suite is. Results are there as soon as each run has its verdict."""
-    return json_response(services.suite_renderer.suite(suite, await services.suite_store.standing(suite.id)))
+    return json_response(services.suite_renderer.suite(suite, await services.suite_store.progress(suite.id)))
 
 
 @router.get(
@@ -171,7 +171,7 @@ async def steer_suite(suite: OwnSuite, command: SuiteCommand, services: Services
     more, and end those under way; what they spent is billed as ever."""
     await services.suites.tell(suite, command)
     now = await services.suite_store.find(suite.organization_id, suite.id) or suite
-    return json_response(services.suite_renderer.suite(now, await services.suite_store.standing(suite.id)))
+    return json_response(services.suite_renderer.suite(now, await services.suite_store.progress(suite.id)))
 
 
 async def _suite_in(request: Request, changes: SuiteOverrides) -> written.Suite:

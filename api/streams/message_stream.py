@@ -58,7 +58,7 @@ class MessageStreams:
             sending = self._send(session, command, watch)
             is_abandoned = False
             while not is_abandoned and not _has_result(sending, stream):
-                replies = watch.voices()
+                replies = watch.streamed_texts()
                 for event in await self._logged(session, stream, watch):
                     yield event
                 if stream.is_closed:
@@ -95,7 +95,7 @@ class MessageStreams:
     async def _logged(self, session: StoredSession, stream: "_TurnStream", watch: Watch) -> list[StreamEvent]:
         """The events of the turn that were logged since the last call."""
         found: list[StreamEvent] = []
-        if not watch.takes_log_news():
+        if not watch.take_log_news():
             return found
         while not stream.is_closed and (events := await self._log_reader.after(session.id, stream.position)):
             for event in events:

@@ -62,8 +62,8 @@ class SessionStreams:
             if await self._is_over(session, cursor.position):
                 return
             while True:
-                replies = watch.voices()
-                if watch.takes_log_news():
+                replies = watch.streamed_texts()
+                if watch.take_log_news():
                     async for encoded, is_last in self._logged(session, cursor, watch):
                         yield encoded
                         if is_last:

@@ -5,7 +5,7 @@ from api.schemas.suites import Progress, ScenarioProgress, Spent, Suite, SuiteSu
 from contracts.suites import suite_workflow_id
 from domain.suites.scenario import Scenario
 from domain.suites.suite_state import Tally, outcome_of_scenario
-from store.suites import StoredSuite, SuiteStanding
+from store.suites import StoredSuite, SuiteProgress
 
 
 class SuiteRenderer:
@@ -18,7 +18,7 @@ class SuiteRenderer:
         """A suite of a list."""
         return SuiteSummary.model_validate(self._members(suite))
 
-    def suite(self, suite: StoredSuite, standing: SuiteStanding) -> Suite:
+    def suite(self, suite: StoredSuite, standing: SuiteProgress) -> Suite:
         """A suite with its progress."""
         tallies = standing.tallies.values()
         progress = Progress(
@@ -55,7 +55,7 @@ class SuiteRenderer:
         }
 
 
-def _scenario(suite: StoredSuite, scenario: Scenario, standing: SuiteStanding) -> ScenarioProgress:
+def _scenario(suite: StoredSuite, scenario: Scenario, standing: SuiteProgress) -> ScenarioProgress:
     tally = standing.tallies.get(scenario.id, Tally())
     planned = suite.suite.repeats_of(scenario)
     outcome = outcome_of_scenario(tally, planned, suite.suite.min_pass_rate)

@@ -9,7 +9,7 @@ from store.sessions.event_log import EventLog
 from streaming.hub import LiveHub
 from streaming.messages import Subscribers
 from streaming.polling import poll
-from streaming.postgresql import heard_from_elsewhere, told_elsewhere
+from streaming.postgresql import receive_from_workers, remote_subscribers
 
 SQLITE_POLL_SECONDS = 0.25
 """Poll interval of the event log where no notifications exist."""
@@ -24,7 +24,7 @@ async def api_hub(database: Database, hub: LiveHub | None = None) -> AsyncIterat
     interval = SQLITE_POLL_SECONDS if has_own_process and database.is_sqlite else FALLBACK_POLL_SECONDS
     async with AsyncExitStack() as stack:
         if has_own_process and not database.is_sqlite:
-            await stack.enter_async_context(heard_from_elsewhere(hub, database))
+            await stack.enter_async_context(receive_from_workers(hub, database))
         polling = asyncio.create_task(poll(hub, EventLog(database), every=interval))
         try:
             yield hub
@@ -43,5 +43,5 @@ async def worker_subscribers(database: Database, local: Subscribers | None = Non
     if local is not None or database.is_sqlite:
         yield local
         return
-    async with told_elsewhere(database) as subscribers:
+    async with remote_subscribers(database) as subscribers:
         yield subscribers

@@ -1,4 +1,4 @@
-"""One database, SQLite or PostgreSQL: its transactions, and how an outage shows."""
+"""A SQLite or PostgreSQL database: its transactions, and outages as StoreUnavailable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,35 +14,35 @@ from store.database.urls import driver_url, sqlite_file
 
 __all__ = ["Connection", "Database", "Work"]
 
-WAIT_SECONDS = 10
-"""How long a connection, or SQLite's write lock, is waited for before the store counts as unavailable."""
+CONNECTION_TIMEOUT_SECONDS = 10
+"""Upper bound on the wait for a connection or SQLite's write lock; after it the store is unavailable."""
 
 _PING = select(1)
 
 
 class Database:
-    """Runs transactions. The first one makes the first connection, and a server that was lost is found again.
+    """Runs transactions. It connects lazily, and reconnects after an outage.
 
-    A transaction is a plain function of a connection. It must not wait for anything but the database: on SQLite
-    it runs as a whole in a thread, on PostgreSQL in the event loop, which goes on while a statement runs.
+    A transaction is a plain function of a connection. It must wait for nothing but the database: on SQLite it runs in
+    a worker thread, on PostgreSQL in the event loop, which continues while a statement runs.
 
-    Every method below raises StoreUnavailable when the database is down, refuses or stays locked or busy; all
-    other errors come through as they are. When one is cancelled, its transaction happens as a whole or not at all.
+    Every method below raises StoreUnavailable when the database is down, rejects connections or stays locked; other
+    errors pass through. A cancelled transaction is committed as a whole or not at all.
     """
 
     def __init__(self, url: URL) -> None:
         file = sqlite_file(url)
         self.is_sqlite = file is not None
         self.address = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
-        """The address as people write it, without its password, for messages and logs."""
+        """The address without driver and password, for messages and logs."""
         self._file = file
-        self._at = (SqliteFile if self.is_sqlite else PostgresqlServer)(url, wait_seconds=WAIT_SECONDS)
+        self._at = (SqliteFile if self.is_sqlite else PostgresqlServer)(url, wait_seconds=CONNECTION_TIMEOUT_SECONDS)
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """The database at an address. Nothing is connected yet; the folder of a SQLite file is made.
+        """The database at a URL, not connected yet. The folder of a SQLite file is created.
 
-        Raises ValueError for an address that is not understood, StoreUnavailable when the folder cannot be made.
+        Raises ValueError for an invalid URL, StoreUnavailable when the folder cannot be created.
         """
         database = cls(driver_url(url))
         if database._file is not None:
@@ -52,24 +52,24 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's engine, for its address and its events; transactions do not go past this class."""
+        """SQLAlchemy's engine, for its URL and events only; transactions use this class."""
         return self._at.engine
 
     async def read(self, work: Work[Result]) -> Result:
-        """What the work returns, which reads only, each statement by itself."""
+        """Run read-only work, each statement in autocommit, and return its result."""
         with self._outages():
             return await self._at.read(work)
 
     async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
-        """What the work returns, done in one transaction: committed at its end, rolled back when it raises.
+        """Run work in one transaction and return its result: committed at the end, rolled back on an error.
 
-        With `autocommit` every statement is a transaction by itself, which spares a single one its begin and commit.
+        With `autocommit` every statement is its own transaction, which saves a single one the begin and commit.
         """
         with self._outages():
             return await self._at.write(work, autocommit=autocommit)
 
     async def change_schema(self, work: Work[Result]) -> Result:
-        """As `write`, but a statement may take as long as it needs."""
+        """Like `write`, without a statement timeout."""
         with self._outages():
             return await self._at.change_schema(work)
 
@@ -78,7 +78,7 @@ class Database:
         await self.read(_ping)
 
     async def aclose(self) -> None:
-        """Close every connection and end every thread, after what was begun."""
+        """Finish running work, then close all connections and end all threads."""
         await self._at.aclose()
 
     @contextmanager

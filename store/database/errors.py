@@ -1,4 +1,4 @@
-"""Which errors of a driver mean that the database is out of reach, rather than that a statement was wrong."""
+"""Tells driver errors of an unavailable database from errors in a statement."""
 
 import sqlite3
 
@@ -22,18 +22,18 @@ _SQLSTATES = (
 
 
 class StoreUnavailable(Exception):
-    """The database cannot be reached just now. Whoever calls may repeat what it did once it is back."""
+    """The database is unavailable. The operation may be retried once it is back."""
 
     def __init__(self, address: str, cause: BaseException) -> None:
         reason = str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__
         super().__init__(
             f"The database {address} cannot be reached ({reason}). "
-            "It is tried again by itself; see that it runs and can be written to."
+            "It is retried automatically; check that the database runs and is writable."
         )
 
 
 def means_unavailable(error: BaseException) -> bool:
-    """Whether the database is down, refusing connections or locked for good."""
+    """True for errors of a database that is down, rejects connections or stays locked."""
     if isinstance(error, OSError | TimeoutError | PoolTimeout):
         return True
     if isinstance(error, DBAPIError):
@@ -42,7 +42,7 @@ def means_unavailable(error: BaseException) -> bool:
 
 
 def _driver_says_unavailable(error: BaseException | None) -> bool:
-    """Read the driver's own code: SQLite's number, PostgreSQL's SQLSTATE."""
+    """True if the driver's code (SQLite's number, PostgreSQL's SQLSTATE) means an unavailable database."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in _SQLITE_CODES
@@ -53,6 +53,6 @@ def _driver_says_unavailable(error: BaseException | None) -> bool:
 
 
 def _connection_is_gone(error: BaseException | None) -> bool:
-    """Errors that a driver raises by itself when a connection ended under it have no code, only words."""
+    """True for a driver's error about its own closed connection, which has a message but no code."""
     words = str(error).lower()
     return type(error).__name__ == "InterfaceError" and "connection" in words and "clos" in words

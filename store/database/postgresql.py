@@ -1,4 +1,4 @@
-"""Transactions on a PostgreSQL server: a pool of connections, each used in the caller's own event loop."""
+"""Transactions on a PostgreSQL server, with a connection pool in the caller's event loop."""
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -6,34 +6,34 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from store.database.column_types import dump_document
 from store.database.sqlite_threads import Result, Work
 
-STATEMENT_SECONDS = 30
-"""How long one statement may take: as long as an attempt to settle may take."""
+STATEMENT_TIMEOUT_SECONDS = 30
+"""Timeout of one statement: as long as an attempt to settle may take."""
 
 
 class PostgresqlServer:
-    """Connections are made when they are needed, `wait_seconds` at most are spent on getting one."""
+    """Connects on demand; waits at most `wait_seconds` for a connection."""
 
     def __init__(self, url: URL, *, wait_seconds: float) -> None:
         self._url = url
         self._wait_seconds = wait_seconds
-        self._pool = self._new_pool(STATEMENT_SECONDS)
+        self._pool = self._new_pool(STATEMENT_TIMEOUT_SECONDS)
         self._autocommit = self._pool.execution_options(isolation_level="AUTOCOMMIT")
         self.engine = self._pool.sync_engine
 
     async def read(self, work: Work[Result]) -> Result:
-        """Do the work, each statement by itself: nothing is sent to begin or to end."""
+        """Run work in autocommit mode."""
         async with self._autocommit.connect() as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
-        """Do the work in one transaction, or each statement by itself."""
+        """Run work in one transaction, or in autocommit mode."""
         if autocommit:
             return await self.read(work)
         async with self._pool.begin() as connection:
             return await connection.run_sync(work)
 
     async def change_schema(self, work: Work[Result]) -> Result:
-        """Do the work in one transaction, in which a statement may take as long as it needs."""
+        """Run work in one transaction without a statement timeout."""
         patient = self._new_pool(None)
         try:
             async with patient.begin() as connection:

@@ -1,4 +1,4 @@
-"""Threads that keep a SQLite connection each: a whole transaction takes one hop to them and one back."""
+"""Worker threads, one SQLite connection each. A transaction runs entirely in one thread."""
 
 import asyncio
 import threading
@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
-"""What is done with a connection: a plain function, which reads every result to its end."""
+"""A function of a connection that reads every result to its end."""
 
 
 class SqliteThreadPool:
-    """Up to `size` threads that take work from one queue, first come, first served.
+    """Up to `size` threads that take work from one FIFO queue.
 
-    A thread comes to be when there is work that nobody has taken, and makes its connection when it first works.
-    A connection under which work has failed is closed, which ends whatever it was in the middle of.
+    A thread is started when work is waiting, and connects with its first task. After a failed task its connection is
+    closed, which rolls back an open transaction.
     """
 
     def __init__(self, name: str, *, size: int, connect: Callable[[], Connection], wait_seconds: float) -> None:
@@ -30,9 +30,9 @@ class SqliteThreadPool:
         self._threads: list[threading.Thread] = []
 
     async def run(self, work: Work[Result]) -> Result:
-        """Have the work done. Cancelled before it has begun, it never will; later, it is completed unheard.
+        """Run work in a thread. Cancellation drops work that has not begun; work that has begun is completed.
 
-        Raises TimeoutError when it could not begin in time, and else what connecting or the work raises.
+        Raises TimeoutError when the work could not begin in time, and otherwise the error of connecting or the work.
         """
         task = _Task(work, asyncio.get_running_loop())
         self._put(task)
@@ -47,7 +47,7 @@ class SqliteThreadPool:
         return cast(Result, task.result)
 
     async def aclose(self) -> None:
-        """Let the threads do what is queued, close their connections and end."""
+        """Finish the queued work, close the connections and end the threads."""
         threads, self._threads = self._threads, []
         for _ in threads:
             self._tasks.put(None)
@@ -71,19 +71,19 @@ class SqliteThreadPool:
                 if connection is None:
                     connection = self._connect()
                 task.result = task.work(connection)
-            except BaseException as error:  # whatever it is, somebody waits for it
+            except BaseException as error:  # any error, even an exit: a caller waits for the result
                 task.error = error
                 if connection is not None:
                     _close(connection)
                     connection = None
             task.tell()
-            del task  # what it returned must not stay until the next one comes
+            del task  # its result must not stay referenced until the next task
         if connection is not None:
             _close(connection)
 
 
 class _Task(Generic[Result]):
-    """Work on its way to a thread. Whoever claims it first decides: the thread does it, the waiter gives it up."""
+    """Work for a thread. The first to claim it decides: the thread runs it, the waiter drops it."""
 
     __slots__ = ("_claimed", "error", "loop", "over", "result", "work")
 
@@ -96,17 +96,17 @@ class _Task(Generic[Result]):
         self._claimed = threading.Lock()
 
     def claim(self) -> bool:
-        """Whether nobody has claimed it before."""
+        """Claim the task. Returns False if it is claimed already."""
         return self._claimed.acquire(blocking=False)
 
     def give_up(self) -> None:
-        """In the waiter's loop: stop waiting, if nothing has begun."""
+        """Time out if the task has not begun; called in the waiter's event loop."""
         if self.claim():
             self.error = TimeoutError("it was busy for too long")
             self._finish()
 
     def tell(self) -> None:
-        """In the thread: wake the waiter. Its loop may be closed by now."""
+        """Wake the waiter, whose event loop may be closed by now; called in the thread."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._finish)
 
@@ -116,7 +116,7 @@ class _Task(Generic[Result]):
 
 
 def _close(connection: Connection) -> None:
-    """Close the driver's connection itself, in whatever state it is: a thread must survive a broken one."""
+    """Close the driver's connection, ignoring all errors: a thread must survive a broken connection."""
     with suppress(Exception):
         connection.invalidate()
         connection.close()

@@ -156,7 +156,7 @@ async def _some_runs_later(stack: SuiteStack, suite: StoredSuite, more: int) -> 
 
 
 async def _judged(stack: SuiteStack, suite: StoredSuite) -> int:
-    tallies = (await stack.suites.standing(suite.id)).tallies.values()
+    tallies = (await stack.suites.progress(suite.id)).tallies.values()
     return sum(tally.runs for tally in tallies)
 
 

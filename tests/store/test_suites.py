@@ -126,7 +126,7 @@ async def test_run_that_begins_twice_is_there_once_with_its_session(
     session = await SessionStore(database).find(ORGANIZATION, run.session_id)
     assert session is not None
     assert (session.suite_id, session.simulator, session.name) == ("sui_1", {"enabled": True}, "anna 1")
-    assert (await store.standing("sui_1")).running == 1
+    assert (await store.progress("sui_1")).running == 1
 
 
 async def test_a_run_whose_session_is_erased_keeps_its_outcome_and_not_why(
@@ -171,9 +171,9 @@ async def test_standing_is_that_of_the_ledger_while_runs_go_on(
     session_id = ANNA.session_id("sui_1")
     await save_step(StepStore(database), "turn_0", session_id=session_id, bought=reply(cost=Decimal("0.01")))
     await SettlementStore(database).settle(settling(*conversation(2), session_id=session_id))
-    standing = await store.standing("sui_1")
+    standing = await store.progress("sui_1")
     assert (standing.running, standing.turns, standing.cost) == (1, 2, Decimal("0.01"))
-    other = await store.standing("sui_2")
+    other = await store.progress("sui_2")
     assert (other.running, other.turns, other.cost) == (1, 0, Decimal(0))
     rows = (await LedgerStore(database).rows(ORGANIZATION, limit=10)).items
     assert {row.suite_id for row in rows} == {"sui_1"}
@@ -193,7 +193,7 @@ async def test_standing_tells_the_outcomes_of_every_scenario(store: SuiteStore, 
         await store.begin_run(beginning(agent, run))
         if outcome is not None:
             await store.record_run(recording(run, outcome))
-    standing = await store.standing("sui_1")
+    standing = await store.progress("sui_1")
     assert standing.tallies == {"anna": Tally(passed=2, failed=1), "ben": Tally(inconclusive=1)}
     assert standing.running == 1
 

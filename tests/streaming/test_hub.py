@@ -23,16 +23,16 @@ async def test_pieces_make_a_whole_and_may_come_twice() -> None:
     with hub.watch(SESSION) as watch:
         for piece in (spoken("Hel"), spoken("lo", offset=3), spoken("lo", offset=3), spoken("Hello"), spoken("Hel")):
             hub.publish_delta(SESSION, piece)
-        assert watch.voices() == {TURN: "Hello"}
+        assert watch.streamed_texts() == {TURN: "Hello"}
 
 
 async def test_a_piece_after_a_gap_waits_until_everything_is_told_again() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
         hub.publish_delta(SESSION, spoken("lo", offset=3))
-        assert watch.voices() == {TURN: ""}
+        assert watch.streamed_texts() == {TURN: ""}
         hub.publish_delta(SESSION, spoken("Hello there"))
-        assert watch.voices() == {TURN: "Hello there"}
+        assert watch.streamed_texts() == {TURN: "Hello there"}
 
 
 async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
@@ -40,9 +40,9 @@ async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
     with hub.watch(SESSION) as watch:
         hub.publish_delta(SESSION, spoken("One moment.\nWe op", step=1, base=11))
         hub.publish_delta(SESSION, spoken("One moment.", step=1, attempt=2, base=11))
-        assert watch.voices() == {TURN: "One moment."}
+        assert watch.streamed_texts() == {TURN: "One moment."}
         hub.publish_delta(SESSION, spoken("\nToo late.", offset=17, step=1, attempt=1, base=11))
-        assert watch.voices() == {TURN: "One moment."}
+        assert watch.streamed_texts() == {TURN: "One moment."}
 
 
 async def test_news_wakes_only_those_who_watch_that_session() -> None:

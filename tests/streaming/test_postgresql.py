@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from store.database.connection import Database
 from streaming.hub import LiveHub
 from streaming.messages import TextDelta
-from streaming.postgresql import RemoteSubscribers, heard_from_elsewhere, told_elsewhere
+from streaming.postgresql import RemoteSubscribers, receive_from_workers, remote_subscribers
 from tests.support.waiting import eventually
 
 SESSION = "ses_1"
@@ -41,7 +41,7 @@ class Apart:
 async def apart(database: Database, other_process: Database) -> AsyncIterator[Apart]:
     """Both, connected."""
     hub = LiveHub()
-    async with heard_from_elsewhere(hub, database), told_elsewhere(other_process) as subscribers:
+    async with receive_from_workers(hub, database), remote_subscribers(other_process) as subscribers:
         yield Apart(hub, subscribers, database)
 
 
@@ -60,7 +60,7 @@ async def test_what_is_said_arrives_whole_however_long_it_is(apart: Apart) -> No
     with apart.hub.watch(SESSION) as watch:
         await eventually(apart.is_watched)
         apart.subscribers.publish_delta(SESSION, spoken(WORDS))
-        await eventually(lambda: says(watch.voices, WORDS))
+        await eventually(lambda: says(watch.streamed_texts, WORDS))
 
 
 async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart) -> None:
@@ -81,9 +81,9 @@ async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
 
 async def test_a_worker_that_comes_later_learns_who_watches(database: Database, other_process: Database) -> None:
     hub = LiveHub()
-    async with heard_from_elsewhere(hub, database):
+    async with receive_from_workers(hub, database):
         with hub.watch(SESSION):
-            async with told_elsewhere(other_process) as subscribers:
+            async with remote_subscribers(other_process) as subscribers:
                 await eventually(lambda: watched(subscribers, SESSION))
 
 
@@ -92,7 +92,7 @@ async def test_a_reply_under_way_is_told_from_its_beginning_to_those_who_come(ap
         apart.subscribers.publish_delta(SESSION, spoken("Hello there"))
 
     with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
-        await eventually(lambda: says(watch.voices, "Hello there"))
+        await eventually(lambda: says(watch.streamed_texts, "Hello there"))
 
 
 async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_told(apart: Apart) -> None:
@@ -102,10 +102,10 @@ async def test_connections_that_are_cut_are_made_again_and_what_was_missed_is_to
         apart.subscribers.publish_delta(SESSION, spoken(said))
 
     with apart.subscribers.on_subscribe(SESSION, greet), apart.hub.watch(SESSION) as watch:
-        await eventually(lambda: says(watch.voices, "Hello"))
+        await eventually(lambda: says(watch.streamed_texts, "Hello"))
         said = "Hello again"
         assert await apart.database.write(cut_live_connections) == 2
-        await eventually(lambda: says(watch.voices, "Hello again"))
+        await eventually(lambda: says(watch.streamed_texts, "Hello again"))
 
 
 def cut_live_connections(connection: Connection) -> int:

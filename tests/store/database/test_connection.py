@@ -71,7 +71,7 @@ async def test_write_that_is_cancelled_in_the_queue_never_happens(database: Data
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.database.connection, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.05)
     database = Database.open(url)
     async with held_open(database, lambda connection: add(connection, "a")):
         with pytest.raises(StoreUnavailable, match="busy"):
@@ -186,7 +186,7 @@ async def test_server_that_was_never_there_is_unavailable(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_file_that_stays_locked_is_unavailable_and_found_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.database.connection, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.05)
     database = Database.open(url)
     holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
