@@ -3,6 +3,8 @@
 #   make demo    a conversation that survives a killed worker, is rewound, and is billed once
 #   make dev     the whole stack on this machine, to stay (Ctrl-C ends it)
 #   make test    all tests           make test ARGS="tests/domain -k rewind" for some
+#   make test-fast  the tests of everyday work, in under three minutes on two quiet cores: everything that needs
+#                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
 #   make bench   latency and throughput against the floor
@@ -14,7 +16,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test check fmt bench lock clean
+.PHONY: help setup demo dev test test-fast check fmt bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
@@ -36,6 +38,9 @@ PROCESSES ?= 3
 
 test: $(READY)
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) $(ARGS)
+
+test-fast: $(READY)
+	@.venv/bin/python -m pytest -q -n $(PROCESSES) -m "not slow" $(ARGS)
 
 check: $(READY)
 	@.venv/bin/ruff format --check .

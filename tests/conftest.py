@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -19,6 +20,38 @@ PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTime
 """As Playhead runs the server, and still more prompt: a pause of 50 ms must not take a tenth of a second."""
 PROMPT_DELETION = dynamic_config({"history.transferProcessorEnsureCloseBeforeDelete": False})
 """The server takes half a minute to delete a workflow that has just closed: it tries again until other work is done."""
+
+TESTS = Path(__file__).parent
+FAST_TESTS_ON_TEMPORAL = frozenset(
+    {
+        "api/routes/test_messages.py",
+        "api/sessions/test_reader.py",
+        "api/streams/test_session_stream.py",
+        "workflows/session/test_conversation.py",
+        "workflows/session/test_rewind.py",
+        "workflows/session/test_settlement.py",
+        "workflows/suite/test_suite.py",
+    }
+)
+"""Tests on the Temporal server that `make test-fast` runs, as a sample of all."""
+SMOKE_TEST = "test_what_was_said_outlives_the_stack"
+"""The one test of `make test-fast` that starts a whole stack."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` what `make test-fast` leaves out: PostgreSQL, whole stacks, and most tests on Temporal."""
+    for item in items:
+        if _is_slow(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    path = item.path.relative_to(TESTS).as_posix()
+    if "postgresql" in item.name:
+        return True
+    if path.startswith("e2e/"):
+        return item.name != SMOKE_TEST
+    return "temporal_server" in getattr(item, "fixturenames", ()) and path not in FAST_TESTS_ON_TEMPORAL
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,6 +36,8 @@ from tests.workflows.session.live_stack import (
     outcomes_of,
 )
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("LIVE_EXAMPLES", "6"))
 STEPS = 30
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 2.0})
