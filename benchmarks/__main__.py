@@ -1,7 +1,7 @@
-"""`make bench`: what a message costs over HTTP, next to the least that a durable reply can cost.
+"""`make bench`: the cost of a message over HTTP, compared with the minimum cost of a durable reply.
 
-Floor and measured sessions run on one Temporal server and take turns in short rounds, so that what else the
-machine does hits both. Medians over the rounds are compared.
+Floor and measured sessions run on one Temporal server and alternate in short rounds, so that other load on the
+machine affects both. Medians over the rounds are compared.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SATURATING_SESSIONS = 50
 
 
 async def measure(rounds: int, seconds: float, turns: int) -> list[Measure]:
-    """Run both loads on both sides, round by round, and then one long session."""
+    """Run both loads on both sides in alternating rounds, then the other measures."""
     async with running_stack() as stack:
         print("latency at 5 messages a second ...", flush=True)
         latency = await _paced(stack, rounds, seconds)
@@ -50,8 +50,8 @@ async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:
     p95 = {side: statistics.quantiles(found, n=20)[-1] for side, found in taken.items()}
     p50 = {side: statistics.median(found) for side, found in taken.items()}
     return [
-        Measure("message p50 at 5 turns/s", "ms", p50["floor"], p50["measured"], 1.3, "at_most"),
-        Measure("message p95 at 5 turns/s", "ms", p95["floor"], p95["measured"], None, "at_most"),
+        Measure("message p50", "ms", p50["floor"], p50["measured"], 1.3, "at_most"),
+        Measure("message p95", "ms", p95["floor"], p95["measured"], None, "at_most"),
     ]
 
 
@@ -69,7 +69,7 @@ async def _saturated(stack: Stack, rounds: int, seconds: float) -> Measure:
 
 
 async def _long(stack: Stack, turns: int) -> Measure:
-    """One session over several runs of its workflow: here the floor is its own beginning."""
+    """One session over several runs of its workflow; its own beginning is the floor."""
     sessions = await Sessions.open(stack.api_url, stack.api_key, 1)
     taken = []
     for number in range(turns):
@@ -79,11 +79,11 @@ async def _long(stack: Stack, turns: int) -> Measure:
     await sessions.close()
     tenth = max(turns // 10, 1)
     early, late = statistics.median(taken[:tenth]), statistics.median(taken[-tenth:])
-    return Measure(f"last tenth of {turns} turns, to the first", "ms", early, late, 1.2, "at_most")
+    return Measure(f"last tenth of {turns:,} turns, to the first", "ms", early, late, 1.2, "at_most")
 
 
 def main() -> None:
-    """Measure, print, write build/bench.json. Exit status 0 whether or not the goals are met: figures are no tests."""
+    """Measure, print, and write build/bench.json. The exit status is 0 even if goals are missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each load on each side")
     parser.add_argument("--seconds", type=float, default=8.0, help="seconds of one round")

@@ -1,4 +1,4 @@
-"""The floor: the least that a durable reply costs. A bare workflow that takes one update and runs one activity.
+"""The floor, the minimum that a durable reply costs: a bare workflow that accepts one update and runs one activity.
 
 Run as a module it is the floor's worker: `python -m benchmarks.floor TEMPORAL_ADDRESS`.
 """
@@ -18,7 +18,7 @@ TASK_QUEUE = "bare"
 
 @activity.defn
 async def echo(text: str) -> str:
-    """Stands for the work: it does none."""
+    """Return the text; stands for the work."""
     return text
 
 
@@ -44,14 +44,14 @@ class BareWorkflow:
 
 @activity.defn
 async def pause(seconds: float) -> str:
-    """Stands for a model that takes its time."""
+    """Sleep; stands for a slow model."""
     await asyncio.sleep(seconds)
     return "done"
 
 
 @workflow.defn(name="BareTalk")
 class BareTalkWorkflow:
-    """So many activities, one after the other: two sides that talk, and nothing else."""
+    """A sequence of activities: the replies of two sides, and nothing else."""
 
     @workflow.run
     async def run(self, replies: int, seconds: float) -> None:
@@ -60,7 +60,7 @@ class BareTalkWorkflow:
 
 
 async def talks(client: Client, sessions: int, replies: int, seconds: float) -> float:
-    """The seconds that bare conversations take, all at once, from the first start to the last end."""
+    """Seconds from the first start to the last end of concurrent bare conversations."""
     began = perf_counter()
     handles = [
         await client.start_workflow(
@@ -73,7 +73,7 @@ async def talks(client: Client, sessions: int, replies: int, seconds: float) -> 
 
 
 class Floor:
-    """A number of bare workflows to talk to."""
+    """Bare workflows as targets of the load."""
 
     def __init__(self, handles: list[WorkflowHandle[BareWorkflow, None]]) -> None:
         self._handles = handles
@@ -88,7 +88,7 @@ class Floor:
         )
 
     async def say(self, session: int, text: str) -> None:
-        """One message to one of the workflows, until its answer is there."""
+        """Send one message to a workflow; returns when the reply has arrived."""
         await self._handles[session].execute_update(BareWorkflow.say, text)
 
     async def close(self) -> None:

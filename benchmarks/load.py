@@ -1,4 +1,4 @@
-"""The two loads: messages at a steady pace, whose latency counts, and as many as possible, whose number counts."""
+"""The two loads: messages at a steady rate, for latency, and as many as possible, for throughput."""
 
 import asyncio
 import itertools
@@ -10,13 +10,13 @@ TEXT = "Could you tell me a little more about that, please?"
 
 
 class Talk(Protocol):
-    """Anything that takes a message for one of its sessions and returns when the answer is there."""
+    """A target of the load: sends a message to one of its sessions and returns when the reply has arrived."""
 
     async def say(self, session: int, text: str) -> None: ...
 
 
 async def latencies(talk: Talk, *, sessions: int, per_second: float, seconds: float) -> list[float]:
-    """Milliseconds of each message, sent at fixed moments whether or not the last one was answered."""
+    """Milliseconds of each message; messages are sent at fixed times, even if earlier ones are not answered yet."""
     taken: list[float] = []
 
     async def one(session: int) -> None:
@@ -31,7 +31,7 @@ async def latencies(talk: Talk, *, sessions: int, per_second: float, seconds: fl
 
 
 async def throughput(talk: Talk, *, sessions: int, warm_up: float, seconds: float) -> float:
-    """Messages a second while every session sends its next message as soon as the last one is answered."""
+    """Messages per second when each session sends its next message as soon as it has a reply."""
     begins = time.perf_counter() + warm_up
     ends = begins + seconds
     counted = 0

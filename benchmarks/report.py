@@ -1,4 +1,4 @@
-"""What a measure found: printed for people, written to build/bench.json for programs."""
+"""Results of measures: printed for people, written to build/bench.json for programs."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,9 +10,9 @@ REPORT = Path("build/bench.json")
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure next to its floor. `at_most` goals want a small ratio, `at_least` goals a large one.
+    """One figure with its floor. The goal bounds their ratio: `at_most` or `at_least`.
 
-    A figure without a floor counts by itself: its goal is what it should stay `within`.
+    A figure without a floor has a goal for itself: it must stay `within` it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The measured side: chat sessions over HTTP, through a client lean enough not to be what is measured."""
+"""The measured side: chat sessions over HTTP, through a client too lean to affect the measure."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ AGENT = {
 
 
 class Connection:
-    """One keep-alive HTTP/1.1 connection: it sends a request and reads the answer whole."""
+    """One keep-alive HTTP/1.1 connection, for one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
         self._reader = reader
@@ -28,7 +28,7 @@ class Connection:
         return cls(reader, writer, head)
 
     async def post(self, path: str, body: bytes) -> bytes:
-        """Send JSON, return the answer's body; a status other than 200 and 201 is an error."""
+        """Send JSON and return the body of the response. Raises RuntimeError for a status other than 200 and 201."""
         head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -46,7 +46,7 @@ class Connection:
 
 
 class Sessions:
-    """A number of chat sessions to talk to, each over a connection of its own."""
+    """Chat sessions as targets of the load, each with its own connection."""
 
     def __init__(self, ids: list[str], connections: list[Connection]) -> None:
         self._ids = ids
@@ -61,7 +61,7 @@ class Sessions:
         return cls(ids, connections)
 
     async def say(self, session: int, text: str) -> None:
-        """One message to one of the sessions, until its reply is there."""
+        """Send one message to a session; returns when the reply has arrived."""
         body = json.dumps({"text": text}).encode()
         await self._connections[session].post(f"/v1/sessions/{self._ids[session]}/messages", body)
 

@@ -1,4 +1,4 @@
-"""Simulated callers: thirty at once against the time their models alone take, and one that talks for 2,000 turns."""
+"""Simulated users: thirty at once against the time of their model calls alone, and one session of 2,000 turns."""
 
 import asyncio
 import statistics
@@ -12,18 +12,18 @@ from benchmarks.floor import talks
 from benchmarks.report import Measure
 from benchmarks.stack import Stack, running_stack
 
-CALLERS = 30
+USERS = 30
 LATENCY_SECONDS = 0.3
-"""How long every reply takes, the agent's and the caller's."""
+"""Duration of each reply, of the agent and of the simulated user."""
 EXCHANGES = 10
-"""Lines of each caller; each is answered once."""
+"""Messages of each simulated user, each with one reply."""
 ROUNDS = 3
-"""Suites and bare conversations take turns; medians count."""
+"""Suites and bare conversations alternate; medians count."""
 LONG_TURNS = 2_000
 STRETCH = 100
-"""So many turns at the beginning and at the end of the long session are compared."""
-LOOK_SECONDS = 0.5
-"""Seldom: who looks takes time from what is measured."""
+"""Number of turns compared at the beginning and at the end of the long session."""
+POLL_SECONDS = 0.5
+"""Seldom, because each poll takes time from the measured services."""
 Json = dict[str, Any]  # Any: what the API answers
 
 TALKER: Json = {
@@ -35,8 +35,8 @@ TALKER: Json = {
 SUITE: Json = {
     "name": "bench",
     "agent": TALKER["name"],
-    "concurrency": CALLERS,
-    "repeats": CALLERS,
+    "concurrency": USERS,
+    "repeats": USERS,
     "scenarios": [
         {
             "id": "talks",
@@ -47,7 +47,7 @@ SUITE: Json = {
         }
     ],
 }
-CALLER: Json = {
+USER: Json = {
     "goal": "Talk about the weather.",
     "min_turns": LONG_TURNS,
     "limits": {"max_turns": LONG_TURNS, "max_stalled_turns": None},
@@ -55,20 +55,20 @@ CALLER: Json = {
 
 
 async def simulated() -> list[Measure]:
-    """The measures, each load on a stack of its own."""
-    print(f"{CALLERS} simulated callers at once ...", flush=True)
-    async with running_stack(demo_delay_seconds=LATENCY_SECONDS) as stack, _calling(stack) as http:
-        callers = await _many(stack, http)
+    """Run both loads, each on a stack of its own."""
+    print(f"{USERS} simulated users at once ...", flush=True)
+    async with running_stack(demo_delay_seconds=LATENCY_SECONDS) as stack, _http_client(stack) as http:
+        callers = await _simulated_users(stack, http)
     print(f"one session of {LONG_TURNS:,} simulated turns ...", flush=True)
-    async with running_stack() as stack, _calling(stack) as http:
+    async with running_stack() as stack, _http_client(stack) as http:
         session = await _long(http)
     return [*callers, session]
 
 
-async def _many(stack: Stack, http: httpx.AsyncClient) -> list[Measure]:
-    """All callers at once. Ideally the suite takes as long as the replies of its longest conversation.
+async def _simulated_users(stack: Stack, http: httpx.AsyncClient) -> list[Measure]:
+    """All simulated users at once. Ideally the suite takes as long as the replies of its longest conversation.
 
-    Bare conversations of as many replies, which need neither suite nor judge, show how near to that Temporal comes.
+    Bare conversations with as many replies, without suite or judge, show how close Temporal alone comes to that.
     """
     (await http.post("/v1/agents", json=TALKER)).raise_for_status()
     await _run(http, {**SUITE, "repeats": 2})  # warms up
@@ -76,22 +76,22 @@ async def _many(stack: Stack, http: httpx.AsyncClient) -> list[Measure]:
     for _ in range(ROUNDS):
         report = await _run(http, SUITE)
         walls.append(_moment(report["suite"]["updated_at"]) - _moment(report["suite"]["created_at"]))
-        bare.append(await talks(stack.client, CALLERS, 2 * EXCHANGES, LATENCY_SECONDS))
+        bare.append(await talks(stack.client, USERS, 2 * EXCHANGES, LATENCY_SECONDS))
     ideal = max(_replies(run) for run in report["runs"]) * LATENCY_SECONDS
     wall, floor = statistics.median(walls), statistics.median(bare)
-    name = f"{CALLERS} callers at once, {LATENCY_SECONDS * 1000:.0f} ms a reply"
+    name = f"{USERS} simulated users"
     return [
-        Measure(f"{name}, of the ideal", "calls/min", 60 * CALLERS / ideal, 60 * CALLERS / wall, 0.85, "at_least"),
-        Measure(f"{name}, of bare Temporal", "calls/min", 60 * CALLERS / floor, 60 * CALLERS / wall, None, "at_least"),
+        Measure(f"{name}, of the ideal", "calls/min", 60 * USERS / ideal, 60 * USERS / wall, 0.85, "at_least"),
+        Measure(f"{name}, of bare Temporal", "calls/min", 60 * USERS / floor, 60 * USERS / wall, None, "at_least"),
     ]
 
 
 async def _run(http: httpx.AsyncClient, suite: Json) -> Json:
-    """Run a suite to its end; its report."""
+    """Run a suite to its end; returns its report."""
     started = (await http.post("/v1/suites", json=suite)).raise_for_status().json()
     path = f"/v1/suites/{started['id']}"
     while (await http.get(path)).raise_for_status().json()["outcome"] is None:  # noqa: ASYNC110  another process knows
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     report: Json = (await http.get(f"{path}/report")).raise_for_status().json()
     return report
 
@@ -104,12 +104,12 @@ def _replies(run: Json) -> int:
 async def _long(http: httpx.AsyncClient) -> Measure:
     """One session that continues as new several times: its last turns must not take longer than its first."""
     (await http.post("/v1/agents", json=TALKER)).raise_for_status()
-    body = {"agent": TALKER["name"], "simulator": {"enabled": True, "config": CALLER}}
+    body = {"agent": TALKER["name"], "simulator": {"enabled": True, "config": USER}}
     session = (await http.post("/v1/sessions", json=body)).raise_for_status().json()
     path = f"/v1/sessions/{session['id']}"
     # The list comes from the store. The session itself would have to be asked in its worker, which has a reply to give.
     while not await _is_over(http):  # noqa: ASYNC110  another process knows
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     begun = [_moment(turn["created_at"]) for turn in await _turns(http, path)]
     first, last = _stretch(begun[:STRETCH]), _stretch(begun[-STRETCH:])
     return Measure(f"last {STRETCH} of {LONG_TURNS:,} simulated turns", "ms/turn", first, last, 1.15, "at_most")
@@ -132,7 +132,7 @@ async def _turns(http: httpx.AsyncClient, path: str) -> list[Json]:
 
 
 def _stretch(begun: Sequence[float]) -> float:
-    """Milliseconds from a turn to the next one, on average."""
+    """Average milliseconds from one turn to the next."""
     return (begun[-1] - begun[0]) / (len(begun) - 1) * 1000
 
 
@@ -140,6 +140,6 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _calling(stack: Stack) -> httpx.AsyncClient:
+def _http_client(stack: Stack) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     return httpx.AsyncClient(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False)

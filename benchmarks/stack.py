@@ -1,4 +1,4 @@
-"""What is measured and what it is measured against, side by side on one Temporal server, each a process of its own."""
+"""The floor and the measured services on one Temporal server, each a process of its own."""
 
 import asyncio
 import os
@@ -22,43 +22,43 @@ READY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the two sides are found."""
+    """Clients' access to the two sides."""
 
     client: Client
-    """For the floor: a plain client of the server that both sides share."""
+    """A plain client of the shared server, for the floor."""
     api_url: str
     api_key: str
 
 
 @asynccontextmanager
 async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Stack]:
-    """Temporal on SQLite as `playhead dev` runs it, the floor's worker, and a Playhead worker and API.
+    """Run Temporal on SQLite as `playhead dev` does, the floor's worker, and a Playhead worker and API.
 
-    The offline demo model answers; every reply of text takes it `demo_delay_seconds`.
+    The offline demo model answers; each text reply takes `demo_delay_seconds`.
     """
-    workshop = DemoFiles.make()
-    place = ServerAddresses(workshop.folder, free_port(), free_port())
+    files = DemoFiles.make()
+    addresses = ServerAddresses(files.folder, free_port(), free_port())
     api_port = free_port()
-    async with AsyncExitStack() as opened:
-        opened.callback(workshop.remove)
-        database = await opened.enter_async_context(aclosing(Database.open(workshop.database_url)))
-        await opened.enter_async_context(temporal_server(place))
+    async with AsyncExitStack() as exit_stack:
+        exit_stack.callback(files.remove)
+        database = await exit_stack.enter_async_context(aclosing(Database.open(files.database_url)))
+        await exit_stack.enter_async_context(temporal_server(addresses))
         await upgrade(database)
         _, secret = await KeyStore(database).create(ORGANIZATION, "benchmarks")
-        environment = environment_of(os.environ, workshop, place, api_port, DEMO_MODEL)
+        environment = environment_of(os.environ, files, addresses, api_port, DEMO_MODEL)
         environment |= {
             "PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}",
             "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "10",
         }
         environment["PLAYHEAD_LOG_LEVEL"] = "warning"
-        opened.push_async_callback((await _floor_worker(place)).end)
+        exit_stack.push_async_callback((await _floor_worker(addresses)).end)
         for name in ("worker", "api"):
-            log_file = workshop.log_file(name)
+            log_file = files.log_file(name)
             service = await Service.start(name, name, environment=environment, log_file=log_file)
-            opened.push_async_callback(service.end)
+            exit_stack.push_async_callback(service.end)
         api_url = f"http://{LOOPBACK}:{api_port}"
-        await until_ready(api_url)
-        yield Stack(client=await Client.connect(place.address), api_url=api_url, api_key=secret)
+        await wait_until_ready(api_url)
+        yield Stack(client=await Client.connect(addresses.address), api_url=api_url, api_key=secret)
 
 
 class _FloorWorker:
@@ -70,15 +70,15 @@ class _FloorWorker:
         await self._process.wait()
 
 
-async def _floor_worker(place: ServerAddresses) -> _FloorWorker:
+async def _floor_worker(addresses: ServerAddresses) -> _FloorWorker:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.floor", place.address), preexec_fn=kill_with_parent()
+        *(sys.executable, "-m", "benchmarks.floor", addresses.address), preexec_fn=kill_with_parent()
     )
     return _FloorWorker(process)
 
 
-async def until_ready(api_url: str) -> None:
-    """Wait until an API answers."""
+async def wait_until_ready(api_url: str) -> None:
+    """Wait until an API is ready."""
     async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(base_url=api_url, trust_env=False) as http:
         while True:
             try:

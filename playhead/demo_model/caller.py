@@ -17,7 +17,6 @@ FAREWELLS = (
     "Nothing else, thank you. Goodbye.",
     "No thanks, that was everything. Goodbye.",
 )
-THANKS = ("Thank you.", "Great, thank you.", "Good.")
 UNKNOWN = ("I do not know that, sorry.", "I am sorry, I do not know.", "I can't say, I am afraid.")
 AGREED = ("Yes, that's right.", "Yes, please.", "Yes, exactly.")
 DECLINED = ("No, thank you.", "No thanks.")
