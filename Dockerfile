@@ -15,8 +15,9 @@ RUN awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > b
     && python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r build.lock
 
 COPY . .
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
-    && /opt/playhead/bin/pip install --no-deps /dist/*.whl
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./clients/python . \
+    && /opt/playhead/bin/pip install --no-deps /dist/*.whl \
+    && /opt/playhead/bin/pip check
 
 
 FROM python:${PYTHON_VERSION}-slim

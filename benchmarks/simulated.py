@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import httpx
+import httpx2
 
 from benchmarks.floor import talks
 from benchmarks.report import Measure
@@ -65,7 +65,7 @@ async def simulated() -> list[Measure]:
     return [*callers, session]
 
 
-async def _simulated_users(stack: Stack, http: httpx.AsyncClient) -> list[Measure]:
+async def _simulated_users(stack: Stack, http: httpx2.AsyncClient) -> list[Measure]:
     """All simulated users at once. Ideally the suite takes as long as the replies of its longest conversation.
 
     Bare conversations with as many replies, without suite or judge, show how close Temporal alone comes to that.
@@ -86,7 +86,7 @@ async def _simulated_users(stack: Stack, http: httpx.AsyncClient) -> list[Measur
     ]
 
 
-async def _run(http: httpx.AsyncClient, suite: Json) -> Json:
+async def _run(http: httpx2.AsyncClient, suite: Json) -> Json:
     """Run a suite to its end; returns its report."""
     started = (await http.post("/v1/suites", json=suite)).raise_for_status().json()
     path = f"/v1/suites/{started['id']}"
@@ -101,7 +101,7 @@ def _replies(run: Json) -> int:
     return sum(2 for turn in run["turns"] if turn["user_message"] is not None)
 
 
-async def _long(http: httpx.AsyncClient) -> Measure:
+async def _long(http: httpx2.AsyncClient) -> Measure:
     """One session that continues as new several times: its last turns must not take longer than its first."""
     (await http.post("/v1/agents", json=TALKER)).raise_for_status()
     body = {"agent": TALKER["name"], "simulator": {"enabled": True, "config": USER}}
@@ -115,12 +115,12 @@ async def _long(http: httpx.AsyncClient) -> Measure:
     return Measure(f"last {STRETCH} of {LONG_TURNS:,} simulated turns", "ms/turn", first, last, 1.15, "at_most")
 
 
-async def _is_over(http: httpx.AsyncClient) -> bool:
+async def _is_over(http: httpx2.AsyncClient) -> bool:
     answer = await http.get("/v1/sessions", params={"status": "completed", "limit": "1"})
     return bool(answer.raise_for_status().json()["items"])
 
 
-async def _turns(http: httpx.AsyncClient, path: str) -> list[Json]:
+async def _turns(http: httpx2.AsyncClient, path: str) -> list[Json]:
     """Every turn of a session, oldest first."""
     turns: list[Json] = []
     cursor: str | None = ""
@@ -140,6 +140,6 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _http_client(stack: Stack) -> httpx.AsyncClient:
+def _http_client(stack: Stack) -> httpx2.AsyncClient:
     headers = {"Authorization": f"Bearer {stack.api_key}"}
-    return httpx.AsyncClient(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False)
+    return httpx2.AsyncClient(base_url=stack.api_url, headers=headers, timeout=60, trust_env=False)

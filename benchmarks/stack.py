@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 from temporalio.client import Client
 
 from playhead.demo.stack import ORGANIZATION, DemoFiles, Service, environment_of
@@ -79,11 +79,11 @@ async def _floor_worker(addresses: ServerAddresses) -> _FloorWorker:
 
 async def wait_until_ready(api_url: str) -> None:
     """Wait until an API is ready."""
-    async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(base_url=api_url, trust_env=False) as http:
+    async with asyncio.timeout(READY_SECONDS), httpx2.AsyncClient(base_url=api_url, trust_env=False) as http:
         while True:
             try:
                 if (await http.get("/readyz")).is_success:
                     return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             await asyncio.sleep(0.1)

@@ -30,7 +30,7 @@ from playhead.demo.audit import (
 from store.database.tables import steps, turns
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
     from temporalio.client import Client, WorkflowHandle
 
     from store.database.connection import Database
@@ -71,7 +71,7 @@ async def gather(
     client: "Client",
     handle: "WorkflowHandle[SessionWorkflow, object]",
     database: "Database",
-    http: "httpx.AsyncClient",
+    http: "httpx2.AsyncClient",
 ) -> Evidence:
     """Every account of one session, the only one of its organization. Everything has to be settled before."""
     return Evidence(
@@ -192,7 +192,7 @@ async def read_store(database: "Database", session_id: str) -> StoreAccount:
     )
 
 
-async def read_ledger(http: "httpx.AsyncClient") -> tuple[LedgerRow, ...]:
+async def read_ledger(http: "httpx2.AsyncClient") -> tuple[LedgerRow, ...]:
     """Every row of the organization's ledger."""
     rows: list[LedgerRow] = []
     cursor: str | None = None
@@ -206,7 +206,7 @@ async def read_ledger(http: "httpx.AsyncClient") -> tuple[LedgerRow, ...]:
             return tuple(rows)
 
 
-async def read_totals(http: "httpx.AsyncClient") -> Totals:
+async def read_totals(http: "httpx2.AsyncClient") -> Totals:
     """The organization's totals."""
     response = await http.get("/v1/usage")
     told = _OrganizationUsage.model_validate_json(response.raise_for_status().content)

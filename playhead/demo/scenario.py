@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-import httpx
+import httpx2
 from temporalio.api.enums.v1 import PendingActivityState
 
 from contracts.sessions import session_workflow_id
@@ -55,13 +55,13 @@ class ReceivedReply(NamedTuple):
 class Caller:
     """The person of the demo: talks to one session over HTTP, and keeps what was answered."""
 
-    def __init__(self, http: httpx.AsyncClient, session: ChatSession) -> None:
+    def __init__(self, http: httpx2.AsyncClient, session: ChatSession) -> None:
         self._http = http
         self.session = session
         self.said: dict[str, Words] = {turn.id: words_of(turn) for turn in session.turns}
 
     @classmethod
-    async def call(cls, http: httpx.AsyncClient, agent: str) -> "Caller":
+    async def call(cls, http: httpx2.AsyncClient, agent: str) -> "Caller":
         """Open a session; the agent has greeted when this returns."""
         return cls(http, await _session(await http.post("/v1/sessions", json={"agent": agent})))
 
@@ -242,7 +242,7 @@ class DemoScenario:
         )
 
 
-async def _session(response: httpx.Response) -> ChatSession:
+async def _session(response: httpx2.Response) -> ChatSession:
     if not response.is_success:
         problem = response.json() if "json" in response.headers.get("content-type", "") else {}
         detail = problem.get("detail") or response.text[:400]

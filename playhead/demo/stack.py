@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self, TypeVar
 
-import httpx
+import httpx2
 from temporalio.client import Client
 
 from playhead.demo_model import DEMO_MODEL
@@ -141,7 +141,7 @@ class DemoStack:
         *,
         client: Client,
         database: Database,
-        http: httpx.AsyncClient,
+        http: httpx2.AsyncClient,
         environment: Mapping[str, str],
         workshop: DemoFiles,
     ) -> None:
@@ -217,7 +217,7 @@ class DemoStack:
     async def _is_ready(self) -> bool:
         try:
             return (await self.http.get("/readyz")).is_success
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
 
 
@@ -234,7 +234,7 @@ async def running_stack(workshop: DemoFiles, model: str) -> AsyncIterator[DemoSt
         await opened.enter_async_context(temporal_server(place))
         secret = await preparing
         http = await opened.enter_async_context(
-            httpx.AsyncClient(
+            httpx2.AsyncClient(
                 base_url=f"http://{LOOPBACK}:{api_port}",
                 headers={"Authorization": f"Bearer {secret}"},
                 timeout=WAIT_SECONDS + 10,

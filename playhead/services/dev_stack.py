@@ -11,7 +11,7 @@ from playhead.services.lifecycle import explain_database_errors, is_set_within, 
 from playhead.temporal.dev_server import ServerAddresses, require_free, temporal_server
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
     from playhead.config.settings import Settings
 
@@ -71,7 +71,7 @@ async def _run_services(settings: "Settings", stop: asyncio.Event) -> None:
 
 async def _wait_until_ready(settings: "Settings", stop: asyncio.Event, when_ready: Callable[[], None]) -> None:
     """Wait until the API is ready, then call `when_ready`. Raises CommandFailed when that takes too long."""
-    from httpx import AsyncClient
+    from httpx2 import AsyncClient
 
     async with AsyncClient(trust_env=False) as http:
         try:
@@ -89,8 +89,8 @@ async def _wait_until_ready(settings: "Settings", stop: asyncio.Event, when_read
     await stop.wait()
 
 
-async def _is_ready(http: "httpx.AsyncClient", settings: "Settings") -> bool:
-    from httpx import TransportError
+async def _is_ready(http: "httpx2.AsyncClient", settings: "Settings") -> bool:
+    from httpx2 import TransportError
 
     try:
         response = await http.get(f"{settings.api_url}/readyz")

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
@@ -79,7 +79,7 @@ async def running_api(
     async with (
         build_worker(settings, client, database, subscribers=hub),
         serving(settings, client, database, hub) as running,
-        httpx.AsyncClient(base_url=running.url, trust_env=False) as asking,
+        httpx2.AsyncClient(base_url=running.url, trust_env=False) as asking,
     ):
 
         async def is_ready() -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from playhead.temporal.dev_server import free_port
@@ -60,7 +60,7 @@ class DevStack:
         self.folder = folder
         self.ports = ports
         self.process = process
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{ports.api}", timeout=60, trust_env=False)
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{ports.api}", timeout=60, trust_env=False)
 
     def until_ready(self) -> dict[str, Any]:
         """What it printed when it was ready. Raises AssertionError with its log when it never is."""

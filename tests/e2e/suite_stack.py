@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 from sqlalchemy import func, select
 
 from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
@@ -104,10 +104,10 @@ class SuiteStack:
 
     async def until_ready(self) -> None:
         """Wait until the API answers."""
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx2.AsyncClient(trust_env=False) as http:
 
             async def answers() -> bool:
-                with suppress(httpx.TransportError):
+                with suppress(httpx2.TransportError):
                     return (await http.get(f"{self.environment['PLAYHEAD_API_URL']}/readyz")).is_success
                 return False
 

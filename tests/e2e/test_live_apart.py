@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from temporalio.client import Client
 
@@ -39,12 +39,12 @@ async def apart(folder: Path, database_url: str, client: Client, provider: Model
         assert ended.returncode == 0, ended.stderr
     headers = {"Authorization": f"Bearer {ended.stdout.strip()}"}
     with service(folder, "worker", **variables) as worker, service(folder, "api", **variables) as api:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
 
             async def is_ready() -> bool:
                 try:
                     return "polling for tasks" in worker.log and (await http.get("/readyz")).is_success
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     return False
 
             try:

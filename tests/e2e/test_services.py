@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from playhead.exit_codes import USAGE
@@ -36,7 +36,7 @@ def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: P
     with (
         service(tmp_path, "worker", **address) as worker,
         service(tmp_path, "api", **address) as api,
-        httpx.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=60) as http,
+        httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=60) as http,
     ):
         http.headers["Authorization"] = f"Bearer {key}"
         worker.until_logged("Temporal cannot be reached yet")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 OF_PYDANTIC = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 NEVER_IN_A_WORKFLOW = {
-    "alembic", "api", "asyncpg", "fastapi", "genai_prices", "httpcore2", "httpx", "httpx2", "jsonschema",
+    "alembic", "api", "asyncpg", "fastapi", "genai_prices", "httpcore2", "httpx2", "jsonschema",
     "mcp", "openai", "playhead", "pydantic_ai",
     "pydantic_settings", "rich", "sqlalchemy", "starlette", "store", "streaming", "structlog",
     "typer", "uvicorn", "yaml",

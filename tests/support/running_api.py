@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 from temporalio.client import Client
 
 from playhead.config.settings import Settings
@@ -24,17 +24,17 @@ Json = dict[str, Any]  # Any: what another program wrote
 class Caller:
     """A client with an API key (or without), and its organization."""
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     organization: str
 
-    async def get(self, path: str, **query: object) -> httpx.Response:
+    async def get(self, path: str, **query: object) -> httpx2.Response:
         return await self.http.get(path, params={name: str(value) for name, value in query.items()})
 
-    async def post(self, path: str, body: object = None, **query: object) -> httpx.Response:
+    async def post(self, path: str, body: object = None, **query: object) -> httpx2.Response:
         params = {name: str(value).lower() for name, value in query.items()}
         return await self.http.post(path, json=body, params=params)
 
-    async def put(self, path: str, body: object = None) -> httpx.Response:
+    async def put(self, path: str, body: object = None) -> httpx2.Response:
         return await self.http.put(path, json=body)
 
     async def push(self, definition: Json) -> Json:
@@ -98,13 +98,13 @@ class RunningApi:
         organization = organization or f"org_{uuid4().hex[:8]}"
         _, secret = await KeyStore(self.database).create(organization, "tests")
         headers = {"Authorization": f"Bearer {secret}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
             yield Caller(http, organization)
 
     @asynccontextmanager
     async def stranger(self, **headers: str) -> AsyncIterator[Caller]:
         """A client without a key, or with these headers only."""
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
+        async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
             yield Caller(http, "")
 
 
@@ -130,14 +130,14 @@ async def serving(
             await serving
 
 
-def done(response: httpx.Response, *statuses: int) -> Json:
+def done(response: httpx2.Response, *statuses: int) -> Json:
     """The body of an answer that has one of these statuses."""
     assert response.status_code in statuses, f"{response.status_code}: {response.text}"
     body: Json = response.json()
     return body
 
 
-def problem(response: httpx.Response, status: int, code: str) -> Json:
+def problem(response: httpx2.Response, status: int, code: str) -> Json:
     """The problem document of an answer with this status and code."""
     body = done(response, status)
     assert response.headers["content-type"] == "application/problem+json"

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.api.dograh.dental import dental_export
 from tests.support.running_api import Caller, Json, done
@@ -80,7 +80,7 @@ class Panel:
         path = f"/api/v1/workflow/{self.workflow_id}/runs/{self.shown['workflow_run_id']}"
         return done(await self.caller.get(path), 200)
 
-    async def post(self, command: str, **body: object) -> httpx.Response:
+    async def post(self, command: str, **body: object) -> httpx2.Response:
         """A command as it stands."""
         return await self.caller.post(f"{self.path}/{command}", body)
 
@@ -93,7 +93,7 @@ class Panel:
 
         return str((await eventually(listed))[0]["id"])
 
-    def _keep(self, response: httpx.Response) -> Json:
+    def _keep(self, response: httpx2.Response) -> Json:
         self.shown = done(response, 200)
         return self.shown
 

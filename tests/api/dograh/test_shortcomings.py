@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from time import monotonic
 
-import httpx
+import httpx2
 
 from store.sessions.sessions import SessionStore
 from tests.api.conftest import PRICED
@@ -35,7 +35,7 @@ async def test_1_a_turn_goes_on_when_the_request_that_began_it_is_gone(caller: C
     sending = asyncio.create_task(panel.post("messages", text="When do you open?"))
     await gate.reached()
     sending.cancel()
-    with suppress(asyncio.CancelledError, httpx.HTTPError):
+    with suppress(asyncio.CancelledError, httpx2.HTTPError):
         await sending
     gate.open()
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
-import httpx
+import httpx2
 import pytest_asyncio
 
 from tests.support.api_agents import library
@@ -31,7 +31,7 @@ async def callers(running_api: RunningApi, caller: Caller) -> AsyncIterator[list
 
 def saying(
     callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
-) -> list[asyncio.Task[httpx.Response]]:
+) -> list[asyncio.Task[httpx2.Response]]:
     """Everybody says something at the same moment."""
     path = f"/v1/sessions/{session_id}/messages"
     bodies = [{"text": f"I am {place}", "message_id": f"m-{place}", **fields} for place in range(len(callers))]
@@ -40,12 +40,12 @@ def saying(
 
 async def all_say(
     callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
-) -> list[httpx.Response]:
+) -> list[httpx2.Response]:
     """What everybody is answered who says something at the same moment."""
     return list(await asyncio.gather(*saying(callers, session_id, wait=wait, **fields)))
 
 
-def statuses(responses: list[httpx.Response]) -> Counter[int]:
+def statuses(responses: list[httpx2.Response]) -> Counter[int]:
     return Counter(response.status_code for response in responses)
 
 
@@ -140,7 +140,7 @@ async def test_a_session_is_ended_while_fifty_messages_wait(callers: list[Caller
     assert len(await callers[0].recorded(opened["id"], turns=2)) == 2
 
 
-async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task[httpx.Response]]) -> None:
+async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task[httpx2.Response]]) -> None:
     """Wait until a session has taken all the messages that it may, and everybody else has been told so."""
 
     async def is_full() -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import httpx
+import httpx2
 
 from contracts.sessions import session_workflow_id
 from store.organizations import NewTerms, OrganizationStore
@@ -31,7 +31,7 @@ async def set_terms(running_api: RunningApi, caller: Caller, terms: NewTerms) ->
 async def once_refused(caller: Caller, session_id: str) -> Json:
     """The refusal of a message, once the API knows what was spent."""
 
-    async def refusal() -> httpx.Response | None:
+    async def refusal() -> httpx2.Response | None:
         body = {"text": "More?", "expected_revision": EARLIER}
         response = await caller.post(f"/v1/sessions/{session_id}/messages", body)
         return response if response.status_code == 402 else None

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest_asyncio
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -55,8 +55,8 @@ async def hall(
 async def crowd(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody who may hold any number of connections."""
     async with running_api.caller() as caller:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(
             base_url=running_api.url, headers=caller.http.headers, timeout=120, limits=limits
         ) as http:
             yield Caller(http, caller.organization)
