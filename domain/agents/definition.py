@@ -1,4 +1,4 @@
-"""The agent: a graph of prompted nodes as people write it, its validation, its warnings and its picture."""
+"""Agent definitions: the model of the graph, its validation, warnings, and its Mermaid flowchart."""
 
 from collections.abc import Collection, Iterable
 from decimal import Decimal
@@ -44,7 +44,7 @@ StrictBool = Annotated[bool, Field(strict=True)]
 
 
 class Extraction(AuthoredModel):
-    """A variable the node is to learn from the conversation."""
+    """A variable that a node extracts from the conversation."""
 
     name: Annotated[str, nonblank(64)]
     type: VariableType = "string"
@@ -52,7 +52,7 @@ class Extraction(AuthoredModel):
 
 
 class Transition(AuthoredModel):
-    """A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`."""
+    """A transition to the node `to`, taken if `when` applies; the agent says `say` first."""
 
     name: Annotated[str, nonblank(64)]
     when: Annotated[str, nonblank(2_000)]
@@ -61,22 +61,22 @@ class Transition(AuthoredModel):
 
     @property
     def tool_name(self) -> str:
-        """The name under which the model is offered this transition."""
+        """The name under which the transition is offered to the model."""
         return transition_tool_name(self.name)
 
 
 class Origin(AuthoredModel):
-    """What a node is called in the export that its agent was read from; clients of that product know it by this id."""
+    """Id and name of a node in the export from which its agent was imported; clients of that product use them."""
 
     id: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
     name: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
 
 
 class Node(AuthoredModel):
-    """A place in the conversation.
+    """A node of the conversation graph.
 
-    `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
-    agent's prompt goes before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
+    `greeting` is said verbatim on arrival. `end` ends the session after the reply at the node. The agent's prompt comes
+    before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
     """
 
     prompt: Prompt = ""
@@ -90,9 +90,9 @@ class Node(AuthoredModel):
 
 
 class Limits(AuthoredModel):
-    """Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn.
+    """Limits of a session: seconds without a message, turns, US dollars, model calls per turn.
 
-    `deadline_seconds` is how long it may last altogether, from its start.
+    `deadline_seconds` is the maximum duration of a session.
     """
 
     inactivity_seconds: Annotated[int, Field(strict=True, ge=5, le=30 * DAY_SECONDS)] = 3600
@@ -103,12 +103,11 @@ class Limits(AuthoredModel):
 
 
 class AgentDefinition(AuthoredModel):
-    """An agent: where it starts, its nodes, and what they share.
+    """An agent: its start node, its nodes, and their common settings.
 
-    `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
-    `model` may be None to take the installation's default. `pre_call_fetch` names a tool of kind http that is called
-    once, before the first opening; its answer joins the session's initial context. `webhook` is where the ends of
-    sessions are reported.
+    `prompt` comes before every node's prompt, `context` contains the template variables with their defaults, and
+    `model` None means the installation's default. `pre_call_fetch` names a tool of kind http that is called once,
+    before the greeting; its response extends the initial context. `webhook` receives reports of completed sessions.
     """
 
     name: Annotated[str, nonblank(200)]
@@ -123,22 +122,22 @@ class AgentDefinition(AuthoredModel):
     webhook: Webhook | None = None
 
     def origin_of(self, node_id: str) -> Origin:
-        """What a node is called outside: as in its export, or by its own id where it came from none."""
+        """Id and name of a node in its export, or its own id for both if it was not imported."""
         node = self.nodes.get(node_id)
         return node.origin if node and node.origin else Origin(id=node_id, name=node_id)
 
 
 class InvalidAgent(InvalidDefinition):
-    """A definition that cannot be run, with every issue that was found (at least one)."""
+    """An agent definition with validation issues (at least one)."""
 
     subject = "agent definition"
 
 
 def parse_definition(data: object) -> AgentDefinition:
-    """The definition in parsed YAML or JSON.
+    """Validate parsed YAML or JSON as an agent definition.
 
-    Raises InvalidAgent with every issue of form (types, lengths, unknown fields) and of meaning (names that
-    lead nowhere, unreachable nodes, templates that do not parse): a issue here hides none elsewhere.
+    Raises InvalidAgent with every issue: of the schema (types, lengths, unknown fields) and of its rules (unknown
+    names, unreachable nodes, invalid templates).
     """
     return validate_definition(
         data,
@@ -151,7 +150,7 @@ def parse_definition(data: object) -> AgentDefinition:
 
 
 def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
-    """What works in a valid definition but deserves a look, as sentences with their paths."""
+    """Warnings about a valid definition, as sentences with their paths."""
     return (
         *_unset_variables(definition),
         *_missing_end(definition),
@@ -161,7 +160,7 @@ def warnings_for(definition: AgentDefinition) -> tuple[str, ...]:
 
 
 def mermaid(definition: AgentDefinition) -> str:
-    """A Mermaid flowchart of a valid definition: a rounded start, and double circles where sessions end."""
+    """A Mermaid flowchart of a valid definition, with a rounded start node and end nodes in double circles."""
     ids = {name: f"n{number}" for number, name in enumerate(definition.nodes)}
     lines = ["flowchart TD"]
     for name, node in definition.nodes.items():
@@ -174,7 +173,7 @@ def mermaid(definition: AgentDefinition) -> str:
 
 
 def _known_fields(location: Location) -> Collection[str]:
-    parts: dict[tuple[int | str, ...], type[AuthoredModel]] = {
+    models: dict[tuple[int | str, ...], type[AuthoredModel]] = {
         (): AgentDefinition,
         ("limits",): Limits,
         ("webhook",): Webhook,
@@ -186,13 +185,13 @@ def _known_fields(location: Location) -> Collection[str]:
         **{("tools", kind, "approval"): Approval for kind in TOOL_TYPES},
     }
     within_tool = location[:1] == ("tools",)
-    # The names of nodes and tools, and the list indices, left out.
-    part = parts.get((*location[:1], *location[2:]) if within_tool else location[::2])
-    return part.model_fields if part else ()
+    # Without the names of nodes and tools, and without list indices.
+    model = models.get((*location[:1], *location[2:]) if within_tool else location[::2])
+    return model.model_fields if model else ()
 
 
 def _source_location(location: Location) -> Location:
-    """A location without the kind of the tool, which pydantic puts behind the tool's name."""
+    """The location without the kind of the tool, which pydantic appends to the name of the tool."""
     if location[:1] == ("tools",) and location[2:3] and location[2] in TOOL_TYPES:
         return (*location[:2], *location[3:])
     return location
@@ -205,16 +204,16 @@ def _unset_variables(definition: AgentDefinition) -> Iterable[str]:
             if not variable.has_fallback and default in (None, ""):
                 yield (
                     f"nodes.{name}.greeting: {variable.name} has no default in context and no fallback, so "
-                    f"sessions that do not set it hear a gap; write {{{{{variable.name} | something else}}}}"
+                    f"sessions without it have a gap in the text; write {{{{{variable.name} | something else}}}}"
                 )
 
 
 def _missing_end(definition: AgentDefinition) -> Iterable[str]:
-    arrows = {name: [arrow.to for arrow in node.transitions] for name, node in definition.nodes.items()}
-    if not any(definition.nodes[name].end for name in reachable_nodes(definition.start, arrows)):
+    targets = {name: [each.to for each in node.transitions] for name, node in definition.nodes.items()}
+    if not any(definition.nodes[name].end for name in reachable_nodes(definition.start, targets)):
         yield (
             "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
-            "sessions go on until somebody ends them or a limit is reached"
+            "sessions continue until somebody ends them or a limit is reached"
         )
 
 
@@ -222,7 +221,7 @@ def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
     for name, tool in definition.tools.items():
         if tool.secrets and tool.url.lower().startswith("http://"):
             yield (
-                f"tools.{name}.url: sends credentials over http://, where everybody on the way can read them; "
+                f"tools.{name}.url: sends credentials over http://, where anyone on the network path can read them; "
                 "use https:// unless the service is on this machine"
             )
 
@@ -230,12 +229,12 @@ def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
 def _open_report(definition: AgentDefinition) -> Iterable[str]:
     if definition.webhook and definition.webhook.url.lower().startswith("http://"):
         yield (
-            "webhook.url: reports what was said over http://, where everybody on the way can read it; use https:// "
+            "webhook.url: sends the transcript over http://, where anyone on the network can read it; use https:// "
             "unless the receiver is on this machine"
         )
 
 
 def _label(text: str) -> str:
-    """Text in quotes for Mermaid, with what would end or restyle a label as entity codes."""
+    """Quoted text for Mermaid; special characters become entity codes."""
     codes = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "`": "#96;"}
     return '"' + "".join(codes.get(character, character) for character in " ".join(text.split())) + '"'

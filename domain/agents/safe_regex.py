@@ -1,4 +1,4 @@
-"""Regular expressions that others write: matched in time that is linear in the text, or not accepted."""
+"""Untrusted regular expressions, matched in time linear in the text; others are not supported."""
 
 from functools import lru_cache
 
@@ -6,11 +6,11 @@ from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_sc
 
 
 class UnsupportedRegex(ValueError):
-    """A pattern that is malformed, too large, or needs look-around or back-references."""
+    """A regular expression that is malformed, too large, or uses look-around or back-references."""
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the pattern is found anywhere in the text. Raises UnsupportedRegex."""
+    """True if the pattern is found anywhere in the text. Raises UnsupportedRegex."""
     validator = _compiled(pattern)
     if validator is None:
         raise UnsupportedRegex(pattern)
@@ -22,7 +22,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def is_supported_regex(pattern: str) -> bool:
-    """Whether `matches` takes this pattern."""
+    """True if `matches` supports this pattern."""
     return _compiled(pattern) is not None
 
 

@@ -1,7 +1,7 @@
 """Templates of prompts and greetings: `{{name}}`, `{{nested.path}}`, `{{name | fallback text}}`.
 
-Text that is no well-formed template stays as it was written. What is inserted is never read as a template
-again, so nothing a caller says can pull another variable into a prompt.
+Malformed templates stay as they are. Inserted values are not rendered again, so that a user's message cannot insert
+another variable into a prompt.
 """
 
 import json
@@ -11,19 +11,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-# Linear: the quantifiers are possessive, and a body holds no `{{`, so no character is read by two attempts.
+# Linear: the quantifiers are possessive, and a body contains no `{{`, so no character is read by two attempts.
 _EXPRESSION = re.compile(r"\{\{(?!\{)([^{}]*+(?:(?:\{(?!\{)|\}(?!\}))[^{}]*+)*+)\}\}")
 _OPENING = re.compile(r"\{{2,}")
 _LINE_END = re.compile(r"\n")
 _SEGMENT = re.compile(r"[\w-]+")
 _JSON = (int, dict, list, tuple)
 _FALLBACK_KEYWORD = "fallback:"
-_MAX_PLAIN_FLOAT = 1e15  # above it a float no longer holds every integer, and digits would be invented
-_MAX_INDEX = 9  # digits of a list index
+_MAX_PLAIN_FLOAT = 1e15  # above it floats do not represent every integer
+_MAX_INDEX_DIGITS = 9
 
 
 class Variable(NamedTuple):
-    """A variable a template reads. `has_fallback` is true when every mention of it brings a fallback."""
+    """A variable of a template. `has_fallback` is true if every mention of it has a fallback."""
 
     name: str
     has_fallback: bool
@@ -39,11 +39,11 @@ class _Expression(NamedTuple):
 
 
 def render(template: str, values: Mapping[str, object], escape: Callable[[str], str] = str) -> str:
-    """Replace every variable by its value, in time linear in the template and what is inserted; never raises.
+    """Replace every variable by its value, in time linear in the template and the values; never raises.
 
-    Strings are inserted as they are, booleans as true or false, numbers plainly (3.0 as 3), mappings and
-    lists as JSON. A value that is missing, None or empty text gives the fallback, or nothing without one.
-    `escape` is applied to each insertion, for templates of something stricter than plain text.
+    Strings are inserted verbatim, booleans as true or false, numbers plainly (3.0 as 3), mappings and lists as JSON. A
+    missing, None or empty value is replaced by the fallback, or by nothing. `escape` is applied to each insertion, for
+    example to encode it for a URL.
     """
 
     def replacement(match: re.Match[str]) -> str:
@@ -56,7 +56,7 @@ def render(template: str, values: Mapping[str, object], escape: Callable[[str], 
 
 
 def syntax_errors(template: str) -> list[str]:
-    """The syntax errors of a template, in order, each with line and column from 1; none when it is sound."""
+    """The syntax errors of a template, in order, each with line and column from 1."""
     errors: list[tuple[int, str]] = []
     literal_from = 0
     for match in _EXPRESSION.finditer(template):
@@ -70,7 +70,7 @@ def syntax_errors(template: str) -> list[str]:
 
 
 def variables(template: str) -> tuple[Variable, ...]:
-    """The variables a template reads, each once, in the order of their first mention."""
+    """The variables of a template, each once, in the order of their first mention."""
     found: dict[str, bool] = {}
     for match in _EXPRESSION.finditer(template):
         expression = _expression(match[1])
@@ -80,7 +80,7 @@ def variables(template: str) -> tuple[Variable, ...]:
 
 
 def lookup(values: Mapping[str, object], path: tuple[str, ...]) -> object:
-    """The value at a path of mapping keys and list indices (from 0), or None when there is none."""
+    """The value at a path of mapping keys and list indices (from 0); None if it does not exist."""
     value: object = values
     for segment in path:
         if isinstance(value, Mapping):
@@ -93,11 +93,11 @@ def lookup(values: Mapping[str, object], path: tuple[str, ...]) -> object:
 
 
 def _is_index(segment: str) -> bool:
-    return segment.isascii() and segment.isdigit() and len(segment) <= _MAX_INDEX
+    return segment.isascii() and segment.isdigit() and len(segment) <= _MAX_INDEX_DIGITS
 
 
 def _expression(inner: str) -> _Expression | None:
-    """What stands between the braces, or None when it names no variable."""
+    """Parse the text between the braces; None if it does not name a variable."""
     path_text, bar, rest = inner.partition("|")
     path = tuple(segment.strip() for segment in path_text.split("."))
     if not all(_SEGMENT.fullmatch(segment) for segment in path):
@@ -117,8 +117,8 @@ def _text(value: object) -> str:
         # json also gives true, false and plain integers.
         return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, _JSON) else str(value)
     except Exception:
-        # Only values no JSON can hold get here (a cycle, an integer of thousands of digits, an object that
-        # cannot be shown). A turn must not fail because of what is said in it, so they count as missing.
+        # Only values that JSON cannot represent (a cycle, a huge integer, an object whose str() fails). A turn must not
+        # fail because of a value, so they count as missing.
         return ""
 
 
@@ -129,7 +129,7 @@ def _number(value: float) -> str:
 
 
 def _unclosed(template: str, start: int, end: int) -> list[tuple[int, str]]:
-    """Openings in a stretch of literal text, with their index: `{{` that no `}}` closes."""
+    """Unclosed `{{` in a part of literal text, with their index."""
     message = '"{{" is never closed by "}}"'
     return [(match.start(), message) for match in _OPENING.finditer(template, start, end)]
 
@@ -139,6 +139,6 @@ def _position(line_starts: list[int], index: int) -> str:
     return f"line {line}, column {index - line_starts[line - 1] + 1}"
 
 
-def _quoted(text: str, longest: int = 60) -> str:
-    short = text if len(text) <= longest else text[:longest] + "..."
+def _quoted(text: str, max_characters: int = 60) -> str:
+    short = text if len(text) <= max_characters else text[:max_characters] + "..."
     return json.dumps(short, ensure_ascii=not short.isprintable())

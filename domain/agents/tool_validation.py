@@ -1,4 +1,4 @@
-"""The rules a tool of an agent must keep, checked on what was written even where parts of it are malformed."""
+"""Semantic validation of tools, applied to parsed data, even if parts of it are malformed."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +19,7 @@ from domain.agents.validation_errors import (
 )
 
 MAX_SERVER_NAME_CHARACTERS = 32
-"""Characters of the name of an MCP server: it goes before the name of each of its tools."""
+"""Maximum characters of the name of an MCP server, which is the prefix of its tools' names."""
 MAX_ENTRIES = {"headers": 50, "assign": 50, "secrets": 20, "allow": 200}
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -39,13 +39,13 @@ _HEADERS_SET_BY_PLAYHEAD = frozenset(
 _HEADERS_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
 _AUTHORITY = re.compile(r"[A-Za-z]+://[^/?#]*")
 _PATH = re.compile(r"([\w-]+(\.[\w-]+)*)?")
-_VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that hold no schemas
+_VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that contain values
 
 
 def tool_issues(
     name: str, tool: Mapping[str, object], servers: Collection[str], suggestions: NameSuggestions
 ) -> Iterator[ValidationIssue]:
-    """Every issue of meaning in one written tool; `servers` are the names of the agent's MCP servers."""
+    """All semantic issues of a tool; `servers` are the names of the agent's MCP servers."""
     location: Location = ("tools", name)
     yield from name_issues(location, name)
     yield from _sizes(location, tool)
@@ -66,7 +66,7 @@ def tool_issues(
 
 
 def secret_references(text: str) -> Iterator[str]:
-    """The credentials a template refers to, in order; "" for a reference that names none."""
+    """The credentials a template refers to, in order; "" for a reference without a name."""
     for variable in templates.variables(text):
         first, *rest = variable.name.split(".")
         if first == SECRETS_VARIABLE:
@@ -95,8 +95,7 @@ def _url(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationI
     authority = _AUTHORITY.match(url)
     if "{{" in (authority[0] if authority else url.partition("/")[0]):
         message = (
-            "the scheme, host and port must be written out: with a template there, a conversation would decide who "
-            "is called"
+            "the scheme, host and port must not be templates, or a conversation could choose the server; write them out"
         )
         yield ValidationIssue(path=path, message=message)
     elif not is_http_url(templates.render(url, {}, _escaped)):
@@ -110,13 +109,16 @@ def _headers(location: Location, tool: Mapping[str, object]) -> Iterator[Validat
     for name, value in mapping_or_empty(tool.get("headers")).items():
         path = format_path((*location, "headers", name))
         if not _HEADER.fullmatch(name) or (isinstance(value, str) and re.search(r"[\r\n]", value)):
-            yield ValidationIssue(path=path, message="is no HTTP header: names have no spaces, values no line breaks")
+            yield ValidationIssue(
+                path=path,
+                message="is not a valid HTTP header: remove spaces from the name and line breaks from the value",
+            )
         elif name.lower() in _HEADERS_SET_BY_PLAYHEAD or (
             tool.get("kind") == "mcp" and _HEADERS_SET_BY_MCP.fullmatch(name.lower())
         ):
             yield ValidationIssue(path=path, message="is set by Playhead; remove it")
         elif name.lower() in seen:
-            yield ValidationIssue(path=path, message="is there twice: capitals make no difference in header names")
+            yield ValidationIssue(path=path, message="is a duplicate: header names are case-insensitive; remove one")
         seen.add(name.lower())
 
 
@@ -132,7 +134,7 @@ def _templates(
             for name in dict.fromkeys(secret_references(text)):
                 if not name:
                     yield ValidationIssue(
-                        path=format_path(at), message="a credential is referred to as {{secrets.NAME}}"
+                        path=format_path(at), message="refers to a credential without its name; write {{secrets.NAME}}"
                     )
                 elif name not in declared:
                     message = f"the credential {format_value(name)} is not listed under secrets" + suggestions.about(
@@ -142,14 +144,16 @@ def _templates(
 
 
 def _approval_reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
-    """What a person is told before a call: of the session and the call, and of no credential."""
+    """Issues of the reason for an approval, which must not contain credentials."""
     reason = mapping_or_empty(tool.get("approval")).get("reason")
     if isinstance(reason, str):
         path = format_path((*location, "approval", "reason"))
         for message in templates.syntax_errors(reason):
             yield ValidationIssue(path=path, message=message)
         if any(True for _ in secret_references(reason)):
-            yield ValidationIssue(path=path, message="a person reads this: credentials say nothing here")
+            yield ValidationIssue(
+                path=path, message="must not refer to credentials, because a person reads it; remove them"
+            )
 
 
 def _server_name(location: Location, name: str) -> Iterator[ValidationIssue]:
@@ -183,7 +187,7 @@ def _assignments(location: Location, tool: Mapping[str, object]) -> Iterator[Val
         yield from name_issues(at, variable)
         if variable == SECRETS_VARIABLE:
             yield ValidationIssue(
-                path=format_path(at), message="is the name under which credentials are found; take another"
+                path=format_path(at), message="is the name under which tools find credentials; rename the variable"
             )
         if isinstance(path, str) and not _PATH.fullmatch(path):
             message = 'must be a path into the answer such as tables.0.number, or "" for the whole answer'
@@ -203,9 +207,7 @@ def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[Va
     for name, parameter in properties.items():
         at = (*location, "properties", name)
         if name in (SECRETS_VARIABLE, UNPARSED_ARGUMENTS):
-            yield ValidationIssue(
-                path=format_path(at), message="has a meaning of its own here; give the parameter another name"
-            )
+            yield ValidationIssue(path=format_path(at), message="is a reserved name; rename the parameter")
         if not isinstance(parameter, dict | bool):
             yield ValidationIssue(path=format_path(at), message="must be a JSON schema")
     required = schema.get("required", [])
@@ -219,7 +221,7 @@ def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[Va
 
 
 def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
-    """Patterns are matched against what a caller says, in time that grows with its length and no faster."""
+    """Issues of regular expressions: only those matched in linear time are supported."""
     if isinstance(schema, list):
         for index, part in enumerate(schema):
             yield from _patterns((*location, index), part)
@@ -227,9 +229,8 @@ def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
         at = (*location, key)
         if key == "pattern" and isinstance(part, str):
             if not is_supported_regex(part):
-                message = (
-                    f"{format_value(part)} is no pattern that can be used here: no look-around, no back-references"
-                )
+                value = format_value(part)
+                message = f"{value} is not a supported regular expression: remove look-around and back-references"
                 yield ValidationIssue(path=format_path(at), message=message)
         elif key == "patternProperties":
             message = "is not supported: name the parameters under properties"
@@ -243,7 +244,7 @@ def _escaped(text: str) -> str:
 
 
 def is_http_url(url: str) -> bool:
-    """Whether a text is an address of the web, with a host."""
+    """True for an http or https URL with a host."""
     if re.search(r"[\s\\]", url):
         return False
     try:

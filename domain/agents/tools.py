@@ -1,4 +1,4 @@
-"""The tools of an agent as people write them, and the names under which the model is offered them."""
+"""Tools of an agent: their models, and the names under which they are offered to the model."""
 
 import hashlib
 import re
@@ -9,23 +9,23 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 MCP_SEPARATOR = "__"
-"""Stands between the name of an MCP server in the agent and that of a tool on it."""
+"""Separator between the name of an MCP server and that of its tool."""
 MAX_TOOL_NAME_CHARACTERS = 64
-"""Characters of a function name that every model provider accepts."""
+"""Maximum characters of a function name that every model provider accepts."""
 DAY_SECONDS = 86_400
 
-_UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
+_UNSUPPORTED_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class AuthoredModel(BaseModel):
-    """A part of an agent as a person writes it. Definitions are kept for good: new fields need a default."""
+    """Base model of parts of definition files. Definitions are stored permanently: new fields need a default."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def nonblank(longest: int) -> StringConstraints:
-    """Text that says something: not blank, and at most this many characters."""
-    return StringConstraints(pattern=r"\S", max_length=longest)
+def nonblank(max_characters: int) -> StringConstraints:
+    """Constraints of text that is not blank, with at most this many characters."""
+    return StringConstraints(pattern=r"\S", max_length=max_characters)
 
 
 UrlTemplate = Annotated[str, nonblank(2_000)]
@@ -35,9 +35,9 @@ Retries = Annotated[int, Field(strict=True, ge=0, le=10)]
 
 
 class Approval(AuthoredModel):
-    """A call that a person has to allow first. Without an answer within `timeout_seconds` it is not made.
+    """A call that a person must approve first. Without a decision within `timeout_seconds` it is not made.
 
-    `reason` tells that person what the call is about; it is a template over the session's variables.
+    `reason` explains the call to that person; it is a template with the session's variables.
     """
 
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=30 * DAY_SECONDS)] = 3600
@@ -45,14 +45,14 @@ class Approval(AuthoredModel):
 
 
 class HttpTool(AuthoredModel):
-    """A web service that nodes may offer to the model; `parameters` is a JSON schema of type object.
+    """An HTTP tool that nodes can offer to the model; `parameters` is a JSON schema of type object.
 
     `url`, `headers` and `body` are templates over the session's variables, the arguments of the call, and the
     credentials that `secrets` names, as `{{secrets.NAME}}`. Without a `body`, POST, PUT and PATCH send the
-    arguments as JSON; GET and DELETE send those that the address does not name as query parameters.
+    arguments as JSON; GET and DELETE send those not used in the URL as query parameters.
 
     `retries` counts the attempts after the first; the pause before them starts at `retry_pause_seconds` and
-    doubles. `assign` says which context variables take which part of a JSON answer (a dotted path, "" for all).
+    doubles. `assign` maps context variables to parts of a JSON response (a dotted path, "" for all of it).
     """
 
     kind: Literal["http"]
@@ -72,7 +72,7 @@ class HttpTool(AuthoredModel):
 
 
 class McpTool(AuthoredModel):
-    """A server that speaks the Model Context Protocol over streamable HTTP; its tools reach the model as its own.
+    """A server of the Model Context Protocol over streamable HTTP, whose tools are offered to the model.
 
     The tool `find` of the server `crm` is offered as `crm__find`. `allow` names the tools to offer, all when it
     is empty. `url` and `headers` are templates as those of an HTTP tool, without the arguments.
@@ -102,9 +102,9 @@ class OfferedTool:
 
 
 def find_tool(tools: Mapping[str, HttpTool | McpTool], called: str) -> str | None:
-    """The name in the agent of the tool that the model called, or None when there is none.
+    """The name in the agent of the tool that the model called; None if there is none.
 
-    What an MCP server offers is known to the server alone: for a name with its prefix it is the one to ask.
+    For a name with the prefix of an MCP server it is the server: only the server knows its tools.
     """
     if isinstance(tools.get(called), HttpTool):
         return called
@@ -113,11 +113,11 @@ def find_tool(tools: Mapping[str, HttpTool | McpTool], called: str) -> str | Non
 
 
 def mcp_tool_name(server: str, tool: str) -> str:
-    """The name under which the model is offered a tool of an MCP server.
+    """The name under which a tool of an MCP server is offered to the model.
 
-    Characters that providers refuse become underscores, and a name that is too long ends in a digest of itself.
+    Characters that providers reject become underscores; a name that is too long is cut off and ends in a digest.
     """
-    name = f"{server}{MCP_SEPARATOR}{_UNUSUAL.sub('_', tool)}"
+    name = f"{server}{MCP_SEPARATOR}{_UNSUPPORTED_CHARACTER.sub('_', tool)}"
     if len(name) <= MAX_TOOL_NAME_CHARACTERS:
         return name
     digest = hashlib.sha256(tool.encode(errors="replace")).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Faults of what a person wrote: where they are, in plain words, and all of them at once."""
+"""Validation issues of definitions: paths, readable messages, and all issues at once."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
-ROOT_PATH = "definition"  # the path of a issue of the definition as a whole
+ROOT_PATH = "definition"  # the path of an issue of the whole definition
 _MAX_DEPTH = 40
 _MAX_VALUES = 100_000
 _MAX_INTEGER = 2**63 - 1

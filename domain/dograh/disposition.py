@@ -1,27 +1,27 @@
-"""How a session came to its end, in the words that clients of dograh sort conversations by: disposition and tags."""
+"""Disposition and tags of a session, by which clients of dograh classify conversations."""
 
 from typing import Final
 
 from pydantic import JsonValue
 
 QUALIFIED: Final = "user_qualified"
-"""The disposition of a conversation that came to an end node."""
+"""The disposition of a conversation that reached an end node."""
 
 
 def disposition_of(completion_reason: str | None) -> str | None:
-    """The reason why a session ended, but for an end node, which has a name of its own. None while it goes on."""
+    """The completion reason, or `QUALIFIED` for an end node. None until the session ends."""
     return QUALIFIED if completion_reason == "end_node" else completion_reason
 
 
 def tags_of(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> tuple[str, ...]:
-    """The tags that were gathered as `call_tags`, and the disposition behind them unless it is among them."""
+    """The tags gathered as `call_tags`, followed by the disposition unless it is among them."""
     gathered = tuple(tag for tag in _gathered(gathered_context) if isinstance(tag, str))
     disposition = disposition_of(completion_reason)
     return gathered if disposition is None or disposition in gathered else (*gathered, disposition)
 
 
 def with_disposition(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> dict[str, JsonValue]:
-    """The gathered context as clients of dograh read it: once the session has ended, with how it ended."""
+    """The gathered context for clients of dograh: after the end it includes the disposition."""
     disposition = disposition_of(completion_reason)
     if disposition is None:
         return gathered_context

@@ -1,4 +1,4 @@
-"""The form of a dograh workflow export: its nodes and edges as far as they can be read, and what cannot be.
+"""Parser of dograh workflow exports: readable nodes and edges, and issues for the rest.
 
 An export is the editor's React Flow graph `{nodes, edges, viewport}`, or the file that the editor downloads, which
 holds the graph under `workflow_definition` next to a name.
@@ -16,18 +16,18 @@ END_TYPE: Final = "endCall"
 GLOBAL_TYPE: Final = "globalNode"
 
 CONVERSATION_TYPES: Final = frozenset({START_TYPE, AGENT_TYPE, END_TYPE})
-"""The types of the nodes that a conversation is at; a global node only lends them its prompt."""
+"""Types of the nodes of a conversation; a global node only adds its prompt to them."""
 
 WRAPPER_FIELD: Final = "workflow_definition"
 
 FETCH_TOOL: Final = "pre_call_fetch"
-"""The name that the tool gets which is called before a session opens."""
+"""Name of the imported tool that is called before the greeting."""
 _FETCH_DISABLED_MODES: Final = ("disabled", "none")
 
 
 @dataclass(frozen=True)
 class ExportedNode:
-    """A node of the editor, with what a person filled in as `data`."""
+    """A node of the editor; `data` contains its form fields."""
 
     location: Location
     id: str
@@ -40,17 +40,17 @@ class ExportedNode:
 
     @property
     def name(self) -> str:
-        """The name a person gave it, else its id."""
+        """The name of the node, or else its id."""
         return name if isinstance(name := self.data.get("name"), str) and name.strip() else self.id
 
     @property
     def title(self) -> str:
-        """Its name, quoted for a message."""
+        """The quoted name, for messages."""
         return format_value(self.name)
 
     @property
     def fetches(self) -> bool:
-        """Whether something is to be fetched before the conversation opens, as far as the switches say."""
+        """True if the fields enable a fetch before the conversation."""
         mode, enabled = self.data.get("pre_call_fetch_mode"), self.data.get("pre_call_fetch_enabled")
         return mode not in _FETCH_DISABLED_MODES and not (is_blank(mode) and enabled is False)
 
@@ -79,7 +79,7 @@ class ExportedEdge:
 
 @dataclass(frozen=True)
 class Export:
-    """What could be read. `issues` are those of the graph's form; what the data fields hold is not judged here."""
+    """The readable part of an export. `issues` concern the form of the graph, not the contents of data fields."""
 
     root: Location
     outside: Mapping[str, object]
@@ -98,7 +98,7 @@ def read_export(data: Mapping[str, object]) -> Export:
 
 
 def is_blank(value: object) -> bool:
-    """Whether a field holds nothing: no value, blank text, an empty collection, or a switch that is off."""
+    """True for a field without content: None, blank text, an empty collection, or false."""
     return value is None or value is False or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
@@ -167,7 +167,7 @@ class _Reader:
         return nodes.get(node_id)
 
     def _text(self, location: Location, entry: Mapping[str, object], field: str) -> str:
-        """The text of a required field; empty, and reported, where there is none."""
+        """The text of a required field; empty text, with an issue, if it is missing."""
         value = entry.get(field)
         if isinstance(value, str) and value.strip():
             return value

@@ -1,7 +1,7 @@
-"""The run log in the form that clients of dograh read: what happened in the visible turns, as feedback events.
+"""The run log in dograh's format: the visible turns as feedback events.
 
-The entries of a turn follow from that turn alone, so a log grows by the entries of each new turn and is never
-rewritten: the log of a branch is the logs of its turns, one after the other.
+The entries of a turn depend on that turn only. So the log of a branch is the concatenation of the logs of its turns,
+and grows without being rewritten.
 """
 
 import json
@@ -25,23 +25,23 @@ FeedbackType = Literal[
 ]
 
 Stamp = Annotated[datetime, PlainSerializer(lambda at: at.isoformat(), return_type=str, when_used="json")]
-"""A time whose JSON form has the offset written out, as the times inside payloads have it."""
+"""A time written to JSON with its offset, like the times inside payloads."""
 
 
 OriginOf = Callable[[str], Origin]
-"""Tells what a node is called outside, as `AgentDefinition.origin_of` does."""
+"""Function that returns the origin of a node, such as `AgentDefinition.origin_of`."""
 
 
 def identity_origin(node_id: str) -> Origin:
-    """A node as it is called here: its readable id is its name."""
+    """An origin with the id of the node as its id and name."""
     return Origin(id=node_id, name=node_id)
 
 
 class FeedbackEvent(FrozenModel):
     """One entry of the log. `turn` is the index of its turn on the branch.
 
-    `node_id` and `node_name` are those of a node that was entered, and None in every other entry, where the log
-    has no such fields: dump it with `exclude_none=True`.
+    `node_id` and `node_name` are set for entered nodes only. Other entries do not have these fields in the log: dump
+    them with `exclude_none=True`.
     """
 
     type: FeedbackType
@@ -58,29 +58,29 @@ def realtime_feedback_events(turns: Iterable[Turn], origin_of: OriginOf = identi
 
 
 def events_of_turn(turn: Turn, origin_of: OriginOf = identity_origin) -> tuple[FeedbackEvent, ...]:
-    """The entries of one turn, in time order; of entries at the same time the user's message goes first.
+    """The entries of one turn, in time order; at equal times the user's message comes first.
 
-    No entry is older than its turn: a message that waited in the queue is entered when the agent turned to it.
+    No entry is older than its turn: a queued message has the time at which its turn opened.
     """
     return tuple(sorted(_entries(turn, origin_of), key=lambda entry: entry.timestamp))
 
 
 def payload_of(event: TurnEvent, origin_of: OriginOf = identity_origin) -> dict[str, JsonValue]:
-    """What an event says in the words that clients of dograh read."""
-    said = event.payload
+    """The payload of an event in dograh's format."""
+    payload = event.payload
     match event.type:
         case "node_transition":
-            return _transition(said.get("from_node"), said.get("to_node"), origin_of)
+            return _transition(payload.get("from_node"), payload.get("to_node"), origin_of)
         case "tool_call_started":
-            return {**_call(event), "arguments": said.get("arguments")}
+            return {**_call(event), "arguments": payload.get("arguments")}
         case "tool_call_result":
-            return {**_call(event), "result": said.get("result")}
+            return {**_call(event), "result": payload.get("result")}
         case _:
-            return said
+            return payload
 
 
 def _entries(turn: Turn, origin_of: OriginOf) -> Iterator[FeedbackEvent]:
-    """The entries as they belong together; sorting them by time keeps this order where times are equal."""
+    """The entries in logical order, which a stable sort by time keeps at equal times."""
     user, assistant = turn.user_message, turn.assistant_message
     if user is not None and user.text:
         yield _spoken("rtf-user-transcription", turn, user.created_at, text=user.text, final=True)
@@ -100,24 +100,24 @@ def _spoken(kind: FeedbackType, turn: Turn, at: datetime, **payload: JsonValue) 
 
 
 def _happened(turn: Turn, event: TurnEvent, origin_of: OriginOf) -> FeedbackEvent | None:
-    """The entry of an event; None for one that the log does not have."""
-    said = event.payload
+    """The entry of an event; None for events that are not logged."""
+    payload = event.payload
     match event.type:
         case "node_transition":
             return _entered(turn, event, origin_of)
         case "tool_call_started":
             return _entry(turn, event, "rtf-function-call-start", _call(event))
         case "tool_call_result":
-            ended = {**_call(event), "result": _as_text(said.get("result"))}
+            ended = {**_call(event), "result": _as_text(payload.get("result"))}
             return _entry(turn, event, "rtf-function-call-end", ended)
         case "execution_error":
-            return _entry(turn, event, "rtf-pipeline-error", {"error": said.get("message"), "fatal": True})
+            return _entry(turn, event, "rtf-pipeline-error", {"error": payload.get("message"), "fatal": True})
         case _:
             return None
 
 
 def _entered(turn: Turn, event: TurnEvent, origin_of: OriginOf) -> FeedbackEvent | None:
-    """A node that was entered; a transition from a node to itself enters nothing."""
+    """The entry of a transition; None for a transition from a node to itself."""
     left, entered = event.payload.get("from_node"), event.payload.get("to_node")
     if not isinstance(entered, str) or left == entered:
         return None
@@ -133,13 +133,13 @@ def _transition(left: JsonValue, entered: JsonValue, origin_of: OriginOf) -> dic
         "node_name": after[1],
         "previous_node_id": before[0],
         "previous_node_name": before[1],
-        # Nobody interrupts in a text chat.
+        # Text chats have no barge-in.
         "allow_interrupt": False,
     }
 
 
 def _named(node_id: JsonValue, origin_of: OriginOf) -> tuple[str | None, str | None]:
-    """The id and the name of a node outside; neither where there was no node."""
+    """Id and name of the origin of a node; None without a node."""
     if not isinstance(node_id, str):
         return None, None
     origin = origin_of(node_id)
@@ -155,7 +155,7 @@ def _entry(turn: Turn, event: TurnEvent, kind: FeedbackType, payload: dict[str, 
 
 
 def _as_text(result: JsonValue) -> str | None:
-    """A tool's result as the log has it: text as it is, other values as JSON, nothing where there is none."""
+    """The result of a tool as text: JSON for values that are not text, None without a result."""
     if result is None or isinstance(result, str):
         return result
     return json.dumps(result, ensure_ascii=False)

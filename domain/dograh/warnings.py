@@ -1,4 +1,4 @@
-"""What an import of a dograh workflow leaves out, in sentences: what it is, where it stands, and what to do."""
+"""Warnings about parts of a dograh workflow that an import leaves out, with their path and advice."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -26,9 +26,9 @@ _FILE_FIELDS: Final = {
     "workflow_configurations": "they configure calls; limits and model of an agent are set in its definition",
 }
 
-# Voice only: whether and when the other side may cut in has no meaning where people write.
+# Voice only: these have no meaning in a text chat.
 _VOICE_FIELDS: Final = frozenset({"allow_interrupt", "detect_voicemail", "delayed_start_duration"})
-# What the editor notes for itself while a person draws.
+# Internal state of the editor.
 _EDITOR_FIELDS: Final = frozenset(
     {
         "dragging",
@@ -49,7 +49,7 @@ _VARIABLE_FIELDS: Final = frozenset({"name", "type", "prompt"})
 
 
 def import_warnings(export: Export) -> Iterator[str]:
-    """A sentence for everything in the export that says something and has no place in the agent."""
+    """A warning for every field or node with content that has no counterpart in the agent."""
     for field, advice in _FILE_FIELDS.items():
         if not is_blank(export.outside.get(field)):
             yield f"{format_path((field,))}: left out; {advice}"
@@ -97,7 +97,7 @@ def _edge(edge: ExportedEdge) -> Iterator[str]:
 
 
 def _recording(location: Location, kind: object, text: object) -> Iterator[str]:
-    """Speech of any type but text is a recording."""
+    """A warning about recorded speech, that is, speech of any type except text."""
     if is_blank(kind) or kind == "text":
         return
     instead = "the model speaks for itself" if is_blank(text) else "the text beside it is said"
@@ -105,7 +105,7 @@ def _recording(location: Location, kind: object, text: object) -> Iterator[str]:
 
 
 def _references(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
-    """Takes out what the export names by id alone."""
+    """Remove references that the export contains only as ids, with warnings."""
     tools, documents = data.pop("tool_uuids", None), data.pop("document_uuids", None)
     if not is_blank(tools):
         data.pop("mcp_tool_filters", None)
@@ -121,7 +121,7 @@ def _references(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
 
 
 def _fetch(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
-    """Takes out what is to be fetched before a call, and tells what of it is not."""
+    """Remove the fields of the fetch before the call, with warnings about parts that are not imported."""
     fields = {field: data.pop(field) for field in list(data) if field.startswith("pre_call_fetch_")}
     set_field = next((field for field, value in fields.items() if not is_blank(value)), None)
     if not node.fetches or set_field is None:

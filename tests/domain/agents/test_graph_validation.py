@@ -213,8 +213,8 @@ ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
     (transition(0, say="Hm {{"), "nodes.greet.transitions[0].say", "never closed"),
     (tool(url="ftp://tables.example"), "tools.find_table.url", "http:// or https://"),
     (tool(url="https://[broken"), "tools.find_table.url", "address with a host"),
-    (tool(headers={"X Venue": "a"}), 'tools.find_table.headers["X Venue"]', "is no HTTP header"),
-    (tool(headers={"X-Venue": "a\r\nB: c"}), "tools.find_table.headers.X-Venue", "is no HTTP header"),
+    (tool(headers={"X Venue": "a"}), 'tools.find_table.headers["X Venue"]', "is not a valid HTTP header"),
+    (tool(headers={"X-Venue": "a\r\nB: c"}), "tools.find_table.headers.X-Venue", "is not a valid HTTP header"),
     (tool(parameters={"type": "array"}), "tools.find_table.parameters.type", 'must be "object"'),
     (
         tool(parameters={"type": "object", "properties": 1}),

@@ -36,7 +36,7 @@ def test_a_webhook_reports_ends_of_sessions() -> None:
         ({"url": "ftp://example.com"}, "webhook.url", "must be an http:// or https:// address"),
         ({"url": "https://"}, "webhook.url", "must be an http:// or https:// address"),
         ({"url": " "}, "webhook.url", "must not be empty"),
-        ({"url": "https://{{host}}/x"}, "webhook.url", "is no template"),
+        ({"url": "https://{{host}}/x"}, "webhook.url", "must not be a template"),
         ({"url": "https://anna:secret@example.com/x"}, "webhook.url", "must not hold a user name or password"),
         ({"secret": "whsec_abc="}, "webhook.secret", "the name"),
         ({"secret": None}, "webhook.secret", "text"),
@@ -58,4 +58,4 @@ def test_a_webhook_needs_an_address_and_a_secret() -> None:
 
 def test_a_report_that_others_can_read_on_its_way_deserves_a_look() -> None:
     (warning,) = warnings_for(parse_definition(with_webhook(url="http://example.com/hook")))
-    assert warning.startswith("webhook.url: reports what was said over http://")
+    assert warning.startswith("webhook.url: sends the transcript over http://")
