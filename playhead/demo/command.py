@@ -35,12 +35,12 @@ def main() -> int:
     screen = Screen()
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_until_told(screen))
+            return runner.run(_run_until_interrupted(screen))
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-async def _until_told(screen: Screen) -> int:
+async def _run_until_interrupted(screen: Screen) -> int:
     """Run the demo as a task that SIGINT and SIGTERM cancel; it ends what it started in any case."""
     running = asyncio.create_task(run_demo(screen))
 
@@ -61,19 +61,19 @@ async def run_demo(screen: Screen) -> int:
     """Show everything and check it; the exit status. Only a failure's logs are left of what it started."""
     from playhead.demo.stack import DemoFiles
 
-    workshop = DemoFiles.make()
+    files = DemoFiles.make()
     try:
         async with asyncio.timeout(MAX_SECONDS):
-            verdict = await _show(screen, workshop)
+            verdict = await _show(screen, files)
     except Exception as failure:
-        return conclude_failure(screen, failure, workshop)
+        return conclude_failure(screen, failure, files)
     except BaseException:
-        workshop.remove()
+        files.remove()
         raise
     if verdict.is_ok:
-        workshop.remove()
+        files.remove()
     else:
-        screen.plain(f"The logs are kept in {workshop.keep_logs()}")
+        screen.plain(f"The logs are kept in {files.keep_logs()}")
     return conclude(screen, verdict)
 
 
@@ -83,7 +83,7 @@ def conclude(screen: Screen, verdict: Verdict) -> int:
     return 0 if verdict.is_ok else FINDING
 
 
-def conclude_failure(screen: Screen, failure: Exception, workshop: "DemoFiles") -> int:
+def conclude_failure(screen: Screen, failure: Exception, files: "DemoFiles") -> int:
     """Say why the demo did not get to its end, and where its logs are; the exit status that goes with it."""
     if isinstance(failure, TimeoutError):
         reason, details = f"it took longer than {MAX_SECONDS:g} seconds", ""
@@ -93,15 +93,15 @@ def conclude_failure(screen: Screen, failure: Exception, workshop: "DemoFiles") 
         reason, details = failure.message, failure.hint or ""
     else:
         reason, details = f"{type(failure).__name__}: {failure}", ""
-        workshop.log_file("demo").write_text("".join(traceback.format_exception(failure)))
+        files.log_file("demo").write_text("".join(traceback.format_exception(failure)))
     if details:
         screen.plain(details)
-    screen.plain(f"The logs are kept in {workshop.keep_logs()}")
+    screen.plain(f"The logs are kept in {files.keep_logs()}")
     screen.plain(f"demo: failed, {' '.join(reason.split())}")
     return FINDING
 
 
-async def _show(screen: Screen, workshop: "DemoFiles") -> Verdict:
+async def _show(screen: Screen, files: "DemoFiles") -> Verdict:
     from playhead.config.settings import InvalidSettings, load_settings
     from playhead.demo.scenario import DemoScenario
     from playhead.demo.stack import running_stack
@@ -115,9 +115,9 @@ async def _show(screen: Screen, workshop: "DemoFiles") -> Verdict:
     screen.introduce(model, is_demo_model=is_demo_model)
     began = monotonic()
     screen.stage("Temporal, the API and a worker are started, each as a process of its own")
-    async with running_stack(workshop, model) as stack:
-        screen.note(f"ready after {monotonic() - began:.1f} s, in {workshop.folder}")
-        evidence = await stack.unless_one_fails(DemoScenario(stack, screen).tell())
+    async with running_stack(files, model) as stack:
+        screen.note(f"ready after {monotonic() - began:.1f} s, in {files.folder}")
+        evidence = await stack.run_while_healthy(DemoScenario(stack, screen).tell())
         screen.stage("The bill")
         screen.bill(evidence.totals, is_demo_model=is_demo_model)
         screen.stage("The account: every witness on its own")

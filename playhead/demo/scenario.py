@@ -38,7 +38,7 @@ CANCELLING = (
 )
 INTO_THE_REPLY = timedelta(seconds=0.1)
 """How long a reply must have been in the making before its worker is killed: longer than a step without words takes."""
-PROBE_PAUSE = 0.02
+PROBE_INTERVAL = 0.02
 CLOSE_SECONDS = 60.0
 """How long the session may take to be settled and closed after its end."""
 
@@ -170,7 +170,7 @@ class DemoScenario:
             age = await self._reply_age(caller)
             if age is not None and age >= INTO_THE_REPLY:
                 return True
-            await asyncio.sleep(PROBE_PAUSE)
+            await asyncio.sleep(PROBE_INTERVAL)
         return False
 
     async def _reply_age(self, caller: Caller) -> timedelta | None:

@@ -28,22 +28,22 @@ ORGANIZATION = "demo"
 NOTIONAL_PRICE = {"demo:scripted": {"input": "0.25", "output": "2.00"}}
 """US dollars for a million tokens: what the offline demo model would cost if it were a small real one."""
 REPLY_SECONDS = 0.6
-"""How long the offline demo model takes for a reply: long enough to be killed in the middle of it."""
+"""Duration of a reply of the offline demo model: long enough to kill the worker in the middle of it."""
 HEARTBEAT_SECONDS = 2.0
-"""A worker that is silent for so long counts as dead. Short, so that the demo does not make people wait."""
+"""Heartbeat timeout of a worker: short, so that people do not wait for the demo."""
 WAIT_SECONDS = 150.0
-"""How long the API waits for a reply, the death of its worker included."""
+"""Longest wait of the API for a reply, including the death of its worker."""
 READY_SECONDS = 60.0
 STOP_SECONDS = 3.0
-"""How long services may take to be ready, and to end before they are killed: nothing of value is left in them."""
+"""Time for services to become ready, and to stop before they are killed."""
 EXPLAINED_WITHIN = 1.0
-"""How long the end of a service may take to be noticed after its connections broke."""
-PROBE_PAUSE = 0.05
+"""Time to notice that a service has ended after its connections broke."""
+PROBE_INTERVAL = 0.05
 SHOWN_LOG_LINES = 8
 PASSED_ON = ("PLAYHEAD_PRICES", "PLAYHEAD_MODEL_TIMEOUT_SECONDS")
-"""Settings of the person that hold in the demo as well; all others are the demo's own."""
+"""Settings taken over from the environment; all others are the demo's own."""
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 class Service:
@@ -54,7 +54,7 @@ class Service:
         self.pid = process.pid
         self._process = process
         self._log_file = log_file
-        self._told_to_end = False
+        self._stopping = False
 
     @classmethod
     async def start(cls, name: str, *command: str, environment: Mapping[str, str], log_file: Path) -> Self:
@@ -75,15 +75,15 @@ class Service:
         return cls(name, process, log_file)
 
     async def kill(self) -> None:
-        """End it with SIGKILL: no chance to say goodbye."""
-        self._told_to_end = True
+        """Kill the process with SIGKILL."""
+        self._stopping = True
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
 
     async def end(self) -> None:
-        """Tell it to end, and make it if it takes too long."""
-        self._told_to_end = True
+        """Stop the process; kill it if that takes too long."""
+        self._stopping = True
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:
@@ -92,17 +92,19 @@ class Service:
             await self.kill()
 
     async def watch(self) -> None:
-        """Return when it has ended as it was told. Raises DemoFailed when it ends by itself."""
+        """Return when the process was stopped. Raises DemoFailed when it ends by itself."""
         status = await self._process.wait()
-        if not self._told_to_end:
+        if not self._stopping:
             lines = self._log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
             quoted = "".join(f"\n  {line}" for line in lines)
-            raise DemoFailed(f"{self.name} ended by itself with status {status}", details=f"Its last words:{quoted}")
+            raise DemoFailed(
+                f"{self.name} ended by itself with status {status}", details=f"Its last log lines:{quoted}"
+            )
 
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """The temporary folder in which everything happens."""
+    """The temporary folder of the demo."""
 
     folder: Path
 
@@ -116,7 +118,7 @@ class DemoFiles:
         return f"sqlite:///{self.folder / 'playhead.db'}"
 
     def log_file(self, name: str) -> Path:
-        """Where a service writes."""
+        """The log file of a service."""
         return self.folder / f"{name}.log"
 
     def remove(self) -> None:
@@ -124,7 +126,7 @@ class DemoFiles:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep_logs(self) -> Path:
-        """Remove everything but the logs, and tell where they are."""
+        """Remove everything but the logs; returns their folder."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -134,7 +136,7 @@ class DemoFiles:
 
 
 class DemoStack:
-    """What the demo talks to. Workers may come and go; the rest stays until the end."""
+    """The services of the demo. Workers can be started and killed; the rest runs until the end."""
 
     def __init__(
         self,
@@ -143,13 +145,13 @@ class DemoStack:
         database: Database,
         http: httpx2.AsyncClient,
         environment: Mapping[str, str],
-        workshop: DemoFiles,
+        files: DemoFiles,
     ) -> None:
         self.client = client
         self.database = database
         self.http = http
         self._environment = environment
-        self._workshop = workshop
+        self._files = files
         self._services: list[Service] = []
         self._workers: list[Service] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,37 +163,37 @@ class DemoStack:
         return self._workers[-1]
 
     async def start_worker(self) -> Service:
-        """One more worker process; it takes tasks as soon as it has started."""
+        """Start another worker process."""
         service = await self._start(f"worker-{len(self._workers) + 1}", "worker")
         self._workers.append(service)
         return service
 
     async def start_api(self) -> None:
-        """The API process; requests are answered when this returns."""
+        """Start the API process; it is ready when this returns."""
         await self._start("api", "api")
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while True:
                     if await self._is_ready():
                         return
-                    await asyncio.sleep(PROBE_PAUSE)
+                    await asyncio.sleep(PROBE_INTERVAL)
         except TimeoutError:
             raise DemoFailed(f"the API was not ready within {READY_SECONDS:g} seconds") from None
 
-    async def unless_one_fails(self, story: Coroutine[Any, Any, Told]) -> Told:
-        """What the story comes to. Raises DemoFailed as soon as a service ends by itself."""
-        telling = asyncio.create_task(story)
+    async def run_while_healthy(self, scenario: Coroutine[Any, Any, Result]) -> Result:
+        """Run the scenario and return its result. Raises DemoFailed as soon as a service ends by itself."""
+        running = asyncio.create_task(scenario)
         try:
-            await asyncio.wait((telling, self._failed), return_when=asyncio.FIRST_COMPLETED)
-            if telling.done() and telling.exception():
+            await asyncio.wait((running, self._failed), return_when=asyncio.FIRST_COMPLETED)
+            if running.done() and running.exception():
                 # A service that dies is often seen as a broken connection first; its end explains more.
                 await asyncio.wait([self._failed], timeout=EXPLAINED_WITHIN)
             if self._failed.done():
                 self._failed.result()
-            return await telling
+            return await running
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            running.cancel()
+            await asyncio.wait([running])
 
     async def end(self) -> None:
         """End every service."""
@@ -201,7 +203,7 @@ class DemoStack:
             self._failed.exception()  # told already; asyncio warns about errors that nobody looked at
 
     async def _start(self, name: str, command: str) -> Service:
-        log_file = self._workshop.log_file(name)
+        log_file = self._files.log_file(name)
         service = await Service.start(name, command, environment=self._environment, log_file=log_file)
         self._services.append(service)
         self._watching.append(asyncio.create_task(self._watch(service)))
@@ -222,16 +224,16 @@ class DemoStack:
 
 
 @asynccontextmanager
-async def running_stack(workshop: DemoFiles, model: str) -> AsyncIterator[DemoStack]:
+async def running_stack(files: DemoFiles, model: str) -> AsyncIterator[DemoStack]:
     """Temporal, API and a worker on a store of their own; everything has ended when the block is left."""
-    place = ServerAddresses(workshop.folder, free_port(), free_port())
+    addresses = ServerAddresses(files.folder, free_port(), free_port())
     api_port = free_port()
     async with AsyncExitStack() as opened:
-        database = await opened.enter_async_context(aclosing(Database.open(workshop.database_url)))
+        database = await opened.enter_async_context(aclosing(Database.open(files.database_url)))
         # Temporal starts while the store is prepared.
         preparing = asyncio.create_task(_prepared(database))
-        opened.push_async_callback(_given_up, preparing)
-        await opened.enter_async_context(temporal_server(place))
+        opened.push_async_callback(_cancel, preparing)
+        await opened.enter_async_context(temporal_server(addresses))
         secret = await preparing
         http = await opened.enter_async_context(
             httpx2.AsyncClient(
@@ -242,11 +244,11 @@ async def running_stack(workshop: DemoFiles, model: str) -> AsyncIterator[DemoSt
             )
         )
         stack = DemoStack(
-            client=with_large_payloads(await Client.connect(place.address, plugins=[PlayheadPlugin()]), database),
+            client=with_large_payloads(await Client.connect(addresses.address, plugins=[PlayheadPlugin()]), database),
             database=database,
             http=http,
-            environment=environment_of(os.environ, workshop, place, api_port, model),
-            workshop=workshop,
+            environment=environment_of(os.environ, files, addresses, api_port, model),
+            files=files,
         )
         opened.push_async_callback(stack.end)
         await stack.start_worker()
@@ -262,20 +264,20 @@ async def _prepared(database: Database) -> str:
     return secret
 
 
-async def _given_up(task: asyncio.Task[str]) -> None:
+async def _cancel(task: asyncio.Task[str]) -> None:
     """Stop a task that may still run, and wait until it has stopped."""
     task.cancel()
     await asyncio.wait([task])
 
 
 def environment_of(
-    person: Mapping[str, str], workshop: DemoFiles, place: ServerAddresses, api_port: int, model: str
+    person: Mapping[str, str], files: DemoFiles, addresses: ServerAddresses, api_port: int, model: str
 ) -> dict[str, str]:
     """What the services are set to: the demo's own settings over the person's provider keys, and the demo's code.
 
     The person's other settings of Playhead and Temporal belong to another stack and are left out.
     """
-    no_configuration = workshop.folder / "temporal.toml"
+    no_configuration = files.folder / "temporal.toml"
     no_configuration.touch()
     code = str(Path(__file__).parents[2])
     kept = {
@@ -285,15 +287,15 @@ def environment_of(
     }
     chosen = {
         "PYTHONPATH": os.pathsep.join([code, *filter(None, [person.get("PYTHONPATH")])]),
-        "PLAYHEAD_DATA_DIR": str(workshop.folder),
-        "PLAYHEAD_DATABASE_URL": workshop.database_url,
+        "PLAYHEAD_DATA_DIR": str(files.folder),
+        "PLAYHEAD_DATABASE_URL": files.database_url,
         "PLAYHEAD_MODEL": model,
         "PLAYHEAD_API_PORT": str(api_port),
         "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
         "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.2",
         "PLAYHEAD_REQUEST_TIMEOUT_SECONDS": f"{WAIT_SECONDS:g}",
         "PLAYHEAD_LOG_FORMAT": "console",
-        "TEMPORAL_ADDRESS": place.address,
+        "TEMPORAL_ADDRESS": addresses.address,
         "TEMPORAL_NAMESPACE": "default",
         "TEMPORAL_CONFIG_FILE": str(no_configuration),
     }
