@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import DYNAMIC_CONFIG, dynamic_config, server_program
+from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from tests.support.provider import ModelProvider, model_provider
 from tests.support.sandbox import sandboxed
 from workflows.search_attributes import ALL
@@ -58,6 +59,12 @@ def _is_slow(item: pytest.Item) -> bool:
 def _quiet_temporal() -> None:
     """Temporal warns about every failed attempt; tests that make attempts fail would drown the output."""
     logging.getLogger("temporalio").setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_deadlock_detector() -> None:
+    """Workflow tasks may take longer than two seconds: the machine of the tests is busy."""
+    allow_slow_workflow_tasks()
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -1,12 +1,14 @@
-"""`playhead worker`, but what it leaves undone when it is killed is taken up within seconds, not half a minute."""
+"""`playhead worker` with short timeouts: what it leaves undone when killed is retried in seconds, not half a minute."""
 
 from datetime import timedelta
 
 from playhead.cli.main import app
 from playhead.services import worker
+from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from workflows import activity_options
 
 if __name__ == "__main__":
+    allow_slow_workflow_tasks()
     activity_options.SETTLE_ATTEMPT = timedelta(seconds=4)
     worker.STICKY_TIMEOUT = timedelta(seconds=1)
     app(["worker"])

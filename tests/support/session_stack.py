@@ -272,14 +272,18 @@ class SessionHandle:
         return entries
 
     async def until_settled(self) -> None:
-        """Wait until nothing is left to answer or to settle."""
+        """Wait until nothing is left to answer, to settle or to decide.
+
+        A worker may be stopped then. A task that is on its way to a worker when it stops is lost, and the server waits
+        ten seconds for a workflow task, half a minute for a settlement, before it hands it to another worker.
+        """
 
         async def is_settled() -> bool:
-            described = await self.handle.describe()
-            open_turns = [turn for turn in (await self.timeline()).turns if turn.status == "pending"]
-            scheduled = described.raw_description.pending_activities
             recorded = await self._recorded_version() == (await self.status()).version
-            return not open_turns and not scheduled and recorded
+            open_turns = [turn for turn in (await self.timeline()).turns if turn.status == "pending"]
+            described = (await self.handle.describe()).raw_description
+            tasks = described.pending_activities or described.HasField("pending_workflow_task")
+            return recorded and not open_turns and not tasks
 
         await eventually(is_settled)
 

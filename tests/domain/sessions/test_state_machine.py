@@ -1,47 +1,37 @@
-"""Any order of commands against a simple model of a session: nothing is lost, changed, unspent or miscounted."""
+"""Any order of commands against the reference model: nothing is lost, changed, refunded or miscounted."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from domain.rejections import CommandRejected, RejectionCode
-from domain.sessions.command_handlers import (
-    MAX_LABEL_CHARACTERS,
-    MAX_QUEUED_MESSAGES,
-    MAX_TEXT_CHARACTERS,
-    end,
-    open_greeting,
-    rewind,
-    send,
-)
+from domain.sessions.command_handlers import end, open_greeting, rewind, send
 from domain.sessions.commands import EndSession, OnBusy, Rewind, SendMessage
 from domain.sessions.timeline import Timeline, record_rejection
 from domain.sessions.turn_completion import take_unrecorded
-from tests.domain.sessions.machine_commands import OtherWays
-from tests.domain.sessions.session_and_model import CLOSINGS
+from tests.domain.sessions.branch_commands import BranchCommands
+from tests.domain.sessions.timeline_machine import CLOSINGS
 from tests.support.command_values import MESSAGE_IDS, ODD_TEXTS, PICKS, RARELY, REASONS, REVISIONS, TEXTS, TOKENS, WORDS
-from tests.support.session_model import Waiting
 
 ON_BUSY = st.sampled_from([None, "reject", "enqueue", "interrupt", "rollback"])
 
 
-class SessionMachine(OtherWays):
-    """Does what people, models and crashes can do to a session, in any order."""
+class SessionMachine(BranchCommands):
+    """Does everything that people, models and crashes can do to a session, in any order."""
 
-    @precondition(lambda self: len(self.paper.lines) < 2)
+    @precondition(lambda self: len(self.model.turns) < 2)
     @rule()
     def greet(self) -> None:
         turn_id = self.new_turn()
         refusal: RejectionCode | None = None
-        if self.paper.reason is not None:
+        if self.model.reason is not None:
             refusal = "session_ended"
-        elif self.paper.lines:
+        elif self.model.turns:
             refusal = "validation_error"
         if self.obeys(refusal, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick())):
-            self.accepted()
-            self.paper.open(turn_id, None)
+            self.model.greet(turn_id)
 
-    @precondition(lambda self: self.paper.reason is None)
+    @precondition(lambda self: self.model.reason is None)
     @rule(text=TEXTS)
     def say(self, text: str) -> None:
         self.send(SendMessage(text=text, on_busy="enqueue"))
@@ -52,7 +42,7 @@ class SessionMachine(OtherWays):
             SendMessage(text=text, message_id=message_id, expected_revision=self.revision(expected), on_busy=on_busy)
         )
 
-    @precondition(lambda self: self.paper.is_busy and self.paper.reason is None)
+    @precondition(lambda self: self.model.is_busy and self.model.reason is None)
     @rule(texts=st.lists(TEXTS, min_size=1, max_size=3), on_busy=st.sampled_from(["interrupt", "rollback"]))
     def break_in(self, texts: list[str], on_busy: OnBusy) -> None:
         for text in texts:
@@ -60,39 +50,24 @@ class SessionMachine(OtherWays):
 
     @rule(text=TEXTS, message_id=st.sampled_from(["m1", "m2", "m3"]), expected=REVISIONS)
     def say_again(self, text: str, message_id: str, expected: str) -> None:
-        expected_revision = self.revision(expected) if message_id in self.paper.known else None
+        expected_revision = self.revision(expected) if message_id in self.model.known else None
         self.send(SendMessage(text=text, message_id=message_id, expected_revision=expected_revision, on_busy="enqueue"))
 
     def send(self, command: SendMessage) -> None:
-        paper, text, before = self.paper, command.text, self.timeline
-        opened = self.opens(
-            command,
-            ("send", text),
-            self.refusal_of(command),
-            lambda turn_id: send(before, command, turn_id=turn_id, at=self.tick()),
-        )
-        if opened is None:
-            return
-        if not paper.is_busy:
-            paper.open(opened, text)
-        elif command.on_busy == "rollback":
-            paper.stop(paper.seen[-1])
-            paper.shown = len(paper.seen) - 1
-            paper.open(opened, text)
-        else:
-            if command.on_busy == "interrupt":
-                paper.stop(paper.seen[-1])
-            paper.wait(Waiting(opened, text, interrupts=command.on_busy == "interrupt"))
+        before = self.timeline
+        opened = self.opens(command, lambda turn_id: send(before, command, turn_id=turn_id, at=self.tick()))
+        if opened is not None:
+            self.model.send(command, opened)
 
-    @precondition(lambda self: self.paper.reason is None and not self.paper.is_busy)
+    @precondition(lambda self: self.model.reason is None and not self.model.is_busy)
     @rule(texts=st.lists(TEXTS, min_size=1, max_size=3), tokens=TOKENS)
     def exchange(self, texts: list[str], tokens: int) -> None:
         for text in texts:
-            if self.paper.reason is None:
+            if self.model.reason is None:
                 self.send(SendMessage(text=text))
-                self.close_turn(self.paper.seen[-1], "complete", ("Certainly.",), tokens, ends=False)
+                self.close_turn(self.model.visible[-1], "complete", ("Certainly.",), tokens, ends=False)
 
-    @precondition(lambda self: self.paper.pending)
+    @precondition(lambda self: self.model.pending)
     @rule(
         pick=PICKS,
         how=st.sampled_from(sorted(CLOSINGS)),
@@ -101,30 +76,23 @@ class SessionMachine(OtherWays):
         ends=RARELY,
     )
     def close(self, pick: int, how: str, said: tuple[str, ...], tokens: int, ends: bool) -> None:
-        pending = sorted(self.paper.pending)
+        pending = sorted(self.model.pending)
         self.close_turn(pending[pick % len(pending)], how, said, tokens, ends=ends and how == "complete")
 
-    @precondition(lambda self: self.paper.branch and self.paper.reason is None)
+    @precondition(lambda self: self.model.branch and self.model.reason is None)
     @rule(pick=PICKS, before=st.booleans())
     def rewind(self, pick: int, before: bool) -> None:
-        place = pick % len(self.paper.branch)
-        self.give(Rewind(turn_id=self.paper.branch[place], before=before), None, shown=place + (not before))
+        self.give(Rewind(turn_id=self.model.branch[pick % len(self.model.branch)], before=before))
 
     @rule(pick=PICKS, before=RARELY, expected=REVISIONS)
     def rewind_anywhere(self, pick: int, before: bool, expected: str) -> None:
-        anywhere = [*self.paper.lines, "unknown"]
-        wanted = anywhere[pick % len(anywhere)]
-        on_branch = wanted in self.paper.branch
-        self.give(
-            Rewind(turn_id=wanted, before=before, expected_revision=self.revision(expected)),
-            None if on_branch else "turn_not_found",
-            shown=self.paper.branch.index(wanted) + (not before) if on_branch else None,
-        )
+        anywhere = [*self.model.turns, "unknown"]
+        turn_id = anywhere[pick % len(anywhere)]
+        self.give(Rewind(turn_id=turn_id, before=before, expected_revision=self.revision(expected)))
 
     @rule(before=RARELY, expected=REVISIONS)
     def clear_cursor(self, before: bool, expected: str) -> None:
-        command = Rewind(turn_id=None, before=before, expected_revision=self.revision(expected))
-        self.give(command, "validation_error" if before else None, shown=None)
+        self.give(Rewind(turn_id=None, before=before, expected_revision=self.revision(expected)))
 
     @rule(reason=REASONS, expected=REVISIONS, really=st.sampled_from([False, False, False, True]))
     def end(self, reason: str, expected: str, really: bool) -> None:
@@ -132,38 +100,32 @@ class SessionMachine(OtherWays):
             return
         command = EndSession(reason=reason, expected_revision=self.revision(expected))
         before = self.timeline
-        refusal: RejectionCode | None = None
-        if self.paper.reason is None:
-            too_long: RejectionCode | None = "too_large" if len(reason) > MAX_LABEL_CHARACTERS else None
-            refusal = self.stale(command.expected_revision) or too_long
-        if not self.obeys(refusal, lambda: end(before, command, at=self.tick())):
+        if not self.obeys(self.model.rejection_of(command), lambda: end(before, command, at=self.tick())):
             return
-        if self.paper.reason is not None:
+        if self.model.reason is not None:
             assert self.timeline is before, "ending again must change nothing"
-            return
-        self.accepted()
-        self.paper.end(reason)
+        self.model.end(reason)
 
     @rule()
     def note_refusal(self) -> None:
         refusal = CommandRejected("turn_not_found", "There is no such turn.", turn_id="t99").rejection
         before = self.timeline
         assert self.obeys(None, lambda: record_rejection(before, "rewind_to", refusal, None, at=self.tick()))
-        self.paper.note()
+        self.model.note_event()
         noted = sum(len(turn.events) for turn in self.timeline.turns.values())
         assert noted == sum(len(turn.events) for turn in before.turns.values()) + bool(before.turns)
 
     @rule()
     def take_unrecorded(self) -> None:
-        paper = self.paper
+        model = self.model
         left, told = take_unrecorded(self.timeline)
-        assert list(told.turn_ids) == paper.untold_turns
-        assert [fact.type for fact in told.facts] == paper.untold_facts
-        assert [aside.id for aside in told.asides] == paper.untold_asides
+        assert list(told.turn_ids) == model.unrecorded_turns
+        assert [fact.type for fact in told.facts] == model.unrecorded_facts
+        assert [aside.id for aside in told.asides] == model.unrecorded_calls
         assert left.unrecorded.is_empty
         assert left.model_copy(update={"unrecorded": told}) == self.timeline
         self.timeline = left
-        paper.untold_turns, paper.untold_facts, paper.untold_asides = [], [], []
+        model.unrecorded_turns, model.unrecorded_facts, model.unrecorded_calls = [], [], []
         for branch_id in told.restored_branch_ids:
             self.recorded.pop(branch_id, None)
         for branch in told.branches:
@@ -174,29 +136,10 @@ class SessionMachine(OtherWays):
     def move_to_another_process(self) -> None:
         self.timeline = Timeline.model_validate_json(self.timeline.model_dump_json())
 
-    # --- what the rules say on paper -------------------------------------------------------------
-
-    def refusal_of(self, command: SendMessage) -> RejectionCode | None:
-        """Why a message must be refused, or None."""
-        paper = self.paper
-        reasons: list[tuple[RejectionCode, bool]] = [
-            ("validation_error", not command.text.strip()),
-            ("too_large", len(command.text) > MAX_TEXT_CHARACTERS),
-            ("too_large", len(command.message_id or "") > MAX_LABEL_CHARACTERS),
-            ("turn_in_progress", paper.is_busy and command.on_busy in (None, "reject")),
-            ("queue_full", paper.is_busy and command.on_busy != "rollback" and len(paper.queue) >= MAX_QUEUED_MESSAGES),
-        ]
-        return self.may_not(command.expected_revision) or next((code for code, holds in reasons if holds), None)
-
-    def give(self, command: Rewind, refusal: RejectionCode | None, shown: int | None) -> None:
-        """Rewind, and note that so many turns are seen now."""
+    def give(self, command: Rewind) -> None:
         before = self.timeline
-        refusal = self.may_not(command.expected_revision) or refusal
-        if self.obeys(refusal, lambda: rewind(before, command, at=self.tick())):
-            self.accepted()
-            self.paper.shown = shown
-            self.paper.drop_queue()
-            self.paper.untold_facts.append("rewound")
+        if self.obeys(self.model.rejection_of(command), lambda: rewind(before, command, at=self.tick())):
+            self.model.rewind(command)
 
 
 TestAnyOrderOfCommands = SessionMachine.TestCase

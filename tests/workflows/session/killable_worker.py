@@ -26,6 +26,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from tests.support.activities import session_activities
+from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from workflows import activity_options
 from workflows.session.workflow import SessionWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
@@ -110,6 +111,7 @@ async def killable_worker(
 
 
 async def _work(address: str, task_queue: str, database_url: str, kill_at: KillPoint | None) -> None:
+    allow_slow_workflow_tasks()
     activity_options.SETTLE_ATTEMPT = activity_options.SEND_ATTEMPT = SETTLED_SOON
     client = await Client.connect(address, plugins=[PlayheadPlugin()])
     database = Database.open(database_url)

@@ -14,7 +14,7 @@ from tests.support.session_stack import SessionStack, session_worker, spoken
 Answer = TypeVar("Answer")
 
 
-async def test_node_context_and_log_are_right_after_a_rewind_whoever_is_asked(
+async def test_node_context_and_log_are_right_after_a_rewind_whichever_worker_answers(
     stack_without_worker: SessionStack, scripted: Callable[..., ScriptedModel], httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
@@ -27,7 +27,9 @@ async def test_node_context_and_log_are_right_after_a_rewind_whoever_is_asked(
 
     async def by_another(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         async with session_worker(stack_without_worker):
-            return await ask()
+            answer = await ask()
+            await session.until_settled()
+            return answer
 
     await by_another(session.greet)
     first = await by_another(lambda: session.say("I want a book."))

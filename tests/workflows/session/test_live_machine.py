@@ -1,4 +1,4 @@
-"""Any commands in any order against a live session, with workers killed in between: a sheet of paper agrees after each.
+"""Any commands in any order against a live session, with workers killed in between: the model agrees after each.
 
 LIVE_EXAMPLES=200 pytest tests/workflows/session/test_live_machine.py     for a longer look
 """
@@ -15,17 +15,26 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from contracts.sessions import SendMessageResult
-from domain.sessions.commands import CancelTurn, EditMessage, OnBusy, Regenerate, RestoreBranch, SendMessage
+from domain.sessions.commands import (
+    CancelTurn,
+    EditMessage,
+    EndSession,
+    OnBusy,
+    Regenerate,
+    RestoreBranch,
+    Rewind,
+    SendMessage,
+)
 from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn
 from store.database.connection import Database
 from tests.support.provider import Gate, ModelProvider
+from tests.support.reference_timeline import MAX_QUEUED_MESSAGES, Command
 from tests.support.session_stack import QUICK, SessionHandle
 from tests.support.waiting import eventually
 from tests.workflows.session import live_commands as commands
 from tests.workflows.session.live_comparison import difference, differences, require_contexts
 from tests.workflows.session.live_fork import fork_and_talk
-from tests.workflows.session.live_model import No, Sheet
 from tests.workflows.session.live_stack import (
     ControlledModel,
     LiveStack,
@@ -35,6 +44,7 @@ from tests.workflows.session.live_stack import (
     live_stack,
     outcomes_of,
 )
+from tests.workflows.session.live_timeline import LiveTimeline
 
 pytestmark = pytest.mark.slow
 
@@ -60,9 +70,9 @@ Result = TypeVar("Result")
 
 
 def is_open(machine: "LiveSession") -> bool:
-    """The one condition of rules. What else a rule needs it looks for itself, for Hypothesis wants to be offered the
-    same choices when it begins alike again, and who wins a race differs."""
-    return not machine.sheet.ended
+    """The one precondition of rules. The rest each rule checks itself: Hypothesis must be offered the same choices when
+    the same steps begin again, and the winner of a race differs."""
+    return machine.model.reason is None
 
 
 class LiveSession(RuleBasedStateMachine):
@@ -72,15 +82,15 @@ class LiveSession(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.sheet = Sheet()
+        self.model = LiveTimeline()
         self.offered = 0
         self.was_killed = False
         self.asked_to_end = 0
-        self.model = ControlledModel(f"live-{uuid4().hex[:8]}")
-        self.stack.provider.add(self.model)
-        self.session: SessionHandle = self.run(self.stack.sessions.open(model=self.model.string, timing=SOON_MISSED))
+        self.replies = ControlledModel(f"live-{uuid4().hex[:8]}")
+        self.stack.provider.add(self.replies)
+        self.session: SessionHandle = self.run(self.stack.sessions.open(model=self.replies.string, timing=SOON_MISSED))
         view = self.run(self.session.timeline())
-        self.sheet.open_greeting(view.turns[0].id)
+        self.model.greet(view.turns[0].id)
         self.agree()
 
     # --- saying something ------------------------------------------------------------------------
@@ -88,42 +98,35 @@ class LiveSession(RuleBasedStateMachine):
     @precondition(is_open)
     @rule(on_busy=ON_BUSY, expected=EXPECTED, fate=st.sampled_from(["answered", "answered", "held", "held", "fails"]))
     def say(self, on_busy: OnBusy | None, expected: int | None, fate: str) -> None:
-        text, revision = self.new_text(fate), self.revision(expected)
-        told = self.told(
-            lambda: self.sheet.check_say(revision, on_busy),
-            lambda: self.session.say(
-                text, message_id=f"id of {text}", expected_revision=revision, on_busy=on_busy, wait=False
-            ),
+        text = self.new_text(fate)
+        command = SendMessage(
+            text=text, message_id=f"id of {text}", expected_revision=self.revision(expected), on_busy=on_busy
         )
-        if told is not None:
-            self.sheet.known[f"id of {text}"] = (told.turn.id, text)
-            self.sheet.say(told.turn.id, text, on_busy)
+        result = self.given(command, lambda: self.sent(command))
+        if result is not None:
+            self.model.send(command, result.turn.id)
         self.agree()
 
     @precondition(is_open)
     @rule(on_busy=st.sampled_from([None, "interrupt", "rollback"]), fate=st.sampled_from(["answered", "held"]))
     def signal(self, on_busy: OnBusy | None, fate: str) -> None:
-        """A signal says no more than that it was heard; the same message by update tells its turn."""
+        """A signal returns nothing; the same message by update returns its turn."""
         text = self.new_text(fate)
         command = SendMessage(text=text, message_id=f"id of {text}", on_busy=on_busy)
-        try:
-            self.sheet.check_say(None, on_busy or "enqueue")
-            refused = False
-        except No:
-            refused = True
+        meant = command.model_copy(update={"on_busy": on_busy or "enqueue"})
+        is_rejected = self.model.rejection_of(meant) is not None
         self.run(self.session.handle.signal("user_message", command.model_dump(exclude_none=True, exclude={"wait"})))
-        if not refused:
-            told = self.run(self.session.say(text, message_id=f"id of {text}", wait=False))
-            self.sheet.known[f"id of {text}"] = (told.turn.id, text)
-            self.sheet.say(told.turn.id, text, on_busy or "enqueue")
+        if not is_rejected:
+            result = self.run(self.session.say(text, message_id=f"id of {text}", wait=False))
+            self.model.send(meant, result.turn.id)
         self.agree()
 
     @precondition(is_open)
     @rule(pick=PICKS)
     def fork(self, pick: int) -> None:
         """The source of a fork stays as it is, whatever is said in the fork."""
-        path = self.sheet.path(self.turn(pick, anywhere=True))
-        if all(self.sheet.entries[each].status != "pending" for each in path):
+        path = self.model.path_to(self.turn(pick, anywhere=True))
+        if not self.model.pending.intersection(path):
             self.run(fork_and_talk(self.session, path))
         self.agree()
 
@@ -131,16 +134,21 @@ class LiveSession(RuleBasedStateMachine):
     @rule(pick=PICKS, same=st.booleans(), times=st.integers(min_value=1, max_value=3))
     def repeat(self, pick: int, same: bool, times: int) -> None:
         """A message once more, also at the same moment: it joins its turn, or is found to say something else."""
-        if not self.sheet.known:
+        sent = [
+            (message_id, turn_id, asked[1])
+            for message_id, (turn_id, asked) in self.model.known.items()
+            if asked[0] == "send"
+        ]
+        if not sent:
             return
-        message_id, (turn_id, text) = self.picked(pick, list(self.sheet.known.items()))
+        message_id, turn_id, text = self.picked(pick, sent)
         repeats = [
             self.session.say(text if same else f"not {text}", message_id=message_id, wait=False) for _ in range(times)
         ]
         for outcome in self.run(outcomes_of(repeats)):
             if not same:
                 assert code_of(outcome) == "idempotency_mismatch"
-            elif turn_id in self.sheet.superseded:
+            elif turn_id in self.model.superseded:
                 assert code_of(outcome) == "superseded"
             else:
                 assert isinstance(outcome, SendMessageResult), outcome
@@ -154,92 +162,77 @@ class LiveSession(RuleBasedStateMachine):
         command = EditMessage(
             turn_id=turn_id, text=text, message_id=f"edit {text}", expected_revision=revision, wait=False
         )
-        told = self.told(lambda: self.sheet.check_edit(revision, turn_id), lambda: commands.edit(self.session, command))
-        if told is not None:
-            self.sheet.replace(turn_id, told.turn.id, text)
+        result = self.given(command, lambda: commands.edit(self.session, command))
+        if result is not None:
+            self.model.edit(command, result.turn.id)
         self.agree()
 
     @precondition(is_open)
     @rule(pick=PICKS, anywhere=st.booleans(), expected=EXPECTED, holds=st.booleans())
     def regenerate(self, pick: int, anywhere: bool, expected: int | None, holds: bool) -> None:
         turn_id, revision = self.turn(pick, anywhere), self.revision(expected)
-        text = self.sheet.entries[turn_id].text
+        text = self.model.turns[turn_id].text
         self.offered += 1
         command = Regenerate(
             turn_id=turn_id, message_id=f"again {self.offered}", expected_revision=revision, wait=False
         )
-        accepted = turn_id in self.sheet.active and revision in (None, self.sheet.revision)
-        if holds and accepted and text is not None and text not in self.sheet.held | self.sheet.failing:
+        accepted = self.model.rejection_of(command) is None
+        if holds and accepted and text is not None and text not in self.model.held | self.model.failing:
             self.hold(text)
-        told = self.told(
-            lambda: self.sheet.check_active(revision, turn_id), lambda: commands.regenerate(self.session, command)
-        )
-        if told is not None:
-            self.sheet.replace(turn_id, told.turn.id, text)
+        result = self.given(command, lambda: commands.regenerate(self.session, command))
+        if result is not None:
+            self.model.regenerate(command, result.turn.id)
         self.agree()
 
-    # --- moving about ----------------------------------------------------------------------------
+    # --- moving on the timeline ----------------------------------------------------------------------------
 
     @precondition(is_open)
     @rule(pick=PICKS, anywhere=st.booleans(), before=st.booleans(), expected=EXPECTED)
     def rewind(self, pick: int, anywhere: bool, before: bool, expected: int | None) -> None:
-        turn_id, revision = self.turn(pick, anywhere), self.revision(expected)
-        told = self.told(
-            lambda: self.sheet.check_active(revision, turn_id),
-            lambda: self.session.rewind(turn_id, before=before, expected_revision=revision),
-        )
-        if told is not None:
-            self.sheet.rewind(turn_id, before=before)
-        self.agree()
+        turn_id = self.turn(pick, anywhere)
+        self.rewound(Rewind(turn_id=turn_id, before=before, expected_revision=self.revision(expected)))
 
     @precondition(is_open)
     @rule()
     def clear_the_cursor(self) -> None:
-        self.told(lambda: None, lambda: self.session.rewind(None))
-        self.sheet.rewind(None, before=False)
-        self.agree()
+        assert self.rewound(Rewind(turn_id=None))
 
     @precondition(is_open)
     @rule(expected=EXPECTED)
     def cancel(self, expected: int | None) -> None:
-        revision = self.revision(expected)
-        command = CancelTurn(expected_revision=revision)
-        told = self.told(lambda: self.sheet.check_cancel(revision), lambda: commands.cancel(self.session, command))
-        if told is not None:
-            self.sheet.cancel()
+        command = CancelTurn(expected_revision=self.revision(expected))
+        if self.given(command, lambda: commands.cancel(self.session, command)) is not None:
+            self.model.cancel()
         self.agree()
 
     @precondition(is_open)
     @rule(pick=PICKS, expected=EXPECTED)
     def restore(self, pick: int, expected: int | None) -> None:
-        if not self.sheet.given_up:
+        if not self.model.discarded:
             return
-        place = pick % len(self.sheet.given_up)
+        place = pick % len(self.model.discarded)
         view = self.run(self.session.timeline())
         revision = self.revision(expected)
         command = RestoreBranch(branch_id=view.discarded_branches[place].id, expected_revision=revision)
-        told = self.told(lambda: self.sheet.require(revision), lambda: commands.restore(self.session, command))
-        if told is not None:
-            self.sheet.restore(place)
+        if self.given(command, lambda: commands.restore(self.session, command)) is not None:
+            self.model.restore(place)
         self.agree()
 
     @precondition(is_open)
     @rule()
     def end(self) -> None:
-        """The third time it is really meant: else most sessions would be over after a few commands."""
+        """Ends the session the third time: otherwise most sessions would end after a few commands."""
         self.asked_to_end += 1
         if self.asked_to_end == 3:
-            self.told(lambda: None, lambda: self.session.end("done"))
-            self.sheet.end("done")
+            assert self.given(EndSession(reason="done"), lambda: self.session.end("done")) is not None
+            self.model.end("done")
             self.agree()
 
     @rule(on_busy=ON_BUSY)
     def come_too_late(self, on_busy: OnBusy | None) -> None:
-        if self.sheet.ended and self.sheet.pending:  # else its workflow is closed, and the API answers
-            text = self.new_text("answered")
-            self.told(
-                lambda: self.sheet.check_say(None, on_busy), lambda: self.session.say(text, on_busy=on_busy, wait=False)
-            )
+        if self.model.reason is not None and self.model.pending:  # else its workflow is closed, and the API answers
+            command = SendMessage(text=self.new_text("answered"), message_id=f"late {self.offered}", on_busy=on_busy)
+            assert self.given(command, lambda: self.sent(command)) is None
             self.agree()
 
     # --- at the same moment ----------------------------------------------------------------------
@@ -247,16 +240,15 @@ class LiveSession(RuleBasedStateMachine):
     @precondition(is_open)
     @rule(count=st.integers(min_value=2, max_value=5), with_a_rewind=st.booleans())
     def race(self, count: int, with_a_rewind: bool) -> None:
-        """Commands that expect the same revision: one wins, and the others are told both numbers."""
-        revision = self.sheet.revision
+        """Commands that expect the same revision: one wins, and the errors of the others name both revisions."""
+        revision = self.model.revision
         texts = [self.new_text("answered") for _ in range(count)]
-        racing: list[Coroutine[Any, Any, SendMessageResult | SessionHead]] = [
-            self.session.say(
-                each, message_id=f"id of {each}", expected_revision=revision, on_busy="rollback", wait=False
-            )
+        sending = [
+            SendMessage(text=each, message_id=f"id of {each}", expected_revision=revision, on_busy="rollback")
             for each in texts
         ]
-        first = self.sheet.active[0]
+        racing: list[Coroutine[Any, Any, SendMessageResult | SessionHead]] = [self.sent(each) for each in sending]
+        first = self.model.branch[0]
         if with_a_rewind:
             racing.append(self.session.rewind(first, expected_revision=revision))
         outcomes = self.run(outcomes_of(racing))
@@ -268,141 +260,159 @@ class LiveSession(RuleBasedStateMachine):
                 assert figures["actual_revision"] > revision
         won = outcomes[winner]
         if isinstance(won, SendMessageResult):
-            self.sheet.known[f"id of {texts[winner]}"] = (won.turn.id, texts[winner])
-            self.sheet.say(won.turn.id, texts[winner], "rollback")
+            self.model.send(sending[winner], won.turn.id)
         else:
-            self.sheet.rewind(first, before=False)
+            self.model.rewind(Rewind(turn_id=first))
         self.agree()
 
     @precondition(is_open)
     @rule(count=st.integers(min_value=2, max_value=6))
     def crowd(self, count: int) -> None:
         """Messages that are put in the queue together: all of them, in the order of their revisions."""
-        if not self.sheet.is_busy:
+        if not self.model.is_busy:
             return
-        room_left = 20 - len(self.sheet.queue)
-        texts = [self.new_text("answered") for _ in range(min(count, room_left))]
-        crowding = [self.session.say(each, message_id=f"id of {each}", on_busy="enqueue", wait=False) for each in texts]
-        told = self.run(all_of(crowding))
-        for text, result in sorted(zip(texts, told, strict=True), key=lambda each: each[1].head.revision):
-            self.sheet.known[f"id of {text}"] = (result.turn.id, text)
-            self.sheet.say(result.turn.id, text, "enqueue")
+        places_left = MAX_QUEUED_MESSAGES - len(self.model.queue)
+        texts = [self.new_text("answered") for _ in range(min(count, places_left))]
+        crowd = [SendMessage(text=each, message_id=f"id of {each}", on_busy="enqueue") for each in texts]
+        results = self.run(all_of([self.sent(each) for each in crowd]))
+        for command, result in sorted(zip(crowd, results, strict=True), key=lambda each: each[1].head.revision):
+            self.model.send(command, result.turn.id)
         self.agree()
 
     # --- what models and workers do --------------------------------------------------------------
 
     @rule(pick=PICKS)
-    def let_go(self, pick: int) -> None:
-        if not self.sheet.pending:
+    def release(self, pick: int) -> None:
+        """Let a reply come that was held back."""
+        pending = [turn.text for turn in self.model.turns.values() if turn.status == "pending"]
+        if not pending:
             return
-        text = self.picked(pick, self.sheet.pending).text
+        text = self.picked(pick, pending)
         assert text is not None
-        self.sheet.let_go(text)
+        self.model.release(text)
         self.open_gate(text)
         self.agree()
 
     @rule()
     def kill_the_worker(self) -> None:
-        """Once in a session, for it takes seconds until another worker is there: which asks for every reply again."""
-        if self.was_killed or not self.sheet.pending:
+        """Once in a session: it takes seconds until another worker runs, which asks for every reply again."""
+        if self.was_killed or not self.model.pending:
             return
         self.was_killed = True
         self.run(self.stack.worker.kill())
-        for text in self.sheet.held:
-            self.model.gates[text] = Gate()
+        for text in self.model.held:
+            self.replies.gates[text] = Gate()
         self.run(self.stack.worker.start())
         self.agree()
 
     def teardown(self) -> None:
-        """At the end everything is answered, billed once and recorded, as the sheet has it."""
+        """At the end everything is answered, billed once and recorded, as the model says."""
         if not hasattr(self, "session"):
             return
-        for text in list(self.sheet.held):
-            self.sheet.let_go(text)
+        for text in list(self.model.held):
+            self.model.release(text)
             self.open_gate(text)
-        if not self.sheet.ended:
+        if self.model.reason is None:
             self.agree()
             self.run(self.session.end("done"))
-            self.sheet.end("done")
+            self.model.end("done")
         result = self.run(self.session.handle.result())
-        assert (result.revision, result.turns) == (self.sheet.revision, len(self.sheet.entries))
-        ledger = self.run(self.session.billed(len(self.sheet.entries)))
-        assert {row.turn_id for row in ledger} == set(self.sheet.entries)
-        if self.sheet.head:
-            self.require_same(self.run(self.session.stored_turns(self.sheet.head)), self.sheet.seen)
+        assert (result.revision, result.turns) == (self.model.revision, len(self.model.turns))
+        ledger = self.run(self.session.billed(len(self.model.turns)))
+        assert {row.turn_id for row in ledger} == set(self.model.turns)
+        if self.model.head:
+            self.require_same(self.run(self.session.stored_turns(self.model.head)), self.model.visible)
         stored = {(each.rewound_from_turn_id, each.leaf_turn_id) for each in self.run(self.session.stored_branches())}
-        assert stored == set(self.sheet.given_up)
-        require_contexts(self.model.journal, self.sheet)
+        assert stored == {(after, own[-1]) for after, own in self.model.discarded}
+        require_contexts(self.replies.journal, self.model)
 
     # --- agreement -------------------------------------------------------------------------------
 
     def agree(self) -> None:
-        """Wait until the session is as the sheet says. Raises AssertionError with what differs when it never is."""
-        for entry in self.sheet.pending:
-            if entry.text in self.sheet.held:
-                self.run(self.model.gates[entry.text].reached())
+        """Wait until the session is as the model says. Raises AssertionError with the differences when it never is."""
+        for text in [self.model.turns[each].text for each in self.model.pending]:
+            if text in self.model.held:
+                self.run(self.replies.gates[text].reached())
         last: list[str] = []
 
         async def is_same() -> bool:
             nonlocal last
-            last = differences(await self.session.timeline(), self.sheet)
+            last = differences(await self.session.timeline(), self.model)
             return not last
 
         try:
             self.run(eventually(is_same, within=15.0))
         except AssertionError:
-            raise AssertionError("the session and the sheet disagree:\n" + "\n".join(last)) from None
+            raise AssertionError("the session and the model disagree:\n" + "\n".join(last)) from None
 
     def require_same(self, turns: list[Turn], ids: list[str]) -> None:
         assert [turn.id for turn in turns] == ids
-        assert [wrong for turn in turns if (wrong := difference(turn, self.sheet))] == []
+        assert [wrong for turn in turns if (wrong := difference(turn, self.model))] == []
 
-    # --- small change ----------------------------------------------------------------------------
+    # --- parts of the rules ----------------------------------------------------------------------------
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.stack.run(work)
 
-    def told(self, check: Callable[[], None], ask: Callable[[], Coroutine[Any, Any, Result]]) -> Result | None:
-        """What a command gives; nothing when it is refused, which must be as the sheet says."""
-        wanted: str | None = None
-        try:
-            check()
-        except No as no:
-            wanted = no.code
-        [outcome] = self.run(outcomes_of([ask()]))
-        if wanted is None:
-            assert not isinstance(outcome, BaseException), f"refused with {outcome!r}"
+    def given(self, command: Command, give: Callable[[], Coroutine[Any, Any, Result]]) -> Result | None:
+        """The result of a command; None when it is rejected, as the model says it must be."""
+        expected = self.model.rejection_of(command)
+        [outcome] = self.run(outcomes_of([give()]))
+        if expected is None:
+            assert not isinstance(outcome, BaseException), f"rejected with {outcome!r}"
             return outcome
-        assert code_of(outcome) == wanted
+        assert code_of(outcome) == expected
         return None
 
+    def sent(self, command: SendMessage) -> Coroutine[Any, Any, SendMessageResult]:
+        return self.session.say(
+            command.text,
+            message_id=command.message_id,
+            expected_revision=command.expected_revision,
+            on_busy=command.on_busy,
+            wait=False,
+        )
+
+    def rewound(self, command: Rewind) -> bool:
+        """Give a rewind. Returns True when it was accepted."""
+        result = self.given(
+            command,
+            lambda: self.session.rewind(
+                command.turn_id, before=command.before, expected_revision=command.expected_revision
+            ),
+        )
+        if result is not None:
+            self.model.rewind(command)
+        self.agree()
+        return result is not None
+
     def new_text(self, fate: str) -> str:
-        """Words that nobody has said before, and what becomes of them."""
+        """A text that was not sent before; its reply comes, is held back, or fails."""
         self.offered += 1
         text = f"Message {self.offered}, of which a half is long enough"
         if fate == "held":
             self.hold(text)
         if fate == "fails":
+            self.replies.failing.add(text)
             self.model.failing.add(text)
-            self.sheet.failing.add(text)
         return text
 
     def hold(self, text: str) -> None:
         """Hold the reply to a text back, from now on."""
-        self.sheet.held.add(text)
-        self.model.gates[text] = Gate()
+        self.model.held.add(text)
+        self.replies.gates[text] = Gate()
 
     def open_gate(self, text: str) -> None:
-        self.stack.loop.call_soon_threadsafe(self.model.gates.pop(text).open)
+        self.stack.loop.call_soon_threadsafe(self.replies.gates.pop(text).open)
 
     def turn(self, pick: int, anywhere: bool) -> str:
-        return self.picked(pick, list(self.sheet.entries) if anywhere else self.sheet.active)
+        return self.picked(pick, list(self.model.turns) if anywhere else self.model.branch)
 
     def picked(self, pick: int, choices: list[Result]) -> Result:
         return choices[pick % len(choices)]
 
     def revision(self, expected: int | None) -> int | None:
-        return None if expected is None else self.sheet.revision + expected
+        return None if expected is None else self.model.revision + expected
 
 
 @pytest.mark.timeout(3_600)

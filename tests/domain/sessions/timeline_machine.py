@@ -1,4 +1,4 @@
-"""A session and what a person would note down of it, side by side: what must hold of them whatever happens."""
+"""A timeline and its reference model, side by side: the invariants that hold after any commands."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,13 +14,14 @@ from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import DiscardedBranch, Timeline
 from domain.sessions.turn_completion import complete, fail, interrupt
 from tests.support.conversation import BEGINNING, MODEL, answered
-from tests.support.session_model import Asked, Paper, usd
+from tests.support.reference_timeline import ReferenceTimeline, usd
 
 CLOSINGS = {"complete": complete, "fail": fail, "interrupt": interrupt}
+CLOSED = {"complete": "completed", "fail": "failed", "interrupt": "interrupted"}
 
 
-class SessionOnPaper(RuleBasedStateMachine):
-    """Holds a session to its simple model. `recorded` are the discarded branches that the store knows."""
+class TimelineMachine(RuleBasedStateMachine):
+    """Compares a timeline with the reference model. `recorded` are the discarded branches that the store knows."""
 
     timeline: Timeline
     limits: Limits
@@ -34,14 +35,13 @@ class SessionOnPaper(RuleBasedStateMachine):
         self.now: datetime = BEGINNING
         self.limits = Limits(max_turns=max_turns, max_cost_usd=max_cost_usd)
         self.timeline = new_timeline(at=self.now)
-        self.paper = Paper()
+        self.model = ReferenceTimeline(max_turns=max_turns, max_cost_usd=max_cost_usd)
         self.recorded: dict[str, DiscardedBranch] = {}
         self.offered = 0
         if greeting:
             turn_id = self.new_turn()
             assert self.obeys(None, lambda: open_greeting(self.timeline, turn_id=turn_id, at=self.tick()))
-            self.accepted()
-            self.paper.open(turn_id, None)
+            self.model.greet(turn_id)
             self.close_turn(turn_id, "complete", ("Good evening.",), 0, ends=False)
 
     def close_turn(self, turn_id: str, how: str, said: tuple[str, ...], tokens: int, *, ends: bool) -> None:
@@ -50,8 +50,9 @@ class SessionOnPaper(RuleBasedStateMachine):
         )
         before = self.timeline
         assert self.obeys(None, lambda: CLOSINGS[how](before, progress, self.limits, at=self.tick()))
-        self.paper_close(turn_id, how, said, tokens, ends)
-        if self.paper.revision == before.revision:
+        reply = "\n".join(said) if said and how != "fail" else None
+        self.model.close(turn_id, CLOSED[how], reply=reply, tokens=tokens, ends=ends)
+        if self.model.revision == before.revision:
             was, seen = (
                 [turn for turn in each.visible_turns() if turn.id != turn_id] for each in (before, self.timeline)
             )
@@ -71,18 +72,18 @@ class SessionOnPaper(RuleBasedStateMachine):
             for turn in self.timeline.turns.values()
         }
         assert found == {
-            turn_id: (line.text, line.reply, line.status, line.depth) for turn_id, line in self.paper.lines.items()
+            turn_id: (turn.text, turn.reply, turn.status, turn.depth) for turn_id, turn in self.model.turns.items()
         }
         assert all(turn_id == turn.id for turn_id, turn in self.timeline.turns.items())
 
     @invariant()
     def visible_branch_is_a_path_from_a_root(self) -> None:
         path = list(self.timeline.visible_turns())[::-1]
-        assert [turn.id for turn in path] == self.paper.seen
-        assert [turn.parent_id for turn in path] == [None, *self.paper.seen][: len(path)]
+        assert [turn.id for turn in path] == self.model.visible
+        assert [turn.parent_id for turn in path] == [None, *self.model.visible][: len(path)]
         assert [turn.index for turn in path] == list(range(len(path)))
         active = [turn.id for turn in self.timeline.path_to(self.timeline.leaf_id)]
-        assert active[::-1] == self.paper.branch
+        assert active[::-1] == self.model.branch
 
     @invariant()
     def every_parent_exists_and_stands_one_above(self) -> None:
@@ -91,12 +92,12 @@ class SessionOnPaper(RuleBasedStateMachine):
             assert turn.index == parent_index + 1
 
     @invariant()
-    def what_was_given_up_stays_listed(self) -> None:
+    def discarded_branches_stay_listed(self) -> None:
         branches = self.timeline.discarded_branches
         listed = [
             (branch.rewound_from_turn_id, [turn.id for turn in self.timeline.turns_of(branch)]) for branch in branches
         ]
-        assert listed == self.paper.given_up
+        assert listed == self.model.discarded
         assert len({branch.id for branch in branches}) == len(branches)
 
     @invariant()
@@ -107,41 +108,41 @@ class SessionOnPaper(RuleBasedStateMachine):
 
     @invariant()
     def revision_counts_accepted_changes(self) -> None:
-        assert self.timeline.revision == self.paper.revision
+        assert self.timeline.revision == self.model.revision
         assert self.timeline.version >= self.timeline.revision
 
     @invariant()
-    def spent_is_what_all_closed_turns_spent_and_what_was_bought_beside_them(self) -> None:
+    def usage_is_that_of_all_closed_turns_and_of_auxiliary_calls(self) -> None:
         used = self.timeline.usage.llm.get(MODEL)
-        assert (used.total_tokens if used else 0) == self.paper.tokens
-        assert self.timeline.cost.total == usd(self.paper.tokens)
+        assert (used.total_tokens if used else 0) == self.model.tokens
+        assert self.timeline.cost.total == usd(self.model.tokens)
         on_turns = sum((turn.cost.total for turn in self.timeline.turns.values()), Decimal(0))
-        assert self.timeline.cost.total == on_turns + usd(self.paper.beside)
+        assert self.timeline.cost.total == on_turns + usd(self.model.auxiliary_tokens)
 
     @invariant()
     def status_and_lists_agree(self) -> None:
-        assert self.timeline.status == self.paper.status
-        assert set(self.timeline.pending) == self.paper.pending
-        assert len(self.timeline.pending) == len(self.paper.pending)
-        assert set(self.timeline.stopping) == self.paper.stopping
-        assert len(self.timeline.stopping) == len(self.paper.stopping)
-        assert self.paper.stopping <= self.paper.pending
+        assert self.timeline.status == self.model.status
+        assert set(self.timeline.pending) == self.model.pending
+        assert len(self.timeline.pending) == len(self.model.pending)
+        assert set(self.timeline.stopping) == self.model.stopping
+        assert len(self.timeline.stopping) == len(self.model.stopping)
+        assert self.model.stopping <= self.model.pending
         waiting = [(item.turn_id, item.message.text, item.interrupts) for item in self.timeline.queue]
-        assert waiting == self.paper.queue
+        assert waiting == self.model.queue
         assert self.timeline.is_busy or not self.timeline.queue
         assert {key: known.turn_id for key, known in self.timeline.remembered.items()} == {
-            key: turn_id for key, (turn_id, _) in self.paper.known.items()
+            key: turn_id for key, (turn_id, _) in self.model.known.items()
         }
-        assert self.timeline.completion_reason == self.paper.reason
+        assert self.timeline.completion_reason == self.model.reason
 
     @invariant()
     def json_says_the_same(self) -> None:
         assert Timeline.model_validate_json(self.timeline.model_dump_json()) == self.timeline
 
-    # --- the model's side ------------------------------------------------------------------------
+    # --- giving commands --------------------------------------------------------------------------
 
     def obeys(self, refusal: RejectionCode | None, command: Callable[[], Timeline]) -> bool:
-        """Whether the command was accepted, after checking that it was refused exactly when it had to be."""
+        """Give a command that must be rejected with this code, or accepted. Returns True when it was accepted."""
         before, frozen = self.timeline, self.timeline.model_dump_json()
         code: RejectionCode | None = None
         try:
@@ -157,69 +158,27 @@ class SessionOnPaper(RuleBasedStateMachine):
         self.timeline = after
         return refusal is None
 
-    def accepted(self) -> None:
-        self.paper.revision += 1
-
-    def may_not(self, expected: int | None) -> RejectionCode | None:
-        """Why nothing at all is done: the session has ended, or is not the one that was seen."""
-        return "session_ended" if self.paper.reason is not None else self.stale(expected)
-
-    def stale(self, expected: int | None) -> RejectionCode | None:
-        return "revision_conflict" if expected not in (None, self.paper.revision) else None
-
-    def is_repeat(self, message_id: str | None, asked: Asked) -> bool:
-        """Whether a command was accepted before, under the same id and for the same."""
-        return message_id in self.paper.known and self.paper.known[message_id][1] == asked
-
-    def opens(
-        self, command: TurnCommand, asked: Asked, refusal: RejectionCode | None, rule: Callable[[str], Timeline]
-    ) -> str | None:
-        """Give a command that opens a turn: the turn it was offered, or None when it was refused or a repeat."""
+    def opens(self, command: TurnCommand, rule: Callable[[str], Timeline]) -> str | None:
+        """Give a command that opens a turn. Returns its turn, or None when it was rejected or a repeat."""
         turn_id, before, message_id = self.new_turn(), self.timeline, command.message_id
-        repeat = self.is_repeat(message_id, asked)
+        repeat, refusal = self.model.is_repeat(command), self.model.rejection_of(command)
         if repeat:
             refusal = None
-        elif message_id in self.paper.known:
+        elif message_id in self.model.known:
             refusal = "idempotency_mismatch"
         if not self.obeys(refusal, lambda: rule(turn_id)):
             return None
         if repeat:
             assert self.timeline is before, "the same command twice must change nothing"
             return None
-        self.accepted()
-        if message_id is not None:
-            self.paper.known[message_id] = (turn_id, asked)
         return turn_id
-
-    def paper_close(self, turn_id: str, how: str, said: tuple[str, ...], tokens: int, ends: bool) -> None:
-        paper = self.paper
-        seen = paper.reason is None and paper.seen[-1:] == [turn_id]
-        line = paper.lines[turn_id]
-        line.status = {"complete": "completed", "fail": "failed", "interrupt": "interrupted"}[how]
-        line.reply = "\n".join(said) if said and how != "fail" else None
-        line.tokens = tokens
-        paper.stopping.discard(turn_id)
-        paper.touch(turn_id)
-        if not seen:
-            return
-        self.accepted()
-        limit = self.limits.max_cost_usd
-        if ends:
-            paper.end("end_node")
-        elif line.depth + 1 >= self.limits.max_turns:
-            paper.end("max_turns")
-        elif limit is not None and usd(paper.tokens) >= limit:
-            paper.end("max_cost")
-        elif paper.queue:
-            waiting = paper.queue.pop(0)
-            paper.open(waiting.turn_id, waiting.text)
 
     def revision(self, expected: str) -> int | None:
         return {
             "none": None,
-            "right": self.paper.revision,
-            "older": self.paper.revision - 1,
-            "newer": self.paper.revision + 1,
+            "right": self.model.revision,
+            "older": self.model.revision - 1,
+            "newer": self.model.revision + 1,
         }[expected]
 
     def new_turn(self) -> str:

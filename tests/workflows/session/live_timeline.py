@@ -1,0 +1,60 @@
+"""The reference model of a live session, whose replies come at once unless the test holds them back."""
+
+from dataclasses import dataclass, field
+
+from domain.sessions.commands import EditMessage, Regenerate, SendMessage
+from tests.support.reference_timeline import ReferenceTimeline
+
+
+@dataclass
+class LiveTimeline(ReferenceTimeline):
+    """A reference timeline with a model: between two commands it says exactly what is visible."""
+
+    held: set[str] = field(default_factory=set)
+    """Texts whose replies are held back."""
+    failing: set[str] = field(default_factory=set)
+    """Texts that no reply is found for."""
+
+    def greet(self, turn_id: str) -> None:
+        super().greet(turn_id)
+        self._answer()
+
+    def send(self, command: SendMessage, turn_id: str) -> None:
+        super().send(command, turn_id)
+        self._answer()
+
+    def edit(self, command: EditMessage, turn_id: str) -> None:
+        super().edit(command, turn_id)
+        self._answer()
+
+    def regenerate(self, command: Regenerate, turn_id: str) -> None:
+        super().regenerate(command, turn_id)
+        self._answer()
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._answer()
+
+    def release(self, text: str) -> None:
+        """Let the replies to a text come that were held back."""
+        self.held.discard(text)
+        for turn_id in list(self.turns):
+            if turn_id in self.pending and self.turns[turn_id].text == text:
+                self._close(turn_id)
+        self._answer()
+
+    def parent_of(self, turn_id: str) -> str | None:
+        """The turn before this one on its branch."""
+        return ([None, *self.path_to(turn_id)])[-2]
+
+    def _answer(self) -> None:
+        """Interrupt the stopped turns, then answer whatever is not held back, one turn after the other."""
+        for turn_id in list(self.stopping):
+            self.close(turn_id, "interrupted")
+        while (
+            self.head is not None and self.is_busy and not self.future and self.turns[self.head].text not in self.held
+        ):
+            self._close(self.head)
+
+    def _close(self, turn_id: str) -> None:
+        self.close(turn_id, "failed" if self.turns[turn_id].text in self.failing else "completed")
