@@ -12,9 +12,10 @@ _ATTRIBUTE = "_deadlock_timeout_seconds"
 def allow_slow_workflow_tasks() -> None:
     """Raise the detector's limit from two seconds to `LIMIT_SECONDS`, for every worker and replayer of this process.
 
-    The limit includes the time a task waits for a processor. Loading the sandbox takes a second of work, which on a
-    busy machine is more than two seconds of waiting: the task fails, and its next attempt loads the sandbox again.
-    The SDK has no option for it but `debug_mode`, which also moves workflow tasks onto the event loop.
+    The time runs from the moment a task is handed to a thread, so it includes waiting for a processor. On a busy
+    machine that is more than two seconds: the task fails, its thread is interrupted, and the work begins again.
+    The SDK has no option for it but `debug_mode`, which also moves workflow tasks onto the event loop. Production
+    keeps two seconds: its workers run without the sandbox, and a task that fails there is only tried again.
 
     Raises AssertionError when the SDK no longer keeps its limit in this attribute.
     """

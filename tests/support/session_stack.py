@@ -75,6 +75,7 @@ class SessionStack:
     client: Client
     database: Database
     task_queue: str
+    organization_id: str = ORGANIZATION
 
     @classmethod
     def on(
@@ -94,10 +95,10 @@ class SessionStack:
         price_per_second: Decimal | None = None,
     ) -> "SessionHandle":
         """A session as the API has it before its workflow is started."""
-        agent = await AgentStore(self.database).add_version(ORGANIZATION, definition, ())
+        agent = await AgentStore(self.database).add_version(self.organization_id, definition, ())
         start = StartSession(
             session_id=f"ses_{uuid4().hex[:12]}",
-            organization_id=ORGANIZATION,
+            organization_id=self.organization_id,
             agent=AgentRef(id=agent.id, version=agent.version),
             definition=definition,
             model=model,
@@ -111,7 +112,7 @@ class SessionStack:
         )
         row = NewSession(
             id=start.session_id,
-            organization_id=ORGANIZATION,
+            organization_id=self.organization_id,
             agent_id=agent.id,
             agent_version=agent.version,
             agent_name=agent.name,
@@ -143,7 +144,7 @@ class SessionStack:
 
     async def ledger(self, session: "SessionHandle") -> list[LedgerRow]:
         """The ledger rows of the session, in the order of billing."""
-        page = await LedgerStore(self.database).rows(ORGANIZATION, session_id=session.id, limit=200)
+        page = await LedgerStore(self.database).rows(self.organization_id, session_id=session.id, limit=200)
         return list(reversed(page.items))
 
 
@@ -298,7 +299,7 @@ class SessionHandle:
         return await SessionStore(self.stack.database).branches(self.id)
 
     async def _recorded_version(self) -> int | None:
-        stored = await SessionStore(self.stack.database).find(ORGANIZATION, self.id)
+        stored = await SessionStore(self.stack.database).find(self.stack.organization_id, self.id)
         return stored.head.version if stored and stored.head else None
 
     def _search_attributes(self) -> TypedSearchAttributes:

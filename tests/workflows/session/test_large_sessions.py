@@ -52,6 +52,7 @@ async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_
         expected = [(f"{number}{LONG}", f"You said: {number}{LONG}") for number in range(70)]
         assert (await session.texts())[1:] == expected
         assert sum(len(text) + len(reply) for text, reply in expected) > TEMPORAL_TAKES
+        await session.until_settled()
     async with session_worker(stack):  # which has to read the whole session back
         await session.rewind(said[10].turn.id)
         await session.say("Another way")

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 from domain.usage import TokenPrice
+from store.api_keys import KeyStore
 from store.billing.ledger import LedgerStore
 from store.sessions.settlement import SettlementStore
 from tests.support.activities import session_activities
@@ -59,20 +61,18 @@ async def test_a_reply_does_not_wait_for_settling(
 async def test_a_settlement_whose_answer_was_lost_bills_once(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    settlement = ForgetfulSettlement(stack_without_worker.database, failures=2)
-    before = await LedgerStore(stack_without_worker.database).totals(ORGANIZATION)
-    async with session_worker(
-        stack_without_worker, session_activities(stack_without_worker.database, settlement=settlement)
-    ):
-        session = await stack_without_worker.open(model=scripted().string)
+    stack = replace(stack_without_worker, organization_id="org_settles_twice")
+    await KeyStore(stack.database).ensure_organization(stack.organization_id, "Settles twice")
+    settlement = ForgetfulSettlement(stack.database, failures=2)
+    async with session_worker(stack, session_activities(stack.database, settlement=settlement)):
+        session = await stack.open(model=scripted().string)
         await session.say("Hello")
         await session.end()
         await session.handle.result()
-    entries = await stack_without_worker.ledger(session)
+    entries = await stack.ledger(session)
     assert [entry.usage.requests for entry in entries] == [0, 1]
-    after = await LedgerStore(stack_without_worker.database).totals(ORGANIZATION)
-    assert after.turns - before.turns == 2
-    assert after.usage.requests - before.usage.requests == 1
+    totals = await LedgerStore(stack.database).totals(stack.organization_id)
+    assert (totals.turns, totals.usage.requests) == (2, 1)
 
 
 async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_bought_again(
