@@ -91,10 +91,10 @@ class _Draft:
                 self._add_edge(edge)
 
     def located(self, issues: Iterable[ValidationIssue], *, graph_is_broken: bool) -> list[ValidationIssue]:
-        """Faults of the definition at their paths in the export.
+        """Convert issues of the definition to paths in the export.
 
-        Where the graph could not be read as a whole, what follows from that alone is left out: nodes that cannot be
-        reached, and issues of what the export has no path for.
+        If the graph is broken, consequences of that are left out: unreachable nodes, and issues without a path in the
+        export.
         """
         found = []
         for issue in issues:
