@@ -1,4 +1,4 @@
-"""The application: settings, a Temporal client and a database in, an ASGI application out. Composition only."""
+"""Composition of the API: builds the ASGI application from its settings, a Temporal client and a database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,12 +10,12 @@ from temporalio.client import Client
 
 from api import openapi
 from api.http import error_handlers
-from api.http.body_limit import BodyLimit
+from api.http.body_limit import BodyLimitMiddleware
 from api.http.request_metrics import RequestMetricsMiddleware
 from api.routes import agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
-from api.routes.dograh import router as text_chat
-from api.routes.openai import router as chat_protocol
+from api.routes.dograh import router as dograh_router
+from api.routes.openai import router as openai_router
 from api.settings import ApiSettings
 from store.database.connection import Database
 from streaming.hub import LiveHub
@@ -27,21 +27,22 @@ _ROUTERS: Final = (
     suites.router,
     usage.router,
     health.router,
-    text_chat,
-    chat_protocol,
+    dograh_router,
+    openai_router,
 )
 
 
 def create_app(settings: ApiSettings, *, client: Client, database: Database, hub: LiveHub | None = None) -> FastAPI:
-    """The API. Client and database stay the caller's to close; neither needs to be reachable yet.
+    """The API as an ASGI application. The caller closes client and database; neither needs to be reachable yet.
 
-    What the hub is told is sent to those who watch; without one, they are told what is logged, after a heartbeat.
+    Events published to the hub are streamed to watchers at once; without a hub, watchers get logged events at the
+    next keepalive.
     """
     services = build_services(settings, client, database, hub or LiveHub())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with services.availability.watched():
+        async with services.availability.monitored():
             yield
 
     app = FastAPI(
@@ -51,12 +52,12 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # Routes of the application itself: a router that is included is searched and resolved again at each request.
+        # Added directly: an included router would be searched and resolved again at each request.
         routes=[route for router in _ROUTERS for route in router.routes],
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(RequestMetricsMiddleware, metrics=services.metrics)
     error_handlers.install(app)
     openapi.install(app)

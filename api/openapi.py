@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework derives from the routes, with the error document and the keys added."""
+"""The OpenAPI document: generated from the routes, with the error document and the API keys added."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from api.routes import webhooks
 from domain.suites.scenario import Suite
 
 DESCRIPTION = """\
-Conversations with an agent as durable workflows: alive across crashes, rewindable, truthfully billed.
+Conversations with an agent as durable workflows: they survive crashes, can be rewound, and are billed exactly.
 
 Errors are `application/problem+json` with a stable `code`. Lists are pages: `?limit=` and `?cursor=`.
-Times are RFC 3339 in UTC, amounts of money are decimals in strings. Unknown fields in a body are refused.
+Times are RFC 3339 in UTC, amounts of money are decimals in strings. Unknown fields in a body are rejected.
 """
 
 
 def install(app: FastAPI) -> None:
-    """Let the application describe itself; the document is made once, when it is first asked for."""
+    """Set the OpenAPI document of the application. It is generated at the first request for it."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(
+            app.openapi_schema = _with_additions(
                 get_openapi(
                     title=app.title,
                     version=app.version,
@@ -36,9 +36,9 @@ def install(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]  # the framework's own way to replace its document
 
 
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
+def _with_additions(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
-    # What no route names as its model: errors, and a suite, whose text is read by the route itself.
+    # Models that no route declares: errors, and suites, whose text is parsed by the route itself.
     for name, form in (("Problem", ProblemDocument), ("SuiteDefinition", Suite)):
         schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
         components["schemas"].update(schema.pop("$defs", {}))

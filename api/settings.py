@@ -1,4 +1,4 @@
-"""Settings of the API, as its composition gets them."""
+"""Settings of the API."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings:
-    """How one API behaves. Times are seconds.
+    """Settings of one API server. Times are in seconds.
 
-    `keyless` accepts calls without a key, from this machine only. `model` answers for agents that name none, with
-    the `timing` of new sessions. `webhook_url` receives the reports of agents without a webhook of their own.
+    `keyless` accepts calls without a key, from this machine only. `model` is the default of agents that name none, and
+    `timing` that of new sessions. `webhook_url` receives the reports of agents without a webhook.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
@@ -35,7 +35,7 @@ class ApiSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """True when only this machine can reach an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,1 +1,1 @@
-"""The routes of dograh's text chat, over the same sessions: clients written for it run unchanged."""
+"""dograh's text chat API over the same sessions: its clients run unchanged."""

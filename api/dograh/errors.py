@@ -1,4 +1,4 @@
-"""How dograh's text chat says no: every refusal of this API with the status and the text that its clients know."""
+"""Errors of dograh's text chat: errors of this API with the statuses and texts that its clients expect."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ FAILED: Final = "Failed to execute text chat assistant turn"
 CONFLICT: Final = "Text chat session revision conflict"
 
 _STATUSES: Final[Mapping[str, int]] = {"session_ended": 400, "model_failed": 500}
-"""Where that API has another status than this one."""
+"""Codes that have another status in that API."""
 _FIXED: Final[Mapping[str, str]] = {"session_ended": ENDED, "model_failed": FAILED}
 _RETRIED: Final = frozenset({429, 503})
 _DESCRIBED: Final = (
@@ -40,56 +40,60 @@ _DESCRIBED: Final = (
 
 
 class Detail(BaseModel):
-    """A refusal: a sentence, or what is said about a conflict."""
+    """An error: a sentence, or the members of a conflict."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"detail": SESSION_NOT_FOUND}]})
 
     detail: str | dict[str, Any] | list[Any]
 
 
-def described(example: object) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route for the OpenAPI document."""
-    answers: dict[int | str, dict[str, Any]] = {
-        status: {"description": says, "content": {"application/json": {"example": {"detail": detail}}}, "model": Detail}
-        for status, says, detail in _DESCRIBED
+def response_docs(example: object) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route for the OpenAPI document."""
+    docs: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": description,
+            "content": {"application/json": {"example": {"detail": detail}}},
+            "model": Detail,
+        }
+        for status, description, detail in _DESCRIBED
     }
-    return {200: {"content": {"application/json": {"example": example}}}, **answers}
+    return {200: {"content": {"application/json": {"example": example}}}, **docs}
 
 
-def refused(status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a call that is refused."""
+def error_response(status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as a response."""
     given = dict(headers or {})
     if status in _RETRIED:
         given.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
     return Response(to_json({"detail": detail}), status_code=status, headers=given, media_type="application/json")
 
 
-def of_problem(problem: Problem) -> Response:
-    """A problem of this API in the words of that one."""
+def problem_response(problem: Problem) -> Response:
+    """A problem of this API as a response of dograh's."""
     status = _STATUSES.get(problem.code, PROBLEM_TYPES[problem.code].status)
-    return refused(status, _detail(problem), problem.headers)
+    return error_response(status, _detail(problem), problem.headers)
 
 
-class CompatibleRoute(APIRoute):
-    """A route whose refusals have the form `{"detail": ...}`; everything behind it raises `Problem` as elsewhere."""
+class DograhRoute(APIRoute):
+    """A route whose errors have the form `{"detail": ...}`; the code behind it raises `Problem` as elsewhere."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The framework's handler, with its exceptions answered here."""
-        answer = super().get_route_handler()
+        """The framework's handler with its exceptions turned into responses."""
+        handle = super().get_route_handler()
 
-        async def answer_or_refuse(request: Request) -> Response:
+        async def handle_with_errors(request: Request) -> Response:
             try:
-                return await answer(request)
+                return await handle(request)
             except Problem as problem:
-                return of_problem(problem)
+                return problem_response(problem)
             except RequestValidationError as error:
-                return refused(422, jsonable_encoder(error.errors()))
+                return error_response(422, jsonable_encoder(error.errors()))
             except HTTPException as error:
-                return refused(error.status_code, error.detail, error.headers)
+                return error_response(error.status_code, error.detail, error.headers)
             except StoreUnavailable:
-                return refused(503, "The store cannot be reached. Nothing was accepted; try again in a second.")
+                return error_response(503, "The store cannot be reached. Nothing was accepted; try again in a second.")
 
-        return answer_or_refuse
+        return handle_with_errors
 
 
 def _detail(problem: Problem) -> object:

@@ -1,4 +1,4 @@
-"""The examples of the compatible routes in the OpenAPI document: a text chat of two turns with the booking line."""
+"""Examples of the dograh routes in the OpenAPI document: a text chat of two turns."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""A session as a run: what it used and cost, and its log, made from the visible turns whenever somebody asks."""
+"""Sessions as dograh runs: usage, cost, and a log that is built from the visible turns on request."""
 
 from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run
 from api.dograh.text_sessions import gathered_context_of, initial_context_of, state_of, usage_info_of
@@ -9,7 +9,7 @@ from store.sessions.sessions import StoredSession
 
 
 def run_of(session: StoredSession, view: TimelineView, agent: AgentDefinition) -> Run:
-    """A session as runs are shown; `agent` is the version that it is pinned to, `view` has all its turns."""
+    """A session as a run; `agent` is the version that it is pinned to, `view` has all its turns."""
     head = view.head
     log = realtime_feedback_events(view.turns, agent.origin_of)
     return Run(
@@ -30,7 +30,7 @@ def run_of(session: StoredSession, view: TimelineView, agent: AgentDefinition) -
 
 
 def _cost_info(head: SessionHead) -> CostInfo:
-    """The cost in the numbers those clients count with."""
+    """The cost as floats, which dograh clients expect."""
     return CostInfo(
         cost_breakdown={model: float(amount) for model, amount in head.cost.breakdown.items()},
         total_cost_usd=float(head.cost.total),
@@ -41,6 +41,6 @@ def _cost_info(head: SessionHead) -> CostInfo:
 
 
 def _entry(event: FeedbackEvent) -> NodeEntry | FeedbackEntry:
-    """An entry; only those of nodes have the fields of a node."""
+    """An entry of the log; only entries of nodes have the fields of a node."""
     form = FeedbackEntry if event.node_id is None else NodeEntry
     return form.model_validate(event, from_attributes=True)

@@ -1,4 +1,4 @@
-"""The JSON of dograh's text chat: what its clients send, and what they are answered."""
+"""JSON of dograh's text chat: request and response models."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,11 +11,11 @@ from domain.dograh.run_log import FeedbackType, Stamp
 from domain.turns.turn import EventType, SessionStatus
 
 TESTER: dict[str, JsonValue] = {"source": "workflow_editor", "modality": "text"}
-"""Who talks when nobody says so: a person who tries an agent out in the editor."""
+"""The default tester: a person who tries an agent in the editor."""
 
 
 def _with_tester(given: object) -> object:
-    """Annotations always say who the tester is."""
+    """Annotations always include the tester."""
     if given is None:
         return {"tester": TESTER}
     return {"tester": TESTER, **given} if isinstance(given, dict) else given
@@ -26,13 +26,13 @@ Annotations = Annotated[Values, BeforeValidator(_with_tester, json_schema_input_
 
 
 class _Body(BaseModel):
-    """Fields that are not known are ignored: that is what those clients were written against."""
+    """Unknown fields are ignored, as dograh does."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class CreateBody(_Body):
-    """A text chat to open. Context and annotations take at most 64 KiB each."""
+    """A text chat to create. Context and annotations may have at most 64 KiB each."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.CREATE]})
 
@@ -42,7 +42,7 @@ class CreateBody(_Body):
 
 
 class MessageBody(_Body):
-    """Something to say."""
+    """A message to send."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.MESSAGE]})
 
@@ -72,14 +72,14 @@ class _Answer(BaseModel):
 
 
 class Said(_Answer):
-    """What one side said."""
+    """A message or a reply."""
 
     text: str
     created_at: Stamp
 
 
 class Event(_Answer):
-    """Something that happened while a turn was answered."""
+    """An event of a turn."""
 
     type: EventType
     created_at: Stamp
@@ -87,7 +87,7 @@ class Event(_Answer):
 
 
 class TokenUsage(_Answer):
-    """Tokens used at one model."""
+    """Tokens used with one model."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -97,7 +97,7 @@ class TokenUsage(_Answer):
 
 
 class UsageInfo(_Answer):
-    """What was used; nothing is spoken here, so `tts` and `stt` are always empty."""
+    """Usage. Text chats use no speech, so `tts` and `stt` are always empty."""
 
     llm: dict[str, TokenUsage]
     tts: dict[str, float] = {}
@@ -106,18 +106,18 @@ class UsageInfo(_Answer):
 
 
 class NoUsage(_Answer):
-    """The usage of a turn that is not over: an empty object."""
+    """The usage of a pending turn: an empty object."""
 
 
 class Message(_Answer):
-    """A message as models are sent it."""
+    """A message as sent to models."""
 
     role: Literal["user", "assistant"]
     content: str
 
 
 class Checkpoint(_Answer):
-    """What the next turn goes on from. `messages` are the whole conversation so far."""
+    """State that the next turn continues from. `messages` is the whole conversation so far."""
 
     version: Literal[1] = 1
     anchor_turn_id: str | None
@@ -128,12 +128,12 @@ class Checkpoint(_Answer):
 
 
 class CheckpointAfterTurn(Checkpoint):
-    """What the turn after this one goes on from. `messages` are those that this turn added: with those of the turns
-    before it they are the conversation, and an answer does not repeat it once for every turn."""
+    """State that the turn after this one continues from. `messages` are only those that this turn added, so that the
+    conversation is not repeated for every turn."""
 
 
 class Turn(_Answer):
-    """A turn that was not answered, or is not yet."""
+    """A pending or failed turn."""
 
     id: str
     status: Literal["pending", "completed", "failed"]
@@ -145,13 +145,13 @@ class Turn(_Answer):
 
 
 class CompletedTurn(Turn):
-    """A turn that was answered."""
+    """A completed turn."""
 
     checkpoint_after_turn: CheckpointAfterTurn
 
 
 class DiscardedFuture(_Answer):
-    """Turns that a rewind gave up."""
+    """Turns that were discarded by a rewind."""
 
     rewound_from_turn_id: str | None
     discarded_at: Stamp
@@ -159,14 +159,14 @@ class DiscardedFuture(_Answer):
 
 
 class Simulator(_Answer):
-    """Whether a simulated caller is wanted, and which."""
+    """The simulated caller: on or off, and its configuration."""
 
     enabled: bool
     config: dict[str, JsonValue]
 
 
 class SessionData(_Answer):
-    """The conversation. After a rewind `turns` has those past the cursor too, until the next message is sent."""
+    """The conversation. After a rewind `turns` includes those past the cursor until the next message is sent."""
 
     version: Literal[1] = 1
     status: SessionStatus
@@ -201,7 +201,7 @@ class TextSession(_Run):
 
 
 class CostInfo(_Answer):
-    """What the text chat cost, in US dollars; `/v1` has the exact decimals. Models without a known price are named."""
+    """Cost of the text chat in US dollars; `/v1` has exact decimals. Models without a known price are listed."""
 
     cost_breakdown: dict[str, float]
     total_cost_usd: float
@@ -220,20 +220,20 @@ class FeedbackEntry(_Answer):
 
 
 class NodeEntry(FeedbackEntry):
-    """An entry of the run log that says that a node was entered."""
+    """An entry of the run log for a node that was entered."""
 
     node_id: str
     node_name: str
 
 
 class Logs(_Answer):
-    """The run log: what happened on the visible branch, in time order."""
+    """The run log: events of the visible branch in time order."""
 
     realtime_feedback_events: tuple[NodeEntry | FeedbackEntry, ...]
 
 
 class Run(_Run):
-    """A text chat as runs are listed and looked at afterwards. `definition_id` is the version of the agent."""
+    """A text chat as a run. `definition_id` is the version of the agent."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.RUN]})
 

@@ -1,4 +1,4 @@
-"""A session in the words of dograh's text chat: its conversation, its checkpoint, and where it stands."""
+"""Sessions as dograh text chats: conversation, checkpoint and state."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -31,11 +31,11 @@ from domain.usage import Usage
 from store.sessions.sessions import StoredSession
 
 _UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused"})
-"""Clients of the text chat know nothing of these; `/v1` shows them."""
+"""Events that dograh does not have. They are available under `/v1`."""
 
 
 def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinition) -> TextSession:
-    """A session as the text chat shows it; `agent` is the version that it is pinned to, `view` has all its turns."""
+    """A session as a text chat; `agent` is the version that it is pinned to, `view` has all its turns."""
     head = view.head
     return TextSession(
         workflow_run_id=session.number,
@@ -61,22 +61,22 @@ def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinit
 
 
 def state_of(head: SessionHead) -> Literal["running", "completed"]:
-    """Whether the session goes on."""
+    """The state of the run."""
     return "completed" if head.is_completed else "running"
 
 
 def initial_context_of(session: StoredSession, head: SessionHead) -> dict[str, JsonValue]:
-    """What the session began with, and what was looked up before its first opening."""
+    """The initial context, with the values that were fetched before the greeting."""
     return {**session.initial_context, **head.fetched_context}
 
 
 def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
-    """What was learned up to the newest turn that is seen; once the session has ended, also how it ended."""
+    """The context gathered up to the newest visible turn, and the disposition once the session has ended."""
     return with_disposition(head.gathered_context, head.completion_reason if head.is_completed else None)
 
 
 def usage_info_of(usage: Usage) -> UsageInfo:
-    """What was used, per model."""
+    """Usage by model."""
     return UsageInfo(
         llm={
             model: TokenUsage(
@@ -100,7 +100,7 @@ def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Tu
     status = turn.status
     shown = Turn(
         id=turn.id,
-        # A turn that was stopped before it was answered: the text chat has no word of its own for it.
+        # dograh has no status for interrupted turns.
         status="failed" if status == "interrupted" else status,
         created_at=turn.created_at,
         user_message=_said(turn.user_message),
@@ -120,7 +120,7 @@ def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Tu
 
 
 def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
-    """What happened in a turn, as far as the text chat knows of such things."""
+    """The events of a turn that dograh has."""
     for event in turn.events:
         if event.type not in _UNKNOWN_EVENTS:
             payload = payload_of(event, agent.origin_of)
@@ -138,7 +138,7 @@ def _discarded(branch: BranchView, agent: AgentDefinition) -> DiscardedFuture:
 
 
 def _checkpoint(view: TimelineView, agent: AgentDefinition) -> Checkpoint:
-    """What the next message goes on from: the newest turn that is seen and was answered."""
+    """State that the next message continues from: the newest visible completed turn."""
     answered = [turn for turn in view.turns if turn.status == "completed"]
     return Checkpoint(
         anchor_turn_id=answered[-1].id if answered else None,
@@ -149,7 +149,7 @@ def _checkpoint(view: TimelineView, agent: AgentDefinition) -> Checkpoint:
 
 
 def _messages(turn: domain_turns.Turn) -> Iterable[Message]:
-    """What an answered turn added to the conversation."""
+    """The messages that a completed turn added to the conversation."""
     if turn.user_message is not None:
         yield Message(role="user", content=turn.user_message.text)
     if turn.assistant_message is not None:
@@ -161,7 +161,7 @@ def _said(message: UserMessage | AssistantMessage | None) -> Said | None:
 
 
 def _switched(head: SessionHead) -> dict[str, JsonValue]:
-    """The simulated caller as it is now, once the session has had one."""
+    """The current simulated caller, if the session has had one."""
     return head.simulator.model_dump(mode="json") if head.simulator else {}
 
 

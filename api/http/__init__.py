@@ -1,1 +1,1 @@
-"""HTTP plumbing: authentication, problems, body limits, metrics and server-sent events."""
+"""HTTP layer: authentication, errors, body limit, metrics and server-sent events."""

@@ -1,10 +1,9 @@
-"""Who is calling: API keys and the organizations they belong to."""
+"""Authentication: API keys and the organizations they belong to."""
 
-from collections import OrderedDict
 from hashlib import sha256
-from time import monotonic
 from typing import Final
 
+from cachetools import TLRUCache
 from starlette.requests import Request
 
 from api.http.problems import Problem
@@ -12,19 +11,21 @@ from api.settings import is_loopback
 from store.api_keys import KeyStore
 
 KEYLESS_ORGANIZATION: Final = "dev"
-"""Whose the calls without a key are, where they are accepted; as a key it is none, for clients that must send one."""
-REMEMBERED_SECONDS: Final = 5.0
-"""How long a key is taken at its word: a revoked key works this much longer, and no message asks the store for it."""
-MAX_REMEMBERED: Final = 10_000
+"""The organization of calls without a key, where they are accepted. Clients that must send a key send this word."""
+KEY_CACHE_SECONDS: Final = 5.0
+"""How long the owner of a key is cached, so that requests need not read the store. A revoked key works as long."""
+MAX_CACHED_KEYS: Final = 10_000
 
 
 class Authenticator:
-    """Tells by its key whose a request is."""
+    """Finds the organization of a request by its API key."""
 
     def __init__(self, keys: KeyStore, *, keyless: bool) -> None:
         self._keys = keys
         self._keyless = keyless
-        self._remembered: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
+        self._owners: TLRUCache[bytes, str | None] = TLRUCache(
+            MAX_CACHED_KEYS, ttu=lambda _key, _owner, now: now + KEY_CACHE_SECONDS
+        )
 
     async def organization_of(self, request: Request) -> str:
         """The caller's organization. Raises Problem("unauthenticated")."""
@@ -40,7 +41,7 @@ class Authenticator:
         return organization
 
     def _keyless_organization(self, request: Request) -> str:
-        """Any page a browser shows can call a server on its machine; under another host's name it gets nothing."""
+        """Accept a call without a key, addressed to this machine by name: any web page can call a local server."""
         if not self._keyless:
             raise _unauthenticated(
                 "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`."
@@ -52,14 +53,10 @@ class Authenticator:
     async def _owner_of(self, secret: str) -> str | None:
         # Hashed, so that no secret stays in memory for longer than its request.
         fingerprint = sha256(secret.encode()).digest()
-        known = self._remembered.get(fingerprint)
-        if known and known[0] > monotonic():
-            return known[1]
+        if fingerprint in self._owners:
+            return self._owners[fingerprint]
         organization = await self._keys.authenticate(secret) if secret else None
-        self._remembered[fingerprint] = (monotonic() + REMEMBERED_SECONDS, organization)
-        self._remembered.move_to_end(fingerprint)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._owners[fingerprint] = organization
         return organization
 
 

@@ -1,4 +1,4 @@
-"""The limit on request bodies, kept before anybody reads them."""
+"""Maximum size of request bodies, enforced while they are received."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -11,18 +11,18 @@ MAX_BODY_BYTES = 1_048_576
 
 
 class BodyTooLarge(HTTPException):
-    """Raised where a body is read: the framework lets no other exception pass from there."""
+    """Raised while a body is read. An HTTPException because the framework replaces all others raised there."""
 
     def __init__(self, size: int) -> None:
-        detail = f"The body has {size} bytes or more; at most {MAX_BODY_BYTES} are taken."
+        detail = f"The body has {size} bytes or more; the maximum is {MAX_BODY_BYTES}."
         super().__init__(413, detail)
         self.problem = Problem("too_large", detail, limit=MAX_BODY_BYTES, actual=size)
 
 
-class BodyLimit:
-    """ASGI middleware that answers 413 to a body that is, or turns out to be, over the limit.
+class BodyLimitMiddleware:
+    """ASGI middleware that responds with 413 to a body that is announced or received over the limit.
 
-    The framework's own limit answers in plain text.
+    Starlette's RequestBodyLimitMiddleware does the same but responds in plain text, without the error document.
     """
 
     def __init__(self, app: ASGIApp) -> None:

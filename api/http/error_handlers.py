@@ -1,4 +1,4 @@
-"""The framework's own errors in the form of the error table: wrong values, unknown addresses, broken JSON."""
+"""Exception handlers: errors of the framework as entries of the error table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,30 +17,30 @@ from store.database.errors import StoreUnavailable
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _MESSAGES = {
     "missing": "is required",
-    "extra_forbidden": "is no field of this request",
+    "extra_forbidden": "is not a field of this request",
     "model_attributes_type": "must be a JSON object",
     "string_type": "must be text",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
 }
-"""Pydantic's messages where plainer words are at hand, by the type of the error."""
+"""Plainer messages than Pydantic's, by error type."""
 
 
 def install(app: FastAPI) -> None:
-    """Answer every expected exception below the routes with problem+json."""
+    """Register the handlers, so that every expected exception is answered with problem+json."""
     app.add_exception_handler(Problem, handle_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(StoreUnavailable, _answer_store_unavailable)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(StoreUnavailable, _handle_store_unavailable)
 
 
-async def _answer_validation_error(request: Request, error: Exception) -> Response:
+async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return validation_problem(error).response()
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
+async def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyTooLarge):
         return error.problem.response()
@@ -51,49 +51,49 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     if code is None:
         return plain_problem_response(error.status_code, detail, error.headers)
     if code == "not_found":
-        detail = f"There is nothing at {request.url.path}. The routes are listed in /openapi.json."
+        detail = f"There is no route {request.url.path}. The routes are listed in /openapi.json."
     elif code == "method_not_allowed":
-        detail = f"{request.url.path} does not take {request.method}."
+        detail = f"{request.url.path} does not support {request.method}."
     return Problem(code, detail).with_headers(error.headers).response()
 
 
-async def _answer_store_unavailable(request: Request, error: Exception) -> Response:
+async def _handle_store_unavailable(request: Request, error: Exception) -> Response:
     return store_unavailable().response()
 
 
 def store_unavailable() -> Problem:
-    """The answer while the store is away."""
+    """The problem for a store that cannot be reached."""
     return unavailable("store", "The store cannot be reached. Nothing was accepted; try again in a second.")
 
 
 def unreadable_body(detail: str) -> Problem:
-    """The answer to a body that broke off or is no JSON."""
+    """The problem for a body that is incomplete or not JSON."""
     return Problem("invalid_request", f"The body could not be read: {detail}")
 
 
 def validation_problem(error: RequestValidationError) -> Problem:
-    """The answer to a request of the wrong form, with every place that is at fault."""
-    faults: Sequence[Any] = error.errors()
-    first = faults[0]
+    """The problem for an invalid request, with the path of every invalid value."""
+    found: Sequence[Any] = error.errors()
+    first = found[0]
     if first["type"] == "json_invalid":
         return _broken_json(error, first)
     if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
         return Problem("unsupported_media_type", "The body must be JSON, sent with `Content-Type: application/json`.")
-    errors = [(format_path(fault["loc"]), _message(fault)) for fault in faults]
+    errors = [(format_path(each["loc"]), _message(each)) for each in found]
     place, message = errors[0]
-    for fault in faults:
-        if fault["type"] == "too_large":
-            return invalid("too_large", f"{format_path(fault['loc'])} {_message(fault)}.", errors, **fault["ctx"])
+    for each in found:
+        if each["type"] == "too_large":
+            return invalid("too_large", f"{format_path(each['loc'])} {_message(each)}.", errors, **each["ctx"])
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-    return invalid("validation_error", f"The request has the wrong form: {place} {message}{more}.", errors)
+    return invalid("validation_error", f"The request is invalid: {place} {message}{more}.", errors)
 
 
 def _broken_json(error: RequestValidationError, fault: Any) -> Problem:
     document = error.body if isinstance(error.body, str) else ""
     before = document[: fault["loc"][-1]]
     line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    said = f"line {line}, column {column}: {fault['ctx']['error']}"
-    return invalid("invalid_request", f"The body is no JSON: {said}.", [("body", said)])
+    position = f"line {line}, column {column}: {fault['ctx']['error']}"
+    return invalid("invalid_request", f"The body is not valid JSON: {position}.", [("body", position)])
 
 
 def _message(fault: Any) -> str:

@@ -1,4 +1,4 @@
-"""The error table: every way in which the API says no, as problem+json with a stable code and its figures."""
+"""The error table: every error of the API as problem+json, with a stable code, a status and further members."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from domain.rejections import Rejection, RejectionCode
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 1
-"""When to come again after 429 and 503: queues move and services are looked at every second."""
+"""When to retry after 429 and 503. Queues advance and services are checked every second."""
 
 
 @dataclass(frozen=True)
 class ProblemType:
-    """A row of the error table. `figures` is an example of the members that come with the code."""
+    """A row of the error table. `figures` are examples of the further members of this code."""
 
     status: int
     title: str
@@ -33,8 +33,8 @@ _TURN: Final = "turn_5f0c2a9e41b7"
 PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "invalid_request": ProblemType(
         400,
-        "The call does not make sense",
-        "The body is no JSON: line 1, column 10: Expecting value.",
+        "Invalid request",
+        "The body is not valid JSON: line 1, column 10: Expecting value.",
         {"errors": [{"place": "body", "message": "line 1, column 10: Expecting value"}]},
     ),
     "invalid_agent": ProblemType(
@@ -68,13 +68,13 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "quota_exceeded": ProblemType(
         402,
-        "The organization may not spend more",
+        "Spending limit reached",
         "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. "
         "It may spend again from 2026-12-01 on, or when its limit is raised.",
         {"limit": "25", "spent": "25.0017", "currency": "USD", "month": "2026-11"},
     ),
-    "not_found": ProblemType(404, "No such object", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
-    "method_not_allowed": ProblemType(405, "No such method here", "This address does not take DELETE.", {}),
+    "not_found": ProblemType(404, "Not found", "There is no session ses_0a1b2c3d4e5f in this organization.", {}),
+    "method_not_allowed": ProblemType(405, "Method not allowed", "This route does not support DELETE.", {}),
     "revision_conflict": ProblemType(
         409,
         "The session has changed",
@@ -96,13 +96,13 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "superseded": ProblemType(
         409,
-        "The message lost its place",
+        "Message superseded by a rewind",
         "The message waited for its turn when the session was rewound, and was not answered.",
         {},
     ),
     "approval_not_pending": ProblemType(
         409,
-        "Nothing waits for this approval",
+        "No such pending approval",
         "No tool call of this id is waiting for approval: it was decided, has expired or does not exist.",
         {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
     ),
@@ -123,10 +123,10 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         {"limit": 32_000, "actual": 40_000},
     ),
     "unsupported_media_type": ProblemType(
-        415, "Not JSON", "The body must be JSON, sent with `Content-Type: application/json`.", {}
+        415, "Unsupported media type", "The body must be JSON, sent with `Content-Type: application/json`.", {}
     ),
     "validation_error": ProblemType(
-        422, "A value has the wrong form", "1 value has the wrong form: body.text is required.", _ERRORS
+        422, "Invalid request values", "The request is invalid: body.text is required.", _ERRORS
     ),
     "rate_limited": ProblemType(
         429,
@@ -136,12 +136,12 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "queue_full": ProblemType(
         429,
-        "Too many messages wait",
+        "Message queue full",
         "The queue is full: 20 messages are waiting. Wait for a reply and send again.",
         {"limit": 20},
     ),
     "internal_error": ProblemType(
-        500, "Something is broken here", "The request failed for a reason that is no fault of yours. It was logged.", {}
+        500, "Internal error", "The request failed because of an error in the server, which was logged.", {}
     ),
     "model_failed": ProblemType(
         502,
@@ -151,37 +151,37 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "unavailable": ProblemType(
         503,
-        "A service behind this API cannot be reached",
+        "Service unavailable",
         "The store cannot be reached. Nothing was accepted; try again in a second.",
         {"service": "store"},
     ),
     "wait_timeout": ProblemType(
         504,
-        "The wait ended before the turn did",
+        "Timed out waiting for the reply",
         "The agent has not answered within 60 seconds. The turn goes on; read the session for its reply.",
         {"turn": {"id": _TURN, "status": "pending"}, "message_id": "m-1"},
     ),
 }
-"""Every code, with its HTTP status."""
+"""Every error code with its status, title and an example."""
 
-STATUS_OF_REFUSAL: Final[Mapping[RejectionCode, str]] = {
+CODE_OF_REJECTION: Final[Mapping[RejectionCode, str]] = {
     "branch_not_found": "not_found",
     "turn_not_found": "not_found",
 }
-"""Refusals that HTTP knows under another name. All others keep their code."""
+"""Rejections with another error code in HTTP. All others keep their code."""
 
 _RETRIED: Final = frozenset({"rate_limited", "queue_full", "unavailable"})
 
 
 class ErrorLocation(BaseModel):
-    """One thing wrong, and where: a path such as `body.text` or `nodes.greet.transitions[0].to`."""
+    """One error and its location: a path such as `body.text` or `nodes.greet.transitions[0].to`."""
 
     place: str
     message: str
 
 
 class ProblemDocument(BaseModel):
-    """An error (RFC 9457). `code` is stable and for programs, `detail` is for people; figures follow as members."""
+    """An error (RFC 9457). `code` is stable and for programs, `detail` for people. Some codes have further members."""
 
     model_config = ConfigDict(extra="allow", title="Problem")
 
@@ -190,13 +190,13 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     code: str
-    errors: list[ErrorLocation] | None = Field(default=None, description="Where, when places can be named.")
+    errors: list[ErrorLocation] | None = Field(default=None, description="The invalid values, with the path of each.")
 
 
 class Problem(Exception):
-    """Raised anywhere below a route: the request is answered with this error.
+    """An error raised below a route, and sent as its response.
 
-    `figures` become top-level members of the answer; they may hold pydantic models.
+    `figures` become top-level members of the response; they may contain pydantic models.
     """
 
     def __init__(self, code: str, detail: str, **figures: object) -> None:
@@ -207,12 +207,12 @@ class Problem(Exception):
         self.headers: Mapping[str, str] = {}
 
     def with_headers(self, headers: Mapping[str, str] | None) -> "Problem":
-        """The same problem, answered with these headers."""
+        """The same problem with these response headers."""
         self.headers = headers or {}
         return self
 
     def response(self) -> Response:
-        """The answer, ready to be sent."""
+        """The problem as a response."""
         headers = dict(self.headers)
         if self.code in _RETRIED:
             headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
@@ -220,28 +220,28 @@ class Problem(Exception):
         return _response(kind.status, _members(kind, self.code, self.detail, self.figures), headers)
 
 
-def problem_of(refusal: Rejection) -> Problem:
-    """A refusal of the domain as an answer."""
-    return Problem(STATUS_OF_REFUSAL.get(refusal.code, refusal.code), refusal.detail, **refusal.figures)
+def problem_of(rejection: Rejection) -> Problem:
+    """A rejection of the domain as a problem."""
+    return Problem(CODE_OF_REJECTION.get(rejection.code, rejection.code), rejection.detail, **rejection.figures)
 
 
 def not_found(what: str, name: str) -> Problem:
-    """The answer for an object that does not exist, or belongs to somebody else."""
+    """The problem for an object that does not exist in the caller's organization."""
     return Problem("not_found", f"There is no {what} {name} in this organization.")
 
 
 def unavailable(service: str, detail: str, **figures: object) -> Problem:
-    """The answer while `store` or `temporal` cannot be reached."""
+    """The problem while `store` or `temporal` cannot be reached."""
     return Problem("unavailable", detail, service=service, **figures)
 
 
 def invalid(code: str, detail: str, errors: Iterable[tuple[str, str]], **figures: object) -> Problem:
-    """An answer that lists places and what is wrong with each."""
-    return Problem(code, detail, errors=[{"place": place, "message": said} for place, said in errors], **figures)
+    """A problem that lists the path and the message of each error."""
+    return Problem(code, detail, errors=[{"place": place, "message": message} for place, message in errors], **figures)
 
 
 def plain_problem_response(status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
-    """An answer for a status that no code of the table stands for."""
+    """A response for a status that has no entry in the error table."""
     phrase = HTTPStatus(status).phrase
     kind = ProblemType(status, phrase, detail, {})
     return _response(status, _members(kind, phrase.lower().replace(" ", "_"), detail, {}), dict(headers or {}))
@@ -253,11 +253,11 @@ async def handle_problem(request: Request, problem: Problem) -> Response:
 
 
 def error_docs(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI description of the errors a route answers with, an example for each code."""
-    described: dict[int | str, dict[str, Any]] = {}
+    """The OpenAPI description of a route's errors, with an example of each code."""
+    docs: dict[int | str, dict[str, Any]] = {}
     for code in (*codes, "internal_error"):
         kind = PROBLEM_TYPES[code]
-        entry = described.setdefault(
+        entry = docs.setdefault(
             kind.status,
             {
                 "description": "",
@@ -266,7 +266,7 @@ def error_docs(*codes: str) -> dict[int | str, dict[str, Any]]:
         )
         entry["description"] = f"{entry['description']}, {code}" if entry["description"] else code
         entry["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": _example(code)}
-    return described
+    return docs
 
 
 def _example(code: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What operators see of the API: a log line and a measurement for each request, and the counters of turns."""
+"""Request logging and Prometheus metrics: a log line and a measurement for each request, and a count of turns."""
 
 from time import perf_counter
 from typing import Final
@@ -10,16 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import Problem
 from domain.turns.turn import TurnStatus
 
-QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Routes that machines call all the time: logged at debug level only."""
+DEBUG_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Routes that are polled by machines: logged at debug level only."""
 UNKNOWN_ROUTE: Final = "unknown"
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 log = structlog.get_logger("api.requests")
 
 
 class Metrics:
-    """The counters of one application, in a registry of their own."""
+    """The metrics of one application, in its own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,9 +31,9 @@ class Metrics:
         )
         self._seconds = Histogram(
             "playhead_http_request_seconds",
-            "Time from a request to the end of its answer, in seconds; the waits for replies included.",
+            "Time from a request to the end of its response, in seconds, including the wait for replies.",
             ("method", "route"),
-            buckets=_SECONDS,
+            buckets=_BUCKETS,
             registry=self.registry,
         )
         self._turns = Counter(
@@ -46,12 +46,12 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     def count_turn(self, status: TurnStatus) -> None:
-        """Count one turn whose end was told to a caller."""
+        """Count one turn that was returned to a caller."""
         self._turns.labels(status).inc()
 
 
 class RequestMetricsMiddleware:
-    """ASGI middleware around every request: measures it, logs it, and answers 500 to what nobody expected."""
+    """ASGI middleware around every request: measures it, logs it, and responds with 500 to unexpected errors."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -64,29 +64,29 @@ class RequestMetricsMiddleware:
         started = perf_counter()
         status = 0
 
-        async def send_noted(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive, send_and_record)
         except Exception:
-            log.exception("a request failed unexpectedly", route=_route_of(scope), **_subjects_of(scope))
+            log.exception("request failed", route=_route_of(scope), **_subjects_of(scope))
             if status:
                 raise
             problem = Problem(
-                "internal_error", "The request failed for a reason that is no fault of yours. It was logged."
+                "internal_error", "The request failed because of an error in the server, which was logged."
             )
-            await problem.response()(scope, receive, send_noted)
+            await problem.response()(scope, receive, send_and_record)
         finally:
-            self._note(scope, status, perf_counter() - started)
+            self._record(scope, status, perf_counter() - started)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route_of(scope)
         self._metrics.count_request(scope["method"], route, status, seconds)
-        write = log.debug if route in QUIET else log.warning if status >= 500 else log.info
+        write = log.debug if route in DEBUG_ROUTES else log.warning if status >= 500 else log.info
         write(
             "request",
             method=scope["method"],
@@ -98,12 +98,12 @@ class RequestMetricsMiddleware:
 
 
 def _route_of(scope: Scope) -> str:
-    """The route's template: never the address itself, which would make a label for every id."""
+    """The route's template. The path itself would create a label for every id."""
     return getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
 
 
 def _subjects_of(scope: Scope) -> dict[str, str]:
-    """The organization and the session a request is about, as far as it got; never texts or secrets."""
+    """Ids of the organization and the session of a request, as far as they are known; no texts, no secrets."""
     subjects: dict[str, str] = scope.get("subjects", {})
     session_id = scope.get("path_params", {}).get("session_id")
     return {**subjects, "session": session_id} if session_id else subjects

@@ -1,4 +1,4 @@
-"""Answers written straight from their models, and how they are described in the OpenAPI document."""
+"""JSON responses written directly from their models, and their descriptions in the OpenAPI document."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.http.problems import error_docs, invalid
 
 READ_ERRORS: Final = ("unauthenticated", "validation_error", "unavailable")
-"""What can go wrong with every route that reads."""
+"""Errors of every route that reads."""
 COMMAND_ERRORS: Final = (
     "invalid_request",
     "unauthenticated",
@@ -23,29 +23,29 @@ COMMAND_ERRORS: Final = (
     "unavailable",
     "wait_timeout",
 )
-"""What can go wrong with every command to a session."""
+"""Errors of every route that sends a command to a session."""
 
-Described = dict[int | str, dict[str, Any]]
+ResponseDocs = dict[int | str, dict[str, Any]]
 
 
 def json_response(content: BaseModel, *, status: int = 200, location: str | None = None) -> Response:
-    """A model as the body of an answer; `location` is where what was made is found."""
+    """A model as a JSON response. `location` is the path of an object that was created."""
     return _json(content.model_dump_json().encode(), status, location)
 
 
-def page_response(form: type[BaseModel], items: Iterable[object], next_cursor: str | None) -> Response:
-    """A page of a list whose items are shown in the given form, read from their attributes."""
-    return rendered_page([form.model_validate(item).model_dump_json().encode() for item in items], next_cursor)
+def page_response(model: type[BaseModel], items: Iterable[object], next_cursor: str | None) -> Response:
+    """A page of a list. Each item is converted to the given model by its attributes."""
+    return rendered_page([model.model_validate(item).model_dump_json().encode() for item in items], next_cursor)
 
 
 def rendered_page(items: Iterable[bytes], next_cursor: str | None) -> Response:
-    """A page of a list whose items are JSON already."""
+    """A page of a list whose items are already encoded as JSON."""
     return _json(b'{"items":[%b],"next_cursor":%b}' % (b",".join(items), to_json(next_cursor)), 200, None)
 
 
 @contextmanager
 def cursor_errors_as_problems() -> Iterator[None]:
-    """Around a list of the store: a cursor that it did not give is the caller's mistake."""
+    """Raise Problem("invalid_request") when the store rejects a cursor."""
     try:
         yield
     except ValidationError:
@@ -55,10 +55,10 @@ def cursor_errors_as_problems() -> Iterator[None]:
 
 
 def unknown_cursor() -> Exception:
-    """The answer to a cursor that no page of this list gave."""
+    """The problem for a cursor that does not belong to this list."""
     return invalid(
         "invalid_request",
-        "The cursor is not one of this list. Take `next_cursor` of the page before, as it is.",
+        "The cursor does not belong to this list. Send `next_cursor` of the previous page unchanged.",
         [("query.cursor", "is not one of this list")],
     )
 
@@ -67,13 +67,13 @@ def response_docs(
     *errors: str,
     example: Any = None,
     status: int = 200,
-    says: str = "As asked",
-    also: Described | None = None,
+    says: str = "Success",
+    also: ResponseDocs | None = None,
     media_type: str = "application/json",
-) -> Described:
-    """The answers of a route for the OpenAPI document: what it says when all is well, and its errors."""
-    well: Described = {status: {"description": says, "content": {media_type: {"example": example}}}}
-    return {**well, **(also or {}), **error_docs(*errors)}
+) -> ResponseDocs:
+    """The responses of a route for the OpenAPI document: its success response and its errors."""
+    success: ResponseDocs = {status: {"description": says, "content": {media_type: {"example": example}}}}
+    return {**success, **(also or {}), **error_docs(*errors)}
 
 
 def _json(content: bytes, status: int, location: str | None) -> Response:

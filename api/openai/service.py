@@ -128,7 +128,7 @@ class ChatCompletions:
             )
         new = _new_session(request, requested, agent)
         if key is None:
-            session, _ = await self._session_creator.open(organization_id, new)
+            session, _ = await self._session_creator.create(organization_id, new)
             return session
         session_id = _session_id_for(organization_id, key)
         async with self._creation_locks.setdefault(session_id, asyncio.Lock()):
@@ -137,7 +137,7 @@ class ChatCompletions:
             except Problem as problem:
                 if problem.code != "not_found":
                     raise
-            session, _ = await self._session_creator.open(organization_id, new, session_id=session_id)
+            session, _ = await self._session_creator.create(organization_id, new, session_id=session_id)
             return session
 
     async def _checked_revision(

@@ -1,1 +1,1 @@
-"""The HTTP routes, and the dependencies that they share."""
+"""HTTP routes and their shared dependencies."""

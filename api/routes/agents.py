@@ -1,4 +1,4 @@
-"""The routes of agents: store a new version, list them, look at one."""
+"""Routes of agents: store a version, list agents, get one."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from store.agents import StoredAgent
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
 
-Agreed = tuple[AgentDefinition, tuple[str, ...]]
-"""A definition, and what deserves a look in it."""
-Reader = Callable[[bytes, TextFormat], Agreed]
+ParsedAgent = tuple[AgentDefinition, tuple[str, ...]]
+"""A definition and its warnings."""
+Reader = Callable[[bytes, TextFormat], ParsedAgent]
 
 MEDIA_TYPES: Final[dict[str, TextFormat]] = {
     "application/json": "json",
@@ -63,7 +63,7 @@ _BODY: Final[dict[str, Any]] = {
         status=201,
         says="The new version",
         example=examples.AGENT,
-        also={200: {"model": Agent, "description": "The latest version, which is equal to what was sent."}},
+        also={200: {"model": Agent, "description": "The latest version, which equals the definition that was sent."}},
     ),
 )
 async def push_agent(
@@ -71,20 +71,22 @@ async def push_agent(
     request: Request,
     organization: Organization,
     services: ServicesDep,
-    format: Annotated[Literal["playhead", "dograh"], Query(description="What the body is.")] = "playhead",
-    name: Annotated[Phrase | None, Query(description="The agent's name: an export has none of its own.")] = None,
+    format: Annotated[Literal["playhead", "dograh"], Query(description="Format of the body.")] = "playhead",
+    name: Annotated[
+        Phrase | None, Query(description="The agent's name; required for exports, which contain none.")
+    ] = None,
 ) -> Response:
-    """Store a new version of the agent of that name; a definition equal to the latest one adds none.
+    """Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
 
-    With `format=dograh` the body is a workflow export of that product, and `name` is required. What an export says
-    that has no place in a text chat is named in `warnings`.
+    With `format=dograh` the body is a workflow export of dograh, and `name` is required. Parts of an export that do
+    not apply to text chats are listed in `warnings`.
     """
-    definition, warnings = await _agent_in(request, _reader(format, name))
+    definition, warnings = await _parse_body(request, _reader(format, name))
     latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name == definition.name and latest.definition == definition:
-        return _answer(latest)
+        return _agent_response(latest)
     added = await services.agents.add_version(organization, definition, warnings)
-    return _answer(added, status=201)
+    return _agent_response(added, status=201)
 
 
 @router.get(
@@ -113,7 +115,7 @@ async def get_agent(
     agent = await services.agents.find(organization, agent_id)
     if agent is None:
         raise not_found("agent", agent_id)
-    return _answer(agent)
+    return _agent_response(agent)
 
 
 @router.get(
@@ -131,40 +133,40 @@ async def get_agent_version(
     agent = await services.agents.find(organization, agent_id, version)
     if agent is None:
         raise not_found("agent", f"{agent_id}, version {version}")
-    return _answer(agent)
+    return _agent_response(agent)
 
 
 def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
-    """How the body is read. A definition names itself; an export is named by the caller."""
+    """The parser of the body. A definition contains its name; an export is named in the query."""
     if form == "dograh" and name is not None:
         return partial(_read_export, name=name)
     if form == "playhead" and name is None:
         return _read_agent
-    says = "is required with format=dograh" if form == "dograh" else "goes with format=dograh only"
-    detail = f"The name in the query {says}: an export has none of its own, and a definition has one."
-    raise invalid("invalid_request", detail, [("query.name", says)])
+    problem = "is required with format=dograh" if form == "dograh" else "is allowed with format=dograh only"
+    detail = f"The query parameter name {problem}: definitions contain their name, exports do not."
+    raise invalid("invalid_request", detail, [("query.name", problem)])
 
 
-def _read_agent(text: bytes, written: TextFormat) -> Agreed:
-    definition = read_agent(text, written)
+def _read_agent(text: bytes, format: TextFormat) -> ParsedAgent:
+    definition = read_agent(text, format)
     return definition, warnings_for(definition)
 
 
-def _read_export(text: bytes, written: TextFormat, name: str) -> Agreed:
-    imported = read_export(text, written, name)
+def _read_export(text: bytes, format: TextFormat, name: str) -> ParsedAgent:
+    imported = read_export(text, format, name)
     return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
 
 
-async def _agent_in(request: Request, read: Reader) -> Agreed:
-    """The agent in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
+async def _parse_body(request: Request, read: Reader) -> ParsedAgent:
+    """The agent in a request's body, parsed in a thread because a large text would block the event loop."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
-    written = MEDIA_TYPES.get(header.get_content_type())
-    if written is None:
+    text_format = MEDIA_TYPES.get(header.get_content_type())
+    if text_format is None:
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the definition with a Content-Type of {accepted}.")
     try:
-        return await asyncio.to_thread(read, await request.body(), written)
+        return await asyncio.to_thread(read, await request.body(), text_format)
     except InvalidAgent as error:
         issues = error.issues
         count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
@@ -172,6 +174,6 @@ async def _agent_in(request: Request, read: Reader) -> Agreed:
         raise invalid("invalid_agent", detail, [(issue.path, issue.message) for issue in issues]) from error
 
 
-def _answer(agent: StoredAgent, status: int = 200) -> Response:
+def _agent_response(agent: StoredAgent, status: int = 200) -> Response:
     location = f"/v1/agents/{agent.id}/versions/{agent.version}" if status == 201 else None
     return json_response(Agent.model_validate(agent), status=status, location=location)

@@ -1,4 +1,4 @@
-"""The routes that take a conversation another way: edit, regenerate, cancel, restore a branch, fork a session."""
+"""Routes of branches: edit, regenerate, cancel, restore, compare and fork."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.http.responses import COMMAND_ERRORS, READ_ERRORS, json_response, response_docs
-from api.routes.dependencies import OwnSession, Services, ServicesDep, accepting_commands, note_subject
+from api.routes.dependencies import OwnSession, Services, ServicesDep, accepting_commands, log_subject
 from api.routes.sessions import Wait
 from api.schemas import examples
 from api.schemas.requests import EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
@@ -21,7 +21,7 @@ BranchName = Annotated[str, Query(max_length=200, description="A branch's id, or
 TurnId = Annotated[str, Path(max_length=200, description="A turn of the active branch, also past the cursor.")]
 BranchId = Annotated[str, Path(max_length=200, description="A branch of `discarded_branches`.")]
 
-_ANSWERED = response_docs(
+_REPLY_RESPONSES = response_docs(
     *COMMAND_ERRORS,
     "quota_exceeded",
     "revision_conflict",
@@ -39,7 +39,7 @@ _ANSWERED = response_docs(
     "/{session_id}/turns/{turn_id}/edit",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=_ANSWERED,
+    responses=_REPLY_RESPONSES,
 )
 async def edit(
     *,
@@ -50,18 +50,18 @@ async def edit(
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Say something else in a turn, and answer when the agent has replied: one change, with one revision check.
+    """Replace the message of a turn, and respond when the agent has replied: one change with one revision check.
 
-    The turn and what came after it are kept as a discarded branch. A reply that is pending there is stopped.
+    The turn and all later turns are kept as a discarded branch. A reply that is pending there is stopped.
     """
-    return await _answer(services, session, body.command(turn_id, idempotency_key, wait=wait))
+    return await _reply_response(services, session, body.command(turn_id, idempotency_key, wait=wait))
 
 
 @router.post(
     "/{session_id}/turns/{turn_id}/regenerate",
     response_model=Session,
     dependencies=[accepting_commands],
-    responses=_ANSWERED,
+    responses=_REPLY_RESPONSES,
 )
 async def regenerate(
     *,
@@ -72,9 +72,9 @@ async def regenerate(
     wait: Wait = True,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Have a turn answered again, from the same message; also a failed one, an interrupted one, or the greeting."""
+    """Answer a turn again from the same message; also a failed or interrupted turn, or the greeting."""
     command = (body or RegenerateBody()).command(turn_id, idempotency_key, wait=wait)
-    return await _answer(services, session, command)
+    return await _reply_response(services, session, command)
 
 
 @router.post(
@@ -86,9 +86,9 @@ async def regenerate(
     ),
 )
 async def cancel(session: OwnSession, services: ServicesDep, body: RevisionBody | None = None) -> Response:
-    """Stop the reply that is pending, and answer when it has stopped: what was said of it stays, as `interrupted`.
+    """Stop the pending reply, and respond when it has stopped: its text so far stays, with status `interrupted`.
 
-    A reply that was there before the command was is simply complete.
+    A reply that was complete before the command arrived stays complete.
     """
     command = CancelTurn(expected_revision=body.expected_revision if body else None)
     return services.session_renderer.session(session, await services.commands.cancel(session, command))
@@ -103,7 +103,7 @@ async def cancel(session: OwnSession, services: ServicesDep, body: RevisionBody 
 async def restore(
     session: OwnSession, branch_id: BranchId, services: ServicesDep, body: RevisionBody | None = None
 ) -> Response:
-    """Make a discarded branch the active one again. The present future becomes a discarded branch in turn."""
+    """Make a discarded branch active again. The branch that was active becomes a discarded branch."""
     command = RestoreBranch(branch_id=branch_id, expected_revision=body.expected_revision if body else None)
     return services.session_renderer.session(session, await services.commands.restore(session, command))
 
@@ -123,17 +123,17 @@ async def restore(
     ),
 )
 async def fork(request: Request, session: OwnSession, services: ServicesDep, body: ForkBody | None = None) -> Response:
-    """Begin a new session with the past of this one, up to a turn of any branch. This one stays as it is.
+    """Create a session that continues this one from a turn of any branch. This session does not change.
 
-    The new session bills only its own turns. It may go on with another agent, if that knows the node it stands at, or
-    with another model. A session that has ended can be forked, too.
+    The new session is billed for its own turns only. It may use another agent, if that has the node of the turn, or
+    another model. A session that has ended can be forked, too.
     """
     forked, snapshot = await services.forks.fork(session, body or ForkBody())
-    note_subject(request, "session", forked.id)
+    log_subject(request, "session", forked.id)
     return services.session_renderer.session(forked, snapshot, status=201)
 
 
-async def _answer(services: Services, session: StoredSession, command: TurnCommand) -> Response:
+async def _reply_response(services: Services, session: StoredSession, command: TurnCommand) -> Response:
     if not command.wait:
         return json_response(await services.messages.accept(session, command), status=202)
     return services.session_renderer.session(session, await services.messages.answer(session, command))
@@ -147,5 +147,5 @@ async def _answer(services: Services, session: StoredSession, command: TurnComma
 async def compare_branches(
     session: OwnSession, services: ServicesDep, a: BranchName, b: BranchName = "active"
 ) -> Response:
-    """Two branches side by side: how many turns they share, the last of these, and the turns that each has after it."""
+    """Compare two branches: the number of turns they share, the last of these, and the turns of each after it."""
     return json_response(await services.branch_comparison.compare(session, a, b))

@@ -1,4 +1,4 @@
-"""What the routes work with: put together once for each application, and handed to each request."""
+"""Dependencies of the routes: the services, built once for each application, the caller, and path objects."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -45,7 +45,7 @@ from streaming.hub import LiveHub
 
 @dataclass(frozen=True)
 class Services:
-    """Everything behind the routes of one application."""
+    """The services behind the routes of one application."""
 
     agents: AgentStore
     session_renderer: SessionRenderer
@@ -73,13 +73,13 @@ class Services:
     transcripts: TranscriptService
     session_streams: SessionStreams
 
-    def stream_of(self, events: StartedStream) -> EventStream:
-        """An answer that sends events as they come."""
+    def event_stream(self, events: StartedStream) -> EventStream:
+        """A response that streams events."""
         return EventStream(events, write_timeout=self.sse_write_timeout)
 
 
 def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
-    """The composition of the API. What the hub is told is sent to those who watch."""
+    """Build the services. Events published to the hub are streamed to watchers."""
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics = Metrics()
     availability = Availability(client, database)
@@ -143,10 +143,10 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     )
 
 
-def note_subject(request: Request, what: str, name: str) -> None:
-    """Write down what a request is about, for its log line."""
+def log_subject(request: Request, kind: str, name: str) -> None:
+    """Add the id of an object to the log line of a request."""
     subjects: dict[str, str] = request.scope.setdefault("subjects", {})
-    subjects[what] = name
+    subjects[kind] = name
 
 
 async def _services(request: Request) -> Services:
@@ -154,10 +154,10 @@ async def _services(request: Request) -> Services:
     return services
 
 
-# These call each other plainly: a dependency of a dependency costs the framework as much as the rest of a message.
+# These call each other directly: resolving nested dependencies would double the time of a message request.
 async def _caller(request: Request) -> str:
     organization_id = await (await _services(request)).authenticator.organization_of(request)
-    note_subject(request, "organization", organization_id)
+    log_subject(request, "organization", organization_id)
     return organization_id
 
 
@@ -167,19 +167,19 @@ async def _own_session(request: Request, session_id: str) -> StoredSession:
 
 
 async def _require_available(request: Request) -> None:
-    refusal = (await _services(request)).availability.refusal()
-    if refusal is not None:
-        raise refusal
+    error = (await _services(request)).availability.error()
+    if error is not None:
+        raise error
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
 """The services of the application."""
 Organization = Annotated[str, Depends(_caller)]
-"""The organization of the caller; without one the request goes no further."""
+"""The organization of the caller. Requests without one are rejected."""
 OwnSession = Annotated[StoredSession, Depends(_own_session)]
-"""The session in the address, which must be the caller's."""
-Limit = Annotated[int, Query(ge=1, le=200, description="Items of a page.")]
-Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
+"""The session in the path, which must belong to the caller's organization."""
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the previous page.")]
 
 accepting_commands = Depends(_require_available)
-"""For routes that change something: refused at once while the store or Temporal is down."""
+"""For routes that change something: rejected at once while the store or Temporal is down."""

@@ -1,4 +1,4 @@
-"""The routes of dograh's text chat: the same sessions as under `/v1`, by their integer numbers."""
+"""Routes of dograh's text chat API: the sessions of `/v1`, by their integer ids."""
 
 from typing import Annotated
 from uuid import uuid4
@@ -12,16 +12,14 @@ from api.dograh.runs import run_of
 from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_response
-from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, note_subject
+from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, log_subject
 from api.schemas.requests import AgentVersion, NewSession
 from domain.agents.definition import AgentDefinition
 from domain.sessions.commands import EndSession, Rewind, SendMessage
 from domain.sessions.views import TimelineView
 from store.sessions.sessions import StoredSession
 
-router = APIRouter(
-    prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.CompatibleRoute
-)
+router = APIRouter(prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.DograhRoute)
 
 SESSIONS = "/text-chat/sessions"
 WorkflowNumber = Annotated[int, Path(description="`workflow_id` of the agent.")]
@@ -34,7 +32,7 @@ async def _own_session(
     session = await services.session_reader.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:
         raise HTTPException(404, errors.SESSION_NOT_FOUND)
-    note_subject(request, "session", session.id)
+    log_subject(request, "session", session.id)
     return session
 
 
@@ -45,96 +43,96 @@ OwnSession = Annotated[StoredSession, Depends(_own_session)]
     SESSIONS,
     response_model=schemas.TextSession,
     dependencies=[accepting_commands],
-    responses=errors.described(examples.TEXT_SESSION),
+    responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def create_text_session(
     request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
 ) -> Response:
-    """Open a text chat with the latest version of an agent, and answer when the agent has greeted."""
+    """Create a text chat with the latest version of an agent, and respond when the greeting is complete."""
     agent = await services.agents.numbered(organization, workflow_id)
     if agent is None:
         raise HTTPException(404, f"Workflow with ID {workflow_id} not found")
-    wanted = NewSession(
+    new = NewSession(
         agent=AgentVersion(id=agent.id),
         name=body.name or None,
         initial_context=body.initial_context or {},
         annotations=body.annotations,
     )
-    session, snapshot = await services.session_creator.open(organization, wanted)
-    note_subject(request, "session", session.id)
+    session, snapshot = await services.session_creator.create(organization, new)
+    log_subject(request, "session", session.id)
     if snapshot.newest_status == "failed":
         raise HTTPException(500, errors.FAILED)
-    return await _answer(session, services)
+    return await _session_response(session, services)
 
 
 @router.get(
     f"{SESSIONS}/{{run_id}}",
     response_model=schemas.TextSession,
-    responses=errors.described(examples.TEXT_SESSION),
+    responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def get_text_session(session: OwnSession, services: ServicesDep) -> Response:
     """A text chat with its whole conversation."""
-    return await _answer(session, services)
+    return await _session_response(session, services)
 
 
 @router.post(
     f"{SESSIONS}/{{run_id}}/messages",
     response_model=schemas.TextSession,
     dependencies=[accepting_commands],
-    responses=errors.described(examples.TEXT_SESSION),
+    responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def send_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
-    """Say something, and answer when the agent has replied. Every call is a new message."""
+    """Send a message, and respond when the agent has replied. Every call is a new message."""
     message_id = f"msg_{uuid4().hex}"
     command = SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
     await services.messages.answer(session, command)
-    return await _answer(session, services)
+    return await _session_response(session, services)
 
 
 @router.post(
     f"{SESSIONS}/{{run_id}}/rewind",
     response_model=schemas.TextSession,
     dependencies=[accepting_commands],
-    responses=errors.described(examples.TEXT_SESSION),
+    responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def rewind_text_session(session: OwnSession, body: RewindBody, services: ServicesDep) -> Response:
-    """Rewind to a turn; the next message gives up what came after it."""
+    """Rewind to a turn; the next message discards the turns after it."""
     command = Rewind(turn_id=body.cursor_turn_id, expected_revision=body.expected_revision)
     await services.commands.rewind(session, command)
-    return await _answer(session, services)
+    return await _session_response(session, services)
 
 
 @router.post(
     f"{SESSIONS}/{{run_id}}/end",
     response_model=schemas.TextSession,
     dependencies=[accepting_commands],
-    responses=errors.described(examples.TEXT_SESSION),
+    responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def end_text_session(session: OwnSession, services: ServicesDep, body: EndBody | None = None) -> Response:
     """End a text chat. Ending it again changes nothing."""
     expected = body.expected_revision if body else None
     await services.commands.end(session, EndSession(expected_revision=expected))
-    return await _answer(session, services)
+    return await _session_response(session, services)
 
 
-@router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.described(examples.RUN))
+@router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.response_docs(examples.RUN))
 async def get_run(
     workflow_id: WorkflowNumber, run_id: RunNumber, organization: Organization, services: ServicesDep
 ) -> Response:
-    """A text chat as a run: what it used and cost, and its log."""
+    """A text chat as a run, with its usage, cost and log."""
     session = await services.session_reader.numbered(organization, run_id)
     if session is None or session.agent_number != workflow_id:
         raise HTTPException(404, errors.RUN_NOT_FOUND)
-    view, agent = await _seen(session, services)
+    view, agent = await _view_and_agent(session, services)
     return json_response(run_of(session, view, agent))
 
 
-async def _answer(session: StoredSession, services: Services) -> Response:
-    view, agent = await _seen(session, services)
+async def _session_response(session: StoredSession, services: Services) -> Response:
+    view, agent = await _view_and_agent(session, services)
     return json_response(text_session(session, view, agent))
 
 
-async def _seen(session: StoredSession, services: Services) -> tuple[TimelineView, AgentDefinition]:
+async def _view_and_agent(session: StoredSession, services: Services) -> tuple[TimelineView, AgentDefinition]:
     """The session with all its turns, and the version of the agent that it is pinned to."""
     agent = await services.agents.definition(session.agent_id, session.agent_version)
     return await services.session_reader.whole(session), agent

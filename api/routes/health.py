@@ -1,4 +1,4 @@
-"""The routes for machines that watch: alive, ready, and the figures."""
+"""Health and metrics routes."""
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,7 +16,7 @@ _METRICS_EXAMPLE = 'playhead_http_requests_total{method="GET",route="/v1/session
 
 
 class Health(Representation):
-    """That the process is alive, or that it is ready."""
+    """Health of the process: alive, or ready."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 
@@ -27,7 +27,7 @@ class Health(Representation):
     "/healthz", response_model=Health, responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}}
 )
 async def alive() -> Response:
-    """The process is alive. Says nothing about the services behind it."""
+    """Liveness of the process, independent of the store and Temporal."""
     return json_response(Health(status="ok"))
 
 
@@ -40,10 +40,10 @@ async def alive() -> Response:
     },
 )
 async def ready(services: ServicesDep) -> Response:
-    """Temporal and the store could be reached a second ago, so commands are taken."""
-    refusal = services.availability.refusal()
-    if refusal is not None:
-        raise refusal
+    """Readiness: Temporal and the store were reachable at the last check, a second ago at most."""
+    error = services.availability.error()
+    if error is not None:
+        raise error
     return json_response(Health(status="ready"))
 
 
@@ -55,5 +55,5 @@ async def ready(services: ServicesDep) -> Response:
     },
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Requests by route, method and status, how long they took, and turns by status."""
+    """Prometheus metrics: requests by route, method and status, their duration, and turns by status."""
     return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

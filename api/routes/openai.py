@@ -11,7 +11,7 @@ from api.openai import examples
 from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, error_docs
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
-from api.routes.dependencies import Organization, ServicesDep, accepting_commands, note_subject
+from api.routes.dependencies import Organization, ServicesDep, accepting_commands, log_subject
 from api.schemas.requests import IdempotencyKey
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=ChatRoute)
@@ -68,9 +68,9 @@ async def create_completion(
     prepared = await services.chat_completions.prepare(
         organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
     )
-    note_subject(request, "session", prepared.session.id)
+    log_subject(request, "session", prepared.session.id)
     if body.stream:
-        response: Response = services.stream_of(
+        response: Response = services.event_stream(
             await services.chat_completions.stream(prepared, include_usage=body.include_usage)
         )
     else:

@@ -1,4 +1,4 @@
-"""The routes of sessions: open one, talk to it, rewind it, end it, and read what became of it."""
+"""Routes of sessions: create, list and read them, send messages, rewind, end and erase."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -23,7 +23,7 @@ from api.routes.dependencies import (
     OwnSession,
     ServicesDep,
     accepting_commands,
-    note_subject,
+    log_subject,
 )
 from api.schemas import examples
 from api.schemas.requests import (
@@ -42,19 +42,20 @@ from domain.turns.turn import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-_WRITTEN: Final[dict[str, Any]] = {
+_TRANSCRIPT_CONTENT: Final[dict[str, Any]] = {
     media_type: {"schema": {"type": "object" if form == "json" else "string"}, "example": examples.TRANSCRIPTS[form]}
     for form, media_type in MEDIA_TYPES.items()
 }
 
-Accept = Annotated[str | None, Header(max_length=1000, description="`text/event-stream` for a stream of the reply.")]
+Accept = Annotated[str | None, Header(max_length=1000, description="`text/event-stream` to stream the reply.")]
 LastEventId = Annotated[
-    str | None, Header(max_length=100, description="The id of the last event that the client has; none: a snapshot.")
+    str | None,
+    Header(max_length=100, description="Id of the last event received; without it the stream starts with a snapshot."),
 ]
-WATCHED = (
-    "A snapshot and the events after it, or the events after `Last-Event-ID`. Each has its form in docs/events.md."
+STREAM_DESCRIPTION = (
+    "A snapshot and the events after it, or the events after `Last-Event-ID`. docs/events.md describes each event."
 )
-Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is accepted.")]
+Wait = Annotated[bool, Query(description="False: respond with 202 as soon as the command is accepted.")]
 
 
 @router.post(
@@ -66,18 +67,18 @@ Wait = Annotated[bool, Query(description="False: answer 202 as soon as it is acc
         *COMMAND_ERRORS,
         "quota_exceeded",
         status=201,
-        says="The session, greeted. A greeting that failed at the model leaves it in status `error`.",
+        says="The session with its greeting. Its status is `error` when the greeting failed at the model.",
         example={**examples.SESSION, "turns": [examples.GREETING], "status": "idle", "revision": 2},
-        also={202: {"model": Session, "description": "With wait=false: the session, not greeted yet."}},
+        also={202: {"model": Session, "description": "With wait=false: the session before its greeting."}},
     ),
 )
-async def open_session(
+async def create_session(
     request: Request, body: NewSession, organization: Organization, services: ServicesDep, wait: Wait = True
 ) -> Response:
-    """Open a session with an agent, and answer when the agent has greeted."""
-    open_or_begin = services.session_creator.open if wait else services.session_creator.begin
-    session, snapshot = await open_or_begin(organization, body)
-    note_subject(request, "session", session.id)
+    """Create a session with an agent, and respond when the greeting is complete."""
+    create = services.session_creator.create if wait else services.session_creator.create_without_greeting
+    session, snapshot = await create(organization, body)
+    log_subject(request, "session", session.id)
     return services.session_renderer.session(session, snapshot, status=201 if wait else 202)
 
 
@@ -97,7 +98,7 @@ async def list_sessions(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Sessions of the organization, newest first, as they were last recorded (up to two seconds ago)."""
+    """Sessions of the organization, newest first, as last recorded (up to two seconds ago)."""
     with cursor_errors_as_problems():
         page = await services.sessions.list(
             organization,
@@ -129,7 +130,7 @@ async def get_session(session: OwnSession, services: ServicesDep) -> Response:
     ),
 )
 async def list_turns(session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """The visible branch, newest page first: each page is oldest first, and `next_cursor` leads further back."""
+    """The visible branch, newest page first. Each page is oldest first, and `next_cursor` leads to older turns."""
     page = await services.session_reader.turns(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
 
@@ -142,7 +143,7 @@ async def list_turns(session: OwnSession, services: ServicesDep, limit: Limit = 
 async def list_branches(
     session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
-    """The branches that rewinds gave up, the newest first. Nothing that was said or spent on them is lost."""
+    """The branches that were discarded by rewinds, newest first, with their turns and costs."""
     page = await services.session_reader.branches(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
 
@@ -175,15 +176,15 @@ async def send_message(
     idempotency_key: IdempotencyKey = None,
     accept: Accept = None,
 ) -> Response:
-    """Say something, and answer when the agent has replied. With `Accept: text/event-stream`, the reply is heard as it
-    is spoken: the events of the turn, up to its end.
+    """Send a message, and respond when the agent has replied. With `Accept: text/event-stream`, stream the events of
+    its turn.
 
-    The same `message_id` (or `Idempotency-Key`) with the same text joins the first call and gives its answer, however
-    often it is sent: after a timeout or a broken connection, send the message again.
+    A repeat with the same `message_id` (or `Idempotency-Key`) and text joins the first call and returns its result:
+    after a timeout or a lost connection, send the message again.
     """
     command = body.command(idempotency_key, wait=wait)
     if wait and accepts_event_stream(accept):
-        return services.stream_of(await start_stream(services.message_streams.encoded(session, command)))
+        return services.event_stream(await start_stream(services.message_streams.encoded(session, command)))
     if not wait:
         return json_response(await services.messages.accept(session, command), status=202)
     return services.session_renderer.session(session, await services.messages.answer(session, command))
@@ -193,15 +194,20 @@ async def send_message(
     "/{session_id}/events",
     response_class=StreamingResponse,
     responses=response_docs(
-        "invalid_request", "not_found", *READ_ERRORS, example=examples.EVENTS, says=WATCHED, media_type=EVENT_STREAM
+        "invalid_request",
+        "not_found",
+        *READ_ERRORS,
+        example=examples.EVENTS,
+        says=STREAM_DESCRIPTION,
+        media_type=EVENT_STREAM,
     ),
 )
 async def watch_session(session: OwnSession, services: ServicesDep, last_event_id: LastEventId = None) -> Response:
-    """The session as it is, and then everything that happens in it, until it is over.
+    """Stream a snapshot of the session, then its events until it ends.
 
-    After a lost connection, `Last-Event-ID` goes on where the client was: every event comes once, in order.
+    After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order.
     """
-    return services.stream_of(await start_stream(services.session_streams.events(session, last_event_id)))
+    return services.event_stream(await start_stream(services.session_streams.events(session, last_event_id)))
 
 
 @router.post(
@@ -211,8 +217,8 @@ async def watch_session(session: OwnSession, services: ServicesDep, last_event_i
     responses=response_docs(*COMMAND_ERRORS, "revision_conflict", "session_ended", example=examples.SESSION),
 )
 async def rewind(session: OwnSession, body: RewindBody, services: ServicesDep) -> Response:
-    """Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
-    from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent."""
+    """Move the cursor to a turn, or before it: the visible branch ends there, and the next message continues from it.
+    Later turns are kept as a discarded branch once that message is sent. A rewind does not refund usage."""
     return services.session_renderer.session(session, await services.commands.rewind(session, body.command()))
 
 
@@ -231,7 +237,7 @@ async def decide(
     services: ServicesDep,
     body: DecisionBody | None = None,
 ) -> Response:
-    """Let a tool call of `approvals` be made, or not. Without an answer until `expires_at` it is not made."""
+    """Approve or deny a tool call of `approvals`. Without a decision until `expires_at` it is not made."""
     command = (body or DecisionBody()).command(call_id)
     return services.session_renderer.session(session, await services.commands.decide(session, command, decision))
 
@@ -252,17 +258,17 @@ async def end(session: OwnSession, services: ServicesDep, body: EndBody | None =
     "/{session_id}/transcript",
     response_class=Response,
     responses={
-        200: {"description": "The transcript, in the form that was asked for", "content": _WRITTEN},
+        200: {"description": "The transcript in the requested format", "content": _TRANSCRIPT_CONTENT},
         **error_docs("not_found", *READ_ERRORS),
     },
 )
 async def get_transcript(
     session: OwnSession,
     services: ServicesDep,
-    form: Annotated[TranscriptFormat, Query(alias="format", description="How it is written.")] = "text",
+    form: Annotated[TranscriptFormat, Query(alias="format", description="Format of the transcript.")] = "text",
 ) -> Response:
-    """The visible branch as people read it, all of it: who said what, which tools were called, what went wrong."""
-    return await services.transcripts.answer(session, form)
+    """Transcript of the whole visible branch: messages, replies, tool calls and errors."""
+    return await services.transcripts.response(session, form)
 
 
 @router.delete(
@@ -273,8 +279,8 @@ async def get_transcript(
     responses=error_docs("not_found", "wait_timeout", *READ_ERRORS),
 )
 async def erase_session(session_id: str, organization: Organization, services: ServicesDep) -> Response:
-    """Erase a session everywhere: its workflow is stopped and deleted from Temporal, and what was said and recorded is
-    deleted from the store. What it cost is billed first, and stays in the ledger. Erasing it again changes nothing."""
+    """Erase a session everywhere: its workflow is terminated and deleted from Temporal, and its conversation and
+    records from the store. Its usage is billed first and stays in the ledger. Erasing it again changes nothing."""
     await services.erasure.erase(organization, session_id)
     return Response(status_code=204)
 

@@ -1,4 +1,4 @@
-"""The routes of suites: start one, see how far it is, pause, resume or cancel it, and read its report."""
+"""Routes of suites: start one, read its progress, pause, resume or cancel it, and get its report."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_resp
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES
-from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, note_subject
+from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, log_subject
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
 from api.schemas.requests import IdempotencyKey
@@ -55,14 +55,14 @@ async def _own_suite(suite_id: str, organization: Organization, services: Servic
     return suite
 
 
-async def _changes(
+async def _overrides(
     *,
-    repeats: Annotated[int | None, Query(ge=1, le=1_000, description="Of every scenario.")] = None,
+    repeats: Annotated[int | None, Query(ge=1, le=1_000, description="Repeats of every scenario.")] = None,
     concurrency: Annotated[int | None, Query(ge=1, le=500)] = None,
     budget_usd: Annotated[Decimal | None, Query(gt=0, le=1_000_000)] = None,
     seed: Annotated[int | None, Query(ge=0, le=MAX_SEED)] = None,
     min_pass_rate: Annotated[float | None, Query(ge=0, le=1)] = None,
-    tag: Annotated[list[str] | None, Query(max_length=20, description="Only scenarios with one of these.")] = None,
+    tag: Annotated[list[str] | None, Query(max_length=20, description="Only scenarios with one of these tags.")] = None,
 ) -> SuiteOverrides:
     return SuiteOverrides(
         repeats=repeats,
@@ -75,8 +75,8 @@ async def _changes(
 
 
 OwnSuite = Annotated[StoredSuite, Depends(_own_suite)]
-"""The suite in the address, which must be the caller's."""
-WantedChanges = Annotated[SuiteOverrides, Depends(_changes)]
+"""The suite in the path, which must belong to the caller's organization."""
+OverridesDep = Annotated[SuiteOverrides, Depends(_overrides)]
 
 
 @router.post(
@@ -89,7 +89,7 @@ WantedChanges = Annotated[SuiteOverrides, Depends(_changes)]
         *("invalid_suite", "not_found", "unauthenticated", "quota_exceeded", "too_large", "unsupported_media_type"),
         *("validation_error", "unavailable"),
         status=201,
-        says="The suite, which has started",
+        says="The suite, started",
         example={**examples.SUITE, "status": "running", "outcome": None},
     ),
 )
@@ -97,19 +97,19 @@ async def start_suite(
     request: Request,
     organization: Organization,
     services: ServicesDep,
-    changes: WantedChanges,
+    overrides: OverridesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Start a suite of simulated callers. The query changes what the suite says.
+    """Start a suite of conversations with simulated callers. Query parameters override values of the suite.
 
-    It goes on by itself, whoever started it. The same `Idempotency-Key` again answers with the suite that the first
-    call started.
+    The suite runs in the background. A repeat with the same `Idempotency-Key` returns the suite that the first call
+    started.
     """
-    suite = await _suite_in(request, changes)
+    suite = await _parse_body(request, overrides)
     stored = await services.suites.start(organization, suite, idempotency_key)
-    note_subject(request, "suite", stored.id)
-    answer = services.suite_renderer.suite(stored, await services.suite_store.progress(stored.id))
-    return json_response(answer, status=201, location=f"/v1/suites/{stored.id}")
+    log_subject(request, "suite", stored.id)
+    content = services.suite_renderer.suite(stored, await services.suite_store.progress(stored.id))
+    return json_response(content, status=201, location=f"/v1/suites/{stored.id}")
 
 
 @router.get(
@@ -123,15 +123,15 @@ async def list_suites(
     """Suites of the organization, newest first."""
     with cursor_errors_as_problems():
         page = await services.suite_store.list(organization, limit=limit, cursor=cursor)
-    shown = (services.suite_renderer.summary(suite).model_dump_json().encode() for suite in page.items)
-    return rendered_page(shown, page.next_cursor)
+    rendered = (services.suite_renderer.summary(suite).model_dump_json().encode() for suite in page.items)
+    return rendered_page(rendered, page.next_cursor)
 
 
 @router.get(
     "/{suite_id}", response_model=Suite, responses=response_docs("not_found", *READ_ERRORS, example=examples.SUITE)
 )
 async def get_suite(suite: OwnSuite, services: ServicesDep) -> Response:
-    """How far a suite is. Results are there as soon as each run has its verdict."""
+    """A suite with its progress. The result of a run is included as soon as it has its verdict."""
     return json_response(services.suite_renderer.suite(suite, await services.suite_store.progress(suite.id)))
 
 
@@ -142,17 +142,17 @@ async def get_suite(suite: OwnSuite, services: ServicesDep) -> Response:
         "not_found",
         *READ_ERRORS,
         example=examples.SUITE_REPORT,
-        says="With format=junit it is XML, with format=html a page that needs no other host.",
+        says="JSON; with format=junit XML, with format=html a self-contained page.",
     ),
 )
 async def get_report(
     suite: OwnSuite,
     services: ServicesDep,
     format: Format = "json",
-    transcripts: Annotated[bool, Query(description="False: without what was said.")] = True,
+    transcripts: Annotated[bool, Query(description="False: without the conversations.")] = True,
     baseline: Annotated[str | None, Query(max_length=200, description="An earlier suite to compare with.")] = None,
 ) -> Response:
-    """Every conversation with its verdict, also while the suite is under way."""
+    """The report of a suite: every conversation with its verdict, also while the suite is running."""
     report = await services.suite_reports.report(suite, transcripts=transcripts, baseline=baseline)
     if format == "json":
         return json_response(report)
@@ -167,22 +167,22 @@ async def get_report(
     responses=response_docs(*_STEERING_ERRORS, "suite_ended", example={**examples.SUITE, "status": "paused"}),
 )
 async def steer_suite(suite: OwnSuite, command: SuiteCommand, services: ServicesDep) -> Response:
-    """`pause`: start no more conversations, those under way go on. `resume`: start them again. `cancel`: start no
-    more, and end those under way; what they spent is billed as ever."""
-    await services.suites.tell(suite, command)
-    now = await services.suite_store.find(suite.organization_id, suite.id) or suite
-    return json_response(services.suite_renderer.suite(now, await services.suite_store.progress(suite.id)))
+    """`pause`: start no more conversations; those in progress go on. `resume`: start conversations again. `cancel`:
+    start no more and end those in progress; their usage is billed."""
+    await services.suites.send(suite, command)
+    current = await services.suite_store.find(suite.organization_id, suite.id) or suite
+    return json_response(services.suite_renderer.suite(current, await services.suite_store.progress(suite.id)))
 
 
-async def _suite_in(request: Request, changes: SuiteOverrides) -> written.Suite:
-    """The suite in a request's body. It is read in a thread: a large text takes long enough to be noticed."""
+async def _parse_body(request: Request, overrides: SuiteOverrides) -> written.Suite:
+    """The suite in a request's body, parsed in a thread because a large text would block the event loop."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
-    kind = MEDIA_TYPES.get(header.get_content_type())
-    if kind is None:
+    text_format = MEDIA_TYPES.get(header.get_content_type())
+    if text_format is None:
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the suite with a Content-Type of {accepted}.")
     try:
-        return await run_in_threadpool(read_suite, await request.body(), kind, changes)
+        return await run_in_threadpool(read_suite, await request.body(), text_format, overrides)
     except InvalidDefinition as error:
         raise invalid_suite(error.issues) from error

@@ -1,4 +1,4 @@
-"""The routes of money: what an organization has used and spent, altogether and turn by turn."""
+"""Routes of usage and cost: totals of an organization, and its ledger."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 @router.get("", response_model=OrganizationUsage, responses=response_docs(*READ_ERRORS, example=examples.USAGE))
 async def get_usage(organization: Organization, services: ServicesDep) -> Response:
-    """Everything the organization was ever billed for: the sum of its ledger."""
+    """Total usage and cost of the organization: the sum of its ledger."""
     spent = await services.ledger.totals(organization)
     cost = CalculatedCost.of(spent.cost, at=datetime.now(UTC))
     return json_response(OrganizationUsage(turns=spent.turns, usage=Usage.model_validate(spent.usage), cost=cost))
@@ -30,11 +30,11 @@ async def get_usage(organization: Organization, services: ServicesDep) -> Respon
 async def list_ledger(
     organization: Organization,
     services: ServicesDep,
-    session: Annotated[str | None, Query(max_length=200, description="Only the rows of this session.")] = None,
+    session: Annotated[str | None, Query(max_length=200, description="Only rows of this session.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """The ledger, newest first: one row a turn, whatever became of the turn."""
+    """The ledger, newest first: one row for each turn, whether it completed or not."""
     with cursor_errors_as_problems():
         page = await services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor)
     return page_response(LedgerRow, page.items, page.next_cursor)

@@ -1,4 +1,4 @@
-"""What this API sends: the webhook of a session's end, described as its routes are."""
+"""Webhooks that are sent by the API, as the OpenAPI document describes them: the end of a session."""
 
 from typing import Annotated
 
@@ -18,14 +18,14 @@ Report = Annotated[SessionCompleted, Body(examples=[SESSION_COMPLETED])]
     status_code=204,
     response_class=Response,
     responses={
-        204: {"description": "Taken, as with any other 2xx. Everything else is retried for a day, but for a 410."},
-        410: {"description": "No more of it, please: it is not tried again."},
+        204: {"description": "Accepted, as any other 2xx. Other responses, except 410, are retried for a day."},
+        410: {"description": "Rejected for good: not retried."},
     },
 )
 def session_completed(
     report: Report,
-    webhook_id: Annotated[str, Header(description="The same at every attempt.")],
-    webhook_timestamp: Annotated[int, Header(description="When this attempt was made: seconds since 1970.")],
+    webhook_id: Annotated[str, Header(description="Id of the webhook; the same at each attempt.")],
+    webhook_timestamp: Annotated[int, Header(description="Time of this attempt in seconds since 1970.")],
     webhook_signature: Annotated[
         str,
         Header(
@@ -33,4 +33,4 @@ def session_completed(
         ),
     ],
 ) -> None:
-    """A session has ended, and everything that was spent in it is in the ledger."""
+    """Sent when a session has ended and all of its usage is in the ledger."""

@@ -1,4 +1,4 @@
-"""Agents as people write or export them: YAML or JSON text to a definition, with the place of every fault."""
+"""Parsing of agents from YAML or JSON, with the location of every error."""
 
 import json
 from collections.abc import Hashable
@@ -14,46 +14,46 @@ from domain.dograh.importer import ImportedAgent, import_dograh
 
 TextFormat = Literal["json", "yaml"]
 
-DEEPEST: Final = 100
-"""Levels of nesting that are read: reading more could exhaust the stack, and no agent has them."""
+MAX_DEPTH: Final = 100
+"""Maximum nesting. Deeper input could exhaust the stack, and no agent needs it."""
 
 
-def read_agent(text: bytes, written: TextFormat) -> AgentDefinition:
-    """The definition in a text. Raises InvalidAgent with every fault.
+def read_agent(text: bytes, format: TextFormat) -> AgentDefinition:
+    """Parse an agent definition. Raises InvalidAgent with all errors.
 
-    A text that is no YAML or JSON has one fault, whose place is a line and a column.
+    Text that is not valid YAML or JSON gives one error, whose location is a line and a column.
     """
-    return parse_definition(parse_text(text, written))
+    return parse_definition(parse_text(text, format))
 
 
-def read_export(text: bytes, written: TextFormat, name: str) -> ImportedAgent:
-    """The agent in the text of a dograh workflow export, under the given name. Raises InvalidAgent as `read_agent`."""
-    return import_dograh(parse_text(text, written), name=name)
+def read_export(text: bytes, format: TextFormat, name: str) -> ImportedAgent:
+    """Parse a dograh workflow export as an agent of the given name. Raises InvalidAgent as `read_agent` does."""
+    return import_dograh(parse_text(text, format), name=name)
 
 
-def parse_text(text: bytes, written: TextFormat) -> object:
-    """The values in a text. Raises InvalidAgent for what is no YAML or JSON, with a line and a column."""
-    return _read_json(text) if written == "json" else _read_yaml(text)
+def parse_text(text: bytes, format: TextFormat) -> object:
+    """Parse YAML or JSON. Raises InvalidAgent with a line and a column for invalid text."""
+    return _read_json(text) if format == "json" else _read_yaml(text)
 
 
 def _read_json(text: bytes) -> object:
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except JSONDecodeError as error:
-        raise _broken(f"line {error.lineno}, column {error.colno}", error.msg) from error
+        raise _syntax_error(f"line {error.lineno}, column {error.colno}", error.msg) from error
     except UnicodeDecodeError as error:
-        raise _broken(ROOT_PATH, f"is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise _syntax_error(ROOT_PATH, f"is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
-        raise _broken(ROOT_PATH, "is nested too deeply") from error
+        raise _syntax_error(ROOT_PATH, "is nested too deeply") from error
     except ValueError as error:  # a number with thousands of digits
-        raise _broken(ROOT_PATH, str(error)) from error
+        raise _syntax_error(ROOT_PATH, str(error)) from error
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise _broken(ROOT_PATH, f"the key {format_value(key)} stands twice in one mapping")
+            raise _syntax_error(ROOT_PATH, f"the key {format_value(key)} is duplicated in one mapping")
         found[key] = value
     return found
 
@@ -63,41 +63,41 @@ def _read_yaml(text: bytes) -> object:
         _require_shallow(text)
         return yaml.load(text, _StrictLoader)
     except yaml.MarkedYAMLError as error:
-        raise _broken(
-            _place(error.problem_mark or error.context_mark), error.problem or error.context or "is no YAML"
+        raise _syntax_error(
+            _place(error.problem_mark or error.context_mark), error.problem or error.context or "is not valid YAML"
         ) from error
     except yaml.YAMLError as error:
-        raise _broken(ROOT_PATH, str(error).splitlines()[0]) from error
+        raise _syntax_error(ROOT_PATH, str(error).splitlines()[0]) from error
     except RecursionError as error:
-        raise _broken(ROOT_PATH, "is nested too deeply") from error
+        raise _syntax_error(ROOT_PATH, "is nested too deeply") from error
     except ValueError as error:  # a date such as 2026-02-31, or a number with thousands of digits
-        raise _broken(ROOT_PATH, str(error)) from error
+        raise _syntax_error(ROOT_PATH, str(error)) from error
 
 
 def _require_shallow(text: bytes) -> None:
-    """Look at the events first: the loader itself would go down into any depth."""
+    """Check the nesting of the YAML events first, because the loader has no limit."""
     depth = 0
     for event in yaml.parse(text, _StrictLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > DEEPEST:
-            raise _broken(_place(event.start_mark), "is nested too deeply")
+        if depth > MAX_DEPTH:
+            raise _syntax_error(_place(event.start_mark), "is nested too deeply")
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """YAML's safe subset, where a key may stand only once in a mapping."""
+    """Safe YAML loader that rejects duplicate keys."""
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping, refusing a key that was there before."""
+        """Build a mapping. Raises ConstructorError for a duplicate key."""
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                problem = f"the key {format_value(key)} stands twice in one mapping"
+                problem = f"the key {format_value(key)} is duplicated in one mapping"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if isinstance(key, Hashable):
                 seen.add(key)
@@ -108,5 +108,5 @@ def _place(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ROOT_PATH
 
 
-def _broken(place: str, message: str) -> InvalidAgent:
+def _syntax_error(place: str, message: str) -> InvalidAgent:
     return InvalidAgent([ValidationIssue(path=place, message=message)])

@@ -1,4 +1,4 @@
-"""The examples in the OpenAPI document: one conversation with the restaurant's booking line."""
+"""Examples in the OpenAPI document: one conversation with a restaurant's booking line."""
 
 import json
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What can be asked of the API: the form of every request body, checked strictly."""
+"""Request models, validated strictly."""
 
 from typing import Annotated, Any, Final, Self
 from uuid import uuid4
@@ -24,13 +24,13 @@ from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, S
 from domain.sessions.commands import DecideApproval, EditMessage, EndSession, OnBusy, Regenerate, Rewind, SendMessage
 
 MAX_CONTEXT_BYTES: Final = 65_536
-"""64 KiB of JSON for each of the values a session is created with: they travel in every view of it."""
+"""64 KiB of JSON for the initial context and for the annotations, which are part of every session response."""
 MESSAGE_ID_PATTERN: Final = r"^[!-~]{1,200}$"
-"""Printable ASCII without spaces: it is part of an id in Temporal, and a header's value."""
+"""Printable ASCII without spaces: it is part of a Temporal update id and a header value."""
 
 
 def storable(value: str) -> str:
-    """Refuse what PostgreSQL and UTF-8 cannot hold."""
+    """Reject text that PostgreSQL or UTF-8 cannot represent."""
     issue = next(iter(JsonCopy(value).issues), None)
     if issue is not None:
         raise PydanticCustomError("not_storable", "has a character that cannot be stored (NUL or a lone surrogate)")
@@ -38,7 +38,7 @@ def storable(value: str) -> str:
 
 
 def _storable_json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Refuse what JSON cannot hold, such as NaN, and what is too large or too deep."""
+    """Reject values that JSON cannot represent, such as NaN, and those that are too large or too deep."""
     issue = next(iter(JsonCopy(values).issues), None)
     if issue is not None:
         raise PydanticCustomError(
@@ -47,7 +47,7 @@ def _storable_json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     size = len(to_json(values))
     if size > MAX_CONTEXT_BYTES:
         figures = {"limit": MAX_CONTEXT_BYTES, "actual": size}
-        raise PydanticCustomError("too_large", "has {actual} bytes as JSON; at most {limit} are taken", figures)
+        raise PydanticCustomError("too_large", "has {actual} bytes as JSON; the maximum is {limit}", figures)
     return values
 
 
@@ -60,10 +60,10 @@ Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterV
 Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
 MessageId = Annotated[str, StringConstraints(pattern=MESSAGE_ID_PATTERN)]
 IdempotencyKey = Annotated[
-    str | None, Header(pattern=MESSAGE_ID_PATTERN, description="The same as `message_id` in the body.")
+    str | None, Header(pattern=MESSAGE_ID_PATTERN, description="Same as `message_id` in the body.")
 ]
 ExpectedRevision = Annotated[
-    int | None, Field(ge=0, description="Refused with 409 unless the session is at this revision.")
+    int | None, Field(ge=0, description="Rejected with 409 unless the session is at this revision.")
 ]
 
 
@@ -72,32 +72,32 @@ class _Body(BaseModel):
 
 
 class AgentVersion(_Body):
-    """An agent by its id or its name, and one of its versions; the latest when none is named."""
+    """An agent by its id or name, and a version; without one, the latest."""
 
     id: Phrase
     version: Annotated[int, Field(ge=1)] | None = None
 
 
 class SessionLimits(Limits):
-    """Limits of one session; those that are not named stay the agent's."""
+    """Limits of one session; those that are omitted keep the values of the agent."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CallerPersona(Persona):
-    """Whom a simulated caller plays."""
+    """Persona of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CallerBounds(CallerLimits):
-    """Where a simulated caller gives up."""
+    """Limits of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CallerConfig(SimulatorConfig):
-    """What a simulated caller goes by."""
+    """Configuration of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -110,12 +110,12 @@ class CallerConfig(SimulatorConfig):
         return self
 
     def config(self) -> SimulatorConfig:
-        """The same as the domain has it."""
+        """The configuration as a domain value."""
         return SimulatorConfig.model_validate(self.model_dump())
 
 
 class SimulatorSwitch(_Body):
-    """A simulated caller, switched on or off. Without a `config` the one that the session has is kept."""
+    """A simulated caller, switched on or off. Without a `config` the current one is kept."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SIMULATOR]})
 
@@ -124,41 +124,43 @@ class SimulatorSwitch(_Body):
     expected_revision: ExpectedRevision = None
 
     def command(self) -> SetSimulator:
-        """The command of the domain."""
+        """The domain command."""
         config = self.config.config() if self.config else None
         return SetSimulator(enabled=self.enabled, config=config, expected_revision=self.expected_revision)
 
 
 def _with_config(switch: SimulatorSwitch | None) -> SimulatorSwitch | None:
     if switch is not None and switch.enabled and switch.config is None:
-        raise PydanticCustomError("no_config", "needs a config: a new session has no caller to go on with")
+        raise PydanticCustomError("no_config", "needs a config: a new session has no simulated caller yet")
     return switch
 
 
 class NewSession(_Body):
-    """A session to open. `agent` is an id or a name, or an object that names a version too."""
+    """A session to create. `agent` is an id or a name, or an object with a version."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [NEW_SESSION]})
 
     agent: Annotated[AgentVersion, BeforeValidator(_as_version, json_schema_input_type=str | AgentVersion)]
     name: Phrase | None = None
     initial_context: Annotated[Values, Field(description="Values for the agent's templates; at most 64 KiB.")] = {}
-    annotations: Annotated[Values, Field(description="Kept and shown as given; at most 64 KiB.")] = {}
+    annotations: Annotated[Values, Field(description="Stored and returned unchanged; at most 64 KiB.")] = {}
     simulator: Annotated[
         SimulatorSwitch | None,
         AfterValidator(_with_config),
-        Field(description="A simulated caller that talks to the agent from the greeting on."),
+        Field(description="A simulated caller that talks to the agent after the greeting."),
     ] = None
-    limits: Annotated[SessionLimits | None, Field(description="Replace the agent's limits, each that is named.")] = None
+    limits: Annotated[SessionLimits | None, Field(description="Override the agent's limits that are given here.")] = (
+        None
+    )
 
     @property
     def caller(self) -> SimulatorConfig | None:
-        """The simulated caller that the session begins with; none when it is switched off."""
+        """The simulated caller that the session starts with; None when it is switched off."""
         switch = self.simulator
         return switch.config.config() if switch and switch.enabled and switch.config else None
 
     def limits_over(self, limits: Limits) -> Limits:
-        """The agent's limits with those of the request in their place."""
+        """The agent's limits, overridden by those of the request."""
         given = self.limits
         return limits.model_copy(
             update={name: getattr(given, name) for name in given.model_fields_set} if given else {}
@@ -166,21 +168,21 @@ class NewSession(_Body):
 
 
 class NewMessage(_Body):
-    """Something to say. `on_busy` decides what happens while the agent still answers.
+    """A message to send. `on_busy` decides what happens while a reply is pending.
 
-    The message is refused (`reject`), waits its turn (`enqueue`), stops the reply and is answered next (`interrupt`),
-    or stops it and takes the place of its turn (`rollback`).
+    The message is rejected (`reject`), queued (`enqueue`), stops the reply and is answered next (`interrupt`), or
+    stops the reply and replaces its turn (`rollback`).
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [NEW_MESSAGE]})
 
     text: Annotated[Text, Field(description="At most 32,000 characters, not blank.")]
-    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    message_id: Annotated[MessageId | None, Field(description="Same as the header `Idempotency-Key`.")] = None
     expected_revision: ExpectedRevision = None
     on_busy: OnBusy | None = None
 
     def command(self, idempotency_key: str | None, *, wait: bool) -> SendMessage:
-        """The command of the domain, with a message id in any case.
+        """The domain command, always with a message id.
 
         Raises Problem("invalid_request") when header and body name different ids.
         """
@@ -194,16 +196,16 @@ class NewMessage(_Body):
 
 
 class EditBody(_Body):
-    """What is said instead."""
+    """The new message of a turn."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "A table for three, please"}]})
 
     text: Annotated[Text, Field(description="At most 32,000 characters, not blank.")]
-    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    message_id: Annotated[MessageId | None, Field(description="Same as the header `Idempotency-Key`.")] = None
     expected_revision: ExpectedRevision = None
 
     def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> EditMessage:
-        """The command of the domain. Raises Problem("invalid_request") as `NewMessage.command` does."""
+        """The domain command. Raises Problem("invalid_request") as `NewMessage.command` does."""
         message_id = _message_id(self.message_id, idempotency_key)
         return EditMessage(
             turn_id=turn_id,
@@ -215,21 +217,21 @@ class EditBody(_Body):
 
 
 class RegenerateBody(_Body):
-    """How a turn is answered again."""
+    """Options for answering a turn again."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"expected_revision": 6}]})
 
-    message_id: Annotated[MessageId | None, Field(description="The same as the header `Idempotency-Key`.")] = None
+    message_id: Annotated[MessageId | None, Field(description="Same as the header `Idempotency-Key`.")] = None
     expected_revision: ExpectedRevision = None
 
     def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> Regenerate:
-        """The command of the domain. Raises Problem("invalid_request") as `NewMessage.command` does."""
+        """The domain command. Raises Problem("invalid_request") as `NewMessage.command` does."""
         message_id = _message_id(self.message_id, idempotency_key)
         return Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=self.expected_revision, wait=wait)
 
 
 class RevisionBody(_Body):
-    """The revision that a command is meant for; without one it applies to the session as it is."""
+    """The revision that a command expects; without one it applies to the session as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"expected_revision": 6}]})
 
@@ -237,7 +239,7 @@ class RevisionBody(_Body):
 
 
 class ForkBody(_Body):
-    """From where, and with what, a new session goes on; by default from the newest turn, with the same agent."""
+    """Start of a fork: its turn, agent and model. By default the newest turn with the same agent."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"turn_id": "turn_5f0c2a9e41b7"}]})
 
@@ -250,7 +252,7 @@ class ForkBody(_Body):
 
 
 class RewindBody(_Body):
-    """Where to rewind to: a turn of the active branch, or before it. A null `turn_id` goes back to the newest turn."""
+    """Target of a rewind: a turn of the active branch, or before it. A null `turn_id` undoes the rewind."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [REWIND]})
 
@@ -259,12 +261,12 @@ class RewindBody(_Body):
     expected_revision: ExpectedRevision = None
 
     def command(self) -> Rewind:
-        """The command of the domain."""
+        """The domain command."""
         return Rewind(turn_id=self.turn_id, before=self.before, expected_revision=self.expected_revision)
 
 
 class DecisionBody(_Body):
-    """Why a tool call may be made or not. The model is told when it was denied."""
+    """Reason of a decision on a tool call. A denial and its reason are sent to the model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Refunds above 100 USD need a manager."}]})
 
@@ -272,12 +274,12 @@ class DecisionBody(_Body):
     expected_revision: ExpectedRevision = None
 
     def command(self, call_id: str) -> DecideApproval:
-        """The command of the domain."""
+        """The domain command."""
         return DecideApproval(call_id=call_id, reason=self.reason, expected_revision=self.expected_revision)
 
 
 class EndBody(_Body):
-    """How the session ends. `reason` is shown as its completion reason."""
+    """End of a session. `reason` becomes its completion reason."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [END]})
 
@@ -285,13 +287,13 @@ class EndBody(_Body):
     expected_revision: ExpectedRevision = None
 
     def command(self) -> EndSession:
-        """The command of the domain."""
+        """The domain command."""
         given: dict[str, Any] = {"reason": self.reason} if self.reason else {}
         return EndSession(expected_revision=self.expected_revision, **given)
 
 
 def _message_id(in_body: str | None, in_header: str | None) -> str:
-    """The id by which a repeat is recognised, in any case. Raises Problem("invalid_request") where there are two."""
+    """The message id, generated if there is none. Raises Problem("invalid_request") when body and header differ."""
     if in_header and in_body and in_header != in_body:
         raise invalid(
             "invalid_request",

@@ -1,4 +1,4 @@
-"""What the API shows: the form of every answer, as the contract names it."""
+"""Response models of the API."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 
 def plain(amount: Decimal) -> str:
-    """An amount without an exponent and without the zeros that come of exact rounding."""
+    """An amount without an exponent and without trailing zeros."""
     return format(amount.normalize(), "f") if amount else "0"
 
 
@@ -35,13 +35,13 @@ Money = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
 
 
 class Representation(BaseModel):
-    """A value as it is shown. It is read from the attributes of a domain value, and never changed."""
+    """Immutable response model, built from the attributes of a domain value."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class Usage(Representation):
-    """Tokens used, by `<provider>:<model>`, and seconds: of wall clock, and of models at work on what was bought."""
+    """Usage: tokens by `<provider>:<model>`, wall clock seconds, and seconds of billed model calls."""
 
     llm: dict[str, ModelUsage]
     duration_seconds: float
@@ -49,7 +49,7 @@ class Usage(Representation):
 
 
 class Cost(Representation):
-    """Money spent, as decimals in strings. Models without a known price are named, not counted as free."""
+    """Cost, as decimals in strings. Models without a known price are listed, not counted as free."""
 
     currency: Literal["USD"]
     total: Money
@@ -58,18 +58,18 @@ class Cost(Representation):
 
 
 class CalculatedCost(Cost):
-    """Money spent altogether. `calculated_at` is when nothing was missing from it: turns under way are not in it."""
+    """Total cost as of `calculated_at`. Pending turns are not included."""
 
     calculated_at: datetime
 
     @classmethod
     def of(cls, cost: usage.Cost, at: datetime) -> Self:
-        """A cost as it stood at a time."""
+        """A cost as of a time."""
         return cls(**dict(cost), calculated_at=at)
 
 
 class TurnEvent(Representation):
-    """Something that happened while a turn was answered."""
+    """An event of a turn."""
 
     type: EventType
     created_at: datetime
@@ -96,7 +96,7 @@ class Turn(Representation):
 
 
 class Branch(Representation):
-    """A future that was given up by a rewind: its newest turns, at most 50, oldest first."""
+    """A branch that was discarded by a rewind, with its newest turns, at most 50, oldest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [BRANCH]})
 
@@ -107,9 +107,9 @@ class Branch(Representation):
 
 
 class ComparisonSide(Representation):
-    """What one of two branches has of its own: its first turns after the last common one, at most 200, oldest first.
+    """One side of a comparison: the first turns after the last common one, at most 200, oldest first.
 
-    `turns_after` counts those that follow.
+    `turns_after` counts the turns after those.
     """
 
     branch: str
@@ -119,7 +119,7 @@ class ComparisonSide(Representation):
 
 
 class Comparison(Representation):
-    """Two branches side by side. `last_common_turn` is null when not even the opening is the same."""
+    """Comparison of two branches. `last_common_turn` is null when they share no turn."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [COMPARISON]})
 
@@ -131,7 +131,7 @@ class Comparison(Representation):
 
 
 class TemporalLink(Representation):
-    """Where the session is found in Temporal. `ui_url` is null when no UI address is set."""
+    """Workflow of the session in Temporal. `ui_url` is null when no URL of the Temporal UI is configured."""
 
     workflow_id: str
     run_id: str | None
@@ -139,7 +139,7 @@ class TemporalLink(Representation):
 
 
 class Approval(Representation):
-    """A tool call that waits for a person until `expires_at`; then it is not made."""
+    """A tool call that needs a decision by a person until `expires_at`; after that it is not made."""
 
     call_id: str
     turn_id: str
@@ -151,7 +151,7 @@ class Approval(Representation):
 
 
 class ForkedFrom(Representation):
-    """The session whose past this one took over, and the turn up to which."""
+    """Source of a fork: the session, and the last turn that was taken from it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [FORKED_FROM]})
 
@@ -160,9 +160,9 @@ class ForkedFrom(Representation):
 
 
 class SessionSummary(Representation):
-    """A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation.
+    """A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
 
-    `disposition` says in a word how it ended; `tags` are those that were gathered as `call_tags`, and that word.
+    `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION_SUMMARY]})
@@ -198,8 +198,8 @@ class SessionSummary(Representation):
 class Session(SessionSummary):
     """A session with its visible branch: the newest 200 turns, oldest first.
 
-    `turns_before` counts the older ones; `GET .../turns` pages back to them. `as_of` is when this was true:
-    now for a live session, the last time it was recorded when no worker answers.
+    `turns_before` counts the older ones; `GET .../turns` pages back to them. `as_of` is the time of
+    its data: now for a live session, the time of its last record when no worker answers.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION]})
@@ -210,7 +210,7 @@ class Session(SessionSummary):
 
 
 class Accepted(Representation):
-    """A message that was accepted and is being answered."""
+    """A message that was accepted, with the turn that will answer it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"turn_id": "turn_5f0c2a9e41b7", "revision": 4}]})
 
@@ -219,7 +219,7 @@ class Accepted(Representation):
 
 
 class Agent(Representation):
-    """One version of an agent. `warnings` are things that work but deserve a look."""
+    """One version of an agent. `warnings` list parts of the definition that are valid but probably unintended."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [AGENT]})
 
@@ -233,10 +233,10 @@ class Agent(Representation):
 
 
 class LedgerRow(Representation):
-    """What one turn used and cost, whatever became of the turn, or what was bought beside the turns.
+    """Usage and cost of one turn, whether it completed or not, or of an auxiliary model call.
 
-    Then `purpose` says what for, and `turn_id` is an id of its own: `extraction` reads variables after the end,
-    `caller` is a simulated caller's line, `judge` a verdict.
+    `purpose` is `turn`, or for auxiliary calls, whose `turn_id` is an id of their own: `extraction` of variables
+    after the end, a message of a simulated `caller`, or a verdict of the `judge`.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [LEDGER_ROW]})
@@ -253,7 +253,7 @@ class LedgerRow(Representation):
 
 
 class OrganizationUsage(Representation):
-    """What the organization has used and spent so far."""
+    """Total usage and cost of the organization."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [USAGE]})
 
@@ -263,7 +263,7 @@ class OrganizationUsage(Representation):
 
 
 class PageOf(Representation, Generic[Item]):
-    """Some items of a list. `next_cursor` asks for the next page; it is null at the end."""
+    """A page of a list. `next_cursor` is the cursor of the next page; null on the last page."""
 
     items: tuple[Item, ...]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""The examples of suites in the OpenAPI document: callers of the restaurant's booking line."""
+"""Examples of suites in the OpenAPI document: simulated callers of a restaurant's booking line."""
 
 from typing import Any, Final
 

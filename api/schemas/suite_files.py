@@ -1,4 +1,4 @@
-"""Suites as people write them: YAML or JSON text to a suite, with what the caller wants otherwise in its place."""
+"""Parsing of suites from YAML or JSON, with overrides from the request."""
 
 from collections.abc import Collection
 from decimal import Decimal
@@ -16,9 +16,9 @@ MAX_RUNS: Final = 10_000
 
 
 class SuiteOverrides(BaseModel):
-    """What is wanted otherwise than the suite says; None leaves it as it is. Only scenarios with one of the tags run.
+    """Values that override those of a suite; None keeps the value. With tags, only scenarios with one of them run.
 
-    `repeats` goes before the repeats of scenarios too.
+    `repeats` also overrides the repeats of scenarios.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,24 +31,24 @@ class SuiteOverrides(BaseModel):
     tags: tuple[str, ...] = ()
 
 
-def read_suite(text: bytes, written: TextFormat, changes: SuiteOverrides) -> Suite:
-    """The suite in a text, changed. Raises InvalidDefinition with every fault."""
-    suite = _changed(parse_suite(parse_text(text, written)), changes)
+def read_suite(text: bytes, format: TextFormat, overrides: SuiteOverrides) -> Suite:
+    """Parse a suite and apply overrides. Raises InvalidDefinition with all errors."""
+    suite = _with_overrides(parse_suite(parse_text(text, format)), overrides)
     runs = len(plan_of(suite))
     if runs > MAX_RUNS:
-        message = f"the suite has {runs} conversations; at most {MAX_RUNS} are run at once"
+        message = f"the suite has {runs} conversations; the maximum is {MAX_RUNS}"
         raise InvalidSuite([ValidationIssue(path="repeats", message=message)])
     return suite
 
 
-def _changed(suite: Suite, changes: SuiteOverrides) -> Suite:
-    given = changes.model_dump(exclude_none=True, exclude={"tags"})
+def _with_overrides(suite: Suite, overrides: SuiteOverrides) -> Suite:
+    given = overrides.model_dump(exclude_none=True, exclude={"tags"})
     scenarios = suite.scenarios
-    if changes.tags:
-        scenarios = tuple(each for each in scenarios if set(changes.tags) & set(each.tags))
+    if overrides.tags:
+        scenarios = tuple(each for each in scenarios if set(overrides.tags) & set(each.tags))
         if not scenarios:
-            raise InvalidSuite([_unknown_tags(suite, changes.tags)])
-    if changes.repeats is not None:
+            raise InvalidSuite([_unknown_tags(suite, overrides.tags)])
+    if overrides.repeats is not None:
         scenarios = tuple(each.model_copy(update={"repeats": None}) for each in scenarios)
     return suite.model_copy(update={**given, "scenarios": scenarios})
 

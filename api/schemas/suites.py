@@ -1,4 +1,4 @@
-"""What the API shows of suites: how far one is, what came of its scenarios, and every conversation in a report."""
+"""Response models of suites: progress, scenarios and reports."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -13,14 +13,14 @@ from domain.suites.verdicts import Outcome
 
 
 class Spent(Representation):
-    """Money that a suite has spent, as its ledger rows say."""
+    """Cost of a suite by its ledger rows."""
 
     currency: Literal["USD"] = "USD"
     total: Money
 
 
 class Progress(Representation):
-    """How far a suite is, by its runs. `turns` and `cost` are of all its conversations, the running ones included."""
+    """Progress of a suite by its runs. `turns` and `cost` include running conversations."""
 
     planned: int
     running: int
@@ -32,9 +32,9 @@ class Progress(Representation):
 
 
 class ScenarioProgress(Representation):
-    """What came of the runs of one scenario. `pass_rate` is of those that passed or failed; null when there are none.
+    """Results of one scenario. `pass_rate` is that of the runs that passed or failed; null when there are none.
 
-    `outcome` is null while the scenario could still go either way.
+    `outcome` is null while it is undecided.
     """
 
     id: str
@@ -48,7 +48,7 @@ class ScenarioProgress(Representation):
 
 
 class SuiteSummary(Representation):
-    """A suite without its progress. `outcome` is null until it is over."""
+    """A suite without its progress. `outcome` is null until the suite has ended."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE_SUMMARY]})
 
@@ -70,7 +70,7 @@ class SuiteSummary(Representation):
 
 
 class Suite(SuiteSummary):
-    """A suite, with how far it is and what came of its scenarios so far."""
+    """A suite with its progress and the results of its scenarios so far."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE]})
 
@@ -79,7 +79,7 @@ class Suite(SuiteSummary):
 
 
 class Criterion(Representation):
-    """What the judge found of one criterion, and the turns it quotes for it."""
+    """The judge's finding on one criterion, with the turns it quotes."""
 
     criterion: str
     outcome: Outcome
@@ -88,7 +88,7 @@ class Criterion(Representation):
 
 
 class Finding(Representation):
-    """A check that did not hold, and the turns that show it."""
+    """A failed check, with the turns that show it."""
 
     check: str
     message: str
@@ -96,10 +96,10 @@ class Finding(Representation):
 
 
 class RunReport(Representation):
-    """One conversation of a suite. `outcome` is null while it goes on.
+    """One conversation of a suite. `outcome` is null while it is running.
 
-    `cut_short` says what kept it from its end, `error` what went wrong in judging it. `seconds` are of wall clock from
-    the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
+    `cut_short` is the limit that ended it early, `error` the error of judging it. `seconds` is the wall clock time
+    from the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
     `turns_before` counts the older ones.
     """
 
@@ -123,14 +123,14 @@ class RunReport(Representation):
 
 
 class Bounds(Representation):
-    """Where a difference lies, with a confidence of 95 %."""
+    """95 % confidence interval of a difference."""
 
     low: float
     high: float
 
 
 class ScenarioChange(Representation):
-    """A scenario now and earlier. `difference` is of the pass rates, now less before."""
+    """A scenario compared with its earlier run. `difference` is the pass rate now minus before."""
 
     scenario: str
     change: Change
@@ -141,7 +141,7 @@ class ScenarioChange(Representation):
 
 
 class BaselineReport(Representation):
-    """How a suite compares with an earlier one: every scenario, and those that both have taken together."""
+    """Comparison of a suite with an earlier one: every scenario, and all common scenarios together."""
 
     suite_id: str
     suite_name: str
@@ -150,12 +150,12 @@ class BaselineReport(Representation):
 
 
 class SuiteReport(Representation):
-    """Everything about a suite: what came of it, and every conversation with its verdict."""
+    """Report of a suite: its results, and every conversation with its verdict."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE_REPORT]})
 
     suite: Suite
     runs: tuple[RunReport, ...]
     baseline: Annotated[
-        BaselineReport | None, Field(description="Only when the report was asked for with a baseline.")
+        BaselineReport | None, Field(description="Only in reports that were requested with a baseline.")
     ] = None

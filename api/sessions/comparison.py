@@ -1,4 +1,4 @@
-"""Comparing two branches of a session: the visible one and those that were given up, in any pair."""
+"""Comparison of two branches of a session, active or discarded."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from domain.sessions.views import TimelineView
 from store.sessions.sessions import SessionStore, StoredSession
 
 ACTIVE: Final = "active"
-"""Names the visible branch, which has no id."""
+"""Name of the active branch, which has no id."""
 
 
 class BranchComparison:
-    """Answers what two branches of a session share, and how they go on."""
+    """Compares branches: the turns they share, and the turns that each has of its own."""
 
     def __init__(self, session_reader: SessionReader, sessions: SessionStore) -> None:
         self._session_reader = session_reader
@@ -47,12 +47,12 @@ class BranchComparison:
         )
 
     async def _leaf(self, session: StoredSession, view: TimelineView, branch_id: str) -> str | None:
-        """The last turn of a branch; None for a visible branch without turns."""
+        """The last turn of a branch; None for an active branch without turns."""
         if branch_id == ACTIVE:
             return view.turns[-1].id if view.turns else None
-        for seen in view.discarded_branches:
-            if seen.id == branch_id:
-                return seen.leaf_turn_id
+        for branch in view.discarded_branches:
+            if branch.id == branch_id:
+                return branch.leaf_turn_id
         for recorded in await self._sessions.branches(session.id):
             if recorded.id == branch_id:
                 return recorded.leaf_turn_id

@@ -1,4 +1,4 @@
-"""Opening a session: its row in the store first, then its workflow, then the agent's greeting."""
+"""Creation of sessions: first the row in the store, then the workflow, then the agent's greeting."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,16 +25,16 @@ from store.sessions.sessions import SessionStore, StoredSession
 
 NAME_PREFIX: Final = "WR-TEXT-"
 _NAME_CHARACTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""Without 0 and O, 1 and I: names are read out aloud."""
+"""Without 0 and O, 1 and I, which are easily confused when read aloud."""
 
 
 def new_session_id() -> str:
-    """An id that no other session has."""
+    """A new unique session id."""
     return f"ses_{token_hex(12)}"
 
 
 class SessionCreator:
-    """Starts sessions. A session that Temporal did not take leaves nothing behind."""
+    """Creates sessions. A session that Temporal did not start leaves no row behind."""
 
     def __init__(
         self,
@@ -59,31 +59,31 @@ class SessionCreator:
         self._timing = timing
         self._webhook_url = webhook_url
 
-    async def open(
+    async def create(
         self, organization_id: str, wanted: NewSession, *, session_id: str | None = None
     ) -> tuple[StoredSession, Snapshot]:
-        """Open a session and wait for the greeting. A greeting that failed at the model is shown, as any turn is.
+        """Create a session and wait for the greeting. A greeting that failed at the model is returned like any turn.
 
-        `session_id` is given by callers who must find the same session again when they repeat the call.
+        Callers that must find the same session again when they repeat the call pass a `session_id`.
 
-        Raises Problem("quota_exceeded") when the organization may not spend more, Problem("not_found") for an unknown
-        agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but has not
-        greeted in time.
+        Raises Problem("quota_exceeded") at the spending limit, Problem("not_found") for an unknown
+        agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but the
+        greeting took too long.
         """
-        session, start = await self._written_down(organization_id, wanted, session_id)
-        await self._opened(session, start, self._session_client.open)
+        session, start = await self._store(organization_id, wanted, session_id)
+        await self._start_workflow(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
 
-    async def begin(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
-        """Open a session without waiting for its greeting."""
-        session, start = await self._written_down(organization_id, wanted)
-        await self._opened(session, start, self._session_client.start)
+    async def create_without_greeting(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+        """Create a session without waiting for its greeting."""
+        session, start = await self._store(organization_id, wanted)
+        await self._start_workflow(session, start, self._session_client.start)
         return session, await self._session_reader.recorded(session)
 
-    async def take_over(
+    async def create_fork(
         self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None
     ) -> tuple[StoredSession, Snapshot]:
-        """Open a session that has a past already: that of its timeline, which was another session's.
+        """Create a session that continues the timeline of another session.
 
         Raises Problem("quota_exceeded") or Problem("unavailable").
         """
@@ -94,10 +94,10 @@ class SessionCreator:
         session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
         self._session_reader.remember(session)
         start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})
-        await self._opened(session, start, self._session_client.open)
+        await self._start_workflow(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
 
-    async def _written_down(
+    async def _store(
         self, organization_id: str, wanted: NewSession, session_id: str | None = None
     ) -> tuple[StoredSession, StartSession]:
         terms = await self._spending_limits.require(organization_id)
@@ -130,7 +130,7 @@ class SessionCreator:
         )
 
     def _target(self, definition: AgentDefinition) -> WebhookTarget | None:
-        """Where the session's end is reported: to the agent's own webhook, else to the installation's."""
+        """The webhook for the end of the session: the agent's own, else the one in the settings."""
         own = definition.webhook
         if own is not None:
             return WebhookTarget(url=own.url, secret=own.secret)
@@ -152,37 +152,37 @@ class SessionCreator:
             simulator=wanted.simulator.model_dump(mode="json") if wanted.simulator else None,
         )
 
-    async def _opened(
-        self, session: StoredSession, start: StartSession, open_it: Callable[[StartSession], Awaitable[object]]
+    async def _start_workflow(
+        self, session: StoredSession, start: StartSession, start_workflow: Callable[[StartSession], Awaitable[object]]
     ) -> None:
-        """Start the workflow; where that fails, leave nothing behind."""
+        """Start the workflow. When that fails, remove the row."""
         try:
-            await open_it(start)
+            await start_workflow(start)
         except WaitTimedOut:
-            await self._greeting_is_late(session)
+            await self._raise_timeout(session)
         except (Problem, SessionClosed) as error:
-            raise await self._taken_back(session, error) from error
+            raise await self._discard_unstarted(session, error) from error
 
-    async def _greeting_is_late(self, session: StoredSession) -> NoReturn:
-        """The wait is over: say whether the session was started, which may have happened without an answer."""
+    async def _raise_timeout(self, session: StoredSession) -> NoReturn:
+        """Raise the error for a wait that has ended, depending on whether the session was started."""
         if await self._session_client.was_started(session.id):
             raise Problem(
                 "wait_timeout",
-                f"The session was started, but the agent has not greeted within {self._session_client.wait_seconds:g} "
-                "seconds; is a worker running? It greets once one takes it.",
+                f"The session was started, but there was no greeting within {self._session_client.wait_seconds:g} "
+                "seconds; is a worker running? The greeting follows once one is.",
                 session_id=session.id,
             )
         late = unavailable("temporal", "Temporal did not start the session in time. Try again in a second.")
-        raise await self._taken_back(session, late)
+        raise await self._discard_unstarted(session, late)
 
-    async def _taken_back(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
-        """Remove the row of a session that was not started, and say why it was not.
+    async def _discard_unstarted(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
+        """Remove the row of a session that was not started, and return the error.
 
-        When Temporal cannot tell, the row stays: a session that runs after all must find it. Nobody sees it unless
-        that happens.
+        When Temporal is unreachable the row stays, because the session may be running. Until it does, the row is
+        not listed.
         """
         if await self._session_client.was_started(session.id) is False:
             await self._sessions.discard_unstarted(session.id)
         if isinstance(error, Problem):
             return error
-        return unavailable("temporal", "Temporal has no place for sessions: does its namespace exist?")
+        return unavailable("temporal", "Temporal rejected the session. Check that its namespace exists.")

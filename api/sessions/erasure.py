@@ -10,7 +10,7 @@ from store.sessions.sessions import SessionStore
 
 
 class ErasureService:
-    """Erases sessions. What was spent is billed first, and stays."""
+    """Erases sessions. Usage is billed first and stays in the ledger."""
 
     def __init__(
         self,
@@ -25,15 +25,15 @@ class ErasureService:
         self._session_reader = session_reader
 
     async def erase(self, organization_id: str, session_id: str) -> None:
-        """Erase a session; one that was erased before stays so. Raises Problem, and can then be called again.
+        """Erase a session. Erasing it again changes nothing; after a Problem the call can be repeated.
 
-        The store comes last: as long as it knows the session, whoever calls again has the rest done too.
+        The store is erased last: a repeated call finds the session there and completes the rest.
         """
         if await self._sessions.find(organization_id, session_id) is None:
             if await self._erasures.was_erased(organization_id, session_id):
                 return
             raise not_found("session", session_id)
-        await self._workflow_deletion.forget(session_workflow_id(session_id))
-        await self._workflow_deletion.forget(webhook_workflow_id(session_id))
+        await self._workflow_deletion.delete(session_workflow_id(session_id))
+        await self._workflow_deletion.delete(webhook_workflow_id(session_id))
         await self._erasures.erase(organization_id, session_id)
         self._session_reader.forget(session_id)

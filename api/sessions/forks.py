@@ -1,4 +1,4 @@
-"""Forking: a new session that shares the past of another one, and goes on from there by itself."""
+"""Forks: new sessions that continue from a turn of another session."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ ALL_TURNS: Final = 1_000_000
 
 
 class ForkService:
-    """Begins sessions with the turns of others."""
+    """Creates forks of sessions."""
 
     def __init__(
         self, session_creator: SessionCreator, session_reader: SessionReader, sessions: SessionStore, agents: AgentStore
@@ -30,63 +30,67 @@ class ForkService:
         self._sessions = sessions
         self._agents = agents
 
-    async def fork(self, source: StoredSession, wanted: ForkBody) -> tuple[StoredSession, Snapshot]:
-        """A new session that goes on from a turn of another.
+    async def fork(self, source: StoredSession, body: ForkBody) -> tuple[StoredSession, Snapshot]:
+        """Create a session that continues from a turn of another.
 
         Raises Problem("not_found") for an unknown turn or agent, Problem("turn_in_progress") for a turn that is
         pending, Problem("invalid_request") when there is nothing to go on from or the agent does not know the node.
         """
         view = await self._session_reader.whole(source)
-        turns = await self._past(source, view.turns, wanted.turn_id)
-        agent = await self._agent(source, wanted)
+        turns = await self._past(source, view.turns, body.turn_id)
+        agent = await self._agent(source, body)
         _require_node(agent.definition, turns)
-        begun = NewSession(
+        new = NewSession(
             agent=AgentVersion(id=agent.id, version=agent.version),
-            name=wanted.name,
+            name=body.name,
             initial_context={**source.initial_context, **view.head.fetched_context},
             annotations=source.annotations,
         )
         timeline = fork(turns, source.id, at=datetime.now(UTC))
-        return await self._session_creator.take_over(source, agent, timeline, begun, model=wanted.model)
+        return await self._session_creator.create_fork(source, agent, timeline, new, model=body.model)
 
-    async def _past(self, source: StoredSession, seen: Sequence[Turn], turn_id: str | None) -> Sequence[Turn]:
-        """The turns from the root to the one that is forked at, oldest first."""
+    async def _past(self, source: StoredSession, visible: Sequence[Turn], turn_id: str | None) -> Sequence[Turn]:
+        """The turns from the root to the one that the fork starts from, oldest first."""
         if turn_id is None:
-            return _answered(seen)
-        place = next((place for place, turn in enumerate(seen) if turn.id == turn_id), None)
-        if place is not None and seen[place].status == "pending":
-            raise Problem("turn_in_progress", "The turn is still being answered. Fork once it is.", turn_id=turn_id)
+            return _answered(visible)
+        place = next((place for place, turn in enumerate(visible) if turn.id == turn_id), None)
+        if place is not None and visible[place].status == "pending":
+            raise Problem(
+                "turn_in_progress",
+                "The turn is still being answered. Fork when the reply is complete.",
+                turn_id=turn_id,
+            )
         if place is not None:
-            return seen[: place + 1]
+            return visible[: place + 1]
         elsewhere = await self._sessions.turns(source.id, leaf_turn_id=turn_id, limit=ALL_TURNS)
         if not elsewhere:
             raise not_found("turn", turn_id)
         return elsewhere
 
-    async def _agent(self, source: StoredSession, wanted: ForkBody) -> StoredAgent:
-        """The agent that the new session talks with: by default the very version of the source."""
-        agent_id = wanted.agent.id if wanted.agent else source.agent_id
-        version = wanted.agent.version if wanted.agent else source.agent_version
+    async def _agent(self, source: StoredSession, body: ForkBody) -> StoredAgent:
+        """The agent of the new session: by default the version of the source."""
+        agent_id = body.agent.id if body.agent else source.agent_id
+        version = body.agent.version if body.agent else source.agent_version
         agent = await self._agents.find(source.organization_id, agent_id, version)
         if agent is None:
             raise not_found("agent", agent_id)
         return agent
 
 
-def _answered(seen: Sequence[Turn]) -> Sequence[Turn]:
+def _answered(visible: Sequence[Turn]) -> Sequence[Turn]:
     """The turns without one that is pending at their end."""
-    closed = seen[:-1] if seen and seen[-1].status == "pending" else seen
+    closed = visible[:-1] if visible and visible[-1].status == "pending" else visible
     if not closed:
         raise invalid(
             "invalid_request",
-            "Nothing has been said in the session yet: there is no turn to go on from. Open a new session instead.",
+            "The session has no answered turn to fork from. Create a new session instead.",
             [("path.session_id", "has no answered turn")],
         )
     return closed
 
 
 def _require_node(agent: AgentDefinition, turns: Sequence[Turn]) -> None:
-    """The node at which the past ends must exist in the agent that goes on from it."""
+    """Raise Problem when the agent does not have the node at which the turns end."""
     left = next((turn.checkpoint for turn in reversed(turns) if turn.checkpoint), None)
     if left is not None and left.node_id not in agent.nodes:
         raise invalid(

@@ -1,4 +1,4 @@
-"""Saying something to a session, and what becomes of it: answered, failed, still pending, or said before."""
+"""Messages to sessions and their results: answered, failed, still pending, or a repeat."""
 
 from contextlib import suppress
 
@@ -18,7 +18,7 @@ from store.sessions.sessions import SessionStore, StoredSession
 
 
 class MessageService:
-    """The message path of the API. Every message has an id, so that none is ever said twice."""
+    """Sends messages to sessions. Every message has an id, so that a repeat is not sent twice."""
 
     def __init__(
         self,
@@ -35,32 +35,32 @@ class MessageService:
         self._metrics = metrics
 
     async def answer(self, session: StoredSession, command: TurnCommand) -> Snapshot:
-        """Say something and wait for the reply; the session after it.
+        """Send a message and wait for the reply; returns the session after it.
 
-        Raises Problem when the message is refused, the turn fails at the model, or the wait ends first.
+        Raises Problem when the message is rejected, the turn fails at the model, or the wait ends first.
         """
-        turn, result = await self._closed(session, command)
+        turn, result = await self._closed_turn(session, command)
         self._require_answered(turn)
         if result is None:
             return await self._session_reader.now(session)
         return await self._session_reader.after(session, result, turn)
 
     async def reply(self, session: StoredSession, command: TurnCommand) -> Turn:
-        """Say something and wait for the reply; only the turn it is in. Raises as `answer` does."""
+        """Send a message and wait for the reply; returns only its turn. Raises as `answer` does."""
         turn = await self.turn(session, command)
         self._require_answered(turn)
         return turn
 
     async def turn(self, session: StoredSession, command: TurnCommand) -> Turn:
-        """Say something and wait for the turn to be over, whatever becomes of it.
+        """Send a message and wait for the end of its turn, also of a failed or interrupted one.
 
-        Raises Problem when the message is refused, or the wait ends first.
+        Raises Problem when the message is rejected, or the wait ends first.
         """
-        turn, _ = await self._closed(session, command)
+        turn, _ = await self._closed_turn(session, command)
         return turn
 
     async def accept(self, session: StoredSession, command: TurnCommand) -> Accepted:
-        """Say something and wait only until it is accepted."""
+        """Send a message and wait only until it is accepted."""
         try:
             result = await self._send(session, command)
         except SessionClosed:
@@ -68,11 +68,11 @@ class MessageService:
             ended = await self._session_reader.recorded(session)
             return Accepted(turn_id=turn.id, revision=ended.head.revision)
         except WaitTimedOut as error:
-            raise self._not_taken_yet(command) from error
+            raise self._timeout_problem(command) from error
         return Accepted(turn_id=result.turn.id, revision=result.head.revision)
 
-    async def _closed(self, session: StoredSession, command: TurnCommand) -> tuple[Turn, SendMessageResult | None]:
-        """The turn of a message, once it is over, with what Temporal said of it unless the answer came another way."""
+    async def _closed_turn(self, session: StoredSession, command: TurnCommand) -> tuple[Turn, SendMessageResult | None]:
+        """The closed turn of a message, with the result of the update unless the turn was read elsewhere."""
         result = None
         try:
             result = await self._send(session, command)
@@ -81,7 +81,7 @@ class MessageService:
         except WaitTimedOut:
             turn = await self._turn_after_the_wait(session, command)
         else:
-            turn = _with_words(result.turn, command)
+            turn = _with_user_message(result.turn, command)
         self._metrics.count_turn(turn.status)
         return turn, result
 
@@ -95,25 +95,25 @@ class MessageService:
             raise
 
     async def _require_affordable(self, session: StoredSession, command: TurnCommand) -> None:
-        """Refuse a new message of an organization that may not spend more. A repeat costs nothing."""
+        """Reject a new message of an organization at its spending limit. A repeat costs nothing and is accepted."""
         try:
             await self._spending_limits.require(session.organization_id)
         except Problem:
-            if not await self._was_said_before(session, command):
+            if not await self._is_repeat(session, command):
                 raise
 
-    async def _was_said_before(self, session: StoredSession, command: TurnCommand) -> bool:
+    async def _is_repeat(self, session: StoredSession, command: TurnCommand) -> bool:
         if command.message_id is None:
             return False
         if await self._sessions.turn_of_message(session.id, command.message_id):
             return True
         with suppress(LiveQueryFailed):
-            seen = (await self._session_reader.live(session)).turns
-            return any(turn.user_message and turn.user_message.message_id == command.message_id for turn in seen)
+            turns = (await self._session_reader.live(session)).turns
+            return any(turn.user_message and turn.user_message.message_id == command.message_id for turn in turns)
         return False
 
     async def _turn_of_closed(self, session: StoredSession, command: TurnCommand) -> Turn:
-        """The first answer to a message of a session that has ended since; a new message is too late."""
+        """The turn of a repeated message of a session that has ended; a new message is rejected."""
         turn = None
         if command.message_id:
             turn = await self._sessions.turn_of_message(session.id, command.message_id)
@@ -129,11 +129,11 @@ class MessageService:
         return turn
 
     async def _turn_after_the_wait(self, session: StoredSession, command: TurnCommand) -> Turn:
-        """The turn that was answered at the very end of the wait. Raises Problem("wait_timeout") otherwise."""
+        """The turn, if it was answered just as the wait ended. Raises Problem("wait_timeout") otherwise."""
         try:
             view = await self._session_reader.live(session)
         except LiveQueryFailed as error:
-            raise self._not_taken_yet(command) from error
+            raise self._timeout_problem(command) from error
         for turn in reversed(view.turns):
             if turn.user_message and turn.user_message.message_id == command.message_id:
                 if turn.status != "pending":
@@ -145,14 +145,14 @@ class MessageService:
                     turn=responses.Turn.model_validate(turn),
                     message_id=command.message_id,
                 )
-        raise self._not_taken_yet(command)
+        raise self._timeout_problem(command)
 
-    def _not_taken_yet(self, command: TurnCommand) -> Problem:
+    def _timeout_problem(self, command: TurnCommand) -> Problem:
         return Problem(
             "wait_timeout",
-            f"Within {self._session_client.wait_seconds:g} seconds the message got no turn of its own: it waits behind "
-            "others, or no worker is running. Send it again with the same message_id to go on waiting; that never "
-            "says it twice.",
+            f"Within {self._session_client.wait_seconds:g} seconds no turn was opened for the message: it is queued, "
+            "or no worker is running. Send it again with the same message_id to go on waiting; it is never "
+            "sent twice.",
             message_id=command.message_id,
         )
 
@@ -162,20 +162,20 @@ class MessageService:
 
 
 def failure_of(turn: Turn) -> Problem:
-    """The answer to a message whose turn failed at the model."""
+    """The problem for a message whose turn failed at the model."""
     return Problem(
         "model_failed",
-        f"{turn.error or 'The turn failed.'} The session goes on from the turn before: send the next message.",
+        f"{turn.error or 'The turn failed.'} The session continues from the turn before it: send the next message.",
         turn=responses.Turn.model_validate(turn),
     )
 
 
-def _with_words(turn: Turn, command: TurnCommand) -> Turn:
-    """The turn with what the user said, which Temporal was spared to send back.
+def _with_user_message(turn: Turn, command: TurnCommand) -> Turn:
+    """The turn with the user message, which is left out of the update's result.
 
-    A regenerated turn keeps words that the command does not repeat; they stand in the session.
+    A regenerated turn has the message of the original turn, which the command does not contain.
     """
     if isinstance(command, Regenerate):
         return turn
-    said = UserMessage(text=command.text, created_at=turn.created_at, message_id=command.message_id)
-    return turn.model_copy(update={"user_message": said})
+    message = UserMessage(text=command.text, created_at=turn.created_at, message_id=command.message_id)
+    return turn.model_copy(update={"user_message": message})

@@ -1,13 +1,13 @@
-"""Reading sessions: from the workflow while it lives and a worker answers, otherwise as they were last recorded."""
+"""Reads of sessions: from the running workflow, or as last recorded when it is closed or no worker answers."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from cachetools import LRUCache
 from temporalio.client import WorkflowExecutionStatus
 
 from api.http.problems import not_found
@@ -31,20 +31,20 @@ from domain.turns.turn import Turn
 from store.agents import AgentStore
 from store.sessions.sessions import SessionStore, StoredSession
 
-MAX_REMEMBERED: Final = 2_000
-"""Sessions whose unchanging side (owner, agent, name, context) is kept in memory."""
+MAX_CACHED_SESSIONS: Final = 2_000
+"""Sessions whose constant data (owner, agent, name, initial context) is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedPage:
-    """A page of a list whose items are in their JSON form already."""
+    """A page of a list whose items are already encoded as JSON."""
 
     items: list[bytes]
     next_cursor: str | None
 
 
 class SessionReader:
-    """Every way in which the state of a session is read."""
+    """Reads sessions, their turns and their branches."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class SessionReader:
         self._agents = agents
         self._availability = availability
         self._latest = LatestSnapshots()
-        self._remembered: OrderedDict[str, StoredSession] = OrderedDict()
+        self._sessions_by_id: LRUCache[str, StoredSession] = LRUCache(MAX_CACHED_SESSIONS)
 
     async def session(self, organization_id: str, session_id: str) -> StoredSession:
-        """A session of this organization, as far as it never changes. Raises Problem("not_found")."""
-        known = self._remembered.get(session_id)
+        """The constant data of a session of this organization. Raises Problem("not_found")."""
+        known = self._sessions_by_id.get(session_id)
         if known is None:
             known = await self._sessions.find(organization_id, session_id)
             if known is not None:
@@ -72,45 +72,42 @@ class SessionReader:
         return known
 
     async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
-        """A session of this organization by its integer alias, as far as it never changes."""
+        """The constant data of a session of this organization by its integer alias."""
         found = await self._sessions.numbered(organization_id, number)
         if found is not None:
             self.remember(found)
         return found
 
     def remember(self, session: StoredSession) -> None:
-        """Keep what never changes about a session, so that its messages need not ask the store."""
-        self._remembered[session.id] = session
-        self._remembered.move_to_end(session.id)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        """Cache the constant data of a session, so that its messages need not read the store."""
+        self._sessions_by_id[session.id] = session
 
     def forget(self, session_id: str) -> None:
-        """Keep nothing of a session that was erased."""
-        self._remembered.pop(session_id, None)
+        """Remove an erased session from the caches."""
+        self._sessions_by_id.pop(session_id, None)
         self._latest.drop(session_id)
 
     async def now(self, session: StoredSession) -> Snapshot:
-        """The session as it is, or as it was last recorded when it is closed or nobody answers for it."""
+        """The session as it is, or as last recorded when it is closed or no worker answers."""
         try:
             return self._kept(session, await self.live(session))
         except LiveQueryFailed as error:
             return await self.recorded(session, error.status)
 
     async def live(self, session: StoredSession) -> TimelineView:
-        """The session as its workflow sees it. Raises LiveQueryFailed."""
+        """The session from its workflow. Raises LiveQueryFailed."""
         if self._availability.outage_of("temporal"):
             raise LiveQueryFailed
         return await self._session_client.timeline(session.id)
 
     async def was_closed_abnormally(self, session: StoredSession) -> bool:
-        """Whether nothing more will happen in a session although it was never ended. False when nobody can tell."""
+        """True when the workflow was closed by an operator or a failure; False also when that is unknown."""
         return not self._availability.outage_of("temporal") and await self._session_client.was_closed_abnormally(
             session.id
         )
 
     async def after(self, session: StoredSession, result: SendMessageResult, turn: Turn) -> Snapshot:
-        """The session after a message was answered: what was known before and the turn, when nothing else changed."""
+        """The session after a reply: the previous snapshot with the turn added, or read anew when more has changed."""
         before = self._latest.get(session.id)
         snapshot = before.after(result, turn) if before else None
         if snapshot is None:
@@ -119,14 +116,14 @@ class SessionReader:
         return snapshot
 
     async def view(self, session: StoredSession) -> tuple[TimelineView, datetime]:
-        """The session as `now` shows it, as values of the domain, and since when that is so."""
+        """The session as `now` returns it, as domain values, and the time at which it was so."""
         try:
             return await self.live(session), datetime.now(UTC)
         except LiveQueryFailed as error:
             return await self._recorded(session, error.status)
 
     async def whole(self, session: StoredSession) -> TimelineView:
-        """The session as `now` shows it, with every turn of its visible branch: it costs as much as there are turns."""
+        """The session as `now` returns it, with every turn of its visible branch. Cost grows with the turns."""
         view, _ = await self.view(session)
         oldest = next(iter(view.turns), None)
         if oldest is None or oldest.parent_id is None:
@@ -135,7 +132,7 @@ class SessionReader:
         return view.model_copy(update={"turns": (*older, *view.turns)})
 
     async def recorded(self, session: StoredSession, closed_as: WorkflowExecutionStatus | None = None) -> Snapshot:
-        """The session as the store knows it. `closed_as` is how its workflow ended, when that is known."""
+        """The session from the store. `closed_as` is the final status of its workflow, when that is known."""
         view, as_of = await self._recorded(session, closed_as)
         return Snapshot.of(view, as_of=as_of)
 
@@ -147,7 +144,7 @@ class SessionReader:
             raise not_found("session", session.id)
         head = stored.head or await self._head_before_the_first_turn(stored)
         if closed_as is not None and not head.is_completed:
-            head = _given_up(head, closed_as)
+            head = _closed_abnormally(head, closed_as)
         branches = await self._sessions.branches(session.id)
         turns = await self._recorded_turns(session.id, head, MAX_VISIBLE_TURNS)
         views = [await self._branch(session.id, branch) for branch in branches[-MAX_BRANCHES:]]
@@ -173,7 +170,7 @@ class SessionReader:
         return RenderedPage(items=render_turns(turns), next_cursor=older and _encoded(older))
 
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
-        """A page of the branches that were given up, newest first."""
+        """A page of the discarded branches, newest first."""
         live: dict[str, BranchView] = {}
         with suppress(LiveQueryFailed):
             live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
@@ -234,7 +231,7 @@ class SessionReader:
         return _after(head.head_turn_id, newest)
 
     async def _head_before_the_first_turn(self, session: StoredSession) -> SessionHead:
-        """What a session is between its start and the first time it is recorded."""
+        """The head of a session that has started and was not recorded yet."""
         definition = await self._agents.definition(session.agent_id, session.agent_version)
         nothing_said = head_of(new_timeline(at=session.created_at), definition, run_id="")
         return nothing_said.model_copy(update={"status": "pending_assistant_turn"})
@@ -256,8 +253,8 @@ def _after(turn_id: str | None, turns: list[Turn]) -> tuple[Turn, ...]:
     return tuple(turns[place + 1 :])
 
 
-def _given_up(head: SessionHead, closed_as: WorkflowExecutionStatus) -> SessionHead:
-    """The head of a session whose workflow was closed from outside, by an operator or by a failure."""
+def _closed_abnormally(head: SessionHead, closed_as: WorkflowExecutionStatus) -> SessionHead:
+    """The head of a session whose workflow was closed by an operator or a failure."""
     reason = f"workflow_{closed_as.name.lower()}"
     return head.model_copy(update={"status": "completed", "is_completed": True, "completion_reason": reason})
 
@@ -271,7 +268,7 @@ def _encoded(turn_id: str) -> str:
 
 
 def _decoded(cursor: str) -> str:
-    """The id in a cursor; one that cannot be read names nothing."""
+    """The id in a cursor; empty for an invalid cursor."""
     try:
         return urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
     except (NotBase64, ValueError):

@@ -1,4 +1,4 @@
-"""Sessions as JSON: what never changes from the store, what does from a snapshot, and the turns copied in."""
+"""Session responses: constant data from the store, the rest from a snapshot, with its turns already encoded."""
 
 from datetime import datetime
 
@@ -13,19 +13,19 @@ from store.sessions.sessions import StoredSession
 
 
 class SessionRenderer:
-    """Writes sessions as the contract has them, with links to the Temporal UI when its address is known."""
+    """Builds session responses, with links to the Temporal UI when its URL is known."""
 
     def __init__(self, *, namespace: str, ui_url: str | None) -> None:
         self._workflows_url = f"{ui_url.rstrip('/')}/namespaces/{namespace}/workflows" if ui_url else None
 
     def session(self, session: StoredSession, snapshot: Snapshot, *, status: int = 200) -> Response:
-        """A whole session as an answer."""
+        """A whole session as a response."""
         headers = {"Location": f"/v1/sessions/{session.id}"} if status in (201, 202) else None
         content = self.body(session, snapshot)
         return Response(content, status_code=status, headers=headers, media_type="application/json")
 
     def body(self, session: StoredSession, snapshot: Snapshot) -> bytes:
-        """A whole session as JSON. The turns are in that form already, so the rest is written around them."""
+        """A whole session as JSON, written around its turns, which are already encoded."""
         head = snapshot.head
         summary = self.summary(session, head, snapshot.as_of).model_dump_json()
         return b"".join(
@@ -73,7 +73,7 @@ class SessionRenderer:
         )
 
     def recorded_summary(self, session: StoredSession) -> bytes:
-        """A session of a list, as it was last recorded."""
+        """A session of a list, as last recorded."""
         if session.head is None or session.recorded_at is None:
             raise LookupError(f"the session {session.id} is listed, but was never recorded")
         return self.summary(session, session.head, session.recorded_at).model_dump_json().encode()

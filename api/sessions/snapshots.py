@@ -1,14 +1,15 @@
-"""A session's timeline at one moment, with every turn already in its JSON form.
+"""Snapshots: a session's timeline at one moment, with every turn already encoded as JSON.
 
-Turns never change once they are closed, so a reply needs to render only the turn it brought: the rest of the answer
-is copied. What it costs to answer does not grow with the conversation.
+Closed turns never change, so after a reply only its turn is encoded and the rest of the response is copied. The cost
+of a response does not grow with the conversation.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from cachetools import LRUCache
 
 from api.schemas.responses import Branch, Turn
 from contracts.sessions import SendMessageResult
@@ -17,10 +18,10 @@ from domain.sessions.views import MAX_VISIBLE_TURNS, SessionHead, TimelineView
 from domain.turns import turn as domain_turns
 from domain.turns.turn import TurnStatus
 
-KEPT_BYTES: Final = 64 * 1024 * 1024
-"""Memory for the newest snapshots of sessions that are being talked to."""
+MAX_CACHED_BYTES: Final = 64 * 1024 * 1024
+"""Memory for the latest snapshots of active sessions."""
 ENTRY_BYTES: Final = 2_000
-"""What a snapshot takes besides its turns, roughly."""
+"""Approximate size of a snapshot without its turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Snapshot:
 
     @property
     def pending_ids(self) -> list[str]:
-        """The turns that are still being answered: the newest, or none."""
+        """The ids of pending turns: the newest turn, or none."""
         return [self.newest_id] if self.newest_id and self.newest_status == "pending" else []
 
     @property
@@ -59,7 +60,7 @@ class Snapshot:
     def after(self, result: SendMessageResult, turn: domain_turns.Turn) -> "Snapshot | None":
         """This session after one more answered turn, or None when more than that has changed.
 
-        The version tells: a message that is answered at once changes the timeline twice, when it is accepted
+        Decided by the version: a message that is answered at once changes the timeline twice, when it is accepted
         and when it is answered, and a third time if the session ends with it.
         """
         head = result.head
@@ -71,7 +72,7 @@ class Snapshot:
             and turn.parent_id == self.newest_id
             and head.head_turn_id == turn.id
         )
-        # After a rewind the message gave up a branch; before a pending turn it waited in the queue.
+        # After a rewind the message discarded a branch; before a pending turn it waited in the queue.
         if not is_next or self.head.status == "rewound" or self.newest_status == "pending":
             return None
         return Snapshot(
@@ -85,48 +86,40 @@ class Snapshot:
 
 
 class LatestSnapshots:
-    """The newest snapshot of each session lately talked to, bounded by memory."""
+    """Cache of the latest snapshot of each active session, bounded by memory."""
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
-        self._kept_bytes = kept_bytes
-        self._bytes = 0
-        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._snapshots: LRUCache[str, Snapshot] = LRUCache(max_bytes, getsizeof=lambda snapshot: snapshot.size)
 
     def get(self, session_id: str) -> Snapshot | None:
-        """The newest snapshot that was kept, which may be behind the session."""
+        """The cached snapshot, which may be behind the session."""
         return self._snapshots.get(session_id)
 
     def keep(self, session_id: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot unless a newer one of the same run is here; the sessions unheard of for longest make room."""
-        known = self._snapshots.get(session_id)
-        if known is not None:
-            if known.head.run_id == snapshot.head.run_id and known.head.version > snapshot.head.version:
-                return
-            self._bytes -= known.size
-        self._snapshots[session_id] = snapshot
-        self._snapshots.move_to_end(session_id)
-        self._bytes += snapshot.size
-        while self._bytes > self._kept_bytes:
-            _, oldest = self._snapshots.popitem(last=False)
-            self._bytes -= oldest.size
+        """Cache a snapshot unless a newer one of the same run is cached. One over the size of the cache is dropped."""
+        cached = self._snapshots.get(session_id)
+        if cached and cached.head.run_id == snapshot.head.run_id and cached.head.version > snapshot.head.version:
+            return
+        if snapshot.size > self._snapshots.maxsize:
+            self.drop(session_id)
+        else:
+            self._snapshots[session_id] = snapshot
 
     def drop(self, session_id: str) -> None:
-        """Keep nothing of a session."""
-        dropped = self._snapshots.pop(session_id, None)
-        if dropped is not None:
-            self._bytes -= dropped.size
+        """Remove the snapshot of a session."""
+        self._snapshots.pop(session_id, None)
 
 
 def render_turn(turn: domain_turns.Turn) -> bytes:
-    """A turn as the API shows it."""
+    """A turn as JSON."""
     return Turn.model_validate(turn).model_dump_json().encode()
 
 
-def render_turns(rendered: Iterable[domain_turns.Turn]) -> list[bytes]:
-    """Turns as the API shows them."""
-    return [render_turn(turn) for turn in rendered]
+def render_turns(turns: Iterable[domain_turns.Turn]) -> list[bytes]:
+    """Turns as JSON."""
+    return [render_turn(turn) for turn in turns]
 
 
 def render_branch(branch: views.BranchView) -> bytes:
-    """A discarded branch as the API shows it."""
+    """A discarded branch as JSON."""
     return Branch.model_validate(branch).model_dump_json().encode()

@@ -1,4 +1,4 @@
-"""Who may spend more: an organization's monthly limit, kept in memory so that no message waits for the store."""
+"""Monthly spending limits of organizations, cached so that messages do not wait for the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from api.http.problems import Problem
 from api.schemas.responses import plain
 from store.organizations import OrganizationStore, Terms, first_of_next
 
-REMEMBERED_SECONDS: Final = 1.0
-"""How long what an organization has spent is taken as known. Settling is up to two seconds behind a reply anyway."""
+CACHE_SECONDS: Final = 1.0
+"""How long the spending of an organization is cached. Settlement is up to two seconds behind a reply anyway."""
 
 
 @dataclass(slots=True)
-class _Known:
+class _CachedTerms:
     terms: Terms
     month: date
     until: float
 
 
 class SpendingLimits:
-    """Tells what organizations pay, and refuses what they may no longer spend."""
+    """Provides the billing terms of organizations, and rejects spending over their limit."""
 
     def __init__(
         self, organizations: OrganizationStore, *, today: Callable[[], date] = lambda: datetime.now(UTC).date()
     ) -> None:
         self._organizations = organizations
         self._today = today
-        self._known: dict[str, _Known] = {}
+        self._cached: dict[str, _CachedTerms] = {}
 
     async def require(self, organization_id: str) -> Terms:
-        """The terms of an organization that may spend more. Raises Problem("quota_exceeded") with the figures."""
+        """The terms of an organization below its limit. Raises Problem("quota_exceeded") with the amounts."""
         month = self._today().replace(day=1)
         terms = await self._terms(organization_id, month)
         if (limit := terms.exhausted_limit) is not None:
@@ -41,14 +41,14 @@ class SpendingLimits:
         return terms
 
     async def _terms(self, organization_id: str, month: date) -> Terms:
-        known = self._known.get(organization_id)
-        if known is not None and known.month == month:
-            if known.until > monotonic():
-                return known.terms
-            # While this call asks the store, others go on with what is known.
-            known.until = monotonic() + REMEMBERED_SECONDS
+        cached = self._cached.get(organization_id)
+        if cached is not None and cached.month == month:
+            if cached.until > monotonic():
+                return cached.terms
+            # While this call reads the store, others use the cached terms.
+            cached.until = monotonic() + CACHE_SECONDS
         terms = await self._organizations.terms(organization_id, month)
-        self._known[organization_id] = _Known(terms, month, monotonic() + REMEMBERED_SECONDS)
+        self._cached[organization_id] = _CachedTerms(terms, month, monotonic() + CACHE_SECONDS)
         return terms
 
 

@@ -1,4 +1,4 @@
-"""Transcripts of sessions: the visible branch, all of it, sent while it is read."""
+"""Transcripts of sessions: the whole visible branch, streamed while it is read."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
@@ -21,14 +21,14 @@ _ENDINGS: Final[Mapping[TranscriptFormat, str]] = {"text": "txt", "markdown": "m
 
 
 class TranscriptService:
-    """Writes transcripts. What can go wrong before the first word is a problem like any other."""
+    """Streams transcripts. Errors before the first byte are sent as problems."""
 
     def __init__(self, session_reader: SessionReader, sessions: SessionStore) -> None:
         self._session_reader = session_reader
         self._sessions = sessions
 
-    async def answer(self, session: StoredSession, form: TranscriptFormat) -> Response:
-        """The transcript of a session, live or as it was recorded."""
+    async def response(self, session: StoredSession, form: TranscriptFormat) -> Response:
+        """The transcript of a session, live or as last recorded."""
         view, as_of = await self._session_reader.view(session)
         head = view.head
         paths = BranchPaths(session.id, view, self._sessions)
@@ -45,7 +45,7 @@ class TranscriptService:
         )
         headers = {
             "Content-Disposition": f'inline; filename="{session.id}.{_ENDINGS[form]}"',
-            # It quotes what people said: a browser must not take it for a page.
+            # It quotes user text, which a browser must not interpret as HTML.
             "X-Content-Type-Options": "nosniff",
         }
         return StreamingResponse(_written(form, title, pages), media_type=MEDIA_TYPES[form], headers=headers)

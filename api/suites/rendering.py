@@ -1,4 +1,4 @@
-"""Suites as JSON: what was asked for, and how far it is by its runs and its ledger rows."""
+"""Response models of suites: their definition, and their progress by runs and ledger rows."""
 
 from api.schemas.responses import TemporalLink
 from api.schemas.suites import Progress, ScenarioProgress, Spent, Suite, SuiteSummary
@@ -9,13 +9,13 @@ from store.suites import StoredSuite, SuiteProgress
 
 
 class SuiteRenderer:
-    """Writes suites as the contract has them, with links to the Temporal UI when its address is known."""
+    """Builds the response models of suites, with links to the Temporal UI when its URL is known."""
 
     def __init__(self, *, namespace: str, ui_url: str | None) -> None:
         self._workflows_url = f"{ui_url.rstrip('/')}/namespaces/{namespace}/workflows" if ui_url else None
 
     def summary(self, suite: StoredSuite) -> SuiteSummary:
-        """A suite of a list."""
+        """A suite without its progress, for lists."""
         return SuiteSummary.model_validate(self._members(suite))
 
     def suite(self, suite: StoredSuite, standing: SuiteProgress) -> Suite:

@@ -1,4 +1,4 @@
-"""Suites as the API starts and steers them: their record in the store first, then their workflow."""
+"""Starting, pausing, resuming and cancelling suites: first their row in the store, then their workflow."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ _UPDATES: Final = {"pause": SuiteWorkflow.pause, "resume": SuiteWorkflow.resume,
 
 
 class SuiteService:
-    """Starts and steers suites."""
+    """Starts suites and sends commands to them."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class SuiteService:
         self._wait_seconds = wait_seconds
 
     async def start(self, organization_id: str, suite: Suite, idempotency_key: str | None) -> StoredSuite:
-        """Start a suite. With the key of an earlier start it is that one's suite, whatever the body says.
+        """Start a suite. A repeat with an earlier idempotency key returns the suite of the first call.
 
-        Raises Problem("quota_exceeded"), Problem("not_found") for an unknown agent, Problem("invalid_suite") for one
-        that does not fit it, and Problem("unavailable") when the suite was not started.
+        Raises Problem("quota_exceeded"), Problem("not_found") for an unknown agent, Problem("invalid_suite") for a
+        suite that is not compatible with its agent, and Problem("unavailable") when the suite was not started.
         """
         terms = await self._spending_limits.require(organization_id)
-        agent = await self._fitting_agent(organization_id, suite)
+        agent = await self._compatible_agent(organization_id, suite)
         new = NewSuite(
             id=derived_id("sui", organization_id, idempotency_key) if idempotency_key else new_id("sui"),
             organization_id=organization_id,
@@ -89,10 +89,10 @@ class SuiteService:
         try:
             await self._begin(start)
         except (Problem, SessionClosed, WaitTimedOut) as error:
-            raise await self._taken_back(stored, error) from error
+            raise await self._discard_unstarted(stored, error) from error
         return stored
 
-    async def tell(self, suite: StoredSuite, command: SuiteCommand) -> SuiteProgress:
+    async def send(self, suite: StoredSuite, command: SuiteCommand) -> SuiteProgress:
         """Pause, resume or cancel a suite. Raises Problem("suite_ended") when it is over."""
         try:
             with translate_temporal_errors():
@@ -102,22 +102,22 @@ class SuiteService:
             raise Problem("suite_ended", "The suite has ended and accepts no more commands.") from error
         except WaitTimedOut as error:
             detail = (
-                f"The suite has not taken the command within {self._wait_seconds:g} seconds; is a worker running? "
-                "It takes it once one is."
+                f"No worker accepted the command within {self._wait_seconds:g} seconds. It is applied as soon as "
+                "a worker is running."
             )
             raise Problem("wait_timeout", detail) from error
 
-    async def _fitting_agent(self, organization_id: str, suite: Suite) -> StoredAgent:
+    async def _compatible_agent(self, organization_id: str, suite: Suite) -> StoredAgent:
         agent = await self._agents.find(organization_id, suite.agent_name, suite.agent_version)
         if agent is None:
             raise not_found("agent", suite.agent)
-        issues = (*compatibility_issues(suite, agent.definition), *await self._faulty_histories(suite, agent))
+        issues = (*compatibility_issues(suite, agent.definition), *await self._history_errors(suite, agent))
         if issues:
             raise invalid_suite(issues)
         return agent
 
-    async def _faulty_histories(self, suite: Suite, agent: StoredAgent) -> list[ValidationIssue]:
-        """Recorded sessions to go on from that are not there, or at a node that the agent does not have."""
+    async def _history_errors(self, suite: Suite, agent: StoredAgent) -> list[ValidationIssue]:
+        """Errors of recorded sessions to continue from: unknown ones, or at a node that the agent does not have."""
         issues = []
         for index, scenario in enumerate(suite.scenarios):
             if scenario.history is None:
@@ -133,7 +133,7 @@ class SuiteService:
         return issues
 
     async def _pinned(self, suite: StoredSuite, agent: StoredAgent) -> PinnedAgent:
-        """The version that the suite was written down with: not the newest, when this call repeats an earlier one."""
+        """The agent version that the suite was stored with, which a repeated call must not replace by a newer one."""
         if (agent.id, agent.version) != (suite.agent_id, suite.agent_version):
             agent = await self._agents.find(suite.organization_id, suite.agent_id, suite.agent_version) or agent
         ref = AgentRef(id=agent.id, version=agent.version)
@@ -159,8 +159,8 @@ class SuiteService:
         except WorkflowAlreadyStartedError:
             return  # this call, repeated after the suite is over
 
-    async def _taken_back(self, suite: StoredSuite, error: Exception) -> Problem:
-        """Remove the row of a suite that was not started. When Temporal cannot tell, it stays: the suite may run."""
+    async def _discard_unstarted(self, suite: StoredSuite, error: Exception) -> Problem:
+        """Remove the row of a suite that was not started. It stays when Temporal is unreachable: the suite may run."""
         try:
             with translate_temporal_errors():
                 async with asyncio.timeout(self._wait_seconds):
@@ -178,7 +178,7 @@ class SuiteService:
 
 
 def invalid_suite(issues: tuple[ValidationIssue, ...]) -> Problem:
-    """The answer to a suite that cannot be run, with every fault."""
+    """The problem for a suite that cannot be run, with all of its errors."""
     count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
     detail = f"The suite has {count}: {issues[0].path}: {issues[0].message}. Nothing was started."
     return invalid("invalid_suite", detail, [(issue.path, issue.message) for issue in issues])

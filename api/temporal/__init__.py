@@ -1,1 +1,1 @@
-"""The API's Temporal client: sessions as workflows, errors, deletion and availability."""
+"""Temporal client of the API: session workflows, errors, deletion and availability."""

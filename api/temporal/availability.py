@@ -1,4 +1,4 @@
-"""Whether the services behind the API can be reached: looked at all the time, so that nobody waits to be refused."""
+"""Health checks of the store and of Temporal, in the background, so that commands fail at once during an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,20 +20,20 @@ Service = Literal["store", "temporal"]
 NAMES: Final[dict[Service, str]] = {"store": "The store", "temporal": "Temporal"}
 CHECK_EVERY_SECONDS = 1.0
 CHECK_TIMEOUT_SECONDS: Final = 2.0
-"""A service that takes longer for the smallest of questions counts as down."""
+"""A service that takes longer to answer a health check counts as down."""
 
 log = structlog.get_logger("api.availability")
 
 
 @dataclass(frozen=True)
 class Outage:
-    """Why a service cannot be used, in a sentence that says what to do."""
+    """An outage of a service; the reason is a sentence that says what to do."""
 
     reason: str
 
 
 class Availability:
-    """The last look at the store and at Temporal. Before the first look both count as up."""
+    """Results of the latest health checks. Before the first check both services count as up."""
 
     def __init__(self, client: Client, database: Database) -> None:
         self._client = client
@@ -42,19 +42,19 @@ class Availability:
         self._migrated = False
 
     def outage_of(self, service: Service) -> Outage | None:
-        """What is wrong with a service, or None while it is up."""
+        """The outage of a service, or None while it is up."""
         return self._outages.get(service)
 
-    def refusal(self) -> Problem | None:
-        """The answer to commands while a service is down."""
+    def error(self) -> Problem | None:
+        """The error for commands while a service is down, else None."""
         for service, outage in self._outages.items():
             return unavailable(service, f"{outage.reason} Nothing was accepted; try again in a second.")
         return None
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Look now, then every second while the block runs."""
-        await self.look()
+    async def monitored(self) -> AsyncIterator[None]:
+        """Check now, then every second while the block runs."""
+        await self.check()
         watching = asyncio.create_task(self._watch())
         try:
             yield
@@ -63,40 +63,38 @@ class Availability:
             with suppress(asyncio.CancelledError):
                 await watching
 
-    async def look(self) -> None:
-        """Look at both services once."""
-        await asyncio.gather(self._look_at("store", self._ask_store), self._look_at("temporal", self._ask_temporal))
+    async def check(self) -> None:
+        """Check both services once."""
+        await asyncio.gather(self._check("store", self._check_store), self._check("temporal", self._check_temporal))
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(CHECK_EVERY_SECONDS)
-            await self.look()
+            await self.check()
 
-    async def _look_at(self, service: Service, ask: Callable[[], Awaitable[Outage | None]]) -> None:
+    async def _check(self, service: Service, check: Callable[[], Awaitable[Outage | None]]) -> None:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                outage = await ask()
+                outage = await check()
         except TimeoutError:
             outage = Outage(f"{NAMES[service]} did not answer within {CHECK_TIMEOUT_SECONDS:g} seconds.")
         except Exception as error:
-            # Whatever goes wrong with such a small question, the service cannot be used; and the watch must go on.
+            # Any error of a health check is an outage, and the monitoring must go on.
             outage = Outage(f"{NAMES[service]} cannot be reached.")
             if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
-                log.exception("looking at a service failed", service=service)
-        self._note(service, outage)
+                log.exception("health check failed", service=service)
+        self._record(service, outage)
 
-    def _note(self, service: Service, outage: Outage | None) -> None:
+    def _record(self, service: Service, outage: Outage | None) -> None:
         if outage is None:
             if self._outages.pop(service, None):
-                log.info("a service is back", service=service)
+                log.info("service available again", service=service)
         else:
             if self._outages.get(service) != outage:
-                log.warning(
-                    "a service is down; commands are refused until it is back", service=service, reason=outage.reason
-                )
+                log.warning("service unavailable; commands are rejected", service=service, reason=outage.reason)
             self._outages[service] = outage
 
-    async def _ask_store(self) -> Outage | None:
+    async def _check_store(self) -> Outage | None:
         await self._database.ping()
         if self._migrated:
             return None
@@ -107,6 +105,6 @@ class Availability:
         self._migrated = not missing
         return Outage("The store is not migrated: run `playhead db upgrade`.") if missing else None
 
-    async def _ask_temporal(self) -> Outage | None:
+    async def _check_temporal(self) -> Outage | None:
         serving = await self._client.service_client.check_health(timeout=timedelta(seconds=CHECK_TIMEOUT_SECONDS))
-        return None if serving else Outage("The temporal server says that it is not serving.")
+        return None if serving else Outage("The Temporal server reports that it is not serving.")

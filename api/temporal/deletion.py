@@ -1,4 +1,4 @@
-"""Having Temporal forget workflows: stopped at once, and every run of them deleted with its history."""
+"""Deletion of workflows in Temporal: terminates them and deletes every run with its history."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -14,40 +14,40 @@ REASON: Final = "The session was erased."
 
 
 class WorkflowDeletion:
-    """Makes Temporal forget. Nothing happens to what it does not know; all of this can be done again.
+    """Deletes workflows. Deleting an unknown workflow does nothing, and every deletion can be repeated.
 
-    Temporal deletes in the background, in about half a minute: what it was told to delete it no longer runs.
+    Temporal deletes in the background, in about half a minute; the workflow is terminated at once.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def forget(self, workflow_id: str) -> None:
-        """Stop a workflow, and delete every run of it. Raises Problem("unavailable") when Temporal is out of reach."""
+    async def delete(self, workflow_id: str) -> None:
+        """Terminate a workflow and delete all of its runs. Raises Problem("unavailable") without Temporal."""
         with translate_temporal_errors():
-            newest = await self._stopped(workflow_id)
+            newest = await self._terminate(workflow_id)
             run_ids = {run_id async for run_id in self._chain(workflow_id, newest)}
-            # A run that was reset is in no chain; what Temporal lists may be a moment behind.
+            # A run that was reset is not in the chain; the list may be a moment behind.
             listed = self._client.list_workflows(f"WorkflowId = '{workflow_id}'")
             run_ids.update([each.run_id async for each in listed])
             for run_id in sorted(run_ids):
-                await self._delete(workflow_id, run_id)
+                await self._delete_run(workflow_id, run_id)
 
-    async def _stopped(self, workflow_id: str) -> str | None:
-        """The newest run, which runs no more; None when Temporal knows none."""
+    async def _terminate(self, workflow_id: str) -> str | None:
+        """Terminate the workflow and return the id of its newest run; None when Temporal has none."""
         handle = self._client.get_workflow_handle(workflow_id)
         try:
             await handle.terminate(reason=REASON)
         except RPCError as error:
-            _unless_unknown(error)  # it has ended already, or is not known
+            _ignore_not_found(error)  # it has ended already, or is not known
         try:
             return (await handle.describe()).run_id
         except RPCError as error:
-            _unless_unknown(error)
+            _ignore_not_found(error)
             return None
 
     async def _chain(self, workflow_id: str, newest: str | None) -> AsyncIterator[str]:
-        """The runs of a workflow from its newest back to its first, as far as Temporal has them."""
+        """The run ids of a workflow from its newest back to its first, as far as Temporal has them."""
         run_id = newest
         while run_id:
             yield run_id
@@ -55,19 +55,19 @@ class WorkflowDeletion:
             try:
                 first = await anext(events)
             except RPCError as error:
-                _unless_unknown(error)
+                _ignore_not_found(error)
                 return
             run_id = first.workflow_execution_started_event_attributes.continued_execution_run_id
 
-    async def _delete(self, workflow_id: str, run_id: str) -> None:
+    async def _delete_run(self, workflow_id: str, run_id: str) -> None:
         execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         request = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
         try:
             await self._client.workflow_service.delete_workflow_execution(request)
         except RPCError as error:
-            _unless_unknown(error)
+            _ignore_not_found(error)
 
 
-def _unless_unknown(error: RPCError) -> None:
+def _ignore_not_found(error: RPCError) -> None:
     if error.status is not RPCStatusCode.NOT_FOUND:
         raise error

@@ -1,4 +1,4 @@
-"""The way from the API to the workflows: every command and question a session takes, typed, timed and translated."""
+"""Client of the session workflows: every update and query, typed, with a timeout and translated errors."""
 
 import asyncio
 from asyncio import Semaphore
@@ -53,9 +53,9 @@ from workflows import search_attributes
 from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
-"""How long a worker may take for a question before the store is asked instead."""
+"""How long a worker may take for a query before the store is read instead."""
 SUMMARY_BYTES: Final = 200
-"""Temporal takes 400 for a summary; a list of sessions shows less."""
+"""Temporal accepts 400 for a summary; a list of sessions shows less."""
 
 ABNORMAL_CLOSE_STATUSES: Final = frozenset(
     {
@@ -65,14 +65,14 @@ ABNORMAL_CLOSE_STATUSES: Final = frozenset(
         WorkflowExecutionStatus.TIMED_OUT,
     }
 )
-"""How a workflow is closed other than by the end of its session."""
+"""Statuses of a workflow that was closed other than by the end of its session."""
 
 SessionCommand = TypeVar("SessionCommand", CancelTurn, Rewind, RestoreBranch, DecideApproval, EndSession)
 Handle = WorkflowHandle[SessionWorkflow, SessionResult]
 
 
 class LiveQueryFailed(Exception):
-    """The workflow cannot say what it is just now. `status` is set when it is known to be closed."""
+    """The workflow did not answer a query. `status` is set when it is known to be closed."""
 
     def __init__(self, status: WorkflowExecutionStatus | None = None) -> None:
         super().__init__(status.name if status else "no worker answered")
@@ -89,27 +89,27 @@ class SessionClient:
     def __init__(self, client: Client, *, task_queue: str, wait_seconds: float) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._places = UpdateSlots()
+        self._slots = UpdateSlots()
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
-        """Start a session and wait until the agent has greeted, or has failed to."""
+        """Start a session and wait for the greeting, also a failed one."""
         operation = self._start_operation(start)
         try:
-            async with self._the_wait():
+            async with self._timed():
                 return await self._client.execute_update_with_start_workflow(
                     SessionWorkflow.await_greeting, start_workflow_operation=operation
                 )
         except BaseException:
-            # The operation may carry the same error, which asyncio complains about unless somebody looks at it.
+            # The operation may hold the same error, which asyncio reports unless it is retrieved.
             with suppress(BaseException):
                 async with asyncio.timeout(0):
                     await operation.workflow_handle()
             raise
 
     async def start(self, start: StartSession) -> None:
-        """Start a session; its greeting comes when it comes."""
-        async with self._the_wait():
+        """Start a session without waiting for its greeting."""
+        async with self._timed():
             await self._client.start_workflow(
                 SessionWorkflow.run,
                 start,
@@ -123,46 +123,46 @@ class SessionClient:
             )
 
     async def open_turn(self, session_id: str, command: TurnCommand) -> SendMessageResult:
-        """Say something, or say it differently, and wait as long as the command says.
+        """Send, edit or regenerate a message, and wait for the reply if the command says so.
 
-        The same message id joins the first call.
+        A repeat with the same message id joins the first call.
         """
-        waits = self._places.to_wait(session_id)
-        async with self._the_wait():
+        waiting = self._slots.waiting(session_id)
+        async with self._timed():
             if not command.wait:
-                return await self._accepted(session_id, command)
-            if waits.locked():
-                # The message takes its place in the session's queue, or is refused, before its caller may wait for it.
-                await self._accepted(session_id, command.model_copy(update={"wait": False}))
-            async with waits:
-                return await self._answered(session_id, command)
+                return await self._send_without_wait(session_id, command)
+            if waiting.locked():
+                # The message is queued or rejected before its caller waits for a slot.
+                await self._send_without_wait(session_id, command.model_copy(update={"wait": False}))
+            async with waiting:
+                return await self._send_and_wait(session_id, command)
 
     async def cancel(self, session_id: str, command: CancelTurn) -> SessionHead:
-        """Stop the reply that is pending, and wait until it has."""
-        return await self._obeyed(session_id, SessionWorkflow.cancel, command)
+        """Stop the pending reply and wait until it has stopped."""
+        return await self._apply(session_id, SessionWorkflow.cancel, command)
 
     async def restore(self, session_id: str, command: RestoreBranch) -> SessionHead:
-        """Go back to a branch that was given up."""
-        return await self._obeyed(session_id, SessionWorkflow.restore, command)
+        """Make a discarded branch active again."""
+        return await self._apply(session_id, SessionWorkflow.restore, command)
 
     async def rewind(self, session_id: str, command: Rewind) -> SessionHead:
         """Move the cursor."""
-        return await self._obeyed(session_id, SessionWorkflow.rewind, command)
+        return await self._apply(session_id, SessionWorkflow.rewind, command)
 
     async def decide(
         self, session_id: str, command: DecideApproval, decision: Literal["approve", "deny"]
     ) -> SessionHead:
-        """Let a tool call be made, or not."""
+        """Approve or deny a tool call."""
         update = SessionWorkflow.approve if decision == "approve" else SessionWorkflow.deny
-        return await self._obeyed(session_id, update, command)
+        return await self._apply(session_id, update, command)
 
     async def end(self, session_id: str, command: EndSession) -> SessionHead:
         """End the session."""
-        return await self._obeyed(session_id, SessionWorkflow.end, command)
+        return await self._apply(session_id, SessionWorkflow.end, command)
 
     async def set_simulator(self, session_id: str, command: SetSimulator) -> SessionHead:
-        """Switch the simulated caller."""
-        async with self._the_wait():
+        """Switch the simulated caller on or off."""
+        async with self._timed():
             return await self._handle(session_id).execute_update(SessionWorkflow.set_simulator, command)
 
     async def timeline(self, session_id: str) -> TimelineView:
@@ -179,7 +179,7 @@ class SessionClient:
             raise LiveQueryFailed from error
 
     async def was_started(self, session_id: str) -> bool | None:
-        """Whether Temporal knows the session; None when it cannot be asked."""
+        """True when Temporal has the workflow; None when Temporal cannot be reached."""
         try:
             async with asyncio.timeout(QUERY_SECONDS):
                 await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
@@ -190,7 +190,7 @@ class SessionClient:
         return True
 
     async def was_closed_abnormally(self, session_id: str) -> bool:
-        """Whether the workflow was closed from outside, by an operator or by a failure. False when nobody can tell."""
+        """True when the workflow was closed by an operator or a failure; False also when that is unknown."""
         with suppress(TimeoutError, RPCError, RuntimeError):
             async with asyncio.timeout(QUERY_SECONDS):
                 known = await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
@@ -214,29 +214,29 @@ class SessionClient:
     def _handle(self, session_id: str) -> Handle:
         return self._client.get_workflow_handle_for(SessionWorkflow.run, session_workflow_id(session_id))
 
-    async def _obeyed(
+    async def _apply(
         self,
         session_id: str,
         update: UpdateMethodMultiParam[[SessionWorkflow, SessionCommand], SessionHead],
         command: SessionCommand,
     ) -> SessionHead:
-        """Give a command that is obeyed at once."""
-        async with self._the_wait(), self._places.to_act(session_id):
+        """Send a command that completes at once."""
+        async with self._timed(), self._slots.immediate(session_id):
             return await self._handle(session_id).execute_update(update, command)
 
-    async def _accepted(self, session_id: str, command: TurnCommand) -> SendMessageResult:
-        async with self._places.to_act(session_id):
-            return await self._said(session_id, command)
+    async def _send_without_wait(self, session_id: str, command: TurnCommand) -> SendMessageResult:
+        async with self._slots.immediate(session_id):
+            return await self._send(session_id, command)
 
-    async def _answered(self, session_id: str, command: TurnCommand) -> SendMessageResult:
+    async def _send_and_wait(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         while True:
             try:
-                return await self._said(session_id, command)
+                return await self._send(session_id, command)
             except WorkflowUpdateFailedError as error:
                 if not (isinstance(error.cause, ApplicationError) and error.cause.type == CONTINUED_AS_NEW):
                     raise
 
-    async def _said(self, session_id: str, command: TurnCommand) -> SendMessageResult:
+    async def _send(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         handle = self._handle(session_id)
         update_id = message_update_id(command)
         match command:
@@ -248,7 +248,7 @@ class SessionClient:
                 return await handle.execute_update(SessionWorkflow.regenerate, command, id=update_id)
 
     @asynccontextmanager
-    async def _the_wait(self) -> AsyncIterator[None]:
+    async def _timed(self) -> AsyncIterator[None]:
         with translate_temporal_errors():
             async with asyncio.timeout(self.wait_seconds):
                 yield
@@ -267,23 +267,23 @@ def _details(start: StartSession) -> str:
 
 
 MAX_WAITING_UPDATES: Final = 3
-"""Messages of one session that wait for their reply in Temporal; the others have been accepted and wait here."""
+"""Updates of one session that wait for a reply in Temporal. Further messages are accepted and wait in this process."""
 MAX_IMMEDIATE_UPDATES: Final = 2
-"""Commands of one session that are obeyed at once: they need a place for milliseconds, and always find one."""
+"""Updates of one session that complete at once and need a slot for milliseconds only."""
 
 
 class UpdateSlots:
-    """What one process takes of the places of each session: half of them, so that two fill them and none is refused."""
+    """Limits the updates in flight of each session to half of what Temporal allows, so that two API processes fit."""
 
     def __init__(self) -> None:
-        # A semaphore is kept for as long as somebody waits at it.
-        self._to_wait: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
-        self._to_act: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+        # A semaphore exists as long as it is in use.
+        self._waiting: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+        self._immediate: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
-    def to_wait(self, session_id: str) -> Semaphore:
-        """The places in which callers wait for replies of a session."""
-        return self._to_wait.setdefault(session_id, Semaphore(MAX_WAITING_UPDATES))
+    def waiting(self, session_id: str) -> Semaphore:
+        """The slots for updates that wait for a reply."""
+        return self._waiting.setdefault(session_id, Semaphore(MAX_WAITING_UPDATES))
 
-    def to_act(self, session_id: str) -> Semaphore:
-        """The places for everything that is obeyed at once."""
-        return self._to_act.setdefault(session_id, Semaphore(MAX_IMMEDIATE_UPDATES))
+    def immediate(self, session_id: str) -> Semaphore:
+        """The slots for updates that complete at once."""
+        return self._immediate.setdefault(session_id, Semaphore(MAX_IMMEDIATE_UPDATES))

@@ -46,7 +46,7 @@ async def test_what_belongs_to_another_organization_does_not_exist(running_api: 
 
 
 async def test_a_revoked_key_stops_working(running_api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.auth.REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr("api.http.auth.KEY_CACHE_SECONDS", 0.0)
     keys = KeyStore(running_api.database)
     key, secret = await keys.create("org_revoking", "tests")
     async with running_api.stranger(Authorization=f"bearer {secret}") as holder:

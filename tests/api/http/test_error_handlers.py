@@ -41,7 +41,7 @@ async def test_unknown_sessions_take_no_commands(caller: Caller, command: str, b
     ("path", "body", "place", "message"),
     [
         ("/v1/sessions", {}, "body.agent", "is required"),
-        ("/v1/sessions", {"agent": "library", "colour": "red"}, "body.colour", "is no field of this request"),
+        ("/v1/sessions", {"agent": "library", "colour": "red"}, "body.colour", "is not a field of this request"),
         ("/v1/sessions", {"agent": 7}, "body.agent", "must be a JSON object"),
         (
             "/v1/sessions",
@@ -51,7 +51,7 @@ async def test_unknown_sessions_take_no_commands(caller: Caller, command: str, b
         ),
         ("/v1/sessions", {"agent": "library", "name": " "}, "body.name", "should match pattern"),
         ("/v1/sessions", {"agent": "library", "limits": {"max_turns": "9"}}, "body.limits.max_turns", "whole number"),
-        ("/v1/sessions", {"agent": "library", "limits": {"max_jokes": 9}}, "body.limits.max_jokes", "no field"),
+        ("/v1/sessions", {"agent": "library", "limits": {"max_jokes": 9}}, "body.limits.max_jokes", "not a field"),
         ("/v1/sessions", {"agent": "library", "initial_context": []}, "body.initial_context", "valid dictionary"),
         ("/v1/sessions", {"agent": "library", "annotations": {"a": {"b": "\x00"}}}, "body.annotations", "a.b"),
         ("messages", {"message_id": "m-1"}, "body.text", "is required"),

@@ -7,7 +7,6 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from api.reports.charts import bins_for, histogram
-from api.reports.html import Markup, element
 from api.reports.junit import junit_of
 from api.reports.suite_page import anchor_of, page_of_report
 from tests.api.reports.report_data import CRITERION, report_of, run, turns
@@ -147,10 +146,11 @@ def test_bars_stand_on_each_other_and_say_what_they_count() -> None:
     assert "1: 1 failed" in plot
 
 
-def test_text_is_escaped_and_markup_is_not_escaped_again() -> None:
-    inner = element("b", "a < b & c")
-    outer = element("p", inner, "<i>", None, [Markup("<br>"), "x"], title='"quoted" <', hidden=True, id=None)
-    assert outer == '<p title="&quot;quoted&quot; &lt;" hidden><b>a &lt; b &amp; c</b>&lt;i&gt;<br>x</p>'
+def test_text_in_a_plot_is_escaped() -> None:
+    plot = histogram({"passed": [1.0]}, 'a < b & "c"', lambda value: f"<i>{value:.0f}</i>", whole=True)
+    assert "<title>a &lt; b &amp; &#34;c&#34;</title>" in plot
+    assert "&lt;i&gt;1&lt;/i&gt;: 1 passed" in plot
+    assert "<i>" not in plot
 
 
 # --- JUnit --------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ def test_the_example_reads_the_same_in_both_forms() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"name: library\nname: library\n", '"name" stands twice'),
-        (b"nodes:\n  desk: {prompt: a}\n  desk: {prompt: b}\n", '"desk" stands twice'),
+        (b"name: library\nname: library\n", '"name" is duplicated'),
+        (b"nodes:\n  desk: {prompt: a}\n  desk: {prompt: b}\n", '"desk" is duplicated'),
         (b"name: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
         (b"name: a\n---\nname: b\n", "but found another document"),
         (b"name: \xff\xfe", "invalid"),
@@ -38,7 +38,7 @@ def test_text_that_is_no_definition_has_a_fault(text: bytes, message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"name": "a", "name": "b"}', '"name" stands twice'),
+        (b'{"name": "a", "name": "b"}', '"name" is duplicated'),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"name": ' + b"9" * 5_000 + b"}", "digits"),
         (b'"\xff"', "is not UTF-8"),
@@ -51,7 +51,7 @@ def test_json_that_is_no_definition_has_a_fault(text: bytes, message: str) -> No
 
 def test_the_same_node_name_in_two_places_is_no_duplicate() -> None:
     text = b"a: &common {x: 1}\nb: {<<: *common, y: 2}\nc: {<<: *common, x: 3}\n"
-    assert "stands twice" not in fault_of(text).message
+    assert "is duplicated" not in fault_of(text).message
 
 
 def test_aliases_do_not_multiply() -> None:

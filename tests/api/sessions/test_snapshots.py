@@ -144,7 +144,7 @@ def test_a_plain_conversation_is_never_asked_about() -> None:
 def test_snapshots_are_kept_within_their_memory() -> None:
     conversation = Conversation()
     snapshot = conversation.asked()
-    latest = LatestSnapshots(kept_bytes=3 * snapshot.size)
+    latest = LatestSnapshots(max_bytes=3 * snapshot.size)
     for session_id in ("a", "b", "c", "a", "d"):
         latest.keep(session_id, snapshot)
     assert [latest.get(session_id) is not None for session_id in "abcd"] == [True, False, True, True]

@@ -55,7 +55,7 @@ async def test_a_thousand_messages_of_a_second_ask_the_store_once(clock: Clock) 
     for _ in range(1000):
         assert (await asked.require("org")).price_per_second == 1
     assert len(books.asked) == 1
-    clock.now += spending_limits.REMEMBERED_SECONDS
+    clock.now += spending_limits.CACHE_SECONDS
     await asked.require("org")
     assert len(books.asked) == 2
 
@@ -64,7 +64,7 @@ async def test_while_one_call_asks_the_store_the_others_go_on_with_what_is_known
     books = Books(Terms(), SPENT_ALL)
     asked = SpendingLimits(books)
     await asked.require("org")
-    clock.now += spending_limits.REMEMBERED_SECONDS
+    clock.now += spending_limits.CACHE_SECONDS
     books.open.clear()
     waiting = asyncio.create_task(asked.require("org"))
     await asyncio.sleep(0)
@@ -81,10 +81,10 @@ async def test_a_store_that_fails_is_asked_again_and_nothing_is_made_up(clock: C
     books = Books(Terms(), OSError("away"), SPENT_ALL)
     asked = SpendingLimits(books)
     await asked.require("org")
-    clock.now += spending_limits.REMEMBERED_SECONDS
+    clock.now += spending_limits.CACHE_SECONDS
     with pytest.raises(OSError, match="away"):
         await asked.require("org")
-    clock.now += spending_limits.REMEMBERED_SECONDS
+    clock.now += spending_limits.CACHE_SECONDS
     with pytest.raises(Problem):
         await asked.require("org")
 

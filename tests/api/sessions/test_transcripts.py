@@ -84,7 +84,7 @@ async def test_a_long_session_is_written_whole_live_and_after_temporal_has_forgo
 ) -> None:
     """Only the newest turns are in a view, and pages are read one after the other: neither leaves a seam."""
     cut_views(monkeypatch, 3)
-    monkeypatch.setattr(branch_paths, "PAGE", 2)
+    monkeypatch.setattr(branch_paths, "PAGE_SIZE", 2)
     await caller.push(library())
     session_id = (await caller.open("library"))["id"]
     texts = [f"message {number}" for number in range(6)]

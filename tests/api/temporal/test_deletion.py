@@ -41,22 +41,22 @@ async def test_every_run_of_a_workflow_is_forgotten(client: Client, ends: bool) 
             return runs.data == b"0"
 
         await eventually(last_run)
-        await WorkflowDeletion(client).forget(workflow_id)
+        await WorkflowDeletion(client).delete(workflow_id)
 
         async def forgotten() -> bool:
             listed = [each async for each in client.list_workflows(f"WorkflowId = '{workflow_id}'")]
             return not listed and not await is_known(client, workflow_id)
 
         await eventually(forgotten)
-        await WorkflowDeletion(client).forget(workflow_id)
+        await WorkflowDeletion(client).delete(workflow_id)
 
 
 async def test_what_temporal_does_not_know_is_forgotten_already(client: Client) -> None:
-    await WorkflowDeletion(client).forget("session-unknown")
+    await WorkflowDeletion(client).delete("session-unknown")
 
 
 async def test_nothing_is_forgotten_while_temporal_is_out_of_reach() -> None:
     nowhere = await Client.connect("127.0.0.1:1", lazy=True, plugins=[PlayheadPlugin()])
     with pytest.raises(Problem) as caught:
-        await WorkflowDeletion(nowhere).forget("session-unknown")
+        await WorkflowDeletion(nowhere).delete("session-unknown")
     assert caught.value.code == "unavailable"
