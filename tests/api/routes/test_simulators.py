@@ -60,7 +60,7 @@ async def test_a_caller_without_anything_to_go_by_is_refused(caller: Caller) -> 
     await caller.push(library())
     opened = await caller.open("library")
     refused = await caller.put(f"/v1/sessions/{opened['id']}/simulator", {"enabled": True})
-    assert "send the config" in problem(refused, 422, "validation_error")["detail"]
+    assert "send a config" in problem(refused, 422, "validation_error")["detail"]
     created = await caller.post("/v1/sessions", {"agent": "library", "simulator": {"enabled": True}})
     [error] = problem(created, 422, "validation_error")["errors"]
     assert (error["place"], error["message"][:14]) == ("body.simulator", "needs a config")
