@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from temporalio.client import Client
 
 import playhead_client.models
-from api.app import create_app
 from api.schemas import events as api_events
 from playhead_client.models import agents, events, new_sessions, sessions, suites, usage
 from playhead_client.models.response_model import ResponseModel
-from store.database.connection import Database
-from tests.api.conftest import quick_settings
-
-Schema = dict[str, Any]  # Any: JSON schema
+from tests.playhead_client.openapi import Document, Schema
 
 COMPONENTS: Mapping[str, type[BaseModel]] = {
     "Accepted": sessions.Accepted,
@@ -45,16 +40,6 @@ EVENTS: Mapping[type[BaseModel], type[BaseModel]] = {
 ALTERNATIVES = ("anyOf", "oneOf")
 COMPARED = ("type", "format", "enum", "const", "default")
 """Lengths and ranges are left out: the API checks them, and a newer one may allow more."""
-
-
-@pytest.fixture(scope="module")
-async def components(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Schema]:
-    """The schemas of openapi.json."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('openapi')}/playhead.db"
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True)
-    app = create_app(quick_settings(url, "none").api(), client=nowhere, database=Database.open(url))
-    found: dict[str, Schema] = app.openapi()["components"]["schemas"]
-    return found
 
 
 def shape(schema: Schema, definitions: Mapping[str, Schema]) -> Any:
@@ -85,9 +70,9 @@ def shape_of(model: type[BaseModel], *, sent: bool = False) -> Any:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_model_agrees_with_the_openapi_document(name: str, components: dict[str, Schema]) -> None:
+def test_model_agrees_with_the_openapi_document(name: str, document: Document) -> None:
     model = COMPONENTS[name]
-    described = shape(components[name], components)
+    described = shape(document.components[name], document.components)
     assert shape_of(model, sent=model.__module__ == new_sessions.__name__) == described, (
         f"{model.__name__} in playhead_client differs from {name} in openapi.json: change it with the API"
     )
