@@ -54,9 +54,9 @@ async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -
     assert isinstance(await replayed(file), NondeterminismError), "the replay check cannot fail, so it shows nothing"
 
 
-@pytest.mark.parametrize("name", [*SCENARIOS, *SUITE_SCENARIOS])
-def test_every_scenario_has_its_history(name: str) -> None:
-    assert recorded(name), f"record it with `python -m tests.replay.record {name}`"
+def test_every_scenario_has_its_history() -> None:
+    missing = [name for name in (*SCENARIOS, *SUITE_SCENARIOS) if not recorded(name)]
+    assert not missing, f"record them with `python -m tests.replay.record {' '.join(missing)}`"
 
 
 def test_the_histories_take_every_path() -> None:
@@ -89,8 +89,7 @@ def test_the_histories_hold_every_activity_and_every_update() -> None:
     assert updates >= {"pause", "resume", "cancel"}
 
 
-@pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.json")), ids=lambda file: file.stem)
-def test_a_history_tells_nothing_of_the_machine_it_was_recorded_on(file: Path) -> None:
-    text = file.read_text()
-    assert '"stackTrace"' not in text
-    assert '"identity"' not in text
+def test_no_history_names_the_machine_it_was_recorded_on() -> None:
+    texts = {file.name: file.read_text() for file in sorted(HISTORIES.glob("*.json"))}
+    assert texts
+    assert [name for name, text in texts.items() if '"stackTrace"' in text or '"identity"' in text] == []
