@@ -1,4 +1,4 @@
-"""What tests of several packages share: the real Temporal development server, started once for the whole run."""
+"""Fixtures of several packages: the real Temporal development server, started once for the whole run."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator

@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-c", "from playhead.cli.main import main; main()")
 READY_SECONDS = 90.0
 END_SECONDS = 60.0
 PAUSE = 0.05
-"""How long a stack may take to be ready and to end on a busy machine; it takes a few seconds."""
+"""Seconds for a stack to be ready, and to end, on a busy machine; usually a few."""
 OF_THE_PERSON = ("PLAYHEAD_", "TEMPORAL_", "OPENAI_", "ANTHROPIC_")
 MARK = "TESTED_STACK"
 """An environment variable that everything a stack starts inherits; its value is the stack's folder."""
@@ -63,7 +63,7 @@ class DevStack:
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{ports.api}", timeout=60, trust_env=False)
 
     def until_ready(self) -> dict[str, Any]:
-        """What it printed when it was ready. Raises AssertionError with its log when it never is."""
+        """The output of the stack once it is ready. Raises AssertionError with its log when it never is."""
         assert self.process.stdout
         readable, _, _ = select.select([self.process.stdout], [], [], READY_SECONDS)
         line = self.process.stdout.readline() if readable else ""
@@ -82,7 +82,7 @@ class DevStack:
 
     @property
     def log(self) -> str:
-        """What it wrote on standard error so far."""
+        """Its standard error so far."""
         return (self.folder / "stderr.log").read_text()
 
 

@@ -68,7 +68,7 @@ class Process:
 
     @property
     def log_file(self) -> Path:
-        """What it has written, in all its lives."""
+        """The output of all its runs."""
         return self._folder / f"{self.name}.log"
 
 
@@ -136,7 +136,7 @@ class SuiteStack:
         return page.items[0] if page.items else None
 
     async def billed(self, suite_id: str, model: str) -> tuple[int, int]:
-        """How many requests to a model the suite was billed for, and for how many tokens."""
+        """The requests to a model that the suite was billed for, and their tokens."""
         rows = select(ledger.c.usage).where(ledger.c.suite_id == suite_id)
         usages = await self.database.read(lambda connection: connection.execute(rows).scalars().all())
         of_model = [used for usage in usages for name, used in usage["llm"].items() if name.endswith(f":{model}")]

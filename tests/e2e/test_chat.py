@@ -34,7 +34,7 @@ def stage(httpserver: HTTPServer) -> Stage:
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
-    """What the chat finds in its environment; it asks the terminal for nothing that only a real one can answer."""
+    """The environment of the chat; it asks the terminal nothing that only a real one can answer."""
     told = {"PLAYHEAD_API_URL": url, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
     return {**environment_of(folder), **told}
 

@@ -44,7 +44,7 @@ def running_demo(folder: Path, **settings: str) -> Iterator["subprocess.Popen[st
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> str:
-    """What the demo printed up to the line with the text."""
+    """The output of the demo up to the line with the text."""
     assert process.stdout
     printed = ""
     for line in process.stdout:

@@ -180,7 +180,7 @@ async def _the_ledger_is_the_journal(stack: SuiteStack, suite: StoredSuite) -> N
 
 
 async def _most_at_once(stack: SuiteStack, suite: StoredSuite) -> int:
-    """How many runs were under way at the same moment, at most."""
+    """The highest number of runs at the same moment."""
     moments = []
     for run in await stack.suites.runs(suite.id):
         assert run.ended_at is not None
@@ -198,7 +198,7 @@ def _write(stack: SuiteStack, name: str) -> None:
 
 
 def _verdicts(report: Path) -> Verdicts:
-    """What was found of every run, without what differs from suite to suite: the ids of turns."""
+    """The verdict of every run, without the ids of turns, which differ from suite to suite."""
     runs = json.loads(report.read_text())["runs"]
     return {
         (run["scenario"], run["repeat"]): (

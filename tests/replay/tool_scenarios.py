@@ -103,7 +103,7 @@ async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHand
 
 
 async def fetched_before_the_opening(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """What is looked up at the second attempt is in the greeting, and known in the next run without another lookup."""
+    """A lookup that succeeds at the second attempt is in the greeting, and is known in the next run."""
     model = provider.model("pre-call-fetch")
     with HTTPServer() as service:
         service.expect_oneshot_request("/callers/7").respond_with_data("away", status=503)

@@ -8,7 +8,7 @@ from pytest_httpserver import HTTPServer
 from domain.agents.definition import AgentDefinition, parse_definition
 
 RETRIES = 2
-"""How often a tool is called again after a failure."""
+"""Repeated calls of a tool after a failure."""
 
 
 def library_agent(service: str) -> AgentDefinition:

@@ -1,4 +1,4 @@
-"""What is far away when a session is read: workflows that have closed or are forgotten, and turns in no view."""
+"""Sessions that are hard to read: closed or deleted workflows, and turns in no view."""
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -22,7 +22,7 @@ async def closed(client: Client, workflow_id: str) -> None:
 
 
 async def is_known(client: Client, workflow_id: str) -> bool:
-    """Whether Temporal has a workflow of this id."""
+    """True when Temporal has a workflow with this id."""
     try:
         await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:

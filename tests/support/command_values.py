@@ -1,4 +1,4 @@
-"""What commands are made of when nobody knows better: few ids, so that repeats are common, and some that are odd."""
+"""Values for arbitrary commands: few ids, so that repeats are common, and some odd ones."""
 
 from hypothesis import strategies as st
 

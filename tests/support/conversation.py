@@ -40,7 +40,7 @@ BEGINNING = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
 def spent(tokens: int, usd: Decimal) -> tuple[Usage, Cost]:
-    """What one model call used and cost."""
+    """The usage and the cost of one model call."""
     used = ModelUsage(completion_tokens=tokens, total_tokens=tokens, requests=1)
     return Usage(llm={MODEL: used}), rounded_cost(MODEL, usd)
 
@@ -191,7 +191,7 @@ class Conversation:
 
     @property
     def discarded(self) -> dict[str, tuple[str | None, list[str]]]:
-        """What was given up: by branch, the turn it hangs off and its own turns, oldest first."""
+        """The discarded branches: for each the turn it begins after and its own turns, oldest first."""
         return {
             branch.id: (branch.rewound_from_turn_id, [turn.id for turn in self.timeline.turns_of(branch)])
             for branch in self.timeline.discarded_branches

@@ -87,7 +87,7 @@ def types_of(events: list[Event]) -> list[str]:
 
 
 def heard(events: list[Event]) -> str:
-    """What somebody hears who takes deltas and resets at their word."""
+    """The text of a client that applies deltas and resets as they come."""
     text = ""
     for event in events:
         if event.type == "reply_delta":

@@ -25,7 +25,7 @@ class BreakableDatabase(Database):
         return await super().write(work, autocommit=autocommit)
 
     async def has_refused(self) -> bool:
-        """Whether somebody has met the outage."""
+        """True once a request met the outage."""
         return self.refused > 0
 
     def _require_up(self) -> None:

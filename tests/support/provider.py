@@ -115,7 +115,7 @@ class Asked:
 
     @property
     def is_hung_up(self) -> bool:
-        """Whether the client closed the connection before the answer was complete."""
+        """True when the client closed the connection before the answer was complete."""
         return self._hung_up.is_set()
 
     async def hung_up(self) -> None:
@@ -134,7 +134,7 @@ class Asked:
 
     @property
     def instructions(self) -> str:
-        """What the model was told about itself."""
+        """The instructions of the request."""
         return "\n".join(text for role, text in self.messages if role in ("system", "developer"))
 
     @property
@@ -163,7 +163,7 @@ class ScriptedModel:
 
     @property
     def unplayed(self) -> int:
-        """How many scripted replies nobody has asked for yet."""
+        """The number of scripted replies that were not requested yet."""
         return len(self._replies)
 
     def script(self, *replies: Reply) -> None:
@@ -199,7 +199,7 @@ class ModelProvider:
 
     @property
     def waiting(self) -> int:
-        """How many clients are here or at the door, and alive. Those that have died are not let in."""
+        """The number of live clients that are served or wait. Dead ones are not admitted."""
         return sum(not reader.at_eof() for reader in self._open)
 
     def model(self, name: str) -> ScriptedModel:

@@ -44,7 +44,7 @@ def call_of(
 
 
 async def outcome_of(dispatcher: ToolDispatcher, call: ToolCall) -> CallToolResult | ToolFailed:
-    """What a call brought, a failure included."""
+    """The result of a call, or its failure."""
     try:
         return await dispatcher.run(call)
     except ToolFailed as failure:

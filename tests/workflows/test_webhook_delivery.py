@@ -51,12 +51,12 @@ class Received:
 
     @property
     def data(self) -> Json:
-        """What it says of the session."""
+        """The report on the session."""
         data: Json = json.loads(self.body)["data"]
         return data
 
     def is_signed_with(self, secret: str) -> bool:
-        """Whether the signature is right: computed here as Standard Webhooks describes it."""
+        """True when the signature is right: computed here as Standard Webhooks describes it."""
         key = base64.b64decode(secret.split("_", 1)[1])
         signed = f"{self.id}.{self.timestamp}.".encode() + self.body
         expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
@@ -108,7 +108,7 @@ async def stack(client: Client, database: Database) -> AsyncIterator[SessionStac
 
 
 async def delivered(session: SessionHandle) -> DeliverWebhookResult:
-    """What came of the report of the session's end, once that is known."""
+    """The outcome of the report on the session's end, once it is known."""
     await session.handle.result()
     return await session.stack.client.get_workflow_handle_for(
         DeliverWebhookWorkflow.run, webhook_workflow_id(session.id)

@@ -25,7 +25,7 @@ class OneStep:
 
     @workflow.run
     async def run(self, kind: Literal["reply", "variables"], input: GenerateStepInput) -> str:
-        """What the step brought, as JSON."""
+        """The result of the step, as JSON."""
         step: asyncio.Task[GenerateStepResult] | asyncio.Task[ExtractionResult]
         if kind == "reply":
             step = workflow.start_activity_method(ModelActivities.generate_step, input, **generating(PATIENT))

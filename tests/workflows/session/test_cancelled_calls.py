@@ -283,7 +283,7 @@ class HeldDispatcher:
 
 
 def has_asked(model: ScriptedModel) -> Callable[[], Awaitable[bool]]:
-    """Whether the provider has been asked."""
+    """True once the provider has a request."""
 
     async def asked() -> bool:
         return bool(model.journal)
@@ -292,7 +292,7 @@ def has_asked(model: ScriptedModel) -> Callable[[], Awaitable[bool]]:
 
 
 def is_cancelled(handle: WorkflowHandle[Any, Any]) -> Callable[[], Awaitable[bool]]:
-    """Whether the cancellation of the step has reached the server."""
+    """True once the cancellation of the step has reached the server."""
 
     async def cancelled() -> bool:
         history = await handle.fetch_history()

@@ -187,13 +187,13 @@ async def talk_into_another_run(session: SessionHandle) -> SendMessageResult:
 
 
 async def all_answered(session: SessionHandle, turns: int) -> bool:
-    """Whether the session has so many turns, each with its answer."""
+    """True once the session has so many answered turns."""
     texts = await session.texts()
     return len(texts) == turns and all(reply for _, reply in texts)
 
 
 async def another_run(session: SessionHandle, run_id: str) -> bool:
-    """Whether the session has left the run."""
+    """True once the session has left the run."""
     return (await session.status()).run_id != run_id
 
 

@@ -1,4 +1,4 @@
-"""How sessions end: asked to, at an end node, at a limit or for lack of company; and what is settled before."""
+"""The end of sessions: on request, at an end node, at a limit or when nobody answers; and the settlement before it."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -225,7 +225,7 @@ async def test_nothing_is_read_from_a_conversation_in_which_nobody_spoke(
 
 
 async def fired_for(session: SessionHandle, *, seconds: int) -> int:
-    """How many timers of about this length have fired."""
+    """The number of timers of about this length that have fired."""
     events = await session.events()
     fired = {event.timer_fired_event_attributes.timer_id for event in events if event.event_type == TIMER_FIRED}
     started = (event.timer_started_event_attributes for event in events if event.event_type == TIMER_STARTED)

@@ -1,4 +1,4 @@
-"""What a session costs Temporal: history that does not grow with the conversation, and a light sandbox."""
+"""The cost of a session for Temporal: history that does not grow with the conversation, and a light sandbox."""
 
 from collections.abc import Callable
 

@@ -53,7 +53,7 @@ STEPS = 30
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 2.0})
 PICKS = st.integers(min_value=0, max_value=99)
 EXPECTED = st.sampled_from([None, None, 0, -1])
-"""What a command expects of the revision: nothing, the right one, or the one before."""
+"""The revision a command expects: none, the right one, or the one before."""
 ON_BUSY = st.sampled_from([None, "reject", "enqueue", "interrupt", "rollback"])
 
 PROFILE = settings(

@@ -16,12 +16,12 @@ from tests.support.session_stack import QUICK, SessionHandle, SessionStack, sess
 
 Scripted = Callable[..., ScriptedModel]
 
-TURNS = 195
-PER_RUN = 64
+TURNS = 147
+PER_RUN = 48
 """Messages after which a run of these tests ends; in production it takes some three hundred."""
 TEXT = "{number:03}: is there anything else that I could do in the library on a rainy day like this one?"
 BYTES_OF_A_TURN = 5 * 1_024
-"""What a turn may add to the history, besides its text three times over: as it came in, as an input, as a result."""
+"""The limit for one turn in the history, besides its text three times: as an update, an input and a result."""
 
 
 CARRY = (
@@ -62,7 +62,7 @@ async def test_a_turn_leaves_as_little_history_late_in_a_session_as_early(
 
 
 def bytes_of_a_turn(events: list[HistoryEvent]) -> float:
-    """What events come to for each message in them."""
+    """The size of events, for each message in them."""
     accepted = (event.workflow_execution_update_accepted_event_attributes for event in events)
     turns = sum(update.accepted_request.input.name == "send_message" for update in accepted)
     return sum(event.ByteSize() for event in events if event.event_type not in CARRY) / turns

@@ -1,4 +1,4 @@
-"""What a session refuses, with which words and figures, and that a refusal leaves no trace in its history."""
+"""Rejected commands: their messages and figures, and the history they leave unchanged."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ Scripted = Callable[..., ScriptedModel]
 
 
 async def traces(session: SessionHandle) -> tuple[int, int]:
-    """What a refusal must not change: the accepted updates in the history, and the version of the state."""
+    """The state that a rejection must not change: the accepted updates in the history, and the version of the state."""
     accepted = (await session.event_counts())["WORKFLOW_EXECUTION_UPDATE_ACCEPTED"]
     return accepted, (await session.status()).version
 

@@ -23,7 +23,7 @@ async def refused(session: SessionHandle) -> list[TurnEvent]:
 
 
 async def answers(session: SessionHandle, count: int) -> list[tuple[str | None, str | None]]:
-    """What was said after the greeting, as soon as so many messages have their answers."""
+    """The texts after the greeting, once so many messages are answered."""
 
     async def answered() -> list[tuple[str | None, str | None]]:
         said = (await session.texts())[1:]

@@ -124,12 +124,12 @@ async def silent_service() -> AsyncIterator[Silence]:
 
 
 async def answered(service: HTTPServer) -> bool:
-    """Whether the service has answered a request."""
+    """True once the service has answered a request."""
     return bool(service.log)
 
 
 async def one_tool_is_done(session: SessionHandle) -> bool:
-    """Whether Temporal knows the result of one of two tools."""
+    """True once Temporal has the result of one of two tools."""
     return (await session.event_counts())["ACTIVITY_TASK_COMPLETED"] >= 2 and len(
         await session.scheduled("call_tool")
     ) == 2

@@ -1,4 +1,4 @@
-"""What a person reads of a session in the Temporal UI."""
+"""The summary of a session in the Temporal UI."""
 
 from decimal import Decimal
 

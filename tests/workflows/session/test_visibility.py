@@ -1,4 +1,4 @@
-"""What the Temporal UI shows of a session, where a person should find it, and what must not stand there."""
+"""The search attributes of a session in the Temporal UI, and the data that must not be in them."""
 
 from collections.abc import Callable
 

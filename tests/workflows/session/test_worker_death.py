@@ -75,7 +75,7 @@ def rescuer_on(stack: SessionStack) -> Worker:
 
 
 async def attempts_and_reuse(session: SessionHandle) -> tuple[int, bool]:
-    """How often the only step of the session was started, and whether its result was found in the store."""
+    """The attempts of the only step of the session, and whether its result came from the store."""
     events = await session.events()
     [step] = [
         event.event_id

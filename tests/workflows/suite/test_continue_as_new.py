@@ -116,14 +116,14 @@ async def _with_a_long_session(stack: SuiteStack, players: Players) -> PlayedSui
 
 
 async def _looks(suite: PlayedSuite) -> bool:
-    """Whether the suite is looking for sessions that have closed."""
+    """True while the suite looks for sessions that have closed."""
     described = await suite.client.get_workflow_handle(suite.handle.id).describe()
     pending = described.raw_description.pending_activities
     return [each.activity_type.name for each in pending] == ["await_sessions"]
 
 
 async def _runs(suite: PlayedSuite) -> int:
-    """How many runs the workflow has had so far."""
+    """The number of runs of the workflow so far."""
     count, run_id = 1, ""
     while True:
         history = await suite.client.get_workflow_handle(suite.handle.id, run_id=run_id or None).fetch_history()
