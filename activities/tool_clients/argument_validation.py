@@ -14,18 +14,21 @@ from referencing.exceptions import Unresolvable
 
 from activities.tool_clients.interface import ToolFailed
 from activities.tool_clients.responses import MAX_CONTENT_CHARACTERS
-from domain.agents.safe_regex import UnsupportedRegex, matches
+from domain.agents.safe_regex import MatchBudget, UnsupportedRegex, matches
 from domain.agents.tools import HttpTool
 
 MAX_ERRORS = 5
 MAX_ERROR_CHARACTERS = 300
 MAX_REFERENCES = 2_000
 """Upper bound on the references resolved for one call: they may fan out without end."""
+MAX_MATCH_STEPS = 100_000_000
+"""Upper bound on the steps of matching regular expressions for one call: less than a second."""
 
 _DECLARING_KEYWORDS = frozenset(
     {"$ref", "$dynamicRef", "additionalProperties", "allOf", "anyOf", "oneOf", "unevaluatedProperties"}
 )
 _references_left: ContextVar[int] = ContextVar("references_left")
+_match_budget: ContextVar[MatchBudget] = ContextVar("match_budget")
 
 
 class UnusableSchema(ValueError):
@@ -50,14 +53,35 @@ def argument_errors(schema: Mapping[str, JsonValue], arguments: Mapping[str, Jso
     are resolved, and patterns match in linear time: a schema can neither start requests nor block a worker.
     """
     _references_left.set(MAX_REFERENCES)
+    _match_budget.set(MatchBudget(MAX_MATCH_STEPS))
     try:
-        _ArgumentValidator.check_schema(dict(schema))
+        _require_no_pattern_properties(schema)
+        _require_valid(schema)
         found = [_describe(error) for error in _first(_validator(schema).iter_errors(dict(arguments)))]
     except SchemaError as error:
         raise UnusableSchema(error.message[:MAX_ERROR_CHARACTERS]) from None
     except (Unresolvable, RecursionError, UnsupportedRegex) as error:
         raise UnusableSchema(str(error)[:MAX_ERROR_CHARACTERS]) from None
     return [*found, *_unknown_arguments(schema, arguments)][:MAX_ERRORS]
+
+
+def _require_valid(schema: Mapping[str, JsonValue]) -> None:
+    """Raises SchemaError. Formats are not checked: Python's own engine would compile and keep every pattern."""
+    for error in _META_VALIDATOR.iter_errors(dict(schema)):
+        raise SchemaError.create_from(error)
+
+
+def _require_no_pattern_properties(schema: object) -> None:
+    """Reject patterns that the library would match with Python's own engine, wherever a reference could lead."""
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            if isinstance(part.get("patternProperties"), Mapping):
+                raise UnusableSchema("patternProperties is not supported")
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
 
 
 def _validator(schema: Mapping[str, JsonValue]) -> Validator:
@@ -88,7 +112,7 @@ def _unknown_arguments(schema: Mapping[str, JsonValue], arguments: Mapping[str, 
 
 
 def _pattern(_: Validator, pattern: str, instance: object, __: Any) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not matches(pattern, instance):
+    if isinstance(instance, str) and not matches(pattern, instance, _match_budget.get()):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
@@ -114,3 +138,4 @@ def _resolve(
 
 _KEYWORDS = {"pattern": _pattern, "$ref": _reference, "$dynamicRef": _dynamic_reference}
 _ArgumentValidator: type[Validator] = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # as its stubs have it
+_META_VALIDATOR: Validator = Draft202012Validator(Draft202012Validator.META_SCHEMA)

@@ -1,6 +1,5 @@
 """Routes of agents: store a version, list agents, get one."""
 
-import asyncio
 from collections.abc import Callable
 from email.message import Message
 from functools import partial
@@ -10,13 +9,16 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.http.problems import Problem, invalid, not_found
+from api.http.reading_threads import ReadingThreads
 from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, page_response, response_docs
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands
 from api.schemas import examples
-from api.schemas.agent_files import TextFormat, read_agent, read_export
+from api.schemas.agent_files import read_agent, read_export
 from api.schemas.requests import Phrase
 from api.schemas.responses import Agent, PageOf
+from api.schemas.structured_text import TextFormat
 from domain.agents.definition import AgentDefinition, InvalidAgent, warnings_for
+from domain.agents.validation_errors import ROOT_PATH, error_count
 from store.agents import StoredAgent
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
@@ -31,6 +33,7 @@ MEDIA_TYPES: Final[dict[str, TextFormat]] = {
     "application/x-yaml": "yaml",
     "text/yaml": "yaml",
 }
+TOO_SLOW_TO_READ: Final = "The body took too long to read; nothing was stored. Send it again, or make it smaller."
 _DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -81,7 +84,7 @@ async def push_agent(
     With `format=dograh` the body is a workflow export of dograh, and `name` is required. Parts of an export that do
     not apply to text chats are listed in `warnings`.
     """
-    definition, warnings = await _parse_body(request, _reader(format, name))
+    definition, warnings = await _parse_body(request, services.reading_threads, _reader(format, name))
     latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name == definition.name and latest.definition == definition:
         return _agent_response(latest)
@@ -157,7 +160,7 @@ def _read_export(text: bytes, format: TextFormat, name: str) -> ParsedAgent:
     return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
 
 
-async def _parse_body(request: Request, read: Reader) -> ParsedAgent:
+async def _parse_body(request: Request, threads: ReadingThreads, read: Reader) -> ParsedAgent:
     """The agent in a request's body, parsed in a thread because a large text would block the event loop."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
@@ -166,11 +169,13 @@ async def _parse_body(request: Request, read: Reader) -> ParsedAgent:
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the definition with a Content-Type of {accepted}.")
     try:
-        return await asyncio.to_thread(read, await request.body(), text_format)
+        return await threads.run(partial(read, await request.body(), text_format))
+    except TimeoutError as error:
+        raise invalid("invalid_agent", TOO_SLOW_TO_READ, [(ROOT_PATH, "takes too long to read")]) from error
     except InvalidAgent as error:
         issues = error.issues
-        count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
-        detail = f"The agent definition has {count}: {issues[0].path}: {issues[0].message}. Nothing was stored."
+        has = f"The agent definition has {error_count(error.count)}"
+        detail = f"{has}: {issues[0].path}: {issues[0].message}. Nothing was stored."
         raise invalid("invalid_agent", detail, [(issue.path, issue.message) for issue in issues]) from error
 
 

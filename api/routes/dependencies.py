@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request
 from temporalio.client import Client
 
 from api.http.auth import Authenticator
+from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
 from api.http.sse import EventStream, StartedStream
 from api.openai.service import ChatCompletions
@@ -60,6 +61,7 @@ class Services:
     message_streams: MessageStreams
     messages: MessageService
     metrics: Metrics
+    reading_threads: ReadingThreads
     commands: SessionCommands
     forks: ForkService
     session_creator: SessionCreator
@@ -128,6 +130,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         message_streams=message_streams,
         messages=messages,
         metrics=metrics,
+        reading_threads=ReadingThreads(),
         commands=SessionCommands(session_client, session_reader),
         forks=ForkService(session_creator, session_reader, sessions, agents),
         session_creator=session_creator,

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from email.message import Message
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.http.problems import Problem, not_found
+from api.http.problems import Problem, invalid, not_found
+from api.http.reading_threads import ReadingThreads
 from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, rendered_page, response_docs
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
-from api.routes.agents import MEDIA_TYPES
+from api.routes.agents import MEDIA_TYPES, TOO_SLOW_TO_READ
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, log_subject
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
@@ -22,7 +24,7 @@ from api.schemas.responses import PageOf
 from api.schemas.suite_files import SuiteOverrides, read_suite
 from api.schemas.suites import Suite, SuiteReport, SuiteSummary
 from api.suites.service import SuiteCommand, invalid_suite
-from domain.agents.validation_errors import InvalidDefinition
+from domain.agents.validation_errors import ROOT_PATH, InvalidDefinition
 from domain.suites import scenario as written
 from domain.suites.scenario import MAX_SEED
 from store.suites import StoredSuite
@@ -105,7 +107,7 @@ async def start_suite(
     The suite runs in the background. A repeat with the same `Idempotency-Key` returns the suite that the first call
     started.
     """
-    suite = await _parse_body(request, overrides)
+    suite = await _parse_body(request, services.reading_threads, overrides)
     stored = await services.suites.start(organization, suite, idempotency_key)
     log_subject(request, "suite", stored.id)
     content = services.suite_renderer.suite(stored, await services.suite_store.progress(stored.id))
@@ -174,7 +176,7 @@ async def steer_suite(suite: OwnSuite, command: SuiteCommand, services: Services
     return json_response(services.suite_renderer.suite(current, await services.suite_store.progress(suite.id)))
 
 
-async def _parse_body(request: Request, overrides: SuiteOverrides) -> written.Suite:
+async def _parse_body(request: Request, threads: ReadingThreads, overrides: SuiteOverrides) -> written.Suite:
     """The suite in a request's body, parsed in a thread because a large text would block the event loop."""
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
@@ -183,6 +185,8 @@ async def _parse_body(request: Request, overrides: SuiteOverrides) -> written.Su
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the suite with a Content-Type of {accepted}.")
     try:
-        return await run_in_threadpool(read_suite, await request.body(), text_format, overrides)
+        return await threads.run(partial(read_suite, await request.body(), text_format, overrides))
+    except TimeoutError as error:
+        raise invalid("invalid_suite", TOO_SLOW_TO_READ, [(ROOT_PATH, "takes too long to read")]) from error
     except InvalidDefinition as error:
-        raise invalid_suite(error.issues) from error
+        raise invalid_suite(error) from error

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from api.schemas.agent_files import TextFormat, parse_text
+from api.schemas.structured_text import TextFormat, parse_text
 from domain.agents.validation_errors import ValidationIssue
 from domain.suites.scenario import InvalidSuite, Suite, parse_suite
 from domain.suites.suite_state import plan_of

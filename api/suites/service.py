@@ -13,9 +13,9 @@ from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_errors
 from contracts.sessions import AgentRef, Timing
 from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
-from domain.agents.validation_errors import ValidationIssue
+from domain.agents.validation_errors import InvalidDefinition, ValidationIssue, error_count
 from domain.suites.compatibility import compatibility_issues
-from domain.suites.scenario import Suite
+from domain.suites.scenario import InvalidSuite, Suite
 from domain.suites.suite_state import SuiteProgress, plan_of
 from store.agents import AgentStore, StoredAgent
 from store.database.ids import derived_id, new_id
@@ -113,7 +113,7 @@ class SuiteService:
             raise not_found("agent", suite.agent)
         issues = (*compatibility_issues(suite, agent.definition), *await self._history_errors(suite, agent))
         if issues:
-            raise invalid_suite(issues)
+            raise invalid_suite(InvalidSuite(issues))
         return agent
 
     async def _history_errors(self, suite: Suite, agent: StoredAgent) -> list[ValidationIssue]:
@@ -177,11 +177,11 @@ class SuiteService:
         return self._client.get_workflow_handle_for(SuiteWorkflow.run, suite_workflow_id(suite_id))
 
 
-def invalid_suite(issues: tuple[ValidationIssue, ...]) -> Problem:
-    """The problem for a suite that cannot be run, with all of its errors."""
-    count = f"{len(issues)} errors" if len(issues) > 1 else "1 error"
-    detail = f"The suite has {count}: {issues[0].path}: {issues[0].message}. Nothing was started."
-    return invalid("invalid_suite", detail, [(issue.path, issue.message) for issue in issues])
+def invalid_suite(error: InvalidDefinition) -> Problem:
+    """The problem for a suite that cannot be run, with its validation issues."""
+    first = error.issues[0]
+    detail = f"The suite has {error_count(error.count)}: {first.path}: {first.message}. Nothing was started."
+    return invalid("invalid_suite", detail, [(issue.path, issue.message) for issue in error.issues])
 
 
 def _summary(start: StartSuite) -> str:

@@ -36,6 +36,7 @@ VariableType = Literal["string", "number", "boolean"]
 
 MAX_PROMPT_CHARACTERS = 50_000
 MAX_SPEECH_CHARACTERS = 10_000
+MAX_HINT_CHARACTERS = 2_000
 TOOL_TYPES: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
@@ -48,7 +49,7 @@ class Extraction(AuthoredModel):
 
     name: Annotated[str, nonblank(64)]
     type: VariableType = "string"
-    hint: Annotated[str, Field(max_length=2_000)] = ""
+    hint: Annotated[str, Field(max_length=MAX_HINT_CHARACTERS)] = ""
 
 
 class Transition(AuthoredModel):

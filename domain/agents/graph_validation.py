@@ -8,9 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from domain.agents import templates
 from domain.agents.names import SECRETS_VARIABLE, name_issues
+from domain.agents.safe_regex import RegexLimits
 from domain.agents.tool_validation import secret_references, tool_issues
 from domain.agents.tools import MCP_SEPARATOR
 from domain.agents.validation_errors import (
@@ -25,8 +27,10 @@ from domain.agents.validation_errors import (
 from domain.agents.webhook import webhook_issues
 
 # Checked here instead of in the model: pydantic does not validate the entries of a collection that is too long.
+# Entries beyond these numbers are not examined.
 _MAX_ENTRIES = {"nodes": 200, "tools": 100, "context": 500}
 _MAX_NODE_ENTRIES = {"tools": 50, "extract": 50, "transitions": 50}
+_MAX_PARTS = 50
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,9 @@ class _PartialGraph:
     tools: Mapping[str, Mapping[str, object]]
     node_names: Collection[str]
     tool_names: Collection[str]
+    malformed_tools: Collection[str]
+    servers: Collection[str]
     suggestions: NameSuggestions
-
-    @property
-    def servers(self) -> Collection[str]:
-        return [name for name, tool in self.tools.items() if tool.get("kind") == "mcp"]
-
-    @property
-    def malformed_tools(self) -> Collection[str]:
-        return [name for name in self.tool_names if name not in self.tools]
 
     def unknown_node(self, name: str) -> str:
         return f"no node {format_value(name)}" + self.suggestions.about(name, self.node_names)
@@ -101,25 +99,29 @@ def reachable_nodes(start: str, transitions: Mapping[str, Iterable[str]]) -> set
     return reached
 
 
-def semantic_issues(data: Mapping[str, object]) -> list[ValidationIssue]:
+def semantic_issues(data: Mapping[str, object]) -> Iterator[ValidationIssue]:
     """All semantic issues of a definition, in the order of its nodes and tools."""
     graph = _partial_graph(data)
-    issues = [*_start(graph), *_pre_call_fetch(graph), *_template(graph.prompt), *_sizes((), data, _MAX_ENTRIES)]
+    yield from _start(graph)
+    yield from _pre_call_fetch(graph)
+    yield from _template(graph.prompt)
+    yield from _sizes((), data, _MAX_ENTRIES)
     for name in graph.malformed_nodes:
-        issues += name_issues(("nodes", name), name)
+        yield from name_issues(("nodes", name), name)
     for node in graph.nodes_by_name.values():
-        issues += _sizes(node.location, mapping_or_empty(mapping_or_empty(data["nodes"])[node.name]), _MAX_NODE_ENTRIES)
-        issues += _node(node, graph)
-    issues += _unreachable(graph)
+        written = mapping_or_empty(mapping_or_empty(data["nodes"])[node.name])
+        yield from _sizes(node.location, written, _MAX_NODE_ENTRIES)
+        yield from _node(node, graph)
+    yield from _unreachable(graph)
     for name in graph.malformed_tools:
-        issues += name_issues(("tools", name), name)
+        yield from name_issues(("tools", name), name)
+    regexes = RegexLimits()
     for name, tool in graph.tools.items():
-        issues += tool_issues(name, tool, graph.servers, graph.suggestions)
-    issues += webhook_issues(data.get("webhook"))
+        yield from tool_issues(name, tool, graph.servers, graph.suggestions, regexes)
+    yield from webhook_issues(data.get("webhook"))
     if SECRETS_VARIABLE in mapping_or_empty(data.get("context")):
         message = "is the name under which tools find credentials; rename the variable"
-        issues.append(ValidationIssue(path=format_path(("context", SECRETS_VARIABLE)), message=message))
-    return issues
+        yield ValidationIssue(path=format_path(("context", SECRETS_VARIABLE)), message=message)
 
 
 def _node(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
@@ -232,7 +234,8 @@ def _transition_names(node: _PartialNode, graph: _PartialGraph) -> Iterator[Vali
 
 
 def _unreachable(graph: _PartialGraph) -> Iterator[ValidationIssue]:
-    if graph.start.text not in graph.nodes_by_name or graph.malformed_nodes:
+    some_not_read = len(graph.node_names) > len(graph.nodes_by_name)
+    if graph.start.text not in graph.nodes_by_name or some_not_read:
         return
     transitions = {
         name: [transition.to.text for transition in node.transitions] for name, node in graph.nodes_by_name.items()
@@ -250,16 +253,21 @@ def _unreachable(graph: _PartialGraph) -> Iterator[ValidationIssue]:
 def _partial_graph(data: Mapping[str, object]) -> _PartialGraph:
     nodes = mapping_or_empty(data.get("nodes"))
     tools = mapping_or_empty(data.get("tools"))
-    nodes_by_name = {name: _partial_node(name, node) for name, node in nodes.items() if isinstance(node, dict)}
+    first_nodes = dict(islice(nodes.items(), _MAX_ENTRIES["nodes"]))
+    first_tools = dict(islice(tools.items(), _MAX_ENTRIES["tools"]))
+    nodes_by_name = {name: _partial_node(name, node) for name, node in first_nodes.items() if isinstance(node, dict)}
+    readable_tools = {name: tool for name, tool in first_tools.items() if isinstance(tool, dict)}
     return _PartialGraph(
         start=_text_field((), data, "start"),
         pre_call_fetch=_text_field((), data, "pre_call_fetch"),
         prompt=_text_field((), data, "prompt", default=""),
         nodes_by_name=nodes_by_name,
-        malformed_nodes=tuple(name for name in nodes if name not in nodes_by_name),
-        tools={name: tool for name, tool in tools.items() if isinstance(tool, dict)},
+        malformed_nodes=tuple(name for name in first_nodes if name not in nodes_by_name),
+        tools=readable_tools,
         node_names=nodes.keys(),
         tool_names=tools.keys(),
+        malformed_tools=[name for name in first_tools if name not in readable_tools],
+        servers=[name for name, tool in readable_tools.items() if tool.get("kind") == "mcp"],
         suggestions=NameSuggestions(),
     )
 
@@ -279,7 +287,7 @@ def _partial_node(name: str, node: Mapping[str, object]) -> _PartialNode:
         use_global_prompt=node.get("use_global_prompt") is not False,
         tools=tuple(
             _TextField((*location, "tools", index), tool if isinstance(tool, str) else None)
-            for index, tool in enumerate(list_or_empty(node.get("tools")))
+            for index, tool in enumerate(list_or_empty(node.get("tools"))[: _MAX_NODE_ENTRIES["tools"]])
         ),
         extract=tuple(_text_field(at, part, "name") for at, part in extract),
         transitions=tuple(
@@ -297,4 +305,6 @@ def _text_field(location: Location, part: Mapping[str, object], field: str, defa
 
 
 def _parts(location: Location, value: object) -> list[tuple[Location, Mapping[str, object]]]:
-    return [((*location, index), mapping_or_empty(part)) for index, part in enumerate(list_or_empty(value))]
+    return [
+        ((*location, index), mapping_or_empty(part)) for index, part in enumerate(list_or_empty(value)[:_MAX_PARTS])
+    ]

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from domain.agents import templates
 from domain.agents.names import SECRETS_VARIABLE, UNPARSED_ARGUMENTS, name_issues
-from domain.agents.safe_regex import is_supported_regex
+from domain.agents.safe_regex import RegexLimits
 from domain.agents.tools import MCP_SEPARATOR
 from domain.agents.validation_errors import (
     Location,
@@ -43,9 +43,16 @@ _VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keyword
 
 
 def tool_issues(
-    name: str, tool: Mapping[str, object], servers: Collection[str], suggestions: NameSuggestions
+    name: str,
+    tool: Mapping[str, object],
+    servers: Collection[str],
+    suggestions: NameSuggestions,
+    regexes: RegexLimits,
 ) -> Iterator[ValidationIssue]:
-    """All semantic issues of a tool; `servers` are the names of the agent's MCP servers."""
+    """All semantic issues of a tool.
+
+    `servers` are the names of the agent's MCP servers; `regexes` counts the regular expressions of all its tools.
+    """
     location: Location = ("tools", name)
     yield from name_issues(location, name)
     yield from _sizes(location, tool)
@@ -62,7 +69,7 @@ def tool_issues(
     yield from _assignments(location, tool)
     schema = tool.get("parameters")
     if isinstance(schema, dict):
-        yield from _parameters((*location, "parameters"), schema)
+        yield from _parameters((*location, "parameters"), schema, regexes)
 
 
 def secret_references(text: str) -> Iterator[str]:
@@ -194,11 +201,11 @@ def _assignments(location: Location, tool: Mapping[str, object]) -> Iterator[Val
             yield ValidationIssue(path=format_path(at), message=message)
 
 
-def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[ValidationIssue]:
+def _parameters(location: Location, schema: Mapping[str, object], regexes: RegexLimits) -> Iterator[ValidationIssue]:
     if schema.get("type") != "object":
         message = 'must be "object": a tool takes named parameters'
         yield ValidationIssue(path=format_path((*location, "type")), message=message)
-    yield from _patterns(location, schema)
+    yield from _patterns(location, schema, regexes)
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):
         message = "must be a mapping of parameter names to schemas"
@@ -220,23 +227,22 @@ def _parameters(location: Location, schema: Mapping[str, object]) -> Iterator[Va
             yield ValidationIssue(path=path, message=f"no parameter {format_value(name)} in properties")
 
 
-def _patterns(location: Location, schema: object) -> Iterator[ValidationIssue]:
+def _patterns(location: Location, schema: object, regexes: RegexLimits) -> Iterator[ValidationIssue]:
     """Issues of regular expressions: only those matched in linear time are supported."""
     if isinstance(schema, list):
         for index, part in enumerate(schema):
-            yield from _patterns((*location, index), part)
+            yield from _patterns((*location, index), part, regexes)
     for key, part in mapping_or_empty(schema).items():
         at = (*location, key)
         if key == "pattern" and isinstance(part, str):
-            if not is_supported_regex(part):
-                value = format_value(part)
-                message = f"{value} is not a supported regular expression: remove look-around and back-references"
+            message = regexes.issue(part)
+            if message:
                 yield ValidationIssue(path=format_path(at), message=message)
         elif key == "patternProperties":
             message = "is not supported: name the parameters under properties"
             yield ValidationIssue(path=format_path(at), message=message)
         elif key not in _VALUE_KEYWORDS:
-            yield from _patterns(at, part)
+            yield from _patterns(at, part, regexes)
 
 
 def _escaped(text: str) -> str:

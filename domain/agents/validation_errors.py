@@ -5,7 +5,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from itertools import islice
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,8 +14,13 @@ from pydantic_core import ErrorDetails
 Location = tuple[int | str, ...]
 
 ROOT_PATH = "definition"  # the path of an issue of the whole definition
+MAX_LISTED_ISSUES: Final = 100
+MAX_COUNTED_ISSUES: Final = 1_000
+"""Issues of one kind of validation after which it stops."""
+_MAX_ENTRIES = 1_000  # of a collection, once the definition is known to be invalid
+_FEW_ENTRIES = (5, 20, 60)  # of a collection, when there are more issues than anybody reads
 _MAX_DEPTH = 40
-_MAX_VALUES = 100_000
+MAX_VALUES = 100_000
 _MAX_INTEGER = 2**63 - 1
 _MAX_SUGGESTIONS = 50
 _MAX_CANDIDATES = 200
@@ -66,15 +72,24 @@ class ValidationIssue(BaseModel):
 
 
 class InvalidDefinition(ValueError):
-    """A definition with validation issues (at least one)."""
+    """A definition with validation issues: `issues` has the first (at least one), `count` the number of all."""
 
     subject: ClassVar[str] = "definition"
 
     def __init__(self, issues: Iterable[ValidationIssue]) -> None:
-        self.issues: tuple[ValidationIssue, ...] = tuple(issues)
-        count = f"{len(self.issues)} errors" if len(self.issues) > 1 else "1 error"
+        found = tuple(issues)
+        self.count = len(found)
+        self.issues: tuple[ValidationIssue, ...] = found[:MAX_LISTED_ISSUES]
         lines = (f"  {issue.path}: {issue.message}" for issue in self.issues)
-        super().__init__("\n".join([f"the {self.subject} has {count}:", *lines]))
+        super().__init__("\n".join([f"the {self.subject} has {error_count(self.count)}:", *lines]))
+
+
+def error_count(count: int) -> str:
+    """The number of errors for a sentence, and how many of them are listed."""
+    if count == 1:
+        return "1 error"
+    number = f"{count:,} errors" if count < MAX_COUNTED_ISSUES else f"{MAX_COUNTED_ISSUES:,} errors or more"
+    return number if count <= MAX_LISTED_ISSUES else f"{number} (the first {MAX_LISTED_ISSUES} are listed)"
 
 
 def format_path(location: Location) -> str:
@@ -137,7 +152,7 @@ class JsonCopy:
 
     def __init__(self, data: object) -> None:
         self.issues: list[ValidationIssue] = []
-        self._values_left = _MAX_VALUES
+        self._values_left = MAX_VALUES
         try:
             self.value: object = self._copied(data, ())
         except _TooLargeError as error:
@@ -149,7 +164,7 @@ class JsonCopy:
         if len(location) > _MAX_DEPTH:
             raise _TooLargeError(f"is nested more than {_MAX_DEPTH} levels deep, or contains itself", location)
         if self._values_left < 0:
-            raise _TooLargeError(f"has more than {_MAX_VALUES:,} values, aliases unfolded", ())
+            raise _TooLargeError(f"has more than {MAX_VALUES:,} values, aliases unfolded", ())
         if isinstance(value, dict):
             return {key: self._copied(item, (*location, key)) for key, item in self._entries(value, location)}
         if isinstance(value, list | tuple):
@@ -183,7 +198,8 @@ class JsonCopy:
                 self._report(location, f"is a {kind}, which JSON cannot hold; in quotes it would be text")
 
     def _report(self, location: Location, message: str) -> None:
-        self.issues.append(ValidationIssue(path=format_path(location), message=message))
+        if len(self.issues) < MAX_COUNTED_ISSUES:
+            self.issues.append(ValidationIssue(path=format_path(location), message=message))
 
 
 class _TooLargeError(Exception):
@@ -212,17 +228,46 @@ def validate_definition(
         required = [name for name, field in model.model_fields.items() if field.is_required()]
         message = f"must be a mapping with {', '.join(required[:-1])} and {required[-1]}"
         raise invalid(issues or [ValidationIssue(path=ROOT_PATH, message=message)])
-    definition = None
-    try:
-        definition = model.model_validate(copy.value, extra="forbid")
-    except ValidationError as error:
+    semantic = list(islice(semantic_issues(copy.value), MAX_COUNTED_ISSUES))
+    definition, error = _validated(model, copy.value, is_invalid=bool(issues or semantic))
+    if error is not None:
         known_paths = {issue.path for issue in issues}
         reported = schema_issues(error, known_fields, source_location)
         issues += [issue for issue in reported if issue.path not in known_paths]
-    issues += semantic_issues(copy.value)
+    issues += semantic
     if issues or definition is None:
         raise invalid(dict.fromkeys(issues))
     return definition
+
+
+def _validated(
+    model: type[Definition], value: object, *, is_invalid: bool
+) -> tuple[Definition | None, ValidationError | None]:
+    """The model, or the errors of pydantic: not many more than a thousand, since each takes a kilobyte.
+
+    A collection that is too long is a semantic issue. If there are any, only the first entries of each collection are
+    validated.
+    """
+    part = _trimmed(value, _MAX_ENTRIES) if is_invalid else value
+    try:
+        return model.model_validate(part, extra="forbid"), None
+    except ValidationError as error:
+        all_errors = error
+    if all_errors.error_count() > MAX_COUNTED_ISSUES:
+        for entries in _FEW_ENTRIES:
+            try:
+                model.model_validate(_trimmed(value, entries), extra="forbid")
+            except ValidationError as error:
+                return None, error
+    return None, all_errors
+
+
+def _trimmed(value: object, entries: int) -> object:
+    if isinstance(value, dict):
+        return {key: _trimmed(item, entries) for key, item in islice(value.items(), entries)}
+    if isinstance(value, list):
+        return [_trimmed(item, entries) for item in value[:entries]]
+    return value
 
 
 def schema_issues(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from domain.agents.definition import AgentDefinition, InvalidAgent, parse_definition
+from domain.agents.definition import MAX_HINT_CHARACTERS, AgentDefinition, InvalidAgent, parse_definition
 from domain.agents.validation_errors import JsonCopy, Location, ValidationIssue, format_path, format_value
 from domain.dograh.export_format import (
     END_TYPE,
@@ -252,5 +252,6 @@ def _joined(own: tuple[object, Location], every: tuple[object, Location]) -> tup
         if value is not None and not isinstance(value, str):
             return value, location
     texts = [(value.strip(), location) for value, location in (own, every) if isinstance(value, str)]
-    hint = "\n".join(text for text, _ in texts if text)
+    # Instructions for all variables would be copied for each: what is too long for a hint is too long when cut here.
+    hint = "\n".join(text[: MAX_HINT_CHARACTERS + 1] for text, _ in texts if text)
     return hint, max(texts, key=lambda text: len(text[0]), default=own)[1]

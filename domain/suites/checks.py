@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, JsonValue
 
-from domain.agents.safe_regex import matches
+from domain.agents.safe_regex import MatchBudget, UnsupportedRegex, matches
 from domain.agents.templates import lookup
 from domain.agents.tool_mocks import includes
 from domain.agents.tools import AuthoredModel, nonblank
@@ -17,6 +17,9 @@ from domain.turns.turn import Turn, TurnEvent
 
 Phrase = Annotated[str, nonblank(1_000)]
 Name = Annotated[str, nonblank(64)]
+
+MAX_MATCH_STEPS: Final = 100_000_000
+"""Steps of matching `never_matches` against one conversation: less than a second."""
 
 
 class RequiredCall(AuthoredModel):
@@ -134,12 +137,19 @@ def _wrong_variables(
 
 def _forbidden_phrases(checks: Checks, turns: Sequence[Turn]) -> Iterator[Finding]:
     replies = [(turn.id, turn.assistant_message.text) for turn in turns if turn.assistant_message]
+    normalized = [(turn_id, _normalized(text)) for turn_id, text in replies] if checks.never_says else []
     for phrase_ in checks.never_says:
-        found = tuple(turn_id for turn_id, text in replies if _normalized(phrase_) in _normalized(text))
+        found = tuple(turn_id for turn_id, text in normalized if _normalized(phrase_) in text)
         if found:
             yield Finding(check="never_says", message=f"The agent said {format_value(phrase_)}.", turn_ids=found)
+    budget = MatchBudget(MAX_MATCH_STEPS)
     for pattern in checks.never_matches:
-        found = tuple(turn_id for turn_id, text in replies if matches(pattern, text))
+        try:
+            found = tuple(turn_id for turn_id, text in replies if matches(pattern, text, budget))
+        except UnsupportedRegex as error:
+            message = f"The conversation was not checked against {format_value(pattern)}: {error}."
+            yield Finding(check="never_matches", message=message, turn_ids=_last(turns))
+            return
         if found:
             message = f"The agent said something that matches {format_value(pattern)}."
             yield Finding(check="never_matches", message=message, turn_ids=found)

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from domain.agents.names import name_issues
-from domain.agents.safe_regex import is_supported_regex
+from domain.agents.safe_regex import RegexLimits
 from domain.agents.validation_errors import (
     Location,
     ValidationIssue,
@@ -14,25 +15,29 @@ from domain.agents.validation_errors import (
     mapping_or_empty,
 )
 
+MAX_MOCKS: Final = 100
+"""Mocks of a scenario; the schema validation rejects more."""
+MAX_VERSION_DIGITS: Final = 9
+
 Json = Mapping[str, object]
 
 
-def semantic_issues(suite: Json) -> list[ValidationIssue]:
+def semantic_issues(suite: Json) -> Iterator[ValidationIssue]:
     """All semantic issues of a suite, in the order of its scenarios."""
     scenarios = [
         (("scenarios", index), mapping_or_empty(scenario))
         for index, scenario in enumerate(list_or_empty(suite.get("scenarios")))
     ]
     counts = Counter(scenario.get("id") for _, scenario in scenarios if isinstance(scenario.get("id"), str))
-    issues = [*_agent(suite)]
+    yield from _agent(suite)
+    regexes = RegexLimits()
     for location, scenario in scenarios:
-        issues += _id(location, scenario, counts)
-        issues += _start(location, scenario)
-        issues += _success(location, scenario)
-        issues += _turns(location, scenario)
-        issues += _patterns((*location, "checks"), mapping_or_empty(scenario.get("checks")))
-        issues += _mocks(location, scenario)
-    return issues
+        yield from _id(location, scenario, counts)
+        yield from _start(location, scenario)
+        yield from _success(location, scenario)
+        yield from _turns(location, scenario)
+        yield from _patterns((*location, "checks"), mapping_or_empty(scenario.get("checks")), regexes)
+        yield from _mocks(location, scenario)
 
 
 def _agent(suite: Json) -> Iterator[ValidationIssue]:
@@ -40,7 +45,8 @@ def _agent(suite: Json) -> Iterator[ValidationIssue]:
     if not isinstance(agent, str) or "@" not in agent:
         return
     name, _, version = agent.rpartition("@")
-    if not name.strip() or not version.isascii() or not version.isdecimal() or int(version) < 1:
+    is_number = version.isascii() and version.isdecimal() and len(version) <= MAX_VERSION_DIGITS
+    if not name.strip() or not is_number or int(version) < 1:
         message = f"{format_value(agent)} must be a name or an id, or one with a version, such as booking-line@3"
         yield ValidationIssue(path="agent", message=message)
 
@@ -82,18 +88,17 @@ def _turns(location: Location, scenario: Json) -> Iterator[ValidationIssue]:
         yield ValidationIssue(path=format_path((*location, "min_turns")), message=message)
 
 
-def _patterns(location: Location, checks: Json) -> Iterator[ValidationIssue]:
+def _patterns(location: Location, checks: Json, regexes: RegexLimits) -> Iterator[ValidationIssue]:
     for index, pattern in enumerate(list_or_empty(checks.get("never_matches"))):
-        if isinstance(pattern, str) and not is_supported_regex(pattern):
-            value = format_value(pattern)
-            message = f"{value} is not a supported regular expression: remove look-around and back-references"
+        message = regexes.issue(pattern) if isinstance(pattern, str) else None
+        if message:
             yield ValidationIssue(path=format_path((*location, "never_matches", index)), message=message)
 
 
 def _mocks(location: Location, scenario: Json) -> Iterator[ValidationIssue]:
     """Issues of mocks: a mock after one that matches all its calls is never used."""
     earlier: list[Json] = []
-    for index, mock in enumerate(map(mapping_or_empty, list_or_empty(scenario.get("mocks")))):
+    for index, mock in enumerate(map(mapping_or_empty, list_or_empty(scenario.get("mocks"))[:MAX_MOCKS])):
         at = (*location, "mocks", index)
         if mock.get("error") is not None and mock.get("result") is not None:
             yield ValidationIssue(path=format_path(at), message="has both a result and an error; remove one of them")

@@ -97,3 +97,20 @@ def test_patterns_are_found_anywhere_in_a_text() -> None:
         assert not is_supported_regex(pattern)
         with pytest.raises(UnsupportedRegex):
             matches(pattern, "a")
+
+
+def test_call_whose_patterns_take_too_many_steps_is_not_checked() -> None:
+    schema = of(a={"type": "array", "items": {"pattern": "^(a|b){500}$"}})
+    with pytest.raises(UnusableSchema, match="too many steps"):
+        argument_errors(schema, {"a": ["ab" * 5_000] * 100})
+
+
+def test_reference_into_a_value_finds_no_pattern_of_another_engine() -> None:
+    hidden: Schema = {"patternProperties": {"^(a+)+$": {}}}
+    schema = of(a={"default": hidden, "$ref": "#/properties/a/default"})
+    with pytest.raises(UnusableSchema, match="patternProperties"):
+        argument_errors(schema, {"a": {"a" * 40 + "!": 1}})
+
+
+def test_pattern_that_only_the_safe_engine_knows_can_be_used() -> None:
+    assert argument_errors(of(a={"pattern": r"^\p{L}+$"}), {"a": "Ärzte"}) == []
