@@ -116,6 +116,15 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         410, "The session has ended", "The session has ended and accepts no more commands.", {}
     ),
     "suite_ended": ProblemType(410, "The suite has ended", "The suite has ended and accepts no more commands.", {}),
+    "request_timeout": ProblemType(
+        408, "Request timeout", "The request did not arrive in time. Send it again as a whole.", {}
+    ),
+    "headers_too_large": ProblemType(
+        431,
+        "Headers too large",
+        "The address and the headers may have 32768 bytes and 100 lines.",
+        {"limit": 32_768},
+    ),
     "too_large": ProblemType(
         413,
         "Too large",

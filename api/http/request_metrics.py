@@ -12,6 +12,8 @@ from domain.turns.turn import TurnStatus
 
 DEBUG_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Routes that are polled by machines: logged at debug level only."""
+SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+"""Headers of every response that does not set them itself: answers are private, and are what they say they are."""
 UNKNOWN_ROUTE: Final = "unknown"
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -68,6 +70,11 @@ class RequestMetricsMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in SECURITY_HEADERS if header[0] not in present),
+                ]
             await send(message)
 
         try:

@@ -13,7 +13,7 @@ from starlette.types import Message, Send
 
 EVENT_STREAM: Final = "text/event-stream"
 KEEPALIVE: Final = format_sse_event(comment="still here")
-HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Keep proxies from buffering events."""
 
 log = structlog.get_logger("api.events")

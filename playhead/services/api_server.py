@@ -13,6 +13,7 @@ from temporalio.client import Client
 from api.app import create_app
 from playhead.config.settings import Settings
 from playhead.exit_codes import USAGE, CommandFailed
+from playhead.services.http_protocol import limited_protocol
 from playhead.services.lifecycle import (
     freeze_garbage_collector,
     open_store,
@@ -62,7 +63,8 @@ def build_api(settings: Settings, client: Client, database: Database, hub: LiveH
     return Server(
         uvicorn.Config(
             create_app(settings.api(), client=client, database=database, hub=hub),
-            http="httptools",
+            http=limited_protocol(),
+            ws="none",
             access_log=False,
             proxy_headers=False,
             server_header=False,

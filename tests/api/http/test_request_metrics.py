@@ -62,3 +62,10 @@ async def test_what_nobody_expected_is_logged_and_answered_without_its_insides(
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert line["exc_info"]
     assert line["session"] == "ses_any"
+
+
+async def test_every_response_is_private_and_of_its_declared_type(caller: Caller) -> None:
+    for path in ("/v1/agents", "/v1/agents/nobody", "/nowhere", "/healthz", "/metrics", "/openapi.json"):
+        headers = (await caller.get(path)).headers
+        assert headers.get_list("x-content-type-options") == ["nosniff"], path
+        assert headers.get_list("cache-control") == ["no-store"], path

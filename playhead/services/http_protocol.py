@@ -1,0 +1,215 @@
+"""The connections of the HTTP server: uvicorn's protocol with limits on heads, on slow requests and on connections."""
+
+import asyncio
+import resource
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from api.http.problems import Problem
+from api.http.request_metrics import SECURITY_HEADERS
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADER_LINES: Final = 100
+RESERVED_FILES: Final = 200
+"""File descriptors that connections leave to the database, to Temporal and to files."""
+
+
+@dataclass
+class ConnectionLimits:
+    """Limits of one server. Times are in seconds, the rate is in bytes a second after the first `body_seconds`."""
+
+    head_seconds: float = 10.0
+    first_byte_seconds: float = 30.0
+    body_seconds: float = 20.0
+    min_body_rate: float = 1024.0
+    max_connections: int = 4096
+    max_incomplete: int = 512
+    incomplete: dict["LimitedProtocol", None] = field(default_factory=dict)
+    """Connections that have not sent a whole request, the oldest first."""
+
+
+class RequestRejected(Exception):
+    """Raised in a callback of the parser, which then stops."""
+
+
+def limited_protocol(limits: ConnectionLimits | None = None) -> type["LimitedProtocol"]:
+    """The protocol class of one server."""
+    limits = limits or ConnectionLimits(max_connections=min(4096, _max_files() - RESERVED_FILES))
+    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits})
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """A connection that may not take longer, send more lines or come in greater number than the limits allow.
+
+    A request that arrives whole costs no timer. Streams and long waits are responses, which have no limit here.
+    """
+
+    limits: ConnectionLimits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Accept the connection, or answer 503 at once when there are too many."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._head_lines = 0
+        self._counted = 0
+        self._body_bytes = 0
+        self._waiting_since = self.loop.time()
+        self._is_within = False
+        self._is_head_complete = False
+        self._timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.limits.max_connections:
+            self._reject(
+                Problem("unavailable", "There are too many connections. Try again in a second.", service="api")
+            )
+            return
+        self._wait(self.limits.first_byte_seconds)
+        if len(self.limits.incomplete) > self.limits.max_incomplete:
+            next(iter(self.limits.incomplete))._give_up("There are too many requests that are sent slowly.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._wait_no_longer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, and see to it that the rest arrives in time."""
+        if self.transport.is_closing():
+            return
+        was_complete = self._is_head_complete
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._is_within:
+            self._wait_no_longer()
+        elif self._is_head_complete:
+            if not was_complete or self._timer is None:
+                self._restart(self.limits.body_seconds)
+        else:
+            end = data.rfind(b"\r\n\r\n")
+            self._head_bytes += len(data) if end < 0 else len(data) - end - 4
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._reject(_head_too_large())
+            elif self._timer is None or self._waits_for_first_byte or was_complete:
+                self._restart(self.limits.head_seconds)
+
+    def on_message_begin(self) -> None:
+        """Begin to count the head of a request."""
+        super().on_message_begin()
+        self._is_within, self._is_head_complete = True, False
+        self._head_bytes = self._head_lines = self._body_bytes = 0
+        self._counted = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a line of the head, or a trailer."""
+        self._head_lines += 1
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        self._is_head_complete = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take note that nothing more is to come."""
+        self._is_within = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or has a head that is too large."""
+        too_large = self._head_lines > MAX_HEADER_LINES or self._counted > MAX_HEAD_BYTES
+        self._reject(
+            _head_too_large() if too_large else Problem("invalid_request", "This is not a valid HTTP request.")
+        )
+
+    def handle_websocket_upgrade(self) -> None:
+        """Never called: the server has no WebSockets."""
+        raise NotImplementedError
+
+    @property
+    def _waits_for_first_byte(self) -> bool:
+        return self._deadline_seconds == self.limits.first_byte_seconds
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        if self._counted > MAX_HEAD_BYTES or self._head_lines > MAX_HEADER_LINES:
+            raise RequestRejected
+
+    def _restart(self, seconds: float) -> None:
+        self._wait_no_longer()
+        self._waiting_since = self.loop.time()
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        self._deadline_seconds = seconds
+        self.limits.incomplete[self] = None
+        self._timer = self.loop.call_later(seconds, self._look)
+
+    def _wait_no_longer(self) -> None:
+        self.limits.incomplete.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Give up on a request that is late; a body is not late while the server itself does not read it."""
+        if self._is_within and self._is_head_complete:
+            overtime = self.loop.time() - self._waiting_since - self.limits.body_seconds
+            if self.flow.read_paused or self._body_bytes > max(overtime, 0.001) * self.limits.min_body_rate:
+                self._timer = self.loop.call_later(self.limits.body_seconds / 4, self._look)
+                return
+        self._give_up("The request did not arrive in time. Send it again as a whole.")
+
+    def _give_up(self, detail: str) -> None:
+        if self._is_within:
+            self._reject(Problem("request_timeout", detail))
+        else:
+            self._wait_no_longer()
+            self.transport.close()
+
+    def _reject(self, problem: Problem) -> None:
+        """Answer with the problem, unless an answer has begun, and close the connection."""
+        self._wait_no_longer()
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        is_answered = self._is_head_complete and cycle is not None and cycle.response_complete
+        if not is_answering and not is_answered:
+            self.transport.write(_raw(problem.response()))
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+
+def _head_too_large() -> Problem:
+    return Problem(
+        "headers_too_large",
+        f"The address and the headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADER_LINES} lines.",
+        limit=MAX_HEAD_BYTES,
+    )
+
+
+def _raw(response: Response) -> bytes:
+    headers = [*response.raw_headers, *SECURITY_HEADERS, (b"connection", b"close")]
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"%b%b\r\n%b" % (STATUS_LINE[response.status_code], lines, bytes(response.body))
+
+
+def _max_files() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else max(soft, RESERVED_FILES + 100)
