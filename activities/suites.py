@@ -39,13 +39,18 @@ class SuiteActivities:
         """Insert a run and its session unless they exist, and return the recorded session that the run continues.
 
         Raises a non-retryable ApplicationError of type `not_found` when that session is not recorded (any more);
-        the run is inserted all the same.
+        the run is inserted all the same. Raises one of type `session_erased`, and inserts nothing, when the session
+        of the run was erased, which a reset suite would start once more.
         """
+        past = None
+        if input.history is not None:
+            past = await self._recorded_sessions.past(input.organization_id, input.history)
+        if not await self._store.begin_run(input, past):
+            raise ApplicationError(
+                f"The session {input.session_id} of this run was erased.", type="session_erased", non_retryable=True
+            )
         if input.history is None:
-            await self._store.begin_run(input)
             return BeginRunResult()
-        past = await self._recorded_sessions.past(input.organization_id, input.history)
-        await self._store.begin_run(input, past)
         if past is None:
             raise ApplicationError(
                 f"The session {input.history.session} that the scenario goes on from is not recorded.",

@@ -22,7 +22,9 @@ from store.database.connection import Database
 from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import ledger, runs, sessions, steps, suites, turns
 from store.database.upsert import insert_new
+from store.sessions.erasure import SessionErased, require_not_erased
 from store.sessions.forks import copy_past
+from store.sessions.sessions import MAX_CREATE_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +158,18 @@ class SuiteStore:
 
     async def create(self, suite: NewSuite) -> StoredSuite:
         """Write a suite down before its workflow starts. One of this id that is there already stays as it is."""
+        key = {"suite_id": suite.id, "organization_id": suite.organization_id}
 
-        def work(connection: Connection) -> StoredSuite:
+        def work(connection: Connection) -> StoredSuite | None:
             connection.execute(self._insert_suite, _suite_values(suite))
-            key = {"suite_id": suite.id, "organization_id": suite.organization_id}
-            return _suite(connection.execute(_BY_ID, key).one())
+            row = connection.execute(_BY_ID, key).one_or_none()
+            return _suite(row) if row is not None else None
 
-        return await self._database.write(work)
+        for _ in range(MAX_CREATE_ATTEMPTS):
+            created = await self._database.write(work)
+            if created is not None:
+                return created
+        raise LookupError(f"suite {suite.id} was removed while it was created")
 
     async def discard_unstarted(self, suite_id: str) -> None:
         """Take back a suite whose workflow could not be started."""
@@ -206,17 +213,25 @@ class SuiteStore:
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
         return [_run(row) for row in rows]
 
-    async def begin_run(self, begun: BeginRunInput, past: EarlierSuite | None = None) -> None:
-        """Write down a run and its session, which may have a past, unless they are there already."""
+    async def begin_run(self, begun: BeginRunInput, past: EarlierSuite | None = None) -> bool:
+        """Write down a run and its session, which may have a past, unless they are there already.
+
+        False when the session was erased: then nothing is written, and the session must not be started again.
+        """
 
         def work(connection: Connection) -> None:
             values = _session_values(begun, past)
             is_new = connection.execute(self._insert_session, values).scalar_one_or_none() is not None
+            require_not_erased(connection, begun.session_id)
             if is_new and past is not None:
                 copy_past(connection, begun.session_id, past.session_id, past.turns)
             connection.execute(self._insert_run, _run_values(begun))
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        except SessionErased:
+            return False
+        return True
 
     async def record_run(self, done: RecordRunInput) -> RunPrice:
         """Write down what came of a run, unless that was done before, and tell what it has cost."""

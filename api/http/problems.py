@@ -115,6 +115,12 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     "session_ended": ProblemType(
         410, "The session has ended", "The session has ended and accepts no more commands.", {}
     ),
+    "session_erased": ProblemType(
+        410,
+        "The session was erased",
+        "The session that this Idempotency-Key created was erased. Use a new key to create another session.",
+        {},
+    ),
     "suite_ended": ProblemType(410, "The suite has ended", "The suite has ended and accepts no more commands.", {}),
     "request_timeout": ProblemType(
         408, "Request timeout", "The request did not arrive in time. Send it again as a whole.", {}

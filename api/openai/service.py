@@ -1,11 +1,9 @@
 """Chat completions over sessions: finds or creates the session, checks the client's history, sends the message."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, ValidationError
 
@@ -52,8 +50,6 @@ class ChatCompletions:
         self._session_creator = session_creator
         self._session_reader = session_reader
         self._agents = agents
-        self._creation_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """A lock for each session that is being created: a repeated request waits until it exists."""
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
@@ -130,15 +126,7 @@ class ChatCompletions:
         if key is None:
             session, _ = await self._session_creator.create(organization_id, new)
             return session
-        session_id = _session_id_for(organization_id, key)
-        async with self._creation_locks.setdefault(session_id, asyncio.Lock()):
-            try:
-                return await self._session_reader.session(organization_id, session_id)
-            except Problem as problem:
-                if problem.code != "not_found":
-                    raise
-            session, _ = await self._session_creator.create(organization_id, new, session_id=session_id)
-            return session
+        return await self._session_creator.create_once(organization_id, new, _session_id_for(organization_id, key))
 
     async def _checked_revision(
         self,

@@ -88,12 +88,15 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     session_client = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
     session_reader = SessionReader(session_client, sessions, agents, availability)
     spending_limits = SpendingLimits(OrganizationStore(database))
+    erasures, workflow_deletion = ErasureStore(database), WorkflowDeletion(client)
     session_creator = SessionCreator(
         session_client,
         session_reader,
         sessions,
         agents,
         forks=ForkStore(database),
+        erasures=erasures,
+        workflow_deletion=workflow_deletion,
         spending_limits=spending_limits,
         model=settings.model,
         timing=settings.timing,
@@ -125,7 +128,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_client=session_client,
         chat_completions=ChatCompletions(messages, message_streams, session_creator, session_reader, agents),
         authenticator=Authenticator(KeyStore(database), keyless=settings.keyless),
-        erasure=ErasureService(WorkflowDeletion(client), ErasureStore(database), sessions, session_reader),
+        erasure=ErasureService(workflow_deletion, erasures, sessions, session_reader),
         ledger=ledger,
         message_streams=message_streams,
         messages=messages,

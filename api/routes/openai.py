@@ -42,6 +42,7 @@ SessionId = Annotated[str | None, Header(max_length=200, description="The sessio
             "idempotency_mismatch",
             "superseded",
             "session_ended",
+            "session_erased",
             "too_large",
             "rate_limited",
             "model_failed",

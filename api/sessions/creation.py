@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 from secrets import choice, token_hex
 from typing import Final, NoReturn
 
-from api.http.problems import Problem, not_found, unavailable
+from api.http.problems import PROBLEM_TYPES, Problem, not_found, unavailable
 from api.schemas.requests import NewSession
 from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from api.sessions.spending_limits import SpendingLimits
+from api.temporal.deletion import WorkflowDeletion
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
-from contracts.sessions import AgentRef, StartSession, Timing
+from contracts.sessions import AgentRef, StartSession, Timing, session_workflow_id
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
 from domain.sessions.timeline import Timeline
 from store.agents import AgentStore, StoredAgent
 from store.organizations import Terms
+from store.sessions.erasure import ErasureStore, SessionErased
 from store.sessions.forks import ForkStore
 from store.sessions.sessions import NewSession as SessionRow
 from store.sessions.sessions import SessionStore, StoredSession
@@ -44,6 +46,8 @@ class SessionCreator:
         agents: AgentStore,
         *,
         forks: ForkStore,
+        erasures: ErasureStore,
+        workflow_deletion: WorkflowDeletion,
         spending_limits: SpendingLimits,
         model: str,
         timing: Timing,
@@ -54,25 +58,61 @@ class SessionCreator:
         self._sessions = sessions
         self._agents = agents
         self._forks = forks
+        self._erasures = erasures
+        self._workflow_deletion = workflow_deletion
         self._spending_limits = spending_limits
         self._model = model
         self._timing = timing
         self._webhook_url = webhook_url
 
-    async def create(
-        self, organization_id: str, wanted: NewSession, *, session_id: str | None = None
-    ) -> tuple[StoredSession, Snapshot]:
+    async def create(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
         """Create a session and wait for the greeting. A greeting that failed at the model is returned like any turn.
-
-        Callers that must find the same session again when they repeat the call pass a `session_id`.
 
         Raises Problem("quota_exceeded") at the spending limit, Problem("not_found") for an unknown
         agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but the
         greeting took too long.
         """
-        session, start = await self._store(organization_id, wanted, session_id)
+        session, start = await self._store(organization_id, wanted)
         await self._start_workflow(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
+
+    async def create_once(self, organization_id: str, wanted: NewSession, session_id: str) -> StoredSession:
+        """Create a session under an id of the caller's, or find the one that an earlier call has created.
+
+        Waits for the greeting. Store and Temporal decide between calls at the same time, also of several processes:
+        all of them get the same session. Raises Problem("session_erased") if it was erased, else as `create` does;
+        after an error the call can be repeated.
+        """
+        known = await self._sessions.find(organization_id, session_id)
+        if known is None or known.recorded_at is None:
+            known = await self._started_once(organization_id, wanted, session_id)
+        self._session_reader.remember(known)
+        return known
+
+    async def _started_once(self, organization_id: str, wanted: NewSession, session_id: str) -> StoredSession:
+        terms = await self._spending_limits.require(organization_id)
+        agent = await self._agent(organization_id, wanted.agent.id, wanted.agent.version)
+        try:
+            session = await self._sessions.create_once(self._row(session_id, organization_id, agent, wanted))
+        except SessionErased as error:
+            raise _erased() from error
+        if (session.agent_id, session.agent_version) != (agent.id, agent.version):
+            agent = await self._agent(organization_id, session.agent_id, session.agent_version)
+        try:
+            await self._session_client.open(self._start(session, _limited(agent.definition, wanted), terms))
+        except WaitTimedOut as error:
+            if await self._session_client.was_started(session.id):
+                raise self._greeting_timeout(session) from error
+            raise _started_too_late() from error
+        except SessionClosed as error:
+            # Its workflow has ended, unless Temporal has rejected it.
+            if not await self._session_client.was_started(session.id):
+                raise _start_rejected() from error
+        if await self._erasures.was_erased(organization_id, session.id):
+            # Erased after it was found in the store: Temporal has forgotten it and has started it anew.
+            await self._workflow_deletion.delete(session_workflow_id(session.id))
+            raise _erased()
+        return session
 
     async def create_without_greeting(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
         """Create a session without waiting for its greeting."""
@@ -97,21 +137,20 @@ class SessionCreator:
         await self._start_workflow(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
 
-    async def _store(
-        self, organization_id: str, wanted: NewSession, session_id: str | None = None
-    ) -> tuple[StoredSession, StartSession]:
+    async def _store(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, StartSession]:
         terms = await self._spending_limits.require(organization_id)
-        agent = await self._agents.find(organization_id, wanted.agent.id, wanted.agent.version)
-        if agent is None:
-            version = f", version {wanted.agent.version}" if wanted.agent.version else ""
-            raise not_found("agent", f"{wanted.agent.id}{version}")
-        row = self._row(session_id or new_session_id(), organization_id, agent, wanted)
+        agent = await self._agent(organization_id, wanted.agent.id, wanted.agent.version)
+        row = self._row(new_session_id(), organization_id, agent, wanted)
         session = await self._sessions.create(row)
         self._session_reader.remember(session)
-        limits = wanted.limits_over(agent.definition.limits)
-        definition = agent.definition.model_copy(update={"limits": limits})
-        start = self._start(row, definition, terms)
+        start = self._start(row, _limited(agent.definition, wanted), terms)
         return session, start.model_copy(update={"simulator": wanted.caller})
+
+    async def _agent(self, organization_id: str, agent_id: str, version: int | None) -> StoredAgent:
+        agent = await self._agents.find(organization_id, agent_id, version)
+        if agent is None:
+            raise not_found("agent", f"{agent_id}, version {version}" if version else agent_id)
+        return agent
 
     def _start(self, row: SessionRow, definition: AgentDefinition, terms: Terms) -> StartSession:
         return StartSession(
@@ -166,14 +205,16 @@ class SessionCreator:
     async def _raise_timeout(self, session: StoredSession) -> NoReturn:
         """Raise the error for a wait that has ended, depending on whether the session was started."""
         if await self._session_client.was_started(session.id):
-            raise Problem(
-                "wait_timeout",
-                f"The session was started, but there was no greeting within {self._session_client.wait_seconds:g} "
-                "seconds; is a worker running? The greeting follows once one is.",
-                session_id=session.id,
-            )
-        late = unavailable("temporal", "Temporal did not start the session in time. Try again in a second.")
-        raise await self._discard_unstarted(session, late)
+            raise self._greeting_timeout(session)
+        raise await self._discard_unstarted(session, _started_too_late())
+
+    def _greeting_timeout(self, session: StoredSession) -> Problem:
+        return Problem(
+            "wait_timeout",
+            f"The session was started, but there was no greeting within {self._session_client.wait_seconds:g} "
+            "seconds; is a worker running? The greeting follows once one is.",
+            session_id=session.id,
+        )
 
     async def _discard_unstarted(self, session: StoredSession, error: Problem | SessionClosed) -> Problem:
         """Remove the row of a session that was not started, and return the error.
@@ -183,6 +224,22 @@ class SessionCreator:
         """
         if await self._session_client.was_started(session.id) is False:
             await self._sessions.discard_unstarted(session.id)
-        if isinstance(error, Problem):
-            return error
-        return unavailable("temporal", "Temporal rejected the session. Check that its namespace exists.")
+        return error if isinstance(error, Problem) else _start_rejected()
+
+
+def _limited(definition: AgentDefinition, wanted: NewSession) -> AgentDefinition:
+    """The definition with the limits of the session."""
+    return definition.model_copy(update={"limits": wanted.limits_over(definition.limits)})
+
+
+def _erased() -> Problem:
+    kind = PROBLEM_TYPES["session_erased"]
+    return Problem("session_erased", kind.detail)
+
+
+def _started_too_late() -> Problem:
+    return unavailable("temporal", "Temporal did not start the session in time. Try again in a second.")
+
+
+def _start_rejected() -> Problem:
+    return unavailable("temporal", "Temporal rejected the session. Check that its namespace exists.")

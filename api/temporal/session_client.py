@@ -23,11 +23,11 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from api.temporal.errors import translate_temporal_errors
+from api.temporal.errors import SessionClosed, translate_temporal_errors
 from contracts.sessions import (
     CONTINUED_AS_NEW,
     SendMessageResult,
@@ -93,18 +93,23 @@ class SessionClient:
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
-        """Start a session and wait for the greeting, also a failed one."""
+        """Start a session and wait for the greeting, also a failed one. A session that is running is joined.
+
+        Raises SessionClosed for a session that has ended.
+        """
         operation = self._start_operation(start)
         try:
             async with self._timed():
                 return await self._client.execute_update_with_start_workflow(
                     SessionWorkflow.await_greeting, start_workflow_operation=operation
                 )
-        except BaseException:
+        except BaseException as error:
             # The operation may hold the same error, which asyncio reports unless it is retrieved.
             with suppress(BaseException):
                 async with asyncio.timeout(0):
                     await operation.workflow_handle()
+            if isinstance(error, WorkflowAlreadyStartedError):
+                raise SessionClosed from error
             raise
 
     async def start(self, start: StartSession) -> None:

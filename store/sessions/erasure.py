@@ -39,6 +39,19 @@ _SET_VERDICT = update(runs).where(runs.c.session_id == bindparam("of_session", t
 _FORGET_SESSION = delete(sessions).where(sessions.c.id == _SESSION_ID)
 
 
+class SessionErased(Exception):
+    """Raised for a session id that belonged to an erased session and cannot be used again."""
+
+
+def require_not_erased(connection: Connection, session_id: str) -> None:
+    """Raises SessionErased when this session was erased.
+
+    Call it after inserting the session, in the same transaction: then an erasure that runs meanwhile is seen.
+    """
+    if connection.execute(_ERASED, {"session_id": session_id}).one_or_none() is not None:
+        raise SessionErased(session_id)
+
+
 class ErasureStore:
     """Erases sessions. Ledger rows and totals stay: they hold no words."""
 

@@ -28,6 +28,8 @@ from store.database.column_types import MAX_NUMBER, CleanText, Number, UtcDateTi
 from store.database.connection import Database
 from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import agents, branches, sessions, turns
+from store.database.upsert import insert_new
+from store.sessions.erasure import require_not_erased
 from store.sessions.turn_rows import message_key
 
 Ids = list[str]
@@ -77,6 +79,8 @@ _BY_NUMBER = select(sessions).where(
 )
 _IN_SESSION = turns.c.session_id == bindparam("session_id", type_=CleanText())
 _AFTER_ALL = 2**31 - 1
+MAX_CREATE_ATTEMPTS = 5
+"""Attempts to create a session whose row another process keeps inserting and removing."""
 
 
 def _turns_of_branch() -> Select[str]:
@@ -135,6 +139,7 @@ class SessionStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._insert_once = insert_new(database, sessions, key=["id"]).returning(sessions.c.number)
 
     async def create(self, session: NewSession) -> StoredSession:
         """Write the session down before its workflow starts. `list` shows it once it was settled."""
@@ -143,6 +148,29 @@ class SessionStore:
             lambda connection: connection.execute(_INSERT, values).scalar_one(), autocommit=True
         )
         return StoredSession(**asdict(session), number=number)
+
+    async def create_once(self, session: NewSession) -> StoredSession:
+        """Create a session with a derived id, or return the one that an earlier call with this id has created.
+
+        The database decides between calls at the same time, also of several processes. Raises SessionErased for the
+        id of an erased session.
+        """
+        values = {**asdict(session), "event_count": 0}
+        key = {"organization_id": session.organization_id, "session_id": session.id}
+
+        def work(connection: Connection) -> StoredSession | None:
+            number = connection.execute(self._insert_once, values).scalar_one_or_none()
+            require_not_erased(connection, session.id)
+            if number is not None:
+                return StoredSession(**asdict(session), number=number)
+            row = connection.execute(_BY_ID, key).one_or_none()
+            return _session(row) if row is not None else None
+
+        for _ in range(MAX_CREATE_ATTEMPTS):
+            created = await self._database.write(work)
+            if created is not None:
+                return created
+        raise LookupError(f"session {session.id} was removed while it was created")
 
     async def discard_unstarted(self, session_id: str) -> None:
         """Take back a session whose workflow could not be started; one that was ever settled stays."""

@@ -91,6 +91,15 @@ async def running_api(
 
 
 @pytest_asyncio.fixture
+async def other_api(running_api: RunningApi) -> AsyncIterator[RunningApi]:
+    """A second API on the same store and the same Temporal server, which shares nothing else with the first one."""
+    database = Database.open(running_api.settings.database_url)
+    async with serving(running_api.settings, running_api.client, database) as other:
+        yield other
+    await database.aclose()
+
+
+@pytest_asyncio.fixture
 async def caller(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody with an organization of their own."""
     async with running_api.caller() as somebody:

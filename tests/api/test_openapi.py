@@ -215,7 +215,7 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
             "superseded",
             "turn_not_pending",
         },
-        410: {"session_ended", "suite_ended"},
+        410: {"session_ended", "session_erased", "suite_ended"},
         413: {"too_large"},
         422: {"validation_error"},
         429: {"rate_limited", "queue_full"},

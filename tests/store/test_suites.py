@@ -205,3 +205,15 @@ async def test_note_that_comes_late_does_not_undo_a_newer_one(store: SuiteStore,
     suite = await store.find(ORGANIZATION, "sui_1")
     assert suite is not None
     assert (suite.status, suite.outcome, suite.updated_at) == ("completed", "passed", START + timedelta(minutes=9))
+
+
+async def test_a_run_whose_session_was_erased_does_not_begin_again(
+    database: Database, store: SuiteStore, agent: StoredAgent
+) -> None:
+    await store.create(new_suite(agent))
+    begun = beginning(agent)
+    assert await store.begin_run(begun)
+    assert await store.begin_run(begun)
+    assert await ErasureStore(database).erase(ORGANIZATION, begun.session_id)
+    assert not await store.begin_run(begun)
+    assert await SessionStore(database).find(ORGANIZATION, begun.session_id) is None

@@ -8,7 +8,7 @@ import yaml
 from api.schemas.examples import DEFINITION, DEFINITION_YAML
 from tests.api.dograh.dental import dental_export
 from tests.support.api_agents import library
-from tests.support.running_api import Caller, done, problem
+from tests.support.running_api import Caller, RunningApi, done, problem
 
 YAML = {"Content-Type": "application/yaml"}
 
@@ -113,3 +113,15 @@ async def test_agents_pushed_at_once_are_one_agent(caller: Caller) -> None:
     pushed = await asyncio.gather(*(caller.push(library(prompt=f"Prompt {place}.")) for place in range(6)))
     assert len({agent["id"] for agent in pushed}) == 1
     assert sorted(agent["version"] for agent in pushed) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_an_agent_pushed_at_two_apis_at_once_has_one_version_for_each_definition(
+    other_api: RunningApi, caller: Caller
+) -> None:
+    async with other_api.caller(caller.organization) as visitor:
+        for version in (1, 2):
+            definition = library(prompt=f"Version {version}.")
+            pushing = [each.push(definition) for each in [caller, visitor] * 4]
+            pushed = await asyncio.gather(*pushing)
+            assert {(agent["id"], agent["version"]) for agent in pushed} == {(pushed[0]["id"], version)}
+    assert len(await caller.items("/v1/agents")) == 1

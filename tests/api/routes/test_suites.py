@@ -1,5 +1,6 @@
 """Suites over HTTP: started once, seen as they go, steered, reported, and told apart by organization."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -231,3 +232,14 @@ async def test_suites_are_listed_newest_first(caller: Caller, agent: str) -> Non
 
 STRICT: Json = {"max_turns": 1, "must_visit": ["desk", "goodbye"]}
 """Checks that a caller with more than one line cannot keep."""
+
+
+async def test_one_key_at_two_apis_at_once_starts_one_suite(other_api: RunningApi, caller: Caller, agent: str) -> None:
+    body = suite_with(agent, scenario())
+    async with other_api.caller(caller.organization) as visitor:
+        for key in ("at-once-1", "at-once-2", "at-once-3"):
+            headers = {"Idempotency-Key": key}
+            asking = [each.http.post("/v1/suites", json=body, headers=headers) for each in [caller, visitor] * 4]
+            suites = [done(response, 201) for response in await asyncio.gather(*asking)]
+            assert len({suite["id"] for suite in suites}) == 1
+    assert len(await caller.items("/v1/suites")) == 3

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
 from sqlalchemy import Connection, select
 
 from domain.sessions.timeline import DiscardedBranch, SessionFact
@@ -10,7 +11,7 @@ from store.billing.ledger import LedgerRow, LedgerStore, OrganizationUsage
 from store.blobs import BlobStore
 from store.database.connection import Database
 from store.database.tables import metadata
-from store.sessions.erasure import ErasureStore
+from store.sessions.erasure import ErasureStore, SessionErased
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
@@ -196,3 +197,27 @@ async def test_a_session_that_was_opened_anew_under_its_id_can_be_erased_anew(da
         await talked(database)
         assert await ErasureStore(database).erase(ORGANIZATION, SESSION)
     assert await rows_with(database, WORDS) == {}
+
+
+async def test_the_id_of_an_erased_session_is_never_used_again(database: Database, other_process: Database) -> None:
+    agent = await agent_in(database)
+    await SessionStore(database).create_once(new_session(agent))
+    assert await ErasureStore(database).erase(ORGANIZATION, SESSION)
+    for store in (SessionStore(database), SessionStore(other_process)):
+        with pytest.raises(SessionErased):
+            await store.create_once(new_session(agent))
+    assert await SessionStore(database).find(ORGANIZATION, SESSION) is None
+
+
+async def test_a_session_is_not_created_anew_while_it_is_erased(database: Database, other_process: Database) -> None:
+    agent = await agent_in(database)
+    creating, erasing = SessionStore(other_process), ErasureStore(database)
+    for number in range(20):
+        session = new_session(agent, f"ses_{number}")
+        await SessionStore(database).create_once(session)
+        await asyncio.gather(
+            erasing.erase(ORGANIZATION, session.id),
+            *(creating.create_once(session) for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert await creating.find(ORGANIZATION, session.id) is None

@@ -1,5 +1,7 @@
 """Sessions as they were last settled: found, listed, and read along any branch."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -189,3 +191,16 @@ async def test_branches_come_oldest_first(database: Database, sessions: SessionS
     await SettlementStore(database).settle(settling(branches=(given_up[1],), version=2))
     assert await sessions.branches(SESSION) == given_up
     assert await sessions.branches("ses_2") == []
+
+
+async def test_one_of_many_processes_creates_a_session_and_the_others_find_it(
+    database: Database, other_process: Database
+) -> None:
+    agent = await agent_in(database)
+    stores = [SessionStore(database), SessionStore(other_process)] * 5
+    sessions = [replace(new_session(agent), name=f"caller {number}") for number in range(len(stores))]
+    created = await asyncio.gather(
+        *(store.create_once(session) for store, session in zip(stores, sessions, strict=True))
+    )
+    assert len({(each.number, each.name) for each in created}) == 1
+    assert await stores[0].find(ORGANIZATION, SESSION) == created[0]
