@@ -11,6 +11,7 @@ from temporalio.client import Client
 from api import openapi
 from api.http import error_handlers
 from api.http.body_limit import BodyLimitMiddleware
+from api.http.head_requests import HeadMiddleware
 from api.http.request_metrics import RequestMetricsMiddleware
 from api.routes import agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
@@ -59,6 +60,7 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
     app.state.services = services
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(RequestMetricsMiddleware, metrics=services.metrics)
+    app.add_middleware(HeadMiddleware)
     error_handlers.install(app)
     openapi.install(app)
     return app

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
+from cachetools import LRUCache
 from pydantic import JsonValue
 from pydantic_ai.exceptions import (
     ContentFilterError,
@@ -43,6 +44,8 @@ from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, rounded_c
 
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
 """Retryable HTTP statuses below 500, except 429, which pydantic-ai raises as an error type of its own."""
+MAX_LOADED_MODELS = 100
+"""Models kept loaded by a worker; organizations choose their names."""
 
 
 class ModelProviders:
@@ -56,7 +59,7 @@ class ModelProviders:
     ) -> None:
         self._prices = prices
         self._own_models = own_models or {}
-        self._models: dict[str, Model] = {}
+        self._models: LRUCache[str, Model] = LRUCache(MAX_LOADED_MODELS)
 
     async def call(self, call: ModelCall, on_delta: OnDelta = ignore_delta) -> ModelAnswer:
         """Call the model once, streaming. Raises `ProviderFailed`, also for an incomplete reply.
@@ -103,10 +106,12 @@ class ModelProviders:
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
 
     def _model(self, name: str) -> Model:
-        if name not in self._models:
+        model = self._models.get(name)
+        if model is None:
             factory = self._own_models.get(name)
-            self._models[name] = factory() if factory else infer_model(name, provider_factory=_provider_without_retries)
-        return self._models[name]
+            model = factory() if factory else infer_model(name, provider_factory=_provider_without_retries)
+            self._models[name] = model
+        return model
 
     def load(self, name: str) -> None:
         """Import a model's provider before the first call.
@@ -114,7 +119,7 @@ class ModelProviders:
         The import takes a second or more and blocks the worker's heartbeats. A model that cannot be loaded is
         ignored here: the turn that needs it fails with the reason.
         """
-        with suppress(UserError, ImportError, ValueError):
+        with suppress(UserError, ImportError, ValueError, OSError):
             self._model(name)
 
     def _reply(self, model: Model, response: ModelResponse) -> ModelReply:

@@ -1,5 +1,6 @@
 """Errors of dograh's text chat: errors of this API with the statuses and texts that its clients expect."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -65,7 +66,15 @@ def error_response(status: int, detail: object, headers: Mapping[str, str] | Non
     given = dict(headers or {})
     if status in _RETRIED:
         given.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    return Response(to_json({"detail": detail}), status_code=status, headers=given, media_type="application/json")
+    return Response(_json({"detail": detail}), status_code=status, headers=given, media_type="application/json")
+
+
+def _json(content: object) -> bytes:
+    """JSON also of what was sent and cannot be stored: errors of that API repeat the value."""
+    try:
+        return to_json(content)
+    except PydanticSerializationError:
+        return json.dumps(content).encode()
 
 
 def problem_response(problem: Problem) -> Response:

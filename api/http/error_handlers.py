@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from api.http.body_limit import BodyTooLarge
 from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, unavailable
@@ -54,7 +55,16 @@ async def _handle_http_exception(request: Request, error: Exception) -> Response
         detail = f"There is no route {request.url.path}. The routes are listed in /openapi.json."
     elif code == "method_not_allowed":
         detail = f"{request.url.path} does not support {request.method}."
+        error.headers = {"Allow": ", ".join(_allowed_methods(request))}
     return Problem(code, detail).with_headers(error.headers).response()
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of every route with this path: the framework names those of the first one only."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    methods = {method for route in routes for method in route.methods or ()}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _handle_store_unavailable(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import Problem
@@ -14,6 +15,8 @@ DEBUG_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Routes that are polled by machines: logged at debug level only."""
 SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 """Headers of every response that does not set them itself: answers are private, and are what they say they are."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Recorded for a client that left before its request was read; nobody receives it."""
 UNKNOWN_ROUTE: Final = "unknown"
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -79,6 +82,8 @@ class RequestMetricsMiddleware:
 
         try:
             await self._app(scope, receive, send_and_record)
+        except ClientDisconnect:
+            status = status or CLIENT_CLOSED_REQUEST
         except Exception:
             log.exception("request failed", route=_route_of(scope), **_subjects_of(scope))
             if status:

@@ -21,6 +21,7 @@ from api.sessions.reader import SessionReader
 from api.streams.message_stream import MessageStreams
 from domain.sessions.commands import SendMessage
 from domain.sessions.views import TimelineView
+from domain.suites.validation import MAX_VERSION_DIGITS
 from domain.turns.turn import Turn
 from store.agents import AgentStore, StoredAgent
 from store.sessions.sessions import StoredSession
@@ -98,7 +99,7 @@ class ChatCompletions:
         """The agent that a model name stands for, and the version if the name has one. Raises ChatError."""
         agent, version = await self._agents.find(organization_id, model), None
         name, at, number = model.rpartition("@")
-        if agent is None and at and number.isascii() and number.isdigit():
+        if agent is None and at and number.isascii() and number.isdigit() and len(number) <= MAX_VERSION_DIGITS:
             version = int(number)
             agent = await self._agents.find(organization_id, name, version)
         if agent is None:

@@ -33,6 +33,7 @@ MEDIA_TYPES: Final[dict[str, TextFormat]] = {
     "application/x-yaml": "yaml",
     "text/yaml": "yaml",
 }
+MAX_VERSION: Final = 2**31 - 1
 TOO_SLOW_TO_READ: Final = "The body took too long to read; nothing was stored. Send it again, or make it smaller."
 _DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
 _BODY: Final[dict[str, Any]] = {
@@ -128,7 +129,7 @@ async def get_agent(
 )
 async def get_agent_version(
     agent_id: Annotated[str, Path(description="The agent's id or name.")],
-    version: Annotated[int, Path(ge=1)],
+    version: Annotated[int, Path(ge=1, le=MAX_VERSION)],
     organization: Organization,
     services: ServicesDep,
 ) -> Response:

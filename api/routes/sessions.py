@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
 from api.http.problems import error_docs
@@ -34,6 +34,7 @@ from api.schemas.requests import (
     NewSession,
     RewindBody,
     SimulatorSwitch,
+    written_out,
 )
 from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, Turn
 from api.sessions.transcripts import MEDIA_TYPES
@@ -94,7 +95,7 @@ async def list_sessions(
     status: SessionStatus | None = None,
     agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
     suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
-    created_after: AwareDatetime | None = None,
+    created_after: Annotated[AwareDatetime | None, BeforeValidator(written_out)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:

@@ -1,5 +1,6 @@
 """Request models, validated strictly."""
 
+import re
 from typing import Annotated, Any, Final, Self
 from uuid import uuid4
 
@@ -34,6 +35,13 @@ def storable(value: str) -> str:
     issue = next(iter(JsonCopy(value).issues), None)
     if issue is not None:
         raise PydanticCustomError("not_storable", "has a character that cannot be stored (NUL or a lone surrogate)")
+    return value
+
+
+def written_out(value: object) -> object:
+    """Reject a time that is written as a number: nobody could tell seconds from milliseconds."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}", value):
+        raise PydanticCustomError("not_a_time", "must be a time such as 2026-11-28T12:00:00Z")
     return value
 
 

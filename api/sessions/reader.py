@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 from temporalio.client import WorkflowExecutionStatus
 
 from api.http.problems import not_found
@@ -33,6 +33,8 @@ from store.sessions.sessions import SessionStore, StoredSession
 
 MAX_CACHED_SESSIONS: Final = 2_000
 """Sessions whose constant data (owner, agent, name, initial context) is cached."""
+CACHED_SECONDS: Final = 5.0
+"""A session that another API process erased is known here for this much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class SessionReader:
         self._agents = agents
         self._availability = availability
         self._latest = LatestSnapshots()
-        self._sessions_by_id: LRUCache[str, StoredSession] = LRUCache(MAX_CACHED_SESSIONS)
+        self._sessions_by_id: TTLCache[str, StoredSession] = TTLCache(MAX_CACHED_SESSIONS, CACHED_SECONDS)
 
     async def session(self, organization_id: str, session_id: str) -> StoredSession:
         """The constant data of a session of this organization. Raises Problem("not_found")."""

@@ -34,7 +34,7 @@ def page_of(rows: Sequence[Item], limit: int, key: Callable[[Item], Key]) -> Pag
 def number_after(cursor: str) -> int:
     """The row number in a cursor. Raises ValueError for a cursor that no page of such a list gave."""
     match _decode(cursor):
-        case [int(number)] if 0 <= number < _NUMBERS_END:
+        case [int(number)] if _is_row_number(number):
             return number
     raise ValueError(_NOT_OURS)
 
@@ -42,9 +42,14 @@ def number_after(cursor: str) -> int:
 def moment_and_number_after(cursor: str) -> tuple[datetime, int]:
     """The time and row number in a cursor. Raises ValueError for a cursor that no page of such a list gave."""
     match _decode(cursor):
-        case [str(text), int(number)] if 0 <= number < _NUMBERS_END:
+        case [str(text), int(number)] if _is_row_number(number):
             return _moment(text), number
     raise ValueError(_NOT_OURS)
+
+
+def _is_row_number(number: int) -> bool:
+    """True for a number that a row can have; to Python, `true` is a number as well."""
+    return not isinstance(number, bool) and 0 <= number < _NUMBERS_END
 
 
 def _moment(text: str) -> datetime:
