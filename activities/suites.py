@@ -63,7 +63,7 @@ class SuiteActivities:
     @activity.defn
     async def price_run(self, input: PriceRunInput) -> RunPrice:
         """The cost of a session so far, including model calls that are not settled yet."""
-        return await self._store.price(input.session_id)
+        return await self._store.run_price(input.session_id)
 
     @activity.defn
     async def record_run(self, input: RecordRunInput) -> RunPrice:
@@ -73,7 +73,7 @@ class SuiteActivities:
     @activity.defn
     async def note_suite(self, input: NoteSuiteInput) -> None:
         """Save the state of a suite, unless a newer state is stored."""
-        await self._store.note(input)
+        await self._store.record_status(input)
 
     @activity.defn
     async def await_sessions(self, input: AwaitSessionsInput) -> AwaitSessionsResult:

@@ -1,1 +1,1 @@
-"""The SQL side: what outlives a workflow's retention, the messages the model needs, and the money."""
+"""The SQL store: sessions, messages, money, and everything else that outlives a workflow's retention."""

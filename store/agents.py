@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, insert, select, update
 
 from domain.agents.definition import AgentDefinition
-from store.database.column_types import MAX_NUMBER
+from store.database.column_types import MAX_ROW_NUMBER
 from store.database.connection import Database
 from store.database.ids import new_id
 from store.database.pagination import Page, number_after, page_of
 from store.database.tables import agent_versions, agents
 from store.database.upsert import insert_new
 
-KEPT_DEFINITIONS = 1_000
-"""Definitions kept in memory; each is immutable, so none ever grows stale."""
+MAX_CACHED_DEFINITIONS = 1_000
+"""Size of the in-memory cache. Definitions are immutable, so cached ones never become stale."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ MAX_VERSION = 2**31 - 1
 
 
 class AgentStore:
-    """The agents of every organization; within one, an agent is known by its name or its id."""
+    """Stores agents. Within an organization an agent is found by its name or its id."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,9 +62,10 @@ class AgentStore:
     async def add_version(
         self, organization_id: str, definition: AgentDefinition, warnings: tuple[str, ...]
     ) -> StoredAgent:
-        """Add a version to the agent of this name, or a new agent; a definition equal to the latest adds nothing.
+        """Add a version to the agent of this name, or create the agent.
 
-        Versions count from 1. Callers who push at the same time get versions of their own, one after another.
+        A definition equal to the latest version adds nothing. Versions count from 1; concurrent callers get
+        consecutive versions.
         """
 
         def work(connection: Connection) -> StoredAgent:
@@ -88,7 +89,7 @@ class AgentStore:
         return await self._database.write(work)
 
     async def find(self, organization_id: str, id_or_name: str, version: int | None = None) -> StoredAgent | None:
-        """A version of an agent, the latest unless one is named. An id goes before another agent's equal name."""
+        """The given version of an agent, by default the latest. An id takes precedence over an equal name."""
         if version is not None and not 0 < version <= MAX_VERSION:
             return None
         wanted = _IS_LATEST if version is None else agent_versions.c.version == version
@@ -103,13 +104,13 @@ class AgentStore:
 
     async def numbered(self, organization_id: str, number: int) -> StoredAgent | None:
         """The latest version of the agent with this integer alias."""
-        if not 0 < number <= MAX_NUMBER:
+        if not 0 < number <= MAX_ROW_NUMBER:
             return None
         statement = _AGENT.where(agents.c.organization_id == organization_id, agents.c.number == number, _IS_LATEST)
         return await self._database.read(lambda connection: _one(connection, statement))
 
     async def list(self, organization_id: str, limit: int, cursor: str | None = None) -> Page[StoredAgent]:
-        """The latest version of every agent, newest agent first. Raises ValueError for a forged cursor."""
+        """The latest version of every agent, newest agent first. Raises ValueError for an invalid cursor."""
         statement = (
             _AGENT.where(agents.c.organization_id == organization_id, _IS_LATEST)
             .order_by(agents.c.number.desc())
@@ -125,12 +126,12 @@ class AgentStore:
         return page_of(rows, limit, lambda agent: (agent.number,))
 
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
-        """One version's definition, from memory when it was asked for before. Raises LookupError."""
+        """The definition of one version, cached. Raises LookupError when there is no such version."""
         key = (agent_id, version)
         known = self._definitions.get(key)
         if known is None:
             known = self._definitions[key] = await self._read_definition(agent_id, version)
-            if len(self._definitions) > KEPT_DEFINITIONS:
+            if len(self._definitions) > MAX_CACHED_DEFINITIONS:
                 self._definitions.popitem(last=False)
         else:
             self._definitions.move_to_end(key)
@@ -146,7 +147,7 @@ class AgentStore:
         return AgentDefinition.model_validate_json(text)
 
     def _locked(self, connection: Connection, organization_id: str, name: str) -> AgentRow:
-        """The agent's row, made if there was none, and held until the transaction ends."""
+        """The agent's row, created if there was none, and locked until the transaction ends."""
         statement = (
             select(agents.c.id, agents.c.number, agents.c.latest_version)
             .where(agents.c.organization_id == organization_id, agents.c.name == name)

@@ -1,4 +1,4 @@
-"""Organizations and the API keys by which they are known."""
+"""API keys, and the organizations that they belong to."""
 
 import secrets
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from store.database.upsert import insert_new
 
 SECRET_PREFIX = "phk_"
 _SECRET_BYTES = 30
-"""Gives 40 characters in URL-safe base64; 240 bits of chance need no slow hash."""
+"""Gives 40 characters in URL-safe base64. A secret of 240 random bits needs no slow hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key without its secret, of which only the last four characters are known."""
+    """A key without its secret. `last4` are the last four characters of the secret."""
 
     id: str
     organization_id: str
@@ -45,21 +45,24 @@ Keys = list[ApiKey]
 
 
 class KeyStore:
-    """Who may call. Secrets are stored as digests only."""
+    """Creates, checks and revokes API keys. Secrets are stored as digests only."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert_organization = insert_new(database, organizations, key=["id"])
 
     async def ensure_organization(self, organization_id: str, name: str) -> None:
-        """Make the organization unless it is there; its name is not changed then."""
+        """Create the organization. If it exists already, its name stays as it is."""
         values = {"id": organization_id, "name": name, "created_at": datetime.now(UTC)}
         await self._database.write(
             lambda connection: connection.execute(self._insert_organization, values).close(), autocommit=True
         )
 
     async def create(self, organization_id: str, name: str) -> tuple[ApiKey, str]:
-        """A new key and its secret, which cannot be shown again. An organization comes to be with its first key."""
+        """Create a key; returns it with its secret, which cannot be read again.
+
+        Creates the organization too if this is its first key.
+        """
         secret = SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
         key = ApiKey(
             id=new_id("key"),
@@ -87,7 +90,7 @@ class KeyStore:
         return key, secret
 
     async def authenticate(self, secret: str) -> str | None:
-        """The organization that a secret speaks for; None for a wrong or revoked one."""
+        """The organization of the key with this secret; None for an unknown or revoked key."""
         key = {"secret_sha256": _digest(secret)}
         return await self._database.read(
             lambda connection: connection.execute(_ORGANIZATION_OF_SECRET, key).scalar_one_or_none()
@@ -98,7 +101,7 @@ class KeyStore:
         return await self._database.read(lambda connection: [ApiKey(*row) for row in connection.execute(_KEYS)])
 
     async def revoke(self, key_id: str) -> bool:
-        """Make a key useless from now on. False when there is no such key or it was revoked before."""
+        """Revoke a key. Returns False when there is no such key or it was revoked before."""
         statement = (
             update(api_keys)
             .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))

@@ -1,4 +1,4 @@
-"""Payloads that are too large for Temporal, kept for as long as a workflow may ask for them."""
+"""Payloads that are too large for Temporal, stored for as long as a workflow may need them."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from store.database.tables import blobs
 from store.database.upsert import insert_or_replace
 
 _READ_ONCE = "once-"
-"""How the keys of blobs begin that are gone once they were read."""
+"""Prefix of the keys of blobs that are deleted when they are read."""
 
 _OF_KEY = (blobs.c.workflow_id == bindparam("of_workflow", type_=CleanText())) & (
     blobs.c.key == bindparam("of_key", type_=CleanText())
@@ -23,25 +23,25 @@ _READ = select(blobs.c.payload).where(_OF_KEY)
 _TAKE = delete(blobs).where(_OF_KEY).returning(blobs.c.payload)
 _OLDER = blobs.c.stored_at < bindparam("moment", type_=UtcDateTime())
 _OWNERS = select(blobs.c.workflow_id).where(_OLDER).distinct().order_by(blobs.c.workflow_id)
-_FORGET = delete(blobs).where(blobs.c.workflow_id == bindparam("of_workflow", type_=CleanText()))
-_DISCARD = _FORGET.where(_OLDER)
-_DISCARD_UNREAD = delete(blobs).where(blobs.c.key.startswith(_READ_ONCE), _OLDER)
+_DELETE_ALL = delete(blobs).where(blobs.c.workflow_id == bindparam("of_workflow", type_=CleanText()))
+_PRUNE = _DELETE_ALL.where(_OLDER)
+_PRUNE_UNREAD = delete(blobs).where(blobs.c.key.startswith(_READ_ONCE), _OLDER)
 _SIZE = select(func.count(), func.coalesce(func.sum(func.length(blobs.c.payload)), 0))
 
 
 class BlobMissing(LookupError):
-    """The store has no such blob: it was erased, or the store was restored from a backup older than the blob."""
+    """The store has no such blob: it was erased, or the store was restored from an older backup."""
 
     def __init__(self, workflow_id: str, key: str) -> None:
         super().__init__(
-            f"The store has no payload {key} of {workflow_id}. Was the session erased, or the store restored from an "
-            "older backup, or does this process use another store than the one that wrote it?"
+            f"The store has no payload {key} of {workflow_id}. Check whether the session was erased, whether the store "
+            "was restored from an older backup, and whether this process uses the store that has the payload."
         )
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlobKey:
-    """Where a blob is found: the workflow it belongs to, and a key within it."""
+    """Identifies a blob: the workflow it belongs to, and a key within that workflow."""
 
     workflow_id: str
     key: str
@@ -52,29 +52,29 @@ class BlobKey:
 
 
 class BlobStore:
-    """Bytes by workflow and key. The key of what is kept is its digest: keeping the same bytes again changes nothing.
+    """Stores bytes by workflow and key. The key is a digest, so that equal payloads of a workflow are stored once.
 
-    Every method raises StoreUnavailable when the database is out of reach.
+    Every method raises StoreUnavailable when the database is unavailable.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert = insert_or_replace(database, blobs, key=["workflow_id", "key"])
 
-    async def keep(self, workflow_id: str, payloads: Sequence[bytes]) -> list[BlobKey]:
-        """Keep payloads until their workflow is pruned or erased. Kept again, a blob counts as new."""
+    async def store(self, workflow_id: str, payloads: Sequence[bytes]) -> list[BlobKey]:
+        """Store payloads until they are pruned or their workflow is erased. Storing one again renews its age."""
         keys = [BlobKey(workflow_id, sha256(each).hexdigest()) for each in payloads]
         await self._store(dict(zip(keys, payloads, strict=True)))
         return keys
 
-    async def lend(self, workflow_id: str, payloads: Sequence[bytes]) -> list[BlobKey]:
-        """Keep payloads until somebody reads them."""
+    async def store_for_one_read(self, workflow_id: str, payloads: Sequence[bytes]) -> list[BlobKey]:
+        """Store payloads that are deleted when they are read."""
         keys = [BlobKey(workflow_id, f"{_READ_ONCE}{secrets.token_hex(16)}") for _ in payloads]
         await self._store(dict(zip(keys, payloads, strict=True)))
         return keys
 
     async def read(self, keys: Sequence[BlobKey]) -> list[bytes]:
-        """The payloads of these keys; those that were lent are gone then. Raises BlobMissing."""
+        """Read payloads; those stored for one read are deleted. Raises BlobMissing."""
         is_change = any(each.is_read_once for each in keys)
 
         def work(connection: Connection) -> list[bytes]:
@@ -83,33 +83,33 @@ class BlobStore:
         return await (self._database.write(work) if is_change else self._database.read(work))
 
     async def owners(self, *, stored_before: datetime) -> list[str]:
-        """The workflows with blobs that were stored before a moment."""
+        """The workflows with blobs that were stored before the given time."""
         key = {"moment": stored_before}
         return await self._database.read(lambda connection: list(connection.scalars(_OWNERS, key)))
 
-    async def discard(self, workflow_id: str, *, stored_before: datetime) -> int:
-        """Remove what a workflow stored before a moment; how many blobs that were."""
+    async def prune(self, workflow_id: str, *, stored_before: datetime) -> int:
+        """Delete a workflow's blobs that were stored before the given time; returns their number."""
         key = {"of_workflow": workflow_id, "moment": stored_before}
-        return await self._database.write(lambda connection: _count(connection.execute(_DISCARD, key)))
+        return await self._database.write(lambda connection: _count(connection.execute(_PRUNE, key)))
 
-    async def discard_unread(self, *, stored_before: datetime) -> int:
-        """Remove what was lent before a moment and never read; how many blobs that were."""
+    async def prune_unread(self, *, stored_before: datetime) -> int:
+        """Delete unread blobs that were stored for one read before the given time; returns their number."""
         key = {"moment": stored_before}
-        return await self._database.write(lambda connection: _count(connection.execute(_DISCARD_UNREAD, key)))
+        return await self._database.write(lambda connection: _count(connection.execute(_PRUNE_UNREAD, key)))
 
-    async def forget(self, workflow_id: str) -> int:
-        """Remove everything of a workflow that must leave no trace; how many blobs that were."""
+    async def delete_all(self, workflow_id: str) -> int:
+        """Delete all blobs of a workflow; returns their number."""
         key = {"of_workflow": workflow_id}
-        return await self._database.write(lambda connection: _count(connection.execute(_FORGET, key)))
+        return await self._database.write(lambda connection: _count(connection.execute(_DELETE_ALL, key)))
 
     async def size(self) -> tuple[int, int]:
-        """How many blobs there are, and how many bytes they have together."""
+        """The number of blobs, and their total size in bytes."""
         row = await self._database.read(lambda connection: connection.execute(_SIZE).one())
         return row[0], int(row[1])
 
     async def _store(self, payloads: Mapping[BlobKey, bytes]) -> None:
         now = datetime.now(UTC)
-        # Always in the same order, so that two transactions cannot wait for each other's rows.
+        # Sorted, so that two transactions cannot deadlock on each other's rows.
         rows = [
             {"workflow_id": each.workflow_id, "key": each.key, "stored_at": now, "payload": payloads[each]}
             for each in sorted(payloads)

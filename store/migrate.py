@@ -1,4 +1,4 @@
-"""Bringing a database up to date, from an installed package and without configuration files."""
+"""Database migrations, run from an installed package without configuration files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:number)")
 _LOCK_NUMBER = 0x506C6179
-"""The advisory lock that upgrading processes take in turn on PostgreSQL."""
+"""Number of the advisory lock that serializes upgrades on PostgreSQL."""
 
 
 async def pending(database: Database) -> list[str]:
@@ -27,9 +27,9 @@ async def pending(database: Database) -> list[str]:
 
 
 async def upgrade(database: Database) -> list[str]:
-    """Apply what is missing, in one transaction, and return it, oldest first.
+    """Apply pending migrations in one transaction; returns their revisions, oldest first.
 
-    Processes that upgrade at once wait for each other; whoever comes second finds nothing to do.
+    Concurrent upgrades wait for each other; the second finds nothing to do.
     Raises LookupError when the database was written by a newer Playhead, StoreUnavailable.
     """
     return await database.change_schema(_upgrade)
@@ -62,9 +62,9 @@ def _pending(connection: Connection) -> list[str]:
 
 def _require_known(script: ScriptDirectory, current: Sequence[str]) -> None:
     known = {revision.revision for revision in script.walk_revisions()}
-    strangers = sorted(set(current) - known)
-    if strangers:
+    unknown = sorted(set(current) - known)
+    if unknown:
         raise LookupError(
-            f"The database is at revision {', '.join(strangers)}, which this version of Playhead does not know: "
+            f"The database is at revision {', '.join(unknown)}, which this version of Playhead does not know: "
             "a newer one has upgraded it. Run that version, or restore a backup from before."
         )

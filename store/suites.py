@@ -1,4 +1,4 @@
-"""Suites and their runs: what was asked for, how far it is, and what came of every conversation."""
+"""Test suites and their runs: definitions, progress and results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import ledger, runs, sessions, steps, suites, turns
 from store.database.upsert import insert_new
 from store.sessions.erasure import SessionErased, require_not_erased
-from store.sessions.forks import copy_past
+from store.sessions.forks import copy_turns
 from store.sessions.sessions import MAX_CREATE_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSuite:
-    """A suite that is about to be started, with the version of the agent that it was pinned to."""
+    """A suite before its workflow starts, with the pinned version of the agent."""
 
     id: str
     organization_id: str
@@ -43,7 +43,7 @@ class NewSuite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSuite(NewSuite):
-    """A suite as it was last noted. `outcome` is None until it is over."""
+    """A suite in its last recorded state. `outcome` is None until it is over."""
 
     number: int
     status: SuiteStatus
@@ -53,7 +53,7 @@ class StoredSuite(NewSuite):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """One conversation of a suite. `verdict` is None while it goes on."""
+    """One conversation of a suite. `verdict` is None while it is running."""
 
     run: Run
     session_id: str
@@ -67,7 +67,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class SuiteProgress:
-    """How far a suite is by its runs, and what it has used so far: closed turns, and money, by its ledger rows."""
+    """Progress of a suite by its runs, and its closed turns and cost so far by its ledger rows."""
 
     running: int
     tallies: dict[str, Tally]
@@ -76,8 +76,8 @@ class SuiteProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierSuite:
-    """What a run goes on from: the turns of a recorded session, oldest first, and what that one began with."""
+class RecordedPast:
+    """The recorded past that a run continues: the turns of a session, oldest first, and its initial context."""
 
     session_id: str
     turns: tuple[Turn, ...]
@@ -101,7 +101,7 @@ _RUNS = (
     .where(runs.c.suite_id == bindparam("suite_id"))
     .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
 )
-# A session that was forked has its source's turns too, which began before it did and were paid for there.
+# Turns that a fork shares with its source began before the fork did, and are paid for by the source.
 _SHARED = (
     select(turns.c.id)
     .where(
@@ -134,7 +134,7 @@ _RECORD = (
         ended_at=bindparam("new_ended_at"),
     )
 )
-_NOTE = (
+_SET_STATUS = (
     update(suites)
     .where(
         suites.c.id == bindparam("of_suite"), suites.c.updated_at <= bindparam("new_updated_at", type_=UtcDateTime())
@@ -148,7 +148,7 @@ _NOTE = (
 
 
 class SuiteStore:
-    """Keeps suites. Their workflows write as things happen, each write idempotent; everybody else reads here."""
+    """Stores suites and their runs. Suite workflows write, idempotently; all others read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -157,7 +157,7 @@ class SuiteStore:
         self._insert_run = insert_new(database, runs, key=["suite_id", "scenario", "repeat"])
 
     async def create(self, suite: NewSuite) -> StoredSuite:
-        """Write a suite down before its workflow starts. One of this id that is there already stays as it is."""
+        """Store a suite before its workflow starts. An existing suite with this id stays as it is."""
         key = {"suite_id": suite.id, "organization_id": suite.organization_id}
 
         def work(connection: Connection) -> StoredSuite | None:
@@ -172,18 +172,18 @@ class SuiteStore:
         raise LookupError(f"suite {suite.id} was removed while it was created")
 
     async def discard_unstarted(self, suite_id: str) -> None:
-        """Take back a suite whose workflow could not be started."""
+        """Delete a suite whose workflow could not be started."""
         statement = suites.delete().where(suites.c.id == suite_id)
         await self._database.write(lambda connection: connection.execute(statement).close(), autocommit=True)
 
     async def find(self, organization_id: str, suite_id: str) -> StoredSuite | None:
-        """The organization's suite of this id."""
+        """The organization's suite with this id."""
         key = {"organization_id": organization_id, "suite_id": suite_id}
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
         return _suite(row) if row is not None else None
 
     async def list(self, organization_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredSuite]:
-        """The organization's suites, newest first. Raises ValueError for a forged cursor."""
+        """The organization's suites, newest first. Raises ValueError for an invalid cursor."""
         newest_first = (suites.c.created_at, suites.c.number)
         statement = select(suites).where(suites.c.organization_id == organization_id)
         if cursor is not None:
@@ -199,24 +199,24 @@ class SuiteStore:
         return page_of(found, limit, lambda suite: (suite.created_at, suite.number))
 
     async def progress(self, suite_id: str) -> SuiteProgress:
-        """How far a suite is, and what it has used so far."""
+        """Progress and cost of a suite so far."""
         key = {"suite_id": suite_id}
 
         def work(connection: Connection) -> SuiteProgress:
             spent = connection.execute(_SPENT, key).one()
-            return _standing(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
+            return _progress(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
 
         return await self._database.read(work)
 
     async def runs(self, suite_id: str) -> Sequence[StoredRun]:
-        """Every run that was started, in the order of the plan as far as it was kept."""
+        """Every run that was started, by repeat and then by start time."""
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
         return [_run(row) for row in rows]
 
-    async def begin_run(self, begun: BeginRunInput, past: EarlierSuite | None = None) -> bool:
-        """Write down a run and its session, which may have a past, unless they are there already.
+    async def begin_run(self, begun: BeginRunInput, past: RecordedPast | None = None) -> bool:
+        """Store a run and its session, with its past if there is one, unless they are stored already.
 
-        False when the session was erased: then nothing is written, and the session must not be started again.
+        Returns False when the session was erased: then nothing is stored, and the session must not be started again.
         """
 
         def work(connection: Connection) -> None:
@@ -224,7 +224,7 @@ class SuiteStore:
             is_new = connection.execute(self._insert_session, values).scalar_one_or_none() is not None
             require_not_erased(connection, begun.session_id)
             if is_new and past is not None:
-                copy_past(connection, begun.session_id, past.session_id, past.turns)
+                copy_turns(connection, begun.session_id, past.session_id, past.turns)
             connection.execute(self._insert_run, _run_values(begun))
 
         try:
@@ -234,10 +234,10 @@ class SuiteStore:
         return True
 
     async def record_run(self, done: RecordRunInput) -> RunPrice:
-        """Write down what came of a run, unless that was done before, and tell what it has cost."""
+        """Record the result of a run, unless it is recorded already; returns the cost of the run."""
 
         def work(connection: Connection) -> RunPrice:
-            bought = _purchases(connection, done.session_id)
+            calls = _paid_calls(connection, done.session_id)
             values = {
                 "of_suite": done.suite_id,
                 "of_scenario": done.run.scenario,
@@ -246,38 +246,38 @@ class SuiteStore:
                 "new_verdict": done.verdict.model_dump_json(),
                 "new_error": done.error,
                 "new_turns": connection.execute(_TURNS, {"session_id": done.session_id}).scalar_one(),
-                "new_cost": merge_costs(each.cost for each in bought).model_dump_json(),
+                "new_cost": merge_costs(each.cost for each in calls).model_dump_json(),
                 "new_ended_at": done.at,
             }
             connection.execute(_RECORD, values)
-            return _price(bought)
+            return _run_price(calls)
 
         return await self._database.write(work)
 
-    async def price(self, session_id: str) -> RunPrice:
-        """What a session has cost by its saved steps: also what was not settled yet."""
-        return await self._database.read(lambda connection: _price(_purchases(connection, session_id)))
+    async def run_price(self, session_id: str) -> RunPrice:
+        """The cost of a run so far by the saved steps of its session, including those not settled yet."""
+        return await self._database.read(lambda connection: _run_price(_paid_calls(connection, session_id)))
 
-    async def note(self, noted: NoteSuiteInput) -> None:
-        """Write down how a suite stands, unless something newer is known."""
+    async def record_status(self, suite: NoteSuiteInput) -> None:
+        """Record the status of a suite, unless a newer one is recorded."""
         values = {
-            "of_suite": noted.suite_id,
-            "new_status": noted.status,
-            "new_outcome": noted.outcome,
-            "new_updated_at": noted.at,
+            "of_suite": suite.suite_id,
+            "new_status": suite.status,
+            "new_outcome": suite.outcome,
+            "new_updated_at": suite.at,
         }
-        await self._database.write(lambda connection: connection.execute(_NOTE, values).close(), autocommit=True)
+        await self._database.write(lambda connection: connection.execute(_SET_STATUS, values).close(), autocommit=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _PaidCalls:
-    """What was bought under one id: the steps of a turn, of a caller's line or of a judgement."""
+    """The paid calls under one id: the steps of a turn, of a simulated caller's message or of a verdict."""
 
     node_id: str
     cost: Cost
 
 
-def _purchases(connection: Connection, session_id: str) -> list[_PaidCalls]:
+def _paid_calls(connection: Connection, session_id: str) -> list[_PaidCalls]:
     found: dict[str, _PaidCalls] = {}
     for turn_id, node_id, reply in connection.execute(_REPLIES, {"session_id": session_id}):
         cost = ModelReply.model_validate_json(reply).cost
@@ -286,19 +286,22 @@ def _purchases(connection: Connection, session_id: str) -> list[_PaidCalls]:
     return list(found.values())
 
 
-def _price(bought: Sequence[_PaidCalls]) -> RunPrice:
-    """The sum, and the dearest exchange: the dearest line with the dearest reply. A judge counts like an exchange."""
-    dearest = {kind: Decimal(0) for kind in ("caller", "judge", "reply")}
-    for each in bought:
-        kind = each.node_id if each.node_id in dearest else "reply"
-        dearest[kind] = max(dearest[kind], each.cost.total)
+def _run_price(calls: Sequence[_PaidCalls]) -> RunPrice:
+    """The total cost, and the largest cost of one exchange.
+
+    An exchange is the most expensive caller message plus the most expensive reply, or the judge's call.
+    """
+    largest = {kind: Decimal(0) for kind in ("caller", "judge", "reply")}
+    for each in calls:
+        kind = each.node_id if each.node_id in largest else "reply"
+        largest[kind] = max(largest[kind], each.cost.total)
     return RunPrice(
-        cost=merge_costs(each.cost for each in bought).total,
-        largest_call=max(dearest["caller"] + dearest["reply"], dearest["judge"]) if bought else None,
+        cost=merge_costs(each.cost for each in calls).total,
+        largest_call=max(largest["caller"] + largest["reply"], largest["judge"]) if calls else None,
     )
 
 
-def _standing(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int, spent: Decimal) -> SuiteProgress:
+def _progress(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int, spent: Decimal) -> SuiteProgress:
     running = 0
     tallies: dict[str, Tally] = {}
     for scenario, outcome, number in counts:
@@ -345,7 +348,7 @@ def _suite(row: Row[Any]) -> StoredSuite:
     )
 
 
-def _session_values(begun: BeginRunInput, past: EarlierSuite | None) -> dict[str, Any]:
+def _session_values(begun: BeginRunInput, past: RecordedPast | None) -> dict[str, Any]:
     return {
         "id": begun.session_id,
         "organization_id": begun.organization_id,

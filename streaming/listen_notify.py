@@ -15,10 +15,13 @@ MAX_MESSAGE_BYTES = 7_900
 MAX_WAITING_MESSAGES = 10_000
 """Upper bound on messages waiting for the connection; beyond it the oldest are dropped."""
 MAX_BATCH_MESSAGES = 100
+"""Upper bound on messages sent in one statement."""
 CONNECT_TIMEOUT_SECONDS = 10
-RETRY_SECONDS = 1.0
+RECONNECT_DELAY_SECONDS = 1.0
 
-_NOTIFY = "SELECT pg_notify(note.channel, note.text) FROM unnest($1::text[], $2::text[]) AS note(channel, text)"
+_NOTIFY = (
+    "SELECT pg_notify(message.channel, message.text) FROM unnest($1::text[], $2::text[]) AS message(channel, text)"
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class ListenNotifyChannel:
         """Messages that are not sent yet, as pairs of channel and text."""
         self._wake = asyncio.Event()
 
-    def post(self, channel: str, text: str) -> None:
+    def publish(self, channel: str, text: str) -> None:
         """Queue a message without blocking. Raises ValueError for one that is too long."""
         if len(text.encode()) > MAX_MESSAGE_BYTES:
             raise ValueError(f"a message of {len(text.encode())} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
@@ -64,7 +67,7 @@ class ListenNotifyChannel:
                     await self._while_connected()
                 except (SQLAlchemyError, OSError, TimeoutError) as error:
                     log.warning("live messages cannot be exchanged; reconnecting: %s", error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RECONNECT_DELAY_SECONDS)
         finally:
             await self._engine.dispose()
 
@@ -77,18 +80,18 @@ class ListenNotifyChannel:
                 await driver.add_listener(channel, self._on_message)
             self._on_connected()
             while not driver.is_closed():
-                await self._post_waiting(driver)
+                await self._send_waiting(driver)
                 await self._wake.wait()
 
-    async def _post_waiting(self, driver: Any) -> None:
+    async def _send_waiting(self, driver: Any) -> None:
         self._wake.clear()
         while self.waiting:
-            notes = [self.waiting.popleft() for _ in range(min(len(self.waiting), MAX_BATCH_MESSAGES))]
-            channels, texts = zip(*notes, strict=True)
+            batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), MAX_BATCH_MESSAGES))]
+            channels, texts = zip(*batch, strict=True)
             try:
                 await driver.execute(_NOTIFY, channels, texts)
             except Exception as error:
-                self.waiting.extendleft(reversed(notes))
+                self.waiting.extendleft(reversed(batch))
                 raise ConnectionError(str(error)) from error
 
     def _on_message(self, _connection: object, _process: int, channel: str, text: str) -> None:

@@ -33,7 +33,7 @@ MAX_CHARACTERS_PER_MESSAGE = 1_000
 async def receive_from_workers(hub: LiveHub, database: Database) -> AsyncIterator[None]:
     """The API's side: while the block runs, the hub receives the messages of all workers for its watched sessions."""
     listener = _Listener(hub, database)
-    async with _running(listener.board.run(), listener.renew()):
+    async with _running(listener.bus.run(), listener.renew()):
         yield
 
 
@@ -41,7 +41,7 @@ async def receive_from_workers(hub: LiveHub, database: Database) -> AsyncIterato
 async def remote_subscribers(database: Database) -> AsyncIterator["RemoteSubscribers"]:
     """The worker's side: the subscribers at all APIs, while the block runs."""
     subscribers = RemoteSubscribers(database)
-    async with _running(subscribers.board.run()):
+    async with _running(subscribers.bus.run()):
         yield subscribers
 
 
@@ -51,7 +51,7 @@ class _Listener:
     def __init__(self, hub: LiveHub, database: Database) -> None:
         self._hub = hub
         self._channel = f"playhead_api_{uuid4().hex}"
-        self.board = ListenNotifyChannel(
+        self.bus = ListenNotifyChannel(
             database.engine.url, [self._channel, TO_APIS], on_message=self._on_message, on_connected=self._on_reconnect
         )
         hub.on_first_watcher = lambda session_id: self._announce([session_id], fresh=True)
@@ -72,27 +72,27 @@ class _Listener:
     def _announce(self, session_ids: list[str], *, fresh: bool, watching: bool = True) -> None:
         for start in range(0, len(session_ids), MAX_SESSIONS_PER_MESSAGE):
             some = session_ids[start : start + MAX_SESSIONS_PER_MESSAGE]
-            note = {"to": self._channel, "sessions": some, "fresh": fresh, "watching": watching}
-            self.board.post(TO_WORKERS, json.dumps(note))
+            message = {"to": self._channel, "sessions": some, "fresh": fresh, "watching": watching}
+            self.bus.publish(TO_WORKERS, json.dumps(message))
 
     def _on_message(self, channel: str, text: str) -> None:
         if channel == TO_APIS:  # a worker has begun: it does not know yet who watches
             self._announce(self._hub.watched, fresh=True)
             return
-        note: dict[str, Any] = json.loads(text)
-        if "turn" in note:
-            attempt = (note["take"][0], note["take"][1])
-            delta = TextDelta(note["turn"], attempt, note["base"], note["offset"], note["text"])
-            self._hub.publish_delta(note["session"], delta)
+        message: dict[str, Any] = json.loads(text)
+        if "turn" in message:
+            attempt = (message["take"][0], message["take"][1])
+            delta = TextDelta(message["turn"], attempt, message["base"], message["offset"], message["text"])
+            self._hub.publish_delta(message["session"], delta)
         else:
-            self._hub.log_appended(note["session"])
+            self._hub.log_appended(message["session"])
 
 
 class RemoteSubscribers:
     """Subscribers at APIs in other processes."""
 
     def __init__(self, database: Database) -> None:
-        self.board = ListenNotifyChannel(
+        self.bus = ListenNotifyChannel(
             database.engine.url, [TO_WORKERS], on_message=self._on_message, on_connected=self._request_announcements
         )
         self._watched: dict[str, dict[str, float]] = {}
@@ -105,13 +105,13 @@ class RemoteSubscribers:
     def log_appended(self, session_id: str) -> None:
         """Notify subscribers that the session's log has new events."""
         for channel in self._channels(session_id):
-            self.board.post(channel, json.dumps({"session": session_id}))
+            self.bus.publish(channel, json.dumps({"session": session_id}))
 
     def publish_delta(self, session_id: str, delta: TextDelta) -> None:
         """Publish a piece of the agent's text to the subscribers."""
         channels = self._channels(session_id)
         for piece in _pieces(delta) if channels else ():
-            note = {
+            message = {
                 "session": session_id,
                 "turn": piece.turn_id,
                 "take": piece.attempt,
@@ -120,7 +120,7 @@ class RemoteSubscribers:
                 "text": piece.text,
             }
             for channel in channels:
-                self.board.post(channel, json.dumps(note, ensure_ascii=False))
+                self.bus.publish(channel, json.dumps(message, ensure_ascii=False))
 
     @contextmanager
     def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> Iterator[None]:
@@ -146,19 +146,19 @@ class RemoteSubscribers:
         return list(channels)
 
     def _request_announcements(self) -> None:
-        self.board.post(TO_APIS, "{}")
+        self.bus.publish(TO_APIS, "{}")
 
     def _on_message(self, _channel: str, text: str) -> None:
-        note: dict[str, Any] = json.loads(text)
+        message: dict[str, Any] = json.loads(text)
         until = asyncio.get_running_loop().time() + ANNOUNCEMENT_TTL_SECONDS
-        for session_id in note["sessions"]:
-            if not note["watching"]:
-                self._watched.get(session_id, {}).pop(note["to"], None)
+        for session_id in message["sessions"]:
+            if not message["watching"]:
+                self._watched.get(session_id, {}).pop(message["to"], None)
                 continue
             channels = self._watched.setdefault(session_id, {})
-            is_new = note["to"] not in channels
-            channels[note["to"]] = until
-            if is_new or note["fresh"]:
+            is_new = message["to"] not in channels
+            channels[message["to"]] = until
+            if is_new or message["fresh"]:
                 for callback in list(self._callbacks.get(session_id, ())):
                     callback()
 

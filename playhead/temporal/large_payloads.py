@@ -45,8 +45,8 @@ class StoreDriver(StorageDriver):
         workflow_id = (context.target.id if context.target else None) or ""
         claims = []
         for payload in payloads:
-            keep = self._blobs.lend if READ_ONCE in payload.metadata else self._blobs.keep
-            [key] = await keep(workflow_id, [payload.SerializeToString(deterministic=True)])
+            store = self._blobs.store_for_one_read if READ_ONCE in payload.metadata else self._blobs.store
+            [key] = await store(workflow_id, [payload.SerializeToString(deterministic=True)])
             claims.append(StorageDriverClaim(claim_data={"workflow_id": key.workflow_id, "key": key.key}))
         return claims
 

@@ -30,11 +30,11 @@ async def prune(client: Client, database: Database, *, now: datetime | None = No
     """
     blobs = BlobStore(database)
     cutoff = (now or datetime.now(UTC)) - MARGIN
-    removed = await blobs.discard_unread(stored_before=cutoff)
+    removed = await blobs.prune_unread(stored_before=cutoff)
     for workflow_id in await blobs.owners(stored_before=cutoff):
         start = await _earliest_start(client, workflow_id)
         keep_since = cutoff if start is None else min(cutoff, start - MARGIN)
-        removed += await blobs.discard(workflow_id, stored_before=keep_since)
+        removed += await blobs.prune(workflow_id, stored_before=keep_since)
     left, bytes_left = await blobs.size()
     return PruningResult(removed, left, bytes_left)
 

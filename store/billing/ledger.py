@@ -1,4 +1,4 @@
-"""The ledger as people read it: one row a turn, and what an organization has used and spent altogether."""
+"""Reads the ledger: one row per turn, and the total usage and cost of an organization."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +16,10 @@ from store.database.tables import ledger, usage_totals
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What one turn, or something bought beside the turns, used and cost.
+    """Usage and cost of one turn, or of a model call outside the turns.
 
-    `turn_id` is the turn's id or one of its own, as `purpose` says. `created_at` is when it was billed, which is the
-    day it counts to.
+    For the purpose `turn`, `turn_id` is the turn's id; other purposes have ids of their own. `created_at` is the time
+    of billing, and decides the day to which the row counts.
     """
 
     id: str
@@ -37,7 +37,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class OrganizationUsage:
-    """Everything an organization was ever billed for: the sum of its ledger rows."""
+    """The sum of all ledger rows of an organization."""
 
     turns: int
     usage: Usage
@@ -55,7 +55,7 @@ _TOTALS = (
 
 
 class LedgerStore:
-    """Reads what settlement wrote."""
+    """Reads ledger rows and totals; settlement and erasure write them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,9 +63,9 @@ class LedgerStore:
     async def rows(
         self, organization_id: str, *, session_id: str | None = None, limit: int, cursor: str | None = None
     ) -> Page[LedgerRow]:
-        """The organization's ledger, or one session's part of it, newest first.
+        """Ledger rows of the organization, or of one of its sessions, newest first.
 
-        Raises ValueError for a forged cursor.
+        Raises ValueError for an invalid cursor.
         """
         statement = select(ledger).where(ledger.c.organization_id == organization_id)
         if session_id is not None:
@@ -81,7 +81,7 @@ class LedgerStore:
         return page_of(found, limit, lambda row: (row.number,))
 
     async def totals(self, organization_id: str) -> OrganizationUsage:
-        """What the organization used and spent, to the picodollar; durations add up."""
+        """Total usage and cost of the organization, exact to the picodollar. Durations are added up."""
         key = {"organization_id": organization_id}
         rows = await self._database.read(lambda connection: connection.execute(_TOTALS, key).all())
         models = [row for row in rows if row.model not in (NO_MODEL, DURATION_CHARGE)]

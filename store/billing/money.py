@@ -1,4 +1,4 @@
-"""Exact money in integer columns, and what a turn's saved steps say that it used and cost."""
+"""Exact money in integer columns, and the bill of a turn from its saved steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from domain.turns.engine import ModelReply
 from domain.usage import AMOUNT_PRECISION, Cost, ModelUsage, Usage, merge_costs, merge_usage
 
 NO_MODEL = ""
-"""The model of totals that belong to no model: how many turns there were, and how long they took."""
+"""The model in rows of totals that belong to no model: the number of turns and their duration."""
 
 _PICODOLLARS = int(1 / AMOUNT_PRECISION)
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a turn used and cost by its saved steps, and how many requests of each model nobody knows the price of."""
+    """Usage and cost of a turn by its saved steps. `unpriced_requests` counts requests without a known price."""
 
     usage: Usage
     cost: Cost
@@ -24,7 +24,7 @@ class Bill:
 
 
 def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
-    """The bill of a turn that these replies were bought for. No replies, no cost."""
+    """The bill of a turn with these replies. Without replies it costs nothing."""
     bought = list(replies)
     unpriced: dict[str, int] = {}
     for reply in bought:
@@ -40,7 +40,7 @@ def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
 
 
 def totals_of(bills: Iterable[tuple[Bill, Purpose]]) -> dict[str, dict[str, int]]:
-    """The figures that the bills add to an organization's totals: columns of `usage_totals` by model, and for time."""
+    """The amounts that the bills add to an organization's totals: columns of `usage_totals`, by model."""
     totals: dict[str, dict[str, int]] = {}
     for bill, purpose in bills:
         _add(
@@ -60,12 +60,12 @@ def totals_of(bills: Iterable[tuple[Bill, Purpose]]) -> dict[str, dict[str, int]
 
 
 def picodollars(amount: Decimal) -> int:
-    """US dollars as a whole number of 1e-12 dollars, to which prices are rounded."""
+    """US dollars as a whole number of picodollars (1e-12 dollars), to which prices are rounded."""
     return int((amount * _PICODOLLARS).to_integral_value())
 
 
 def dollars(amount: int) -> Decimal:
-    """US dollars from a whole number of 1e-12 dollars."""
+    """US dollars from a whole number of picodollars (1e-12 dollars)."""
     return Decimal(amount) * AMOUNT_PRECISION
 
 

@@ -1,4 +1,4 @@
-"""Transactions on a SQLite file: one thread that writes, a few that read."""
+"""Transactions on a SQLite file, with one thread for writing and several for reading."""
 
 import sqlite3
 import time
@@ -9,34 +9,35 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from store.database.column_types import dump_document
 from store.database.sqlite_threads import Result, SqliteThreadPool, Work
 
-READERS = 4
-RETRY_SECONDS = 0.02
+READER_THREADS = 4
+LOCK_RETRY_SECONDS = 0.02
+"""Pause between attempts to switch a locked file to a write-ahead log."""
 
 
 class SqliteFile:
-    """SQLite has one writer: queueing for one thread here beats polling for its lock, and keeps the order.
+    """A SQLite file. Writes queue for one thread, which is faster than polling for SQLite's lock and keeps their order.
 
-    Other processes are waited for by SQLite itself, `wait_seconds` at most.
+    SQLite itself waits for locks of other processes, for at most `wait_seconds`.
     """
 
     def __init__(self, url: URL, *, wait_seconds: float) -> None:
         self.engine = _engine(url, wait_seconds)
         self._readers = SqliteThreadPool(
-            "store-reader", size=READERS, connect=self.engine.connect, wait_seconds=wait_seconds
+            "store-reader", size=READER_THREADS, connect=self.engine.connect, wait_seconds=wait_seconds
         )
         self._writer = SqliteThreadPool("store-writer", size=1, connect=self.engine.connect, wait_seconds=wait_seconds)
 
     async def read(self, work: Work[Result]) -> Result:
-        """Do the work, each statement by itself."""
-        return await self._readers.run(lambda connection: _statement_by_statement(connection, work))
+        """Run work in autocommit mode."""
+        return await self._readers.run(lambda connection: _in_autocommit(connection, work))
 
     async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
-        """Do the work in one transaction, or each statement by itself."""
-        mode = _statement_by_statement if autocommit else _in_transaction
+        """Run work in one transaction, or in autocommit mode."""
+        mode = _in_autocommit if autocommit else _in_transaction
         return await self._writer.run(lambda connection: mode(connection, work))
 
     async def change_schema(self, work: Work[Result]) -> Result:
-        """Do the work in one transaction."""
+        """Run work in one transaction."""
         return await self.write(work)
 
     async def aclose(self) -> None:
@@ -44,19 +45,19 @@ class SqliteFile:
         await self._readers.aclose()
 
 
-def _statement_by_statement(connection: Connection, work: Work[Result]) -> Result:
+def _in_autocommit(connection: Connection, work: Work[Result]) -> Result:
     result = work(connection)
     connection.commit()  # ends SQLAlchemy's transaction; SQLite has none
     return result
 
 
 def _in_transaction(connection: Connection, work: Work[Result]) -> Result:
-    """The write lock is taken at the start, where waiting for it cannot deadlock.
+    """Run work in a transaction that takes the write lock at its start, where waiting for it cannot deadlock.
 
-    What is left open by an error is rolled back by closing the connection, as the crew does.
+    After an error the thread pool closes the connection, which rolls the transaction back.
     """
     transaction = connection.begin()
-    # The driver's own cursor: SQLAlchemy has nothing to add to these words, and takes its time for it.
+    # The driver's own cursor, because executing this through SQLAlchemy is slower.
     connection.connection.cursor().execute("BEGIN IMMEDIATE")
     result = work(connection)
     transaction.commit()
@@ -68,14 +69,14 @@ def _engine(url: URL, wait_seconds: float) -> Engine:
         url,
         json_serializer=dump_document,
         hide_parameters=True,
-        poolclass=NullPool,  # each thread keeps its own
+        poolclass=NullPool,  # each thread keeps its own connection
         connect_args={"timeout": wait_seconds},
     )
 
     def prepare(connection: Any, _record: object) -> None:  # SQLAlchemy has no public type for the driver's connection
         connection.isolation_level = None  # transactions are left to this module
         cursor = connection.cursor()
-        _keep_a_write_ahead_log(cursor, wait_seconds)
+        _enable_write_ahead_log(cursor, wait_seconds)
         for setting in ("synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
@@ -84,8 +85,8 @@ def _engine(url: URL, wait_seconds: float) -> Engine:
     return engine
 
 
-def _keep_a_write_ahead_log(cursor: sqlite3.Cursor, wait_seconds: float) -> None:
-    """Processes that open a new file at once are in each other's way here, and SQLite does not wait for this lock."""
+def _enable_write_ahead_log(cursor: sqlite3.Cursor, wait_seconds: float) -> None:
+    """Switch the file to a write-ahead log, retrying while other processes lock it: SQLite does not wait here."""
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
@@ -93,6 +94,6 @@ def _keep_a_write_ahead_log(cursor: sqlite3.Cursor, wait_seconds: float) -> None
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(RETRY_SECONDS)
+            time.sleep(LOCK_RETRY_SECONDS)
         else:
             return

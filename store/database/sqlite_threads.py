@@ -36,7 +36,7 @@ class SqliteThreadPool:
         """
         task = _Task(work, asyncio.get_running_loop())
         self._put(task)
-        waiting = task.loop.call_later(self._wait_seconds, task.give_up)
+        waiting = task.loop.call_later(self._wait_seconds, task.time_out)
         try:
             await task.over
         finally:
@@ -76,7 +76,7 @@ class SqliteThreadPool:
                 if connection is not None:
                     _close(connection)
                     connection = None
-            task.tell()
+            task.wake_waiter()
             del task  # its result must not stay referenced until the next task
         if connection is not None:
             _close(connection)
@@ -99,13 +99,13 @@ class _Task(Generic[Result]):
         """Claim the task. Returns False if it is claimed already."""
         return self._claimed.acquire(blocking=False)
 
-    def give_up(self) -> None:
+    def time_out(self) -> None:
         """Time out if the task has not begun; called in the waiter's event loop."""
         if self.claim():
             self.error = TimeoutError("it was busy for too long")
             self._finish()
 
-    def tell(self) -> None:
+    def wake_waiter(self) -> None:
         """Wake the waiter, whose event loop may be closed by now; called in the thread."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._finish)

@@ -1,7 +1,7 @@
-"""The tables. How they came to be stands in `migrations/`; a test keeps both in agreement.
+"""The database tables. `migrations/` creates them; a test checks that both agree.
 
-What belongs to a session (turns, branches, events) goes with it. Steps and the ledger refer to sessions without a
-foreign key: what was paid for is billed even when its session was erased meanwhile, and ledger rows stay for good.
+Turns, branches and events are deleted with their session. Steps and the ledger refer to sessions without a foreign
+key: paid calls are billed even if their session is erased meanwhile, and ledger rows are never deleted.
 """
 
 from sqlalchemy import (

@@ -1,4 +1,4 @@
-"""Inserting where a row may already stand: the one place that knows how each database says ON CONFLICT."""
+"""INSERT ... ON CONFLICT statements for SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +12,25 @@ Insert = sqlite.Insert | postgresql.Insert
 
 
 def insert_new(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
-    """Insert a row unless one with this key stands already."""
+    """Insert a row unless there is one with this key."""
     return _insert(database, table).on_conflict_do_nothing(index_elements=list(key))
 
 
 def insert_selected(database: Database, table: Table, rows: Select[Any], *, key: Sequence[str]) -> Insert:
-    """Insert the rows that a query gives, in the order of the table's columns, unless one with this key stands."""
+    """Insert the rows of a query, in the order of the table's columns, except those whose key exists."""
     inserted = _insert(database, table).from_select([column.name for column in table.columns], rows)
     return inserted.on_conflict_do_nothing(index_elements=list(key))
 
 
 def insert_or_replace(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
-    """Insert a row, or give the one with this key the new values."""
+    """Insert a row, or update the one with this key."""
     statement = _insert(database, table)
     fresh = {name: statement.excluded[name] for name in _others(table, key)}
     return statement.on_conflict_do_update(index_elements=list(key), set_=fresh)
 
 
 def insert_or_add(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
-    """Insert a row of figures, or add them to those of the row with this key."""
+    """Insert a row of numbers, or add them to those of the row with this key."""
     statement = _insert(database, table)
     sums = {name: table.c[name] + statement.excluded[name] for name in _others(table, key)}
     return statement.on_conflict_do_update(index_elements=list(key), set_=sums)

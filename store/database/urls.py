@@ -1,4 +1,4 @@
-"""Database addresses as people write them, turned into those of the drivers that Playhead uses."""
+"""Database URLs: checked, and converted to those of the drivers that Playhead uses."""
 
 from pathlib import Path
 
@@ -25,39 +25,36 @@ _POSTGRESQL_OPTIONS = {
     "connect_timeout": "timeout",
     "prepared_statement_cache_size": "prepared_statement_cache_size",
 }
-"""Options of a PostgreSQL address that are understood, with the name that the driver has for each."""
+"""Supported options of a PostgreSQL URL, and the driver's name for each."""
 
 
 def driver_url(text: str) -> URL:
-    """The address for SQLAlchemy, with the driver that Playhead uses.
+    """The URL for SQLAlchemy, with the driver that Playhead uses.
 
-    Raises ValueError, in words for the person who wrote it, when it names another database, an option that
-    is not understood, or a SQLite database in memory, which no second connection could see.
+    Raises ValueError, with a message for users, for another kind of database, an unsupported option, or a SQLite
+    database in memory, which other connections could not see.
     """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise ValueError(
-            "the database address cannot be read; write sqlite:///path/to/file.db or "
-            "postgresql://user:password@host/database"
+            "the database URL is not valid; write sqlite:///path/to/file.db or postgresql://user:password@host/database"
         ) from error
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
-        raise ValueError(
-            f"the database address begins with {url.drivername!r}; Playhead stores in sqlite:///... or postgresql://..."
-        )
+        raise ValueError(f"the database URL begins with {url.drivername!r}; write sqlite:///... or postgresql://...")
     url = url.set(drivername=driver)
     return _sqlite(url) if driver == SQLITE else _postgresql(url)
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite address; None for PostgreSQL."""
+    """The file of a SQLite URL; None for PostgreSQL."""
     return Path(url.database) if url.drivername == SQLITE and url.database else None
 
 
 def _sqlite(url: URL) -> URL:
     if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
-        raise ValueError("SQLite needs a file to store in: write sqlite:///path/to/file.db")
+        raise ValueError("SQLite needs a file: write sqlite:///path/to/file.db")
     return url
 
 
@@ -66,6 +63,6 @@ def _postgresql(url: URL) -> URL:
     for name, value in url.query.items():
         if name not in _POSTGRESQL_OPTIONS:
             known = ", ".join(sorted(_POSTGRESQL_OPTIONS))
-            raise ValueError(f"the database address has an option {name!r}; understood are {known}")
+            raise ValueError(f"the database URL has an unsupported option {name!r}; expected one of: {known}")
         options[_POSTGRESQL_OPTIONS[name]] = value
     return url.set(query=options)

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations over the connection that `store/migrate.py` hands in, within its transaction."""
+"""Alembic's environment: runs the migrations on the connection of `store/migrate.py`, in its transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Erasing a session: what was said in it goes, what it cost is billed and stays."""
+"""Erasure of sessions: their content is deleted, their cost is billed and kept."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ from store.database.connection import Database
 from store.database.tables import blobs, erasures, ledger, runs, sessions, steps, turns
 from store.database.upsert import insert_or_replace
 
-NOBODY_SAW_THE_END = 0.0
-"""The wall clock of a turn that is billed at the erasure of its session: how long it would have taken is not known."""
+UNKNOWN_DURATION_SECONDS = 0.0
+"""Duration of a turn that is billed when its session is erased; the real one is not known."""
 
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _SESSION = (
@@ -32,11 +32,11 @@ _UNBILLED = (
     .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id.not_in(_SETTLED), steps.c.turn_id.not_in(_BILLED))
     .order_by(steps.c.turn_id, steps.c.step)
 )
-_FORGET_STEPS = delete(steps).where(steps.c.session_id == _SESSION_ID)
-_FORGET_BLOBS = delete(blobs).where(blobs.c.workflow_id == bindparam("workflow_id", type_=CleanText()))
+_DELETE_STEPS = delete(steps).where(steps.c.session_id == _SESSION_ID)
+_DELETE_BLOBS = delete(blobs).where(blobs.c.workflow_id == bindparam("workflow_id", type_=CleanText()))
 _OUTCOME = select(runs.c.outcome).where(runs.c.session_id == _SESSION_ID, runs.c.verdict.is_not(None))
 _SET_VERDICT = update(runs).where(runs.c.session_id == bindparam("of_session", type_=CleanText()))
-_FORGET_SESSION = delete(sessions).where(sessions.c.id == _SESSION_ID)
+_DELETE_SESSION = delete(sessions).where(sessions.c.id == _SESSION_ID)
 
 
 class SessionErased(Exception):
@@ -53,55 +53,55 @@ def require_not_erased(connection: Connection, session_id: str) -> None:
 
 
 class ErasureStore:
-    """Erases sessions. Ledger rows and totals stay: they hold no words."""
+    """Erases sessions. Ledger rows and totals stay, since they hold no content."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._billing = ChargeWriter(database)
-        self._note = insert_or_replace(database, erasures, key=["session_id"])
+        self._insert_erasure = insert_or_replace(database, erasures, key=["session_id"])
 
     async def erase(self, organization_id: str, session_id: str) -> bool:
-        """Bill what was bought and not billed yet, and remove the session with everything of it, in one transaction.
+        """Bill paid calls that are not billed yet and delete the session with all its data, in one transaction.
 
-        False when the organization has no such session, or has none any more. Raises StoreUnavailable: then nothing
-        has happened, or all of it.
+        Returns False when the organization has no such session, or it is erased already. Raises StoreUnavailable:
+        then the transaction has happened as a whole or not at all.
         """
         now = datetime.now(UTC)
         return await self._database.write(lambda connection: self._erase(connection, organization_id, session_id, now))
 
     async def was_erased(self, organization_id: str, session_id: str) -> bool:
-        """Whether the organization had this session once."""
+        """True if the organization had this session and erased it."""
         key = {"session_id": session_id}
         row = await self._database.read(lambda connection: connection.execute(_ERASED, key).one_or_none())
         return row is not None and row.organization_id == organization_id
 
     def _erase(self, connection: Connection, organization_id: str, session_id: str, now: datetime) -> bool:
         key = {"session_id": session_id}
-        # Whoever saves a step holds this row too: the step is there and is billed now, or it finds the session gone.
+        # Saving a step locks this row too: a step is either saved before and billed here, or finds no session.
         session = connection.execute(_SESSION, {**key, "organization_id": organization_id}).one_or_none()
         if session is None:
             return False
-        connection.execute(self._note, {**key, **session._mapping, "erased_at": now})
-        bought: dict[str, list[ModelReply]] = {}
+        connection.execute(self._insert_erasure, {**key, **session._mapping, "erased_at": now})
+        unbilled: dict[str, list[ModelReply]] = {}
         for turn_id, reply in connection.execute(_UNBILLED, key):
-            bought.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
-        connection.execute(_FORGET_STEPS, key)
-        connection.execute(_FORGET_BLOBS, {"workflow_id": session_workflow_id(session_id)})
-        _forget_why_it_was_judged_so(connection, session_id)
-        connection.execute(_FORGET_SESSION, key)  # and with it its turns, branches and events
-        items = [_item(turn_id, replies) for turn_id, replies in bought.items()]
+            unbilled.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+        connection.execute(_DELETE_STEPS, key)
+        connection.execute(_DELETE_BLOBS, {"workflow_id": session_workflow_id(session_id)})
+        _remove_verdict_texts(connection, session_id)
+        connection.execute(_DELETE_SESSION, key)  # cascades to its turns, branches and events
+        items = [_item(turn_id, replies) for turn_id, replies in unbilled.items()]
         self._billing.bill(connection, _account(session_id, session), items, now)
         return True
 
 
 class LateReplies:
-    """Replies that were paid for and come when their session has been erased: billed, and not kept."""
+    """Bills paid replies that arrive after their session was erased. The replies are not stored."""
 
     def __init__(self, database: Database) -> None:
         self._billing = ChargeWriter(database)
 
     def bill(self, connection: Connection, session_id: str, bought_as: str, reply: ModelReply) -> bool:
-        """Bill a reply in a ledger row of its own, at most once under this name. False if nothing was erased."""
+        """Bill a reply in a ledger row of its own, at most once per `bought_as`. False if no session was erased."""
         erased = connection.execute(_ERASED, {"session_id": session_id}).one_or_none()
         if erased is None:
             return False
@@ -110,17 +110,17 @@ class LateReplies:
         return True
 
 
-def _forget_why_it_was_judged_so(connection: Connection, session_id: str) -> None:
-    """How a simulated session was judged stays; the words in which it was do not."""
+def _remove_verdict_texts(connection: Connection, session_id: str) -> None:
+    """Reduce the verdict on a simulated session to its outcome."""
     outcome = connection.execute(_OUTCOME, {"session_id": session_id}).scalar()
     if outcome is not None:
-        wordless = Verdict(outcome=outcome).model_dump_json()
-        connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": wordless})
+        verdict = Verdict(outcome=outcome).model_dump_json()
+        connection.execute(_SET_VERDICT, {"of_session": session_id, "verdict": verdict})
 
 
 def _item(bought_as: str, replies: Iterable[ModelReply]) -> ChargeItem:
-    """What these replies are billed as. Whether they answered a turn is not known any more: they count as one."""
-    return ChargeItem(bought_as, "turn", bill_of(replies, duration_seconds=NOBODY_SAW_THE_END))
+    """The charge for these replies. Their purpose is not known any more: they are billed as a turn."""
+    return ChargeItem(bought_as, "turn", bill_of(replies, duration_seconds=UNKNOWN_DURATION_SECONDS))
 
 
 def _account(session_id: str, owner: Row[*tuple[object, ...]]) -> Account:

@@ -1,4 +1,4 @@
-"""The event log of sessions: what happened, numbered without gaps, appended with what it tells and never rewritten."""
+"""The event log of sessions: append-only, numbered without gaps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ COMPLETION = "session_completed"
 """The type of a session's last event."""
 
 Recorded = Literal["recorded", "known", "too_early", "no_session"]
-"""What became of recording a turn's start: `too_early` while the turn before it is not recorded to its end."""
+"""Outcome of recording a turn's start: `too_early` while the end of the previous turn is not recorded."""
 
 _IN_SESSION = events.c.session_id == bindparam("session_id", type_=CleanText())
 _COUNT = select(sessions.c.event_count).where(sessions.c.id == bindparam("session_id", type_=CleanText()))
@@ -50,9 +50,9 @@ _AFTER = (
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """Something that happened. `key` is the same however often it is reported.
+    """An event to append. `key` identifies it, so that a repeated report is not appended twice.
 
-    Texts are not repeated here: they are read from the turn.
+    The log holds no texts: they are read from the turn.
     """
 
     key: str
@@ -64,7 +64,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One event. `turn` is there for the events that begin and end a turn: the log itself holds no texts."""
+    """An event of the log. Events that begin or end a turn come with the turn, since the log holds no texts."""
 
     sequence: int
     type: str
@@ -75,19 +75,19 @@ class LogRow:
 
 
 class EventLog:
-    """Reads the logs of sessions. Settlement writes them; only the start of a turn may be recorded before."""
+    """Reads event logs, and records the start of turns; settlement appends everything else."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert_turn = insert_new(database, turns, key=["session_id", "id"])
 
     async def length(self, session_id: str) -> int:
-        """The number of the newest event; 0 before the first."""
+        """The sequence number of the newest event; 0 before the first."""
         key = {"session_id": session_id}
         return await self._database.read(lambda connection: connection.execute(_COUNT, key).scalar()) or 0
 
     async def lengths(self, session_ids: Sequence[str]) -> dict[str, int]:
-        """The number of the newest event of each of the sessions that exist."""
+        """The sequence number of the newest event, by session. Unknown sessions are left out."""
         statement = select(sessions.c.id, sessions.c.event_count).where(sessions.c.id.in_(session_ids))
 
         def work(connection: Connection) -> dict[str, int]:
@@ -96,7 +96,7 @@ class EventLog:
         return await self._database.read(work)
 
     async def after(self, session_id: str, sequence: int, limit: int = 200) -> list[LogRow]:
-        """The events that follow the given number, oldest first."""
+        """The events after a sequence number, oldest first."""
         key = {"session_id": session_id, "after": sequence, "limit": limit}
 
         def work(connection: Connection) -> list[LogRow]:
@@ -105,21 +105,21 @@ class EventLog:
         return await self._database.read(work)
 
     async def completed_at(self, session_id: str) -> int | None:
-        """The number of the event that says that the session is over, once it is recorded."""
+        """The sequence number of the session's completion event; None until it is recorded."""
         key = {"session_id": session_id}
         return await self._database.read(lambda connection: connection.execute(_COMPLETED_AT, key).scalar())
 
     async def first_start(self, session_id: str, turn_ids: Sequence[str]) -> int | None:
-        """The number of the first event that starts one of these turns; None while none has been recorded."""
+        """The sequence number of the first event that starts one of these turns; None while there is none."""
         if not turn_ids:
             return None
         key = {"session_id": session_id, "keys": [starting_key(turn_id) for turn_id in turn_ids]}
         return await self._database.read(lambda connection: connection.execute(_FIRST_OF_KEYS, key).scalar())
 
     async def record_start(self, session_id: str, turn: Turn, *, in_order: bool = True) -> Recorded:
-        """Record that a turn has started, before it is settled, with the turn as it stands then.
+        """Record the start of a turn, and the turn in its present state, before it is settled.
 
-        It is recorded after the end of the turn before it, unless that order is not insisted on.
+        With `in_order` this is done only after the end of the previous turn is recorded.
         """
         return await self._database.write(lambda connection: self._record_start(connection, session_id, turn, in_order))
 
@@ -142,13 +142,13 @@ class EventLog:
 
 
 def known_keys(connection: Connection, session_id: str, keys: Sequence[str]) -> set[str]:
-    """Those of the keys that stand in the log."""
+    """Those of the keys that are in the log already."""
     return set(connection.execute(_KNOWN_KEYS, {"session_id": session_id, "keys": keys}).scalars())
 
 
-def append(connection: Connection, session_id: str, count: int, happened: Sequence[LoggedEvent]) -> None:
-    """Add events after the `count` there are. The caller holds the session's row, and writes the new count down."""
-    rows = [_event_values(session_id, sequence, event) for sequence, event in enumerate(happened, start=count + 1)]
+def append(connection: Connection, session_id: str, count: int, new_events: Sequence[LoggedEvent]) -> None:
+    """Append events to the `count` existing ones. The caller locks the session's row and stores the new count."""
+    rows = [_event_values(session_id, sequence, event) for sequence, event in enumerate(new_events, start=count + 1)]
     connection.execute(insert(events), rows)
 
 
@@ -171,25 +171,25 @@ def _log_row(row: Row[*tuple[Any, ...]]) -> LogRow:
 
 
 def events_of(turns: Iterable[Turn], facts: Iterable[SessionFact]) -> list[LoggedEvent]:
-    """Everything that the turns and facts tell, in the order in which it happened; the end of the session last."""
+    """The events of turns and facts in the order of their time; the completion of the session comes last."""
     events = [event for turn in turns for event in _of_turn(turn)]
     events += [LoggedEvent(fact.key, fact.type, None, fact.created_at, fact.payload) for fact in facts]
     return sorted(events, key=lambda event: (event.type == "session_completed", event.created_at))
 
 
 def start_of(turn: Turn) -> LoggedEvent:
-    """The event with which a turn begins."""
+    """The event that a turn has started."""
     place: dict[str, JsonValue] = {"index": turn.index, "parent_id": turn.parent_id}
     return LoggedEvent(starting_key(turn.id), "turn_started", turn.id, turn.created_at, place)
 
 
 def starting_key(turn_id: str) -> str:
-    """The key of the event with which a turn begins."""
+    """The key of the event that a turn has started."""
     return f"{turn_id}/started"
 
 
 def closing_key(turn_id: str) -> str:
-    """The key of the event with which a turn is over."""
+    """The key of the event that a turn is over."""
     return f"{turn_id}/closed"
 
 
@@ -203,7 +203,7 @@ def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
 
 
 def _closed_at(turn: Turn) -> datetime:
-    """When a turn was over: with its answer, else with the error that ended it, else after the time it took."""
+    """The end of a turn: the time of its answer, else of its last error, else its start plus its duration."""
     if turn.assistant_message is not None:
         return turn.assistant_message.created_at
     errors = [event.created_at for event in turn.events if event.type == "execution_error"]

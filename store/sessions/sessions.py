@@ -1,4 +1,4 @@
-"""Sessions as they were last settled: lists, one session, its turns along a branch, and the branches given up."""
+"""The read model of sessions as of their last settlement: lists, single sessions, turns and discarded branches."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead
 from domain.turns.turn import SessionStatus, Turn
-from store.database.column_types import MAX_NUMBER, CleanText, Number, UtcDateTime
+from store.database.column_types import MAX_ROW_NUMBER, CleanText, Number, UtcDateTime
 from store.database.connection import Database
 from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import agents, branches, sessions, turns
@@ -39,7 +39,7 @@ Branches = list[DiscardedBranch]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """A session that is about to be started. `model` is the one it was pinned to."""
+    """A session before its workflow starts. `model` is pinned for the whole session."""
 
     id: str
     organization_id: str
@@ -58,9 +58,9 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSession(NewSession):
-    """A session as the store knows it. `number` is its integer alias.
+    """A stored session. `number` is its integer alias.
 
-    `head` is as of `recorded_at`, when it was last settled; both are None until the first time.
+    `head` is its state at `recorded_at`, the time of the last settlement; both are None before the first.
     """
 
     number: int
@@ -86,7 +86,7 @@ MAX_CREATE_ATTEMPTS = 5
 def _turns_of_branch() -> Select[str]:
     """The newest `limit` turns before `before_index` on the way from `leaf_turn_id` to its root, oldest first.
 
-    The walk reads ids by primary key and ends where the wanted turns do; documents are read only of those.
+    The walk reads ids by primary key and ends at the oldest requested turn; only requested documents are read.
     """
     before = bindparam("before_index", type_=Integer())
     end = case((turns.c.idx < before, turns.c.idx + 1), else_=before)
@@ -111,7 +111,7 @@ def _turns_of_branch() -> Select[str]:
 
 
 def _path() -> Select[str]:
-    """The ids of the turns from the root to `leaf_turn_id`, which reads no documents."""
+    """The ids of the turns from the root to `leaf_turn_id`, without reading documents."""
     is_leaf = _IN_SESSION & (turns.c.id == bindparam("leaf_turn_id", type_=CleanText()))
     leaf = select(turns.c.session_id, turns.c.id, turns.c.parent_id, turns.c.idx).where(is_leaf)
     path = leaf.cte("path", recursive=True)
@@ -142,7 +142,7 @@ class SessionStore:
         self._insert_once = insert_new(database, sessions, key=["id"]).returning(sessions.c.number)
 
     async def create(self, session: NewSession) -> StoredSession:
-        """Write the session down before its workflow starts. `list` shows it once it was settled."""
+        """Store a session before its workflow starts. `list` includes it after its first settlement."""
         values = {**asdict(session), "event_count": 0}
         number = await self._database.write(
             lambda connection: connection.execute(_INSERT, values).scalar_one(), autocommit=True
@@ -173,31 +173,31 @@ class SessionStore:
         raise LookupError(f"session {session.id} was removed while it was created")
 
     async def discard_unstarted(self, session_id: str) -> None:
-        """Take back a session whose workflow could not be started; one that was ever settled stays."""
+        """Delete a session whose workflow could not be started. A session that was ever settled stays."""
         statement = delete(sessions).where(sessions.c.id == session_id, sessions.c.recorded_at.is_(None))
         await self._database.write(lambda connection: connection.execute(statement).close(), autocommit=True)
 
     async def find(self, organization_id: str, session_id: str) -> StoredSession | None:
-        """The organization's session of this id."""
+        """The organization's session with this id."""
         key = {"organization_id": organization_id, "session_id": session_id}
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
         return _session(row) if row is not None else None
 
     async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
         """The organization's session with this integer alias."""
-        if not 0 < number <= MAX_NUMBER:
+        if not 0 < number <= MAX_ROW_NUMBER:
             return None
         key = {"organization_id": organization_id, "number": number}
         row = await self._database.read(lambda connection: connection.execute(_BY_NUMBER, key).one_or_none())
         return _session(row) if row is not None else None
 
     async def organization_of(self, session_id: str) -> str | None:
-        """Whose session this is. That never changes."""
+        """The organization of a session, which never changes; None for an unknown session."""
         statement = select(sessions.c.organization_id).where(sessions.c.id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
 
     async def turns(self, session_id: str, *, leaf_turn_id: str, limit: int, before_index: int | None = None) -> Turns:
-        """Turns of the branch that ends at a leaf: the newest `limit` of those before an index, oldest first.
+        """Turns of the branch that ends at a leaf: the newest `limit` before an index, oldest first.
 
         Empty when the leaf has not been recorded.
         """
@@ -211,18 +211,18 @@ class SessionStore:
         return [Turn.model_validate_json(document) for document in documents]
 
     async def path(self, session_id: str, leaf_turn_id: str) -> Ids:
-        """The ids of the turns that lead to a leaf, from the root on. Empty when the leaf has not been recorded."""
+        """The ids of the turns from the root to a leaf. Empty when the leaf has not been recorded."""
         key = {"session_id": session_id, "leaf_turn_id": leaf_turn_id}
         return list(await self._database.read(lambda connection: connection.scalars(_PATH, key).all()))
 
     async def branches(self, session_id: str) -> Branches:
-        """The branches that were given up, oldest first."""
+        """The discarded branches, oldest first."""
         key = {"session_id": session_id}
         rows = await self._database.read(lambda connection: connection.execute(_BRANCHES, key).all())
         return [DiscardedBranch.model_validate(row._asdict()) for row in rows]
 
     async def turn_of_message(self, session_id: str, message_id: str) -> Turn | None:
-        """The turn that a message opened."""
+        """The turn of a message."""
         key = {"session_id": session_id, "message_key": message_key(message_id)}
         document = await self._database.read(
             lambda connection: connection.execute(_TURN_OF_MESSAGE, key).scalar_one_or_none()
@@ -240,9 +240,9 @@ class SessionStore:
         limit: int,
         cursor: str | None = None,
     ) -> Page[StoredSession]:
-        """Sessions that were settled at least once, newest first; `agent` is an id or a name.
+        """Sessions that were settled at least once, newest first. `agent` is an id or a name.
 
-        Raises ValueError for a forged cursor.
+        Raises ValueError for an invalid cursor.
         """
         newest_first = (sessions.c.created_at, sessions.c.number)
         statement = select(sessions).where(
@@ -270,7 +270,7 @@ class SessionStore:
 
 
 def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:
-    """The id of an agent that is given by id or by name, worked out by the database."""
+    """SQL for the id of an agent that is given by id or by name."""
     own = select(agents.c.id).where(agents.c.organization_id == organization_id)
     by_id = own.where(agents.c.id == id_or_name).scalar_subquery()
     by_name = own.where(agents.c.name == id_or_name).scalar_subquery()

@@ -1,16 +1,16 @@
-"""The row of a turn: the whole turn as a document, and beside it what it is looked up by."""
+"""Database rows of turns: the whole turn as a document, and columns for look-ups."""
 
 from hashlib import sha256
 from typing import Any
 
 from domain.turns.turn import Turn
 
-MAX_MESSAGE_KEY = 200
-"""Message ids longer than this are looked up by their digest: PostgreSQL's indexes take no long values."""
+MAX_MESSAGE_KEY_CHARACTERS = 200
+"""Longer message ids are looked up by their digest, because PostgreSQL limits the size of indexed values."""
 
 
 def turn_values(session_id: str, turn: Turn) -> dict[str, Any]:
-    """The values of the row."""
+    """The row of a turn, by column."""
     message_id = turn.user_message.message_id if turn.user_message else None
     return {
         "session_id": session_id,
@@ -25,7 +25,7 @@ def turn_values(session_id: str, turn: Turn) -> dict[str, Any]:
 
 
 def message_key(message_id: str) -> str:
-    """What a message id is looked up by: itself, or its digest where it is too long for an index."""
-    if len(message_id) <= MAX_MESSAGE_KEY:
+    """The look-up key of a message id: the id, or its digest if it is too long for an index."""
+    if len(message_id) <= MAX_MESSAGE_KEY_CHARACTERS:
         return message_id
     return f"sha256:{sha256(message_id.encode()).hexdigest()}"

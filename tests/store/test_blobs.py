@@ -25,27 +25,27 @@ def blobs(database: Database) -> BlobStore:
 
 
 async def test_blobs_come_back_in_the_order_they_are_asked_for(blobs: BlobStore) -> None:
-    first, second = await blobs.keep(WORKFLOW, [b"\x00one\xff", b""])
-    [other] = await blobs.keep(OTHER, [b"\x00one\xff"])
+    first, second = await blobs.store(WORKFLOW, [b"\x00one\xff", b""])
+    [other] = await blobs.store(OTHER, [b"\x00one\xff"])
     assert await blobs.read([second, other, first]) == [b"", b"\x00one\xff", b"\x00one\xff"]
     assert other != first
 
 
 async def test_a_megabyte_is_kept_whole(blobs: BlobStore) -> None:
     large = bytes(range(256)) * 20_000
-    assert await blobs.read(await blobs.keep(WORKFLOW, [large])) == [large]
+    assert await blobs.read(await blobs.store(WORKFLOW, [large])) == [large]
 
 
 async def test_a_blob_that_is_kept_again_is_the_same_one_and_counts_as_new(blobs: BlobStore) -> None:
-    [first] = await blobs.keep(WORKFLOW, [b"state"])
+    [first] = await blobs.store(WORKFLOW, [b"state"])
     before = datetime.now(UTC)
-    assert await blobs.keep(WORKFLOW, [b"state", b"state"]) == [first, first]
+    assert await blobs.store(WORKFLOW, [b"state", b"state"]) == [first, first]
     assert await blobs.size() == (1, 5)
     assert await blobs.owners(stored_before=before) == []
 
 
 async def test_what_was_lent_is_gone_once_it_was_read(blobs: BlobStore) -> None:
-    one, other = await blobs.lend(WORKFLOW, [b"view", b"view"])
+    one, other = await blobs.store_for_one_read(WORKFLOW, [b"view", b"view"])
     assert one != other
     assert await blobs.read([one]) == [b"view"]
     with pytest.raises(BlobMissing, match=one.key):
@@ -60,30 +60,30 @@ async def test_a_blob_that_is_not_there_is_named_with_its_workflow(blobs: BlobSt
 
 
 async def test_what_is_old_is_discarded_workflow_by_workflow(blobs: BlobStore) -> None:
-    [old] = await blobs.keep(WORKFLOW, [b"old"])
+    [old] = await blobs.store(WORKFLOW, [b"old"])
     moment = datetime.now(UTC)
-    [new] = await blobs.keep(WORKFLOW, [b"new"])
-    [elsewhere] = await blobs.keep(OTHER, [b"old"])
+    [new] = await blobs.store(WORKFLOW, [b"new"])
+    [elsewhere] = await blobs.store(OTHER, [b"old"])
     assert await blobs.owners(stored_before=moment) == [WORKFLOW]
-    assert await blobs.discard(WORKFLOW, stored_before=moment) == 1
+    assert await blobs.prune(WORKFLOW, stored_before=moment) == 1
     assert await blobs.read([new, elsewhere]) == [b"new", b"old"]
     with pytest.raises(BlobMissing):
         await blobs.read([old])
 
 
 async def test_what_nobody_reads_is_discarded_and_what_is_kept_stays(blobs: BlobStore) -> None:
-    await blobs.lend(WORKFLOW, [b"view"])
-    [kept] = await blobs.keep(WORKFLOW, [b"state"])
-    assert await blobs.discard_unread(stored_before=datetime.now(UTC) - SOON) == 0
-    assert await blobs.discard_unread(stored_before=datetime.now(UTC) + SOON) == 1
+    await blobs.store_for_one_read(WORKFLOW, [b"view"])
+    [kept] = await blobs.store(WORKFLOW, [b"state"])
+    assert await blobs.prune_unread(stored_before=datetime.now(UTC) - SOON) == 0
+    assert await blobs.prune_unread(stored_before=datetime.now(UTC) + SOON) == 1
     assert await blobs.read([kept]) == [b"state"]
 
 
 async def test_a_workflow_that_is_forgotten_leaves_nothing(blobs: BlobStore) -> None:
-    await blobs.keep(WORKFLOW, [b"one", b"two"])
-    await blobs.lend(WORKFLOW, [b"view"])
-    await blobs.keep(OTHER, [b"one"])
-    assert await blobs.forget(WORKFLOW) == 3
+    await blobs.store(WORKFLOW, [b"one", b"two"])
+    await blobs.store_for_one_read(WORKFLOW, [b"view"])
+    await blobs.store(OTHER, [b"one"])
+    assert await blobs.delete_all(WORKFLOW) == 3
     assert await blobs.size() == (1, 3)
 
 

@@ -75,7 +75,7 @@ def recording(run: Run = ANNA, outcome: Outcome = "passed", suite_id: str = "sui
     )
 
 
-def noting(status: SuiteStatus, *, minute: int, outcome: Outcome | None = None) -> NoteSuiteInput:
+def status_input(status: SuiteStatus, *, minute: int, outcome: Outcome | None = None) -> NoteSuiteInput:
     return NoteSuiteInput(suite_id="sui_1", status=status, outcome=outcome, at=START + timedelta(minutes=minute))
 
 
@@ -198,10 +198,10 @@ async def test_standing_tells_the_outcomes_of_every_scenario(store: SuiteStore, 
     assert standing.running == 1
 
 
-async def test_note_that_comes_late_does_not_undo_a_newer_one(store: SuiteStore, agent: StoredAgent) -> None:
+async def test_late_status_does_not_replace_a_newer_one(store: SuiteStore, agent: StoredAgent) -> None:
     await created(store, agent)
-    await store.note(noting("completed", minute=9, outcome="passed"))
-    await store.note(noting("paused", minute=5))
+    await store.record_status(status_input("completed", minute=9, outcome="passed"))
+    await store.record_status(status_input("paused", minute=5))
     suite = await store.find(ORGANIZATION, "sui_1")
     assert suite is not None
     assert (suite.status, suite.outcome, suite.updated_at) == ("completed", "passed", START + timedelta(minutes=9))

@@ -67,7 +67,7 @@ async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart)
     with apart.hub.watch("ses_2"):
         await eventually(lambda: watched(apart.subscribers, "ses_2"))
         apart.subscribers.publish_delta(SESSION, spoken("Hello"))
-        assert not apart.subscribers.board.waiting
+        assert not apart.subscribers.bus.waiting
 
 
 async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:

@@ -61,8 +61,8 @@ async def test_what_only_forgotten_runs_have_named_is_removed(stack: SessionStac
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
         [old, lent] = [
-            *await blobs.keep(session.workflow_id, [b"named by a run of yesterday"]),
-            *await blobs.lend(session.workflow_id, [b"asked for yesterday, and never read"]),
+            *await blobs.store(session.workflow_id, [b"named by a run of yesterday"]),
+            *await blobs.store_for_one_read(session.workflow_id, [b"asked for yesterday, and never read"]),
         ]
         for each in (old, lent):
             await age(stack, session, each.key)
@@ -75,7 +75,7 @@ async def test_what_only_forgotten_runs_have_named_is_removed(stack: SessionStac
 
 async def test_a_session_that_temporal_does_not_know_leaves_nothing(stack: SessionStack) -> None:
     blobs = BlobStore(stack.database)
-    await blobs.keep("session-ses_forgotten", [b"state"])
+    await blobs.store("session-ses_forgotten", [b"state"])
     assert (await prune(stack.client, stack.database)).removed == 0, "it might have been started this minute"
     pruned = await prune(stack.client, stack.database, now=later())
     assert (pruned.removed, pruned.left, pruned.bytes_left) == (1, 0, 0)

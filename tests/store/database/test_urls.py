@@ -25,13 +25,13 @@ def test_address_is_turned_into_the_drivers(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("", "cannot be read"),
-        ("playhead.db", "cannot be read"),
+        ("", "is not valid"),
+        ("playhead.db", "is not valid"),
         ("mysql://db/playhead", "mysql"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
         ("postgresql://db/playhead?channel_binding=require", "channel_binding"),
-        ("postgresql://db:port/playhead", "cannot be read"),
+        ("postgresql://db:port/playhead", "is not valid"),
     ],
 )
 def test_address_that_cannot_work_is_refused(written: str, told: str) -> None:

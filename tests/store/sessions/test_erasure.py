@@ -70,7 +70,7 @@ async def talked(database: Database) -> None:
     given_up = DiscardedBranch(id="br_1", rewound_from_turn_id=None, leaf_turn_id="turn_1", discarded_at=START)
     fact = SessionFact(key="rewound-1", type="rewound", created_at=START, payload={"why": WORDS})
     await SettlementStore(database).settle(settling(*told, branches=(given_up,), facts=(fact,)))
-    await BlobStore(database).keep(f"session-{SESSION}", [WORDS.encode()])
+    await BlobStore(database).store(f"session-{SESSION}", [WORDS.encode()])
 
 
 async def test_no_word_of_an_erased_session_is_left(database: Database) -> None:
