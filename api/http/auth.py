@@ -1,5 +1,6 @@
 """Authentication: API keys and the organizations they belong to."""
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -7,7 +8,6 @@ from cachetools import TLRUCache
 from starlette.requests import Request
 
 from api.http.problems import Problem
-from api.settings import is_loopback
 from store.api_keys import KeyStore
 
 KEYLESS_ORGANIZATION: Final = "dev"
@@ -15,6 +15,8 @@ KEYLESS_ORGANIZATION: Final = "dev"
 KEY_CACHE_SECONDS: Final = 5.0
 """How long the owner of a key is cached, so that requests need not read the store. A revoked key works as long."""
 MAX_CACHED_KEYS: Final = 10_000
+_LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+"""A Host header that names this machine."""
 
 
 class Authenticator:
@@ -41,13 +43,16 @@ class Authenticator:
         return organization
 
     def _keyless_organization(self, request: Request) -> str:
-        """Accept a call without a key, addressed to this machine by name: any web page can call a local server."""
+        """Accept a call without a key from a program of this machine, and from no web page of another site."""
         if not self._keyless:
             raise _unauthenticated(
                 "Send an API key as `Authorization: Bearer <key>`. Keys are made with `playhead keys create`."
             )
-        if not _is_this_machine(request.url.hostname):
+        host = _local_host(request)
+        if host is None:
             raise _unauthenticated("Calls without a key are accepted at localhost only. Send an API key.")
+        if _is_from_another_site(request, host):
+            raise _unauthenticated("Calls without a key are not accepted from web pages of other sites.")
         return KEYLESS_ORGANIZATION
 
     async def _owner_of(self, secret: str) -> str | None:
@@ -60,8 +65,29 @@ class Authenticator:
         return organization
 
 
-def _is_this_machine(host: str | None) -> bool:
-    return host is not None and is_loopback(host)
+def _local_host(request: Request) -> str | None:
+    """The host and port that a request is addressed to, if that is a loopback address by name; else None.
+
+    A page can give its own name the address of this machine (DNS rebinding), but its requests still carry that name.
+    The header is read as it was sent: several of them, or one that is not a plain host and port, are rejected.
+    """
+    hosts = request.headers.getlist("host")
+    return hosts[0].lower() if len(hosts) == 1 and _LOCAL_HOST.fullmatch(hosts[0]) else None
+
+
+def _is_from_another_site(request: Request, host: str) -> bool:
+    """True when a browser sends a request for a page of another site; following a link to a page is allowed.
+
+    Another port of this machine is another site here. Requests of programs have none of these headers.
+    """
+    if any(origin.lower() not in (f"http://{host}", f"https://{host}") for origin in request.headers.getlist("origin")):
+        return True
+    if all(site in ("same-origin", "none") for site in request.headers.getlist("sec-fetch-site")):
+        return False
+    is_link = (
+        request.headers.get("sec-fetch-mode") == "navigate" and request.headers.get("sec-fetch-dest") == "document"
+    )
+    return not (is_link and request.method in ("GET", "HEAD"))
 
 
 def _unauthenticated(detail: str) -> Problem:

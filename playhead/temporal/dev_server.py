@@ -22,15 +22,18 @@ from workflows import search_attributes
 LOOPBACK = "127.0.0.1"
 SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 """Without these every commit waits for the disk, and a turn takes ten times as long."""
-DYNAMIC_CONFIG: dict[str, str | int] = {
+DYNAMIC_CONFIG: dict[str, str | int | list[str]] = {
     # Longest delay of timers, such as those of settlement and retries; the default is a second.
     "history.timerProcessorMaxTimeShift": "100ms",
     # Polls per second with which each shard looks for tasks it has written; the default is 20. This server has one
     # shard, so under load each step of every session would wait for the next twentieth of a second.
     "history.transferProcessorMaxPollRPS": 1000,
     "history.timerProcessorMaxPollRPS": 100,
+    # Closes the HTTP API of the server, which cannot be switched off: no name is allowed to address it. Any web page
+    # could start and terminate workflows with it; Playhead and the web UI use gRPC.
+    "frontend.httpAllowedHosts": ["closed.invalid"],
 }
-"""Server settings that keep a conversation from waiting; deploy/temporal has the same for a server of your own."""
+"""Server settings: a conversation does not wait, and no HTTP API. deploy/temporal has the same for your own server."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Time for the server to accept connections, and to stop, before it is considered failed and killed."""
@@ -177,7 +180,7 @@ async def _start(addresses: ServerAddresses) -> asyncio.subprocess.Process:
         )
 
 
-def dynamic_config(values: Mapping[str, str | int | bool]) -> list[str]:
+def dynamic_config(values: Mapping[str, str | int | bool | list[str]]) -> list[str]:
     """The arguments of the development server for these settings."""
     pairs = [f"{name}={json.dumps(value)}" for name, value in values.items()]
     return [argument for pair in pairs for argument in ("--dynamic-config-value", pair)]

@@ -1,6 +1,11 @@
 """Who may call, and that nobody sees another's."""
 
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from api.app import create_app
 from store.api_keys import KeyStore
@@ -70,6 +75,15 @@ async def test_a_key_is_looked_up_once_in_a_while(running_api: RunningApi, monke
     assert len(asked) == 1
 
 
+@pytest_asyncio.fixture
+async def keyless_api(running_api: RunningApi) -> AsyncIterator[RunningApi]:
+    """A second API, which accepts calls without a key."""
+    await KeyStore(running_api.database).ensure_organization("dev", "Development")
+    keyless = running_api.settings.model_copy(update={"keyless": True})
+    async with serving(keyless, running_api.client, running_api.database) as served:
+        yield served
+
+
 async def test_keyless_calls_are_the_organization_dev_on_this_machine_only(running_api: RunningApi) -> None:
     await KeyStore(running_api.database).ensure_organization("dev", "Development")
     keyless = running_api.settings.model_copy(update={"keyless": True})
@@ -86,6 +100,89 @@ async def test_keyless_calls_are_the_organization_dev_on_this_machine_only(runni
             problem(await mistaken.get("/v1/agents"), 401, "unauthenticated")
         async with open_desk.caller() as holder:
             assert await holder.items("/v1/agents") == []
+
+
+LOCAL = ("localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.8.9.10", "[::1]:8080")
+FOREIGN = (
+    "evil.example",
+    "localhost.evil.example",
+    "localhost:8080.evil.example",
+    "evil.example#@localhost",
+    "evil.example:8080@localhost",
+    "localhost@evil.example",
+    "localhost/evil.example",
+    "localhost, evil.example",
+    "localhost:port",
+    "localhost.",
+    "[::1",
+    "::1",
+    "10.0.0.1",
+    "0.0.0.0",
+    "",
+)
+
+
+async def test_calls_without_a_key_name_this_machine_as_their_host(keyless_api: RunningApi) -> None:
+    async def status(*hosts: str) -> int:
+        """The status of a request with these Host headers, as no HTTP library would send them."""
+        reader, writer = await asyncio.open_connection(*keyless_api.url.removeprefix("http://").split(":"))
+        head = "".join(f"Host: {host}\r\n" for host in hosts)
+        writer.write(f"GET /v1/agents HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+        first_line = await reader.readline()
+        writer.close()
+        return int(first_line.split()[1])
+
+    for host in LOCAL:
+        assert await status(host) == 200, host
+    for host in FOREIGN:
+        assert await status(host) in (400, 401), host
+    for hosts in ((), ("localhost", "evil.example"), ("evil.example", "localhost"), ("localhost", "localhost")):
+        assert await status(*hosts) in (400, 401), hosts
+
+
+CROSS_SITE: tuple[dict[str, str], ...] = (
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    {"Sec-Fetch-Site": "something new"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://localhost:3000"},
+    {"Origin": "null"},
+    {"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
+    {"Origin": "http://evil.example", "Authorization": "Bearer dev"},
+)
+
+
+async def test_no_page_of_another_site_sends_a_command_without_a_key(keyless_api: RunningApi) -> None:
+    async with keyless_api.stranger() as nobody:
+        document = done(await nobody.get("/openapi.json"), 200)
+        commands = [
+            (method, path.format_map(defaultdict(lambda: "1")))
+            for path, operations in document["paths"].items()
+            for method in operations
+            if method != "get"
+        ]
+        assert len(commands) >= 20
+        for headers in CROSS_SITE:
+            for method, path in commands:
+                response = await nobody.http.request(method, path, headers=headers)
+                assert response.status_code == 401, (headers, method, path, response.text)
+            assert (await nobody.http.get("/v1/sessions", headers=headers)).status_code == 401, headers
+
+
+async def test_a_page_of_another_site_ends_no_session_and_the_own_page_does(keyless_api: RunningApi) -> None:
+    async with keyless_api.stranger() as nobody:
+        await nobody.push(library())
+        session = await nobody.open("library")
+        path = f"/v1/sessions/{session['id']}"
+        form = {"Content-Type": "text/plain", "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+        assert (await nobody.http.post(f"{path}/end", headers=form)).status_code == 401
+        assert not (await nobody.session(session["id"]))["is_completed"]
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert (await nobody.http.get(path, headers=link)).status_code == 200
+        assert (await nobody.http.post(f"{path}/end", headers=link)).status_code == 401
+        own = {"Origin": keyless_api.url, "Sec-Fetch-Site": "same-origin"}
+        assert done(await nobody.http.post(f"{path}/end", headers=own), 200)["is_completed"]
 
 
 async def test_dev_is_no_key_where_keys_are_asked_for(running_api: RunningApi) -> None:

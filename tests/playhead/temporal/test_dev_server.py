@@ -1,0 +1,55 @@
+"""The ports of the development server: what a web page of another site can do with them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx2
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from playhead.temporal import dev_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
+from tests.support.waiting import eventually
+
+CROSS_SITE = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+START = '{"workflowType": {"name": "Session"}, "taskQueue": {"name": "playhead"}}'
+
+
+@pytest_asyncio.fixture
+async def http_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ServerAddresses, int]]:
+    """A running server, and the port of its HTTP API."""
+    chosen: list[int] = []
+
+    def noted() -> int:
+        chosen.append(free_port())
+        return chosen[-1]
+
+    monkeypatch.setattr(dev_server, "free_port", noted)
+    addresses = ServerAddresses(tmp_path, free_port(), free_port())
+    async with temporal_server(addresses):
+        yield addresses, chosen[0]
+
+
+async def test_no_web_page_starts_a_workflow(http_ports: tuple[ServerAddresses, int]) -> None:
+    addresses, http_port = http_ports
+    path = f"/api/v1/namespaces/default/workflows/{uuid4().hex}"
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        for host in (f"{LOOPBACK}:{http_port}", "localhost", "evil.example"):
+            url = f"http://{LOOPBACK}:{http_port}"
+            headers = {**CROSS_SITE, "Host": host}
+            assert (await browser.post(url + path, content=START, headers=headers)).status_code == 403, host
+            assert (await browser.get(f"{url}/api/v1/namespaces", headers=headers)).status_code == 403, host
+        url = addresses.ui_url
+        assert (await browser.post(url + path, content=START, headers=CROSS_SITE)).status_code == 403
+
+        async def works() -> bool:
+            return (await browser.get(f"{url}/api/v1/namespaces")).status_code == 200
+
+        await eventually(works)  # the UI itself
+    client = await Client.connect(addresses.address)
+    with pytest.raises(RPCError) as unknown:
+        await client.get_workflow_handle(path.rpartition("/")[2]).describe()
+    assert unknown.value.status is RPCStatusCode.NOT_FOUND
