@@ -1,14 +1,37 @@
 """JSON responses written directly from their models, and their descriptions in the OpenAPI document."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.http.problems import error_docs, invalid
+
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a page after which it ends, whatever its limit: a longer one would stop the event loop."""
+FIRST_ITEMS: Final = 10
+"""Items of a page that are read before their size is known."""
+
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class ListPage(Protocol[Item_co]):
+    """Items of a list, and the cursor of the next page."""
+
+    @property
+    def items(self) -> Sequence[Item_co]:
+        """The items."""
+        ...
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor; None at the end."""
+        ...
+
 
 READ_ERRORS: Final = ("unauthenticated", "validation_error", "unavailable")
 """Errors of every route that reads."""
@@ -33,14 +56,38 @@ def json_response(content: BaseModel, *, status: int = 200, location: str | None
     return _json(content.model_dump_json().encode(), status, location)
 
 
-def page_response(model: type[BaseModel], items: Iterable[object], next_cursor: str | None) -> Response:
-    """A page of a list. Each item is converted to the given model by its attributes."""
-    return rendered_page([model.model_validate(item).model_dump_json().encode() for item in items], next_cursor)
-
-
 def rendered_page(items: Iterable[bytes], next_cursor: str | None) -> Response:
     """A page of a list whose items are already encoded as JSON."""
     return _json(b'{"items":[%b],"next_cursor":%b}' % (b",".join(items), to_json(next_cursor)), 200, None)
+
+
+async def page_within_bytes(
+    fetch: Callable[[int, str | None], Awaitable[ListPage[Item]]],
+    limit: int,
+    cursor: str | None,
+    render: Callable[[Item], bytes],
+) -> Response:
+    """A page of at most `limit` items that ends early when it becomes too large; its cursor continues after it.
+
+    Items are read a few at a time, as many as will probably fit.
+    """
+    rendered: list[bytes] = []
+    size, count = 0, min(limit, FIRST_ITEMS)
+    while True:
+        page = await fetch(count, cursor)
+        new = [render(item) for item in page.items]
+        rendered += new
+        size += sum(map(len, new))
+        cursor = page.next_cursor
+        room = (MAX_PAGE_BYTES - size) * len(rendered) // max(size, 1)
+        count = min(limit - len(rendered), room)
+        if cursor is None or count <= 0:
+            return rendered_page(rendered, cursor)
+
+
+def rendered_as(model: type[BaseModel]) -> Callable[[object], bytes]:
+    """Encodes an item as JSON of the given model, by its attributes."""
+    return lambda item: model.model_validate(item).model_dump_json().encode()
 
 
 @contextmanager

@@ -10,7 +10,14 @@ from starlette.responses import Response
 
 from api.http.problems import Problem, invalid, not_found
 from api.http.reading_threads import ReadingThreads
-from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, page_response, response_docs
+from api.http.responses import (
+    READ_ERRORS,
+    cursor_errors_as_problems,
+    json_response,
+    page_within_bytes,
+    rendered_as,
+    response_docs,
+)
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands
 from api.schemas import examples
 from api.schemas.agent_files import read_agent, read_export
@@ -103,8 +110,7 @@ async def list_agents(
 ) -> Response:
     """The latest version of every agent, the newest agent first."""
     with cursor_errors_as_problems():
-        page = await services.agents.list(organization, limit, cursor)
-    return page_response(Agent, page.items, page.next_cursor)
+        return await page_within_bytes(partial(services.agents.list, organization), limit, cursor, rendered_as(Agent))
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """Routes of dograh's text chat API: the sessions of `/v1`, by their integer ids."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -22,9 +22,8 @@ from store.sessions.sessions import StoredSession
 router = APIRouter(prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.DograhRoute)
 
 SESSIONS = "/text-chat/sessions"
-MAX_NUMBER: Final = 2**63 - 1
-WorkflowNumber = Annotated[int, Path(le=MAX_NUMBER, description="`workflow_id` of the agent.")]
-RunNumber = Annotated[int, Path(le=MAX_NUMBER, description="`workflow_run_id` of the session.")]
+WorkflowNumber = Annotated[int, Path(description="`workflow_id` of the agent.")]
+RunNumber = Annotated[int, Path(description="`workflow_run_id` of the session.")]
 
 
 async def _own_session(

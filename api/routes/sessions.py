@@ -12,6 +12,7 @@ from api.http.responses import (
     READ_ERRORS,
     cursor_errors_as_problems,
     json_response,
+    page_within_bytes,
     rendered_page,
     response_docs,
 )
@@ -101,16 +102,20 @@ async def list_sessions(
 ) -> Response:
     """Sessions of the organization, newest first, as last recorded (up to two seconds ago)."""
     with cursor_errors_as_problems():
-        page = await services.sessions.list(
-            organization,
-            status=status,
-            agent=agent,
-            suite=suite,
-            created_after=created_after,
-            limit=limit,
-            cursor=cursor,
+        return await page_within_bytes(
+            lambda limit, cursor: services.sessions.list(
+                organization,
+                status=status,
+                agent=agent,
+                suite=suite,
+                created_after=created_after,
+                limit=limit,
+                cursor=cursor,
+            ),
+            limit,
+            cursor,
+            services.session_renderer.recorded_summary,
         )
-    return rendered_page(map(services.session_renderer.recorded_summary, page.items), page.next_cursor)
 
 
 @router.get(

@@ -12,7 +12,13 @@ from starlette.responses import Response
 
 from api.http.problems import Problem, invalid, not_found
 from api.http.reading_threads import ReadingThreads
-from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, rendered_page, response_docs
+from api.http.responses import (
+    READ_ERRORS,
+    cursor_errors_as_problems,
+    json_response,
+    page_within_bytes,
+    response_docs,
+)
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES, TOO_SLOW_TO_READ
@@ -124,9 +130,12 @@ async def list_suites(
 ) -> Response:
     """Suites of the organization, newest first."""
     with cursor_errors_as_problems():
-        page = await services.suite_store.list(organization, limit=limit, cursor=cursor)
-    rendered = (services.suite_renderer.summary(suite).model_dump_json().encode() for suite in page.items)
-    return rendered_page(rendered, page.next_cursor)
+        return await page_within_bytes(
+            lambda limit, cursor: services.suite_store.list(organization, limit=limit, cursor=cursor),
+            limit,
+            cursor,
+            lambda suite: services.suite_renderer.summary(suite).model_dump_json().encode(),
+        )
 
 
 @router.get(

@@ -6,7 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.http.responses import READ_ERRORS, cursor_errors_as_problems, json_response, page_response, response_docs
+from api.http.responses import (
+    READ_ERRORS,
+    cursor_errors_as_problems,
+    json_response,
+    page_within_bytes,
+    rendered_as,
+    response_docs,
+)
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep
 from api.schemas import examples
 from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage
@@ -36,5 +43,9 @@ async def list_ledger(
 ) -> Response:
     """The ledger, newest first: one row for each turn, whether it completed or not."""
     with cursor_errors_as_problems():
-        page = await services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor)
-    return page_response(LedgerRow, page.items, page.next_cursor)
+        return await page_within_bytes(
+            lambda limit, cursor: services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor),
+            limit,
+            cursor,
+            rendered_as(LedgerRow),
+        )

@@ -11,7 +11,7 @@ from cachetools import TTLCache
 from temporalio.client import WorkflowExecutionStatus
 
 from api.http.problems import not_found
-from api.http.responses import unknown_cursor
+from api.http.responses import MAX_PAGE_BYTES, unknown_cursor
 from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
 from api.temporal.availability import Availability
 from api.temporal.session_client import LiveQueryFailed, SessionClient
@@ -168,8 +168,13 @@ class SessionReader:
         turns = await self._newest_turns(session, leaf_id, limit)
         if leaf_id is not None and not turns:
             raise unknown_cursor()
-        older = turns[0].parent_id if turns else None
-        return RenderedPage(items=render_turns(turns), next_cursor=older and _encoded(older))
+        items = render_turns(turns)
+        first, size = 0, sum(map(len, items))
+        while size > MAX_PAGE_BYTES and first < len(items) - 1:
+            size -= len(items[first])
+            first += 1
+        older = turns[first].parent_id if turns else None
+        return RenderedPage(items=items[first:], next_cursor=older and _encoded(older))
 
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the discarded branches, newest first."""

@@ -105,3 +105,29 @@ async def test_session_that_another_api_erased_is_soon_unknown(
             return (await there.get(f"/v1/sessions/{session['id']}")).status_code == 404
 
         await eventually(is_gone)
+
+
+async def test_page_ends_early_when_it_becomes_large_and_the_next_one_continues(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.responses.MAX_PAGE_BYTES", 100_000)
+    names = [f"large-{number}" for number in range(25)]
+    for name in names:
+        await caller.push(library(name=name, prompt="x" * 20_000))
+    page = done(await caller.get("/v1/agents", limit=200), 200)
+    assert len(page["items"]) < 25
+    assert page["next_cursor"] is not None
+    assert [agent["name"] for agent in await caller.items("/v1/agents", limit=200)] == names[::-1]
+    assert len(done(await caller.get("/v1/agents", limit=2), 200)["items"]) == 2
+
+
+async def test_page_of_turns_ends_early_when_it_becomes_large(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.sessions.reader.MAX_PAGE_BYTES", 1_000)
+    await caller.push(library())
+    session = await caller.open("library")
+    for _ in range(3):
+        await caller.say(session["id"], "x" * 600)
+    page = done(await caller.get(f"/v1/sessions/{session['id']}/turns"), 200)
+    assert [turn["index"] for turn in page["items"]] == [3]
+    turns = await caller.items(f"/v1/sessions/{session['id']}/turns")
+    assert sorted(turn["index"] for turn in turns) == [0, 1, 2, 3]
