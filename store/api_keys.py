@@ -1,6 +1,7 @@
 """API keys, and the organizations that they belong to."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -40,6 +41,11 @@ _KEYS = select(
 _ORGANIZATION_OF_SECRET = select(api_keys.c.organization_id).where(
     api_keys.c.secret_sha256 == bindparam("secret_sha256"), api_keys.c.revoked_at.is_(None)
 )
+_VALID = select(api_keys.c.secret_sha256).where(
+    api_keys.c.secret_sha256.in_(bindparam("digests", expanding=True)), api_keys.c.revoked_at.is_(None)
+)
+KEYS_AT_ONCE = 500
+"""Digests in one query: databases limit the values of a statement."""
 
 Keys = list[ApiKey]
 
@@ -95,6 +101,19 @@ class KeyStore:
         return await self._database.read(
             lambda connection: connection.execute(_ORGANIZATION_OF_SECRET, key).scalar_one_or_none()
         )
+
+    async def valid(self, fingerprints: Collection[bytes]) -> set[bytes]:
+        """Those of these SHA-256 digests of secrets that belong to a key which was not revoked."""
+        wanted = [fingerprint.hex() for fingerprint in fingerprints]
+
+        def work(connection: Connection) -> set[bytes]:
+            found: set[bytes] = set()
+            for start in range(0, len(wanted), KEYS_AT_ONCE):
+                batch = {"digests": wanted[start : start + KEYS_AT_ONCE]}
+                found.update(map(bytes.fromhex, connection.scalars(_VALID, batch)))
+            return found
+
+        return await self._database.read(work)
 
     async def list(self) -> Keys:
         """Every key of every organization, revoked ones included, oldest first."""

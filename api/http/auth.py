@@ -8,12 +8,16 @@ from cachetools import TLRUCache
 from starlette.requests import Request
 
 from api.http.problems import Problem
+from api.http.revocation import KEY_SCOPE
 from store.api_keys import KeyStore
 
 KEYLESS_ORGANIZATION: Final = "dev"
 """The organization of calls without a key, where they are accepted. Clients that must send a key send this word."""
-KEY_CACHE_SECONDS: Final = 5.0
-"""How long the owner of a key is cached, so that requests need not read the store. A revoked key works as long."""
+KEY_CACHE_SECONDS: Final = 2.5
+"""How long the owner of a key is cached, so that requests need not read the store. A revoked key works as long.
+
+With the pause between two checks of open streams (`revocation.CHECK_SECONDS`) this is less than five seconds.
+"""
 MAX_CACHED_KEYS: Final = 10_000
 _LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 """A Host header that names this machine."""
@@ -37,9 +41,12 @@ class Authenticator:
         scheme, _, secret = given.partition(" ")
         if self._keyless and secret == KEYLESS_ORGANIZATION:
             return self._keyless_organization(request)
-        organization = await self._owner_of(secret.strip()) if scheme.lower() == "bearer" else None
+        # Hashed, so that no secret stays in memory for longer than its request.
+        fingerprint = sha256(secret.strip().encode()).digest()
+        organization = await self._owner_of(secret.strip(), fingerprint) if scheme.lower() == "bearer" else None
         if organization is None:
             raise _unauthenticated("The API key is wrong or was revoked. Send it as `Authorization: Bearer <key>`.")
+        request.scope[KEY_SCOPE] = fingerprint
         return organization
 
     def _keyless_organization(self, request: Request) -> str:
@@ -55,9 +62,7 @@ class Authenticator:
             raise _unauthenticated("Calls without a key are not accepted from web pages of other sites.")
         return KEYLESS_ORGANIZATION
 
-    async def _owner_of(self, secret: str) -> str | None:
-        # Hashed, so that no secret stays in memory for longer than its request.
-        fingerprint = sha256(secret.encode()).digest()
+    async def _owner_of(self, secret: str, fingerprint: bytes) -> str | None:
         if fingerprint in self._owners:
             return self._owners[fingerprint]
         organization = await self._keys.authenticate(secret) if secret else None

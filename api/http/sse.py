@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import Final
 
 import structlog
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from api.http.revocation import KEY_SCOPE, KeyRevoked, StreamRevocation
 
 EVENT_STREAM: Final = "text/event-stream"
 KEEPALIVE: Final = format_sse_event(comment="still here")
@@ -61,13 +63,22 @@ class EventStream(StreamingResponse):
 
     media_type = EVENT_STREAM
 
-    def __init__(self, events: StartedStream, *, write_timeout: float) -> None:
+    def __init__(
+        self, events: StartedStream, *, write_timeout: float, revocation: StreamRevocation | None = None
+    ) -> None:
         super().__init__(events, headers=HEADERS)
         self._events = events
         self._write_timeout = write_timeout
+        self._revocation = revocation
+        self._key: bytes | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response to a request, which has the key in its scope."""
+        self._key = scope.get(KEY_SCOPE)
+        await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
-        """Send everything, unless the client stops reading."""
+        """Send everything, unless the client stops reading or its key is revoked."""
 
         async def send_in_time(message: Message) -> None:
             started = asyncio.get_running_loop().time()
@@ -77,14 +88,26 @@ class EventStream(StreamingResponse):
                 raise SlowClient
 
         try:
-            async with aclosing(self._events):
+            async with aclosing(self._events), self._guarded():
                 await super().stream_response(send_in_time)
+        except KeyRevoked:
+            log.info("stream closed", reason="the API key was revoked")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._write_timeout):
+                    await send(_farewell("closed: the API key was revoked"))
         except (SlowClient, TimeoutError) as error:
             reason = f"dropped: this client read nothing for {self._write_timeout:g} seconds"
             log.warning("client dropped", reason=reason)
             if isinstance(error, SlowClient):
-                farewell = format_sse_event(comment=f"{reason}; connect again with Last-Event-ID")
-                await send({"type": "http.response.body", "body": farewell, "more_body": False})
+                await send(_farewell(f"{reason}; connect again with Last-Event-ID"))
+
+    def _guarded(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._revocation is None else self._revocation.guarded(self._key)
+
+
+def _farewell(reason: str) -> Message:
+    """The end of a response, with the reason as a comment."""
+    return {"type": "http.response.body", "body": format_sse_event(comment=reason), "more_body": False}
 
 
 def accepts_event_stream(accept: str | None) -> bool:

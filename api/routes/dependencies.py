@@ -9,6 +9,7 @@ from temporalio.client import Client
 from api.http.auth import Authenticator
 from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
+from api.http.revocation import StreamRevocation
 from api.http.sse import EventStream, StartedStream
 from api.openai.service import ChatCompletions
 from api.reports.data import SuiteReportService
@@ -67,6 +68,7 @@ class Services:
     session_creator: SessionCreator
     sessions: SessionStore
     sse_write_timeout: float
+    stream_revocation: StreamRevocation
     suite_renderer: SuiteRenderer
     suite_reports: SuiteReportService
     suite_store: SuiteStore
@@ -77,13 +79,13 @@ class Services:
 
     def event_stream(self, events: StartedStream) -> EventStream:
         """A response that streams events."""
-        return EventStream(events, write_timeout=self.sse_write_timeout)
+        return EventStream(events, write_timeout=self.sse_write_timeout, revocation=self.stream_revocation)
 
 
 def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
     """Build the services. Events published to the hub are streamed to watchers."""
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
-    metrics = Metrics()
+    metrics, keys = Metrics(), KeyStore(database)
     availability = Availability(client, database)
     session_client = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
     session_reader = SessionReader(session_client, sessions, agents, availability)
@@ -127,7 +129,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         branch_comparison=BranchComparison(session_reader, sessions),
         session_client=session_client,
         chat_completions=ChatCompletions(messages, message_streams, session_creator, session_reader, agents),
-        authenticator=Authenticator(KeyStore(database), keyless=settings.keyless),
+        authenticator=Authenticator(keys, keyless=settings.keyless),
         erasure=ErasureService(workflow_deletion, erasures, sessions, session_reader),
         ledger=ledger,
         message_streams=message_streams,
@@ -139,6 +141,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_creator=session_creator,
         sessions=sessions,
         sse_write_timeout=settings.sse_write_timeout,
+        stream_revocation=StreamRevocation(keys),
         suite_renderer=suite_renderer,
         suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
         suite_store=suite_store,

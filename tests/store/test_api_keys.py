@@ -1,5 +1,6 @@
 """A key speaks for its organization until it is revoked, and its secret is nowhere to be read."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ async def test_revoked_key_is_useless_and_still_listed(keys: KeyStore) -> None:
     assert not await keys.revoke("key_unknown")
     assert await keys.authenticate(secret) is None
     assert await keys.authenticate(other) == "org_a"
+    digests = [sha256(each.encode()).digest() for each in (secret, other, "phk_unknown")]
+    assert await keys.valid(digests) == {digests[1]}
+    assert await keys.valid([]) == set()
+    assert await keys.valid([number.to_bytes(32) for number in range(1200)] + digests) == {digests[1]}
     listed = {each.id: each.revoked_at is None for each in await keys.list()}
     assert listed == {key.id: False, kept.id: True}
 
