@@ -6,20 +6,20 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from playhead.chat.commands import (
+    ChatCommand,
     ChooseRewind,
+    EmptyLine,
     End,
-    Line,
-    Misunderstood,
-    Nothing,
+    InvalidCommand,
     Quit,
     RewindTo,
-    Say,
+    Send,
     Show,
-    read_line,
-    read_rewind,
+    parse_line,
+    parse_rewind,
 )
-from playhead.chat.delivery import GaveUp, Outgoing, RetryingClient
-from playhead.chat.error_messages import message_of, remedy_for, turn_in
+from playhead.chat.delivery import OutgoingMessage, RetriesExhausted, RetryingClient
+from playhead.chat.error_messages import error_message, failed_turn, hint_for
 from playhead.chat.input import LineReader, Reader
 from playhead.chat.json_output import JsonScreen
 from playhead.chat.session_view import ChatAgent, ChatSession, number_of
@@ -30,16 +30,16 @@ from playhead.output.api_errors import command_failure, describe, errors_as_comm
 from playhead_client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 
 SUCCESS = 0
-QUESTION = "Go back to which turn? (a number, `before` a number, or nothing to stay)"
-RECALLED_TURNS = 10
-"""Turns of a continued session that are shown again, newest kept."""
+REWIND_QUESTION = "Go back to which turn? (a number, `before` a number, or nothing to stay)"
+MAX_EARLIER_TURNS = 10
+"""Turns of a continued session that are shown at its start: the newest."""
 
 
 def run(*, agent: str | None, json: bool = False, session: str | None = None) -> int:
-    """Talk to an agent, or go on with a session, until it ends or the person leaves; returns the exit status.
+    """Chat with an agent, or continue a session, until it ends or the user leaves; returns the exit status.
 
-    With `json`, or when standard input or output is no terminal, lines are read and written as they are, and
-    the status is 1 when a message was not answered. Raises CommandFailed when there is nothing to talk to.
+    With `json`, or when standard input or output is not a terminal, plain lines are read and written, and the status
+    is 1 when a message was not answered. Raises CommandFailed when the session cannot be opened.
     """
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not json
     screen, reader = _terminal() if at_terminal else _streams(json)
@@ -53,7 +53,7 @@ def run(*, agent: str | None, json: bool = False, session: str | None = None) ->
 
 
 def converse(
-    courier: RetryingClient,
+    client: RetryingClient,
     screen: Screen,
     reader: Reader,
     agent: str | None,
@@ -61,27 +61,27 @@ def converse(
     *,
     at_terminal: bool,
 ) -> int:
-    """Open or continue a session, and hold the conversation. Returns and raises as `run` does."""
+    """Open or continue a session and chat. Returns and raises as `run` does."""
     with errors_as_command_failures(), screen.waiting():
-        session = _opened(courier, agent, session_id)
-        pinned = courier.agent_of(session)
+        session = _opened(client, agent, session_id)
+        pinned = client.agent_of(session)
     if session_id and agent and agent not in (pinned.name, session.agent_id):
         raise CommandFailed(
-            f"The session {session.id} talks to {pinned.name}, not to {agent}.",
+            f"The agent of session {session.id} is {pinned.name}, not {agent}.",
             status=USAGE,
-            hint=f"Go on with it: playhead chat --session {session.id}; or begin another: playhead chat {agent}",
+            hint=f"Continue it: playhead chat --session {session.id}; or start another: playhead chat {agent}",
         )
     screen.opened(pinned, session)
-    chat = Chat(courier, screen, reader, session, pinned, at_terminal=at_terminal)
-    return chat.hold(continued=session_id is not None)
+    chat = Chat(client, screen, reader, session, pinned, at_terminal=at_terminal)
+    return chat.run(continued=session_id is not None)
 
 
 class Chat:
-    """One conversation: what is typed is carried out, and what comes of it is shown."""
+    """One chat: executes the lines that are typed and shows the results."""
 
     def __init__(
         self,
-        courier: RetryingClient,
+        client: RetryingClient,
         screen: Screen,
         reader: Reader,
         session: ChatSession,
@@ -90,69 +90,69 @@ class Chat:
         at_terminal: bool,
         new_id: Callable[[], str] = lambda: f"chat_{uuid4().hex}",
     ) -> None:
-        self._courier = courier
+        self._client = client
         self._screen = screen
         self._reader = reader
         self._session = session
         self._at_terminal = at_terminal
         self._new_id = new_id
-        self._said_demo = is_demo(agent, session)
-        self._unanswered: Outgoing | None = None
+        self._demo_noted = is_demo(agent, session)
+        self._in_flight: OutgoingMessage | None = None
         self._unsent = ""
-        self._missed = False
+        self._had_errors = False
         self._over = False
 
-    def hold(self, *, continued: bool) -> int:
-        """Show what was said so far, then converse until the end; returns the exit status."""
+    def run(self, *, continued: bool) -> int:
+        """Show the conversation so far, then read lines until the end; returns the exit status."""
         self._begin(continued)
         while not self._over:
             unsent, self._unsent = self._unsent, ""
             typed = self._reader.read(self._session, unsent)
-            self._guarded(Quit() if typed is None else read_line(typed))
-        return FINDING if self._missed and not self._at_terminal else SUCCESS
+            self._handle(Quit() if typed is None else parse_line(typed))
+        return FINDING if self._had_errors and not self._at_terminal else SUCCESS
 
     def _begin(self, continued: bool) -> None:
         answered = [turn for turn in self._session.turns if turn.status != "pending"]
         if continued:
-            self._screen.recalled(answered[-RECALLED_TURNS:])
+            self._screen.recalled(answered[-MAX_EARLIER_TURNS:])
         else:
             for turn in answered:
                 self._screen.answered(turn)
         if self._session.is_completed:
             self._end_with(self._session)
-            self._missed = True
+            self._had_errors = True
         elif self._session.is_answering:
-            self._guarded(Nothing())
+            self._handle(EmptyLine())
 
-    def _guarded(self, line: Line) -> None:
-        """Carry out a line, and tell what went wrong if something did."""
+    def _handle(self, line: ChatCommand) -> None:
+        """Execute a line and show any error."""
         try:
-            self._carry_out(line)
-        except APIStatusError as refused:
-            self._missed = True
-            self._screen.trouble(message_of(refused), remedy_for(refused), code=refused.code)
-        except GaveUp as gave_up:
+            self._execute(line)
+        except APIStatusError as error:
+            self._had_errors = True
+            self._screen.error(error_message(error), hint_for(error), code=error.code)
+        except RetriesExhausted as exhausted:
             if not self._at_terminal:
                 self._screen.left(self._session)
-                raise command_failure(gave_up.cause) from gave_up
+                raise command_failure(exhausted.cause) from exhausted
             again = (
                 "Press Enter to send it again under the same id."
-                if self._unanswered
-                else command_failure(gave_up.cause).hint
+                if self._in_flight
+                else command_failure(exhausted.cause).hint
             )
-            self._screen.trouble(f"No answer, and no more attempts: {gave_up.cause}", again)
+            self._screen.error(f"No response after all attempts: {exhausted.cause}", again)
         except KeyboardInterrupt:
             if not self._at_terminal:
                 self._screen.left(self._session)
                 raise
-            kept = " A reply that was begun is still finished: press Enter to wait for it." if self._unanswered else ""
+            kept = " The reply still continues: press Enter to wait for it." if self._in_flight else ""
             self._screen.note(f"Stopped waiting.{kept}")
 
-    def _carry_out(self, line: Line) -> None:
+    def _execute(self, line: ChatCommand) -> None:
         match line:
-            case Say(text):
+            case Send(text):
                 self._say(text)
-            case Nothing():
+            case EmptyLine():
                 self._catch_up()
             case Show(view):
                 self._refresh()
@@ -162,15 +162,15 @@ class Chat:
             case RewindTo():
                 self._rewind(line)
             case End(reason):
-                self._end_with(self._courier.end(self._session.id, reason))
-            case Misunderstood(message):
-                self._missed = True
-                self._screen.trouble(message)
+                self._end_with(self._client.end(self._session.id, reason))
+            case InvalidCommand(message):
+                self._had_errors = True
+                self._screen.error(message)
             case Quit():
                 self._over = True
                 self._screen.left(self._session)
 
-    # --- saying something ------------------------------------------------------------------------
+    # --- messages --------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
         self._screen.said(text)
@@ -179,88 +179,88 @@ class Chat:
         if self._over:
             return
         self._unsent = ""
-        self._deliver(Outgoing(text, self._new_id(), self._session.revision))
+        self._deliver(OutgoingMessage(text, self._new_id(), self._session.revision))
 
     def _catch_up(self) -> None:
-        """Show the reply that is still to come, if there is one."""
-        if self._unanswered:
-            self._deliver(self._unanswered)
+        """Wait for a pending reply, if there is one, and show it."""
+        if self._in_flight:
+            self._deliver(self._in_flight)
         elif self._session.is_answering:
             before = self._session
             with self._screen.waiting():
                 self._refresh()
-                self._session = self._courier.once_answered(self._session)
+                self._session = self._client.wait_for_reply(self._session)
             for turn in self._session.turns_since(before):
                 self._screen.answered(turn)
             self._after_change()
 
-    def _deliver(self, message: Outgoing) -> None:
+    def _deliver(self, message: OutgoingMessage) -> None:
         before = self._session
-        self._unanswered = message
+        self._in_flight = message
         try:
-            session = self._heard(before, message)
-        except APIStatusError as refused:
-            self._unanswered = None
+            session = self._send(before, message)
+        except APIStatusError as error:
+            self._in_flight = None
             self._unsent = self._unsent or message.text
-            self._take_refusal(refused, before)
+            self._after_rejection(error, before)
             raise
-        self._unanswered = None
+        self._in_flight = None
         self._session = session
         turn = session.turn_of(message.message_id) or session.newest
         if turn:
             self._screen.answered(turn)
         if len(session.discarded_branches) > len(before.discarded_branches):
-            self._screen.note("This is a new branch; what it left behind is kept: /branches")
+            self._screen.note("This is a new branch; the discarded one is kept: /branches")
         self._after_change()
 
-    def _heard(self, before: ChatSession, message: Outgoing) -> ChatSession:
-        """Say a message and hear the reply. Ctrl-C stops the reply; when that cannot be done, it stops the waiting."""
+    def _send(self, before: ChatSession, message: OutgoingMessage) -> ChatSession:
+        """Send a message and stream the reply. Ctrl-C stops the reply, or only the waiting if that fails."""
         try:
             with self._screen.waiting():
-                return self._courier.send(before.id, message, self._screen.heard)
+                return self._client.send(before.id, message, self._screen.on_event)
         except KeyboardInterrupt:
             if not self._at_terminal:
                 raise
             try:
-                self._courier.cancel(before.id)
+                self._client.cancel(before.id)
             except PlayheadError:
                 raise KeyboardInterrupt from None
         with self._screen.waiting():
-            return self._courier.send(before.id, message, self._screen.heard)
+            return self._client.send(before.id, message, self._screen.on_event)
 
-    def _take_refusal(self, refused: APIStatusError, before: ChatSession) -> None:
-        """Look at what the session is now: a refusal means that it is not what the chat took it for."""
-        failed = turn_in(refused)
+    def _after_rejection(self, error: APIStatusError, before: ChatSession) -> None:
+        """Show the present state of the session, which a rejection shows to differ from the known one."""
+        failed = failed_turn(error)
         if failed:
             self._screen.answered(failed)
         self._refresh()
-        if refused.code == "revision_conflict":
+        if error.code == "revision_conflict":
             self._screen.recalled(self._session.turns_since(before))
         self._after_change()
 
     def _after_change(self) -> None:
-        if self._session.used_demo_model and not self._said_demo:
-            self._said_demo = True
+        if self._session.used_demo_model and not self._demo_noted:
+            self._demo_noted = True
             self._screen.note(DEMO_NOTICE)
         if self._session.is_completed:
             self._end_with(self._session)
 
     def _refresh(self) -> None:
-        self._session = self._courier.session(self._session.id)
+        self._session = self._client.session(self._session.id)
 
     def _end_with(self, session: ChatSession) -> None:
         self._session = session
         self._over = True
         self._screen.ended(session)
 
-    # --- going back ------------------------------------------------------------------------------
+    # --- rewinding -------------------------------------------------------------------------------
 
     def _choose_rewind(self) -> None:
         self._refresh()
         self._screen.show("timeline", self._session)
-        chosen = read_rewind(self._reader.ask(QUESTION) or "")
+        chosen = parse_rewind(self._reader.ask(REWIND_QUESTION) or "")
         if not isinstance(chosen, ChooseRewind):
-            self._carry_out(chosen)
+            self._execute(chosen)
 
     def _rewind(self, to: RewindTo) -> None:
         self._refresh()
@@ -268,38 +268,38 @@ class Chat:
         if to.number is not None:
             turn = self._session.turn_numbered(to.number)
             if turn is None:
-                self._missed = True
-                self._screen.trouble(f"There is no turn {to.number} {self._where()}", "/timeline shows the numbers.")
+                self._had_errors = True
+                self._screen.error(f"There is no turn {to.number} {self._where()}", "/timeline shows the numbers.")
                 return
             turn_id = turn.id
-        self._session = self._courier.rewind(self._session.id, turn_id, before=to.before)
-        self._unanswered = None
+        self._session = self._client.rewind(self._session.id, turn_id, before=to.before)
+        self._in_flight = None
         self._screen.rewound(self._session)
 
     def _where(self) -> str:
         newest = self._session.newest
         if self._session.is_rewound:
-            return "before the place the session was rewound to. /rewind clear brings back what came after."
-        return f"in what is seen: the newest is {number_of(newest)}." if newest else "yet."
+            return "up to the turn the session was rewound to. /rewind clear restores the later turns."
+        return f"on this branch: the newest is {number_of(newest)}." if newest else "yet."
 
 
-def _opened(courier: RetryingClient, agent: str | None, session_id: str | None) -> ChatSession:
+def _opened(client: RetryingClient, agent: str | None, session_id: str | None) -> ChatSession:
     try:
         if session_id:
-            return courier.session(session_id)
+            return client.session(session_id)
         if agent:
-            return courier.create(agent)
-    except GaveUp as gave_up:
-        raise command_failure(gave_up.cause) from gave_up
-    except APIStatusError as refused:
-        if refused.code != "not_found":
+            return client.create(agent)
+    except RetriesExhausted as exhausted:
+        raise command_failure(exhausted.cause) from exhausted
+    except APIStatusError as error:
+        if error.code != "not_found":
             raise
         listing = (
             "`playhead sessions ls` lists the sessions." if session_id else "`playhead agents ls` lists the agents."
         )
-        raise CommandFailed(describe(refused), status=USAGE, hint=listing) from refused
+        raise CommandFailed(describe(error), status=USAGE, hint=listing) from error
     raise CommandFailed(
-        "There is nobody to talk to.", status=USAGE, hint="Name an agent, or a session to go on with: --session ID"
+        "No agent is given.", status=USAGE, hint="Name an agent, or a session to continue: --session ID"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a line typed into the chat means: something to say, or one of the slash commands."""
+"""Lines typed into the chat: messages and slash commands."""
 
 import difflib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ View = Literal["branches", "timeline", "usage", "node", "help"]
 HELP: dict[str, str] = {
     "/rewind [N | before N | clear]": "go back to turn N or before it; `clear` undoes",
     "/timeline": "the turns so far, with their numbers",
-    "/branches": "what was given up by rewinding",
+    "/branches": "the branches discarded by rewinding",
     "/usage": "tokens and cost, model by model",
     "/node": "where in the agent's graph the conversation is",
     "/end [REASON]": "end the session for good, and show the bill",
@@ -29,22 +29,22 @@ _VIEWS: dict[str, View] = {
 
 
 @dataclass(frozen=True)
-class Say:
-    """Words for the agent."""
+class Send:
+    """Send a message to the agent."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Show:
-    """Look at something; nothing changes."""
+    """Show a view of the session, without changing it."""
 
     view: View
 
 
 @dataclass(frozen=True)
 class RewindTo:
-    """Go back to the turn with this number, or to `before` it; `None` clears the cursor."""
+    """Rewind to the turn with this number, or to `before` it; `None` clears the cursor."""
 
     number: int | None
     before: bool = False
@@ -52,12 +52,12 @@ class RewindTo:
 
 @dataclass(frozen=True)
 class ChooseRewind:
-    """List the turns and ask where to go back to."""
+    """List the turns and ask for the one to rewind to."""
 
 
 @dataclass(frozen=True)
 class End:
-    """End the session; without a reason the API's own applies."""
+    """End the session, by default with the API's own reason."""
 
     reason: str | None = None
 
@@ -68,35 +68,35 @@ class Quit:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class EmptyLine:
     """An empty line."""
 
 
 @dataclass(frozen=True)
-class Misunderstood:
-    """A command that does not exist or was given wrongly; `message` says what to type instead."""
+class InvalidCommand:
+    """An unknown command or one with invalid arguments; `message` says what to type instead."""
 
     message: str
 
 
-Line = Say | Show | RewindTo | ChooseRewind | End | Quit | Nothing | Misunderstood
+ChatCommand = Send | Show | RewindTo | ChooseRewind | End | Quit | EmptyLine | InvalidCommand
 
 
-def read_line(line: str) -> Line:
-    """The meaning of one line. A message that begins with a slash is typed with two: `//like this`."""
+def parse_line(line: str) -> ChatCommand:
+    """Parse a line. A message that begins with a slash is typed with two: `//like this`."""
     text = line.strip()
     if not text:
-        return Nothing()
+        return EmptyLine()
     if text.startswith("//"):
-        return Say(text[1:])
+        return Send(text[1:])
     if not text.startswith("/"):
-        return Say(text)
+        return Send(text)
     name, _, rest = text.partition(" ")
     return _read_command(name.lower().rstrip("?"), rest.strip())
 
 
-def read_rewind(argument: str) -> Line:
-    """The meaning of what stands after `/rewind`: a number, `before` a number, `clear`, or nothing to choose."""
+def parse_rewind(argument: str) -> ChatCommand:
+    """Parse the argument of `/rewind`: a number, `before` a number, `clear`, or nothing to choose from a list."""
     words = argument.lower().replace("#", " ").split()
     match words:
         case []:
@@ -107,25 +107,25 @@ def read_rewind(argument: str) -> Line:
             return RewindTo(int(number))
         case ["before", number] if _is_number(number):
             return RewindTo(int(number), before=True)
-    return Misunderstood(
-        f"/rewind does not understand '{argument}'. Type /rewind 2, /rewind before 2 or /rewind clear; "
+    return InvalidCommand(
+        f"/rewind has an invalid argument '{argument}'. Type /rewind 2, /rewind before 2 or /rewind clear; "
         "/timeline shows the numbers."
     )
 
 
-def _read_command(name: str, rest: str) -> Line:
+def _read_command(name: str, rest: str) -> ChatCommand:
     if name in ("/quit", "/exit"):
         return Quit()
     if name == "/end":
         return End(rest or None)
     if name == "/rewind":
-        return read_rewind(rest)
+        return parse_rewind(rest)
     if name in _VIEWS:
         return Show(_VIEWS[name])
     near = difflib.get_close_matches(name, NAMES, n=1)
     meant = f"Did you mean {near[0]}?" if near else "/help lists the commands."
-    return Misunderstood(
-        f"There is no command {name}. {meant} To say a line that begins with a slash, type two: /{name}"
+    return InvalidCommand(
+        f"There is no command {name}. {meant} To send a message that begins with a slash, type two: /{name}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the chat's lines come from: what every source can do, and the one that reads piped lines."""
+"""Input of the chat: the interface of line readers, and the reader of piped lines."""
 
 from typing import Protocol, TextIO
 
@@ -6,17 +6,17 @@ from playhead.chat.session_view import ChatSession
 
 
 class Reader(Protocol):
-    """Reads what a person or a script says next."""
+    """Reads lines from a user or a script."""
 
     def read(self, session: ChatSession, unsent: str) -> str | None:
-        """The next line, or None at the end. `unsent` is offered for another try where that is possible."""
+        """The next line, or None at the end. `unsent` is offered for editing where that is possible."""
 
     def ask(self, question: str) -> str | None:
         """The answer to a question, or None at the end."""
 
 
 class LineReader:
-    """Reads lines from a stream. Prompts go to `prompts`, when somebody is there to see them."""
+    """Reads lines from a stream, and writes prompts to `prompts` if given."""
 
     def __init__(self, lines: TextIO, prompts: TextIO | None = None) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""The chat for programs: one JSON object a line on standard output, remarks for people on standard error."""
+"""Chat output for programs: JSON Lines on standard output, notes for people on standard error."""
 
 import json
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead_client import Event
 
 Kind = Literal["session", "turn", "rewound", "branches", "timeline", "usage", "node", "trouble", "ended", "left"]
-"""The member `kind` of every line; a line of kind `turn` is the API's turn, with `number` as people see it."""
+"""The member `kind` of every line. A line of kind `turn` is the API's turn plus its `number` for people."""
 
 _NOT_SHOWN = {"turns", "discarded_branches"}
 
 
 class JsonScreen:
-    """Writes each thing that happens as one line."""
+    """Writes one JSON object per event."""
 
-    def __init__(self, out: TextIO, asides: TextIO) -> None:
+    def __init__(self, out: TextIO, notes: TextIO) -> None:
         self._out = out
-        self._asides = asides
+        self._notes = notes
 
     def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         about = session.model_dump(mode="json", exclude=_NOT_SHOWN)
@@ -36,10 +36,10 @@ class JsonScreen:
             self.answered(turn)
 
     def said(self, text: str) -> None:
-        """Not written: the turn has the message."""
+        """Writes nothing: the turn has the message."""
 
-    def heard(self, event: Event) -> None:
-        """Not written: the turn has it all."""
+    def on_event(self, event: Event) -> None:
+        """Writes nothing: the turn has all its events."""
 
     def answered(self, turn: Turn) -> None:
         self._write("turn", _turn(turn))
@@ -69,11 +69,11 @@ class JsonScreen:
         self._write("rewound", _place(session))
 
     def note(self, text: str) -> None:
-        self._asides.write(f"{text}\n")
-        self._asides.flush()
+        self._notes.write(f"{text}\n")
+        self._notes.flush()
 
-    def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
-        self._write("trouble", {"code": code, "message": message, "remedy": remedy})
+    def error(self, message: str, hint: str | None = None, *, code: str | None = None) -> None:
+        self._write("trouble", {"code": code, "message": message, "remedy": hint})
 
     def ended(self, session: ChatSession) -> None:
         self._write("ended", {"session_id": session.id, "reason": session.completion_reason, **_bill(session)})

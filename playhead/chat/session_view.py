@@ -1,4 +1,4 @@
-"""A session as the chat holds it: what the API last said about it, and how its turns are found by number."""
+"""The chat's view of a session: its last known state, and its turns by number."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost, Usage
 
 DEMO_USAGE_KEY = "demo:"
-"""Usage of the offline demo model is booked under keys that begin with this."""
+"""Prefix of the usage keys of the offline demo model."""
 
 
 class ChatBranch(FrozenModel):
-    """Turns that a rewind gave up, oldest first."""
+    """A discarded branch. Its turns are listed oldest first."""
 
     id: str
     rewound_from_turn_id: str | None
@@ -20,22 +20,22 @@ class ChatBranch(FrozenModel):
 
 
 class ChatAgent(FrozenModel):
-    """What the header tells of an agent. `model` is none when the agent leaves it to the server."""
+    """An agent version. `model` is None when the agent uses the server's default."""
 
     name: str
     version: int
     model: str | None = None
-    moves: frozenset[str] = frozenset()
-    """The names under which the model is offered its transitions."""
+    transition_tools: frozenset[str] = frozenset()
+    """Names of the tools that stand for transitions in model calls."""
 
 
 def number_of(turn: Turn) -> int:
-    """The number under which people see a turn: the greeting is 1."""
+    """The number of a turn as shown to people: the greeting is 1."""
     return turn.index + 1
 
 
 class ChatSession(FrozenModel):
-    """One state of a session. `model` is none when the API does not tell."""
+    """One state of a session. `model` is None when the API does not return it."""
 
     id: str
     agent_id: str
@@ -55,7 +55,7 @@ class ChatSession(FrozenModel):
 
     @property
     def newest(self) -> Turn | None:
-        """The newest turn that is seen; none when the session was rewound to before its first."""
+        """The newest visible turn; None when the session was rewound to before its first."""
         return self.turns[-1] if self.turns else None
 
     @property
@@ -64,14 +64,14 @@ class ChatSession(FrozenModel):
 
     @property
     def is_answering(self) -> bool:
-        """Whether a reply is still to come; before the first turn is there, that is the greeting."""
+        """True if a reply is pending. Before the first turn that is the greeting."""
         if self.newest is None:
             return not (self.is_rewound or self.is_completed)
         return self.newest.status == "pending"
 
     @property
     def used_demo_model(self) -> bool:
-        """Whether any reply came from the offline demo model."""
+        """True if any reply came from the offline demo model."""
         return any(model.startswith(DEMO_USAGE_KEY) for model in self.usage.llm)
 
     def turn_numbered(self, number: int) -> Turn | None:
@@ -79,12 +79,12 @@ class ChatSession(FrozenModel):
         return next((turn for turn in self.turns if number_of(turn) == number), None)
 
     def turn_of(self, message_id: str) -> Turn | None:
-        """The visible turn that a message opened."""
+        """The visible turn of a message."""
         return next(
             (t for t in reversed(self.turns) if t.user_message and t.user_message.message_id == message_id), None
         )
 
     def turns_since(self, earlier: "ChatSession") -> tuple[Turn, ...]:
-        """The visible turns that are not in an earlier state, or were not answered there yet."""
+        """The visible turns that are new since an earlier state, or have another status than there."""
         known = {turn.id: turn.status for turn in earlier.turns}
         return tuple(turn for turn in self.turns if known.get(turn.id) != turn.status)

@@ -1,4 +1,4 @@
-"""The chat on a terminal: replies that appear word by word, a spinner, and a prompt that completes commands."""
+"""The chat on a terminal: replies word by word, a spinner, and a prompt with command completion."""
 
 import re
 import time
@@ -20,7 +20,7 @@ from rich.text import Text
 from domain.turns.turn import Turn
 from playhead.chat.commands import HELP
 from playhead.chat.session_view import ChatAgent, ChatSession, number_of
-from playhead.chat.text import brief
+from playhead.chat.text import shortened
 from playhead.chat.text_output import TextScreen
 from playhead.chat.word_wrap import WordWrap
 from playhead.output.events import Line, Tone, describe_event, failure_line, money, printable
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WORD_SECONDS = 0.03
-MAX_SPEECH_SECONDS = 4.0
-"""A long reply is shown faster, so that it is never waited for longer than this."""
-WIDEST = 100
-"""Columns of text; longer lines are hard to read on a wide screen."""
+MAX_REPLY_SECONDS = 4.0
+"""Upper bound on the time to show one reply: long ones are shown faster."""
+MAX_TEXT_COLUMNS = 100
+"""Upper bound on the columns of text: long lines are hard to read."""
 SPEAKER_COLUMNS = 7
 
-STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "strong": "bold", "trouble": "red"}
+STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "strong": "bold", "error": "red"}
 SPEAKERS = {"agent": "bold green", "you": "bold cyan"}
 
 
 class TerminalScreen(TextScreen):
-    """Shows the conversation with colours, and a reply as if it were spoken. Ctrl-C shows the rest at once."""
+    """Shows the conversation in colour, and replies word by word. Ctrl-C shows the rest of a reply at once."""
 
     def __init__(
         self,
@@ -56,24 +56,24 @@ class TerminalScreen(TextScreen):
         self._pause = pause
         self._clock = clock
         self._spinner: Status | None = None
-        self._moves: frozenset[str] = frozenset()
+        self._transition_tools: frozenset[str] = frozenset()
         self._live: _LiveTurn | None = None
 
     def line(self, line: Line) -> None:
         self._console.print(Text(line.text, STYLES[line.tone]))
 
-    def aside(self, line: Line) -> None:
+    def note_line(self, line: Line) -> None:
         self.line(line)
 
     def said(self, text: str) -> None:
-        """Not shown: the prompt already does."""
+        """Writes nothing: the prompt shows the message already."""
 
     def opened(self, agent: ChatAgent, session: ChatSession) -> None:
-        self._moves = agent.moves
+        self._transition_tools = agent.transition_tools
         super().opened(agent, session)
 
-    def heard(self, event: Event) -> None:
-        """Show what the agent says while it says it, and what happens between its words."""
+    def on_event(self, event: Event) -> None:
+        """Show the text of a reply as it streams, and the events in between."""
         match event.data:
             case TurnStarted(turn_id=turn_id):
                 self._live = _LiveTurn(turn_id)
@@ -84,16 +84,18 @@ class TerminalScreen(TextScreen):
                     self._say(self._live, text[len(self._live.text) :])
                 else:
                     self._end_speech(self._live)
-                    self.aside(Line("(the model begins its reply anew)", "dim"))
+                    self.note_line(Line("(the model starts its reply again)", "dim"))
                     self._live.text = ""
                     self._say(self._live, text)
             case TurnClosed(turn=turn) if self._live:
                 self._finish(self._live, turn.assistant_message.text if turn.assistant_message else "")
-            case Happened(model_extra=payload) if self._live and payload and payload.get("name") not in self._moves:
-                told = describe_event(event.type, payload)
-                if told:
+            case Happened(model_extra=payload) if (
+                self._live and payload and payload.get("name") not in self._transition_tools
+            ):
+                description = describe_event(event.type, payload)
+                if description:
                     self._end_speech(self._live)
-                    self.line(Line(printable(told), "dim"))
+                    self.line(Line(printable(description), "dim"))
 
     def answered(self, turn: Turn) -> None:
         live, self._live = self._live, None
@@ -117,7 +119,7 @@ class TerminalScreen(TextScreen):
                 self._spinner.stop()
             self._console.print(Text("agent".ljust(SPEAKER_COLUMNS), SPEAKERS["agent"]), end="")
             live.speech = WordWrap(self._write, width=self._width, indent=SPEAKER_COLUMNS)
-        live.speech.say(printable(text))
+        live.speech.write(printable(text))
 
     def _finish(self, live: "_LiveTurn", text: str) -> None:
         if text.startswith(live.text):
@@ -135,13 +137,13 @@ class TerminalScreen(TextScreen):
 
     @property
     def _width(self) -> int:
-        return max(min(self._console.width, WIDEST) - SPEAKER_COLUMNS, 20)
+        return max(min(self._console.width, MAX_TEXT_COLUMNS) - SPEAKER_COLUMNS, 20)
 
     def speech(self, speaker: str, text: str, *, live: bool) -> None:
         lines = Text(printable(text)).wrap(self._console, self._width)
         pieces = [re.findall(r"\s*\S+", line.plain) for line in lines]
         spoken = sum(len(words) for words in pieces)
-        pace = min(WORD_SECONDS, MAX_SPEECH_SECONDS / max(spoken, 1)) if live else 0.0
+        pace = min(WORD_SECONDS, MAX_REPLY_SECONDS / max(spoken, 1)) if live else 0.0
         for at, words in enumerate(pieces):
             label = speaker if at == 0 else ""
             self._console.print(Text(label.ljust(SPEAKER_COLUMNS), SPEAKERS.get(speaker, "")), end="")
@@ -149,7 +151,7 @@ class TerminalScreen(TextScreen):
             self._console.print()
 
     def _speak(self, words: Iterable[str], pace: float) -> float:
-        """Write words at a pace, and return the pace to go on with: none once Ctrl-C was pressed."""
+        """Write words with a pause after each; returns the pause for the next line, 0 after Ctrl-C."""
         for word in words:
             self._console.print(Text(word), end="", soft_wrap=True)
             try:
@@ -160,21 +162,21 @@ class TerminalScreen(TextScreen):
         return pace
 
     def waiting(self) -> AbstractContextManager[object]:
-        self._spinner = Status(_Seconds(self._clock), console=self._console, spinner="dots", spinner_style="dim")
+        self._spinner = Status(_ElapsedSeconds(self._clock), console=self._console, spinner="dots", spinner_style="dim")
         return self._spinner
 
 
 @dataclass
 class _LiveTurn:
-    """A turn that is being answered: what was heard of it, and the speech that is on its line."""
+    """A turn that is being answered: its text so far, and the word wrap of the line being written."""
 
     turn_id: str
     text: str = ""
     speech: WordWrap | None = None
 
 
-class _Seconds:
-    """The text beside the spinner: how long it has been."""
+class _ElapsedSeconds:
+    """The text beside the spinner: the seconds since its start."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -185,9 +187,9 @@ class _Seconds:
 
 
 class TerminalReader:
-    """A prompt with history, editing and completion. Alt-Enter begins a new line.
+    """A prompt with history, editing and completion. Alt-Enter inserts a line break.
 
-    Nothing is written to disk: the history holds what was said in this session.
+    The history holds the messages of this session, in memory only.
     """
 
     def __init__(
@@ -200,16 +202,16 @@ class TerminalReader:
         self._prompt: PromptSession[str] = PromptSession(
             history=self._history,
             completer=self._completer,
-            # Only commands complete: while something else is typed, no room is kept for a menu.
+            # Only for commands, because completion reserves screen lines for its menu.
             complete_while_typing=Condition(lambda: self._prompt.default_buffer.text.startswith("/")),
-            key_bindings=_keys(),
+            key_bindings=_key_bindings(),
             input=source,
             output=sink,
         )
         self._question: PromptSession[str] = PromptSession(input=source, output=sink)
 
     def read(self, session: ChatSession, unsent: str) -> str | None:
-        """The next line. Ctrl-C empties the line; Ctrl-D is the end."""
+        """The next line. Ctrl-C clears the line; Ctrl-D ends the input."""
         self._recall(session)
         self._completer.session = session
         while True:
@@ -217,7 +219,7 @@ class TerminalReader:
                 return self._prompt.prompt(
                     FormattedText([("", "\n"), ("ansicyan bold", "you".ljust(SPEAKER_COLUMNS))]),
                     default=unsent,
-                    bottom_toolbar=lambda: _place(session),
+                    bottom_toolbar=lambda: _status_line(session),
                     prompt_continuation=" " * SPEAKER_COLUMNS,
                 )
             except KeyboardInterrupt:
@@ -227,7 +229,7 @@ class TerminalReader:
                 return None
 
     def ask(self, question: str) -> str | None:
-        """The answer to a question; Ctrl-C and Ctrl-D are none."""
+        """The answer to a question; None after Ctrl-C or Ctrl-D."""
         try:
             return self._question.prompt(f"{question} ")
         except (EOFError, KeyboardInterrupt):
@@ -249,7 +251,7 @@ class ChatCompleter(Completer):
         self.session: ChatSession | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """What the line may become."""
+        """Completions of the text before the cursor."""
         typed = document.text_before_cursor
         if not typed.startswith("/"):
             return
@@ -274,10 +276,10 @@ class ChatCompleter(Completer):
             number = str(number_of(turn))
             if number.startswith(words[-1]):
                 said = turn.user_message.text if turn.user_message else "(greeting)"
-                yield Completion(number, -len(words[-1]), display_meta=brief(said))
+                yield Completion(number, -len(words[-1]), display_meta=shortened(said))
 
 
-def _keys() -> KeyBindings:
+def _key_bindings() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("escape", "enter")
@@ -287,8 +289,8 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _place(session: ChatSession) -> str:
-    """Where the conversation is, for the line at the bottom of the screen."""
+def _status_line(session: ChatSession) -> str:
+    """The status line at the bottom of the screen: node, turn and cost."""
     turn = f"turn {number_of(session.newest)}" if session.newest else "no turns"
     parts = [
         session.current_node_id,

@@ -1,4 +1,4 @@
-"""Where the chat shows things: what every screen can show, and the plain text one that scripts read."""
+"""Output of the chat: the interface of screens, and the plain-text screen for scripts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -19,67 +19,67 @@ VIEWS: dict[View, Callable[[ChatSession], list[Line]]] = {
     "node": words.node,
     "help": lambda _: words.help_lines(),
 }
-"""What each command that only looks at something shows."""
+"""The text of each view."""
 
 
 class Screen(Protocol):
-    """Shows a conversation to whoever is there."""
+    """Shows a conversation to a user or a program."""
 
     def opened(self, agent: ChatAgent, session: ChatSession) -> None:
-        """The session is open: say who is talking."""
+        """Show the agent and the session that was opened."""
 
     def recalled(self, turns: Iterable[Turn]) -> None:
-        """Turns from before this chat, or by somebody else."""
+        """Show turns from before this chat or of another client."""
 
     def said(self, text: str) -> None:
-        """The person said this; a screen that already shows it does nothing."""
+        """Show a message of the user, unless the screen shows it already."""
 
-    def heard(self, event: Event) -> None:
-        """Something of the turn that is being answered. Screens that show whole turns only do nothing."""
+    def on_event(self, event: Event) -> None:
+        """Show an event of the turn that is being answered. Screens that show whole turns do nothing."""
 
     def answered(self, turn: Turn) -> None:
-        """A turn was answered, or failed."""
+        """Show a turn that was answered or failed."""
 
     def show(self, view: View, session: ChatSession) -> None:
-        """What a command asked to see."""
+        """Show the requested view."""
 
     def rewound(self, session: ChatSession) -> None:
-        """The session was rewound, or a rewind was undone."""
+        """Show that the session was rewound, or a rewind was undone."""
 
     def note(self, text: str) -> None:
-        """Something worth knowing in passing."""
+        """Show a note that is not part of the conversation."""
 
-    def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
-        """Something did not work, and what to do about it. `code` is the API's, for programs."""
+    def error(self, message: str, hint: str | None = None, *, code: str | None = None) -> None:
+        """Show an error and what to do about it. `code` is the API's error code, for programs."""
 
     def ended(self, session: ChatSession) -> None:
-        """The session is over: the reason and the bill."""
+        """Show that the session has ended: the reason and the bill."""
 
     def left(self, session: ChatSession) -> None:
-        """The person leaves; the session stays alive."""
+        """Show that the user leaves and the session stays alive."""
 
     def waiting(self) -> AbstractContextManager[object]:
-        """Shown while a reply is waited for."""
+        """A context manager that shows a spinner, or nothing, while a reply is awaited."""
 
 
 class TextScreen(ABC):
-    """A screen of lines. What a line looks like, and how a reply appears, is left to the kind of screen."""
+    """A screen of lines. Subclasses define the look of lines and messages."""
 
     @abstractmethod
     def line(self, line: Line) -> None:
         """Write one line."""
 
     @abstractmethod
-    def aside(self, line: Line) -> None:
+    def note_line(self, line: Line) -> None:
         """Write one line that is not part of the conversation."""
 
     @abstractmethod
     def speech(self, speaker: str, text: str, *, live: bool) -> None:
-        """Write what somebody said; `live` when it is being said just now."""
+        """Write a message; `live` if it is new."""
 
     @abstractmethod
     def waiting(self) -> AbstractContextManager[object]:
-        """Shown while a reply is waited for."""
+        """A context manager that shows a spinner, or nothing, while a reply is awaited."""
 
     def opened(self, agent: ChatAgent, session: ChatSession) -> None:
         self._lines(words.header(agent, session))
@@ -90,8 +90,8 @@ class TextScreen(ABC):
                 self.speech("you", turn.user_message.text, live=False)
             self._answer(turn, live=False)
 
-    def heard(self, event: Event) -> None:  # noqa: B027  # not abstract: most screens of lines wait for the turn
-        """Nothing is shown before the turn is answered."""
+    def on_event(self, event: Event) -> None:  # noqa: B027  # not abstract: most screens of lines wait for the turn
+        """Shows nothing: the turn is shown once it is answered."""
 
     def answered(self, turn: Turn) -> None:
         self._answer(turn, live=True)
@@ -103,19 +103,19 @@ class TextScreen(ABC):
         self._lines(words.rewound(session))
 
     def note(self, text: str) -> None:
-        self.aside(Line(printable(text), "dim"))
+        self.note_line(Line(printable(text), "dim"))
 
-    def trouble(self, message: str, remedy: str | None = None, *, code: str | None = None) -> None:
-        self.aside(Line(printable(message), "trouble"))
-        if remedy:
-            self.aside(Line(printable(remedy), "dim"))
+    def error(self, message: str, hint: str | None = None, *, code: str | None = None) -> None:
+        self.note_line(Line(printable(message), "error"))
+        if hint:
+            self.note_line(Line(printable(hint), "dim"))
 
     def ended(self, session: ChatSession) -> None:
         self._lines(words.ended(session))
 
     def left(self, session: ChatSession) -> None:
         for line in words.left(session.id):
-            self.aside(line)
+            self.note_line(line)
 
     def _answer(self, turn: Turn, *, live: bool) -> None:
         self._lines(event_lines(turn))
@@ -131,17 +131,17 @@ class TextScreen(ABC):
 
 
 class PlainScreen(TextScreen):
-    """Text without colours: the conversation on one stream, everything else about it on the other."""
+    """Text without colours: the conversation on one stream, notes on the other."""
 
-    def __init__(self, out: TextIO, asides: TextIO) -> None:
+    def __init__(self, out: TextIO, notes: TextIO) -> None:
         self._out = out
-        self._asides = asides
+        self._notes = notes
 
     def line(self, line: Line) -> None:
         self._write(self._out, line.text)
 
-    def aside(self, line: Line) -> None:
-        self._write(self._asides, line.text)
+    def note_line(self, line: Line) -> None:
+        self._write(self._notes, line.text)
 
     def speech(self, speaker: str, text: str, *, live: bool) -> None:
         first, *others = printable(text).split("\n")
@@ -150,7 +150,7 @@ class PlainScreen(TextScreen):
             self._write(self._out, f"  {other}")
 
     def said(self, text: str) -> None:
-        """Shown too: what is piped in is not on the screen, and a transcript needs both sides."""
+        """Write the message: piped input is not on the screen, and a transcript needs both sides."""
         self.speech("you", text, live=False)
 
     def waiting(self) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""A reply on a terminal while it is spoken: words appear as they come, on lines that are not too long."""
+"""Word wrap for text that arrives in pieces."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 
 class WordWrap:
-    """Writes a text that grows. A word is written once it is complete, for it may belong on the next line."""
+    """Writes text that arrives in pieces. A word is written once it is complete, as it may go on the next line."""
 
     def __init__(self, write: Callable[[str], None], *, width: int, indent: int) -> None:
         self._write = write
@@ -16,22 +16,22 @@ class WordWrap:
         self._gap = ""
         self._word = ""
 
-    def say(self, text: str) -> None:
-        """More of the text."""
+    def write(self, text: str) -> None:
+        """Add a piece of the text."""
         for character in text:
             if character in " \n":
                 self._finish_word()
-                self._leave(character)
+                self._add_gap(character)
             else:
                 self._word += character
                 if cell_len(self._word) >= self._width:
                     self._finish_word()
 
     def end(self) -> None:
-        """The text is complete."""
+        """Write the last word: the text is complete."""
         self._finish_word()
 
-    def _leave(self, gap: str) -> None:
+    def _add_gap(self, gap: str) -> None:
         if gap == "\n":
             self._write(self._line_break)
             self._column, self._gap = 0, ""
@@ -42,7 +42,7 @@ class WordWrap:
         if not self._word:
             return
         if self._column and self._column + len(self._gap) + cell_len(self._word) > self._width:
-            self._leave("\n")
+            self._add_gap("\n")
         self._write(self._gap + self._word)
         self._column += len(self._gap) + cell_len(self._word)
         self._gap = self._word = ""

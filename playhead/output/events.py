@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from domain.agents.graph_validation import transition_tool_name
 from domain.turns.turn import Turn
 
-Tone = Literal["plain", "dim", "strong", "trouble"]
+Tone = Literal["plain", "dim", "strong", "error"]
 
 _WITHOUT_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 """Unicode characters that override or isolate the writing direction."""
@@ -76,7 +76,7 @@ def _describe_variables(payload: Mapping[str, JsonValue]) -> str | None:
 def failure_line(turn: Turn) -> Line | None:
     """The reason why a turn has no complete reply; None if it has one."""
     if turn.status == "failed":
-        return Line(printable(f"This turn failed: {turn.error or 'the model could not answer'}"), "trouble")
+        return Line(printable(f"This turn failed: {turn.error or 'the model could not answer'}"), "error")
     if turn.status == "interrupted":
         return Line("(interrupted)", "dim")
     if turn.status == "pending":

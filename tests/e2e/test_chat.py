@@ -232,10 +232,10 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
             terminal.see("→ booking")
             terminal.see("[demo model]")
             terminal.type("/node\r")
-            terminal.see("The conversation is at: booking")
+            terminal.see("Current node: booking")
             stack.told(signal.SIGKILL)
             terminal.type("Tomorrow at seven, for four, in the name of Moreau.\r")
-            terminal.see("with the same message id, so that nothing is said twice.")
+            terminal.see("with the same message id, so that nothing is sent twice.")
             with dev_stack(tmp_path, stack.ports) as again:
                 again.until_ready()
                 terminal.see("Connected again.")

@@ -16,7 +16,7 @@ from domain.rejections import CommandRejected
 from domain.sessions.turn_completion import complete
 from domain.turns.turn import Turn, TurnEvent
 from playhead.chat.app import converse
-from playhead.chat.delivery import Patience, RetryingClient
+from playhead.chat.delivery import RetryingClient, RetryLimits
 from playhead.chat.input import Reader
 from playhead.chat.json_output import JsonScreen
 from playhead.chat.session_view import ChatSession
@@ -370,18 +370,20 @@ class Talk:
         self.typist = Typist(lines)
         self.clock = Clock()
         self.out = StringIO()
-        self.asides = StringIO()
+        self.notes = StringIO()
         self._stage = stage
         self._json = json
         self._at_terminal = at_terminal
 
-    def hold(self, agent: str | None = "booking-line", session_id: str | None = None) -> int:
+    def run(self, agent: str | None = "booking-line", session_id: str | None = None) -> int:
         """Converse until the end; the exit status."""
-        screen: Screen = (JsonScreen if self._json else PlainScreen)(self.out, self.asides)
+        screen: Screen = (JsonScreen if self._json else PlainScreen)(self.out, self.notes)
         reader: Reader = self.typist
         with Playhead(self._stage.url, retries=NO_RETRIES) as client:
-            courier = RetryingClient(client, screen.note, patience=Patience(), pause=self.clock.pause, clock=self.clock)
-            return converse(courier, screen, reader, agent, session_id, at_terminal=self._at_terminal)
+            retrying = RetryingClient(
+                client, screen.note, limits=RetryLimits(), pause=self.clock.pause, clock=self.clock
+            )
+            return converse(retrying, screen, reader, agent, session_id, at_terminal=self._at_terminal)
 
     @property
     def text(self) -> str:
@@ -389,7 +391,7 @@ class Talk:
 
     @property
     def remarks(self) -> str:
-        return self.asides.getvalue()
+        return self.notes.getvalue()
 
     @property
     def lines(self) -> list[Body]:

@@ -38,7 +38,7 @@ def ids_of(stage: Stage) -> set[str]:
 def test_conversation_shows_who_talks_the_greeting_and_each_reply(stage: Stage) -> None:
     stage.replies.append(says("For how many?", node="booking", left="greet"))
     talk = Talk(stage, "A table, please.", "/quit")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "booking-line, version 3" in talk.text
     assert "session ses_1, model: openai:gpt-5-mini" in talk.text
     assert "demo" not in talk.text
@@ -49,7 +49,7 @@ def test_conversation_shows_who_talks_the_greeting_and_each_reply(stage: Stage) 
 
 def test_demo_model_is_named_in_the_header(httpserver: HTTPServer) -> None:
     talk = Talk(Stage(httpserver, model="demo"))
-    talk.hold()
+    talk.run()
     assert "Replies come from the offline demo model: scripted words, no AI." in talk.text
 
 
@@ -57,12 +57,12 @@ def test_demo_model_is_named_once_it_answers_when_nothing_said_so_before(httpser
     stage = Stage(httpserver)
     stage.replies.extend([says("One.", model="demo:scripted"), says("Two.", model="demo:scripted")])
     talk = Talk(stage, "Hello", "Hello again")
-    talk.hold()
+    talk.run()
     assert talk.remarks.count("offline demo model") == 1
 
 
 def test_every_message_has_an_id_of_its_own(stage: Stage) -> None:
-    Talk(stage, "One", "Two").hold()
+    Talk(stage, "One", "Two").run()
     assert len(ids_of(stage)) == 2
     assert all(message_id.startswith("chat_") for message_id in ids_of(stage))
 
@@ -81,20 +81,20 @@ def test_every_message_has_an_id_of_its_own(stage: Stage) -> None:
 def test_message_without_an_answer_is_repeated_with_the_same_id_and_said_once(stage: Stage, fault: Fault) -> None:
     stage.faults.append(fault)
     talk = Talk(stage, "A table, please.")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert len(stage.messages) == 2
     assert len(ids_of(stage)) == 1
     assert stage.said == ["A table, please."]
     assert "agent: You said A table, please." in talk.text
-    assert "Trying again" in talk.remarks or "waiting on" in talk.remarks
+    assert "Trying again" in talk.remarks or "still waiting" in talk.remarks
 
 
 def test_person_is_told_that_a_repeated_message_is_not_said_twice_and_when_it_works_again(stage: Stage) -> None:
     stage.faults.extend([answers(503, "unavailable", "The store is away.")])
     talk = Talk(stage, "Hello")
-    talk.hold()
+    talk.run()
     assert (
-        "The store is away. Trying again in 1 s with the same message id, so that nothing is said twice."
+        "The store is away. Trying again in 1 s with the same message id, so that nothing is sent twice."
         in talk.remarks
     )
     assert "Connected again." in talk.remarks
@@ -104,7 +104,7 @@ def test_script_gives_up_after_a_minute_without_an_answer(stage: Stage) -> None:
     stage.faults.extend([drops_before] * 20)
     talk = Talk(stage, "Hello", "never reached")
     with pytest.raises(CommandFailed) as failed:
-        talk.hold()
+        talk.run()
     assert failed.value.status == UNREACHABLE
     assert 50 <= talk.clock.now <= 60
     assert talk.clock.pauses[:4] == [1, 2, 4, 8]
@@ -114,7 +114,7 @@ def test_script_gives_up_after_a_minute_without_an_answer(stage: Stage) -> None:
 def test_person_who_waited_in_vain_sends_the_same_message_again_with_enter(stage: Stage) -> None:
     stage.faults.extend([drops_before] * 10)
     talk = Talk(stage, "Hello", "", at_terminal=True)
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "Press Enter to send it again under the same id." in talk.remarks
     assert len(ids_of(stage)) == 1
     assert stage.said == ["Hello"]
@@ -124,8 +124,8 @@ def test_ctrl_c_stops_waiting_and_enter_waits_again_for_the_same_reply(stage: St
     talk = Talk(stage, "Hello", "", at_terminal=True)
     stage.faults.extend([answers(503, "unavailable")])
     talk.clock.interrupted = True
-    assert talk.hold() == 0
-    assert "Stopped waiting. A reply that was begun is still finished: press Enter to wait for it." in talk.remarks
+    assert talk.run() == 0
+    assert "Stopped waiting. The reply still continues: press Enter to wait for it." in talk.remarks
     assert "agent: You said Hello" in talk.text
     assert len(ids_of(stage)) == 1
 
@@ -134,17 +134,17 @@ def test_next_message_comes_after_the_reply_that_was_not_waited_for(stage: Stage
     talk = Talk(stage, "First", "Second", at_terminal=True)
     stage.faults.extend([answers(503, "unavailable")])
     talk.clock.interrupted = True
-    talk.hold()
+    talk.run()
     assert stage.said == ["First", "Second"]
 
 
 def test_failed_turn_is_shown_with_what_to_do_and_can_be_said_again(stage: Stage) -> None:
     stage.replies.append(fails("The provider is overloaded."))
     talk = Talk(stage, "Hello", "Hello", at_terminal=True)
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "This turn failed: The provider is overloaded." in talk.text
     assert "The model could not answer." in talk.remarks
-    assert "Say it again" in talk.remarks
+    assert "Send the message again" in talk.remarks
     assert talk.typist.offered == ["", "Hello", ""]
     assert len(ids_of(stage)) == 2
     assert "agent: You said Hello" in talk.text
@@ -152,17 +152,17 @@ def test_failed_turn_is_shown_with_what_to_do_and_can_be_said_again(stage: Stage
 
 def test_script_with_an_unanswered_message_ends_with_status_1(stage: Stage) -> None:
     stage.replies.append(fails("The provider is overloaded."))
-    assert Talk(stage, "Hello", "Hello again").hold() == FINDING
+    assert Talk(stage, "Hello", "Hello again").run() == FINDING
 
 
 def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown(stage: Stage) -> None:
     stage.faults.append(interrupted_by(lambda: stage.conversation.exchange("I was faster.", "So you were.")))
     talk = Talk(stage, "And now?", at_terminal=True)
-    talk.hold()
+    talk.run()
     assert stage.said == ["I was faster."]
     assert "you: I was faster.\nagent: So you were." in talk.text
     assert "The session changed while you were typing." in talk.remarks
-    assert "your message was not taken" in talk.remarks
+    assert "your message was not accepted" in talk.remarks
     assert talk.typist.offered == ["", "And now?"]
 
 
@@ -172,7 +172,7 @@ def test_message_while_the_agent_answers_somebody_else_is_not_taken_and_enter_wa
     stage.faults.append(interrupted_by(lambda: stage.conversation.say("From elsewhere")))
     stage.looks.extend([pends, pends, pends, says("At last.")])
     talk = Talk(stage, "Hello", "", at_terminal=True)
-    talk.hold()
+    talk.run()
     assert "you: From elsewhere\n(the reply is still being generated)" in talk.text
     assert "agent: At last." in talk.text
     assert stage.said == ["From elsewhere"]
@@ -181,27 +181,27 @@ def test_message_while_the_agent_answers_somebody_else_is_not_taken_and_enter_wa
 def test_refusal_of_a_busy_agent_says_what_to_do(stage: Stage) -> None:
     stage.faults.append(answers(409, "turn_in_progress"))
     talk = Talk(stage, "Hello")
-    assert talk.hold() == FINDING
+    assert talk.run() == FINDING
     assert "The agent is still answering an earlier message." in talk.remarks
     assert "Press Enter to wait for the reply" in talk.remarks
 
 
 def test_too_long_message_is_explained_and_the_chat_goes_on(stage: Stage) -> None:
     talk = Talk(stage, "x" * 40_000, "Shorter")
-    assert talk.hold() == FINDING
-    assert "at most 32000 are taken" in talk.remarks
-    assert "Say it in several shorter messages." in talk.remarks
+    assert talk.run() == FINDING
+    assert "at most 32000 are allowed" in talk.remarks
+    assert "Split it into several shorter messages." in talk.remarks
     assert stage.said == ["Shorter"]
 
 
 def test_empty_lines_say_nothing(stage: Stage) -> None:
-    assert Talk(stage, "", "   ").hold() == 0
+    assert Talk(stage, "", "   ").run() == 0
     assert stage.messages == []
 
 
 def test_end_shows_the_reason_and_the_bill(stage: Stage) -> None:
     talk = Talk(stage, "Hello", "/end had enough", "never read")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert stage.conversation.timeline.completion_reason == "had enough"
     assert "The session has ended: had enough." in talk.text
     assert "$0.02" in talk.text
@@ -211,7 +211,7 @@ def test_end_shows_the_reason_and_the_bill(stage: Stage) -> None:
 def test_agent_that_says_goodbye_ends_the_chat(stage: Stage) -> None:
     stage.replies.append(says("Goodbye!", node="goodbye", left="greet", ends=True))
     talk = Talk(stage, "Bye", "never read")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "agent: Goodbye!" in talk.text
     assert "The session has ended: the agent said goodbye." in talk.text
 
@@ -219,36 +219,36 @@ def test_agent_that_says_goodbye_ends_the_chat(stage: Stage) -> None:
 def test_message_to_a_session_that_ended_meanwhile_is_explained(stage: Stage) -> None:
     stage.faults.append(interrupted_by(lambda: stage.conversation.end("user_idle_max_duration_exceeded")))
     talk = Talk(stage, "Still there?", "never read")
-    assert talk.hold() == FINDING
+    assert talk.run() == FINDING
     assert "nobody said anything for as long as the agent allows" in talk.text
-    assert "Nothing more can be said here." in talk.remarks
+    assert "This session accepts no more messages." in talk.remarks
     assert len(stage.messages) == 1
 
 
 def test_rewind_takes_the_next_message_down_another_path_and_keeps_the_old_one(stage: Stage) -> None:
     talk = Talk(stage, "For two", "On Friday", "/rewind 2", "For four", "/branches", "/timeline")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert stage.said == ["For two", "For four"]
     assert "Rewound to turn 2." in talk.text
-    assert "what it left behind is kept: /branches" in talk.remarks
-    assert "1 turn after turn 2, given up at" in talk.text
+    assert "the discarded one is kept: /branches" in talk.remarks
+    assert "1 turn after turn 2, discarded at" in talk.text
     assert "   3  On Friday" in talk.text
     assert "   3  For four" in talk.text
 
 
 def test_rewind_before_a_turn_and_clear(stage: Stage) -> None:
     talk = Talk(stage, "For two", "/rewind before 1", "/timeline", "/rewind clear")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert stage.rewinds == [{"turn_id": "t0", "before": True}, {"turn_id": None, "before": False}]
     assert "Rewound to before the first turn." in talk.text
-    assert "Nothing has been said yet." in talk.text
+    assert "There are no turns yet." in talk.text
     assert "Back at the end of the conversation." in talk.text
 
 
 @pytest.mark.parametrize(("choice", "rewinds"), [("1", [{"turn_id": "t0", "before": False}]), ("", [])])
 def test_rewind_alone_lists_the_turns_and_asks(stage: Stage, choice: str, rewinds: list[object]) -> None:
     talk = Talk(stage, "For two", "/rewind", choice)
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert len(talk.typist.questions) == 1
     assert "   1  (greeting)" in talk.text
     assert stage.rewinds == rewinds
@@ -256,15 +256,15 @@ def test_rewind_alone_lists_the_turns_and_asks(stage: Stage, choice: str, rewind
 
 def test_rewind_to_a_turn_that_is_not_there_says_so(stage: Stage) -> None:
     talk = Talk(stage, "For two", "/rewind 9", "/rewind 1", "/rewind 2")
-    assert talk.hold() == FINDING
-    assert "There is no turn 9 in what is seen: the newest is 2." in talk.remarks
-    assert "/rewind clear brings back what came after." in talk.remarks
+    assert talk.run() == FINDING
+    assert "There is no turn 9 on this branch: the newest is 2." in talk.remarks
+    assert "/rewind clear restores the later turns." in talk.remarks
 
 
 def test_rewind_whose_answer_is_lost_is_repeated(stage: Stage) -> None:
     talk = Talk(stage, "For two", "/rewind 1")
     stage.faults.extend([carried_out, drops_after])
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert len(stage.rewinds) == 2
     assert "Rewound to turn 1." in talk.text
 
@@ -272,16 +272,16 @@ def test_rewind_whose_answer_is_lost_is_repeated(stage: Stage) -> None:
 def test_usage_and_node_are_shown(stage: Stage) -> None:
     stage.replies.append(says("For how many?", node="booking", left="greet"))
     talk = Talk(stage, "A table", "/usage", "/node", "/help")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "test:model" in talk.text
-    assert "The conversation is at: booking" in talk.text
+    assert "Current node: booking" in talk.text
     assert "/rewind [N | before N | clear]" in talk.text
 
 
 def test_continued_session_shows_what_was_said_and_goes_on(stage: Stage) -> None:
     stage.conversation.greeted().exchange("Earlier", "Indeed.")
     talk = Talk(stage, "Later")
-    assert talk.hold(agent=None, session_id=SESSION_ID) == 0
+    assert talk.run(agent=None, session_id=SESSION_ID) == 0
     assert "you: Earlier\nagent: Indeed." in talk.text
     assert stage.said == ["Earlier", "Later"]
 
@@ -290,7 +290,7 @@ def test_continued_session_waits_for_the_reply_that_was_pending(stage: Stage) ->
     stage.conversation.greeted().say("Earlier", message_id="chat_1")
     stage.looks.extend([pends, pends, says("Sorry for the wait.")])
     talk = Talk(stage, "Later")
-    assert talk.hold(agent=None, session_id=SESSION_ID) == 0
+    assert talk.run(agent=None, session_id=SESSION_ID) == 0
     assert "agent: Sorry for the wait." in talk.text
     assert stage.said == ["Earlier", "Later"]
 
@@ -298,7 +298,7 @@ def test_continued_session_waits_for_the_reply_that_was_pending(stage: Stage) ->
 def test_session_that_has_ended_cannot_be_continued(stage: Stage) -> None:
     stage.conversation.greeted().end()
     talk = Talk(stage, "Hello?")
-    assert talk.hold(agent=None, session_id=SESSION_ID) == FINDING
+    assert talk.run(agent=None, session_id=SESSION_ID) == FINDING
     assert "The session has ended" in talk.text
     assert stage.messages == []
 
@@ -308,7 +308,7 @@ def test_late_greeting_is_waited_for_in_the_session_that_was_opened(stage: Stage
     stage.looks.extend([pends, pends, greets("Sorry, good evening.")])
     stage.looks.append(pends)
     talk = Talk(stage, "Hello")
-    assert talk.hold() == 0
+    assert talk.run() == 0
     assert "is a worker running?" in talk.remarks
     assert talk.text.count("agent: Sorry, good evening.") == 1
     assert stage.said == ["Hello"]
@@ -319,15 +319,15 @@ def test_late_greeting_is_waited_for_in_the_session_that_was_opened(stage: Stage
     [
         ("nobody", None, "There is no agent of this name"),
         (None, "ses_unknown", "No such session"),
-        ("lead-qualification", SESSION_ID, "talks to booking-line, not to lead-qualification"),
-        (None, None, "There is nobody to talk to"),
+        ("lead-qualification", SESSION_ID, "is booking-line, not lead-qualification"),
+        (None, None, "No agent is given"),
     ],
 )
 def test_what_cannot_be_opened_is_wrong_usage(
     stage: Stage, agent: str | None, session_id: str | None, message: str
 ) -> None:
     with pytest.raises(CommandFailed, match=message) as failed:
-        Talk(stage).hold(agent, session_id)
+        Talk(stage).run(agent, session_id)
     assert failed.value.status == USAGE
     assert failed.value.hint
 
@@ -336,7 +336,7 @@ def test_api_that_was_never_there_fails_at_once(stage: Stage) -> None:
     stage.opening_faults.append(drops_before)
     talk = Talk(stage)
     with pytest.raises(CommandFailed) as failed:
-        talk.hold()
+        talk.run()
     assert failed.value.status == UNREACHABLE
     assert talk.clock.pauses == []
 
@@ -345,7 +345,7 @@ def test_opening_is_repeated_only_when_nothing_was_accepted(stage: Stage) -> Non
     stage.opening_faults.extend([answers(503, "unavailable"), drops_after])
     talk = Talk(stage)
     with pytest.raises(CommandFailed):
-        talk.hold()
+        talk.run()
     assert talk.clock.pauses == [1]
 
 
@@ -354,7 +354,7 @@ def test_json_writes_each_turn_as_one_line(stage: Stage) -> None:
     talk = Talk(
         stage, "A table", "Four", "/rewind 2", "/timeline", "/branches", "/usage", "/node", "/help", "/end", json=True
     )
-    assert talk.hold() == FINDING
+    assert talk.run() == FINDING
     kinds = [line["kind"] for line in talk.lines]
     assert kinds == [
         "session", "turn", "turn", "turn", "trouble", "rewound", "timeline", "branches", "usage", "node", "ended"
@@ -374,5 +374,5 @@ def test_json_writes_each_turn_as_one_line(stage: Stage) -> None:
 def test_words_of_the_model_cannot_steer_the_terminal(stage: Stage) -> None:
     stage.replies.append(says("\x1b[2Jred\x1b]0;title\x07 \u202eback"))
     talk = Talk(stage, "Hello")
-    talk.hold()
+    talk.run()
     assert "agent: [2Jred]0;title back" in talk.text

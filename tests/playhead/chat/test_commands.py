@@ -4,27 +4,27 @@ import pytest
 
 from playhead.chat.commands import (
     HELP,
+    ChatCommand,
     ChooseRewind,
+    EmptyLine,
     End,
-    Line,
-    Misunderstood,
-    Nothing,
+    InvalidCommand,
     Quit,
     RewindTo,
-    Say,
+    Send,
     Show,
-    read_line,
+    parse_line,
 )
 
 
 @pytest.mark.parametrize(
     ("typed", "meaning"),
     [
-        ("A table for two, please.\n", Say("A table for two, please.")),
-        ("first\nsecond", Say("first\nsecond")),
-        ("//slashes are words too", Say("/slashes are words too")),
-        ("", Nothing()),
-        ("  \n", Nothing()),
+        ("A table for two, please.\n", Send("A table for two, please.")),
+        ("first\nsecond", Send("first\nsecond")),
+        ("//slashes are words too", Send("/slashes are words too")),
+        ("", EmptyLine()),
+        ("  \n", EmptyLine()),
         ("/rewind", ChooseRewind()),
         ("/rewind 3", RewindTo(3)),
         ("/rewind #3", RewindTo(3)),
@@ -42,8 +42,8 @@ from playhead.chat.commands import (
         ("/exit", Quit()),
     ],
 )
-def test_line_is_understood(typed: str, meaning: Line) -> None:
-    assert read_line(typed) == meaning
+def test_line_is_understood(typed: str, meaning: ChatCommand) -> None:
+    assert parse_line(typed) == meaning
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_line_is_understood(typed: str, meaning: Line) -> None:
     ],
 )
 def test_line_that_is_no_command_says_what_to_type_instead(typed: str, remedy: str) -> None:
-    meaning = read_line(typed)
-    assert isinstance(meaning, Misunderstood)
+    meaning = parse_line(typed)
+    assert isinstance(meaning, InvalidCommand)
     assert remedy in meaning.message
 
 
 @pytest.mark.parametrize("usage", HELP)
 def test_every_command_in_the_help_exists(usage: str) -> None:
-    assert not isinstance(read_line(usage.split(maxsplit=1)[0]), Misunderstood)
+    assert not isinstance(parse_line(usage.split(maxsplit=1)[0]), InvalidCommand)

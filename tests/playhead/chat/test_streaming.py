@@ -7,7 +7,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from rich.console import Console
 
-from playhead.chat.delivery import Outgoing, Patience, RetryingClient
+from playhead.chat.delivery import OutgoingMessage, RetryingClient, RetryLimits
 from playhead.chat.session_view import ChatAgent
 from playhead.chat.terminal import TerminalScreen
 from playhead_client import NO_RETRIES, Event, ModelFailed, Playhead
@@ -25,12 +25,14 @@ class Wall:
         self._written = StringIO()
         console = Console(file=self._written, force_terminal=True, width=40, color_system=None, highlight=False)
         self.screen = TerminalScreen(console, pause=lambda seconds: pytest.fail("what is heard is not delayed"))
-        self.screen.opened(ChatAgent(name="booking-line", version=1, moves=frozenset({"to_booking"})), session())
+        self.screen.opened(
+            ChatAgent(name="booking-line", version=1, transition_tools=frozenset({"to_booking"})), session()
+        )
         self._begun_at = len(self._written.getvalue())
 
     def hears(self, *events: str) -> None:
         for heard in received("".join(events).encode()):
-            self.screen.heard(heard)
+            self.screen.on_event(heard)
 
     @property
     def text(self) -> str:
@@ -86,7 +88,7 @@ def test_a_reply_that_is_begun_anew_is_said_anew() -> None:
     wall.hears(started(), delta("We are closed"), delta("At seven.", "reply_reset"))
     wall.screen.answered(turn(1, answer="At seven."))
     assert wall.text.splitlines() == [
-        "agent  We are closed", "(the model begins its reply anew)", "agent  At seven.",
+        "agent  We are closed", "(the model starts its reply again)", "agent  At seven.",
     ]  # fmt: skip
 
 
@@ -112,25 +114,25 @@ def test_a_turn_that_was_not_heard_is_shown_whole() -> None:
 
 
 @pytest.fixture
-def courier(httpserver: HTTPServer) -> Callable[[Stage], RetryingClient]:
+def retrying_client(httpserver: HTTPServer) -> Callable[[Stage], RetryingClient]:
     def make(stage: Stage) -> RetryingClient:
         clock = Clock()
         client = Playhead(stage.url, retries=NO_RETRIES)
-        return RetryingClient(client, lambda text: None, patience=Patience(), pause=clock.pause, clock=clock)
+        return RetryingClient(client, lambda text: None, limits=RetryLimits(), pause=clock.pause, clock=clock)
 
     return make
 
 
 def test_a_reply_is_heard_once_however_often_its_connection_is_lost(
-    httpserver: HTTPServer, courier: Callable[[Stage], RetryingClient]
+    httpserver: HTTPServer, retrying_client: Callable[[Stage], RetryingClient]
 ) -> None:
     stage = Stage(httpserver)
-    carrier = courier(stage)
-    opened = carrier.create("booking-line")
+    client = retrying_client(stage)
+    opened = client.create("booking-line")
     stage.replies.append(says(SPOKEN))
     stage.faults.append(drops_after)
     heard: list[Event] = []
-    answered = carrier.send(opened.id, Outgoing("Hello", "chat_1", None), heard.append)
+    answered = client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), heard.append)
     assert [found.type for found in heard] == ["turn_started", "reply_delta", "reply_delta", "turn_completed"]
     assert answered.newest is not None
     assert answered.newest.status == "completed"
@@ -138,25 +140,25 @@ def test_a_reply_is_heard_once_however_often_its_connection_is_lost(
 
 
 def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
-    httpserver: HTTPServer, courier: Callable[[Stage], RetryingClient]
+    httpserver: HTTPServer, retrying_client: Callable[[Stage], RetryingClient]
 ) -> None:
     stage = Stage(httpserver)
-    carrier = courier(stage)
-    opened = carrier.create("booking-line")
+    client = retrying_client(stage)
+    opened = client.create("booking-line")
 
     stage.faults.append(fails_while_spoken(stage, "The provider is down."))
     with pytest.raises(ModelFailed, match="The provider is down") as failed:
-        carrier.send(opened.id, Outgoing("Hello", "chat_1", None), lambda _: None)
+        client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), lambda _: None)
     assert failed.value.turn is not None
     assert failed.value.turn.status == "failed"
 
 
 def test_connected_again_is_told_before_the_words_that_prove_it(httpserver: HTTPServer) -> None:
-    stage, clock, told_to_person = Stage(httpserver), Clock(), list[str]()
-    client = Playhead(stage.url, retries=NO_RETRIES)
-    carrier = RetryingClient(client, told_to_person.append, patience=Patience(), pause=clock.pause, clock=clock)
-    opened = carrier.create("booking-line")
+    stage, clock, notes = Stage(httpserver), Clock(), list[str]()
+    api = Playhead(stage.url, retries=NO_RETRIES)
+    client = RetryingClient(api, notes.append, limits=RetryLimits(), pause=clock.pause, clock=clock)
+    opened = client.create("booking-line")
     stage.faults.append(drops_after)
-    carrier.send(opened.id, Outgoing("Hello", "chat_1", None), lambda heard: told_to_person.append(heard.type))
-    assert told_to_person[1:3] == ["Connected again.", "turn_started"]
-    assert told_to_person.count("Connected again.") == 1
+    client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), lambda heard: notes.append(heard.type))
+    assert notes[1:3] == ["Connected again.", "turn_started"]
+    assert notes.count("Connected again.") == 1

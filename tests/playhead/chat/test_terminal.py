@@ -11,7 +11,7 @@ from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 from playhead.chat.session_view import ChatSession
-from playhead.chat.terminal import MAX_SPEECH_SECONDS, WORD_SECONDS, ChatCompleter, TerminalReader, TerminalScreen
+from playhead.chat.terminal import MAX_REPLY_SECONDS, WORD_SECONDS, ChatCompleter, TerminalReader, TerminalScreen
 from playhead.output.events import Line
 from tests.playhead.chat.test_text import session, turn
 
@@ -62,7 +62,7 @@ def test_ctrl_c_shows_the_rest_of_a_reply_at_once() -> None:
 def test_long_reply_takes_no_longer_than_a_few_seconds() -> None:
     voice = Voice()
     voice.screen.answered(turn(1, answer="word " * 2_000))
-    assert sum(voice.pauses) <= MAX_SPEECH_SECONDS * 1.01
+    assert sum(voice.pauses) <= MAX_REPLY_SECONDS * 1.01
 
 
 def test_earlier_turns_are_shown_at_once() -> None:
@@ -85,7 +85,7 @@ def test_lines_are_folded_below_each_other_and_paragraphs_kept() -> None:
 
 def test_lines_are_shown_as_they_are() -> None:
     voice = Voice()
-    voice.screen.line(Line("[red]not markup[/red]", "trouble"))
+    voice.screen.line(Line("[red]not markup[/red]", "error"))
     assert voice.text == "[red]not markup[/red]\n"
 
 

@@ -89,7 +89,7 @@ def test_columns_of_usage_stand_below_each_other() -> None:
 
 
 def test_session_that_called_no_model_spent_nothing() -> None:
-    assert text_of(words.usage(session())) == "No model was called yet; nothing was spent."
+    assert text_of(words.usage(session())) == "No model was called yet; the cost is zero."
 
 
 def test_timeline_numbers_turns_from_the_greeting_and_shows_node_and_status() -> None:
@@ -114,7 +114,7 @@ def test_long_words_are_cut_in_lists() -> None:
 def test_branches_tell_where_they_left_and_what_was_said() -> None:
     branch = ChatBranch(id="br_1", rewound_from_turn_id="t1", discarded_at=NOON, turns=(turn(2, "On Friday"),))
     shown = text_of(words.branches(session(discarded_branches=(branch,))))
-    assert "br_1: 1 turn after turn 2, given up at 12:00:00 UTC" in shown
+    assert "br_1: 1 turn after turn 2, discarded at 12:00:00 UTC" in shown
     assert "   3  On Friday" in shown
 
 

@@ -10,7 +10,7 @@ def spoken(*pieces: str, width: int = 12) -> str:
     written: list[str] = []
     speech = WordWrap(written.append, width=width, indent=2)
     for piece in pieces:
-        speech.say(piece)
+        speech.write(piece)
     speech.end()
     return "".join(written)
 
@@ -25,9 +25,9 @@ def test_words_are_never_broken_and_lines_never_too_long(size: int) -> None:
 def test_a_word_is_written_once_it_is_complete() -> None:
     written: list[str] = []
     speech = WordWrap(written.append, width=40, indent=2)
-    speech.say("Good eve")
+    speech.write("Good eve")
     assert "".join(written) == "Good"
-    speech.say("ning. ")
+    speech.write("ning. ")
     assert "".join(written) == "Good evening."
 
 
