@@ -96,6 +96,7 @@ class Availability:
 
     async def _check_store(self) -> Outage | None:
         await self._database.ping()
+        await self._database.require_writable()
         if self._migrated:
             return None
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
+from store.database.private_files import make_private_folder
 from workflows import search_attributes
 
 LOOPBACK = "127.0.0.1"
@@ -205,7 +206,7 @@ def kill_with_parent() -> Callable[[], None] | None:
 def _locked(folder: Path) -> Iterator[None]:
     """Lock the folder: two servers on one database would destroy it. The lock ends with this process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         lock = (folder / "temporal.lock").open("a+")
     except OSError as error:
         raise CommandFailed(

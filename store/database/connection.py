@@ -1,5 +1,6 @@
 """A SQLite or PostgreSQL database: its transactions, and outages as StoreUnavailable."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -8,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, select
 
 from store.database.errors import StoreUnavailable, means_unavailable
 from store.database.postgresql import PostgresqlServer
+from store.database.private_files import make_private_folder
 from store.database.sqlite import SqliteFile
 from store.database.sqlite_threads import Result, Work
 from store.database.urls import driver_url, sqlite_file
@@ -47,7 +49,8 @@ class Database:
         database = cls(driver_url(url))
         if database._file is not None:
             with database._outages():
-                database._file.parent.mkdir(parents=True, exist_ok=True)
+                make_private_folder(database._file.parent)
+                database._file.touch(mode=0o600)
         return database
 
     @property
@@ -76,6 +79,15 @@ class Database:
     async def ping(self) -> None:
         """Raises StoreUnavailable when the database does not answer."""
         await self.read(_ping)
+
+    async def require_writable(self) -> None:
+        """Raises StoreUnavailable when writes would be lost: a SQLite file that was removed, or a disk without room.
+
+        PostgreSQL watches its own disk: it stops when it cannot write.
+        """
+        if self._file is not None:
+            with self._outages():
+                await asyncio.to_thread(self._at.require_writable)
 
     async def aclose(self) -> None:
         """Finish running work, then close all connections and end all threads."""

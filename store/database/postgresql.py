@@ -41,6 +41,9 @@ class PostgresqlServer:
         finally:
             await patient.dispose()
 
+    def require_writable(self) -> None:
+        """Nothing to do: the server watches its own disk, and stops when it cannot write."""
+
     async def aclose(self) -> None:
         await self._pool.dispose()
 

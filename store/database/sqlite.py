@@ -1,5 +1,7 @@
 """Transactions on a SQLite file, with one thread for writing and several for reading."""
 
+import errno
+import os
 import sqlite3
 import time
 from typing import Any
@@ -11,6 +13,8 @@ from store.database.sqlite_threads import Result, SqliteThreadPool, Work
 
 READER_THREADS = 4
 LOCK_RETRY_SECONDS = 0.02
+MIN_FREE_BYTES = 16 * 1024 * 1024
+"""Room on the disk below which the store counts as down: before SQLite fails in the middle of its work."""
 """Pause between attempts to switch a locked file to a write-ahead log."""
 
 
@@ -22,6 +26,8 @@ class SqliteFile:
 
     def __init__(self, url: URL, *, wait_seconds: float) -> None:
         self.engine = _engine(url, wait_seconds)
+        self._path = url.database or ""
+        self._identity: tuple[int, int] | None = None
         self._readers = SqliteThreadPool(
             "store-reader", size=READER_THREADS, connect=self.engine.connect, wait_seconds=wait_seconds
         )
@@ -40,9 +46,27 @@ class SqliteFile:
         """Run work in one transaction."""
         return await self.write(work)
 
+    def require_writable(self) -> None:
+        """Raises OSError when the file is not the one that was opened first, or its disk is full."""
+        found = os.stat(self._path)  # raises FileNotFoundError
+        identity = (found.st_dev, found.st_ino)
+        if self._identity not in (None, identity):
+            raise FileNotFoundError(
+                f"The database file {self._path} was replaced while it was in use; restart Playhead."
+            )
+        self._identity = identity
+        if free_bytes(self._path) < MIN_FREE_BYTES:
+            raise OSError(errno.ENOSPC, f"The disk of {self._path} is full.")
+
     async def aclose(self) -> None:
         await self._writer.aclose()
         await self._readers.aclose()
+
+
+def free_bytes(path: str) -> int:
+    """Room on the disk of a file for processes without special rights."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _in_autocommit(connection: Connection, work: Work[Result]) -> Result:
