@@ -1,7 +1,7 @@
-"""The demo's final account: whether Temporal's history, the store and the ledger tell the same story. Pure.
+"""The demo's audit: compares Temporal's history, the store and the ledger. Pure.
 
-Each witness is read on its own (`playhead/demo/evidence.py`). Here they are compared turn by turn, step by step
-and in their sums; whatever differs is named with the place where it differs.
+`playhead/demo/evidence.py` reads each of these records independently. They are compared turn by turn, step by step and
+by their sums; every mismatch is described.
 """
 
 from collections import Counter
@@ -14,22 +14,22 @@ from domain.usage import Cost, Usage, merge_costs, merge_usage
 
 
 class StepKey(NamedTuple):
-    """One model call: the turn it was made for, and its place in it from 0."""
+    """One model call: its turn, and its index in the turn from 0."""
 
     turn_id: str
     step: int
 
 
-class Words(NamedTuple):
-    """What a turn consists of for the people in it. `person` is None for the greeting."""
+class TurnTexts(NamedTuple):
+    """The two messages of a turn. `person` is None for the greeting."""
 
     person: str | None
     agent: str | None
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What model calls used and cost, model by model. How long they took is left out: nobody pays for that."""
+class Spending:
+    """Usage and cost of model calls, by model, without durations."""
 
     usage: Usage
     cost: Cost
@@ -43,109 +43,108 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class HistoryAccount:
-    """What Temporal's own history of the session says: turns opened and handed to settling, and steps completed.
+class HistoryRecord:
+    """The session by Temporal's history: opened turns, turns passed to settlement, and completed steps.
 
-    `retried` of the steps needed more than one attempt.
+    `retried` is the number of steps that needed more than one attempt.
     """
 
     opened: tuple[str, ...]
     settled: frozenset[str]
-    steps: Mapping[StepKey, Spent]
+    steps: Mapping[StepKey, Spending]
     retried: int = 0
 
 
 @dataclass(frozen=True)
-class StoreAccount:
-    """What the store's tables say: turns recorded, and steps saved as bought."""
+class StoreRecord:
+    """The session by the store's tables: recorded turns and saved steps."""
 
-    turns: Mapping[str, Words]
-    steps: Mapping[StepKey, Spent]
+    turns: Mapping[str, TurnTexts]
+    steps: Mapping[StepKey, Spending]
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One row of the ledger: a turn and what it is billed."""
+    """One row of the ledger: a turn and its bill."""
 
     turn_id: str
-    spent: Spent
+    spent: Spending
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the organization is told that it used: turns, and the sum of what they spent."""
+    """The organization's totals as the API returns them."""
 
     turns: int
-    spent: Spent
+    spent: Spending
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All accounts of one conversation. `said` are the turns as they were answered over HTTP, oldest first."""
+    """All records of one session. `answered` are the turns as returned over HTTP, oldest first."""
 
-    said: Mapping[str, Words]
-    history: HistoryAccount
-    store: StoreAccount
+    answered: Mapping[str, TurnTexts]
+    history: HistoryRecord
+    store: StoreRecord
     ledger: tuple[LedgerRow, ...]
     totals: Totals
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The demo's result in figures, and every mismatch in words."""
+class AuditResult:
+    """The demo's result in numbers, and a description of every mismatch."""
 
     turns: int
     billed: int
     lost: int
     billed_twice: int
-    faults: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
 
     @property
     def is_ok(self) -> bool:
-        return not self.faults and self.lost == 0 and self.billed_twice == 0 and self.turns == self.billed
+        return not self.mismatches and self.lost == 0 and self.billed_twice == 0 and self.turns == self.billed
 
-    def line(self) -> str:
-        """The demo's last line."""
+    def summary(self) -> str:
+        """The last line of the demo's output."""
         figures = f"{self.turns} turns, {self.billed} billed, {self.lost} lost, {self.billed_twice} billed twice"
         if self.is_ok:
             return f"demo: ok, {figures}"
-        return f"demo: failed, {figures}: {'; '.join(self.faults)}"
+        return f"demo: failed, {figures}: {'; '.join(self.mismatches)}"
 
 
-def spent_on(usage: Usage, cost: Cost) -> Spent:
-    """What was spent, in the one form in which equal amounts are equal values."""
-    return total_of([Spent(usage, cost)])
+def spending_of(usage: Usage, cost: Cost) -> Spending:
+    """Usage and cost in a normal form, in which equal amounts are equal values."""
+    return total_of([Spending(usage, cost)])
 
 
-def total_of(spendings: Iterable[Spent]) -> Spent:
-    """The sum, model by model, without durations and without amounts of zero."""
+def total_of(spendings: Iterable[Spending]) -> Spending:
+    """The sum by model, without durations and zero amounts."""
     listed = list(spendings)
     cost = merge_costs(spent.cost for spent in listed)
     amounts = {model: amount for model, amount in sorted(cost.breakdown.items()) if amount}
-    return Spent(
+    return Spending(
         usage=Usage(llm=merge_usage(spent.usage for spent in listed).llm),
         cost=cost.model_copy(update={"breakdown": amounts, "total": sum(amounts.values(), Decimal(0))}),
     )
 
 
-def audit(evidence: Evidence) -> Verdict:
-    """Compare the accounts. A turn is lost when it was said or opened and any account lacks it.
+def audit(evidence: Evidence) -> AuditResult:
+    """Compare the records. A turn is lost if it was answered or opened and any record lacks it.
 
-    Billed twice is every ledger row beyond one for each turn, and every step that the store saved as bought
-    although the history never saw it.
+    Billed twice are every ledger row beyond one per turn, and every saved step that the history does not have.
     """
     history, store = evidence.history, evidence.store
-    turns = list(dict.fromkeys((*history.opened, *evidence.said)))
+    turns = list(dict.fromkeys((*history.opened, *evidence.answered)))
     billed = Counter(row.turn_id for row in evidence.ledger)
     missing = {turn_id: _places_without(turn_id, evidence) for turn_id in turns}
-    return Verdict(
+    return AuditResult(
         turns=len(history.opened),
         billed=len(evidence.ledger),
         lost=sum(1 for places in missing.values() if places),
         billed_twice=(len(evidence.ledger) - len(billed.keys() & set(turns))) + len(store.steps.keys() - history.steps),
-        faults=(
+        mismatches=(
             *_lost_turns(missing),
-            *_other_words(evidence),
+            *_different_texts(evidence),
             *_surplus(evidence, set(turns), billed),
             *_different_steps(history.steps, store.steps),
             *_different_bills(evidence),
@@ -170,16 +169,16 @@ def _lost_turns(missing: Mapping[str, list[str]]) -> Iterator[str]:
             yield f"{turn_id} is missing in {' and in '.join(places)}"
 
 
-def _other_words(evidence: Evidence) -> Iterator[str]:
-    for turn_id, words in evidence.said.items():
-        if evidence.store.turns.get(turn_id, words) != words:
-            yield f"{turn_id} has other words in the store than were answered over HTTP"
+def _different_texts(evidence: Evidence) -> Iterator[str]:
+    for turn_id, texts in evidence.answered.items():
+        if evidence.store.turns.get(turn_id, texts) != texts:
+            yield f"{turn_id} has other texts in the store than were returned over HTTP"
 
 
 def _surplus(evidence: Evidence, turns: set[str], billed: Counter[str]) -> Iterator[str]:
     for turn_id in evidence.history.opened:
-        if turn_id not in evidence.said:
-            yield f"Temporal's history has {turn_id}, which nobody was told of"
+        if turn_id not in evidence.answered:
+            yield f"Temporal's history has {turn_id}, which was not returned over HTTP"
     for turn_id, rows in billed.items():
         if rows > 1:
             yield f"{turn_id} has {rows} rows in the ledger"
@@ -189,7 +188,7 @@ def _surplus(evidence: Evidence, turns: set[str], billed: Counter[str]) -> Itera
         yield f"the store has {turn_id}, which Temporal's history does not know"
 
 
-def _different_steps(told: Mapping[StepKey, Spent], saved: Mapping[StepKey, Spent]) -> Iterator[str]:
+def _different_steps(told: Mapping[StepKey, Spending], saved: Mapping[StepKey, Spending]) -> Iterator[str]:
     for key in sorted(told.keys() | saved.keys()):
         name = f"step {key.step + 1} of {key.turn_id}"
         if key not in saved:
@@ -202,9 +201,9 @@ def _different_steps(told: Mapping[StepKey, Spent], saved: Mapping[StepKey, Spen
 
 def _different_bills(evidence: Evidence) -> Iterator[str]:
     for row in evidence.ledger:
-        bought = total_of(spent for key, spent in evidence.store.steps.items() if key.turn_id == row.turn_id)
-        if row.spent != bought:
-            yield f"the ledger bills {row.turn_id} with {row.spent}, but its saved steps sum up to {bought}"
+        saved = total_of(spent for key, spent in evidence.store.steps.items() if key.turn_id == row.turn_id)
+        if row.spent != saved:
+            yield f"the ledger bills {row.turn_id} with {row.spent}, but its saved steps sum up to {saved}"
 
 
 def _different_sums(evidence: Evidence) -> Iterator[str]:
@@ -214,9 +213,9 @@ def _different_sums(evidence: Evidence) -> Iterator[str]:
     if billed != saved:
         yield f"the ledger sums up to {billed}, but the saved steps to {saved}"
     if totals.spent != billed:
-        yield f"GET /v1/usage tells {totals.spent}, but the ledger sums up to {billed}"
+        yield f"GET /v1/usage returns {totals.spent}, but the ledger sums up to {billed}"
     if totals.turns != len(evidence.ledger):
-        yield f"GET /v1/usage tells {totals.turns} turns, but the ledger has {len(evidence.ledger)} rows"
+        yield f"GET /v1/usage returns {totals.turns} turns, but the ledger has {len(evidence.ledger)} rows"
 
 
 def _count(number: int, thing: str) -> str:

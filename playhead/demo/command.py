@@ -1,7 +1,7 @@
-"""`make demo`: a conversation that survives its worker, is rewound, and is billed once, checked by its own records.
+"""`make demo`: a conversation that survives a killed worker and a rewind, and an audit of its records.
 
-The last line is `demo: ok, <n> turns, <n> billed, 0 lost, 0 billed twice`, with exit status 0; otherwise it says
-what failed or differs, with exit status 1 (130 when it was interrupted).
+The last line is `demo: ok, <n> turns, <n> billed, 0 lost, 0 billed twice`, with exit status 0. Otherwise it describes
+the failure or mismatch, with exit status 1 (130 after an interrupt).
 """
 
 import argparse
@@ -12,7 +12,7 @@ import traceback
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from playhead.demo.audit import Verdict, audit
+from playhead.demo.audit import AuditResult, audit
 from playhead.demo.output import Screen
 from playhead.demo.stack import DemoFailed
 from playhead.exit_codes import FINDING, CommandFailed
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from playhead.demo.stack import DemoFiles
 
 MAX_SECONDS = 600.0
-"""After so long the demo gives up: nothing in it waits for ever, a dozen calls of a slow model neither."""
+"""Upper bound on the duration of the demo, long enough for a dozen calls of a slow model."""
 INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the demo; the exit status."""
+    """Run the demo; returns the exit status."""
     argparse.ArgumentParser(
         prog="make demo",
         description="Hold a conversation with the booking agent, kill its worker in the middle of a reply, rewind it, "
@@ -41,15 +41,15 @@ def main() -> int:
 
 
 async def _run_until_interrupted(screen: Screen) -> int:
-    """Run the demo as a task that SIGINT and SIGTERM cancel; it ends what it started in any case."""
+    """Run the demo as a task that SIGINT and SIGTERM cancel, so that it always ends its services."""
     running = asyncio.create_task(run_demo(screen))
 
     def interrupt() -> None:
-        if not running.cancelling():  # once: a second Ctrl-C must not disturb the clearing up
+        if not running.cancelling():  # once: a second Ctrl-C must not interrupt the clean-up
             running.cancel()
 
-    for told in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(told, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
     try:
         return await running
     except asyncio.CancelledError:
@@ -58,33 +58,33 @@ async def _run_until_interrupted(screen: Screen) -> int:
 
 
 async def run_demo(screen: Screen) -> int:
-    """Show everything and check it; the exit status. Only a failure's logs are left of what it started."""
+    """Run the scenario and the audit; returns the exit status. Only the logs of a failure are kept."""
     from playhead.demo.stack import DemoFiles
 
     files = DemoFiles.make()
     try:
         async with asyncio.timeout(MAX_SECONDS):
-            verdict = await _show(screen, files)
+            result = await _show(screen, files)
     except Exception as failure:
         return conclude_failure(screen, failure, files)
     except BaseException:
         files.remove()
         raise
-    if verdict.is_ok:
+    if result.is_ok:
         files.remove()
     else:
         screen.plain(f"The logs are kept in {files.keep_logs()}")
-    return conclude(screen, verdict)
+    return conclude(screen, result)
 
 
-def conclude(screen: Screen, verdict: Verdict) -> int:
-    """Print the last line; the exit status that goes with it."""
-    screen.plain(verdict.line())
-    return 0 if verdict.is_ok else FINDING
+def conclude(screen: Screen, result: AuditResult) -> int:
+    """Print the last line; returns the exit status."""
+    screen.plain(result.summary())
+    return 0 if result.is_ok else FINDING
 
 
 def conclude_failure(screen: Screen, failure: Exception, files: "DemoFiles") -> int:
-    """Say why the demo did not get to its end, and where its logs are; the exit status that goes with it."""
+    """Print why the demo failed and where its logs are; returns the exit status."""
     if isinstance(failure, TimeoutError):
         reason, details = f"it took longer than {MAX_SECONDS:g} seconds", ""
     elif isinstance(failure, DemoFailed):
@@ -101,7 +101,7 @@ def conclude_failure(screen: Screen, failure: Exception, files: "DemoFiles") -> 
     return FINDING
 
 
-async def _show(screen: Screen, files: "DemoFiles") -> Verdict:
+async def _show(screen: Screen, files: "DemoFiles") -> AuditResult:
     from playhead.config.settings import InvalidSettings, load_settings
     from playhead.demo.scenario import DemoScenario
     from playhead.demo.stack import running_stack
@@ -117,10 +117,10 @@ async def _show(screen: Screen, files: "DemoFiles") -> Verdict:
     screen.stage("Temporal, the API and a worker are started, each as a process of its own")
     async with running_stack(files, model) as stack:
         screen.note(f"ready after {monotonic() - began:.1f} s, in {files.folder}")
-        evidence = await stack.run_while_healthy(DemoScenario(stack, screen).tell())
+        evidence = await stack.run_while_healthy(DemoScenario(stack, screen).run())
         screen.stage("The bill")
         screen.bill(evidence.totals, is_demo_model=is_demo_model)
-        screen.stage("The account: every witness on its own")
+        screen.stage("The audit: each record read independently")
         screen.accounts(evidence)
         screen.note(f"the whole demo took {monotonic() - began:.1f} s")
     return audit(evidence)

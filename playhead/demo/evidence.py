@@ -1,4 +1,4 @@
-"""Reads the witnesses of the demo: Temporal's history by the SDK, the store by SQL, the ledger over HTTP."""
+"""Reads the records of the demo: Temporal's history with the SDK, the store with SQL, the ledger over HTTP."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -18,14 +18,14 @@ from domain.turns.turn import Turn
 from domain.usage import Cost, Usage
 from playhead.demo.audit import (
     Evidence,
-    HistoryAccount,
+    HistoryRecord,
     LedgerRow,
-    Spent,
+    Spending,
     StepKey,
-    StoreAccount,
+    StoreRecord,
     Totals,
-    Words,
-    spent_on,
+    TurnTexts,
+    spending_of,
 )
 from store.database.tables import steps, turns
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from store.database.connection import Database
     from workflows.session.workflow import SessionWorkflow
 
-REPLIES: Mapping[str, type[GenerateStepResult] | type[ExtractionResult]] = {
+MODEL_ACTIVITIES: Mapping[str, type[GenerateStepResult] | type[ExtractionResult]] = {
     "generate_step": GenerateStepResult,
     "extract_variables": ExtractionResult,
 }
-"""The activities that call a model, with what they bring back."""
-PAGE = 200
-"""Ledger rows asked for at once: the most the API gives."""
+"""The activities that call a model, and the types of their results."""
+PAGE_ROWS = 200
+"""Ledger rows per request: the API's maximum."""
 
 Contract = TypeVar("Contract")
 
@@ -65,7 +65,7 @@ class _OrganizationUsage(FrozenModel):
 
 
 async def gather(
-    said: Mapping[str, Words],
+    answered: Mapping[str, TurnTexts],
     *,
     session_id: str,
     client: "Client",
@@ -73,9 +73,9 @@ async def gather(
     database: "Database",
     http: "httpx2.AsyncClient",
 ) -> Evidence:
-    """Every account of one session, the only one of its organization. Everything has to be settled before."""
+    """Read all records of a session, which must be settled and the only one of its organization."""
     return Evidence(
-        said=said,
+        answered=answered,
         history=await read_history(client, handle),
         store=await read_store(database, session_id),
         ledger=await read_ledger(http),
@@ -83,18 +83,18 @@ async def gather(
     )
 
 
-async def read_history(client: "Client", handle: "WorkflowHandle[SessionWorkflow, object]") -> HistoryAccount:
-    """What Temporal itself kept: answered updates, inputs of settle_turns, results of model calls."""
+async def read_history(client: "Client", handle: "WorkflowHandle[SessionWorkflow, object]") -> HistoryRecord:
+    """Read Temporal's history: answered updates, inputs of settle_turns, results of model calls."""
     history = await handle.fetch_history()
-    return await account_of(history.events, client.data_converter)
+    return await read_events(history.events, client.data_converter)
 
 
-async def account_of(events: Iterable[HistoryEvent], converter: DataConverter) -> HistoryAccount:
-    """What a history says, oldest event first."""
+async def read_events(events: Iterable[HistoryEvent], converter: DataConverter) -> HistoryRecord:
+    """The record in the events of a history, oldest first."""
     reader = _HistoryReader(converter)
     for event in events:
         await reader.take(event)
-    return HistoryAccount(
+    return HistoryRecord(
         opened=reader.turns(),
         settled=frozenset(reader.settled),
         steps=reader.steps,
@@ -103,7 +103,7 @@ async def account_of(events: Iterable[HistoryEvent], converter: DataConverter) -
 
 
 class _HistoryReader:
-    """Goes through a history once, oldest event first, and keeps what happened to turns."""
+    """Reads a history once, oldest event first, and collects turns and steps."""
 
     def __init__(self, converter: DataConverter) -> None:
         self._converter = converter
@@ -113,14 +113,14 @@ class _HistoryReader:
         self.retried = 0
         self.opened: dict[str, None] = {}
         self.settled: set[str] = set()
-        self.steps: dict[StepKey, Spent] = {}
+        self.steps: dict[StepKey, Spending] = {}
 
     def turns(self) -> tuple[str, ...]:
-        """Every turn that was opened; a message that was accepted and not answered goes by the name of its update."""
+        """Every opened turn. For an accepted message without an answer, it is described by its update."""
         return (*self.opened, *(f"the turn of update {update_id}" for update_id in self._unanswered.values()))
 
     async def take(self, event: HistoryEvent) -> None:
-        """Take one event in."""
+        """Read one event."""
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
                 accepted = event.workflow_execution_update_accepted_event_attributes
@@ -138,7 +138,7 @@ class _HistoryReader:
                 await self._take_completed(event)
 
     async def _take_update(self, event: HistoryEvent) -> None:
-        """A message opened the turn it was answered with; the greeting is what `await_greeting` waited for."""
+        """Collect the turn that answered a message, or the greeting that `await_greeting` waited for."""
         completed = event.workflow_execution_update_completed_event_attributes
         name = self._updates.get(completed.accepted_event_id)
         self._unanswered.pop(completed.accepted_event_id, None)
@@ -154,9 +154,12 @@ class _HistoryReader:
 
     async def _take_scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name in REPLIES:
+        if scheduled.activity_type.name in MODEL_ACTIVITIES:
             step = await self._read(scheduled.input, GenerateStepInput)
-            self._calls[event.event_id] = (StepKey(step.turn_id, step.step), REPLIES[scheduled.activity_type.name])
+            self._calls[event.event_id] = (
+                StepKey(step.turn_id, step.step),
+                MODEL_ACTIVITIES[scheduled.activity_type.name],
+            )
         elif scheduled.activity_type.name == "settle_turns":
             settling = await self._read(scheduled.input, SettleTurnsInput)
             self.settled.update(turn.id for turn in settling.turns)
@@ -166,56 +169,56 @@ class _HistoryReader:
         if completed.scheduled_event_id in self._calls:
             key, form = self._calls[completed.scheduled_event_id]
             result = await self._read(completed.result, form)
-            bought = result.reply if isinstance(result, GenerateStepResult) else result
-            self.steps[key] = spent_on(bought.usage, bought.cost)
+            reply = result.reply if isinstance(result, GenerateStepResult) else result
+            self.steps[key] = spending_of(reply.usage, reply.cost)
 
     async def _read(self, payloads: Payloads, form: type[Contract]) -> Contract:
         (value,) = await self._converter.decode(payloads.payloads, [form])
         return TypeAdapter(form).validate_python(value)
 
 
-async def read_store(database: "Database", session_id: str) -> StoreAccount:
-    """What the tables hold, without the store's own readers in between."""
+async def read_store(database: "Database", session_id: str) -> StoreRecord:
+    """Read the tables, without the store's own classes in between."""
     documents = select(turns.c.document).where(turns.c.session_id == session_id)
-    bought = select(steps.c.turn_id, steps.c.step, steps.c.reply).where(steps.c.session_id == session_id)
+    saved = select(steps.c.turn_id, steps.c.step, steps.c.reply).where(steps.c.session_id == session_id)
     recorded = [
         Turn.model_validate_json(document)
         for document in await database.read(lambda connection: connection.scalars(documents).all())
     ]
     replies = [
         (StepKey(row.turn_id, row.step), ModelReply.model_validate_json(row.reply))
-        for row in await database.read(lambda connection: connection.execute(bought).all())
+        for row in await database.read(lambda connection: connection.execute(saved).all())
     ]
-    return StoreAccount(
-        turns={turn.id: words_of(turn) for turn in recorded},
-        steps={key: spent_on(reply.usage, reply.cost) for key, reply in replies},
+    return StoreRecord(
+        turns={turn.id: texts_of(turn) for turn in recorded},
+        steps={key: spending_of(reply.usage, reply.cost) for key, reply in replies},
     )
 
 
 async def read_ledger(http: "httpx2.AsyncClient") -> tuple[LedgerRow, ...]:
-    """Every row of the organization's ledger."""
+    """Read the organization's ledger."""
     rows: list[LedgerRow] = []
     cursor: str | None = None
     while True:
         at = {"cursor": cursor} if cursor else {}
-        response = await http.get("/v1/usage/ledger", params={"limit": PAGE, **at})
+        response = await http.get("/v1/usage/ledger", params={"limit": PAGE_ROWS, **at})
         page = _LedgerPage.model_validate_json(response.raise_for_status().content)
-        rows.extend(LedgerRow(row.turn_id, spent_on(row.usage, row.cost)) for row in page.items)
+        rows.extend(LedgerRow(row.turn_id, spending_of(row.usage, row.cost)) for row in page.items)
         cursor = page.next_cursor
         if cursor is None:
             return tuple(rows)
 
 
 async def read_totals(http: "httpx2.AsyncClient") -> Totals:
-    """The organization's totals."""
+    """Read the organization's totals."""
     response = await http.get("/v1/usage")
-    told = _OrganizationUsage.model_validate_json(response.raise_for_status().content)
-    return Totals(turns=told.turns, spent=spent_on(told.usage, told.cost))
+    totals = _OrganizationUsage.model_validate_json(response.raise_for_status().content)
+    return Totals(turns=totals.turns, spent=spending_of(totals.usage, totals.cost))
 
 
-def words_of(turn: Turn) -> Words:
-    """What was said in a turn."""
-    return Words(
+def texts_of(turn: Turn) -> TurnTexts:
+    """The messages of a turn."""
+    return TurnTexts(
         person=turn.user_message.text if turn.user_message else None,
         agent=turn.assistant_message.text if turn.assistant_message else None,
     )

@@ -1,4 +1,4 @@
-"""What the demo shows: plain lines that read well in a terminal and in the log of a build."""
+"""Output of the demo: plain lines for terminals and build logs."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,27 +14,27 @@ from playhead.output.events import money, printable
 
 if TYPE_CHECKING:
     from playhead.chat.session_view import ChatSession
-    from playhead.demo.audit import Evidence, Spent, Totals
+    from playhead.demo.audit import Evidence, Spending, Totals
 
-WIDEST = 110
-SHOWN_IN_TREE = 98
-SHOWN_OF_PERSON = 36
-"""Characters of a turn that the tree shows, and of the person's words in it."""
+PIPED_COLUMNS = 110
+MAX_TREE_CHARACTERS = 98
+MAX_USER_CHARACTERS = 36
+"""Upper bounds on the characters of a turn in the tree, and of the user's message in it."""
 
 INTRODUCTION = """\
-[bold]Playhead demo[/]: one conversation with the booking agent of a restaurant, held over HTTP.
-You will see its worker killed with SIGKILL in the middle of a reply, and the reply arrive all the same; a message \
-that is sent twice and answered once; a rewind and another way through the call; the tree of turns and the bill. \
+[bold]Playhead demo[/]: one conversation over HTTP with the booking agent of a restaurant.
+Its worker is killed with SIGKILL in the middle of a reply, and the reply still arrives; a message is sent twice and \
+answered once; the conversation is rewound and takes another branch; then you see the tree of turns and the bill. \
 At the end Temporal's history, the store and the ledger are compared, turn by turn."""
-OFFLINE = """\
+OFFLINE_NOTICE = """\
 [yellow]The OFFLINE DEMO MODEL answers: a script, no AI. Its replies begin with \
 "\\[demo model]".[/] Set OPENAI_API_KEY or PLAYHEAD_MODEL to talk to a real model."""
-NOTIONAL = """\
-[yellow]The prices are notional:[/] the offline demo model costs nothing. They stand for those of a small real model."""
+NOTIONAL_PRICES = """\
+[yellow]The prices are notional:[/] the offline demo model is free; the prices are those of a small real model."""
 
-CUT_SHORT = """\
-The call that the kill cut short is not in the bill, for its reply never arrived; a provider may charge for it \
-all the same."""
+INTERRUPTED_CALL = """\
+The model call that the kill interrupted is not in the bill, since its reply never arrived; the provider may still \
+charge for it."""
 
 
 class Screen:
@@ -42,69 +42,69 @@ class Screen:
 
     def __init__(self) -> None:
         piped = not sys.stdout.isatty()
-        self._console = Console(width=WIDEST if piped else None, highlight=False)
+        self._console = Console(width=PIPED_COLUMNS if piped else None, highlight=False)
         self._stages = 0
 
     def introduce(self, model: str, *, is_demo_model: bool) -> None:
-        """Say what is going to be shown, and who answers."""
+        """Describe the demo and the model."""
         self._console.print(INTRODUCTION)
-        talks_to = f"The agent talks through {escape(model)}: about a dozen short model calls that cost real money."
-        self._console.print(OFFLINE if is_demo_model else talks_to)
+        real_model = f"The agent uses {escape(model)}: about a dozen short model calls that cost real money."
+        self._console.print(OFFLINE_NOTICE if is_demo_model else real_model)
 
     def stage(self, title: str) -> None:
-        """A new stage begins."""
+        """Begin a stage."""
         self._stages += 1
         self._console.print(f"\n[bold cyan]{self._stages}. {escape(title)}[/]")
 
     def person(self, text: str) -> None:
-        """What the person says, before the answer is there."""
+        """Show a message of the user."""
         self._said("you  ", "bold", text)
 
     def agent(self, turn: Turn, seconds: float | None = None) -> None:
-        """What the agent answered, and after how many seconds."""
+        """Show a reply of the agent, and its duration."""
         text = turn.assistant_message.text if turn.assistant_message else f"({turn.status})"
         self._said("agent", "bold green", text)
         self.note(f"       {turn.node_id or ''}{f', {seconds:.1f} s' if seconds is not None else ''}")
 
     def note(self, text: str) -> None:
-        """Something that happened."""
+        """Show a note."""
         self._console.print(f"[dim]{escape(printable(text))}[/]")
 
     def event(self, text: str) -> None:
-        """Something that people should not miss."""
+        """Show an important event."""
         self._console.print(f"[bold yellow]  * {escape(printable(text))}[/]")
 
     def tree(self, session: "ChatSession") -> None:
-        """Every turn as a tree; what a rewind gave up is set to the right."""
+        """Show every turn as a tree, with discarded branches to the right."""
         discarded = {turn.id for branch in session.discarded_branches for turn in branch.turns}
         turns = [*session.turns, *(turn for branch in session.discarded_branches for turn in branch.turns)]
         for line in tree_lines(turns, discarded):
             self._console.print(line, overflow="ellipsis", no_wrap=True)
 
     def bill(self, totals: "Totals", *, is_demo_model: bool) -> None:
-        """What was used and what it costs, model by model."""
+        """Show usage and cost by model."""
         self._table(
             ("model", "requests", "input tokens", "output tokens", "cost"),
             _bill_rows(totals.spent),
         )
         if totals.spent.cost.unpriced_models:
-            self._console.print("The price of a model is not known: what it cost is [bold]not[/] in the total.")
-        self._console.print(NOTIONAL if is_demo_model else CUT_SHORT)
+            self._console.print("The price of a model is not known; its cost is [bold]not[/] in the total.")
+        self._console.print(NOTIONAL_PRICES if is_demo_model else INTERRUPTED_CALL)
 
     def accounts(self, evidence: "Evidence") -> None:
-        """What each witness says, one below the other."""
+        """Show the totals of each record in a table."""
         from playhead.demo.audit import total_of
 
-        def row(name: str, turns: int, calls: object, spent: "Spent | None") -> tuple[str, ...]:
+        def row(name: str, turns: int, calls: object, spent: "Spending | None") -> tuple[str, ...]:
             amounts = (f"{spent.usage.total_tokens:,}", money(spent.cost.total)) if spent else ("", "")
             return (name, str(turns), str(calls), *amounts)
 
         history, store, totals = evidence.history, evidence.store, evidence.totals
         billed = total_of(entry.spent for entry in evidence.ledger)
         self._table(
-            ("who says so", "turns", "model calls", "tokens", "cost"),
+            ("record", "turns", "model calls", "tokens", "cost"),
             [
-                row("answered over HTTP", len(evidence.said), "", None),
+                row("answered over HTTP", len(evidence.answered), "", None),
                 row("Temporal's history", len(history.opened), len(history.steps), total_of(history.steps.values())),
                 row("settled, by Temporal's history", len(history.settled), "", None),
                 row("the store's tables", len(store.turns), len(store.steps), total_of(store.steps.values())),
@@ -115,13 +115,12 @@ class Screen:
         self.note(f"Model calls that needed more than one attempt, by Temporal's history: {history.retried}.")
 
     def plain(self, text: str) -> None:
-        """A line as it is, whatever its length: the last line is read by programs."""
+        """Show a line without wrapping it, for programs that read the last line."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
     def _said(self, who: str, style: str, text: str) -> None:
-        told = f"[{style}]{who}[/]  {escape(' '.join(printable(text).split()))}"
-        self._console.print(told)
+        self._console.print(f"[{style}]{who}[/]  {escape(' '.join(printable(text).split()))}")
 
     def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
@@ -133,7 +132,7 @@ class Screen:
 
 
 def tree_lines(turns: Iterable[Turn], discarded: set[str]) -> list[str]:
-    """Turns as lines of markup: a branch goes on straight down, and those that were given up stand beside it."""
+    """Turns as lines of markup: a branch continues straight down, with discarded branches beside it."""
     children: dict[str | None, list[Turn]] = {}
     for turn in sorted(turns, key=lambda turn: turn.created_at):
         children.setdefault(turn.parent_id, []).append(turn)
@@ -155,19 +154,19 @@ def tree_lines(turns: Iterable[Turn], discarded: set[str]) -> list[str]:
 
 
 def _tree_line(turn: Turn, indent: str, *, is_discarded: bool) -> str:
-    person = f"{_beginning(turn.user_message.text, SHOWN_OF_PERSON)} ->" if turn.user_message else "(greeting)"
+    person = f"{_shortened(turn.user_message.text, MAX_USER_CHARACTERS)} ->" if turn.user_message else "(greeting)"
     agent = turn.assistant_message.text if turn.assistant_message else turn.status
-    words = f"{person} {_beginning(agent, SHOWN_IN_TREE - len(indent) - len(person))}"
+    words = f"{person} {_shortened(agent, MAX_TREE_CHARACTERS - len(indent) - len(person))}"
     sign, style = ("○", "dim") if is_discarded else ("●", "default")
     return f"  [dim]{indent}[/][{style}]{sign} {turn.index} {escape(words)}[/]"
 
 
-def _beginning(text: str, room: int) -> str:
+def _shortened(text: str, room: int) -> str:
     words = " ".join(printable(text).split())
     return words if len(words) <= room else f"{words[: room - 1]}…"
 
 
-def _bill_rows(spent: "Spent") -> Iterator[tuple[str, ...]]:
+def _bill_rows(spent: "Spending") -> Iterator[tuple[str, ...]]:
     for model, used in sorted(spent.usage.llm.items()):
         price = spent.cost.breakdown.get(model)
         cost = "no price" if price is None else money(price)

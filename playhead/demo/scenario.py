@@ -1,4 +1,4 @@
-"""The demo's story: a call is answered, its worker is killed, it is rewound and takes another way."""
+"""The demo's scenario: a conversation whose worker is killed, and which is rewound to take another branch."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from temporalio.api.enums.v1 import PendingActivityState
 from contracts.sessions import session_workflow_id
 from domain.turns.turn import Turn
 from playhead.chat.session_view import ChatSession
-from playhead.demo.audit import Evidence, Words
-from playhead.demo.evidence import gather, words_of
+from playhead.demo.audit import Evidence, TurnTexts
+from playhead.demo.evidence import gather, texts_of
 from playhead.demo.stack import DemoFailed
 from workflows.session.workflow import SessionWorkflow
 
@@ -30,21 +30,21 @@ BOOKING = (
     "At 20:00, for four people.",
     "The name is Rossi.",
 )
-CANCELLING = (
+CANCELLATION = (
     "Good evening. I am afraid I have to cancel a booking.",
     "It is for Friday, under the name Rossi.",
     "Yes, please cancel it.",
     "No, that is all. Thank you, goodbye!",
 )
-INTO_THE_REPLY = timedelta(seconds=0.1)
-"""How long a reply must have been in the making before its worker is killed: longer than a step without words takes."""
-PROBE_INTERVAL = 0.02
+MIN_REPLY_AGE = timedelta(seconds=0.1)
+"""Minimum age of a model call before its worker is killed: more than the duration of a step without text."""
+PROBE_INTERVAL_SECONDS = 0.02
 CLOSE_SECONDS = 60.0
-"""How long the session may take to be settled and closed after its end."""
+"""Upper bound on the time to settle and close the session after its end."""
 
 
 class ReceivedReply(NamedTuple):
-    """What a message was answered with. `session` is the session right after it, `seconds` how long it took."""
+    """The answer to a message. `session` is the session after it, `seconds` the response time."""
 
     turn: Turn
     session: ChatSession
@@ -53,20 +53,20 @@ class ReceivedReply(NamedTuple):
 
 
 class Caller:
-    """The person of the demo: talks to one session over HTTP, and keeps what was answered."""
+    """The demo's user: a client of one session over HTTP, which keeps all answered turns."""
 
     def __init__(self, http: httpx2.AsyncClient, session: ChatSession) -> None:
         self._http = http
         self.session = session
-        self.said: dict[str, Words] = {turn.id: words_of(turn) for turn in session.turns}
+        self.answered: dict[str, TurnTexts] = {turn.id: texts_of(turn) for turn in session.turns}
 
     @classmethod
-    async def call(cls, http: httpx2.AsyncClient, agent: str) -> "Caller":
-        """Open a session; the agent has greeted when this returns."""
+    async def open_session(cls, http: httpx2.AsyncClient, agent: str) -> "Caller":
+        """Open a session and wait for the agent's greeting."""
         return cls(http, await _session(await http.post("/v1/sessions", json={"agent": agent})))
 
-    async def say(self, text: str, message_id: str | None = None) -> ReceivedReply:
-        """Say something and wait for the reply. Raises DemoFailed when the API refuses or the model fails."""
+    async def send(self, text: str, message_id: str | None = None) -> ReceivedReply:
+        """Send a message and wait for the reply. Raises DemoFailed after an error of the API or the model."""
         message_id = message_id or f"msg_{uuid4().hex[:12]}"
         began = monotonic()
         body = {"text": text, "message_id": message_id}
@@ -74,21 +74,21 @@ class Caller:
         turn = self.session.turn_of(message_id)
         if turn is None:
             raise DemoFailed(f"the answer to {text!r} is not in the session that came with it")
-        self.said[turn.id] = words_of(turn)
+        self.answered[turn.id] = texts_of(turn)
         return ReceivedReply(turn, self.session, message_id, monotonic() - began)
 
     async def rewind(self, turn: Turn) -> ChatSession:
-        """Go back to a turn."""
+        """Rewind to a turn."""
         self.session = await _session(await self._http.post(self._path("rewind"), json={"turn_id": turn.id}))
         return self.session
 
     async def end(self) -> ChatSession:
-        """End the session, if the agent has not done so already."""
+        """End the session, unless the agent has ended it already."""
         self.session = await _session(await self._http.post(self._path("end"), json={}))
         return self.session
 
-    async def look(self) -> ChatSession:
-        """The session as it is now."""
+    async def refresh(self) -> ChatSession:
+        """Read the session again."""
         self.session = await _session(await self._http.get(self._path()))
         return self.session
 
@@ -97,16 +97,16 @@ class Caller:
 
 
 class DemoScenario:
-    """The stages of the demo, in their order."""
+    """The stages of the demo, in order."""
 
     def __init__(self, stack: "DemoStack", screen: "Screen") -> None:
         self._stack = stack
         self._screen = screen
 
-    async def tell(self) -> Evidence:
-        """Hold the whole conversation and gather what every witness says about it."""
-        self._screen.stage("The call is answered")
-        caller = await Caller.call(self._stack.http, AGENT)
+    async def run(self) -> Evidence:
+        """Run the whole conversation and return all records of it."""
+        self._screen.stage("The conversation starts")
+        caller = await Caller.open_session(self._stack.http, AGENT)
         greeting = caller.session.turns[0]
         workflow_id = session_workflow_id(caller.session.id)
         self._screen.note(f"workflow {workflow_id}, worker process {self._stack.worker.pid}")
@@ -115,17 +115,17 @@ class DemoScenario:
         await self._say(caller, first)
         answered = await self._survive_a_kill(caller, (second, *others))
         await self._repeat(caller, answered)
-        await self._take_another_way(caller, greeting)
+        await self._take_another_branch(caller, greeting)
         return await self._close(caller)
 
     async def _say(self, caller: Caller, text: str) -> ReceivedReply:
         self._screen.person(text)
-        answer = await caller.say(text)
+        answer = await caller.send(text)
         self._screen.agent(answer.turn, answer.seconds)
         return answer
 
     async def _survive_a_kill(self, caller: Caller, texts: tuple[str, ...]) -> ReceivedReply:
-        """Say the texts, and kill the worker in the middle of the first reply that takes long enough for it."""
+        """Send the messages, and kill the worker in the middle of the first reply that takes long enough."""
         killed: ReceivedReply | None = None
         self._screen.stage("Its worker is killed in the middle of a reply")
         for text in texts:
@@ -134,14 +134,14 @@ class DemoScenario:
             else:
                 killed = await self._say_and_kill(caller, text)
         if killed is None:
-            raise DemoFailed("no reply took long enough for its worker to be killed in the middle of it")
+            raise DemoFailed("no reply took long enough to kill its worker in the middle of it")
         return killed
 
     async def _say_and_kill(self, caller: Caller, text: str) -> ReceivedReply | None:
-        """The answer, if it was in the making when the worker died; None if the answer was faster."""
+        """Send a message and kill the worker during the reply. Returns the reply; None if it was faster."""
         worker = self._stack.worker
         self._screen.person(text)
-        saying = asyncio.create_task(caller.say(text))
+        saying = asyncio.create_task(caller.send(text))
         try:
             if not await self._is_in_the_making(caller, saying):
                 answer = await saying
@@ -151,9 +151,9 @@ class DemoScenario:
             at = monotonic()
             in_the_middle = await self._reply_age(caller) is not None
             if in_the_middle:
-                self._screen.event(f"kill -9 {worker.pid}: that was the worker, in the middle of its reply")
+                self._screen.event(f"kill -9 {worker.pid}: the worker is killed in the middle of its reply")
             else:
-                self._screen.note("(the reply was just finished when the worker was killed; the next one, then)")
+                self._screen.note("(the reply was finished before the worker was killed; trying the next one)")
             worker = await self._stack.start_worker()
             self._screen.event(f"a new worker is started, process {worker.pid}")
             answer = await saying
@@ -165,16 +165,16 @@ class DemoScenario:
         return answer if in_the_middle else None
 
     async def _is_in_the_making(self, caller: Caller, saying: "asyncio.Task[ReceivedReply]") -> bool:
-        """Wait until Temporal tells that a model call has been running for a moment; False if the reply came first."""
+        """Wait until a model call is MIN_REPLY_AGE old by Temporal. Returns False if the reply came first."""
         while not saying.done():
             age = await self._reply_age(caller)
-            if age is not None and age >= INTO_THE_REPLY:
+            if age is not None and age >= MIN_REPLY_AGE:
                 return True
-            await asyncio.sleep(PROBE_INTERVAL)
+            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         return False
 
     async def _reply_age(self, caller: Caller) -> timedelta | None:
-        """How long ago the model call that runs now was started, by Temporal; None when none runs."""
+        """The age of the running model call by Temporal; None when there is none."""
         described = await self._handle(caller).describe()
         for pending in described.raw_description.pending_activities:
             started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
@@ -186,8 +186,8 @@ class DemoScenario:
         self._screen.stage("The same message again: same message_id, no second turn")
         turns, revision = len(caller.session.turns), caller.session.revision
         text = answer.turn.user_message.text if answer.turn.user_message else ""
-        again = await caller.say(text, answer.message_id)
-        now = await caller.look()
+        again = await caller.send(text, answer.message_id)
+        now = await caller.refresh()
         if again.turn.id != answer.turn.id or len(now.turns) != turns or now.revision != revision:
             raise DemoFailed(
                 f"the message {answer.message_id} was sent again and changed the session: turn {answer.turn.id} became "
@@ -198,11 +198,11 @@ class DemoScenario:
             f"still {turns} turns and revision {revision}"
         )
 
-    async def _take_another_way(self, caller: Caller, turn: Turn) -> None:
-        self._screen.stage("Rewind to the greeting, and another way through the call")
+    async def _take_another_branch(self, caller: Caller, turn: Turn) -> None:
+        self._screen.stage("Rewind to the greeting, and another branch")
         rewound = await caller.rewind(turn)
-        self._screen.note(f"rewound to {turn.id}: status {rewound.status}, {len(rewound.turns)} turn is seen")
-        for text in CANCELLING:
+        self._screen.note(f"rewound to {turn.id}: status {rewound.status}, {len(rewound.turns)} turn is visible")
+        for text in CANCELLATION:
             answer = await self._say(caller, text)
             if answer.session.is_completed:
                 break
@@ -213,14 +213,14 @@ class DemoScenario:
         ended_by_agent = caller.session.is_completed
         await caller.end()
         await self._until_closed(caller)
-        session = await caller.look()
+        session = await caller.refresh()
         self._screen.note(
             f"{'the agent ended the session' if ended_by_agent else 'the session is ended'} "
             f"({session.completion_reason}); everything is settled, the workflow is closed"
         )
         self._screen.tree(session)
         return await gather(
-            caller.said,
+            caller.answered,
             session_id=session.id,
             client=self._stack.client,
             handle=self._handle(caller),
@@ -229,7 +229,7 @@ class DemoScenario:
         )
 
     async def _until_closed(self, caller: Caller) -> None:
-        """A session's workflow closes when everything in it is settled, and not before."""
+        """Wait until the workflow closes, which it does once everything is settled."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._handle(caller).result()

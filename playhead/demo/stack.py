@@ -26,21 +26,21 @@ from store.migrate import upgrade
 
 ORGANIZATION = "demo"
 NOTIONAL_PRICE = {"demo:scripted": {"input": "0.25", "output": "2.00"}}
-"""US dollars for a million tokens: what the offline demo model would cost if it were a small real one."""
+"""US dollars per million tokens: prices of a small real model, applied to the offline demo model."""
 REPLY_SECONDS = 0.6
 """Duration of a reply of the offline demo model: long enough to kill the worker in the middle of it."""
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_TIMEOUT_SECONDS = 2.0
 """Heartbeat timeout of a worker: short, so that people do not wait for the demo."""
-WAIT_SECONDS = 150.0
+REQUEST_TIMEOUT_SECONDS = 150.0
 """Longest wait of the API for a reply, including the death of its worker."""
 READY_SECONDS = 60.0
 STOP_SECONDS = 3.0
 """Time for services to become ready, and to stop before they are killed."""
-EXPLAINED_WITHIN = 1.0
+EXIT_NOTICE_SECONDS = 1.0
 """Time to notice that a service has ended after its connections broke."""
-PROBE_INTERVAL = 0.05
-SHOWN_LOG_LINES = 8
-PASSED_ON = ("PLAYHEAD_PRICES", "PLAYHEAD_MODEL_TIMEOUT_SECONDS")
+PROBE_INTERVAL_SECONDS = 0.05
+MAX_LOG_LINES = 8
+INHERITED_SETTINGS = ("PLAYHEAD_PRICES", "PLAYHEAD_MODEL_TIMEOUT_SECONDS")
 """Settings taken over from the environment; all others are the demo's own."""
 
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ class Service:
         """Return when the process was stopped. Raises DemoFailed when it ends by itself."""
         status = await self._process.wait()
         if not self._stopping:
-            lines = self._log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+            lines = self._log_file.read_text(errors="replace").splitlines()[-MAX_LOG_LINES:]
             quoted = "".join(f"\n  {line}" for line in lines)
             raise DemoFailed(
                 f"{self.name} ended by itself with status {status}", details=f"Its last log lines:{quoted}"
@@ -176,7 +176,7 @@ class DemoStack:
                 while True:
                     if await self._is_ready():
                         return
-                    await asyncio.sleep(PROBE_INTERVAL)
+                    await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         except TimeoutError:
             raise DemoFailed(f"the API was not ready within {READY_SECONDS:g} seconds") from None
 
@@ -187,7 +187,7 @@ class DemoStack:
             await asyncio.wait((running, self._failed), return_when=asyncio.FIRST_COMPLETED)
             if running.done() and running.exception():
                 # A service that dies is often seen as a broken connection first; its end explains more.
-                await asyncio.wait([self._failed], timeout=EXPLAINED_WITHIN)
+                await asyncio.wait([self._failed], timeout=EXIT_NOTICE_SECONDS)
             if self._failed.done():
                 self._failed.result()
             return await running
@@ -200,7 +200,7 @@ class DemoStack:
         await asyncio.gather(*(service.end() for service in self._services))
         await asyncio.gather(*self._watching, return_exceptions=True)
         if self._failed.done():
-            self._failed.exception()  # told already; asyncio warns about errors that nobody looked at
+            self._failed.exception()  # reported already; retrieved because asyncio warns about unretrieved errors
 
     async def _start(self, name: str, command: str) -> Service:
         log_file = self._files.log_file(name)
@@ -225,7 +225,7 @@ class DemoStack:
 
 @asynccontextmanager
 async def running_stack(files: DemoFiles, model: str) -> AsyncIterator[DemoStack]:
-    """Temporal, API and a worker on a store of their own; everything has ended when the block is left."""
+    """Temporal, API and a worker with a store of their own; all end with the block."""
     addresses = ServerAddresses(files.folder, free_port(), free_port())
     api_port = free_port()
     async with AsyncExitStack() as opened:
@@ -239,7 +239,7 @@ async def running_stack(files: DemoFiles, model: str) -> AsyncIterator[DemoStack
             httpx2.AsyncClient(
                 base_url=f"http://{LOOPBACK}:{api_port}",
                 headers={"Authorization": f"Bearer {secret}"},
-                timeout=WAIT_SECONDS + 10,
+                timeout=REQUEST_TIMEOUT_SECONDS + 10,
                 trust_env=False,
             )
         )
@@ -257,7 +257,7 @@ async def running_stack(files: DemoFiles, model: str) -> AsyncIterator[DemoStack
 
 
 async def _prepared(database: Database) -> str:
-    """Bring a new store to its schema, with the example agents and an organization; a key of that organization."""
+    """Create the schema, the example agents and an organization; returns an API key of the organization."""
     await upgrade(database)
     await add_missing_examples(database, ORGANIZATION)
     _, secret = await KeyStore(database).create(ORGANIZATION, "demo")
@@ -273,9 +273,9 @@ async def _cancel(task: asyncio.Task[str]) -> None:
 def environment_of(
     person: Mapping[str, str], files: DemoFiles, addresses: ServerAddresses, api_port: int, model: str
 ) -> dict[str, str]:
-    """What the services are set to: the demo's own settings over the person's provider keys, and the demo's code.
+    """The environment of the services: the user's environment, overridden by the demo's settings and code path.
 
-    The person's other settings of Playhead and Temporal belong to another stack and are left out.
+    The user's other settings of Playhead and Temporal belong to another stack and are left out.
     """
     no_configuration = files.folder / "temporal.toml"
     no_configuration.touch()
@@ -283,7 +283,7 @@ def environment_of(
     kept = {
         name: value
         for name, value in person.items()
-        if name in PASSED_ON or not name.startswith(("PLAYHEAD_", "TEMPORAL_"))
+        if name in INHERITED_SETTINGS or not name.startswith(("PLAYHEAD_", "TEMPORAL_"))
     }
     chosen = {
         "PYTHONPATH": os.pathsep.join([code, *filter(None, [person.get("PYTHONPATH")])]),
@@ -291,9 +291,9 @@ def environment_of(
         "PLAYHEAD_DATABASE_URL": files.database_url,
         "PLAYHEAD_MODEL": model,
         "PLAYHEAD_API_PORT": str(api_port),
-        "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
+        "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": f"{HEARTBEAT_TIMEOUT_SECONDS:g}",
         "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.2",
-        "PLAYHEAD_REQUEST_TIMEOUT_SECONDS": f"{WAIT_SECONDS:g}",
+        "PLAYHEAD_REQUEST_TIMEOUT_SECONDS": f"{REQUEST_TIMEOUT_SECONDS:g}",
         "PLAYHEAD_LOG_FORMAT": "console",
         "TEMPORAL_ADDRESS": addresses.address,
         "TEMPORAL_NAMESPACE": "default",
@@ -306,7 +306,7 @@ def environment_of(
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on, or something in it was not as promised. `details` go before the last line."""
+    """The demo cannot continue, or a check in it failed. `details` are printed before the last line."""
 
     def __init__(self, message: str, *, details: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What the offline demo model answers: (conversation, script) -> a sentence or a way on. Pure."""
+"""The demo model as an agent: (conversation, node prompt) -> reply or transition. Pure."""
 
 import re
 from collections import Counter
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playhead.demo_model.language import (
-    MAX_READ,
+    MAX_MESSAGE_CHARACTERS,
     Word,
     is_correction,
     is_question,
     is_small_talk,
-    plain,
+    meaning_of,
+    normalized,
     says_no,
     says_yes,
-    signals,
     words_of,
 )
 from playhead.demo_model.prompt_parser import (
@@ -25,29 +25,33 @@ from playhead.demo_model.prompt_parser import (
     Offer,
     PromptTransition,
     Slot,
-    asked_in,
+    last_question,
     number_in,
-    read_script,
-    way_as_option,
+    parse_node_prompt,
+    transition_as_option,
 )
-from playhead.demo_model.slot_filling import Line, Memory, people, recall
+from playhead.demo_model.slot_filling import Line, Memory, collect_details, people_count
 
-MAX_MOVES_IN_A_ROW = 4
-"""Ways on taken after one message before the model speaks: nodes that point at each other do not spin."""
+MAX_TRANSITIONS_PER_MESSAGE = 4
+"""Upper bound on the transitions after one message, so that nodes that point at each other do not loop."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """The tail of a conversation: its lines, where the node was entered, and the moves since the last message."""
+    """The end of a conversation.
+
+    `entered_at` is the index of the first line in the current node, `transitions_taken` counts those since the last
+    message.
+    """
 
     lines: tuple[Line, ...] = ()
     entered_at: int = 0
-    moves: int = 0
+    transitions_taken: int = 0
 
     @property
-    def heard(self) -> str | None:
-        """The person's last words; None when they have not spoken yet."""
-        return next((line.text for line in reversed(self.lines) if not line.own), None)
+    def last_message(self) -> str | None:
+        """The user's last message; None before the first."""
+        return next((line.text for line in reversed(self.lines) if not line.by_model), None)
 
     @property
     def in_node(self) -> tuple[Line, ...]:
@@ -56,66 +60,72 @@ class Conversation:
 
 @dataclass(frozen=True)
 class DemoReply:
-    """What the model does: take a way on (`tool`) or say something (`text`); the other is None."""
+    """The model's action: a transition (`tool`) or a reply (`text`); the other is None."""
 
     text: str | None = None
     tool: str | None = None
 
 
 def answer(instructions: str, offers: tuple[Offer, ...], conversation: Conversation) -> DemoReply:
-    """Decide what to do next. The same arguments always give the same answer."""
-    script = read_script(instructions, offers)
-    memory = recall(conversation.lines, script.slots)
-    if not script.ways and (script.says_goodbye or conversation.moves):
-        return DemoReply(text=_farewell(script, memory))
-    heard = conversation.heard
-    if heard is None:
-        return DemoReply(text=_opening(script))
-    if way := _way_on(script, conversation, memory, heard):
-        return DemoReply(tool=way.offer.tool)
-    return DemoReply(text=_reply(script, conversation, memory, heard))
+    """Decide the next action. The result depends on the arguments only."""
+    prompt = parse_node_prompt(instructions, offers)
+    memory = collect_details(conversation.lines, prompt.slots)
+    if not prompt.transitions and (prompt.says_goodbye or conversation.transitions_taken):
+        return DemoReply(text=_farewell(prompt, memory))
+    message = conversation.last_message
+    if message is None:
+        return DemoReply(text=_opening(prompt))
+    if transition := _choose_transition(prompt, conversation, memory, message):
+        return DemoReply(tool=transition.offer.tool)
+    return DemoReply(text=_reply(prompt, conversation, memory, message))
 
 
-# --- the way on ---
+# --- transitions ---
 
 
-def _way_on(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> PromptTransition | None:
-    if conversation.moves >= MAX_MOVES_IN_A_ROW:
+def _choose_transition(
+    prompt: NodePrompt, conversation: Conversation, memory: Memory, message: str
+) -> PromptTransition | None:
+    if conversation.transitions_taken >= MAX_TRANSITIONS_PER_MESSAGE:
         return None
-    if way := _by_number(script, memory):
-        return way
-    arriving = conversation.moves > 0
-    if not arriving and (way := _by_words(script, conversation, memory, heard)):
-        return way
-    return _by_completeness(script, conversation, memory, heard)
+    if transition := _by_number(prompt, memory):
+        return transition
+    arriving = conversation.transitions_taken > 0
+    if not arriving and (transition := _by_words(prompt, conversation, memory, message)):
+        return transition
+    return _by_completeness(prompt, conversation, memory, message)
 
 
-def _by_number(script: NodePrompt, memory: Memory) -> PromptTransition | None:
+def _by_number(prompt: NodePrompt, memory: Memory) -> PromptTransition | None:
     count = number_in(memory.details.get("count", ""))
     if count is None:
         return None
-    for way in script.ways:
-        for case in way.conditions:
+    for transition in prompt.transitions:
+        for case in transition.conditions:
             if (case.compare == "more" and count > case.bound) or (case.compare == "fewer" and count < case.bound):
-                return way
+                return transition
     return None
 
 
-def _by_words(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> PromptTransition | None:
-    """The way whose condition the message speaks of most; words that many ways share count for less."""
+def _by_words(prompt: NodePrompt, conversation: Conversation, memory: Memory, message: str) -> PromptTransition | None:
+    """The transition whose condition matches the message best. Words in several transitions count for less."""
     question, asked = _last_question(conversation)
-    said = signals(heard, "" if asked else question)
-    shared = Counter(word for way in script.ways for word in {word for case in way.conditions for word in case.words})
-    least = 0.99 if script.slots and memory.fresh else 0.45
-    for heard_as in (said, said | {("interest", True)} if says_no(heard) and not asked else said):
+    said = meaning_of(message, "" if asked else question)
+    shared = Counter(
+        word
+        for transition in prompt.transitions
+        for word in {word for case in transition.conditions for word in case.words}
+    )
+    least = 0.99 if prompt.slots and memory.new else 0.45
+    for heard_as in (said, said | {("interest", True)} if says_no(message) and not asked else said):
         scored = [
-            (_score(case, heard_as, words_of(heard), shared, least), -position)
-            for position, way in enumerate(script.ways)
-            for case in way.conditions
+            (_score(case, heard_as, words_of(message), shared, least), -position)
+            for position, transition in enumerate(prompt.transitions)
+            for case in transition.conditions
         ]
         best, position = max(scored, default=(0.0, 0))
         if best > 0:
-            return script.ways[-position]
+            return prompt.transitions[-position]
     return None
 
 
@@ -130,7 +140,7 @@ def _score(
         return 0.0
     matched = case.words & said
     against = [word for word in case.words - matched if (word[0], not word[1]) in own_words]
-    # Words that only the answered question holds count for less than the person's own.
+    # Words that are only in the answered question count for less than those in the message.
     score = sum((1 if word in own_words else 0.6) / shared[word] for word in matched) - len(against)
     coverage = len(matched) / len(case.words)
     if score < least and not (coverage == 1 and score > 0):
@@ -139,81 +149,83 @@ def _score(
 
 
 def _by_completeness(
-    script: NodePrompt, conversation: Conversation, memory: Memory, heard: str
+    prompt: NodePrompt, conversation: Conversation, memory: Memory, message: str
 ) -> PromptTransition | None:
-    if _missing(script, memory) is not None:
+    if _missing(prompt, memory) is not None:
         return None
-    arriving = conversation.moves > 0
-    if arriving and (_wants_a_change(heard, memory) or not script.slots):
+    arriving = conversation.transitions_taken > 0
+    if arriving and (_wants_a_change(message, memory) or not prompt.slots):
         return None
-    complete = next((way for way in script.ways if any(case.complete for case in way.conditions)), None)
-    if complete is not None and (script.slots or not is_question(heard)):
+    complete = next(
+        (transition for transition in prompt.transitions if any(case.complete for case in transition.conditions)), None
+    )
+    if complete is not None and (prompt.slots or not is_question(message)):
         return complete
-    if len(script.ways) == 1 and not any(case.compare for case in script.ways[0].conditions):
-        heard_here = sum(not line.own for line in conversation.in_node)
-        if script.slots or heard_here > 1:
-            return script.ways[0]
-    agreed = not arriving and says_yes(heard) and script.slots
-    return script.ways[0] if agreed and script.ways else None
+    if len(prompt.transitions) == 1 and not any(case.compare for case in prompt.transitions[0].conditions):
+        heard_here = sum(not line.by_model for line in conversation.in_node)
+        if prompt.slots or heard_here > 1:
+            return prompt.transitions[0]
+    agreed = not arriving and says_yes(message) and prompt.slots
+    return prompt.transitions[0] if agreed and prompt.transitions else None
 
 
-def _missing(script: NodePrompt, memory: Memory) -> Slot | None:
-    return next((slot for slot in script.slots if slot.key not in memory.details), None)
+def _missing(prompt: NodePrompt, memory: Memory) -> Slot | None:
+    return next((slot for slot in prompt.slots if slot.key not in memory.details), None)
 
 
 def _last_question(conversation: Conversation) -> tuple[str, Slot | None]:
     for line in reversed(conversation.lines):
-        if line.own:
-            return asked_in(line.text)
+        if line.by_model:
+            return last_question(line.text)
     return "", None
 
 
-# --- speech ---
+# --- replies ---
 
 
-def _opening(script: NodePrompt) -> str:
-    hello = f"Hello, this is {script.persona}." if script.persona else "Hello."
-    says, question = _agenda(script, Memory(), ())
+def _opening(prompt: NodePrompt) -> str:
+    hello = f"Hello, this is {prompt.persona}." if prompt.persona else "Hello."
+    says, question = _agenda(prompt, Memory(), ())
     return " ".join([hello, *says, question or "How can I help you?"])
 
 
-def _farewell(script: NodePrompt, memory: Memory) -> str:
+def _farewell(prompt: NodePrompt, memory: Memory) -> str:
     name = memory.details.get("name")
     parts = [f"Thank you, {name}." if name else "Thank you."]
-    parts += [item.text for item in script.items if item.act == "say"]
-    if any(item.act == "sum_up" for item in script.items) and memory.details:
+    parts += [item.text for item in prompt.items if item.act == "say"]
+    if any(item.act == "sum_up" for item in prompt.items) and memory.details:
         parts.append(f"I have noted: {_summary(memory)}.")
-    parts.append(f"Goodbye from {script.persona}!" if script.persona else "Goodbye!")
+    parts.append(f"Goodbye from {prompt.persona}!" if prompt.persona else "Goodbye!")
     return " ".join(parts)
 
 
-def _reply(script: NodePrompt, conversation: Conversation, memory: Memory, heard: str) -> str:
-    arriving = conversation.moves > 0
-    spoken = tuple(line.text for line in conversation.in_node if line.own)
-    says, question = _agenda(script, memory, spoken)
-    if arriving and _wants_a_change(heard, memory) and script.slots and _missing(script, memory) is None:
+def _reply(prompt: NodePrompt, conversation: Conversation, memory: Memory, message: str) -> str:
+    arriving = conversation.transitions_taken > 0
+    spoken = tuple(line.text for line in conversation.in_node if line.by_model)
+    says, question = _agenda(prompt, memory, spoken)
+    if arriving and _wants_a_change(message, memory) and prompt.slots and _missing(prompt, memory) is None:
         return "Of course. What should I change?"
     summing_up = any(text.startswith(_REPEAT) for text in says) and not memory.replaced
-    parts = [] if summing_up or (arriving and not memory.fresh) else _acknowledged(script, memory, heard)
-    if remark := _remark(script, heard, arriving=arriving):
+    parts = [] if summing_up or (arriving and not memory.new) else _acknowledged(prompt, memory, message)
+    if remark := _remark(prompt, message, arriving=arriving):
         parts.append(remark)
     if parts or says or arriving or not spoken:
         return " ".join([*parts, *says, question or "What else can I do for you?"])
-    understood = says_yes(heard) and not script.slots
-    options = _options(script) if question in GENERAL_QUESTIONS else ""
-    opening = "Of course." if understood else _not_understood(spoken, heard)
+    understood = says_yes(message) and not prompt.slots
+    options = _options(prompt) if question in GENERAL_QUESTIONS else ""
+    opening = "Of course." if understood else _not_understood(spoken, message)
     return f"{opening} {options or question or 'What can I do for you?'}"
 
 
-def _wants_a_change(heard: str, memory: Memory) -> bool:
-    """Whether the person is not content but did not say yet what should be different."""
-    return (says_no(heard) or is_correction(heard)) and not memory.fresh
+def _wants_a_change(message: str, memory: Memory) -> bool:
+    """True if the user objects without saying yet what to change."""
+    return (says_no(message) or is_correction(message)) and not memory.new
 
 
-def _agenda(script: NodePrompt, memory: Memory, spoken: Sequence[str]) -> tuple[list[str], str]:
-    """What to say now and what to ask then, in the prompt's order, up to the first question still open."""
+def _agenda(prompt: NodePrompt, memory: Memory, spoken: Sequence[str]) -> tuple[list[str], str]:
+    """Sentences to say and the question to ask, in the prompt's order, up to the first open question."""
     says: list[str] = []
-    for item in script.items:
+    for item in prompt.items:
         if item.act == "route":
             return says, item.text
         if item.act == "ask":
@@ -225,7 +237,7 @@ def _agenda(script: NodePrompt, memory: Memory, spoken: Sequence[str]) -> tuple[
             text = f"{_REPEAT}{_summary(memory, item.text)}." if memory.details else ""
         if text and not any(text in earlier for earlier in spoken):
             says.append(text)
-    if script.slots and memory.details and not any(item.act == "sum_up" for item in script.items):
+    if prompt.slots and memory.details and not any(item.act == "sum_up" for item in prompt.items):
         return [*says, f"So I have noted: {_summary(memory)}."], "Is everything right?"
     return says, ""
 
@@ -234,20 +246,22 @@ _REPEAT = "Let me repeat: "
 _THANKS = ("Thank you", "Got it", "Noted")
 
 
-def _acknowledged(script: NodePrompt, memory: Memory, heard: str) -> list[str]:
-    """Name what was caught in the last message, so that a mistake is heard at once."""
-    read = plain(heard)
-    if is_small_talk(heard) and not memory.fresh:
+def _acknowledged(prompt: NodePrompt, memory: Memory, message: str) -> list[str]:
+    """Acknowledge the details of the last message, so that a mistake is noticed at once."""
+    read = normalized(message)
+    if is_small_talk(message) and not memory.new:
         return ["You are welcome."] if "thank" in read else ["Hello!"]
-    parts = ["Thank you for the detail; I have read the beginning of it."] if len(heard) > MAX_READ else []
+    parts = (
+        ["Thank you for the detail; I have read the beginning of it."] if len(message) > MAX_MESSAGE_CHARACTERS else []
+    )
     if memory.replaced:
-        changes = {key: memory.fresh[key] for key in memory.fresh if key in memory.replaced}
+        changes = {key: memory.new[key] for key in memory.new if key in memory.replaced}
         return [*parts, f"I have changed that: {_listed(changes, labels=False)}."]
     if memory.withdrawn:
         return [*parts, "Of course, we can change that."]
-    if memory.fresh:
+    if memory.new:
         thanks = _THANKS[len(memory.details) % len(_THANKS)]
-        return [*parts, f"{thanks}: {_listed(memory.fresh, labels=False)}."]
+        return [*parts, f"{thanks}: {_listed(memory.new, labels=False)}."]
     return parts
 
 
@@ -258,33 +272,33 @@ _WHO = re.compile(
 )
 
 
-def _remark(script: NodePrompt, heard: str, *, arriving: bool) -> str:
-    """The answer to a question beside the point: who is speaking, or a fact of the prompt about it."""
-    read = plain(heard)
+def _remark(prompt: NodePrompt, message: str, *, arriving: bool) -> str:
+    """The answer to a question outside the prompt's own: about the agent, or about a fact of the prompt."""
+    read = normalized(message)
     if _WHO.search(read):
-        who = f"This is {script.persona}; I am" if script.persona else "I am"
+        who = f"This is {prompt.persona}; I am" if prompt.persona else "I am"
         return f"{who} an offline demo model with a script, not a person."
-    asked = {word for word, _ in words_of(heard)}
-    scored = [(len(asked & {word for word, _ in words_of(fact)}), fact) for fact in script.facts]
+    asked = {word for word, _ in words_of(message)}
+    scored = [(len(asked & {word for word, _ in words_of(fact)}), fact) for fact in prompt.facts]
     best = max((score for score, _ in scored), default=0)
-    curious = is_question(heard) or (script.answers and not says_yes(heard) and not says_no(heard))
+    curious = is_question(message) or (prompt.answers and not says_yes(message) and not says_no(message))
     if best and curious:
         return " ".join([fact for score, fact in scored if score == best][:2])
-    if is_question(heard) and re.search(r"[a-z]", read) and (script.answers or not arriving):
+    if is_question(message) and re.search(r"[a-z]", read) and (prompt.answers or not arriving):
         return "I do not have that information here."
     return ""
 
 
-def _not_understood(spoken: Sequence[str], heard: str) -> str:
-    if not plain(heard).strip(" .!?-"):
+def _not_understood(spoken: Sequence[str], message: str) -> str:
+    if not normalized(message).strip(" .!?-"):
         return "I did not hear anything."
     if any("I did not understand" in text for text in spoken):
         return "I am sorry, I did not understand that either; a short, simple sentence helps me."
     return "I am sorry, I did not understand that."
 
 
-def _options(script: NodePrompt) -> str:
-    wishes = [option for way in script.ways if (option := way_as_option(way))]
+def _options(prompt: NodePrompt) -> str:
+    wishes = [option for transition in prompt.transitions if (option := transition_as_option(transition))]
     if not wishes:
         return ""
     return f"I can help if {', or if '.join(wishes[:5])}. Which is it?"
@@ -313,5 +327,5 @@ def _listed(details: dict[str, str], *, labels: bool = True) -> str:
             value = f"{_NAMED[key]} {value}"
         elif key not in _ORDER:
             value = f"{key}: {value}" if labels else f"“{value}”"
-        said.append(people(value) if key == "count" and value.isdigit() else value)
+        said.append(people_count(value) if key == "count" and value.isdigit() else value)
     return ", ".join(said) or "nothing yet"

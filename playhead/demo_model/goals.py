@@ -1,4 +1,4 @@
-"""How the offline demo model reads a caller's goal: sentence by sentence, each as something that a person would say."""
+"""Parser of a caller's goal: each sentence becomes a message that a person would say."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _WANTS = re.compile(
     re.I,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+|;\s+")
-_UNSPOKEN = re.compile(
+_BEHAVIOUR = re.compile(
     r"^(?:if|when|whenever|unless|once|only|never|do not|don't|be|stay|insist|hang up|wait|answer|accept|refuse|"
     r"agree)\b",
     re.I,
@@ -36,20 +36,22 @@ _ROLES = (
 
 @dataclass(frozen=True)
 class Goal:
-    """Something a caller wants, as it is said, and what it would change (empty: nothing)."""
+    """A goal of a caller as a message. `changes` is the detail that it changes, or empty."""
 
     spoken: str
     changes: str = ""
 
 
-def wishes_in(goal: str) -> tuple[Goal, ...]:
-    """What a goal wants, in its order. Sentences that say how to behave are not spoken."""
+def parse_goals(goal: str) -> tuple[Goal, ...]:
+    """The goals in a text, in its order. Sentences about the caller's behaviour are left out."""
     sentences = (" ".join(sentence.split()).rstrip(" .!") for sentence in _SENTENCE_END.split(goal))
-    return tuple(_wish(sentence) for sentence in sentences if sentence and not _UNSPOKEN.match(_bare(sentence)))
+    return tuple(
+        _goal(sentence) for sentence in sentences if sentence and not _BEHAVIOUR.match(_without_subject(sentence))
+    )
 
 
-def _wish(sentence: str) -> Goal:
-    wanted = _in_first_person(_bare(sentence))
+def _goal(sentence: str) -> Goal:
+    wanted = _in_first_person(_without_subject(sentence))
     if change := _CHANGE.match(wanted):
         what, value = change[1], change[2]
         people = value if re.search(r"\b(?:people|guests|persons?)\b", value) else f"{value} people"
@@ -64,8 +66,8 @@ def _wish(sentence: str) -> Goal:
     return Goal(f"I would like to {wanted}.")
 
 
-def _bare(sentence: str) -> str:
-    """A sentence without who wants it: "You want to book a table" -> "book a table"."""
+def _without_subject(sentence: str) -> str:
+    """A sentence without its subject: "You want to book a table" -> "book a table"."""
     rest = sentence[match.end() :] if (match := _WANTS.match(sentence)) else sentence
     return f"{rest[:1].lower()}{rest[1:]}" if not re.match(r"I\b", rest) else rest
 

@@ -1,4 +1,4 @@
-"""How the offline demo model judges: each criterion against what was said and done, word by word. Pure."""
+"""The demo model as a judge: compares the words of each criterion with those of the turns. Pure."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from domain.suites.judge_prompt import CRITERIA_HEADING
-from playhead.demo_model.language import plain, words_of
+from playhead.demo_model.language import normalized, words_of
 
-ENOUGH = 0.6
-"""The part of a criterion's words that a conversation must show for it to be met."""
-TOO_LITTLE = 0.35
-"""The part below which it is not met; between the two nothing can be said."""
-SAID_IT = 0.75
-"""The part of what must not be said that one turn must hold for it to have been said."""
+PASS_SHARE = 0.6
+"""Share of a criterion's words in a conversation from which the criterion passes."""
+FAIL_SHARE = 0.35
+"""Share up to which it fails; between the two the outcome is inconclusive."""
+VIOLATION_SHARE = 0.75
+"""Share of a forbidden statement's words in one turn from which the statement counts as said."""
 
 _NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.M)
 _LINE = re.compile(r"^\[(turn_\w+)\] (?:(caller|agent): (\".*\")|(.*))$", re.M)
@@ -33,62 +33,64 @@ _PHRASES = (
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What one turn shows: the words of the agent's speech and of what it did, and its text."""
+class _TurnEvidence:
+    """The text of the agent's messages and actions in one turn, and its content words."""
 
     turn_id: str
     words: frozenset[str]
     text: str
 
 
-def verdicts(instructions: str, asked: str) -> dict[str, JsonValue]:
-    """A verdict for each criterion of the instructions, in the form of the verdict tool."""
+def judge(instructions: str, asked: str) -> dict[str, JsonValue]:
+    """A verdict on each criterion of the instructions, as arguments of the verdict tool."""
     listed = instructions.partition(f"{CRITERIA_HEADING}\n")[2]
     shown = tuple(_turns(asked))
-    return {"verdicts": [_verdict(int(number), criterion, shown) for number, criterion in _NUMBERED.findall(listed)]}
+    return {
+        "verdicts": [_judge_criterion(int(number), criterion, shown) for number, criterion in _NUMBERED.findall(listed)]
+    }
 
 
-def _verdict(number: int, criterion: str, shown: Sequence[_Shown]) -> JsonValue:
+def _judge_criterion(number: int, criterion: str, shown: Sequence[_TurnEvidence]) -> JsonValue:
     for pattern, replacement in _PHRASES:
         criterion = pattern.sub(replacement, criterion)
     words = words_of(criterion)
     unwanted = {word for word, negated in words if negated} - _ABOUT_JUDGING
     wanted = {word for word, negated in words if not negated} - _ABOUT_JUDGING
     if not unwanted and not wanted:
-        return _recorded(number, "inconclusive", "The demo model finds no words in it to look for.", shown[-1:])
+        return _verdict_of(number, "inconclusive", "The demo model finds no words in it to look for.", shown[-1:])
     if unwanted:
-        return _never(number, unwanted, shown)
-    return _once(number, criterion, wanted, shown)
+        return _judge_forbidden(number, unwanted, shown)
+    return _judge_required(number, criterion, wanted, shown)
 
 
-def _never(number: int, unwanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
+def _judge_forbidden(number: int, unwanted: set[str], shown: Sequence[_TurnEvidence]) -> JsonValue:
     for turn in shown:
-        if len(unwanted & turn.words) >= SAID_IT * len(unwanted):
-            return _recorded(number, "failed", f"In {turn.turn_id} the agent did: {_excerpt(turn)}", [turn])
-    return _recorded(number, "passed", f"No turn up to {_last_id(shown)} shows it.", shown[-1:])
+        if len(unwanted & turn.words) >= VIOLATION_SHARE * len(unwanted):
+            return _verdict_of(number, "failed", f"In {turn.turn_id} the agent did: {_excerpt(turn)}", [turn])
+    return _verdict_of(number, "passed", f"No turn up to {_last_id(shown)} shows it.", shown[-1:])
 
 
-def _once(number: int, criterion: str, wanted: set[str], shown: Sequence[_Shown]) -> JsonValue:
+def _judge_required(number: int, criterion: str, wanted: set[str], shown: Sequence[_TurnEvidence]) -> JsonValue:
     figures = _NUMBER.findall(criterion)
     best = sorted(shown, key=lambda turn: len(wanted & turn.words), reverse=True)[:2]
     found = {word for turn in shown for word in wanted & turn.words}
     missing = [figure for figure in figures if not any(figure in turn.text for turn in shown)]
     part = (len(found) + len(figures) - len(missing)) / ((len(wanted) + len(figures)) or 1)
-    if part >= ENOUGH and not missing:
-        return _recorded(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best)
-    if part <= TOO_LITTLE or missing:
+    if part >= PASS_SHARE and not missing:
+        return _verdict_of(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best)
+    if part <= FAIL_SHARE or missing:
         lacking = ", ".join([*missing, *_as_written(criterion, wanted - found)]) or "it"
-        return _recorded(number, "failed", f"No turn up to {_last_id(shown)} shows: {lacking}.", shown[-1:])
-    return _recorded(number, "inconclusive", f"{_ids(best)} shows it in part.", best)
+        return _verdict_of(number, "failed", f"No turn up to {_last_id(shown)} shows: {lacking}.", shown[-1:])
+    return _verdict_of(number, "inconclusive", f"{_ids(best)} shows it in part.", best)
 
 
 def _as_written(criterion: str, words: set[str]) -> list[str]:
-    """The words of a criterion that mean these: "champagne" for the stem that it was looked for by."""
+    """The words of a criterion as they are written there, given their stems."""
     written = re.findall(r"[\w'-]+", criterion)
     return [each for each in dict.fromkeys(written) if {word for word, _ in words_of(each)} & words]
 
 
-def _turns(asked: str) -> Iterable[_Shown]:
+def _turns(asked: str) -> Iterable[_TurnEvidence]:
     texts: dict[str, list[str]] = {}
     for turn_id, speaker, quoted, happened in _LINE.findall(asked):
         text = json.loads(quoted) if quoted else happened.replace("_", " ")
@@ -96,10 +98,10 @@ def _turns(asked: str) -> Iterable[_Shown]:
             texts.setdefault(turn_id, []).append(text)
     for turn_id, said in texts.items():
         text = " ".join(said)
-        yield _Shown(turn_id, frozenset(word for each in said for word, _ in words_of(each)), plain(text))
+        yield _TurnEvidence(turn_id, frozenset(word for each in said for word, _ in words_of(each)), normalized(text))
 
 
-def _recorded(number: int, outcome: str, reason: str, turns: Sequence[_Shown]) -> JsonValue:
+def _verdict_of(number: int, outcome: str, reason: str, turns: Sequence[_TurnEvidence]) -> JsonValue:
     return {
         "criterion": number,
         "reason": reason,
@@ -108,13 +110,13 @@ def _recorded(number: int, outcome: str, reason: str, turns: Sequence[_Shown]) -
     }
 
 
-def _excerpt(turn: _Shown) -> str:
+def _excerpt(turn: _TurnEvidence) -> str:
     return turn.text if len(turn.text) <= 160 else f"{turn.text[:157]}..."
 
 
-def _ids(turns: Sequence[_Shown]) -> str:
+def _ids(turns: Sequence[_TurnEvidence]) -> str:
     return " and ".join(turn.turn_id for turn in turns) or "no turn"
 
 
-def _last_id(shown: Sequence[_Shown]) -> str:
+def _last_id(shown: Sequence[_TurnEvidence]) -> str:
     return shown[-1].turn_id if shown else "the end"

@@ -1,4 +1,4 @@
-"""What the offline demo model understands of English: content words, negation, yes and no, and details."""
+"""The demo model's understanding of English: content words, negation, yes and no, and details."""
 
 import re
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from typing import Literal
 from playhead.demo_model.vocabulary import CONCEPTS, NUMBERS, STOP_WORDS
 
 Word = tuple[str, bool]
-"""A content word, stemmed and mapped to its concept, and whether it was negated."""
+"""A content word, stemmed and mapped to its concept, and True if it is negated."""
 
-Kind = Literal["date", "time", "count", "name", "phone", "email", "reference", "money", "free"]
-"""What sort of detail something is; `free` is anything in the person's own words."""
+DetailKind = Literal["date", "time", "count", "name", "phone", "email", "reference", "money", "free"]
+"""Kind of a detail; `free` is any text in the user's own words."""
 
-MAX_READ = 2_000
-"""Characters of one message that are read; the rest is not looked at."""
+MAX_MESSAGE_CHARACTERS = 2_000
+"""Upper bound on the characters of a message that are read; the rest is ignored."""
 
 _CONCEPTS = {word: group.split()[0] for group in CONCEPTS.splitlines() for word in group.split()}
 _STOP = frozenset(STOP_WORDS.split())
@@ -71,9 +71,9 @@ _ANEW = re.compile(
 
 
 @lru_cache(maxsize=8192)
-def plain(text: str) -> str:
-    """The text as it is read: cut to a bounded length, lower case, straight apostrophes, single spaces."""
-    return " ".join(text[:MAX_READ].lower().replace("\u2019", "'").split())
+def normalized(text: str) -> str:
+    """The text cut to MAX_MESSAGE_CHARACTERS, in lower case, with straight apostrophes and single spaces."""
+    return " ".join(text[:MAX_MESSAGE_CHARACTERS].lower().replace("\u2019", "'").split())
 
 
 def _concept(word: str) -> str:
@@ -93,7 +93,7 @@ def _concept(word: str) -> str:
 @lru_cache(maxsize=2048)
 def words_of(text: str) -> frozenset[Word]:
     """The content words of a text. A negation reaches over the next four words of its clause."""
-    text = _RHETORICAL.sub("", plain(text))
+    text = _RHETORICAL.sub("", normalized(text))
     for pattern, replacement in _PHRASES:
         text = pattern.sub(replacement, text)
     found: set[Word] = set()
@@ -115,43 +115,43 @@ def _clause_words(tokens: list[str]) -> Iterable[Word]:
 
 @lru_cache(maxsize=2048)
 def says_yes(text: str) -> bool:
-    """Whether the message starts as a yes."""
-    return bool(_YES.search(plain(text))) and not says_no(text)
+    """True if the message starts with a yes."""
+    return bool(_YES.search(normalized(text))) and not says_no(text)
 
 
 @lru_cache(maxsize=2048)
 def says_no(text: str) -> bool:
-    """Whether the message starts as a no."""
-    return bool(_NO.search(plain(text))) and not re.match(r"(?:no problem|not bad)\b", plain(text))
+    """True if the message starts with a no."""
+    return bool(_NO.search(normalized(text))) and not re.match(r"(?:no problem|not bad)\b", normalized(text))
 
 
 def is_question(text: str) -> bool:
-    """Whether the message asks something."""
-    return bool(_QUESTION.search(plain(text)))
+    """True if the message is a question."""
+    return bool(_QUESTION.search(normalized(text)))
 
 
 def is_small_talk(text: str) -> bool:
-    """Whether the message is no more than a greeting or thanks."""
-    return bool(_SMALL_TALK.match(plain(text)))
+    """True if the message is only a greeting or thanks."""
+    return bool(_SMALL_TALK.match(normalized(text)))
 
 
 def is_bare_answer(text: str) -> bool:
-    """Whether the message is a yes or a no and nothing else."""
-    return bool(_BARE.fullmatch(plain(text)))
+    """True if the message is only a yes or a no."""
+    return bool(_BARE.fullmatch(normalized(text)))
 
 
 def is_correction(text: str) -> bool:
-    """Whether the message takes back or changes something said before."""
-    return bool(_CORRECTION.search(plain(text)))
+    """True if the message withdraws or changes an earlier detail."""
+    return bool(_CORRECTION.search(normalized(text)))
 
 
 def starts_anew(text: str) -> bool:
-    """Whether the message asks for another booking, case or the like: earlier details do not count for it."""
-    return bool(_ANEW.search(plain(text)))
+    """True if the message asks for another booking, case or the like, to which earlier details do not apply."""
+    return bool(_ANEW.search(normalized(text)))
 
 
-def signals(message: str, question: str) -> frozenset[Word]:
-    """What a message says, as content words; a yes or no takes on the words of the question it answers."""
+def meaning_of(message: str, question: str) -> frozenset[Word]:
+    """The content words of a message. A yes or no takes on the words of the question that it answers."""
     said = set(words_of(message))
     if says_yes(message):
         said |= {("confirm", False)} | words_of(question)
@@ -215,11 +215,11 @@ _REFERENCES = (
 )
 
 
-def _any_of(kind: Kind, patterns: tuple[str, ...]) -> tuple[Kind, re.Pattern[str]]:
+def _any_of(kind: DetailKind, patterns: tuple[str, ...]) -> tuple[DetailKind, re.Pattern[str]]:
     return kind, re.compile("|".join(patterns))
 
 
-# In this order: what one pattern has found, the next ones do not see.
+# In this order: text matched by one pattern is hidden from the next ones.
 _DETAILS = (
     _any_of("email", (r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}",)),
     _any_of("money", _SUMS),
@@ -238,22 +238,22 @@ _NOT_A_NAME = re.compile(rf"(?:{_DAYS}|{_MONTHS}|yes|no|ok|okay|the|i)", re.I)
 
 
 @lru_cache(maxsize=2048)
-def details_in(text: str) -> dict[Kind, str]:
-    """The details that a message states by their form alone, as the person wrote them. Do not change the result."""
-    read = plain(text)
-    found: dict[Kind, str] = {}
+def details_in(text: str) -> dict[DetailKind, str]:
+    """The details in a message that are recognized by their form alone. Do not modify the result: it is cached."""
+    read = normalized(text)
+    found: dict[DetailKind, str] = {}
     for kind, pattern in _DETAILS:
         if match := pattern.search(read):
             found[kind] = _tidy(kind, match.group(0))
             read = f"{read[: match.start()]}|{read[match.end() :]}"
-    if (match := _NAME.search(text[:MAX_READ])) and not _NOT_A_NAME.fullmatch(match.group(1)):
+    if (match := _NAME.search(text[:MAX_MESSAGE_CHARACTERS])) and not _NOT_A_NAME.fullmatch(match.group(1)):
         found["name"] = match.group(1)
     return found
 
 
-def detail_as(kind: Kind, text: str) -> str | None:
-    """The answer to a direct question for a detail of this kind; None when the message seems to be none."""
-    read = plain(text).strip(" .!,")
+def detail_as(kind: DetailKind, text: str) -> str | None:
+    """The detail in an answer to a question for this kind; None if the message does not seem to have one."""
+    read = normalized(text).strip(" .!,")
     if kind in details_in(text):
         return details_in(text)[kind]
     if kind == "count" and (match := re.search(rf"\b{_NUM}\b", read)):
@@ -278,7 +278,7 @@ def _looks_like_a_name(read: str) -> bool:
     return all(re.fullmatch(r"[^\W\d_]+(?:['.-][^\W\d_]*)*", part) and part not in _STOP for part in parts)
 
 
-def _tidy(kind: Kind, value: str) -> str:
+def _tidy(kind: DetailKind, value: str) -> str:
     value = value.strip(" .,")
     if kind == "count":
         value = "1" if value == "just me" else value.removeprefix("about ")

@@ -1,4 +1,4 @@
-"""The offline demo model: a scripted stand-in for a language model, marked as such."""
+"""The offline demo model as a pydantic-ai model: requests, streams, usage and price."""
 
 import asyncio
 import re
@@ -34,27 +34,27 @@ from activities.llm.messages import OPENING_CUE
 from domain.sessions.caller_prompt import HANG_UP_TOOL
 from domain.suites.verdicts import VERDICT_TOOL
 from domain.usage import TokenPrice
-from playhead.demo_model.caller import next_line, read_part
+from playhead.demo_model.caller import next_message, parse_caller_prompt
 from playhead.demo_model.dialogue import Conversation, DemoReply, answer
-from playhead.demo_model.judge import verdicts
+from playhead.demo_model.judge import judge
 from playhead.demo_model.prompt_parser import Offer
 from playhead.demo_model.slot_filling import Line
-from playhead.demo_model.variables import variables_in
+from playhead.demo_model.variables import extract_variables
 
 DEMO_MARK = "[demo model] "
-"""Every text of the demo model begins with this, so that nobody takes it for a real model."""
+"""Prefix of every text of the demo model, so that nobody takes it for a real model."""
 DEMO_SYSTEM = "demo"
 DEMO_NAME = "scripted"
 DEMO_USAGE_KEY = f"{DEMO_SYSTEM}:{DEMO_NAME}"
 """Its name in usage, costs and prices."""
 DEMO_PRICE = TokenPrice(input=Decimal(0), output=Decimal(0))
-"""What it costs where no price is set: nothing."""
-TAIL_MESSAGES = 80
-"""Messages of the history that are read, counted from its end."""
-CALLER_TAIL_MESSAGES = 400
-"""The same for a caller, who must not forget what it has asked already."""
+"""The default price: zero."""
+MAX_HISTORY_MESSAGES = 80
+"""Upper bound on the messages of the history that are read, from its end."""
+MAX_CALLER_HISTORY_MESSAGES = 400
+"""The same for a simulated caller, which must know all its earlier questions."""
 MIN_PAUSE_SECONDS = 0.05
-"""Between two pieces of a streamed reply. Who listens is sent no more than a frame in that time anyway."""
+"""Pause between two pieces of a streamed reply; subscribers get at most one frame in that time."""
 
 _CHARACTERS_PER_TOKEN = 4
 _HANGS_UP = ToolCallPart(HANG_UP_TOOL.name, args={"reason": "everything is said"}, tool_call_id="demo_hang_up")
@@ -64,8 +64,8 @@ _CALL_ID = re.compile(r"demo_(\d{1,9})")
 def demo_model(*, delay_seconds: float = 0.0) -> Model:
     """The offline demo model, for requests and for streams.
 
-    `delay_seconds` is how long a reply of text takes: before it, or spread over its words when streamed.
-    Taking a transition costs no time, so a turn takes one delay however many nodes it passes.
+    `delay_seconds` is the duration of a text reply: before it, or spread over its words when streamed.
+    Transitions take no time, so that a turn has one delay however many nodes it passes.
     Raises ValueError for a delay below zero.
     """
     if delay_seconds < 0:
@@ -74,7 +74,7 @@ def demo_model(*, delay_seconds: float = 0.0) -> Model:
 
 
 class DemoModel(FunctionModel):
-    """Answers from the node's prompt by rules; known to usage and prices as `demo:scripted`."""
+    """Answers by rules from the node's prompt. Its name in usage and prices is `demo:scripted`."""
 
     def __init__(self, delay_seconds: float) -> None:
         self._delay_seconds = delay_seconds
@@ -105,7 +105,7 @@ class DemoModel(FunctionModel):
         model_request_parameters: ModelRequestParameters,
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
-        """The same reply as `request` gives, word by word over the delay, or in one piece without one."""
+        """Stream the reply that `request` returns: word by word over the delay, or in one piece without a delay."""
         settings, parameters = self.prepare_request(model_settings, model_request_parameters)
         reply = _reply_to(messages, _instructions(messages, parameters), parameters, _seed(settings))
         yield _DemoStream(model_request_parameters=parameters, reply=reply, delay_seconds=self._delay_seconds)
@@ -119,7 +119,7 @@ class _Reply:
 
 @dataclass
 class _DemoStream(StreamedResponse):
-    """A reply being spoken. Its usage grows with what was streamed: a cut stream is not charged in full."""
+    """A streamed reply. Its usage grows with the text, so that an interrupted stream is not charged in full."""
 
     reply: _Reply
     delay_seconds: float
@@ -141,7 +141,7 @@ class _DemoStream(StreamedResponse):
         chunks = _chunks(part.content, self.delay_seconds)
         began = monotonic()
         for number, chunk in enumerate(chunks, start=1):
-            # By the clock, not pause by pause: pauses last a little longer than they should, and that adds up.
+            # Against the start time, because single pauses last a little too long and would add up.
             await _until(began + self.delay_seconds * number / len(chunks))
             said += chunk
             self._usage = RequestUsage(input_tokens=self.reply.usage.input_tokens, output_tokens=_tokens(said))
@@ -150,7 +150,7 @@ class _DemoStream(StreamedResponse):
         self.finish_reason = "stop"
 
     async def close_stream(self) -> None:
-        """Nothing to close: there is no connection."""
+        """Does nothing: there is no connection to close."""
 
     @property
     def model_name(self) -> str:
@@ -172,15 +172,15 @@ class _DemoStream(StreamedResponse):
 def _reply_to(
     messages: Sequence[ModelMessage], instructions: str, parameters: ModelRequestParameters, seed: int
 ) -> _Reply:
-    """What the model answers in the part that it is given: a judge's, a caller's, or that of an agent at a node."""
+    """The reply in the role of the request: judge or extractor, simulated caller, or agent."""
     if parameters.output_tools:
-        return _recorded(parameters.output_tools[0], messages, instructions)
-    part = read_part(instructions)
-    if part is not None:
-        lines = _conversation(messages[-CALLER_TAIL_MESSAGES:]).lines
-        line = next_line(part, lines, may_hang_up=bool(parameters.function_tools), seed=seed)
-        return _answered(TextPart(f"{DEMO_MARK}{line}") if line else _HANGS_UP, len(instructions), lines)
-    tail = messages[-TAIL_MESSAGES:]
+        return _structured(parameters.output_tools[0], messages, instructions)
+    caller = parse_caller_prompt(instructions)
+    if caller is not None:
+        lines = _conversation(messages[-MAX_CALLER_HISTORY_MESSAGES:]).lines
+        text = next_message(caller, lines, may_hang_up=bool(parameters.function_tools), seed=seed)
+        return _reply(TextPart(f"{DEMO_MARK}{text}") if text else _HANGS_UP, len(instructions), lines)
+    tail = messages[-MAX_HISTORY_MESSAGES:]
     offers = tuple(
         Offer(tool=tool.name, when=tool.description or tool.name.replace("_", " "))
         for tool in parameters.function_tools
@@ -188,22 +188,22 @@ def _reply_to(
     )
     conversation = _conversation(tail)
     read = len(instructions) + sum(len(offer.tool) + len(offer.when) for offer in offers)
-    return _answered(_part(answer(instructions, offers, conversation), tail), read, conversation.lines)
+    return _reply(_part(answer(instructions, offers, conversation), tail), read, conversation.lines)
 
 
-def _answered(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[Line]) -> _Reply:
+def _reply(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[Line]) -> _Reply:
     read = characters_read + sum(len(line.text) for line in lines)
     written = part.content if isinstance(part, TextPart) else part.tool_name
     return _Reply(part, RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(written)))
 
 
-def _recorded(tool: ToolDefinition, messages: Sequence[ModelMessage], instructions: str) -> _Reply:
-    """The answer to a request for structured output: a verdict, or what the person told, in the form that is asked."""
-    lines = _conversation(messages[-TAIL_MESSAGES:]).lines
+def _structured(tool: ToolDefinition, messages: Sequence[ModelMessage], instructions: str) -> _Reply:
+    """The answer to a request for structured output: verdicts, or the values of variables."""
+    lines = _conversation(messages[-MAX_HISTORY_MESSAGES:]).lines
     if tool.name == VERDICT_TOOL:
-        found: Mapping[str, JsonValue] = verdicts(instructions, lines[-1].text if lines else "")
+        found: Mapping[str, JsonValue] = judge(instructions, lines[-1].text if lines else "")
     else:
-        found = variables_in(tool.parameters_json_schema, lines)
+        found = extract_variables(tool.parameters_json_schema, lines)
     read = sum(len(line.text) for line in lines)
     usage = RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(str(found)))
     return _Reply(ToolCallPart(tool.name, args=dict(found), tool_call_id="demo_record"), usage)
@@ -231,23 +231,23 @@ def _number_of(call: ToolCallPart) -> int:
 
 
 def _conversation(tail: Sequence[ModelMessage]) -> Conversation:
-    """The history as lines. A tool that came back is a transition taken: the demo model calls no others."""
+    """The history as lines. Every tool return is a transition, since the demo model calls no other tools."""
     lines: list[Line] = []
-    entered_at = moves = 0
+    entered_at = transitions_taken = 0
     for message in tail:
         for part in message.parts:
             if isinstance(part, TextPart) and part.content:
-                lines.append(Line(own=True, text=part.content.replace(DEMO_MARK, "")))
+                lines.append(Line(by_model=True, text=part.content.replace(DEMO_MARK, "")))
             elif isinstance(part, UserPromptPart):
                 text = _text_of(part)
-                if text == OPENING_CUE:  # stands in for a person who has not said anything yet
+                if text == OPENING_CUE:  # the placeholder before the user's first message
                     continue
-                lines.append(Line(own=False, text=text.replace(DEMO_MARK, "")))
-                moves = 0
+                lines.append(Line(by_model=False, text=text.replace(DEMO_MARK, "")))
+                transitions_taken = 0
             elif isinstance(part, ToolReturnPart):
                 entered_at = len(lines)
-                moves += 1
-    return Conversation(tuple(lines), entered_at, moves)
+                transitions_taken += 1
+    return Conversation(tuple(lines), entered_at, transitions_taken)
 
 
 def _text_of(part: UserPromptPart) -> str:
@@ -264,7 +264,7 @@ def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestPara
 
 
 def _chunks(text: str, seconds: float) -> list[str]:
-    """The pieces of whole words in which a text is said in so many seconds."""
+    """Split a text into pieces of whole words to stream over the given seconds."""
     words = re.findall(r"\s*\S+\s*", text) or [text]
     pieces = max(1, min(len(words), int(seconds / MIN_PAUSE_SECONDS)))
     bounds = [len(words) * number // pieces for number in range(pieces + 1)]
@@ -278,5 +278,5 @@ async def _until(moment: float) -> None:
 
 
 def _tokens(text: str) -> int:
-    """A rough count, as usage needs one: about four characters a token in English."""
+    """An estimate: about four characters per token in English."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)

@@ -1,4 +1,4 @@
-"""How the offline demo model reads a prompt: what to ask and say, which facts it holds, which ways lead on."""
+"""Parser of node prompts: questions to ask, sentences to say, facts, and conditions of transitions."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from playhead.demo_model.language import Kind, Word, words_of
+from playhead.demo_model.language import DetailKind, Word, words_of
 from playhead.demo_model.vocabulary import NUMBERS
 
-MAX_PROMPT_READ = 20_000
-"""Characters of the instructions that are read, from their end: the node's own prompt stands last."""
+MAX_PROMPT_CHARACTERS = 20_000
+"""Upper bound on the characters of the instructions that are read, from their end, where the node's prompt is."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A way on that the model may take: the tool that takes it and the words that say when."""
+    """A transition that the model may take: its tool, and the text of its condition."""
 
     tool: str
     when: str
@@ -23,9 +23,9 @@ class Offer:
 
 @dataclass(frozen=True)
 class Slot:
-    """Something to find out. `key` names the detail that answers it."""
+    """A detail to ask for. `key` is its name in the collected details."""
 
-    kind: Kind
+    kind: DetailKind
     label: str
     question: str
 
@@ -35,13 +35,13 @@ class Slot:
 
     @property
     def wants_words(self) -> bool:
-        """Whether a bare yes or no would be no answer."""
+        """True if a bare yes or no does not answer the question."""
         return not re.match(r"(?:whether|if|any)\b", self.label)
 
 
 @dataclass(frozen=True)
 class PromptItem:
-    """One thing a prompt wants done: ask for a detail, say a sentence, sum up, or ask where to go next."""
+    """One task of a prompt: ask for a detail, say a sentence, sum up, or ask the question that chooses a transition."""
 
     act: Literal["ask", "say", "sum_up", "route"]
     text: str
@@ -50,7 +50,7 @@ class PromptItem:
 
 @dataclass(frozen=True)
 class Condition:
-    """A case in which a way on is taken: everything is known, a number compares, or words match."""
+    """A condition of a transition: all details are known, a number compares, or words match."""
 
     complete: bool = False
     compare: Literal["more", "fewer"] | None = None
@@ -60,7 +60,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class PromptTransition:
-    """An offer with its conditions read; any of them is enough."""
+    """An offered transition with its parsed conditions, of which any is sufficient."""
 
     offer: Offer
     conditions: tuple[Condition, ...]
@@ -68,12 +68,12 @@ class PromptTransition:
 
 @dataclass(frozen=True)
 class NodePrompt:
-    """A node as the demo model plays it."""
+    """The parsed prompt of a node."""
 
     persona: str | None
     items: tuple[PromptItem, ...]
     facts: tuple[str, ...]
-    ways: tuple[PromptTransition, ...]
+    transitions: tuple[PromptTransition, ...]
     says_goodbye: bool
     answers: bool
 
@@ -118,7 +118,7 @@ _ABOUT_THE_CALL = re.compile(
     r"\bthe (?:caller|customer|user|person|visitor|client)\b|\b(?:callers|customers|you|your)\b", re.I
 )
 
-_KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+_KINDS: tuple[tuple[DetailKind, re.Pattern[str]], ...] = (
     ("email", re.compile(r"\be-?mail\b")),
     ("phone", re.compile(r"\b(?:tele)?phone\b|\bmobile\b|\bnumber to (?:reach|call)\b|\bcallback number\b")),
     (
@@ -153,8 +153,8 @@ _SECOND = {"they": "you", "them": "you", "their": "your", "you": "I", "your": "m
 _VERBS = {"has": "have", "is": "are", "does": "do", "was": "were"}
 
 
-def to_the_person(text: str) -> str:
-    """A phrase written about the person, turned to them: "what the caller wants" becomes "what you want"."""
+def in_second_person(text: str) -> str:
+    """A phrase about the user in the second person: "what the caller wants" becomes "what you want"."""
 
     def turned(match: re.Match[str]) -> str:
         if match["owner"]:
@@ -168,21 +168,21 @@ def to_the_person(text: str) -> str:
 
 
 @lru_cache(maxsize=2048)
-def kind_of(label: str) -> Kind:
-    """What sort of detail a label or question asks for; `free` when nothing tells."""
+def kind_of(label: str) -> DetailKind:
+    """The kind of detail that a label or question asks for, by default `free`."""
     read = label.lower()
     return next((kind for kind, pattern in _KINDS if pattern.search(read)), "free")
 
 
-def slot_for(phrase: str, taken: Sequence[Kind] = ()) -> Slot:
-    """The slot that a phrase of a prompt such as "the date" or "what they use today" asks for.
+def slot_for(phrase: str, taken: Sequence[DetailKind] = ()) -> Slot:
+    """The slot for a phrase of a prompt, such as "the date" or "what they use today".
 
-    A kind that is already `taken` in the same prompt becomes a free slot, told apart by its label.
+    If the kind is `taken` by another slot of the prompt, the slot is free and distinguished by its label.
     """
-    return _slot(to_the_person(_TRAILING.sub("", phrase.strip(" .:\"'"))), taken)
+    return _slot(in_second_person(_TRAILING.sub("", phrase.strip(" .:\"'"))), taken)
 
 
-def _slot(phrase: str, taken: Sequence[Kind]) -> Slot:
+def _slot(phrase: str, taken: Sequence[DetailKind]) -> Slot:
     determiner = _DETERMINER.match(phrase)
     label = phrase[determiner.end() :] if determiner else phrase
     label = label if re.match(r"I\b", label) else label[:1].lower() + label[1:]
@@ -193,8 +193,8 @@ def _slot(phrase: str, taken: Sequence[Kind]) -> Slot:
 
 
 @lru_cache(maxsize=2048)
-def asked_in(text: str) -> tuple[str, Slot | None]:
-    """The last question of what the agent said, and the slot it asks for, if it does ask for one."""
+def last_question(text: str) -> tuple[str, Slot | None]:
+    """The last question in a message, and the slot that it asks for; an empty string and None without one."""
     end = text.rfind("?")
     if end < 0:
         return "", None
@@ -209,16 +209,16 @@ def asked_in(text: str) -> tuple[str, Slot | None]:
 
 
 @lru_cache(maxsize=512)
-def read_script(instructions: str, offers: tuple[Offer, ...]) -> NodePrompt:
-    """Read the instructions of a node and the ways that lead on from it."""
-    text = instructions[-MAX_PROMPT_READ:].replace("\u2019", "'")
-    ways = tuple(PromptTransition(offer, tuple(_conditions(offer.when))) for offer in offers)
+def parse_node_prompt(instructions: str, offers: tuple[Offer, ...]) -> NodePrompt:
+    """Parse the instructions of a node and its transitions."""
+    text = instructions[-MAX_PROMPT_CHARACTERS:].replace("\u2019", "'")
+    transitions = tuple(PromptTransition(offer, tuple(_conditions(offer.when))) for offer in offers)
     items: list[PromptItem] = []
     facts: list[str] = []
     for sentence in _sentences(text):
         if _CONDITIONAL.match(sentence):
             continue
-        found = list(_items(sentence, ways, [item.slot.kind for item in items if item.slot]))
+        found = list(_items(sentence, transitions, [item.slot.kind for item in items if item.slot]))
         items.extend(item for item in found if item not in items)
         if not found and _FACT.match(sentence) and not _ABOUT_THE_CALL.search(sentence):
             facts.append(sentence)
@@ -228,7 +228,7 @@ def read_script(instructions: str, offers: tuple[Offer, ...]) -> NodePrompt:
         persona=persona[1] if persona else None,
         items=tuple(items),
         facts=tuple(facts),
-        ways=ways,
+        transitions=transitions,
         says_goodbye=bool(_GOODBYE.search(own_prompt)),
         answers=bool(re.search(r"\banswers?\b", own_prompt, re.I)),
     )
@@ -243,26 +243,28 @@ def _sentences(text: str) -> Iterator[str]:
             yield sentence
 
 
-def _items(sentence: str, ways: tuple[PromptTransition, ...], taken: Sequence[Kind]) -> Iterator[PromptItem]:
-    """The items of one sentence in the order in which it names them."""
+def _items(
+    sentence: str, transitions: tuple[PromptTransition, ...], taken: Sequence[DetailKind]
+) -> Iterator[PromptItem]:
+    """The items of one sentence, in its order."""
     found: list[tuple[int, PromptItem]] = []
     if match := _APOLOGISE.search(sentence):
-        cause = to_the_person(_clause(sentence[match.end() :])) or "that"
+        cause = in_second_person(_clause(sentence[match.end() :])) or "that"
         found.append((match.start(), PromptItem("say", f"I am sorry about {cause}.")))
     if match := _SUM_UP.search(sentence):
         found.append((match.start(), PromptItem("sum_up", _named_details(sentence[match.start() :]))))
     if (match := _TELL.search(sentence)) and (rest := _clause(sentence[match.end() :])):
-        found.append((match.start(), PromptItem("say", _as_sentence(to_the_person(rest)))))
+        found.append((match.start(), PromptItem("say", _as_sentence(in_second_person(rest)))))
     if (match := _SUGGEST.search(sentence)) and (rest := _clause(sentence[match.end() :])):
-        found.append((match.start(), PromptItem("say", f"I suggest {to_the_person(rest)}.")))
+        found.append((match.start(), PromptItem("say", f"I suggest {in_second_person(rest)}.")))
     if match := _ASK.search(sentence):
-        asked = _asked(sentence[match.end() :], ways, taken)
+        asked = _asked(sentence[match.end() :], transitions, taken)
         found.extend((match.start() + offset, item) for offset, item in enumerate(asked))
     yield from (item for _, item in sorted(found, key=lambda each: each[0]))
 
 
 def _named_details(sentence: str) -> str:
-    """The keys of the details that a summary is asked to name; empty for all of them."""
+    """The keys of the details that a summary must contain; empty for all."""
     phrases = re.split(r",| and | with |\bread |\brepeat ", _clause(sentence), flags=re.I)
     kinds = (slot_for(phrase).kind for phrase in phrases)
     return " ".join(dict.fromkeys(kind for kind in kinds if kind != "free"))
@@ -276,15 +278,15 @@ def _as_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _asked(text: str, ways: tuple[PromptTransition, ...], taken: Sequence[Kind]) -> Iterator[PromptItem]:
+def _asked(text: str, transitions: tuple[PromptTransition, ...], taken: Sequence[DetailKind]) -> Iterator[PromptItem]:
     text = re.sub(r"\([^)]*\)", "", _clause(text))
     kinds = list(taken)
-    if re.match(r"(?:what|how|why|whether|if) [^,]*,", text) and kind_of(text) == "free" and _routes(text, ways):
+    if re.match(r"(?:what|how|why|whether|if) [^,]*,", text) and kind_of(text) == "free" and _routes(text, transitions):
         text = text.split(",")[0]
-    for phrase in _ITEM_SPLIT.split(text.split(":")[0] if _routes(text, ways) else text.replace(": ", " ")):
+    for phrase in _ITEM_SPLIT.split(text.split(":")[0] if _routes(text, transitions) else text.replace(": ", " ")):
         if not phrase or _NOT_ASKED.match(phrase):
             continue
-        if _routes(phrase, ways):
+        if _routes(phrase, transitions):
             yield PromptItem("route", _routing_question(phrase))
         else:
             slot = slot_for(phrase, kinds)
@@ -292,19 +294,19 @@ def _asked(text: str, ways: tuple[PromptTransition, ...], taken: Sequence[Kind])
             yield PromptItem("ask", slot.question, slot)
 
 
-def _routes(phrase: str, ways: tuple[PromptTransition, ...]) -> bool:
-    """Whether an answer to this phrase chooses the way on, instead of being a detail to note."""
+def _routes(phrase: str, transitions: tuple[PromptTransition, ...]) -> bool:
+    """True if the answer to this phrase chooses a transition and is not a detail to note."""
     read = phrase.lower()
     if re.match(r"what (?:(?:the )?\w+ (?:wants?|needs?)|the (?:problem|call) is about|brings|(?:you|I) can)\b", read):
         return True
     if not re.match(r"(?:whether|if)\b", read):
         return False
     asked = {word for word, _ in words_of(phrase)}
-    return any(word in asked for way in ways for case in way.conditions for word, _ in case.words)
+    return any(word in asked for transition in transitions for case in transition.conditions for word, _ in case.words)
 
 
 def _routing_question(phrase: str) -> str:
-    turned = to_the_person(phrase.strip(" ."))
+    turned = in_second_person(phrase.strip(" ."))
     clause = re.sub(r"^(?:whether|if)\s+", "", turned, flags=re.I)
     for pattern, question in (
         (r"what (?:you|the problem|the call)\b.*", GENERAL_QUESTIONS[0]),
@@ -325,7 +327,7 @@ def _routing_question(phrase: str) -> str:
 
 
 GENERAL_QUESTIONS = ("What can I do for you?", "Is there anything else I can do for you?")
-"""Questions with which a node asks what the person wants at all."""
+"""Questions for the user's request in general."""
 
 _COMPLETE = re.compile(r"\b(?:known|collected|gathered|complete|answered|provided|found out|has all|have all)\b", re.I)
 _MORE = re.compile(
@@ -340,7 +342,7 @@ _NUMBERS = {word: value for value, word in enumerate(NUMBERS.split())}
 
 
 def number_in(text: str) -> int | None:
-    """The first number of a text, in digits or spelled up to twenty."""
+    """The first number in a text, in digits or spelled up to twenty."""
     for word in re.findall(r"[a-z]+|\d{1,9}", text.lower()):
         if word.isdigit():
             return int(word)
@@ -355,7 +357,7 @@ def _conditions(when: str) -> Iterator[Condition]:
         return
     negated = False
     for case in re.split(r",? or (?!more\b|fewer\b|less\b)|; ", _ROLES.sub(" ", when)):
-        # "does not want the link or the trial": the negation holds for what is joined by "or".
+        # "does not want the link or the trial": the negation applies to both parts.
         carried = negated and re.match(r"(?:the|an?|any|to)\b", case.strip())
         negated = bool(re.search(r"\bnot\b", case)) or bool(carried)
         if compared := _comparison(case):
@@ -375,15 +377,17 @@ def _comparison(case: str) -> Condition | None:
     return None
 
 
-_NO_WISH = re.compile(r"\b(?:nothing|goodbye|upset|angry|solved|wrong|right|agrees|confirms|no longer)\b", re.I)
+_NOT_AN_OPTION = re.compile(r"\b(?:nothing|goodbye|upset|angry|solved|wrong|right|agrees|confirms|no longer)\b", re.I)
 
 
-def way_as_option(way: PromptTransition) -> str | None:
-    """A way on as something to offer the person, such as "you want to book a table"; None if it is no wish."""
-    if any(case.complete or case.compare for case in way.conditions) or _NO_WISH.search(way.offer.when):
+def transition_as_option(transition: PromptTransition) -> str | None:
+    """A transition as an option for the user, such as "you want to book a table"; None if it is not a request."""
+    if any(case.complete or case.compare for case in transition.conditions) or _NOT_AN_OPTION.search(
+        transition.offer.when
+    ):
         return None
     return re.sub(
         r"\b(or|and) (wants|asks|needs|says|plans|has|comes)\b",
         lambda match: f"{match[1]} {_VERBS.get(match[2], match[2][:-1])}",
-        to_the_person(way.offer.when),
+        in_second_person(transition.offer.when),
     )

@@ -1,61 +1,61 @@
-"""What the offline demo model remembers: the details a person told in a conversation, the latest ones count."""
+"""The demo model's memory: details collected from the user's messages, the latest value of each."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from playhead.demo_model.language import (
-    MAX_READ,
+    MAX_MESSAGE_CHARACTERS,
     detail_as,
     details_in,
     is_bare_answer,
     is_correction,
     is_question,
     is_small_talk,
-    plain,
+    normalized,
     starts_anew,
 )
-from playhead.demo_model.prompt_parser import Slot, asked_in, kind_of
+from playhead.demo_model.prompt_parser import Slot, kind_of, last_question
 
-MAX_NOTE = 80
-"""Characters of an answer in free words that are repeated back."""
+MAX_NOTE_CHARACTERS = 80
+"""Upper bound on the characters of a free answer that are repeated."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Something that was said. `own` marks the words of the agent."""
+    """One message of a conversation. `by_model` marks those of the demo model itself."""
 
-    own: bool
+    by_model: bool
     text: str
 
 
 @dataclass
 class Memory:
-    """What the person told, by the key of the slot it fills, and what the last message did to that."""
+    """Details by the key of their slot, and the changes by the last message."""
 
     details: dict[str, str] = field(default_factory=dict)
-    fresh: dict[str, str] = field(default_factory=dict)
+    new: dict[str, str] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     unanswered: dict[str, int] = field(default_factory=dict)
 
 
-def recall(lines: Sequence[Line], slots: Sequence[Slot] = ()) -> Memory:
-    """Collect what the person told over the whole conversation; later words replace earlier ones."""
+def collect_details(lines: Sequence[Line], slots: Sequence[Slot] = ()) -> Memory:
+    """Collect details from the whole conversation; later values replace earlier ones."""
     memory = Memory()
     asked: Slot | None = None
     for line in lines:
-        if line.own:
-            asked = asked_in(line.text)[1]
+        if line.by_model:
+            asked = last_question(line.text)[1]
             if asked is not None:
                 asked = next((slot for slot in slots if slot.label == asked.label), asked)
         else:
-            _listen(memory, line.text, asked)
+            _read_message(memory, line.text, asked)
             asked = None
     return memory
 
 
-def _listen(memory: Memory, text: str, asked: Slot | None) -> None:
+def _read_message(memory: Memory, text: str, asked: Slot | None) -> None:
     if starts_anew(text):
         memory.details.clear()
     told: dict[str, str] = {str(kind): value for kind, value in details_in(text).items()}
@@ -69,7 +69,7 @@ def _listen(memory: Memory, text: str, asked: Slot | None) -> None:
     memory.replaced = {key for key in told if memory.details.get(key, told[key]) != told[key]}
     for key in memory.withdrawn:
         del memory.details[key]
-    memory.fresh = told
+    memory.new = told
     memory.details.update(told)
 
 
@@ -77,8 +77,8 @@ _UNKNOWN = re.compile(r"\b(?:don't|do not|can't|cannot) (?:know|have|find|rememb
 
 
 def _given(memory: Memory, asked: Slot, text: str) -> str | None:
-    """The answer to the question just asked; at the second attempt the words are taken as they are."""
-    if is_question(text) or not plain(text).strip(" .!-"):
+    """The answer to the question just asked. A second answer is accepted as it is."""
+    if is_question(text) or not normalized(text).strip(" .!-"):
         return None
     if asked.kind == "free":
         empty = is_bare_answer(text) or is_small_talk(text)
@@ -91,7 +91,7 @@ def _given(memory: Memory, asked: Slot, text: str) -> str | None:
     memory.unanswered[asked.key] = memory.unanswered.get(asked.key, 0) + 1
     if memory.unanswered[asked.key] < 2:
         return None
-    return "not known" if _UNKNOWN.search(plain(text)) else _note(text)
+    return "not known" if _UNKNOWN.search(normalized(text)) else _note(text)
 
 
 def _takes_back(text: str, key: str) -> bool:
@@ -99,26 +99,26 @@ def _takes_back(text: str, key: str) -> bool:
 
 
 def _subject(text: str) -> str:
-    """The part of a correction that says what to change: "can I change the date" -> "date"."""
+    """The detail that a correction names: "can I change the date" -> "date"."""
     match = re.search(
         r"\b(date|day|time|name|e-?mail|phone|budget|amount|invoice number|party size|number of \w+)\b",
-        plain(text),
+        normalized(text),
     )
     return match[0] if match else ""
 
 
 def _note(text: str) -> str:
-    words = " ".join(text[:MAX_READ].split()).rstrip(" .!")
-    return words if len(words) <= MAX_NOTE else f"{words[: MAX_NOTE - 3].rsplit(' ', 1)[0]}..."
+    words = " ".join(text[:MAX_MESSAGE_CHARACTERS].split()).rstrip(" .!")
+    return words if len(words) <= MAX_NOTE_CHARACTERS else f"{words[: MAX_NOTE_CHARACTERS - 3].rsplit(' ', 1)[0]}..."
 
 
 def _with_noun(count: str, asked: Slot) -> str:
     if not count.isdigit():
         return count
     noun = re.search(r"(?:number of|how many) (\w+)", asked.label)
-    return f"{count} {noun[1]}" if noun and count != "1" else people(count)
+    return f"{count} {noun[1]}" if noun and count != "1" else people_count(count)
 
 
-def people(count: str) -> str:
-    """A count that names nothing, as a number of people."""
+def people_count(count: str) -> str:
+    """A bare count as a number of people."""
     return "1 person" if count == "1" else f"{count} people"

@@ -1,18 +1,18 @@
-"""How the offline demo model reads variables from a conversation: by the kind of detail their names ask for."""
+"""Variable extraction by the demo model: values by the kind of detail that a variable's name asks for."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playhead.demo_model.prompt_parser import kind_of
-from playhead.demo_model.slot_filling import Line, recall
+from playhead.demo_model.slot_filling import Line, collect_details
 
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 
 
-def variables_in(schema: Mapping[str, Any], lines: Sequence[Line]) -> dict[str, str | float]:
-    """The variables of a JSON schema that the person told; what was not said is left out."""
-    details = recall(lines).details
+def extract_variables(schema: Mapping[str, Any], lines: Sequence[Line]) -> dict[str, str | float]:
+    """Values for the variables of a JSON schema, from the user's messages; unknown ones are left out."""
+    details = collect_details(lines).details
     found: dict[str, str | float] = {}
     for name, wanted in schema.get("properties", {}).items():
         asked = f"{name.replace('_', ' ')} {wanted.get('description', '')}"

@@ -1,4 +1,4 @@
-"""The word lists of the offline demo model: which English words mean the same to it, and which mean nothing."""
+"""Word lists of the demo model: synonyms, stop words and spelled numbers."""
 
 CONCEPTS = """
 confirm yes yeah yep yup right correct agree agrees agreed accept perfect exactly ok okay sure absolutely
@@ -28,7 +28,7 @@ demonstration demo
 talk speak chat
 plan plans storage gigabytes terabytes
 """
-"""One concept a line: its words all count as the first one. A concept may take several lines."""
+"""One concept per line: its words all count as the first one. A concept may have several lines."""
 
 STOP_WORDS = """
 a about after again all also an and any anything are as ask asks asking at be because been but by call
@@ -40,7 +40,7 @@ take tell thank thanks that that's the their them then there these they they're 
 those time to today too two up us use used user very via want wants was way we well were what what's when
 which while who whole why will with would you your
 """
-"""Words that say nothing about what a person wants."""
+"""Words without meaning for a user's request."""
 
 NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen

@@ -75,7 +75,7 @@ def test_demo_ends_ok_and_leaves_nothing(tmp_path: Path) -> None:
     assert lines[-1] == "demo: ok, 8 turns, 8 billed, 0 lost, 0 billed twice", printed
     assert "OFFLINE DEMO MODEL" in "\n".join(lines[:8])
     assert "The prices are notional" in printed
-    assert re.search(r"kill -9 \d+: that was the worker, in the middle of its reply", printed)
+    assert re.search(r"kill -9 \d+: the worker is killed in the middle of its reply", printed)
     assert re.search(r"the reply arrived \d+\.\d s after the kill", printed)
     assert "├─╮ discarded" in printed
     assert processes_of(tmp_path) == {}
@@ -101,7 +101,7 @@ async def test_demo_talks_to_the_model_that_is_set_and_buys_only_the_cut_call_ag
 @needs_proc
 def test_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        read_until(demo, "The call is answered")
+        read_until(demo, "The conversation starts")
         demo.send_signal(signal.SIGINT)
         printed, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 130, printed
@@ -113,7 +113,7 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
 @needs_proc
 def test_demo_whose_api_dies_fails_and_keeps_its_logs(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        read_until(demo, "The call is answered")
+        read_until(demo, "The conversation starts")
         (api,) = (pid for pid, command in processes_of(tmp_path).items() if command.rstrip().endswith(" api"))
         os.kill(api, signal.SIGKILL)
         printed, _ = demo.communicate(timeout=LIMIT)

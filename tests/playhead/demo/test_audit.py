@@ -12,15 +12,15 @@ from domain.turns.turn import Turn, UserMessage
 from domain.usage import ModelUsage, TokenPrice, Usage, cost_of
 from playhead.demo.audit import (
     Evidence,
-    HistoryAccount,
+    HistoryRecord,
     LedgerRow,
-    Spent,
+    Spending,
     StepKey,
-    StoreAccount,
+    StoreRecord,
     Totals,
-    Words,
+    TurnTexts,
     audit,
-    spent_on,
+    spending_of,
     total_of,
 )
 from playhead.demo.command import conclude
@@ -30,16 +30,16 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MODEL = "demo:scripted"
 PRICE = TokenPrice(input=Decimal("0.25"), output=Decimal("2.00"))
 GREETING, BOOKED, DISCARDED = "turn_greeting", "turn_booked", "turn_discarded"
-SAID = {
-    GREETING: Words(None, "Hello!"),
-    BOOKED: Words("A table, please.", "For when?"),
-    DISCARDED: Words("No table.", "Goodbye!"),
+ANSWERED = {
+    GREETING: TurnTexts(None, "Hello!"),
+    BOOKED: TurnTexts("A table, please.", "For when?"),
+    DISCARDED: TurnTexts("No table.", "Goodbye!"),
 }
 
 
-def _bought(prompt: int, completion: int) -> Spent:
+def _bought(prompt: int, completion: int) -> Spending:
     used = ModelUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion, requests=1)
-    return spent_on(Usage(llm={MODEL: used}, duration_seconds=1.5), cost_of(MODEL, used, PRICE))
+    return spending_of(Usage(llm={MODEL: used}, duration_seconds=1.5), cost_of(MODEL, used, PRICE))
 
 
 STEPS = {
@@ -48,12 +48,13 @@ STEPS = {
     StepKey(DISCARDED, 0): _bought(90, 10),
 }
 LEDGER = tuple(
-    LedgerRow(turn_id, total_of(spent for key, spent in STEPS.items() if key.turn_id == turn_id)) for turn_id in SAID
+    LedgerRow(turn_id, total_of(spent for key, spent in STEPS.items() if key.turn_id == turn_id))
+    for turn_id in ANSWERED
 )
 EVIDENCE = Evidence(
-    said=SAID,
-    history=HistoryAccount(opened=tuple(SAID), settled=frozenset(SAID), steps=STEPS, retried=1),
-    store=StoreAccount(turns=SAID, steps=STEPS),
+    answered=ANSWERED,
+    history=HistoryRecord(opened=tuple(ANSWERED), settled=frozenset(ANSWERED), steps=STEPS, retried=1),
+    store=StoreRecord(turns=ANSWERED, steps=STEPS),
     ledger=LEDGER,
     totals=Totals(turns=3, spent=total_of(STEPS.values())),
 )
@@ -77,17 +78,17 @@ def _with_a_bill_for_nothing() -> Evidence:
 
 
 def _without_stored_turn() -> Evidence:
-    turns = {turn_id: words for turn_id, words in SAID.items() if turn_id != DISCARDED}
+    turns = {turn_id: words for turn_id, words in ANSWERED.items() if turn_id != DISCARDED}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
 
 def _with_a_stored_turn_nobody_said() -> Evidence:
-    turns = {**SAID, "turn_unknown": Words("Psst.", None)}
+    turns = {**ANSWERED, "turn_unknown": TurnTexts("Psst.", None)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
 
 def _with_other_words_in_the_store() -> Evidence:
-    turns = {**SAID, BOOKED: Words("A table, please.", None)}
+    turns = {**ANSWERED, BOOKED: TurnTexts("A table, please.", None)}
     return replace(EVIDENCE, store=replace(EVIDENCE.store, turns=turns))
 
 
@@ -96,7 +97,7 @@ def _without_turn_in_the_history() -> Evidence:
 
 
 def _with_a_second_turn_in_the_history() -> Evidence:
-    history = replace(EVIDENCE.history, opened=(*SAID, "turn_again"))
+    history = replace(EVIDENCE.history, opened=(*ANSWERED, "turn_again"))
     return replace(EVIDENCE, history=history)
 
 
@@ -127,7 +128,7 @@ def _with_a_wrong_bill() -> Evidence:
 def _with_a_wrong_total() -> Evidence:
     total = EVIDENCE.totals.spent
     cost = total.cost.model_copy(update={"total": total.cost.total + Decimal("0.000000000001")})
-    return replace(EVIDENCE, totals=Totals(turns=3, spent=Spent(total.usage, cost)))
+    return replace(EVIDENCE, totals=Totals(turns=3, spent=Spending(total.usage, cost)))
 
 
 def _with_a_wrong_count() -> Evidence:
@@ -142,9 +143,13 @@ def _with_a_wrong_count() -> Evidence:
         (_with_a_bill_for_nothing, "3 turns, 4 billed, 0 lost, 1 billed twice", "the ledger bills turn_unknown"),
         (_without_stored_turn, "3 turns, 3 billed, 1 lost, 0 billed twice", f"{DISCARDED} is missing in the store"),
         (_with_a_stored_turn_nobody_said, "0 lost, 0 billed twice", "the store has turn_unknown"),
-        (_with_other_words_in_the_store, "0 lost, 0 billed twice", f"{BOOKED} has other words in the store"),
+        (_with_other_words_in_the_store, "0 lost, 0 billed twice", f"{BOOKED} has other texts in the store"),
         (_without_turn_in_the_history, "2 turns, 3 billed, 1 lost", f"{DISCARDED} is missing in Temporal's history"),
-        (_with_a_second_turn_in_the_history, "4 turns, 3 billed, 1 lost", "turn_again, which nobody was told of"),
+        (
+            _with_a_second_turn_in_the_history,
+            "4 turns, 3 billed, 1 lost",
+            "turn_again, which was not returned over HTTP",
+        ),
         (_with_an_unsettled_turn, "1 lost", f"{DISCARDED} is missing in the settle_turns inputs of the history"),
         (
             _with_a_step_bought_twice,
@@ -154,8 +159,8 @@ def _with_a_wrong_count() -> Evidence:
         (_without_a_saved_step, "0 lost, 0 billed twice", f"step 1 of {BOOKED} is missing in the store"),
         (_with_a_step_saved_otherwise, "0 billed twice", f"step 1 of {BOOKED} is 1 request, 104 tokens"),
         (_with_a_wrong_bill, "0 billed twice", f"the ledger bills {BOOKED} with 1 request, 256 tokens"),
-        (_with_a_wrong_total, "0 billed twice", "GET /v1/usage tells 3 requests, 355 tokens, 0.000132500001 USD"),
-        (_with_a_wrong_count, "0 billed twice", "GET /v1/usage tells 4 turns, but the ledger has 3 rows"),
+        (_with_a_wrong_total, "0 billed twice", "GET /v1/usage returns 3 requests, 355 tokens, 0.000132500001 USD"),
+        (_with_a_wrong_count, "0 billed twice", "GET /v1/usage returns 4 turns, but the ledger has 3 rows"),
     ],
 )
 def test_a_difference_is_named_and_ends_with_status_1(
@@ -172,7 +177,9 @@ def test_amounts_are_equal_however_they_were_written() -> None:
     used = ModelUsage(prompt_tokens=8, total_tokens=8, requests=1)
     cost = cost_of(MODEL, used, PRICE)
     as_json = cost.model_validate_json(cost.model_dump_json().replace('"0.000002000000"', '"0.000002"'))
-    assert spent_on(Usage(llm={MODEL: used}, duration_seconds=2), cost) == spent_on(Usage(llm={MODEL: used}), as_json)
+    assert spending_of(Usage(llm={MODEL: used}, duration_seconds=2), cost) == spending_of(
+        Usage(llm={MODEL: used}), as_json
+    )
 
 
 def test_tree_shows_a_discarded_branch_beside_the_one_that_goes_on() -> None:

@@ -23,7 +23,7 @@ from domain.turns.engine import ExtractionResult, ModelReply
 from domain.turns.turn import Turn
 from domain.usage import Cost, ModelUsage, Usage
 from playhead.demo.audit import StepKey
-from playhead.demo.evidence import account_of
+from playhead.demo.evidence import read_events
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AGENT = AgentRef(id="agt_1", version=1)
@@ -143,7 +143,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
 
 
 async def test_history_tells_turns_by_their_updates_and_steps_by_their_activities() -> None:
-    account = await account_of(_a_conversation(), pydantic_data_converter)
+    account = await read_events(_a_conversation(), pydantic_data_converter)
     assert account.opened == (GREETING.id, ANSWERED.id, "the turn of update msg_2")
     assert account.settled == {GREETING.id}
     bought = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]

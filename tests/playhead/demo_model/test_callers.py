@@ -5,9 +5,9 @@ import pytest
 from domain.sessions.caller_config import Facts, Persona, SimulatorConfig
 from domain.sessions.caller_prompt import caller_instructions
 from domain.suites.judge_prompt import CRITERIA_HEADING, TRANSCRIPT_HEADING
-from playhead.demo_model.caller import Part, next_line, read_part
-from playhead.demo_model.goals import Goal, wishes_in
-from playhead.demo_model.judge import verdicts
+from playhead.demo_model.caller import CallerPrompt, next_message, parse_caller_prompt
+from playhead.demo_model.goals import Goal, parse_goals
+from playhead.demo_model.judge import judge
 from playhead.demo_model.slot_filling import Line
 
 FACTS: Facts = {
@@ -21,23 +21,23 @@ FACTS: Facts = {
 }
 
 
-def part_of(goal: str = "Book a table.", facts: Facts = FACTS, manner: str = "") -> Part:
+def prompt_for(goal: str = "Book a table.", facts: Facts = FACTS, manner: str = "") -> CallerPrompt:
     config = SimulatorConfig(goal=goal, facts=facts, persona=Persona(name="Anna", manner=manner))
-    part = read_part(caller_instructions(config, may_hang_up=True))
-    assert part is not None
-    return part
+    prompt = parse_caller_prompt(caller_instructions(config, may_hang_up=True))
+    assert prompt is not None
+    return prompt
 
 
-def said(*lines: str, part: Part | None = None, may_hang_up: bool = True, seed: int = 0) -> str | None:
+def said(*lines: str, prompt: CallerPrompt | None = None, may_hang_up: bool = True, seed: int = 0) -> str | None:
     """What the caller says after these lines: the agent's and its own in turn, the agent's last."""
     own = [number % 2 == len(lines) % 2 for number in range(len(lines))]
-    heard = [Line(own=mine, text=text) for mine, text in zip(own, lines, strict=True)]
-    return next_line(part or part_of(), heard, may_hang_up=may_hang_up, seed=seed)
+    conversation = [Line(by_model=mine, text=text) for mine, text in zip(own, lines, strict=True)]
+    return next_message(prompt or prompt_for(), conversation, may_hang_up=may_hang_up, seed=seed)
 
 
-def answers(*lines: str, part: Part | None = None) -> set[str | None]:
+def answers(*lines: str, prompt: CallerPrompt | None = None) -> set[str | None]:
     """What callers of many seeds say there."""
-    return {said(*lines, part=part, seed=seed) for seed in range(20)}
+    return {said(*lines, prompt=prompt, seed=seed) for seed in range(20)}
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,19 @@ def answers(*lines: str, part: Part | None = None) -> set[str | None]:
     ],
 )
 def test_a_goal_is_put_into_the_words_of_a_person(goal: str, spoken: list[str]) -> None:
-    assert [wish.spoken for wish in wishes_in(goal)] == spoken
+    assert [goal.spoken for goal in parse_goals(goal)] == spoken
 
 
 def test_a_wish_to_change_something_says_what() -> None:
-    assert wishes_in("Change the party size to six.") == (Goal("Actually, make it six people.", changes="party size"),)
+    assert parse_goals("Change the party size to six.") == (
+        Goal("Actually, make it six people.", changes="party size"),
+    )
 
 
 def test_a_part_is_read_back_from_the_instructions() -> None:
-    part = part_of("Book a table.\n\nAsk whether dogs are welcome.", manner="in a hurry")
-    assert (part.manner, part.facts["party size"], len(part.wishes)) == ("in a hurry", "4", 2)
-    assert read_part("You speak for the town library.") is None
+    prompt = prompt_for("Book a table.\n\nAsk whether dogs are welcome.", manner="in a hurry")
+    assert (prompt.manner, prompt.facts["party size"], len(prompt.goals)) == ("in a hurry", "4", 2)
+    assert parse_caller_prompt("You speak for the town library.") is None
 
 
 def test_a_caller_begins_with_what_it_wants() -> None:
@@ -77,8 +79,8 @@ def test_a_caller_begins_with_what_it_wants() -> None:
 
 
 def test_a_caller_that_is_called_answers_first() -> None:
-    part = part_of("Say that you are not interested.", {"good time": "no, I am not interested"})
-    line = said("Hello, this is Maya. Is now a good time for a few questions?", part=part)
+    prompt = prompt_for("Say that you are not interested.", {"good time": "no, I am not interested"})
+    line = said("Hello, this is Maya. Is now a good time for a few questions?", prompt=prompt)
     assert line is not None
     assert line.endswith("No, I am not interested.")
 
@@ -111,51 +113,53 @@ def test_what_was_noted_wrongly_is_put_right() -> None:
 
 
 def test_a_change_of_mind_comes_once_the_details_are_read_back() -> None:
-    part = part_of("Book a table. Change the party size to six.")
-    heard = ("Hello.", "Hi. I would like to book a table.", "Let me repeat: Friday, 4 people. Is everything right?")
-    assert said(*heard, part=part) == "Actually, make it six people."
-    again = (*heard, "Actually, make it six people.", "Let me repeat: Friday, 6 people. Is everything right?")
-    assert said(*again, part=part) in {"Yes, that's right.", "Yes, please.", "Yes, exactly."}
+    prompt = prompt_for("Book a table. Change the party size to six.")
+    message = ("Hello.", "Hi. I would like to book a table.", "Let me repeat: Friday, 4 people. Is everything right?")
+    assert said(*message, prompt=prompt) == "Actually, make it six people."
+    again = (*message, "Actually, make it six people.", "Let me repeat: Friday, 6 people. Is everything right?")
+    assert said(*again, prompt=prompt) in {"Yes, that's right.", "Yes, please.", "Yes, exactly."}
 
 
 def test_wishes_are_said_one_after_the_other_and_then_goodbye() -> None:
-    part = part_of("Book a table. Ask whether dogs are welcome.")
+    prompt = prompt_for("Book a table. Ask whether dogs are welcome.")
     first = ("Hello.", "Hi. I would like to book a table.", "Done. Is there anything else I can do for you?")
-    assert said(*first, part=part) == "Could you tell me whether dogs are welcome?"
+    assert said(*first, prompt=prompt) == "Could you tell me whether dogs are welcome?"
     second = (*first, "Could you tell me whether dogs are welcome?", "They are. What else can I do for you?")
-    assert "oodbye" in str(said(*second, part=part))
+    assert "oodbye" in str(said(*second, prompt=prompt))
 
 
 def test_an_offer_is_taken_up_only_when_it_is_wanted() -> None:
     asked = ("Hello.", "Hi. Could you tell me whether there is parking?", "There is. Would you like to book a table?")
-    wanted = part_of("Ask whether there is parking. Book a table.")
-    assert said(*asked, part=wanted) == "Yes, please. I would like to book a table."
-    assert said(*asked, part=part_of("Ask whether there is parking.")) in {"No, thank you.", "No thanks."}
+    wanted = prompt_for("Ask whether there is parking. Book a table.")
+    assert said(*asked, prompt=wanted) == "Yes, please. I would like to book a table."
+    assert said(*asked, prompt=prompt_for("Ask whether there is parking.")) in {"No, thank you.", "No thanks."}
 
 
 def test_a_caller_that_is_not_understood_says_it_again() -> None:
-    heard = ("Hello.", "Hi. I would like to book a table.", "I am sorry, I did not understand that. What can I do?")
-    assert said(*heard) == "Let me say it again: I would like to book a table."
+    message = ("Hello.", "Hi. I would like to book a table.", "I am sorry, I did not understand that. What can I do?")
+    assert said(*message) == "Let me say it again: I would like to book a table."
 
 
 def test_after_its_goodbye_a_caller_hangs_up_if_it_may() -> None:
-    heard = ("Hello.", "I would like to book a table. No? Goodbye.", "Goodbye!")
-    assert said(*heard) is None
-    line = said(*heard, may_hang_up=False)
+    message = ("Hello.", "I would like to book a table. No? Goodbye.", "Goodbye!")
+    assert said(*message) is None
+    line = said(*message, may_hang_up=False)
     assert str(line).startswith("Another question, number 1:")
-    assert str(said(*heard, str(line), "Hm.", may_hang_up=False)).startswith("Another question, number 2:")
+    assert str(said(*message, str(line), "Hm.", may_hang_up=False)).startswith("Another question, number 2:")
 
 
 def test_a_hesitant_caller_sounds_like_one() -> None:
     lines = answers(
-        "Hello.", "Hi. I would like to book a table.", "What date would you like?", part=part_of(manner="shy")
+        "Hello.", "Hi. I would like to book a table.", "What date would you like?", prompt=prompt_for(manner="shy")
     )
     assert any(str(line).startswith("Um, ") for line in lines)
 
 
 def test_a_brief_caller_says_no_more_than_the_fact() -> None:
-    part = part_of(manner="in a hurry")
-    assert answers("Hello.", "Hi. I would like to book a table.", "What time would suit you?", part=part) == {"19:30."}
+    prompt = prompt_for(manner="in a hurry")
+    assert answers("Hello.", "Hi. I would like to book a table.", "What time would suit you?", prompt=prompt) == {
+        "19:30."
+    }
 
 
 # --- the judge ----------------------------------------------------------------------------------
@@ -173,7 +177,7 @@ ASKED = "\n".join(
 
 
 def test_what_is_missing_is_told_in_the_words_of_the_criterion() -> None:
-    found = verdicts(INSTRUCTIONS.format("The agent offered biscuits on the balcony."), ASKED)["verdicts"]
+    found = judge(INSTRUCTIONS.format("The agent offered biscuits on the balcony."), ASKED)["verdicts"]
     assert isinstance(found, list)
     [verdict] = found
     assert isinstance(verdict, dict)
@@ -194,7 +198,7 @@ def test_what_is_missing_is_told_in_the_words_of_the_criterion() -> None:
     ],
 )
 def test_a_criterion_is_looked_for_in_the_turns(criterion: str, outcome: str, turn_id: str) -> None:
-    found = verdicts(INSTRUCTIONS.format(criterion), ASKED)["verdicts"]
+    found = judge(INSTRUCTIONS.format(criterion), ASKED)["verdicts"]
     assert isinstance(found, list)
     [verdict] = found
     assert isinstance(verdict, dict)

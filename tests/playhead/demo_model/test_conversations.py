@@ -35,13 +35,15 @@ def example(name: str) -> AgentDefinition:
 
 def tools_of(node: Node) -> ModelRequestParameters:
     return ModelRequestParameters(
-        function_tools=[ToolDefinition(name=way.tool_name, description=way.when) for way in node.transitions]
+        function_tools=[
+            ToolDefinition(name=transition.tool_name, description=transition.when) for transition in node.transitions
+        ]
     )
 
 
 @dataclass
 class Call:
-    """A conversation with an agent, driven the way the engine does it."""
+    """A conversation with an agent, driven the transition the engine does it."""
 
     agent: AgentDefinition
     model: Model = field(default_factory=demo_model)
@@ -79,7 +81,7 @@ class Call:
                 self.replies.append(part.content)
                 return
             assert isinstance(part, ToolCallPart)
-            taken = next(way for way in self.node.transitions if way.tool_name == part.tool_name)
+            taken = next(transition for transition in self.node.transitions if transition.tool_name == part.tool_name)
             self.path.append(taken.to)
             told = f"The conversation is now at {taken.to}."
             parts = [ToolReturnPart(part.tool_name, told, part.tool_call_id)]
