@@ -1,8 +1,9 @@
 """Calls model providers through pydantic-ai, with typed errors and prices."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 
 from cachetools import LRUCache
 from pydantic import JsonValue
@@ -25,6 +26,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider, infer_provider
 from pydantic_ai.tools import ToolDefinition
 
+from activities.llm.error_texts import ErrorTexts
 from activities.llm.interface import (
     ModelAnswer,
     ModelCall,
@@ -42,6 +44,8 @@ from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply, ToolCall
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, rounded_cost, unpriced_cost
 
+log = logging.getLogger(__name__)
+
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
 """Retryable HTTP statuses below 500, except 429, which pydantic-ai raises as an error type of its own."""
 MAX_LOADED_MODELS = 100
@@ -51,13 +55,19 @@ MAX_LOADED_MODELS = 100
 class ModelProviders:
     """Calls any model that pydantic-ai supports, and the installation's own.
 
-    `prices`, by `<provider>:<model>`, override those of genai-prices. `own_models` maps model names to factories.
+    `prices`, by `<provider>:<model>`, override those of genai-prices. `own_models` maps model names to
+    factories. `credentials` are secrets that no error text may contain, beside those of the environment.
     """
 
     def __init__(
-        self, *, prices: Mapping[str, TokenPrice], own_models: Mapping[str, Callable[[], Model]] | None = None
+        self,
+        *,
+        prices: Mapping[str, TokenPrice],
+        own_models: Mapping[str, Callable[[], Model]] | None = None,
+        credentials: Collection[str] = (),
     ) -> None:
         self._prices = prices
+        self._error_texts = ErrorTexts(credentials)
         self._own_models = own_models or {}
         self._models: LRUCache[str, Model] = LRUCache(MAX_LOADED_MODELS)
 
@@ -72,9 +82,7 @@ class ModelProviders:
         conversation = [*deserialize(call.history), *new]
         request = ModelRequestInFlight(conversation, call.instructions, parameters, call.timeout, call.seed)
         try:
-            async with _provider_errors(call.model, call.timeout):
-                model = self._model(call.model)
-                response = await request.stream(model, on_delta)
+            model, response = await self._answered(call, lambda model: request.stream(model, on_delta))
         except asyncio.CancelledError as cancelled:
             if request.model is None:
                 raise
@@ -95,15 +103,53 @@ class ModelProviders:
         parameters = _output_parameters(call)
         request = ModelRequestInFlight(conversation, call.instructions, parameters, call.timeout, call.seed)
         try:
-            async with _provider_errors(call.model, call.timeout):
-                model = self._model(call.model)
-                response = await request.complete(model)
+            model, response = await self._answered(call, request.complete)
         except asyncio.CancelledError as cancelled:
             if request.model is None:
                 raise
             reply = self._partial_reply(request.model, request.partial_response())
             raise ReplyCancelled(ModelAnswer(reply, messages="[]")) from cancelled
         return ModelAnswer(reply=self._reply(model, response), messages="[]")
+
+    async def _answered(
+        self, call: ModelCall | RecordCall, ask: Callable[[Model], Awaitable[ModelResponse]]
+    ) -> tuple[Model, ModelResponse]:
+        """Ask the model for a response, in limited time. Every error becomes a permanent or retryable `ProviderFailed`.
+
+        That has no cause: Temporal would write the error of the provider, with all its words, to the history.
+        """
+        try:
+            async with asyncio.timeout(call.timeout):
+                model = self._model(call.model)
+                return model, await ask(model)
+        except Exception as error:
+            failure = self._failure(call, error)
+        raise failure
+
+    def _failure(self, call: ModelCall | RecordCall, error: Exception) -> ProviderFailed:
+        """An error as a failed call, without secrets in its text. The operator's log gets what is left out."""
+        match error:
+            case ProviderFailed():
+                return error
+            case StreamInterrupted():
+                return ProviderFailed(f"The reply of {call.model} broke off before its end.", permanent=False)
+            case TimeoutError():
+                text = f"The model {call.model} did not answer within {call.timeout:g} seconds."
+                return ProviderFailed(text, permanent=False)
+        text = self._error_texts.for_callers(str(error))
+        log.warning(
+            "the call of %s failed with %s: %s", call.model, type(error).__name__, self._error_texts.for_log(str(error))
+        )
+        match error:
+            case ModelAPIError():
+                status = f" with status {error.status_code}" if isinstance(error, ModelHTTPError) else ""
+                text = text or f"The provider of {call.model} rejected the request{status}."
+                return ProviderFailed(text, permanent=_is_permanent(error), retry_after=error.retry_after)
+            case UserError() | ImportError() | ContentFilterError():
+                text = text or f"The model {call.model} cannot be used: this installation is not set up for it."
+                return ProviderFailed(text, permanent=True)
+        text = text or f"The call of {call.model} failed."
+        return ProviderFailed(f"{type(error).__name__}: {text}", permanent=False)
 
     def _model(self, name: str) -> Model:
         model = self._models.get(name)
@@ -153,28 +199,6 @@ class ModelProviders:
             return rounded_cost(key, response.cost().total_price)
         except (LookupError, ValueError):
             return unpriced_cost(key)
-
-
-@asynccontextmanager
-async def _provider_errors(model: str, seconds: float) -> AsyncIterator[None]:
-    """Limit the call's time, and convert every error to a permanent or retryable `ProviderFailed`."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except ProviderFailed:
-        raise
-    except StreamInterrupted as error:
-        raise ProviderFailed(f"The reply of {model} broke off before its end.", permanent=False) from error
-    except TimeoutError as error:
-        raise ProviderFailed(
-            f"The model {model} did not answer within {seconds:g} seconds.", permanent=False
-        ) from error
-    except ModelAPIError as error:
-        raise ProviderFailed(str(error), permanent=_is_permanent(error), retry_after=error.retry_after) from error
-    except (UserError, ImportError, ContentFilterError) as error:
-        raise ProviderFailed(str(error), permanent=True) from error
-    except Exception as error:
-        raise ProviderFailed(f"{type(error).__name__}: {error}", permanent=False) from error
 
 
 def _tool_definition(tool: OfferedTool) -> ToolDefinition:

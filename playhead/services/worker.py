@@ -68,7 +68,7 @@ def build_worker(
     """
     agents, steps, settlements = AgentStore(database), StepStore(database), SettlementStore(database)
     dispatcher = dispatcher or build_tool_dispatcher(settings)
-    providers = providers or build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds)
+    providers = providers or build_model_providers(settings)
     model = ModelActivities(
         steps=steps,
         agents=agents,
@@ -127,6 +127,15 @@ def build_worker(
     )
 
 
+def build_model_providers(settings: Settings) -> ModelProviders:
+    """The model providers, whose error texts contain no secret of the settings."""
+    secrets = [*settings.credentials.values()]
+    secrets += [secret for own in settings.organization_credentials.values() for secret in own.values()]
+    if settings.webhook_secret:
+        secrets.append(settings.webhook_secret)
+    return build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds, credentials=secrets)
+
+
 def build_tool_dispatcher(settings: Settings) -> ToolDispatcher:
     """The client of agents' tools, with the credentials and the egress allowlist of the settings."""
     return ToolDispatcher(
@@ -149,7 +158,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
         client = await wait_until_reachable(
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
-        providers = build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds)
+        providers = build_model_providers(settings)
         await asyncio.to_thread(providers.load, settings.model)
         dispatcher = build_tool_dispatcher(settings)
         try:

@@ -73,10 +73,11 @@ class Calls:
 
 @dataclass(frozen=True)
 class Refuses:
-    """An HTTP error instead of an answer; `retry_after` is in seconds."""
+    """An HTTP error instead of an answer; `retry_after` is in seconds, `message` what the provider says."""
 
     status: int
     retry_after: float | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,8 @@ class ModelProvider:
     async def _give(self, reply: Reply, stream: Stream) -> None:
         match reply:
             case Refuses():
-                await stream.fail(reply.status, f"Scripted to refuse with {reply.status}.", reply.retry_after)
+                message = reply.message or f"Scripted to refuse with {reply.status}."
+                await stream.fail(reply.status, message, reply.retry_after)
             case NeverAnswers():
                 await asyncio.Event().wait()
             case Garbles():
