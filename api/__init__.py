@@ -1,1 +1,1 @@
-"""The HTTP API: the contract of the product, and the gateway from requests to workflows."""
+"""The HTTP API: the product's contract, and the gateway to its workflows."""

@@ -1,1 +1,1 @@
-"""Measures of what Playhead costs, each as a ratio against a floor taken in the same run."""
+"""Benchmarks, each compared with a floor that is measured in the same run."""

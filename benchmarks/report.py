@@ -1,4 +1,4 @@
-"""Results of measures: printed for people, written to build/bench.json for programs."""
+"""Results of the benchmarks: printed for people, written to build/bench.json for programs."""
 
 import json
 from dataclasses import asdict, dataclass

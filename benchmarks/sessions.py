@@ -1,4 +1,4 @@
-"""The measured side: chat sessions over HTTP, through a client too lean to affect the measure."""
+"""The measured side: chat sessions over HTTP, through a client with little overhead."""
 
 import asyncio
 import json

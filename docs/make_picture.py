@@ -1,4 +1,4 @@
-"""Makes the picture in the README: runs the demo in a terminal of its own and draws what it printed.
+"""Makes the picture in the README: runs the demo in a terminal and draws its output.
 
     .venv/bin/python docs/make_picture.py
 
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def run_demo() -> tuple[str, int]:
-    """What the demo writes to a terminal, with its colours, and its exit status."""
+    """Run the demo in a terminal; returns its output with colours, and its exit status."""
     master, terminal = pty.openpty()
     demo = subprocess.Popen(
         [sys.executable, "-m", "playhead.demo"],

@@ -1,1 +1,1 @@
-"""The product: settings, the Temporal client, the services, and the command line."""
+"""The product: settings, the Temporal client, the services, the command line and the demo."""

@@ -1,4 +1,4 @@
-"""Agents and their versions: added, never changed."""
+"""Agents and their versions. Versions are added and never changed."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

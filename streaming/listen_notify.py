@@ -1,4 +1,4 @@
-"""Messages between processes over PostgreSQL's LISTEN and NOTIFY, on one connection that is re-established."""
+"""Messages between processes over PostgreSQL's LISTEN and NOTIFY, on one connection with reconnects."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Live messages about a session besides its event log: notices of new log events, and text deltas of replies."""
+"""Live messages about a session: notices of new events in its log, and text deltas of replies."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Daemon threads that read request bodies: few at once, each with a deadline, and none that keeps a process alive."""
+"""Daemon threads that parse request bodies: few at once, each with a deadline, and none keeps a process alive."""
 
 import asyncio
 import threading

@@ -1,1 +1,1 @@
-"""Reports of suites: everything about one gathered, and written as JUnit's XML and as a page of HTML."""
+"""Reports of suites as JUnit XML and as an HTML page."""

@@ -1,4 +1,4 @@
-"""Everything about a suite, gathered from the store: its runs, their verdicts, and what was said in them."""
+"""Data of a suite report, read from the store: runs, verdicts and conversations."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""A report as JUnit's XML, which every CI system shows: a test suite for each scenario, a test case for each run."""
+"""Suite reports as JUnit XML for CI systems: a test suite for each scenario, a test case for each run."""
 
 from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, indent, tostring

@@ -1,4 +1,4 @@
-"""Routes of agents: store a version, list agents, get one."""
+"""Routes of agents: store a version, list, get."""
 
 from collections.abc import Callable
 from email.message import Message

@@ -1,4 +1,4 @@
-"""Erasing a session everywhere: in Temporal, in the store and in this process."""
+"""Erasure of sessions in Temporal, in the store and in this process."""
 
 from api.http.problems import not_found
 from api.sessions.reader import SessionReader

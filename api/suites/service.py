@@ -1,4 +1,4 @@
-"""Starting, pausing, resuming and cancelling suites: first their row in the store, then their workflow."""
+"""Start, pause, resume and cancellation of suites: first their row in the store, then their workflow."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Regular expressions that others write: matched in linear time, compiled within a limit of memory, or not accepted."""
+"""Untrusted regular expressions: matched in linear time and compiled within a memory limit, or rejected."""
 
 import re
 from collections import OrderedDict

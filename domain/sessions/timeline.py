@@ -1,4 +1,4 @@
-"""The timeline of a session: the tree of its turns, the active branch, and the elementary changes of both.
+"""The timeline of a session: the tree of its turns, the active branch, and basic changes of both.
 
 `command_handlers` and `turn_completion` combine these changes into commands and into the completion of turns.
 """

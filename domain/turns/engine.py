@@ -1,4 +1,4 @@
-"""The engine of a turn, one step at a time: agent, progress and model reply give the new progress.
+"""The engine of a turn, step by step: computes new progress from the agent, the progress and a model reply.
 
 Nothing here calls a model or a tool. `begin_turn` starts a turn. The workflow then provides what `next_step` names,
 until the turn is answered, ends the session or fails: a model reply for `apply_reply`, tool results for

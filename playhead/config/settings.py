@@ -1,4 +1,4 @@
-"""Settings of the services, each with its meaning, and error messages for values that cannot be used."""
+"""Settings of the services, each with its description, and messages for invalid values."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How settings are declared, with their documentation, and how those that are no plain values are read from text."""
+"""Declaration of settings with their documentation, and parsers of those that are not plain values."""
 
 import json
 from typing import Annotated, Any

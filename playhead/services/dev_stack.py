@@ -1,4 +1,4 @@
-"""The stack of `playhead dev`: Temporal, its web UI, worker and API, started and stopped together."""
+"""The stack of `playhead dev`: Temporal with its web UI, a worker and the API."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The connections of the HTTP server: uvicorn's protocol with limits on heads, on slow requests and on connections."""
+"""Connections of the HTTP server: uvicorn's protocol with limits on heads, slow requests and connections."""
 
 import asyncio
 import resource

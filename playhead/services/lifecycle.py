@@ -1,4 +1,4 @@
-"""Starting and stopping a service: waiting for its dependencies, signals, and garbage collection."""
+"""Start and stop of a service: dependencies, signals and garbage collection."""
 
 import asyncio
 import gc

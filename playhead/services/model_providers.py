@@ -1,4 +1,4 @@
-"""The models of an installation: every provider that pydantic-ai knows, and the offline demo model."""
+"""The models of an installation: all providers of pydantic-ai, and the offline demo model."""
 
 from collections.abc import Collection, Mapping
 from functools import partial

@@ -1,1 +1,1 @@
-"""Everything about Temporal: the client, the development server and large payloads."""
+"""Temporal: the client, the development server and large payloads."""

@@ -1,4 +1,4 @@
-"""Payloads that are too large for Temporal: they are kept in the store, and Temporal carries a reference.
+"""Storage of payloads that are too large for Temporal: histories hold a reference to the store.
 
 The SDK applies the driver to all payloads, in both directions, of the clients and workers that have it.
 """

@@ -1,1 +1,1 @@
-"""The database itself: connections, tables, column types and pagination, on SQLite and PostgreSQL."""
+"""The database: connections, tables, column types and pagination, on SQLite and PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Tells driver errors of an unavailable database from errors in a statement."""
+"""Distinguishes an unavailable database from an error in a statement."""
 
 import sqlite3
 

@@ -1,4 +1,4 @@
-"""Folders and files that only their owner may read: conversations are kept in them."""
+"""Folders and files with access for their owner only, for databases and logs with conversations."""
 
 from pathlib import Path
 

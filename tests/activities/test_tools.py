@@ -1,4 +1,4 @@
-"""Every attempt at a call carries the same key, and the last one gives the model a result whatever happens."""
+"""Tool activities: one idempotency key for all attempts, and a result for the model after the last failure."""
 
 import asyncio
 from collections.abc import AsyncIterator

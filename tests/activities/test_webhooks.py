@@ -1,4 +1,4 @@
-"""One attempt to send a report: what goes out, and what is made of the answer."""
+"""One attempt to send a report: the request, and the handling of each response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -94,7 +94,7 @@ class Sessions:
 
 
 class NoDeliveries:
-    """Where nothing is to be written down."""
+    """A delivery log that must not be written to."""
 
     async def record(self, session_id: str, result: DeliverWebhookResult, at: datetime) -> None:
         raise AssertionError("an attempt records nothing")

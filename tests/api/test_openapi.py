@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and its examples true to their models."""
+"""The OpenAPI document: valid, complete, and with examples that match their models."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The form of every contract: what it is today, what was recorded, and whether old records can still be read.
+"""Schemas of all contracts: present ones, recorded ones, and the check that old records can still be read.
 
 `python -m tests.contracts.contract_schemas`, from the root of the checkout, records what is new in `contracts.json`.
 """
@@ -53,7 +53,7 @@ LOWER_BOUNDS = ("minLength", "minimum", "exclusiveMinimum", "minItems", "minProp
 
 
 def recorded() -> Json:
-    """What `contracts.json` holds: `forms` by model, and `records` by contract."""
+    """The content of `contracts.json`: `forms` by model, and `records` by contract."""
     snapshot: Json = json.loads(SNAPSHOT.read_text())
     return snapshot
 
@@ -77,7 +77,7 @@ def forms() -> Json:
 
 
 def broken_promises(before: Json, now: Json) -> Iterator[str]:
-    """What code in the present form can no longer do with records in the earlier one, as sentences."""
+    """Incompatibilities of the present form with records in the earlier one, as sentences."""
     for name, form in before.items():
         if name in now:
             yield from _broken_fields(name, form, now[name])
@@ -86,7 +86,7 @@ def broken_promises(before: Json, now: Json) -> Iterator[str]:
 
 
 def says_at_least(now: object, record: object) -> bool:
-    """Whether nothing of a record is missing or different in what was read from it."""
+    """True if everything in a record is present and equal in the parsed value."""
     if isinstance(record, dict) and isinstance(now, dict):
         return all(key in now and says_at_least(now[key], each) for key, each in record.items())
     if isinstance(record, list) and isinstance(now, list):
@@ -146,7 +146,7 @@ def _broken_fields(name: str, before: Json, now: Json) -> Iterator[str]:
 
 
 def _still_reads(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether everything that has the earlier form has the present one, as far as can be told safely."""
+    """True if every value of the earlier form surely has the present form too."""
     choices = now.get("anyOf") or now.get("oneOf")
     if choices:
         earlier = before.get("anyOf") or before.get("oneOf") or [before]
@@ -168,7 +168,7 @@ def _is_limit(key: str) -> bool:
 
 
 def _loosened(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether every limit on values of the present form held before already."""
+    """True if the earlier form had every limit on values of the present form."""
     if any(key in now for key in VALUES) and not (_values(before) and _values(before) <= _values(now)):
         return False
     upper = all(key in before and before[key] <= now[key] for key in UPPER_BOUNDS if key in now)

@@ -1,4 +1,4 @@
-"""One rich example of every contract: nothing in it is left at its default where something else is possible."""
+"""One full example of every session contract, without default values where others are possible."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""One rich example of every contract of simulated callers and judges, as `contract_records` has them of sessions."""
+"""One full example of every contract of simulated callers and judges, without default values."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""One rich example of every contract of suites: nothing in it is left at its default where it can be something else."""
+"""One full example of every suite contract, without default values where others are possible."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

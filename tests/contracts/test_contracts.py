@@ -1,4 +1,4 @@
-"""What crosses a Temporal boundary stays readable: by newer code, and by older workers during a deployment."""
+"""Compatibility of Temporal payloads: newer code and older workers can read them during a deployment."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""One rich example of every contract of webhooks: nothing in it is left at its default."""
+"""One full example of every webhook contract, without default values."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Usage adds up model by model, and money is exact, plain to read and never invented."""
+"""Usage and cost: sums by model, exact amounts, and models without a price."""
 
 import json
 from decimal import Decimal

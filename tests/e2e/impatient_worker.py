@@ -1,4 +1,4 @@
-"""`playhead worker` with short timeouts: what it leaves undone when killed is retried in seconds, not half a minute."""
+"""`playhead worker` with short timeouts, so that its work is retried within seconds after it is killed."""
 
 from datetime import timedelta
 

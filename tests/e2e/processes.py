@@ -1,4 +1,4 @@
-"""`playhead dev` as a process that tests start, talk to and end, and what it leaves behind."""
+"""`playhead dev` as a process of a test, and checks for processes and files that it leaves behind."""
 
 import json
 import os

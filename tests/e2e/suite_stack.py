@@ -1,4 +1,4 @@
-"""A whole installation in processes of its own, for suites to run on while everything around them is killed."""
+"""An installation in separate processes, for suites during which everything is killed."""
 
 import asyncio
 import os

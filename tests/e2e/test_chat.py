@@ -1,4 +1,4 @@
-"""`playhead chat` as a process: at a terminal, and through pipes."""
+"""`playhead chat` as a process, on a terminal and through pipes."""
 
 import fcntl
 import json

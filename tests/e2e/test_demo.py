@@ -1,4 +1,4 @@
-"""`make demo` as a person runs it: it ends well, and it leaves nothing behind however it ends."""
+"""`make demo` as a process: it succeeds, and leaves nothing behind however it ends."""
 
 import asyncio
 import os

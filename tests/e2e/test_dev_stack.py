@@ -1,4 +1,4 @@
-"""`playhead dev` as a person runs it: it starts, keeps what was said, ends cleanly, and leaves nothing behind."""
+"""`playhead dev` as a process: it starts, keeps sessions, ends cleanly, and leaves nothing behind."""
 
 import signal
 import socket

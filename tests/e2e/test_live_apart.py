@@ -1,4 +1,4 @@
-"""Worker and API as two processes: over PostgreSQL a reply is heard while it is spoken, over a file once it is over."""
+"""Worker and API as two processes: replies stream over PostgreSQL, and arrive whole over a SQLite file."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A Temporal namespace that knows nothing of Playhead is prepared by the first service that meets it."""
+"""Search attributes are registered in a new Temporal namespace by the first service that starts."""
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client

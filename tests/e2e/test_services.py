@@ -1,4 +1,4 @@
-"""Worker and API as processes of their own: in which order they start does not matter, and they say what they lack."""
+"""Worker and API as separate processes: they start in any order, and report missing dependencies."""
 
 from pathlib import Path
 

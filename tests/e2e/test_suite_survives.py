@@ -1,4 +1,4 @@
-"""A suite while everything around it is killed: its report is that of an undisturbed one, and nothing is paid twice.
+"""A suite during which everything is killed: its report equals an undisturbed one, and nothing is paid twice.
 
 PLAYHEAD_TEST_SUITE_RUNS is how many conversations each of the two suites holds; 200 is what is promised, fewer is
 what a person waits for.

@@ -1,4 +1,4 @@
-"""The corpus of hostile inputs: small ones are files in `corpus/`, large ones are made here.
+"""The corpus of hostile inputs: small ones are files in `corpus/`, large ones are generated here.
 
 An input that once cost too much is added here for good.
 """

@@ -1,4 +1,4 @@
-"""The cost of hostile requests to real processes of the API and the worker: 64 MB and two seconds of processor each."""
+"""The cost of hostile requests to real API and worker processes: at most 64 MB and two seconds of processor time."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Whatever is sent as an agent, a suite, an export or a webhook is read or refused with issues, and costs little.
+"""Fuzzed agents, suites, exports and webhooks are parsed or rejected with issues, at little cost.
 
 FUZZ_EXAMPLES=5000 pytest tests/hostile/test_fuzz.py     for a longer look, with other inputs each time
 """

@@ -1,4 +1,4 @@
-"""Both wheels, built and installed in environments of their own: the application starts, and the client talks to it.
+"""Both wheels, built and installed in bare environments: the application starts, and the client uses it.
 
 Neither environment sees the checkout or this one's packages: besides its wheel each holds links to the distributions
 that the wheel's metadata requires, and to theirs, at the versions installed here (the locked ones). So a file that is

@@ -1,4 +1,4 @@
-"""The Python client over real HTTP: what it sends, what it gives back, and when it tries again."""
+"""The Python client over real HTTP: requests, results and retries."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""The Python client's streams: every event once and in order, whatever becomes of the connection."""
+"""The Python client's streams: every event once and in order, even after reconnects."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -64,7 +64,7 @@ def stream(*events: Told, cut: bool = False) -> Response:
 
 
 def heard(events: Sequence[Event]) -> str:
-    """What somebody hears who takes deltas and resets at their word."""
+    """The text that results from deltas and resets."""
     text = ""
     for event in events:
         match event.data:

@@ -1,4 +1,4 @@
-"""The blocking client is the async one with the waiting taken out, and is up to date."""
+"""The generated blocking client is up to date with the async one."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Conversations that take another way or are stopped, whose histories are kept."""
+"""Scenarios of recorded histories: rewinds, edits, regenerations, interruptions and cancellations."""
 
 from contracts.sessions import message_update_id
 from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch

@@ -1,4 +1,4 @@
-"""The conversations of simulated callers whose histories are kept."""
+"""Scenarios of recorded histories: simulated callers."""
 
 from contracts.sessions import Timing
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig

@@ -1,4 +1,4 @@
-"""A session workflow that decides differently: what an unguarded change of the code would look like to Temporal."""
+"""A session workflow with an incompatible change, whose replay must fail."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The conversations whose histories are kept: together they take every path through the session workflow."""
+"""Scenarios of recorded histories: together they take every path through the session workflow."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The suites whose histories are kept: together they take every path through the suite workflow."""
+"""Scenarios of recorded histories: suites, which together take every path through the suite workflow."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

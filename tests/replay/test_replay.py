@@ -1,4 +1,4 @@
-"""Histories of earlier versions, replayed by the code as it is: what running sessions will meet at the next release."""
+"""Replays recorded histories of earlier versions with the present code, as a release does with running sessions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Conversations that leave the model: tools of a web service, people who allow calls, variables, the first lookup."""
+"""Scenarios of recorded histories: web service tools, approvals, variables and the first lookup."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The documentation keeps up with the code: links resolve, and what it names exists."""
+"""The documentation matches the code: links, settings, commands and examples."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def fenced(text: str, language: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """What the headings of a page are linked by, as common renderers make it of their words."""
+    """The link anchors of a page's headings, as common renderers generate them."""
     headings = re.findall(r"^#+ (.+)$", without_fences(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
@@ -50,7 +50,7 @@ def commands(text: str) -> set[str]:
 
 
 def is_command(words: str) -> bool:
-    """Whether the words name a command, with options that it has."""
+    """True if the words are an existing command with existing options."""
     command: Any = get_command(app)
     given = words.split("#", maxsplit=1)[0].split()
     while given and hasattr(command, "commands"):

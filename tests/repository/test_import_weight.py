@@ -1,4 +1,4 @@
-"""What a workflow imports is loaded on every worker and read in its sandbox: rules and types, never a vendor."""
+"""Imports of workflows: rules and types only, since each is loaded in the sandbox of every worker."""
 
 import json
 import os

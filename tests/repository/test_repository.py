@@ -1,4 +1,4 @@
-"""The repository's own promises: what is installed is locked, and what is written is packaged."""
+"""Checks of the repository: dependencies are locked, and all files are packaged."""
 
 import re
 import tomllib

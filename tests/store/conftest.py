@@ -1,4 +1,4 @@
-"""Every test of the store runs on a SQLite file and on PostgreSQL, each just migrated and empty."""
+"""Databases of the store's tests: a SQLite file and PostgreSQL, freshly migrated and empty."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

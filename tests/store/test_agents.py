@@ -1,4 +1,4 @@
-"""Agents are added to and never changed, and two people who push at once both get what they pushed."""
+"""Agents: versions are added and never changed, also by concurrent callers."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A key speaks for its organization until it is revoked, and its secret is nowhere to be read."""
+"""API keys: valid until revoked, and stored without their secrets."""
 
 from hashlib import sha256
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Blobs come back as they were, for as long as they may be asked for, and not a moment longer."""
+"""Blobs: reading, pruning and deletion."""
 
 from datetime import UTC, datetime, timedelta
 

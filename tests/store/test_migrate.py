@@ -1,4 +1,4 @@
-"""The migrations make the tables that the code expects, once, whoever runs them and how often."""
+"""Migrations: they create the tables of the code, also when run repeatedly or concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ async def empty(empty_url: str) -> AsyncIterator[Database]:
 
 
 def differences(connection: Connection) -> list[object]:
-    """What Alembic would change to bring the database to `tables.py`."""
+    """Alembic's differences between the database and `tables.py`."""
     context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
     return list(compare_metadata(context, metadata))
 

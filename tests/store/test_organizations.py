@@ -1,4 +1,4 @@
-"""What organizations pay and may spend is kept to the picodollar, and what a month has cost is the ledger's sum."""
+"""Prices and limits of organizations, exact to the picodollar, and monthly costs from the ledger."""
 
 from datetime import date
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Suites and their runs: written as they come, at most once each, and read with what they have used."""
+"""Suites and their runs: idempotent writes, progress and cost."""
 
 from datetime import timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Tests of live delivery use the databases of the store's tests."""
+"""Fixtures of the live delivery tests: the databases of the store's tests."""
 
 from tests.store.conftest import database, kind, migrated_file, migrated_postgres, other_process, postgres, url
 

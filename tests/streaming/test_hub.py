@@ -1,4 +1,4 @@
-"""Who watches is told what is said: whole, however it came, and never twice."""
+"""Live delivery in one process: watchers get the whole text, in any order of deltas, and no event twice."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Live delivery between processes: what is watched at an API is told by workers, over PostgreSQL alone."""
+"""Live delivery from workers to APIs in other processes, over PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ class Apart:
     database: Database
 
     async def is_watched(self) -> bool:
-        """Whether the worker knows that the session is watched."""
+        """True if the worker knows that the session is watched."""
         return self.subscribers.is_watched(SESSION)
 
 
@@ -118,16 +118,16 @@ def cut_live_connections(connection: Connection) -> int:
 
 
 async def says(voices: Callable[[], dict[str, str]], words: str) -> bool:
-    """Whether these are the words of the turn so far."""
+    """True if this is the text of the turn so far."""
     return voices() == {"turn_1": words}
 
 
 async def watched(subscribers: RemoteSubscribers, session_id: str) -> bool:
-    """Whether the worker knows that a session is watched."""
+    """True if the worker knows that a session is watched."""
     return subscribers.is_watched(session_id)
 
 
 async def negated(look: Callable[[], object]) -> bool:
-    """Whether something is no longer seen."""
+    """True if the condition is false."""
     found = look()
     return not (await found if asyncio.iscoroutine(found) else found)

@@ -1,4 +1,4 @@
-"""The activities of a session, on a store of the test's choice."""
+"""The activities of a session on a given store."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The agents of the workflow tests: small ones, in which every path is known."""
+"""Small agents for the workflow tests."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The agents of the API tests, as a client writes them."""
+"""Agents for the API tests, as request bodies."""
 
 from tests.support.running_api import Json
 

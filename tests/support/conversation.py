@@ -1,4 +1,4 @@
-"""A conversation that tests tell line by line: a timeline, a clock that ticks, and turns that are numbered."""
+"""A conversation built message by message: a timeline, a ticking clock and numbered turns."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""A client of event streams, for the tests of the API: reads them as the standard says, and as slowly as it is told."""
+"""A client of event streams for the API tests, which can read slowly."""
 
 import json
 from collections.abc import AsyncIterator

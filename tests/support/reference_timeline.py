@@ -1,4 +1,4 @@
-"""The reference model of a session's timeline, which the timeline in `domain` and live sessions are compared with.
+"""The reference model of a timeline, with which the timeline in `domain` and live sessions are compared.
 
 It keeps the active branch as a list, how much of it is visible, and each discarded branch as a list. It knows nothing
 of parents, cursors, indexes or immutable values.

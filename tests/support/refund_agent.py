@@ -1,4 +1,4 @@
-"""An agent whose one tool wants to be allowed, and the person who allows it."""
+"""An agent whose tool needs approval, and the user who approves it."""
 
 from pytest_httpserver import HTTPServer
 

@@ -1,4 +1,4 @@
-"""A running API for tests, and callers that use it as any client does."""
+"""A running API for tests, and HTTP clients of it."""
 
 import asyncio
 from collections.abc import AsyncIterator

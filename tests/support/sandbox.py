@@ -1,4 +1,4 @@
-"""The SDK's sandbox around workflows: it refuses clocks, chance and I/O, which production leaves to these tests."""
+"""The SDK's workflow sandbox, which rejects clocks, randomness and I/O; only tests use it."""
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 

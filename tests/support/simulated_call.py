@@ -1,4 +1,4 @@
-"""Whole conversations between a simulated caller and an agent, by the rules alone: no Temporal, no store, no clock."""
+"""Whole conversations between a simulated caller and an agent, without Temporal, store or clock."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

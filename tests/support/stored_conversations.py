@@ -1,4 +1,4 @@
-"""Conversations to store: an organization with an agent, sessions, turns with the steps that were bought for them."""
+"""Conversations for tests of the store: an organization with an agent, sessions, turns and steps."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

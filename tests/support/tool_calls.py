@@ -1,4 +1,4 @@
-"""Tools and calls for tests: small ones, with what a test wants to be different."""
+"""Small tools and tool calls for tests, with overrides."""
 
 import socket
 from collections.abc import Iterator, Mapping

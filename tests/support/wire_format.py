@@ -1,4 +1,4 @@
-"""OpenAI's chat protocol on the wire, as the tests' provider speaks it: requests read, replies written."""
+"""OpenAI's chat protocol for the tests' model provider: parsing of requests, encoding of replies."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Payloads live as long as a history may name them, and are gone after that."""
+"""Pruning: payloads are kept as long as a history may refer to them."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta

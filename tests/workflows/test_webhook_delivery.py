@@ -1,4 +1,4 @@
-"""Reports of sessions' ends, to a real receiver that keeps a journal and checks signatures with code of its own."""
+"""Webhook deliveries to a real receiver that keeps a journal and checks signatures independently."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The first tables: organizations and keys, agents, sessions and what they are made of, steps, the ledger.
+"""The first tables: organizations, API keys, agents, sessions, turns, branches, events, steps and the ledger.
 
 Revision 0001, after nothing.
 """

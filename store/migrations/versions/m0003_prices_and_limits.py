@@ -1,4 +1,4 @@
-"""What a second costs an organization, what it may spend in a month, and how long models were at work for it.
+"""Prices per second and monthly limits of organizations, and the seconds of their model calls.
 
 Revision 0003, after 0002.
 """

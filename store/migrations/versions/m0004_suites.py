@@ -1,4 +1,4 @@
-"""Suites of simulated sessions and their runs; what a suite has spent is found in the ledger.
+"""Suites of simulated sessions and their runs; the cost of a suite is in the ledger.
 
 Revision 0004, after 0003.
 """

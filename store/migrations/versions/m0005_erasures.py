@@ -1,4 +1,4 @@
-"""Which sessions were erased, and to whose account belongs what is still billed of them.
+"""Erased sessions, and the accounts to which late charges of them are billed.
 
 Revision 0005, after 0004.
 """

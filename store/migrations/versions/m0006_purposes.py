@@ -1,4 +1,4 @@
-"""What a row of the ledger is for: a turn, or what was bought beside the turns.
+"""The purpose of ledger rows: a turn, or a model call outside the turns.
 
 Revision 0006, after 0005.
 """

@@ -1,4 +1,4 @@
-"""Telling what a model says while it says it: the first words at once, the others together, and never too much."""
+"""Publishing a streamed reply: the first words at once, later ones in batches, up to a limit."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ class Listeners:
 
     @property
     def text(self) -> str:
-        """What they have heard."""
+        """The text they have received."""
         heard = ""
         for spoken in self.told:
             heard = heard[: spoken.offset] + spoken.text
@@ -51,7 +51,7 @@ class Listeners:
         yield
 
     async def are_told(self) -> bool:
-        """Whether they have been told anything, be it that nothing has been said yet."""
+        """True if they have received any delta, even an empty one."""
         return bool(self.told)
 
     def come(self) -> None:

@@ -1,4 +1,4 @@
-"""No connection of a tool goes where it must not, however the address is written and whatever a name resolves to."""
+"""The egress guard blocks forbidden addresses in every notation, and names that resolve to them."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Tools reach public addresses, and of the others only those that a setting names."""
+"""The egress policy: public addresses and those on the allowlist."""
 
 from ipaddress import ip_address
 

@@ -1,4 +1,4 @@
-"""A credential goes to the service it is meant for, and nowhere else: no result, no error, no log line has it."""
+"""Credentials are sent to their service only, and are in no result, error or log line."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""An MCP server on this machine for tests: tools of its own, faults on request, and a journal of what reached it."""
+"""A local MCP server for tests, with tools, injected faults and a journal of requests."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ class Heard:
 
 @dataclass
 class McpService:
-    """What a test sees of the server. `faults` answers a JSON-RPC method by statuses, one after the other."""
+    """A test's view of the server. `faults` lists statuses by JSON-RPC method, returned one after the other."""
 
     url: str = ""
     journal: list[Heard] = field(default_factory=list)

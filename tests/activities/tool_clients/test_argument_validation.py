@@ -1,4 +1,4 @@
-"""Arguments are checked against schemas that others wrote: none of them makes a worker fetch, hang or fail."""
+"""Validation of arguments with untrusted schemas, none of which makes a worker fetch, hang or fail."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An HTTP tool sends what its templates say, reads no more than it may, and tells the model what went wrong."""
+"""HTTP tools: requests from templates, limited responses, and error messages for the model."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The tools of an MCP server are offered under its name, called as it wants, and never take a turn down."""
+"""MCP tools: names, calls, and failures that do not fail a turn."""
 
 import logging
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A tool that is mocked answers from the scenario, read as the real one would be, and nothing goes out."""
+"""Tool mocks: results from the scenario, parsed like real ones, without any request."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The Python client on the real stack: every example of its documentation runs, and says what it claims."""
+"""The Python client on the real stack: every example of its documentation runs and prints what it claims."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ async def test_a_session_is_followed_from_its_beginning_to_its_end(running_api: 
 
 
 def _run(examples: list[str]) -> str:
-    """What the examples print, run one after the other as one program."""
+    """Run the examples as one program; returns its output."""
     names: dict[str, object] = {}
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for example in examples:

@@ -1,4 +1,4 @@
-"""The Python client on the real stack: sessions stopped, edited, answered again, restored and forked."""
+"""The Python client on the real stack: cancel, edit, regenerate, restore and fork."""
 
 from collections.abc import AsyncIterator, Callable
 

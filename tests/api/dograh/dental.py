@@ -1,4 +1,4 @@
-"""The agent of these tests: a workflow as the editor of dograh exports it, with three nodes and a way through them."""
+"""The agent of the dograh tests: a workflow exported by dograh's editor, with three nodes."""
 
 from tests.support.running_api import Json
 

@@ -1,4 +1,4 @@
-"""A client as dograh's own page is one: it keeps the last answer, and sends its revision along with every command."""
+"""A client like dograh's own page: it keeps the last response, and sends its revision with every command."""
 
 import json
 import re
@@ -54,7 +54,7 @@ class Panel:
 
     @property
     def said(self) -> list[tuple[str | None, str | None]]:
-        """What the user and the agent said in each turn that is listed."""
+        """The user's and the agent's message of each listed turn."""
         sides = [(turn["user_message"], turn["assistant_message"]) for turn in self.turns]
         return [(user and user["text"], agent and agent["text"]) for user, agent in sides]
 
@@ -85,7 +85,7 @@ class Panel:
         return await self.caller.post(f"{self.path}/{command}", body)
 
     async def session_id(self) -> str:
-        """What the session is called under `/v1`, once it is listed there."""
+        """The id of the session in `/v1`, once it is listed there."""
 
         async def listed() -> list[Json]:
             sessions = await self.caller.items("/v1/sessions")

@@ -1,4 +1,4 @@
-"""The commands of the text chat: what each answers, what it changes, and how it refuses."""
+"""The commands of the text chat: their responses, effects and errors."""
 
 import asyncio
 from collections.abc import Callable
@@ -182,7 +182,7 @@ async def test_the_run_log_tells_the_visible_branch_only(panel: Panel) -> None:
 
 
 async def told(panel: Panel) -> list[str]:
-    """What was said, by the run log."""
+    """The messages in the run log."""
     entries = (await panel.run())["logs"]["realtime_feedback_events"]
     assert [entry["timestamp"] for entry in entries] == sorted(entry["timestamp"] for entry in entries)
     return [entry["payload"]["text"] for entry in entries if "text" in entry["payload"]]

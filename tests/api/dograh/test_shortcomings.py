@@ -1,4 +1,4 @@
-"""Where the seed product falls short, shown to be better here: one test for each.
+"""Shortcomings of dograh that are solved here, with one test for each.
 
 The fifth and the tenth need `/v1`, because the text chat has no word for them.
 """

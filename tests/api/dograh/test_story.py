@@ -1,4 +1,4 @@
-"""What the seed product's own client is answered, told as one story, word for word."""
+"""One conversation of dograh's own client, with the exact response to each request."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How a session is told in the words of dograh's text chat."""
+"""Sessions in the JSON of dograh's text chat."""
 
 from datetime import UTC, datetime
 from typing import Any

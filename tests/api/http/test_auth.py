@@ -1,4 +1,4 @@
-"""Who may call, and that nobody sees another's."""
+"""Authentication, and isolation of organizations."""
 
 import asyncio
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Every error is a problem document with a stable code, also those that the framework finds by itself."""
+"""Every error is a problem document with a stable code, including those of the framework."""
 
 import json
 from collections.abc import AsyncIterator

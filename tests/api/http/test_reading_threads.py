@@ -1,4 +1,4 @@
-"""Threads that read bodies: few, with a deadline, and none that keeps a process from ending."""
+"""Threads that read bodies: few, with a deadline, and none that keeps a process alive."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""What operators see: a line and a figure for every request, and an answer to what nobody expected."""
+"""Log lines and metrics of requests, and the response to an unexpected error."""
 
 import pytest
 from structlog.testing import capture_logs

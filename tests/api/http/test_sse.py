@@ -1,4 +1,4 @@
-"""Streams of events as an answer: what their form is, and when a client is dropped."""
+"""Server-sent event responses: their format, and the dropping of slow clients."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The official client of OpenAI, as anybody sets it up."""
+"""OpenAI's official client, configured for the API."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Words for the tests of the chat protocol: messages, and what is in an answer."""
+"""Messages and response fields for the tests of OpenAI's chat protocol."""
 
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
@@ -9,27 +9,27 @@ Messages = list[ChatCompletionMessageParam]
 
 
 def key_of(caller: Caller) -> str:
-    """The API key that somebody has."""
+    """The API key of a caller."""
     return str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
 
 
 def user(text: str) -> ChatCompletionMessageParam:
-    """Something that the user says."""
+    """A message of the user."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> ChatCompletionMessageParam:
-    """Something that the client believes the agent said."""
+    """A message of the agent in the client's history."""
     return {"role": "assistant", "content": text}
 
 
 def reply(completion: ChatCompletion) -> str:
-    """What the agent said."""
+    """The text of the reply."""
     return completion.choices[0].message.content or ""
 
 
 def session_of(completion: ChatCompletion) -> str:
-    """The session that a completion names."""
+    """The id of a completion's session."""
     assert completion.metadata is not None
     assert (completion.model_extra or {})["session_id"] == completion.metadata["session_id"]
     return completion.metadata["session_id"]

@@ -1,4 +1,4 @@
-"""The chat protocol without streams, by the official client: sessions, agreement, refusals, and what it costs."""
+"""Chat completions without streaming, with the official client: sessions, history checks, errors and cost."""
 
 import asyncio
 import re

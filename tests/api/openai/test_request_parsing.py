@@ -1,4 +1,4 @@
-"""What a request of OpenAI's chat protocol means to a session."""
+"""Parsing of OpenAI chat completion requests."""
 
 import pytest
 
@@ -14,7 +14,7 @@ Said = tuple[str, object]
 
 
 def read(*said: Said, **parameters: object) -> RequestedTurn:
-    """What a request with these messages means."""
+    """Parse a request with these messages."""
     messages = [{"role": role, "content": content} for role, content in said]
     return read_request(ChatRequest.model_validate({"model": "booking-line", "messages": messages, **parameters}))
 

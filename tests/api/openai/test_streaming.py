@@ -1,4 +1,4 @@
-"""The chat protocol in streams, by the official client: replies are heard as they are spoken."""
+"""Streamed chat completions, with the official client."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A report of a suite, as large as a test wants it: scenarios with repeats, verdicts, turns and an earlier suite."""
+"""Report data of any size: scenarios with repeats, verdicts, turns and an earlier suite."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Reports for people and for CI systems: they say what happened, load nothing, and nothing that was said escapes."""
+"""HTML and JUnit reports: their content, no external resources, and the escaping of all texts."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""Agents over HTTP: stored as versions, listed, refused with every fault."""
+"""Agents over HTTP: versions, lists, and rejection with every error."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Another way for a conversation: edit, regenerate, cancel, restore, fork, and messages to a busy agent."""
+"""Branches over HTTP: edit, regenerate, cancel, restore, fork, and messages to a busy agent."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sessions that are too large for Temporal are sessions like any other."""
+"""Sessions that exceed Temporal's payload limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ LONG = "x" * 31_000
 async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    """What one API asks a session for is not taken from under the eyes of another."""
+    """A payload stored for one API's query must not be read and deleted by another API."""
     await caller.push(library(scripted(*(Says(LONG) for _ in range(10))).string))
     session_id = (await caller.open("library"))["id"]
     for number in range(10):

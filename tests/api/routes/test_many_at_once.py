@@ -1,4 +1,4 @@
-"""Many callers of one session at once, through two APIs: every command is obeyed once or refused with its reason."""
+"""Concurrent callers of one session through two APIs: every command is applied once or rejected with its reason."""
 
 import asyncio
 from collections import Counter
@@ -41,7 +41,7 @@ def saying(
 async def all_say(
     callers: list[Caller], session_id: str, *, wait: bool = True, **fields: object
 ) -> list[httpx2.Response]:
-    """What everybody is answered who says something at the same moment."""
+    """The responses to messages that all callers send at the same moment."""
     return list(await asyncio.gather(*saying(callers, session_id, wait=wait, **fields)))
 
 
@@ -50,7 +50,7 @@ def statuses(responses: list[httpx2.Response]) -> Counter[int]:
 
 
 def heard(session: Json) -> list[str]:
-    """What users said, in order."""
+    """The users' messages, in order."""
     return [said for said, _ in texts(session) if said]
 
 

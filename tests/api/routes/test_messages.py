@@ -1,4 +1,4 @@
-"""Messages over HTTP: said once however often they are sent, refused with figures, and never lost by a timeout."""
+"""Messages over HTTP: idempotent, rejected with numbers, and not lost after a timeout."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: opened, talked to, rewound, ended, and shown."""
+"""Sessions over HTTP: create, send, rewind, end and read."""
 
 import re
 from collections.abc import Callable

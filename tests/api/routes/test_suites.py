@@ -1,4 +1,4 @@
-"""Suites over HTTP: started once, seen as they go, steered, reported, and told apart by organization."""
+"""Suites over HTTP: started once, read, controlled, reported, and isolated by organization."""
 
 import asyncio
 from decimal import Decimal
@@ -12,7 +12,7 @@ from tests.support.running_api import Caller, Json, RunningApi, done, problem
 from tests.support.waiting import eventually
 
 YAML = {"Content-Type": "application/yaml"}
-"""How a suite is sent as people write it."""
+"""Headers of a suite in YAML."""
 
 
 def suite_with(agent: str, *scenarios: Json, **fields: Any) -> Json:

@@ -1,4 +1,4 @@
-"""What an organization used and spent, as the API tells it."""
+"""Usage and cost of an organization over HTTP."""
 
 from collections.abc import Callable
 

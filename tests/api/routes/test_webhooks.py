@@ -1,4 +1,4 @@
-"""Where the ends of sessions are reported: to their agent's webhook, else to the installation's, else to nobody."""
+"""The webhook that receives a session's report: the agent's, else the installation's, else none."""
 
 import json
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""Reading agents from text: what is no YAML or JSON is one fault with a place, and nothing hostile does harm."""
+"""Parsing of agents: invalid YAML or JSON is one error with its location, and hostile input does no harm."""
 
 from time import process_time
 

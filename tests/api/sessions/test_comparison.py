@@ -1,4 +1,4 @@
-"""Branches side by side over HTTP: live, after the end, and with what lies beyond every view."""
+"""Comparison of branches over HTTP: live, after the end, and with turns beyond the view."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Erasing a session over HTTP: it is gone from Temporal, from the store and from every answer; its bill is not."""
+"""Erasure over HTTP: the session is gone from Temporal, the store and every response; its bill stays."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ async def erase(caller: Caller, session_id: str) -> None:
 
 
 async def spent(caller: Caller) -> tuple[int, Json, str]:
-    """What the organization used and spent so far."""
+    """Usage and cost of the organization so far."""
     usage = done(await caller.get("/v1/usage"), 200)
     return usage["turns"], usage["usage"], usage["cost"]["total"]
 

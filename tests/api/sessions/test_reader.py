@@ -1,4 +1,4 @@
-"""Reading a session: live, as it was recorded when nobody answers for it, and page after page."""
+"""Reading a session: live, from the store when its workflow does not answer, and in pages."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A snapshot that a reply extends is what the workflow would have answered: for any mix of commands."""
+"""A snapshot extended by a reply equals the workflow's own answer, for any mix of commands."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

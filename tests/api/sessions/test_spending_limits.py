@@ -1,4 +1,4 @@
-"""What organizations pay by the second, and what becomes of calls that they may no longer spend on."""
+"""Charges by the second, and requests of organizations whose monthly limit is exhausted."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 Scripted = Callable[..., ScriptedModel]
 
 A_REPLY = Decimal("0.018")
-"""What one reply of the priced model costs."""
+"""Cost of one reply of the priced model."""
 EARLIER = 1
 """A revision that no open session is at any more: a message that expects it is refused, whatever may be spent."""
 
@@ -53,7 +53,7 @@ async def overspent(running_api: RunningApi, caller: Caller, scripted: Scripted,
 
 
 async def history_length(running_api: RunningApi, session_id: str) -> int:
-    """How many events the session's workflow has, once it has settled what was said."""
+    """The number of events in the history of the session's workflow."""
     handle = running_api.client.get_workflow_handle(session_workflow_id(session_id))
     length = (await handle.describe()).history_length
     assert length

@@ -1,4 +1,4 @@
-"""What organizations have spent is kept in memory for a second: messages do not wait for the store."""
+"""The cache of organizations' spending: one second, so that messages do not wait for the store."""
 
 import asyncio
 from datetime import date

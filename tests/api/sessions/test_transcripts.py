@@ -1,4 +1,4 @@
-"""Transcripts over HTTP: every form, of live sessions and of ended ones, however long."""
+"""Transcripts over HTTP: every format, of live and ended sessions of any length."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Many who watch at once: all are told everything, and one who does not listen holds nobody up."""
+"""Many watchers at once: all receive everything, and a slow one does not delay the others."""
 
 import asyncio
 import socket
@@ -179,7 +179,7 @@ async def events_in(reader: asyncio.StreamReader) -> list[Event]:
 
 
 async def pieces_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """What can still be read."""
+    """The remaining bytes of a stream, in pieces."""
     while piece := await reader.read(65_536):
         yield piece
 
@@ -190,7 +190,7 @@ def logged(events: list[Event]) -> list[Event]:
 
 
 def was_dropped(logs: list[EventDict]) -> bool:
-    """Whether the log of the server says that it has dropped a client, and why."""
+    """True if the server's log has an entry for a dropped client, with the reason."""
     return any("read nothing for 1 seconds" in entry.get("reason", "") for entry in logs)
 
 

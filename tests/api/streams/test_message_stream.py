@@ -1,4 +1,4 @@
-"""A message whose reply is heard as it is spoken."""
+"""Messages with streamed replies."""
 
 import asyncio
 from collections.abc import Callable
@@ -176,10 +176,10 @@ async def streamed(caller: Caller, session_id: str, text: str, **fields: object)
 
 
 async def is_watched(running_api: RunningApi, session_id: str) -> bool:
-    """Whether somebody listens to a session."""
+    """True if a session has watchers."""
     return running_api.hub.is_watched(session_id)
 
 
 async def has_comments(stream: Stream) -> bool:
-    """Whether a comment has come."""
+    """True if the stream has received a comment."""
     return bool(stream.comments)

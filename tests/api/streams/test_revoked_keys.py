@@ -1,4 +1,4 @@
-"""Open streams end within five seconds when their key is revoked; those of other keys go on."""
+"""Open streams end within five seconds after their key is revoked; those of other keys continue."""
 
 import asyncio
 from collections.abc import Callable

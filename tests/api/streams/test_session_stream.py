@@ -1,4 +1,4 @@
-"""Watching a session: a snapshot and then every event once, also after a lost connection."""
+"""Session streams: a snapshot, then every event once, even after a reconnect."""
 
 import asyncio
 from collections.abc import Callable
@@ -290,5 +290,5 @@ async def next_logged(stream: Stream) -> Event:
 
 
 async def has_comments(stream: Stream) -> bool:
-    """Whether a comment has come."""
+    """True if the stream has received a comment."""
     return bool(stream.comments)

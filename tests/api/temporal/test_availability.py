@@ -1,4 +1,4 @@
-"""When the store or Temporal is down: commands are refused at once, nothing is accepted, and it goes on by itself."""
+"""Outages of the store or Temporal: commands are rejected at once, and the API recovers by itself."""
 
 import asyncio
 import socket

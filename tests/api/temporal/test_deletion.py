@@ -1,4 +1,4 @@
-"""What Temporal is made to forget: every run of a workflow, whether it goes on or has ended."""
+"""Deletion of every run of a workflow in Temporal, running or closed."""
 
 from uuid import uuid4
 

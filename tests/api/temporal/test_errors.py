@@ -1,4 +1,4 @@
-"""What Temporal's errors mean: each is a refusal, an outage or a wait that ended; none is a 500 but our own bugs."""
+"""Translation of Temporal's errors: rejections, outages and timeouts; only our own bugs are a 500."""
 
 import asyncio
 

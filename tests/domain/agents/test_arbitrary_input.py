@@ -1,4 +1,4 @@
-"""Whatever is sent as an agent is a definition or a refusal with faults, never another exception."""
+"""Arbitrary input as an agent is a definition or a list of errors, never another exception."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""An agent definition is accepted whole, or refused with every fault and its place."""
+"""Validation of agent definitions: every error is reported with its path."""
 
 import copy
 import datetime

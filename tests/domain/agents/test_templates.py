@@ -1,4 +1,4 @@
-"""Templates insert what they are given, once, and never fail a turn."""
+"""Templates: values are inserted once, and errors never fail a turn."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Tools are accepted as declared, or refused with every fault and its place."""
+"""Validation of tools: every error is reported with its path."""
 
 import copy
 from collections.abc import Callable

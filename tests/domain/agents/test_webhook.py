@@ -1,4 +1,4 @@
-"""The webhook of an agent: what is taken, what is refused with its place, and what deserves a look."""
+"""Validation of an agent's webhook: accepted values, errors with their paths, and warnings."""
 
 from typing import Any
 

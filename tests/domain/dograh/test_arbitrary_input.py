@@ -1,4 +1,4 @@
-"""Whatever is sent as a dograh export is an agent or a refusal with faults, never another exception."""
+"""Arbitrary input as a dograh export is an agent or a list of errors, never another exception."""
 
 import copy
 import json

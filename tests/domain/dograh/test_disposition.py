@@ -1,4 +1,4 @@
-"""How a session came to its end, as it is shown and as clients of dograh read it."""
+"""Dispositions of ended sessions, for `/v1` and for clients of dograh."""
 
 import pytest
 from pydantic import JsonValue

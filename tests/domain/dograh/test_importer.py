@@ -1,4 +1,4 @@
-"""A dograh export becomes an agent that does the same, or is refused with every fault and its place in the export."""
+"""Import of dograh exports: equivalent agents, or every error with its path in the export."""
 
 import copy
 import json

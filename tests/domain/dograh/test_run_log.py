@@ -1,4 +1,4 @@
-"""The run log tells the visible turns as the clients of the seed read it, and grows turn by turn."""
+"""The run log: the visible turns in dograh's format, growing turn by turn."""
 
 import json
 from datetime import datetime, timedelta
@@ -97,7 +97,7 @@ def test_a_greeting_enters_the_start_node_and_is_spoken() -> None:
 
 
 def answer_of(*replies: ModelReply) -> TurnProgress:
-    """How the engine answers a message at the start node, with a second between the replies of the model."""
+    """Answer a message at the start node, with a second between the model's replies."""
     checkpoint = start_checkpoint(AGENT).model_copy(update={"entered": True})
     progress = begin_turn(AGENT, checkpoint, turn_id="t1", user_text="A table", at=after(10), initial_context={})
     for number, reply in enumerate(replies, start=1):

@@ -1,4 +1,4 @@
-"""The rules of the state machine that edit, regenerate, cancel and restore, and those of auxiliary model calls."""
+"""Rules of the state machine for edit, regenerate, cancel, restore and auxiliary model calls."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule

@@ -1,4 +1,4 @@
-"""Where two paths through a conversation part."""
+"""The last common turn of two branches, and their differences."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Branches that are wanted again: every turn stays on the active branch, or on one discarded one."""
+"""Restoring branches: every turn stays on the active branch or on one discarded branch."""
 
 from collections import Counter
 

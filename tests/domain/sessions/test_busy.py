@@ -1,4 +1,4 @@
-"""A busy agent: messages that interrupt it or take the place of what it answers, and replies that are cancelled."""
+"""Messages to a busy agent (`on_busy`), and cancelled replies."""
 
 import pytest
 

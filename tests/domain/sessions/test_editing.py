@@ -1,4 +1,4 @@
-"""Other words, or another answer, in the place of a turn: what gives way, what is stopped, what is refused."""
+"""Edit and regenerate: discarded branches, stopped replies and rejections."""
 
 from collections.abc import Callable
 

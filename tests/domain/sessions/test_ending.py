@@ -1,4 +1,4 @@
-"""Endings, refusals nobody heard, and what the store is told of a session."""
+"""Ends of sessions, recorded rejections, and the session data that the store receives."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Forks: a new session with the past of another, which pays for what it says itself and for nothing else."""
+"""Forks: a new session with the past of another, billed for its own turns only."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Rewinding: the past is shown again, another future grows from it, and nothing is deleted or unspent."""
+"""Rewinding: earlier turns are shown again, new branches start there, and nothing is deleted or refunded."""
 
 from decimal import Decimal
 

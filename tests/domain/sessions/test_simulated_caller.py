@@ -1,4 +1,4 @@
-"""A simulated caller speaks when the conversation is its own, falls silent when it is not, and stops by itself."""
+"""Rules of simulated callers: when they speak, when they wait, and when they stop."""
 
 from datetime import timedelta
 from decimal import Decimal

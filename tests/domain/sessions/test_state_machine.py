@@ -1,4 +1,4 @@
-"""Any order of commands against the reference model: nothing is lost, changed, refunded or miscounted."""
+"""Arbitrary sequences of commands, compared with the reference model of the timeline."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The rules of a conversation, one by one; their interplay is held by the state machine next door."""
+"""The rules of a timeline, one by one; `test_state_machine.py` tests their combination."""
 
 from collections.abc import Callable
 from decimal import Decimal

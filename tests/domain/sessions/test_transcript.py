@@ -1,4 +1,4 @@
-"""What a transcript says of a turn, and how each form writes it."""
+"""Transcripts: the content of a turn, in each format."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What becomes of a turn that is stopped on its way, and what is bought beside the turns of a conversation."""
+"""Interrupted turns, and model calls outside the turns."""
 
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ def talk() -> Conversation:
 
 
 def stopped(talk: Conversation, progress: TurnProgress) -> Checkpoint:
-    """What the next turn continues from when a turn is stopped at this point."""
+    """The checkpoint of the next turn when a turn is stopped at this point."""
     talk.timeline = interrupt(talk.timeline, progress, talk.limits, at=talk.tick())
     assert talk.head.checkpoint is not None
     return talk.head.checkpoint

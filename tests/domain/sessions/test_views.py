@@ -1,4 +1,4 @@
-"""How a session is seen: as of the newest turn seen, bounded, and with everything that was spent."""
+"""Views of a session: as of the newest visible turn, bounded, and with the total cost."""
 
 from decimal import Decimal
 

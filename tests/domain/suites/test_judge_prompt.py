@@ -1,4 +1,4 @@
-"""What a judge reads: every turn under its id, what was said in quotes, and of a long conversation both ends."""
+"""The judge's prompt: turns with their ids, quoted messages, and both ends of a long conversation."""
 
 from domain.suites.checks import Conversation
 from domain.suites.judge_prompt import judge_instructions, judge_transcript

@@ -1,4 +1,4 @@
-"""A suite is accepted whole, or refused with every fault and its place; what could never be is told before the run."""
+"""Validation of suites: every error is reported with its path, and impossible checks before the run."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Two runs of a suite compared: figures checked against published ones, and what is said about them."""
+"""Statistics of suite comparisons, checked against published values."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The rules of a suite under way: its plan, its budget, its end and its outcome."""
+"""The rules of a running suite: plan, budget, end and outcome."""
 
 from decimal import Decimal
 

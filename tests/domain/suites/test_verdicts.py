@@ -1,4 +1,4 @@
-"""Checks read what was recorded; a verdict puts them together with what the judge found."""
+"""Checks on recorded conversations, and verdicts that combine them with the judge's findings."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The stage of the engine's tests: agents, turns at a place of the test's choice, and what is taken into them."""
+"""Fixtures of the engine's tests: agents, turns at any node, and model replies."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""How a turn is answered: greetings, transitions, unknown tools, silence, limits, and what a turn leaves behind."""
+"""The engine: greetings, transitions, unknown tools, empty replies, limits and checkpoints."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What the model reads over many turns: every word of its branch once, and no tool call without its answer."""
+"""The model's message history over many turns: complete, without repeats, and no tool call without a result."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Tools and variables in a turn: what runs before what, what joins the context, and what goes wrong without harm."""
+"""Tools and variables in a turn: order, context and harmless errors."""
 
 from decimal import Decimal
 
@@ -22,7 +22,7 @@ def replied(progress: TurnProgress, *replies: ModelReply) -> TurnProgress:
 
 
 def told(progress: TurnProgress) -> list[tuple[str, str]]:
-    """What the model is told of its calls, in order."""
+    """The results that the model receives for its calls, in order."""
     return [(each.call_id, each.content) for each in progress.messages if isinstance(each, ToolReturned)]
 
 

@@ -1,4 +1,4 @@
-"""Variables that a node learns: the schema a model is given, and what of its answer counts."""
+"""Extraction of variables: the schema for the model, and the accepted values of its result."""
 
 import json
 from math import isfinite
@@ -20,7 +20,7 @@ WANTED = (
 
 
 def read(kind: VariableType, value: JsonValue) -> JsonValue:
-    """What counts of one recorded value; None where nothing does."""
+    """The accepted form of one extracted value; None if it is rejected."""
     return extracted_values([Extraction(name="it", type=kind)], {"it": value}).get("it")
 
 

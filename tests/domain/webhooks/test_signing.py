@@ -1,4 +1,4 @@
-"""Signatures of webhooks: those that every receiver of Standard Webhooks computes."""
+"""Webhook signatures, checked against a test vector of Standard Webhooks."""
 
 from base64 import b64encode
 

@@ -1,4 +1,4 @@
-"""An API for tests of the chat: real HTTP, the real rules of a conversation, scripted replies and faults."""
+"""A fake API for tests of the chat: real HTTP, the real rules of a session, scripted replies and faults."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ from tests.support.conversation import MODEL, Conversation, answered
 
 SESSION_ID = "ses_1"
 HALF = "We have a table"
-"""What a reply that was stopped had said."""
+"""Text of a stopped reply."""
 PATIENCE = 30.0
 """Seconds after which a reply that nobody stops breaks off."""
 STATUSES = {
@@ -79,7 +79,7 @@ class Stage:
 
     @property
     def said(self) -> list[str]:
-        """What the turns of the visible branch began with."""
+        """The users' messages on the visible branch."""
         turns = list(self.conversation.timeline.visible_turns())[::-1]
         return [turn.user_message.text for turn in turns if turn.user_message]
 

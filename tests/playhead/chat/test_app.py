@@ -1,4 +1,4 @@
-"""The chat against an API that speaks real HTTP: what is said, repeated, refused, rewound and ended."""
+"""The chat over real HTTP: messages, retries, errors, rewinds and ends."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What a typed line means."""
+"""Parsing of typed lines."""
 
 import pytest
 

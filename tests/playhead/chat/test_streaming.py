@@ -1,4 +1,4 @@
-"""Replies in the chat while they are spoken: on the terminal, and stopped by Ctrl-C."""
+"""Streamed replies in the chat: on the terminal, after reconnects, and stopped by Ctrl-C."""
 
 from collections.abc import Callable
 from io import StringIO

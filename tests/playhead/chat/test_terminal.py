@@ -1,4 +1,4 @@
-"""The terminal's side of the chat: words that appear one by one, completion, and keys."""
+"""The chat on a terminal: replies word by word, completion and keys."""
 
 from collections.abc import Iterator
 from io import StringIO

@@ -1,4 +1,4 @@
-"""How sessions are put into words."""
+"""Texts of the chat."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""A reply on a terminal while it is spoken: words whole, lines not too long, whatever the pieces are."""
+"""Word wrap of streamed text: whole words and bounded lines, for any pieces."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from playhead.chat.word_wrap import WordWrap
 
 
 def spoken(*pieces: str, width: int = 12) -> str:
-    """What stands on the terminal in the end."""
+    """The final text on the terminal."""
     written: list[str] = []
     speech = WordWrap(written.append, width=width, indent=2)
     for piece in pieces:

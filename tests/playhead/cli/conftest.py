@@ -1,4 +1,4 @@
-"""What tests of the command line share: an environment of their own, and an API that answers what they say."""
+"""Fixtures of the command-line tests: a clean environment, and a scripted API."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Running a command as a person does, and reading what it printed."""
+"""Runs commands and reads their output."""
 
 import json
 from typing import Any
@@ -9,11 +9,11 @@ from playhead.cli.main import app
 
 
 def playhead(*arguments: str, typed: str | None = None) -> Result:
-    """What a command prints, and its exit status; `typed` is its standard input."""
+    """Run a command; returns its output and exit status. `typed` is its standard input."""
     return CliRunner().invoke(app, [*arguments], input=typed)
 
 
 def printed(result: Result) -> Any:
-    """What a command printed for programs."""
+    """The JSON output of a command."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""`playhead agents`: definitions are validated, pushed, listed and shown."""
+"""`playhead agents`: validate, push, list and show."""
 
 import json
 from pathlib import Path

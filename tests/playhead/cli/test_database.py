@@ -1,4 +1,4 @@
-"""The commands that work on the store itself: keys, organizations, pruning."""
+"""Commands that work on the store directly: keys, organizations and pruning."""
 
 from pathlib import Path
 

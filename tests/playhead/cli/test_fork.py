@@ -1,4 +1,4 @@
-"""`playhead simulate fork`: a conversation taken up again at a turn, with its caller, and followed to its end."""
+"""`playhead simulate fork`: a run continued from one of its turns with its caller, and followed to its end."""
 
 import json
 from typing import Any

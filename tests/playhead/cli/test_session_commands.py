@@ -1,4 +1,4 @@
-"""`playhead sessions message|edit|regenerate|cancel|restore|fork`: what is sent, what is printed, and how it ends."""
+"""`playhead sessions message|edit|regenerate|cancel|restore|fork`: requests, output and exit status."""
 
 import json
 from collections.abc import Sequence

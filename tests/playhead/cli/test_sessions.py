@@ -1,4 +1,4 @@
-"""`playhead sessions`: what is listed, shown, rewound, ended, exported, compared and erased."""
+"""`playhead sessions`: list, show, rewind, end, export, compare and erase."""
 
 from collections.abc import Sequence
 from pathlib import Path

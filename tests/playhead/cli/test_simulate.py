@@ -1,4 +1,4 @@
-"""`playhead simulate`: suites started, followed through outages, left alone, steered, reported and compared."""
+"""`playhead simulate`: suites started, followed through outages, detached, controlled, reported and compared."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The command line starts fast, finds the API or says that it is not there, and completes names."""
+"""The command line: start-up time, connection errors, and completion of names."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`playhead sessions tail`: what it prints while a session happens, and how it ends."""
+"""`playhead sessions tail`: output during a session, and exit status."""
 
 import json
 from io import StringIO
@@ -43,7 +43,7 @@ def tail(*arguments: str) -> Result:
 
 
 def told(*events: Told) -> str:
-    """What is printed of events."""
+    """The output for these events."""
     out = StringIO()
     screen = PlainTail(out)
     for event in received(wire(*events)):

@@ -1,4 +1,4 @@
-"""An .env file of a folder: it adds to the environment, and cannot send a key elsewhere."""
+"""`.env` files: they add to the environment, and cannot redirect a key to another address."""
 
 import os
 from pathlib import Path

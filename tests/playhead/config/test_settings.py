@@ -1,4 +1,4 @@
-"""Settings: what they default to, and that a wrong one is explained instead of half-believed."""
+"""Settings: defaults, and error messages for invalid values."""
 
 import os
 from decimal import Decimal

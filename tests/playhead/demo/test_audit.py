@@ -1,4 +1,4 @@
-"""The demo's account must name every way in which its witnesses can differ, and then end with status 1."""
+"""The demo's audit reports every possible mismatch of its records, with exit status 1."""
 
 from collections.abc import Callable
 from dataclasses import replace

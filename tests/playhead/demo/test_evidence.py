@@ -1,4 +1,4 @@
-"""What the demo reads out of Temporal's history: turns by their updates, steps and settlements by their activities."""
+"""Reading of Temporal's history by the demo: turns from updates, steps and settlements from activities."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

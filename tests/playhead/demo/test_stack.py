@@ -1,4 +1,4 @@
-"""The demo's services run on the demo's own settings: those of another stack must not reach them."""
+"""The environment of the demo's services, without the settings of another stack."""
 
 from pathlib import Path
 

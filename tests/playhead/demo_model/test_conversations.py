@@ -1,4 +1,4 @@
-"""The conversations of the offline demo model: with every example agent to its end, and with people who digress."""
+"""Conversations with the demo model: every example agent to its end, and users who digress."""
 
 import re
 from dataclasses import dataclass, field

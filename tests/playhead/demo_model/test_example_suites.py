@@ -1,4 +1,4 @@
-"""The example suites, offline: the demo model as caller, agent and judge, always to the same verdicts."""
+"""The example suites, offline: the demo model as caller, agent and judge, with reproducible verdicts."""
 
 import pytest
 

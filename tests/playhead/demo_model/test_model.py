@@ -1,4 +1,4 @@
-"""The offline demo model as PydanticAI sees it: streams, usage, names, and the same answer to the same messages."""
+"""The demo model as a pydantic-ai model: streams, usage, names, and reproducible replies."""
 
 from time import monotonic
 

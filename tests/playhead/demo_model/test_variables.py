@@ -1,4 +1,4 @@
-"""What the offline demo model reads from conversations with the example agents: what was said, and nothing else."""
+"""Variables that the demo model extracts from conversations with the example agents."""
 
 import pytest
 from pydantic import JsonValue
@@ -20,7 +20,7 @@ BOOKING = example("booking-line")
 
 
 async def recorded(call: Call, *wanted: Extraction) -> dict[str, JsonValue]:
-    """What counts of that which the demo model records; the variables of the booking unless others are wanted."""
+    """The variables that the demo model extracts, by default those of a booking."""
     variables = wanted or BOOKING.nodes["booking"].extract
     history = ModelMessagesTypeAdapter.dump_json(call.history).decode()
     answer = await build_providers(prices={}).record(

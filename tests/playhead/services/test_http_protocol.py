@@ -1,4 +1,4 @@
-"""Limits on connections, over raw sockets: large heads, requests that drip, and too many of them."""
+"""Limits on connections, over raw sockets: large heads, slow requests, and too many connections."""
 
 import asyncio
 from collections.abc import AsyncIterator

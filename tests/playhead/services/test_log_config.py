@@ -1,4 +1,4 @@
-"""Log lines: one form for everything that is written, with what helps and without what must stay private."""
+"""Log lines: one format for all loggers, with context and without private data."""
 
 import json
 import subprocess

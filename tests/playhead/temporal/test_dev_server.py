@@ -1,4 +1,4 @@
-"""The ports of the development server: what a web page of another site can do with them."""
+"""The ports of the development server, and protection from web pages of other sites."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An update that fell with a failed workflow task is sent again under its id, and no other error is swallowed."""
+"""Retries of updates that were lost with a failed workflow task; all other errors are passed on."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""The ledger adds up to the last picodollar."""
+"""Ledger rows and totals, exact to the picodollar."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Counting what is sent to a database."""
+"""Counts the statements sent to a database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Documents come back as they went in, and what a database cannot hold does not stop it."""
+"""Column types: values round-trip, and characters that a database rejects are replaced."""
 
 import json
 

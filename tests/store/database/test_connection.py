@@ -1,4 +1,4 @@
-"""Transactions are whole, an outage has one name, and what was lost is found again."""
+"""Transactions, outages and reconnection of the database."""
 
 import asyncio
 import sqlite3

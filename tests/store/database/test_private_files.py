@@ -1,4 +1,4 @@
-"""Files of the store are private, and a file that is gone or has no room is noticed."""
+"""Permissions of the store's files, and the detection of missing files and full disks."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Database addresses are taken as people write them, and refused in words they understand."""
+"""Database URLs: accepted forms, and messages for invalid ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Erasing a session: no word of it is left in any table, and every cent that it cost is billed."""
+"""Erasure: no content is left in any table, and the whole cost is billed."""
 
 import asyncio
 from decimal import Decimal

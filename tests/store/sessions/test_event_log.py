@@ -1,4 +1,4 @@
-"""The log of a session: numbered without gaps, whoever writes first, and in the order of its turns."""
+"""The event log: numbered without gaps with concurrent writers, and in the order of turns."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Sessions as they were last settled: found, listed, and read along any branch."""
+"""The read model of sessions: look-ups, lists, and turns of any branch."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What was bought stays bought, and a conversation is read back at a price that does not grow with it."""
+"""Saved steps: paid replies are kept, and reading a conversation costs the same at any length."""
 
 import asyncio
 from datetime import UTC
@@ -172,6 +172,6 @@ async def test_no_lookup_walks_through_a_whole_session(database: Database, kind:
 
 
 def query_plan(connection: Connection, statement: str) -> list[str]:
-    """What SQLite means to do for a statement, step by step."""
+    """SQLite's query plan for a statement."""
     unbound = (None,) * statement.count("?")
     return [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", unbound)]

@@ -1,4 +1,4 @@
-"""A fork of a live session: it shares the past, goes its own way, and bills nothing but its own turn."""
+"""A fork of a live session: it shares earlier turns, and is billed for its own turn only."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The stack of the live state machine: a worker that can be killed, a controlled model, and a way onto the loop."""
+"""The stack of the live state machine: a killable worker, a controlled model, and access to the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

@@ -1,4 +1,4 @@
-"""The reference model of a live session, whose replies come at once unless the test holds them back."""
+"""The reference model of a live session, in which replies are immediate unless the test holds them."""
 
 from dataclasses import dataclass, field
 

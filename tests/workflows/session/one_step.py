@@ -1,4 +1,4 @@
-"""A workflow that takes one step and cancels it when told to, the way a session does."""
+"""A workflow that runs one step and cancels it on request, as a session does."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A session workflow that can tell what its sandbox has loaded."""
+"""A session workflow that returns the modules loaded in its sandbox."""
 
 import sys
 

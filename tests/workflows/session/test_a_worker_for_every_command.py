@@ -1,4 +1,4 @@
-"""A conversation in which every command and every question is answered by a worker that knows only its history."""
+"""A conversation in which a new worker handles every command and query from the history alone."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

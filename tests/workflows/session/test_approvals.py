@@ -1,4 +1,4 @@
-"""Tool calls that wait for a person, and what is looked up before a conversation opens."""
+"""Tool calls that wait for approval, and the lookup before a conversation starts."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A model call that is cancelled: the provider's connection closes, and what was said and spent until then is kept."""
+"""Cancelled model calls: the connection closes, and the text and usage so far are kept."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager

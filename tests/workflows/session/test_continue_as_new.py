@@ -1,4 +1,4 @@
-"""Long sessions go on in a new run of the workflow: their clients do not notice, and nothing is lost on the way."""
+"""Continue-as-new of long sessions: clients do not notice it, and nothing is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

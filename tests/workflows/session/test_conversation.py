@@ -1,4 +1,4 @@
-"""A conversation as it should go: greeting, replies, ways between nodes, and what the model is told."""
+"""A regular conversation: greeting, replies, transitions, and the model's requests."""
 
 from collections.abc import Callable
 

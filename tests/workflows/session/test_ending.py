@@ -1,4 +1,4 @@
-"""The end of sessions: on request, at an end node, at a limit or when nobody answers; and the settlement before it."""
+"""Ends of sessions: by request, end node, limit or inactivity, and the settlement before them."""
 
 from collections.abc import Callable
 from decimal import Decimal

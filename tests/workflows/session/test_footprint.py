@@ -1,4 +1,4 @@
-"""The cost of a session for Temporal: history that does not grow with the conversation, and a light sandbox."""
+"""The footprint of a session in Temporal: bounded history per turn, and a light sandbox."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The same message twice: it is said once, whenever the repeat comes."""
+"""Repeated messages are answered once, whenever the repeat arrives."""
 
 import asyncio
 from collections.abc import Callable

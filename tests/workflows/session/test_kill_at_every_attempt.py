@@ -1,4 +1,4 @@
-"""A tool that fails twice and then works, whose worker is killed at every one of its attempts, each in turn."""
+"""A tool that fails twice and then succeeds, with the worker killed at each of its attempts."""
 
 import asyncio
 import signal

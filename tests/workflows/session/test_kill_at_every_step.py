@@ -1,4 +1,4 @@
-"""One turn with a tool, a move and variables, whose worker is killed at every boundary of its steps, each in turn."""
+"""A turn with a tool, a transition and variables, with the worker killed at each step boundary."""
 
 import asyncio
 import signal

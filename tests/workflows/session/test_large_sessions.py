@@ -1,4 +1,4 @@
-"""Sessions whose words are more than Temporal takes at once: the store keeps what is large, and nobody notices."""
+"""Sessions that exceed Temporal's payload limit: large payloads are kept in the store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Any commands in any order against a live session, with workers killed in between: the model agrees after each.
+"""Arbitrary commands on a live session, with killed workers, compared with the reference model after each.
 
 LIVE_EXAMPLES=200 pytest tests/workflows/session/test_live_machine.py     for a longer look
 """

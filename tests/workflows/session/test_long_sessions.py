@@ -1,4 +1,4 @@
-"""Sessions of many turns: they go on from run to run, and a late turn costs as much as an early one."""
+"""Sessions of many turns and runs: a late turn costs as much as an early one."""
 
 from collections.abc import AsyncIterator, Callable
 from uuid import uuid4

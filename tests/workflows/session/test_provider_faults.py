@@ -1,4 +1,4 @@
-"""A model that fails: what is retried, what is not, and what a turn that failed leaves behind."""
+"""Model failures: retryable and permanent errors, and the state after a failed turn."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Messages that come while the agent is busy, and commands that reach the workflow at the same moment."""
+"""Messages to a busy agent, and simultaneous commands."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rejected commands: their messages and figures, and the history they leave unchanged."""
+"""Rejected commands: messages, numbers, and an unchanged history."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

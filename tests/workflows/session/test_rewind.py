@@ -1,4 +1,4 @@
-"""Going back: what is seen afterwards, what the model is told, and that nothing is lost or unspent."""
+"""Rewinds: the visible turns, the model's requests, and nothing lost or refunded."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Billing and recording: behind the reply, once, in batches, and through outages of the store."""
+"""Settlement: after the reply, once, in batches, and through outages of the store."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Signals may be typed by hand: what is a command is taken, and everything else is refused in words."""
+"""Parsing of signals typed by hand: commands are accepted, everything else is rejected with a message."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Signals, as people type them into the Temporal UI: obeyed, or refused where everybody can read it."""
+"""Signals, as typed into the Temporal UI: applied, or rejected with a visible event."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A simulated caller holds the other end of a session: its lines are bought once and billed, and it stops."""
+"""Simulated callers in a session: their messages are paid for once and billed, and they stop."""
 
 import signal
 from collections.abc import Callable

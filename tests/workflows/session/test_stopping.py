@@ -1,4 +1,4 @@
-"""Replies that are stopped on their way: what was done still counts, and the conversation goes on from there."""
+"""Stopped replies: finished work is kept, and the conversation continues from there."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Tools and variables of real sessions: web services over HTTP, what joins the context, what is billed."""
+"""Tools and variables in real sessions: HTTP services, context and billing."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""While a simulated caller talks and nobody watches, many turns are settled together; a person is not kept waiting."""
+"""Settlement in batches while a simulated caller talks unwatched, without delays for a user."""
 
 from collections.abc import Callable
 

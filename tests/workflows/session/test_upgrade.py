@@ -1,4 +1,4 @@
-"""Sessions of an old build go on with the new one as soon as they may continue as new; nobody has to wait for it."""
+"""Worker upgrades: sessions move to the new build at their next continue-as-new, without waiting."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The search attributes of a session in the Temporal UI, and the data that must not be in them."""
+"""Search attributes of sessions, and data that must not be in them."""
 
 from collections.abc import Callable
 

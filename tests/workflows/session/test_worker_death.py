@@ -1,4 +1,4 @@
-"""Workers that are killed in the middle of a step: another one goes on, and what was paid for is not bought again."""
+"""Workers killed in the middle of a step: another one continues, and paid replies are not bought again."""
 
 import asyncio
 import signal

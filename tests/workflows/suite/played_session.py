@@ -1,4 +1,4 @@
-"""A session that is only played: it stands where suites expect one, and lasts as long as the test wants."""
+"""A fake session workflow for suites, with a duration set by the test."""
 
 import asyncio
 from datetime import timedelta

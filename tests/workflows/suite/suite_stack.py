@@ -1,4 +1,4 @@
-"""The stack of the suite tests: real suites over played sessions, whose course and cost each test decides."""
+"""The stack of the suite tests: real suites over fake sessions with scripted results and costs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Long suites go on in a new run of the workflow, with what is under way: every run is played and judged once."""
+"""Continue-as-new of long suites with running sessions: every run is played and judged once."""
 
 from collections.abc import AsyncIterator
 

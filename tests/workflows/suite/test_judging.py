@@ -1,4 +1,4 @@
-"""A judge reads a session from the store, is asked once, is billed beside the turns, and decides nothing in doubt."""
+"""Judging: one model call on the stored session, billed outside the turns, and inconclusive in doubt."""
 
 import json
 from collections.abc import Callable

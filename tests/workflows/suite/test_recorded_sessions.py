@@ -1,4 +1,4 @@
-"""A suite whose scenario goes on from a recorded session: its runs have that past, and pay for what is new only."""
+"""Scenarios that continue a recorded session: runs have its turns, and are billed for new ones only."""
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Suites from start to end: every run once, so many at a time, within the budget, and stopped when somebody says so."""
+"""Suites from start to end: every run once, within concurrency and budget, and cancelled on request."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal

@@ -1,1 +1,1 @@
-"""The async client, from which scripts/generate_sync_client.py makes the other one."""
+"""The async client, from which scripts/generate_sync_client.py generates the blocking one."""

@@ -1,4 +1,4 @@
-"""Calls about agents."""
+"""Agents: calls of the async client."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Literal

@@ -1,5 +1,5 @@
 # Generated from _async/agents.py by scripts/generate_sync_client.py; change that file instead.
-"""Calls about agents."""
+"""Agents: calls of the blocking client."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
