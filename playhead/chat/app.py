@@ -27,6 +27,7 @@ from playhead.chat.text import DEMO_NOTICE, is_demo
 from playhead.chat.text_output import PlainScreen, Screen
 from playhead.exit_codes import FINDING, INTERRUPTED, USAGE, CommandFailed
 from playhead.output.api_errors import command_failure, describe, errors_as_command_failures
+from playhead.output.plain_text import terminal_stream
 from playhead_client import NO_RETRIES, APIStatusError, Playhead, PlayheadError
 
 SUCCESS = 0
@@ -304,16 +305,17 @@ def _opened(client: RetryingClient, agent: str | None, session_id: str | None) -
 
 
 def _terminal() -> tuple[Screen, Reader]:
-    from rich.console import Console
+    from prompt_toolkit.output import create_output
 
     from playhead.chat.terminal import TerminalReader, TerminalScreen
+    from playhead.output.console import PlainConsole
 
-    screen = TerminalScreen(Console(highlight=False))
-    return screen, TerminalReader(screen.note)
+    screen = TerminalScreen(PlainConsole(highlight=False))
+    return screen, TerminalReader(screen.note, sink=create_output(terminal_stream(sys.stdout)))
 
 
 def _streams(json: bool) -> tuple[Screen, Reader]:
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
+    for stream in (sys.stdin, terminal_stream(sys.stdout), terminal_stream(sys.stderr)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     screen = JsonScreen(sys.stdout, sys.stderr) if json else PlainScreen(sys.stdout, sys.stderr)

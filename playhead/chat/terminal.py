@@ -23,7 +23,8 @@ from playhead.chat.session_view import ChatAgent, ChatSession, number_of
 from playhead.chat.text import shortened
 from playhead.chat.text_output import TextScreen
 from playhead.chat.word_wrap import WordWrap
-from playhead.output.events import Line, Tone, describe_event, failure_line, money, printable
+from playhead.output.events import Line, Tone, describe_event, failure_line, money
+from playhead.output.plain_text import printable
 from playhead_client import Event, Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 
 if TYPE_CHECKING:

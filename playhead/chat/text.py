@@ -7,7 +7,8 @@ from domain.usage import DURATION_CHARGE, Cost
 from playhead.chat.commands import HELP
 from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession, number_of
 from playhead.demo_model import DEMO_MODEL
-from playhead.output.events import REASONS, Line, money, printable
+from playhead.output.events import REASONS, Line, money
+from playhead.output.plain_text import printable
 
 DEMO_NOTICE = "Replies come from the offline demo model: scripted words, no AI."
 MAX_LIST_CHARACTERS = 64

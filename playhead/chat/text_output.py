@@ -9,7 +9,8 @@ from domain.turns.turn import Turn
 from playhead.chat import text as words
 from playhead.chat.commands import View
 from playhead.chat.session_view import ChatAgent, ChatSession
-from playhead.output.events import Line, event_lines, failure_line, printable
+from playhead.output.events import Line, event_lines, failure_line
+from playhead.output.plain_text import printable
 from playhead_client import Event
 
 VIEWS: dict[View, Callable[[ChatSession], list[Line]]] = {

@@ -9,18 +9,20 @@ from typer.core import TyperGroup
 from playhead.cli import agents, database, organizations, services, session_commands, sessions, simulate, tail
 from playhead.config.environment import apply_env_file
 from playhead.exit_codes import CommandFailed
+from playhead.output.plain_text import make_output_plain, plain_output
 
 
 class Commands(TyperGroup):
-    """The top-level group: turns CommandFailed into a message and an exit status."""
+    """The top-level group: prints printable text only, and turns CommandFailed into a message and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
-        try:
-            return super().invoke(ctx)
-        except CommandFailed as failure:
-            report(failure)
-            raise typer.Exit(failure.status) from failure
+        with plain_output():
+            try:
+                return super().invoke(ctx)
+            except CommandFailed as failure:
+                report(failure)
+                raise typer.Exit(failure.status) from failure
 
 
 app = typer.Typer(
@@ -44,6 +46,7 @@ app.add_typer(database.db, name="db")
 
 def main() -> None:
     """Run the command line."""
+    make_output_plain()
     apply_env_file()
     app(prog_name="playhead")
 

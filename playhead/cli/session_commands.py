@@ -157,7 +157,7 @@ def _read(text: str) -> str:
 
 def _print_reply(session: "playhead_client.Session", *, json: bool) -> None:
     """Print the newest reply on standard output, and its status on standard error."""
-    from playhead.output.events import printable
+    from playhead.output.plain_text import printable
     from playhead.output.tables import note, print_json
 
     if json:

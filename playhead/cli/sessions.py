@@ -140,11 +140,12 @@ def export(
 ) -> None:
     """Export the whole visible conversation."""
     from playhead.cli.api_client import api_client
+    from playhead.output.plain_text import plain_json
 
     with api_client() as api:
         transcript = api.sessions.transcript(session, form)
     if output is None:
-        sys.stdout.write(transcript)
+        sys.stdout.write(plain_json(transcript) if form in ("json", "jsonl") else transcript)
     else:
         output.write_text(transcript, encoding="utf-8")
 

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from playhead.output.events import printable
+from playhead.output.console import PlainConsole
+from playhead.output.plain_text import printable
 from playhead_client import APIConnectionError, RetryPolicy, Unavailable, UnexpectedResponse
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def format_duration(seconds: float) -> str:
 
 def _show_live(snapshots: Iterable[Snapshot]) -> Snapshot | None:
     last = None
-    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+    with Live(console=PlainConsole(stderr=True), refresh_per_second=8, transient=True) as live:
         for last in snapshots:
             live.update(_display(last))
     return last

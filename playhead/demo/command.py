@@ -16,6 +16,7 @@ from playhead.demo.audit import AuditResult, audit
 from playhead.demo.output import Screen
 from playhead.demo.stack import DemoFailed
 from playhead.exit_codes import FINDING, CommandFailed
+from playhead.output.plain_text import make_output_plain
 
 if TYPE_CHECKING:
     from playhead.demo.stack import DemoFiles
@@ -32,6 +33,7 @@ def main() -> int:
         description="Hold a conversation with the booking agent, kill its worker in the middle of a reply, rewind it, "
         "and check that every turn was kept and billed once.",
     ).parse_args()
+    make_output_plain()
     screen = Screen()
     try:
         with asyncio.Runner() as runner:

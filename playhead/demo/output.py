@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from domain.turns.turn import Turn
-from playhead.output.events import money, printable
+from playhead.output.console import PlainConsole
+from playhead.output.events import money
+from playhead.output.plain_text import printable
 
 if TYPE_CHECKING:
     from playhead.chat.session_view import ChatSession
@@ -42,7 +43,7 @@ class Screen:
 
     def __init__(self) -> None:
         piped = not sys.stdout.isatty()
-        self._console = Console(width=PIPED_COLUMNS if piped else None, highlight=False)
+        self._console = PlainConsole(width=PIPED_COLUMNS if piped else None, highlight=False)
         self._stages = 0
 
     def introduce(self, model: str, *, is_demo_model: bool) -> None:

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from domain.turns.turn import Turn
-from playhead.output.events import REASONS, describe_event, failure_line, printable
+from playhead.output.events import REASONS, describe_event, failure_line
+from playhead.output.plain_text import plain_json, printable
 from playhead_client import Event, Happened, ReplyDelta, ReplyReset, Session, TurnClosed, TurnStarted
 
 
@@ -26,7 +27,7 @@ class JsonTail:
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        self._out.write(to_json({"id": event.id, "type": event.type, "data": event.data}).decode() + "\n")
+        self._out.write(plain_json(to_json({"id": event.id, "type": event.type, "data": event.data}).decode()) + "\n")
         self._out.flush()
 
 

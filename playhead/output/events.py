@@ -1,6 +1,5 @@
 """Session events as lines of text, for the chat and `sessions tail`."""
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,11 +9,9 @@ from pydantic import JsonValue
 
 from domain.agents.graph_validation import transition_tool_name
 from domain.turns.turn import Turn
+from playhead.output.plain_text import printable
 
 Tone = Literal["plain", "dim", "strong", "error"]
-
-_WITHOUT_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
-"""Unicode characters that override or isolate the writing direction."""
 
 REASONS = {
     "end_node": "the agent said goodbye",
@@ -32,12 +29,6 @@ class Line:
 
     text: str
     tone: Tone = "plain"
-
-
-def printable(text: str) -> str:
-    """The text without characters that move the cursor, recolour the terminal or change the writing direction."""
-    kept = text.replace("\r\n", "\n").replace("\t", "    ").translate(_WITHOUT_DIRECTIONS)
-    return "".join(character for character in kept if character == "\n" or unicodedata.category(character) != "Cc")
 
 
 def event_lines(turn: Turn) -> list[Line]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from domain.suites.statistics import RunCounts, ScenarioComparison, SuiteComparison, compare
 from playhead.exit_codes import USAGE, CommandFailed
-from playhead.output.events import printable
+from playhead.output.plain_text import printable
 from playhead.output.tables import console, table
 
 if TYPE_CHECKING:

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from playhead.output.console import PlainConsole
+from playhead.output.plain_text import plain_json
 
 if TYPE_CHECKING:
     from playhead_client import (
@@ -38,17 +40,17 @@ STATUS_COLOURS = {
 }
 
 
-def console() -> Console:
+def console() -> PlainConsole:
     """Standard output: fitted to the terminal, or plain with unbroken lines if there is none."""
     piped = not sys.stdout.isatty()
-    return Console(width=PIPED_WIDTH if piped else None, soft_wrap=piped, highlight=False)
+    return PlainConsole(width=PIPED_WIDTH if piped else None, soft_wrap=piped, highlight=False)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON on standard output."""
     from pydantic_core import to_jsonable_python
 
-    sys.stdout.write(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(plain_json(json.dumps(to_jsonable_python(value), indent=2, ensure_ascii=False)) + "\n")
 
 
 def note(message: str) -> None:

@@ -2,16 +2,21 @@
 
 import logging
 import sys
-from typing import Literal
+from io import StringIO
+from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from playhead.output.plain_text import one_line, terminal_stream
 
 LIBRARY_LEVELS = {
     "alembic": "warning",
     "asyncio": "warning",
     "httpcore": "warning",
+    "httpcore2": "warning",
     "httpx": "warning",
+    "httpx2": "warning",
     "openai": "warning",
     "sqlalchemy": "warning",
     "uvicorn": "warning",
@@ -55,7 +60,7 @@ def configure_logging(form: Literal["console", "json"], level: str) -> None:
         foreign_pre_chain=foreign,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(form)],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(terminal_stream(sys.stderr))
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -74,10 +79,36 @@ def _rendering(form: Literal["console", "json"]) -> list[Processor]:
             structlog.processors.JSONRenderer(default=str),
         ]
     return [
+        _one_line_values,
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-        )
+            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=_indented_traceback
+        ),
     ]
+
+
+def _one_line_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Write every text on one line: what callers, models and providers write can neither forge a line nor steer a
+    terminal. Tracebacks have lines of their own, which are indented.
+    """
+    return {one_line(name): _plain_value(name, value) for name, value in event.items()}
+
+
+def _plain_value(name: str, value: object) -> object:
+    if name == "exc_info" or value is None or isinstance(value, bool | int | float):
+        return value
+    if name in ("exception", "stack"):
+        return _indented(str(value))
+    return one_line(value if isinstance(value, str) else repr(value))
+
+
+def _indented_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    written = StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    out.write(_indented(written.getvalue()))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {one_line(line)}" for line in text.split("\n"))
 
 
 def _flatten_temporal_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -10,7 +10,7 @@ from domain.turns.turn import AssistantMessage, EventType, Turn, TurnEvent, User
 from domain.usage import Cost, ModelUsage, Usage
 from playhead.chat import text as words
 from playhead.chat.session_view import ChatAgent, ChatBranch, ChatSession
-from playhead.output.events import Line, event_lines, money, printable
+from playhead.output.events import Line, event_lines, money
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -158,18 +158,3 @@ def test_model_of_the_server_is_not_guessed() -> None:
     header = text_of(words.header(ChatAgent(name="booking-line", version=1), session()))
     assert "model: the server's default" in header
     assert words.DEMO_NOTICE not in header
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("two\r\nlines", "two\nlines"),
-        ("\x1b[31mred\x9b0m", "[31mred0m"),
-        ("bell\x07 back\x08", "bell back"),
-        ("\u202egnp.exe\u2066", "gnp.exe"),
-        ("👩‍🍳 à la carte", "👩‍🍳 à la carte"),
-    ],
-)
-def test_text_cannot_steer_the_terminal(text: str, shown: str) -> None:
-    assert printable(text) == shown

@@ -1,6 +1,7 @@
 """Log lines: one format for all loggers, with context and without private data."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,5 +68,39 @@ def test_people_get_plain_lines_and_tracebacks() -> None:
     lines = written("console")
     assert "hello" in lines[0]
     assert "session_id=ses_1" in lines[0]
-    assert lines[-1] == "ValueError: broken"
+    assert lines[-1] == "    ValueError: broken"
     assert not any("SELECT" in line or "details" in line for line in lines)
+
+
+FORGING_SCRIPT = """
+import logging, sys
+import structlog
+from playhead.services.log_config import configure_logging
+
+configure_logging(sys.argv[1], "info")
+forged = "x\\n2026-01-01T00:00:00Z [info     ] forged\\r\\n\\x1b[2J\\x9b31m\\u202e"
+log = structlog.get_logger("playhead.worker")
+log.warning(forged, reason=forged, details={"reply": [forged]}, **{forged: 1})
+logging.getLogger("temporalio.activity").warning("failed: %s", forged, extra={"temporal_activity": {"attempt": forged}})
+try:
+    raise ValueError(forged)
+except ValueError:
+    log.exception("bang")
+    logging.getLogger("activities.llm").exception("the call failed: %s", forged)
+"""
+
+
+def test_no_text_forges_a_line_or_steers_the_terminal() -> None:
+    for form in ("json", "console"):
+        ended = subprocess.run(
+            [sys.executable, "-c", FORGING_SCRIPT, form], cwd=CHECKOUT, capture_output=True, check=True
+        )
+        text = ended.stderr.decode()
+        assert "forged" in text
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text), form
+        lines = text.splitlines()
+        assert not any(line.startswith("2026-01-01") for line in lines), form
+        if form == "json":
+            assert len([json.loads(line) for line in lines]) == 4
+        else:
+            assert len([line for line in lines if not line.startswith("    ")]) == 4
