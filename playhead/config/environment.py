@@ -5,8 +5,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from playhead_client.environment import API_KEY, API_URL
-
 
 def apply_env_file(path: Path = Path(".env")) -> None:
     """Add the variables of an `.env` file to the environment; those already set win.
@@ -17,6 +15,8 @@ def apply_env_file(path: Path = Path(".env")) -> None:
     if not path.is_file():
         return
     from dotenv import dotenv_values
+
+    from playhead_client.environment import API_KEY, API_URL
 
     values = dotenv_values(path)
     # A folder must not decide where the person's own key is sent.
