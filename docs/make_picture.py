@@ -68,7 +68,7 @@ def run_demo() -> tuple[str, int]:
     try:
         while chunk := os.read(master, 65_536):
             written += chunk
-    except OSError:  # how Linux says that nobody has the terminal open any more
+    except OSError:  # Linux raises this when the terminal is closed
         pass
     os.close(master)
     return written.decode().replace("\r\n", "\n"), demo.wait()
@@ -99,7 +99,7 @@ def shown(lines: list[Text]) -> list[Text]:
 
 
 def drawn(lines: list[Text]) -> str:
-    """The lines as an SVG that asks nobody for a font."""
+    """The lines as an SVG without external fonts."""
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
         for line in lines:

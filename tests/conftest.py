@@ -91,7 +91,7 @@ async def client(temporal_server: WorkflowEnvironment) -> Client:
 
 @pytest_asyncio.fixture(scope="session")
 async def provider() -> AsyncIterator[ModelProvider]:
-    """A model provider that speaks real HTTP: the model strings of its models begin with `openai-chat:`."""
+    """A model provider over real HTTP; its model strings begin with `openai-chat:`."""
     with pytest.MonkeyPatch.context() as environment:
         async with model_provider() as running:
             environment.setenv("OPENAI_BASE_URL", running.base_url)

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
         1.8, means="Longest wait of a finished turn to be settled together with others.", least=0.0, most=60
     )
     unattended_settlement_delay_seconds: float = seconds(
-        10.0, means="The same while a simulated user talks and nobody watches.", least=0.0, most=600
+        10.0, means="The same while a simulated user talks without watchers.", least=0.0, most=600
     )
 
     log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = setting(

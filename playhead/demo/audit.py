@@ -188,15 +188,15 @@ def _surplus(evidence: Evidence, turns: set[str], billed: Counter[str]) -> Itera
         yield f"the store has {turn_id}, which Temporal's history does not know"
 
 
-def _different_steps(told: Mapping[StepKey, Spending], saved: Mapping[StepKey, Spending]) -> Iterator[str]:
-    for key in sorted(told.keys() | saved.keys()):
+def _different_steps(completed: Mapping[StepKey, Spending], saved: Mapping[StepKey, Spending]) -> Iterator[str]:
+    for key in sorted(completed.keys() | saved.keys()):
         name = f"step {key.step + 1} of {key.turn_id}"
         if key not in saved:
             yield f"{name} is missing in the store, but completed in Temporal's history"
-        elif key not in told:
+        elif key not in completed:
             yield f"{name} is saved in the store, but did not complete in Temporal's history"
-        elif told[key] != saved[key]:
-            yield f"{name} is {saved[key]} in the store, but {told[key]} in Temporal's history"
+        elif completed[key] != saved[key]:
+            yield f"{name} is {saved[key]} in the store, but {completed[key]} in Temporal's history"
 
 
 def _different_bills(evidence: Evidence) -> Iterator[str]:

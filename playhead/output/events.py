@@ -18,7 +18,7 @@ REASONS = {
     "max_turns": "it reached the agent's limit of turns",
     "max_cost": "it reached the agent's limit of cost",
     "user_hangup": "the user ended it",
-    "user_idle_max_duration_exceeded": "nobody said anything for as long as the agent allows",
+    "user_idle_max_duration_exceeded": "there was no message for as long as the agent allows",
 }
 """Completion reasons in words; other reasons are shown unchanged."""
 

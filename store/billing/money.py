@@ -25,16 +25,16 @@ class Bill:
 
 def bill_of(replies: Iterable[ModelReply], duration_seconds: float) -> Bill:
     """The bill of a turn with these replies. Without replies it costs nothing."""
-    bought = list(replies)
+    paid = list(replies)
     unpriced: dict[str, int] = {}
-    for reply in bought:
+    for reply in paid:
         for model in reply.cost.unpriced_models:
             requests = reply.usage.llm.get(model, ModelUsage()).requests
             unpriced[model] = unpriced.get(model, 0) + requests
-    usage = merge_usage(reply.usage for reply in bought)
+    usage = merge_usage(reply.usage for reply in paid)
     return Bill(
         usage=usage.model_copy(update={"duration_seconds": duration_seconds}),
-        cost=merge_costs(reply.cost for reply in bought),
+        cost=merge_costs(reply.cost for reply in paid),
         unpriced_requests=unpriced,
     )
 

@@ -46,7 +46,7 @@ class SessionErased(Exception):
 def require_not_erased(connection: Connection, session_id: str) -> None:
     """Raises SessionErased when this session was erased.
 
-    Call it after inserting the session, in the same transaction: then an erasure that runs meanwhile is seen.
+    Call it after inserting the session, in the same transaction, so that a concurrent erasure is noticed.
     """
     if connection.execute(_ERASED, {"session_id": session_id}).one_or_none() is not None:
         raise SessionErased(session_id)

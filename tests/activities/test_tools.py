@@ -43,7 +43,7 @@ class Agents:
 
 
 class Scripted:
-    """A runner that fails as it is told, and notes what it was asked."""
+    """A runner with scripted failures and a journal of its calls."""
 
     def __init__(self, *outcomes: ToolFailed | CallToolResult) -> None:
         self.outcomes = list(outcomes)

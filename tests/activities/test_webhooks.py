@@ -50,7 +50,7 @@ POLICY = RetryPolicy(
 
 @dataclass
 class Receiver:
-    """A receiver that answers as it is told, and keeps what it was sent."""
+    """A receiver with scripted responses and a journal of its requests."""
 
     answer: WebhookResponse | DeliveryFailed = field(default_factory=lambda: WebhookResponse(204, "No Content"))
     sent: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)

@@ -108,7 +108,7 @@ async def caller(running_api: RunningApi) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
-    """Makes models that nobody else talks to, with the replies given."""
+    """Makes models with scripted replies, each for one test only."""
 
     def make(*replies: Reply, name: str | None = None) -> ScriptedModel:
         model = provider.model(name or f"model-{uuid4().hex[:8]}")

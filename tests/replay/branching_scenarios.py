@@ -51,7 +51,7 @@ async def stopping(stack: SessionStack, provider: ModelProvider) -> SessionHandl
 
 
 async def parting(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A goodbye at an end node with variables, which are read once it has been said; the end is told last."""
+    """A goodbye at an end node with variables, which are extracted after it; the end is reported last."""
     model = provider.model("parting")
     model.script(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
     session = await stack.open(PARTING, model=model.string)

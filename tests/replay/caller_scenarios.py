@@ -27,7 +27,7 @@ async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> Sess
 
 
 async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A caller whose model refuses, in a session that ends with it."""
+    """A caller whose model fails, in a session that ends with it."""
     caller = provider.model("caller-fails")
     caller.script(Refuses(400))
     session = await opened(stack, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
@@ -36,7 +36,7 @@ async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionH
 
 
 async def unattended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A caller whose twelve turns are settled in eights and at the end, with nobody watching."""
+    """A caller whose twelve turns are settled in eights and at the end, without watchers."""
     caller = provider.model("unattended")
     caller.script(*(Says(f"Question {number}") for number in range(12)))
     limits = CallerLimits(max_turns=12, max_stalled_turns=None)

@@ -35,7 +35,7 @@ from workflows.search_attributes import ALL
 
 HISTORIES = Path(__file__).parent / "histories"
 NOT_KEPT = {"stackTrace", "identity"}
-"""Parts of a history that tell about the machine it was recorded on and nothing about the workflow."""
+"""Parts of a history that depend on the recording machine and not on the workflow."""
 
 
 async def main(names: list[str]) -> int:

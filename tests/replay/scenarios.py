@@ -73,7 +73,7 @@ async def failure_and_recovery(stack: SessionStack, provider: ModelProvider) -> 
 
 
 async def signals(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Every signal, obeyed and refused; one comes with the start, and the last one ends the session."""
+    """Every signal, applied and rejected; one comes with the start, and the last one ends the session."""
     model = provider.model("signals")
     session = await stack.prepare(model=model.string)
     await session.begin(signal="user_message", argument="With the start")
@@ -109,7 +109,7 @@ async def end_node(stack: SessionStack, provider: ModelProvider) -> SessionHandl
 
 
 async def busy_and_ended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Messages that queue, a repeat, a refusal after acceptance, and an end while a reply is pending."""
+    """Queued messages, a repeat, a rejection after acceptance, and an end while a reply is pending."""
     gate = Gate()
     model = provider.model("busy-and-ended")
     model.script(Says("One."), Says("Two."), Says("Three."), Says("Late.", gate=gate))

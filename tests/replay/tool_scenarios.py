@@ -40,7 +40,7 @@ async def tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
 
 
 async def variables(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """Variables read when a node is left, not read because the model refuses, and read at the node that ends it."""
+    """Variables extracted when a node is left, missing after a model failure, and extracted at the end node."""
     model = provider.model("variables")
     model.script(
         *(Calls("to_loans"), Says("Which title?")),

@@ -1,6 +1,6 @@
 """Live delivery in one process: watchers get the whole text, in any order of deltas, and no event twice."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.schemas.events import ReplyDelta, ReplyReset
@@ -76,6 +76,7 @@ def text_in(events: list[StreamEvent]) -> str:
     return text
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=6), max_size=6), st.text(max_size=12), st.booleans())
 def test_what_is_told_adds_up_to_the_text_whatever_was_said_on_the_way(
     texts: list[str], final: str, has_begun: bool

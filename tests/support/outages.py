@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class BreakableDatabase(Database):
-    """A database that is out of reach while `down`; `refused` counts who has tried meanwhile."""
+    """A database that is unavailable while `down`; `refused` counts the failed attempts."""
 
     down = False
     refused = 0

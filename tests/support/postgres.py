@@ -23,14 +23,14 @@ class Postgres:
         self._server = server
 
     def new_database(self, template: str | None = None) -> str:
-        """The URL of a new database: empty, or a copy of the one at `template`, which nobody may be using."""
+        """The URL of a new database: empty, or a copy of the one at `template`, which must have no connections."""
         name = f"test_{uuid4().hex[:12]}"
         copied = f" TEMPLATE {_name(template)} STRATEGY FILE_COPY" if template else ""
         self._server.psql(f"CREATE DATABASE {name}{copied};")
         return self._server.get_uri(database=name)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, whoever is still connected."""
+        """Remove a database, even with open connections."""
         self._server.psql(f"DROP DATABASE {_name(url)} WITH (FORCE);")
 
     def stop(self) -> None:

@@ -204,7 +204,7 @@ class ModelProvider:
         return sum(not reader.at_eof() for reader in self._open)
 
     def model(self, name: str) -> ScriptedModel:
-        """The model of this name; it exists as soon as somebody speaks of it."""
+        """The model of this name, created on first use."""
         return self._models.setdefault(name, ScriptedModel(name))
 
     def add(self, model: ScriptedModel) -> None:
@@ -312,7 +312,7 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
 
 
 async def _speak(reply: Says | Calls, stream: Stream) -> None:
-    """Send the text in two parts. A gate stands between them, so that a held reply has begun to be spoken."""
+    """Send the text in two parts, with the gate between them, so that a held reply has started to stream."""
     middle = len(reply.text) // 2
     await stream.begin()
     await stream.send(delta(content=reply.text[:middle]))

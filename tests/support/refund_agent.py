@@ -12,7 +12,7 @@ from workflows.session.workflow import SessionWorkflow
 
 
 def refunding(service: HTTPServer, *, timeout_seconds: int = 600) -> AgentDefinition:
-    """An agent whose one tool gives money back, and wants to be allowed to."""
+    """An agent whose only tool refunds money and needs approval."""
     return parse_definition(
         {
             "name": "refunds",

@@ -66,7 +66,7 @@ def silent_port() -> Iterator[int]:
 
 
 def closed_port() -> int:
-    """A port of this machine at which nobody listens."""
+    """A local port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

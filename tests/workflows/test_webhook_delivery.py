@@ -341,7 +341,7 @@ async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
 async def test_a_report_whose_worker_is_killed_before_it_knows_is_sent_again_under_the_same_id(
     client: Client, database: Database, httpserver: HTTPServer
 ) -> None:
-    """The receiver has taken it, and nobody has heard: it can only be sent once more, for the receiver to recognise."""
+    """The receiver accepted the report, but its response was lost: it is sent again under the same id."""
     receiver = Receiver(httpserver)
     stack = SessionStack.on(client, database, "sessions-killed-webhook")
     async with killable_worker(client, stack.task_queue, database, kill_at=KillPoint("after", "send_webhook")) as first:

@@ -20,7 +20,7 @@ TURN = Turn(id="turn_1", parent_id=None, index=0, created_at=datetime(2026, 11, 
 
 
 class Listeners:
-    """Those who watch, as the test wants them, and what they were told."""
+    """Fake subscribers, switched on by the test, and the deltas they received."""
 
     def __init__(self, *, watching: bool = True) -> None:
         self.watching = watching
@@ -84,7 +84,7 @@ def publisher(listeners: Listeners, log: Log) -> LiveReplyPublisher:
 
 
 async def heard(listeners: Listeners, text: str) -> None:
-    """Wait until they have heard this much."""
+    """Wait until they have received this text."""
 
     async def have_heard() -> bool:
         return listeners.text == text

@@ -62,7 +62,7 @@ def strings_in(value: JsonValue) -> list[str]:
 
 
 def echo(request: Request) -> Response:
-    """A careless service: it says all that it was told, in the form and with the status it is asked for."""
+    """A careless service that echoes its requests, in the requested form and with the requested status."""
     heard = {
         "headers": dict(request.headers),
         "url": request.url,

@@ -143,7 +143,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """The request as if nobody had read it."""
+    """The request with its body unread."""
     given = False
 
     async def replay() -> Any:

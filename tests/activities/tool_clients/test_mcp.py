@@ -31,7 +31,7 @@ async def dispatcher() -> AsyncIterator[ToolDispatcher]:
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 1_000.0

@@ -22,7 +22,7 @@ NOWHERE = (0, -1, 2**40, 2**63, 10**30)
 
 @pytest.fixture
 async def panel(caller: Caller, scripted: Scripted) -> Panel:
-    """A text chat that was just opened; the model repeats what it is told."""
+    """A new text chat, whose model repeats the user's messages."""
     return await Panel.open(caller, await imported(caller, scripted().string))
 
 

@@ -36,5 +36,5 @@ def session_of(completion: ChatCompletion) -> str:
 
 
 def error_of(error: openai.APIStatusError) -> tuple[int, str | None, str | None, str | None]:
-    """The status, type, code and parameter of a refusal."""
+    """The status, type, code and parameter of an error."""
     return error.status_code, error.type, error.code, error.param

@@ -20,7 +20,7 @@ def read(*said: Said, **parameters: object) -> RequestedTurn:
 
 
 def refusal(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
-    """The code and the parameter of the refusal that a request meets."""
+    """The code and parameter of a request's error."""
     with pytest.raises(ChatError) as refused:
         read(*(said or [("user", "Hello")]), **parameters)
     assert refused.value.status == 400

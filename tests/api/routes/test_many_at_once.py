@@ -141,7 +141,7 @@ async def test_a_session_is_ended_while_fifty_messages_wait(callers: list[Caller
 
 
 async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task[httpx2.Response]]) -> None:
-    """Wait until a session has taken all the messages that it may, and everybody else has been told so."""
+    """Wait until a session's queue is full, and all other messages are rejected."""
 
     async def is_full() -> bool:
         is_taken = (await caller.session(opened["id"]))["revision"] == opened["revision"] + QUEUED + 1

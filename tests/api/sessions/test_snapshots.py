@@ -65,7 +65,7 @@ class Conversation:
                 self.answered(self.timeline.turns[answered], version, command)
 
     def answered(self, turn: Turn, version: int, command: SendMessage) -> None:
-        """The gateway gets the result; what it makes of it must be what it would be told if it asked."""
+        """Extend the snapshot by a result, and check that it equals the workflow's own answer."""
         head = head_of(self.timeline, AGENT, "run")
         bare = turn.model_copy(update={"user_message": None, "checkpoint": None})
         result = SendMessageResult(turn=bare, head=head, previous_version=version)

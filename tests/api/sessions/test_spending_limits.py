@@ -20,7 +20,7 @@ Scripted = Callable[..., ScriptedModel]
 A_REPLY = Decimal("0.018")
 """Cost of one reply of the priced model."""
 EARLIER = 1
-"""A revision that no open session is at any more: a message that expects it is refused, whatever may be spent."""
+"""A revision before that of any open session: a message that expects it is always rejected."""
 
 
 async def set_terms(running_api: RunningApi, caller: Caller, terms: NewTerms) -> None:
@@ -29,7 +29,7 @@ async def set_terms(running_api: RunningApi, caller: Caller, terms: NewTerms) ->
 
 
 async def once_refused(caller: Caller, session_id: str) -> Json:
-    """The refusal of a message, once the API knows what was spent."""
+    """The rejection of a message, once the API knows the spending."""
 
     async def refusal() -> httpx2.Response | None:
         body = {"text": "More?", "expected_revision": EARLIER}

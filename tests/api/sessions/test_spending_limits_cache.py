@@ -33,7 +33,7 @@ class Books(OrganizationStore):
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -170,7 +170,7 @@ async def test_a_stream_goes_on_after_the_longest_wait(
 
 
 async def streamed(caller: Caller, session_id: str, text: str, **fields: object) -> list[Event]:
-    """Everything that is told of the turn that a message opens."""
+    """All events of a message's turn."""
     async with saying(caller, session_id, text, **fields) as stream:
         return await stream.rest()
 

@@ -75,7 +75,7 @@ def booking(change: Callable[[Data], object] = lambda data: None) -> Data:
 
 
 def small(**fields: object) -> Data:
-    """The smallest agent that speaks: one node."""
+    """The smallest valid agent: one node."""
     return {"name": "a", "start": "hi", "nodes": {"hi": {"prompt": "Talk."}}, **fields}
 
 

@@ -198,7 +198,7 @@ def test_store_is_told_what_is_discarded_no_longer_and_what_was_cut_back(
 
 
 def record(talk: Conversation, recorded: dict[str, DiscardedBranch]) -> None:
-    """Do as the store does with what it is told of branches."""
+    """Apply branch updates as the store does."""
     talk.timeline, told = take_unrecorded(talk.timeline)
     for branch_id in told.restored_branch_ids:
         recorded.pop(branch_id, None)

@@ -22,7 +22,7 @@ def source() -> Conversation:
 
 
 def forked(source: Conversation, limits: Limits | None = None) -> Conversation:
-    """A session that goes on from all that is seen of another."""
+    """A session that continues all visible turns of another."""
     return Conversation(limits).forked_from(source)
 
 

@@ -42,7 +42,7 @@ class Call(Conversation):
         return self.timeline.simulator
 
     def line(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
-        """A line that was bought, and its answer; the aside it was bought under."""
+        """Add a paid message of the caller and its answer; returns the auxiliary call."""
         aside_id = next_call_id(self.timeline, "ses_1")
         self.timeline = send_caller_message(
             self.timeline,

@@ -38,7 +38,7 @@ def at_the_desk(*replies: ModelReply) -> TurnProgress:
 
 
 def told(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """The calls that the next turn brings answers for, with what the model is told of them."""
+    """The calls whose results the next turn adds, with their results."""
     return [(each.call_id, each.content) for each in checkpoint.carry if isinstance(each, ToolReturned)]
 
 

@@ -78,7 +78,7 @@ class Desk:
         return after(progress, reply, agent=DESK)
 
     def cut(self, progress: TurnProgress) -> TurnProgress:
-        """Stop a turn; a reply that is under way is saved as far as it was heard."""
+        """Stop a turn; the text of a pending reply so far is saved."""
         if progress.next_step == "reply" and self.extractions:
             self.steps.save(progress, *progress.messages, ModelReply(text="I was ab", interrupted=True))
             progress = after(progress, ModelReply(text="I was ab", interrupted=True), agent=DESK)
@@ -92,7 +92,7 @@ class Desk:
 
 
 def assert_providers_would_take(read: list[Message | ModelReply]) -> None:
-    """Every tool call is answered, once, before the model or the person speaks again."""
+    """Check that every tool call has one result before the next message of the model or the user."""
     unanswered: list[str] = []
     for each in read:
         if isinstance(each, ToolReturned):

@@ -28,7 +28,7 @@ SESSION_ID = "ses_1"
 HALF = "We have a table"
 """Text of a stopped reply."""
 PATIENCE = 30.0
-"""Seconds after which a reply that nobody stops breaks off."""
+"""Seconds after which an unstopped reply breaks off."""
 STATUSES = {
     "idempotency_mismatch": 409,
     "revision_conflict": 409,
@@ -210,7 +210,7 @@ def problem(status: int, code: str, detail: str, **figures: object) -> Response:
 
 
 def says(text: str, *, node: str = "greet", left: str | None = None, ends: bool = False, model: str = MODEL) -> Reply:
-    """The agent answers; when it `left` another node for this, with the event that tells so."""
+    """An answer of the agent, with a transition event if it `left` another node for it."""
 
     def reply(conversation: Conversation, turn_id: str) -> None:
         at = conversation.tick()
@@ -226,7 +226,7 @@ def says(text: str, *, node: str = "greet", left: str | None = None, ends: bool 
 
 
 def speaks_until_stopped(stage: "Stage") -> Fault:
-    """A reply of which the first words are heard, and that goes on until somebody stops it."""
+    """A reply that streams its first words and continues until it is stopped."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()
@@ -244,7 +244,7 @@ def speaks_until_stopped(stage: "Stage") -> Fault:
 
 
 def fails_while_spoken(stage: "Stage", error: str) -> Fault:
-    """A turn that is begun to be told, and fails."""
+    """A turn that fails after its reply started streaming."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()

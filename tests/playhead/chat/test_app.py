@@ -220,7 +220,7 @@ def test_message_to_a_session_that_ended_meanwhile_is_explained(stage: Stage) ->
     stage.faults.append(interrupted_by(lambda: stage.conversation.end("user_idle_max_duration_exceeded")))
     talk = Talk(stage, "Still there?", "never read")
     assert talk.run() == FINDING
-    assert "nobody said anything for as long as the agent allows" in talk.text
+    assert "there was no message for as long as the agent allows" in talk.text
     assert "This session accepts no more messages." in talk.remarks
     assert len(stage.messages) == 1
 

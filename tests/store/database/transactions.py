@@ -12,7 +12,7 @@ from store.database.connection import Database
 
 
 class HeldTransaction:
-    """Does its work, and then stays open until it is told to end."""
+    """Does its work, then stays open until it is released."""
 
     def __init__(self, database: Database, work: Callable[[Connection], object]) -> None:
         self._is_in_thread = database.is_sqlite

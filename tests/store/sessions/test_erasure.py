@@ -61,7 +61,7 @@ def _shown(value: object) -> str:
 
 
 async def talked(database: Database) -> None:
-    """A session of two settled turns with a branch given up, and a blob of its workflow."""
+    """A session of two settled turns with a discarded branch, and a blob of its workflow."""
     await session_in(database)
     steps = StepStore(database)
     told = [each.model_copy(update={"error": WORDS}) for each in conversation(2)]
@@ -117,7 +117,7 @@ async def test_a_turn_that_was_recorded_before_its_end_is_billed_for_what_was_bo
 
 
 async def test_turns_that_another_session_paid_for_are_not_billed_again(database: Database) -> None:
-    """A session that goes on from another one has its turns, and their steps, without having bought them."""
+    """A fork has the turns and steps of its source without having paid for them."""
     await talked(database)
     agent = await agent_in(database)
     await SessionStore(database).create(new_session(agent, "ses_fork"))

@@ -1,4 +1,4 @@
-"""Every turn is billed once, for what was bought, and recorded, however often and in whatever order it is settled."""
+"""Settlement: every turn is billed and recorded once, in any order and after repeats."""
 
 import asyncio
 import random

@@ -89,7 +89,7 @@ class Bench:
 
 @pytest_asyncio.fixture
 async def bench(stack_without_worker: SessionStack, scripted: Scripted) -> Bench:
-    """A conversation with an agent, and nobody yet who works on it."""
+    """A conversation with an agent, without a worker yet."""
     model = scripted(name=f"{PRICED}-{uuid4().hex[:8]}")
     start = (await stack_without_worker.prepare(AGENT, model=model.string)).start
     input = GenerateStepInput(
@@ -265,7 +265,7 @@ async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> 
 
 
 class HeldDispatcher:
-    """Has no tools, and takes its time to say so."""
+    """A tool dispatcher without tools, whose response the test holds back."""
 
     def __init__(self) -> None:
         self.gate = Gate()

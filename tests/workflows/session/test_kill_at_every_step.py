@@ -40,7 +40,7 @@ REPLIES = (
 )
 BOUGHT = len(REPLIES)
 PRICE = Decimal("0.002")
-"""For a second of the model, in US dollars: a killed worker makes nobody pay for more of them."""
+"""US dollars per second of the model; a killed worker must not add seconds."""
 TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
 
 

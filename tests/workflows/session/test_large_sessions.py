@@ -114,7 +114,7 @@ async def test_a_large_session_stands_still_while_the_store_is_down_and_loses_no
 async def test_a_reply_that_calls_many_tools_of_a_session_with_a_large_context(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    """Each call is told the whole context: eight of them, scheduled at once, are twice what Temporal takes."""
+    """Each call has the whole context: eight of them, scheduled at once, are twice Temporal's limit."""
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
     find = Calls("find_book", '{"title": "Emma"}')
     model = scripted(Calls("find_book", '{"title": "Emma"}', also=(find,) * 7), Says("On shelf B7."))

@@ -17,7 +17,7 @@ Scripted = Callable[..., ScriptedModel]
 
 
 async def refused(session: SessionHandle) -> list[TurnEvent]:
-    """The refusals that stand on the visible timeline."""
+    """The rejections on the visible timeline."""
     turns = (await session.timeline()).turns
     return [event for turn in turns for event in turn.events if event.type == "command_refused"]
 

@@ -47,7 +47,7 @@ class Deployment:
         return build_worker(settings, self.stack.client, self.stack.database)
 
     async def make_current(self, build_id: str) -> None:
-        """Let new sessions begin on a build, once the server has heard of it."""
+        """Start new sessions on a build, once the server knows it."""
         client = self.stack.client
         version = Version(deployment_name=self.name, build_id=build_id)
 
@@ -80,7 +80,7 @@ async def build_of(session: SessionHandle) -> str:
 
 
 async def moved(session: SessionHandle, run_id: str) -> None:
-    """Wait until a session has left a run. It learns of another build with whatever it hears of next."""
+    """Wait until a session has left a run. It learns of another build with its next workflow task."""
 
     async def has_moved() -> bool:
         await session.handle.signal("rewind_to", "turn_of_nobody")

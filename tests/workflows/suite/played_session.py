@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Session")
 class PlayedSession:
-    """Has an activity `play` it, until that is over or it is told to end."""
+    """Runs the activity `play`, until it is over or the session is ended."""
 
     def __init__(self) -> None:
         self._ended = ""

@@ -51,7 +51,7 @@ class Players:
     judge_costs: str | None = None
     finds: Callable[[JudgeInput], Outcome] = lambda judged: "passed"
     judge_fails_on: str | None = None
-    """The scenario whose judge refuses to answer."""
+    """The scenario whose judge fails."""
     played: list[StartSession] = field(default_factory=list)
     judged: list[JudgeInput] = field(default_factory=list)
     at_once: int = 0

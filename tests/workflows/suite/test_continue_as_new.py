@@ -104,7 +104,7 @@ async def test_suite_stays_paused_in_its_next_run(stack: SuiteStack, players: Pl
 
 
 async def _with_a_long_session(stack: SuiteStack, players: Players) -> PlayedSuite:
-    """A suite whose first session goes on although all others are judged, in a later run of the workflow."""
+    """A suite whose first session is still running when all others are judged, in a later workflow run."""
     players.open = False
     suite = await stack.start(suite_of(scenario("a", repeats=12), concurrency=3))
     for session_id in suite.session_ids[1:]:
