@@ -11,7 +11,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
 from activities.llm.interface import ModelAnswer, ProviderFailed, ReplyCancelled
-from contracts.sessions import StepHeartbeat
+from contracts.sessions import HISTORY_MISSING, StepHeartbeat
+from domain.turns.call_digest import digest_of
 from domain.turns.engine import ModelReply
 
 if TYPE_CHECKING:
@@ -29,7 +30,20 @@ CallModel = Callable[[tuple[str, ...]], Awaitable[ModelAnswer]]
 
 
 class CallKey(Protocol):
-    """The key under which a reply is stored: a step of a turn or of an auxiliary call, and the turn before it."""
+    """The key under which a reply is stored.
+
+    `digest` stands for everything that is asked, `after` is the digest of the step before; None means the newest step
+    of the turn `follows_turn_id`. Turn, step and node say what the call is for.
+    """
+
+    @property
+    def follows_turn_id(self) -> str | None: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def after(self) -> str | None: ...
 
     @property
     def session_id(self) -> str: ...
@@ -42,9 +56,6 @@ class CallKey(Protocol):
 
     @property
     def step(self) -> int: ...
-
-    @property
-    def anchor_turn_id(self) -> str | None: ...
 
     @property
     def model(self) -> str: ...
@@ -65,8 +76,21 @@ class AuxiliaryCallKey:
     turn_id: str
     node_id: str
     model: str
+    asked: str
+    """Everything that is asked, in a form that is the same for the same question."""
     step: int = 0
-    anchor_turn_id: str | None = None
+    follows_turn_id: str | None = None
+
+    @property
+    def digest(self) -> str:
+        return self._digest_of_step(self.step)
+
+    @property
+    def after(self) -> str | None:
+        return self._digest_of_step(self.step - 1) if self.step else None
+
+    def _digest_of_step(self, step: int) -> str:
+        return digest_of(self.turn_id, self.node_id, self.model, self.asked, str(step))
 
 
 @dataclass(frozen=True)
@@ -91,24 +115,32 @@ class IdempotentCaller:
         failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
         reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.
         """
-        done = await self._steps.turn_steps(key.session_id, key.turn_id, key.anchor_turn_id)
-        for saved in done:
-            if saved.step == key.step:
-                return StoredReply(reply=saved.reply, reused=True)
+        turn = await self._steps.turn_steps(key.session_id, key.turn_id, after=key.after, newest_of=key.follows_turn_id)
+        stored = turn.find(key.digest)
+        if stored is not None:
+            return StoredReply(reply=stored.reply, reused=True)
         async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
-            history = await self._steps.history(key.session_id, key.anchor_turn_id, self._context_characters)
+            own = turn.preceding()
+            history = await self._history(key.session_id, own[0].after if own else turn.after)
             try:
-                answer = await call_model(tuple(step.messages for step in (*history, *done)))
+                answer = await call_model(tuple(step.messages for step in (*history, *own)))
             except ProviderFailed as failure:
                 raise _model_failed(failure) from failure
             except ReplyCancelled as cancelled:
                 if not _is_cancel_requested():
                     raise
                 answer = cancelled.answer
-            saved = await _finish_despite_cancellation(self._save(key, answer))
+            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer))
         return StoredReply(reply=saved.reply, reused=False)
 
-    async def _save(self, key: CallKey, answer: ModelAnswer) -> "SavedStep":
+    async def _history(self, session_id: str, after: str) -> tuple["SavedStep", ...]:
+        """The steps of the turns before. A gap fails the step: the workflow knows the turns, and puts them back."""
+        try:
+            return await self._steps.history(session_id, after, self._context_characters)
+        except LookupError as error:
+            raise ApplicationError(str(error), type=HISTORY_MISSING, non_retryable=True) from None
+
+    async def _save(self, key: CallKey, after: str, answer: ModelAnswer) -> "SavedStep":
         """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again."""
         created_at = datetime.now(UTC)
         pause = 0.1
@@ -117,9 +149,10 @@ class IdempotentCaller:
                 return await self._steps.save(
                     session_id=key.session_id,
                     organization_id=key.organization_id,
+                    digest=key.digest,
+                    after=after,
                     turn_id=key.turn_id,
                     step=key.step,
-                    anchor_turn_id=key.anchor_turn_id,
                     node_id=key.node_id,
                     model=key.model,
                     messages=answer.messages,

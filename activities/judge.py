@@ -25,6 +25,7 @@ from domain.suites.verdicts import (
     verdict_of,
     verdict_schema,
 )
+from domain.turns.call_digest import digest_of
 from domain.turns.engine import ModelReply, template_values
 from domain.turns.turn import Turn
 
@@ -94,13 +95,16 @@ class JudgeActivities:
         )
 
     async def _verdict_reply(self, input: JudgeInput, conversation: Conversation) -> StoredReply:
+        instructions = judge_instructions(input.scenario)
+        transcript = judge_transcript(conversation, self._context_characters)
+
         async def call_model(_: tuple[str, ...]) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = RecordCall(
                 model=input.model,
-                instructions=judge_instructions(input.scenario),
+                instructions=instructions,
                 history=(),
-                asked=judge_transcript(conversation, self._context_characters),
+                asked=transcript,
                 tool=VERDICT_TOOL,
                 description="Record the verdict on every criterion.",
                 schema=verdict_schema(input.scenario.success),
@@ -115,6 +119,7 @@ class JudgeActivities:
             turn_id=input.judgement_id,
             node_id=JUDGE_NODE_ID,
             model=input.model,
+            asked=digest_of(instructions, transcript, str(input.seed)),
         )
         return await self._idempotent_caller.call(key, call_model)
 

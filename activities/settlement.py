@@ -24,7 +24,7 @@ class SettlementActivities:
 
         Keyed by session and turn, never by run: continue-as-new and resets change run ids.
         """
-        billed = await self._store.settle(input)
+        result = await self._store.settle(input)
         if self._subscribers is not None:
             self._subscribers.log_appended(input.session_id)
-        return SettleTurnsResult(billed=billed)
+        return result

@@ -11,6 +11,7 @@ from activities.spending_limit import SpendingLimit
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from domain.sessions.caller_config import MAX_CALLER_MESSAGE_CHARACTERS, Utterance
 from domain.sessions.caller_prompt import HANG_UP_TOOL, caller_instructions, caller_tools
+from domain.turns.call_digest import digest_of
 from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply
 from domain.turns.turn import AgentSaid, Message, UserSaid
 from domain.usage import merge_costs, merge_usage
@@ -80,8 +81,9 @@ class SimulationActivities:
             turn_id=input.aside_id,
             node_id=CALLER_NODE_ID,
             model=input.model,
+            asked=digest_of(input.config.model_dump_json(), *(f"{each.by}: {each.text}" for each in input.heard)),
             step=step,
-            anchor_turn_id=input.anchor_aside_id,
+            follows_turn_id=input.anchor_aside_id,
         )
         return await self._idempotent_caller.call(key, call_model)
 

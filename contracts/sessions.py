@@ -4,6 +4,7 @@ Running sessions have these in their histories: give new fields defaults, never 
 """
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -16,6 +17,7 @@ from domain.sessions.command_handlers import command_digest
 from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact, Timeline
 from domain.sessions.views import SessionHead
+from domain.turns.call_digest import step_digest
 from domain.turns.engine import ModelReply
 from domain.turns.turn import Message, Turn
 from domain.usage import Money
@@ -25,6 +27,10 @@ CONTINUED_AS_NEW = "session_moved_on"
 
 Nothing is lost: an update sent again with the same message id waits for the same turn in the new run.
 """
+
+
+HISTORY_MISSING = "history_missing"
+"""The type of the failure of a step whose earlier messages are not in the store."""
 
 
 class AgentRef(FrozenModel):
@@ -56,9 +62,7 @@ class StartSession(FrozenModel):
 
     `price_per_second` is the organization's price when the session was created, in US dollars per second of model
     time. `suite_id` is set for sessions started by a suite. `simulator` is the simulated user the session starts with;
-    `mocks` replace tools. With `settles_again` a run may end during a settlement, and the next run settles again. With
-    `reads_after_the_end` the variables of an end node are extracted after its last reply, and the end is recorded
-    last. Both are false in older sessions, which wait for the settlement, and extract before the last reply.
+    `mocks` replace tools.
     """
 
     session_id: str
@@ -75,8 +79,6 @@ class StartSession(FrozenModel):
     suite_id: str | None = None
     simulator: SimulatorConfig | None = None
     mocks: tuple[ToolMock, ...] = ()
-    settles_again: bool = False
-    reads_after_the_end: bool = False
 
 
 class SessionResult(FrozenModel):
@@ -110,27 +112,51 @@ class TurnStart(FrozenModel):
     message_id: str | None = None
 
 
+RecordState = Literal["agrees", "is_ahead", "is_behind", "is_another"]
+"""How the store's record of a session compares to what its workflow knows."""
+
+
 class GenerateStepInput(FrozenModel):
     """Input of one model call. `messages` are only those not yet saved by an earlier step, so it stays small.
 
-    The activity reads the rest from the store, along the chain of `anchor_turn_id`s. `context` contains the values of
+    The activity reads the rest from the store, along the chain of steps. `context` contains the values of
     template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
+    `after` is the digest of the preceding step, the newest that the model reads; empty for the first of a session.
     """
 
     session_id: str
     organization_id: str
     turn_id: str
     step: int
-    anchor_turn_id: str | None
     agent: AgentRef
     model: str
     node_id: str
+    after: str
     messages: tuple[Message, ...] = ()
     context: dict[str, JsonValue] = {}
     timeout: float = 120.0
     price_per_second: Money | None = None
     opening: TurnStart | None = None
     said: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest of everything that is asked: a saved step with another digest answers something else."""
+        return step_digest(
+            after=self.after,
+            turn_id=self.turn_id,
+            step=self.step,
+            agent_id=self.agent.id,
+            agent_version=self.agent.version,
+            model=self.model,
+            node_id=self.node_id,
+            messages=self.messages,
+        )
+
+    @property
+    def follows_turn_id(self) -> None:
+        """Nothing: `after` names the step that the call comes after."""
+        return None
 
 
 class GenerateStepResult(FrozenModel):
@@ -155,6 +181,9 @@ class SettleTurnsInput(FrozenModel):
 
     Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns come from the
     source of a fork: they are recorded but not billed, because the source session has billed them.
+    `first_run_id` names the execution that the session is, across continue-as-new and resets: the record of one is
+    never taken over by another. `follows` are the versions of the head that may have been recorded last, none for the
+    first settlement; None compares nothing.
     """
 
     session_id: str
@@ -167,12 +196,19 @@ class SettleTurnsInput(FrozenModel):
     restored_branch_ids: tuple[str, ...] = ()
     asides: tuple[AuxiliaryCall, ...] = ()
     taken_over: tuple[str, ...] = ()
+    first_run_id: str | None = None
+    follows: tuple[int, ...] | None = None
 
 
 class SettleTurnsResult(FrozenModel):
-    """Number of new ledger rows, without turns that had been billed before."""
+    """Number of new ledger rows, without turns billed before, and how the record compares to the session.
+
+    `is_ahead`: the store knows more than the session does, as after a reset. `is_behind`: the store has lost what it
+    had recorded. `is_another`: the record belongs to another execution, and was left as it is.
+    """
 
     billed: int
+    record: RecordState = "agrees"
 
 
 def session_workflow_id(session_id: str) -> str:

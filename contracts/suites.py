@@ -160,8 +160,6 @@ def run_session(start: StartSuite, started: StartedRun) -> StartSession:
         suite_id=start.suite_id,
         simulator=scenario.simulator(model=suite.caller_model, seed=suite.seed_of(scenario.id, run.repeat)),
         mocks=scenario.mocks,
-        settles_again=True,
-        reads_after_the_end=True,
     )
 
 

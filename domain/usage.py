@@ -39,6 +39,11 @@ class ModelUsage(FrozenModel):
             requests=self.requests + other.requests,
         )
 
+    def beyond(self, earlier: "ModelUsage") -> "ModelUsage":
+        """What comes on top of an earlier usage; no figure goes below zero."""
+        mine, others = self.model_dump(), earlier.model_dump()
+        return ModelUsage(**{name: max(mine[name] - others[name], 0) for name in mine})
+
 
 class Usage(FrozenModel):
     """Usage per `<provider>:<model>`, and seconds.
@@ -102,6 +107,27 @@ def merge_costs(costs: Iterable[Cost]) -> Cost:
         total=sum(breakdown.values(), Decimal(0)),
         breakdown=breakdown,
         unpriced_models=tuple(sorted(unpriced_cost)),
+    )
+
+
+def usage_beyond(usage: Usage, earlier: Usage) -> Usage:
+    """The usage that comes on top of an earlier one, model by model; nothing goes below zero."""
+    llm = {model: used.beyond(earlier.llm.get(model, ModelUsage())) for model, used in usage.llm.items()}
+    return Usage(
+        llm={model: used for model, used in llm.items() if used.requests or used.total_tokens},
+        duration_seconds=round(max(usage.duration_seconds - earlier.duration_seconds, 0.0), 3),
+        model_seconds=round(max(usage.model_seconds - earlier.model_seconds, 0.0), 3),
+    )
+
+
+def cost_beyond(cost: Cost, earlier: Cost) -> Cost:
+    """The cost that comes on top of an earlier one, model by model; nothing goes below zero."""
+    breakdown = {model: amount - earlier.breakdown.get(model, Decimal(0)) for model, amount in cost.breakdown.items()}
+    breakdown = {model: amount for model, amount in breakdown.items() if amount > 0}
+    return Cost(
+        total=sum(breakdown.values(), Decimal(0)),
+        breakdown=breakdown,
+        unpriced_models=tuple(each for each in cost.unpriced_models if each not in earlier.unpriced_models),
     )
 
 

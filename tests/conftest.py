@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from pytest_httpserver import HTTPServer
@@ -16,6 +17,10 @@ from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from tests.support.provider import ModelProvider, model_provider
 from tests.support.sandbox import sandboxed
 from workflows.search_attributes import ALL
+
+# A busy machine may take long over any example: how long says nothing about the code.
+hypothesis.settings.register_profile("playhead", deadline=None)
+hypothesis.settings.load_profile("playhead")
 
 PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTimeShift": "1ms"})
 """As Playhead runs the server, and still more prompt: a pause of 50 ms must not take a tenth of a second."""

@@ -29,6 +29,13 @@ class ActivityOptions(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
 
 
+class LocalActivityOptions(TypedDict):
+    """How a local activity is timed out and retried."""
+
+    start_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
 def generating(timing: Timing) -> ActivityOptions:
     """For a model call: its worker's death is noticed by a missing heartbeat.
 
@@ -50,6 +57,13 @@ def calling(timing: Timing) -> ActivityOptions:
         heartbeat_timeout=timedelta(seconds=timing.heartbeat),
         retry_policy=_backoff(timing),
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )
+
+
+def claiming() -> LocalActivityOptions:
+    """For a look at the store that takes milliseconds, before a session begins."""
+    return LocalActivityOptions(
+        start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5))
     )
 
 

@@ -1,7 +1,9 @@
 """Reporting a session's end: sent until the receiver has taken it or a day is over, and written into the log."""
 
+import asyncio
+
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.webhooks import WebhookActivities
@@ -15,6 +17,9 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.activity_options import delivering, settling
     from workflows.errors import reason_of
+
+
+CANCELLED = "The delivery was cancelled in Temporal before the receiver had taken the report."
 
 
 @workflow.defn(name="DeliverWebhook")
@@ -50,13 +55,17 @@ class DeliverWebhookWorkflow:
                 ),
                 **delivering(delivery.target.patience),
             )
-        except ActivityError as error:
+        except (ActivityError, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                return DeliverWebhookResult(webhook_id=webhook_id, error=CANCELLED)
             return DeliverWebhookResult(webhook_id=webhook_id, error=_last_failure(error))
         return DeliverWebhookResult(webhook_id=webhook_id, status=sent.status, attempt=sent.attempt)
 
 
-def _last_failure(error: ActivityError) -> str:
+def _last_failure(error: BaseException) -> str:
     """Why the report was not taken: what the last attempt came to, also where the time was over during another one."""
+    if not isinstance(error, ActivityError):
+        return str(error)
     timeout = error.cause
     if isinstance(timeout, TimeoutError) and isinstance(timeout.cause, ApplicationError):
         return timeout.cause.message

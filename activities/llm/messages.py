@@ -9,6 +9,7 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelRequestPart,
     ModelResponse,
+    ModelResponsePart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -16,6 +17,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
+from domain.turns.engine import ModelReply
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
 
 OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
@@ -52,6 +54,13 @@ def to_model_messages(messages: Sequence[Message]) -> list[ModelMessage]:
     if parts:
         converted.append(ModelRequest(parts=parts))
     return converted
+
+
+def serialized_step(messages: Sequence[Message], reply: ModelReply) -> str:
+    """The saved form of a step that was put together from its messages and reply, without the provider's response."""
+    parts: list[ModelResponsePart] = [TextPart(content=reply.text)] if reply.text else []
+    parts += [ToolCallPart(call.name, args=dict(call.arguments), tool_call_id=call.id) for call in reply.tool_calls]
+    return serialize([*to_model_messages(messages), *([ModelResponse(parts=parts)] if parts else [])])
 
 
 def request_messages(messages: Sequence[ModelMessage], instructions: str) -> list[ModelMessage]:

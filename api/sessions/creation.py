@@ -163,8 +163,6 @@ class SessionCreator:
             initial_context=row.initial_context,
             timing=self._timing,
             price_per_second=terms.price_per_second,
-            settles_again=True,
-            reads_after_the_end=True,
             webhook=self._target(definition),
         )
 

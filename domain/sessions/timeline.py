@@ -16,7 +16,9 @@ from domain.sessions.caller_config import SimulatorState
 from domain.turns.turn import Checkpoint, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, Usage
 
-FactType = Literal["rewound", "branch_restored", "session_forked", "session_completed", "approval_decided"]
+FactType = Literal[
+    "rewound", "branch_restored", "session_forked", "session_completed", "session_reset", "approval_decided"
+]
 CompletionReason = Literal[
     "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
@@ -151,7 +153,9 @@ class Timeline(FrozenModel):
     reply on a discarded branch, a recorded rejection). `pending` are the turns without a reply, on any branch,
     `stopping` those of them whose reply is to be stopped. `unrecorded` are changes not yet settled. `fetched_context`
     contains variables fetched before the greeting (None: not fetched yet), `learned_context` variables extracted
-    after the end. `forked_from` is the origin of a fork, `simulator` the state of a simulated user.
+    after the end. `forked_from` is the origin of a fork, `simulator` the state of a simulated user. `recorded_version`
+    is the version settled last, `recording_version` one that a settlement under way at the end of the last run may
+    have recorded.
     """
 
     created_at: datetime
@@ -176,6 +180,8 @@ class Timeline(FrozenModel):
     ended_at: datetime | None = None
     completion_reason: str | None = None
     simulator: SimulatorState | None = None
+    recorded_version: int | None = None
+    recording_version: int | None = None
 
     @property
     def is_completed(self) -> bool:

@@ -80,7 +80,7 @@ class TurnProgress(FrozenModel):
     turn_id: str
     node_id: str
     gathered_context: dict[str, JsonValue] = {}
-    anchor_turn_id: str | None = None
+    after: str = ""
     messages: tuple[Message, ...] = ()
     said: tuple[str, ...] = ()
     events: tuple[TurnEvent, ...] = ()
@@ -113,7 +113,7 @@ class TurnProgress(FrozenModel):
         return Checkpoint(
             node_id=self.node_id,
             gathered_context=self.gathered_context,
-            anchor_turn_id=self.turn_id if self.steps else self.anchor_turn_id,
+            after=self.after,
             carry=self.messages,
         )
 
@@ -130,6 +130,10 @@ class TurnProgress(FrozenModel):
                 result=STOPPED_CALL_MESSAGE,
             )
         return stopped
+
+    def after_step(self, digest: str) -> "TurnProgress":
+        """The same progress, after the model call of this digest (`domain/turns/call_digest.py`)."""
+        return self._with(after=digest)
 
     def failed(self, error: str) -> "TurnProgress":
         """The progress, failed with a readable error."""
@@ -183,7 +187,7 @@ def begin_turn(
         turn_id=turn_id,
         node_id=checkpoint.node_id,
         gathered_context=checkpoint.gathered_context,
-        anchor_turn_id=checkpoint.anchor_turn_id,
+        after=checkpoint.after,
         messages=checkpoint.carry,
     )
     if not checkpoint.entered:

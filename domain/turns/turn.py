@@ -76,14 +76,15 @@ Message = Annotated[UserSaid | AgentSaid | ToolReturned, Field(discriminator="ki
 class Checkpoint(FrozenModel):
     """The state from which the next turn continues.
 
-    The messages of the branch are stored with the steps of the turn `anchor_turn_id`, and of its anchors; `carry`
-    contains the few that no step has saved yet. `entered` is false only before the first turn enters the start node.
+    The messages of the branch are stored with its steps; `after` is the digest of the newest of them (empty while no
+    model has been called), and `carry` contains the few that no step has saved yet. `entered` is false only before the
+    first turn enters the start node.
     """
 
     node_id: str
     entered: bool = True
     gathered_context: dict[str, JsonValue] = {}
-    anchor_turn_id: str | None = None
+    after: str = ""
     carry: tuple[Message, ...] = ()
 
 

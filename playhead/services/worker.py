@@ -11,10 +11,12 @@ from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
 from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.judge import JudgeActivities
+from activities.llm.messages import serialized_step
 from activities.llm.providers import ModelProviders
 from activities.llm.reply_publisher import LiveReplyPublisher
 from activities.model import ModelActivities
 from activities.network.webhook_sender import WebhookSender
+from activities.recovery import RecoveryActivities
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
@@ -34,6 +36,7 @@ from store.database.errors import StoreUnavailable
 from store.organizations import OrganizationStore
 from store.recorded_sessions import RecordedSessions
 from store.sessions.event_log import EventLog
+from store.sessions.recovery import RecoveryStore
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
@@ -99,6 +102,7 @@ def build_worker(
         credentials=dispatcher.credentials,
         installation_secret=settings.webhook_secret,
     )
+    recovery = RecoveryActivities(RecoveryStore(database), serialize_step=serialized_step, subscribers=subscribers)
     suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
     return Worker(
         with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes),
@@ -109,6 +113,9 @@ def build_worker(
             model.extract_variables,
             tools.call_tool,
             settlement.settle_turns,
+            recovery.claim_session,
+            recovery.read_record,
+            recovery.restore_turns,
             simulation.play_caller,
             judge.judge_session,
             webhooks.send_webhook,

@@ -101,6 +101,8 @@ sessions = Table(
     Column("recorded_at", UtcDateTime),
     # The sequence number of the session's newest event.
     Column("event_count", Integer, nullable=False),
+    # The execution that the session is: continue-as-new and resets keep it. Empty until the session was settled.
+    Column("first_run_id", CleanText),
     Index("ix_sessions_newest", "organization_id", "created_at", "number"),
     Index("ix_sessions_newest_of_status", "organization_id", "status", "created_at", "number"),
     Index("ix_sessions_newest_of_agent", "organization_id", "agent_id", "created_at", "number"),
@@ -137,10 +139,12 @@ steps = Table(
     "steps",
     metadata,
     Column("session_id", CleanText, primary_key=True),
-    Column("turn_id", CleanText, primary_key=True),
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    # A digest of what was asked, and that of the step before; empty for a session's first.
+    Column("digest", CleanText, primary_key=True),
+    Column("after", CleanText, nullable=False),
+    Column("turn_id", CleanText, nullable=False),
+    Column("step", Integer, nullable=False),
     Column("organization_id", CleanText, nullable=False),
-    Column("anchor_turn_id", CleanText),
     Column("node_id", CleanText, nullable=False),
     Column("model", CleanText, nullable=False),
     Column("messages", CleanText, nullable=False),
@@ -148,6 +152,7 @@ steps = Table(
     Column("characters", Integer, nullable=False),
     Column("reply", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_steps_session_id_turn_id", "session_id", "turn_id", "step"),
 )
 
 events = Table(
@@ -181,7 +186,9 @@ ledger = Table(
     Column("cost", Document, nullable=False),
     Column("picodollars", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    UniqueConstraint("session_id", "turn_id"),
+    # Counts the rows of one turn: the first is 0, and more follow only where something was bought again.
+    Column("entry", Integer, nullable=False, server_default=text("0")),
+    UniqueConstraint("session_id", "turn_id", "entry"),
     Index("ix_ledger_organization_id_number", "organization_id", "number"),
     Index("ix_ledger_session_id_number", "session_id", "number"),
     Index(

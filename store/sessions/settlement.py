@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
-from contracts.sessions import SettleTurnsInput
+from contracts.sessions import RecordState, SettleTurnsInput, SettleTurnsResult
 from domain.sessions.timeline import DiscardedBranch
 from domain.turns.turn import Turn
 from store.billing.charges import Account, ChargeItem, ChargeWriter, bills_of
@@ -17,7 +17,13 @@ from store.sessions.event_log import LoggedEvent, append, events_of, known_keys
 from store.sessions.turn_rows import turn_values
 
 _SESSION = (
-    select(sessions.c.suite_id, sessions.c.event_count, sessions.c.updated_at, sessions.c.head_version)
+    select(
+        sessions.c.suite_id,
+        sessions.c.event_count,
+        sessions.c.updated_at,
+        sessions.c.head_version,
+        sessions.c.first_run_id,
+    )
     .where(sessions.c.id == bindparam("session_id"), sessions.c.organization_id == bindparam("organization_id"))
     .with_for_update()
 )
@@ -27,7 +33,7 @@ _DELETE_BRANCHES = delete(branches).where(
 )
 _UPDATE_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
 
-SessionRow = Row[str | None, int, datetime | None, int | None]
+SessionRow = Row[str | None, int, datetime | None, int | None, str | None]
 
 
 class SettlementStore:
@@ -46,22 +52,25 @@ class SettlementStore:
         self._insert_branches = insert_new(database, branches, key=["session_id", "id"])
         self._billing = ChargeWriter(database)
 
-    async def settle(self, input: SettleTurnsInput) -> int:
-        """Bill and record in one transaction. Returns how many rows the ledger got.
+    async def settle(self, input: SettleTurnsInput) -> SettleTurnsResult:
+        """Bill and record in one transaction, and compare the record of before with what the session knows.
+
+        The record of another execution is left as it is; what was bought is billed all the same.
 
         Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
         """
         now = datetime.now(UTC)
         return await self._database.write(lambda connection: self._settle(connection, input, now))
 
-    def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> int:
+    def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> SettleTurnsResult:
         session = _lock_session(connection, input)
         settled, items = _with_bills(connection, input)
-        if session is not None:
+        state: RecordState = "agrees" if session is None else _compared(session, input)
+        if session is not None and state != "is_another":
             self._record(connection, session, input, settled, now)
         suite_id = session.suite_id if session is not None else None
         account = Account(input.organization_id, input.session_id, input.agent.id, input.agent.version, suite_id)
-        return self._billing.bill(connection, account, items, now)
+        return SettleTurnsResult(billed=self._billing.bill(connection, account, items, now), record=state)
 
     def _record(
         self,
@@ -126,6 +135,20 @@ def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
     return (input.head.updated_at, input.head.version) < (session.updated_at, session.head_version)
 
 
+def _compared(session: SessionRow, input: SettleTurnsInput) -> RecordState:
+    """How the record, as it stands before this settlement, compares to what the session believes was recorded."""
+    if None not in (session.first_run_id, input.first_run_id) and session.first_run_id != input.first_run_id:
+        return "is_another"
+    recorded = session.head_version
+    if input.follows is None or recorded in input.follows:
+        return "agrees"
+    if recorded is None:
+        return "is_behind" if input.follows else "agrees"
+    if (session.updated_at, recorded) == (input.head.updated_at, input.head.version):
+        return "agrees"  # settled by an earlier attempt
+    return "is_behind" if input.follows and recorded < max(input.follows) else "is_ahead"
+
+
 def _unknown(connection: Connection, session_id: str, happened: list[LoggedEvent]) -> list[LoggedEvent]:
     """The events that are not in the log yet."""
     if not happened:
@@ -145,7 +168,9 @@ def _branch_values(session_id: str, branch: DiscardedBranch) -> dict[str, Any]:
 
 
 def _head_values(input: SettleTurnsInput, now: datetime) -> dict[str, Any]:
+    owner = {} if input.first_run_id is None else {"first_run_id": input.first_run_id}
     return {
+        **owner,
         "status": input.head.status,
         "head": input.head.model_dump_json(),
         "head_version": input.head.version,

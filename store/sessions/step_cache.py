@@ -1,7 +1,7 @@
 """An in-memory cache of the saved steps of complete turns, which never change."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -18,14 +18,16 @@ STEP_OVERHEAD_BYTES = 3_000
 class SavedStep:
     """One model call of a turn. `messages` are the call's serialized messages, opaque to the store.
 
-    `anchor_turn_id` names the turn whose steps hold the preceding messages: the same in all steps of a turn.
+    `digest` stands for everything that was asked, `after` is the digest of the preceding step (empty for a session's
+    first).
     """
 
     session_id: str
     organization_id: str
+    digest: str
+    after: str
     turn_id: str
     step: int
-    anchor_turn_id: str | None
     node_id: str
     model: str
     messages: str
@@ -35,18 +37,24 @@ class SavedStep:
 
 @dataclass(frozen=True, slots=True)
 class SavedTurn:
-    """All steps of a complete turn."""
+    """The steps of a complete turn, one after the other, first to last."""
 
     steps: tuple[SavedStep, ...]
     characters: int
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.steps[0].session_id, self.steps[0].turn_id
+    def digest(self) -> str:
+        """The digest of the last step, which names the turn and everything before it."""
+        return self.steps[-1].digest
 
     @property
-    def anchor_turn_id(self) -> str | None:
-        return self.steps[0].anchor_turn_id
+    def key(self) -> tuple[str, str]:
+        return self.steps[0].session_id, self.digest
+
+    @property
+    def after(self) -> str:
+        """The digest of the step that the turn came after."""
+        return self.steps[0].after
 
     @property
     def size(self) -> int:
@@ -54,13 +62,44 @@ class SavedTurn:
         return sum(getsizeof(step.messages) + STEP_OVERHEAD_BYTES for step in self.steps)
 
 
+@dataclass(frozen=True, slots=True)
+class TurnSteps:
+    """The stored steps of a turn, and the digest of the step that the next one comes after.
+
+    A turn that was answered again after a reset has several steps of one number: only those of one chain belong
+    together.
+    """
+
+    steps: tuple[SavedStep, ...]
+    after: str
+
+    def find(self, digest: str) -> SavedStep | None:
+        """The step of this digest."""
+        return next((step for step in self.steps if step.digest == digest), None)
+
+    def preceding(self) -> tuple[SavedStep, ...]:
+        """The turn's own steps that lead to `after`, first to last."""
+        turn = chained(self.steps, self.after)
+        return turn.steps if turn else ()
+
+
+def chained(steps: Iterable[SavedStep], digest: str) -> SavedTurn | None:
+    """The steps that lead to the one of this digest; None when it is not among them."""
+    by_digest = {step.digest: step for step in steps}
+    newest_first = []
+    while step := by_digest.pop(digest, None):
+        newest_first.append(step)
+        digest = step.after
+    return _saved_turn(newest_first[::-1]) if newest_first else None
+
+
 def group_by_turn(steps: Iterable[SavedStep]) -> list[SavedTurn]:
-    """Turns from their steps, which must be ordered by turn."""
-    turns = []
-    for _, group in groupby(steps, key=attrgetter("turn_id")):
-        of_turn = tuple(group)
-        turns.append(SavedTurn(of_turn, sum(len(step.messages) for step in of_turn)))
-    return turns
+    """Turns from their steps, which must come one after the other, first to last."""
+    return [_saved_turn(list(group)) for _, group in groupby(steps, key=attrgetter("turn_id"))]
+
+
+def _saved_turn(steps: Sequence[SavedStep]) -> SavedTurn:
+    return SavedTurn(tuple(steps), sum(len(step.messages) for step in steps))
 
 
 class SavedTurnCache:
@@ -71,9 +110,9 @@ class SavedTurnCache:
         self._size = 0
         self._turns: OrderedDict[tuple[str, str], SavedTurn] = OrderedDict()
 
-    def get(self, session_id: str, turn_id: str) -> SavedTurn | None:
-        """The turn, if it is cached; it becomes the most recently used."""
-        key = (session_id, turn_id)
+    def get(self, session_id: str, digest: str) -> SavedTurn | None:
+        """The turn that ends with the step of this digest, if it is cached; it becomes the most recently used."""
+        key = (session_id, digest)
         turn = self._turns.get(key)
         if turn is not None:
             self._turns.move_to_end(key)

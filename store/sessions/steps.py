@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, bindparam, func, literal, select
+from sqlalchemy import Connection, Executable, Row, bindparam, literal, select
 
 from domain.turns.engine import ModelReply
 from store.database.column_types import CleanText
@@ -12,20 +12,21 @@ from store.database.connection import Database
 from store.database.tables import sessions, steps
 from store.database.upsert import insert_new, insert_selected
 from store.sessions.erasure import LateReplies
-from store.sessions.step_cache import SavedStep, SavedTurn, SavedTurnCache, group_by_turn
+from store.sessions.step_cache import SavedStep, SavedTurn, SavedTurnCache, TurnSteps, chained, group_by_turn
 
-__all__ = ["SavedStep", "StepStore"]
+__all__ = ["HistoryMissing", "SavedStep", "StepStore"]
 
 CACHE_BYTES = 64 * 1024 * 1024
 """Cache size for the turns of this process's conversations: some ten thousand turns."""
 
-_KEY = ("session_id", "turn_id", "step")
+_KEY = ("session_id", "digest")
 _STEP = select(
     steps.c.session_id,
     steps.c.organization_id,
+    steps.c.digest,
+    steps.c.after,
     steps.c.turn_id,
     steps.c.step,
-    steps.c.anchor_turn_id,
     steps.c.node_id,
     steps.c.model,
     steps.c.messages,
@@ -34,12 +35,25 @@ _STEP = select(
 )
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _TURN_ID = bindparam("turn_id", type_=CleanText())
+_DIGEST = bindparam("digest", type_=CleanText())
 _STEPS_OF_SESSION = _STEP.where(steps.c.session_id == _SESSION_ID)
-_ONE_STEP = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID, steps.c.step == bindparam("step"))
+_ONE_STEP = _STEPS_OF_SESSION.where(steps.c.digest == _DIGEST)
 _STEPS_OF_TURN = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
-_STEPS_OF_TURN_AND_ANCHOR = _STEPS_OF_SESSION.where(
-    steps.c.turn_id.in_([_TURN_ID, bindparam("anchor_turn_id", type_=CleanText())])
-).order_by(steps.c.turn_id, steps.c.step)
+_preceding = steps.alias("preceding")
+_PRECEDING_TURN_ID = (
+    select(_preceding.c.turn_id)
+    .where(_preceding.c.session_id == _SESSION_ID, _preceding.c.digest == _DIGEST)
+    .scalar_subquery()
+)
+_STEPS_OF_TURN_AND_PRECEDING = _STEPS_OF_SESSION.where(steps.c.turn_id.in_([_TURN_ID, _PRECEDING_TURN_ID])).order_by(
+    steps.c.turn_id, steps.c.step
+)
+_NEWEST_OF_TURN = (
+    select(steps.c.digest)
+    .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id == _TURN_ID)
+    .order_by(steps.c.created_at.desc(), steps.c.step.desc())
+    .limit(1)
+)
 
 
 _ROW_IF_SESSION_EXISTS = (
@@ -52,40 +66,56 @@ _ROW_IF_SESSION_EXISTS = (
 
 
 def _chain_statement() -> Any:
-    """A statement for the steps of a turn, its anchor and so on, newest first, up to the turn that exceeds `budget`.
+    """A step, the one it came after and so on, newest first, down to the turn that exceeds `budget`.
 
-    The recursion follows the first step of each turn by primary key and sums up the lengths of whole turns, so that
-    only the returned messages are read.
+    It goes from step to step by primary key and adds up their lengths, so that no messages are read but those it
+    returns. Turns are returned whole.
     """
-    first, every = steps.alias("first"), steps.alias("every")
-    characters = (
-        select(func.sum(every.c.characters))
-        .where(every.c.session_id == first.c.session_id, every.c.turn_id == first.c.turn_id)
-        .scalar_subquery()
-    )
-    turn_columns = (first.c.session_id, first.c.turn_id, first.c.anchor_turn_id)
-    is_first_of_chain = (first.c.session_id == _SESSION_ID) & (first.c.turn_id == _TURN_ID) & (first.c.step == 0)
-    newest = select(*turn_columns, literal(0).label("depth"), characters.label("spent")).where(is_first_of_chain)
+    is_newest = (steps.c.session_id == _SESSION_ID) & (steps.c.digest == _DIGEST)
+    newest = select(
+        steps.c.session_id,
+        steps.c.digest,
+        steps.c.after,
+        steps.c.turn_id,
+        literal(0).label("depth"),
+        steps.c.characters.label("spent"),
+    ).where(is_newest)
     chain = newest.cte("chain", recursive=True)
-    is_older = (first.c.session_id == chain.c.session_id) & (first.c.turn_id == chain.c.anchor_turn_id)
-    older = (
-        select(*turn_columns, chain.c.depth + 1, chain.c.spent + characters)
-        .join_from(chain, first, is_older & (first.c.step == 0))
-        .where(chain.c.spent < bindparam("budget"))
+    earlier = steps.alias("earlier")
+    is_earlier = (earlier.c.session_id == chain.c.session_id) & (earlier.c.digest == chain.c.after)
+    chain = chain.union_all(
+        select(
+            earlier.c.session_id,
+            earlier.c.digest,
+            earlier.c.after,
+            earlier.c.turn_id,
+            chain.c.depth + 1,
+            chain.c.spent + earlier.c.characters,
+        )
+        .join_from(chain, earlier, is_earlier)
+        .where((chain.c.spent < bindparam("budget")) | (earlier.c.turn_id == chain.c.turn_id))
     )
-    chain = chain.union_all(older)
     # Joins the chain's session id, not the parameter: otherwise SQLite scans the whole session.
-    is_of_chain = (steps.c.session_id == chain.c.session_id) & (steps.c.turn_id == chain.c.turn_id)
-    return _STEP.join_from(chain, steps, is_of_chain).order_by(chain.c.depth, steps.c.step)
+    is_of_chain = (steps.c.session_id == chain.c.session_id) & (steps.c.digest == chain.c.digest)
+    return _STEP.join_from(chain, steps, is_of_chain).order_by(chain.c.depth)
 
 
 _STEPS_OF_CHAIN = _chain_statement()
 
 
+class HistoryMissing(LookupError):
+    """A step that the conversation goes on from is not in the store: a gap, and never the beginning."""
+
+    def __init__(self, session_id: str, digest: str) -> None:
+        super().__init__(f"The session {session_id} goes on from a step that is not in the store ({digest}).")
+        self.digest = digest
+
+
 class StepStore:
     """Stores the steps of turns. Reading a history costs as much as its budget, however long the session is.
 
-    A turn that is another turn's anchor is complete and never changes, so it is cached (up to `cache_bytes`) for the
+    A step is found by its digest, which stands for everything that was asked; each names the step that it came after.
+    A turn after which another one began is complete and never changes, so it is cached (up to `cache_bytes`) for the
     next turn.
     """
 
@@ -97,44 +127,55 @@ class StepStore:
         self._late_replies = LateReplies(database)
 
     async def turn_steps(
-        self, session_id: str, turn_id: str, anchor_turn_id: str | None = None
-    ) -> tuple[SavedStep, ...]:
-        """The steps of a turn so far, first to last.
+        self, session_id: str, turn_id: str, *, after: str | None = "", newest_of: str | None = None
+    ) -> TurnSteps:
+        """The steps of a turn so far, and what the next one comes after.
 
-        Given the turn's anchor, the same query loads the anchor's steps into the cache for `history`.
+        The same query loads the steps of the turn before, to which `after` belongs, into the cache for `history`.
+        Where it is None, the next step comes after the newest one of the turn `newest_of`.
         """
+        if after is None:
+            after = await self._newest(session_id, newest_of)
         values = {"session_id": session_id, "turn_id": turn_id}
         statement = _STEPS_OF_TURN
-        if anchor_turn_id is not None and self._cache.get(session_id, anchor_turn_id) is None:
-            values["anchor_turn_id"] = anchor_turn_id
-            statement = _STEPS_OF_TURN_AND_ANCHOR
+        if after and self._cache.get(session_id, after) is None:
+            values["digest"] = after
+            statement = _STEPS_OF_TURN_AND_PRECEDING
         found = await self._database.read(lambda connection: _read(connection, statement, values))
-        for turn in group_by_turn(step for step in found if step.turn_id != turn_id):
-            self._cache.add(turn)
-        return tuple(step for step in found if step.turn_id == turn_id)
+        preceding = chained((step for step in found if step.turn_id != turn_id), after)
+        if preceding is not None:
+            self._cache.add(preceding)
+        return TurnSteps(tuple(step for step in found if step.turn_id == turn_id), after)
 
-    async def history(
-        self, session_id: str, anchor_turn_id: str | None, budget_characters: int
-    ) -> tuple[SavedStep, ...]:
-        """The steps of the turns up to and including the anchor, oldest first.
+    async def _newest(self, session_id: str, turn_id: str | None) -> str:
+        """The digest of a turn's newest step; where it has none the turn's id, which is no digest: a gap."""
+        if turn_id is None:
+            return ""
+        key = {"session_id": session_id, "turn_id": turn_id}
+        digest = await self._database.read(lambda connection: connection.scalar(_NEWEST_OF_TURN, key))
+        return digest or turn_id
+
+    async def history(self, session_id: str, after: str, budget_characters: int) -> tuple[SavedStep, ...]:
+        """The steps up to and including the one of the digest `after`, oldest first; none where it is empty.
 
         Whole turns only: the newest ones whose messages fit into the budget of characters, and at least one. Turns
-        that are not cached are read in one query.
+        that are not cached are read in one query. Raises HistoryMissing when one of them is not in the store.
         """
         newest_first: list[SavedTurn] = []
         loaded: dict[str, SavedTurn] = {}
         characters_left = budget_characters
-        turn_id = anchor_turn_id
-        while turn_id is not None and (characters_left > 0 or not newest_first):
-            turn = loaded.get(turn_id) or self._cache.get(session_id, turn_id)
+        while after and (characters_left > 0 or not newest_first):
+            turn = loaded.get(after) or self._cache.get(session_id, after)
             if turn is None:
-                loaded = await self._load_chain(session_id, turn_id, characters_left)
-                turn = loaded.get(turn_id)
-            if turn is None or (newest_first and turn.characters > characters_left):
+                loaded = await self._load_chain(session_id, after, characters_left)
+                turn = loaded.get(after)
+            if turn is None:
+                raise HistoryMissing(session_id, after)
+            if newest_first and turn.characters > characters_left:
                 break
             newest_first.append(turn)
             characters_left -= turn.characters
-            turn_id = turn.anchor_turn_id
+            after = turn.after
         return tuple(step for turn in reversed(newest_first) for step in turn.steps)
 
     async def save(
@@ -142,9 +183,10 @@ class StepStore:
         *,
         session_id: str,
         organization_id: str,
+        digest: str,
+        after: str,
         turn_id: str,
         step: int,
-        anchor_turn_id: str | None,
         node_id: str,
         model: str,
         messages: str,
@@ -158,9 +200,10 @@ class StepStore:
         new_step = SavedStep(
             session_id=session_id,
             organization_id=organization_id,
+            digest=digest,
+            after=after,
             turn_id=turn_id,
             step=step,
-            anchor_turn_id=anchor_turn_id,
             node_id=node_id,
             model=model,
             messages=messages,
@@ -176,22 +219,23 @@ class StepStore:
 
     def _insert_or_find(self, connection: Connection, step: SavedStep) -> SavedStep | None:
         """The stored step: this one, or the one saved earlier. None when the session has no row."""
-        values = {f"new_{name}": value for name, value in _row_values(step).items()}
+        values = {f"new_{name}": value for name, value in step_values(step).items()}
         return step if connection.execute(self._insert, values).rowcount else _find_saved(connection, step)
 
     def _save_without_session(self, connection: Connection, step: SavedStep) -> SavedStep:
         """Bill a step of an erased session under an id of its own; insert one whose session never had a row."""
         if self._late_replies.bill(connection, step.session_id, f"{step.turn_id}/{step.step}", step.reply):
             return step
-        connection.execute(self._insert_without_session, _row_values(step))
+        connection.execute(self._insert_without_session, step_values(step))
         return _find_saved(connection, step) or step
 
-    async def _load_chain(self, session_id: str, turn_id: str, budget: int) -> dict[str, SavedTurn]:
-        values = {"session_id": session_id, "turn_id": turn_id, "budget": budget}
-        turns = group_by_turn(await self._database.read(lambda connection: _read(connection, _STEPS_OF_CHAIN, values)))
-        for turn in reversed(turns):  # the newest last, so that it is evicted last
+    async def _load_chain(self, session_id: str, digest: str, budget: int) -> dict[str, SavedTurn]:
+        values = {"session_id": session_id, "digest": digest, "budget": budget}
+        found = await self._database.read(lambda connection: _read(connection, _STEPS_OF_CHAIN, values))
+        turns = group_by_turn(reversed(found))
+        for turn in turns:  # the newest last, so that it is evicted last
             self._cache.add(turn)
-        return {turn.key[1]: turn for turn in turns}
+        return {turn.digest: turn for turn in turns}
 
 
 def _read(connection: Connection, statement: Executable, values: Mapping[str, object]) -> list[SavedStep]:
@@ -200,17 +244,19 @@ def _read(connection: Connection, statement: Executable, values: Mapping[str, ob
 
 def _find_saved(connection: Connection, step: SavedStep) -> SavedStep | None:
     """The step stored under the same key, by any attempt."""
-    key = {"session_id": step.session_id, "turn_id": step.turn_id, "step": step.step}
+    key = {"session_id": step.session_id, "digest": step.digest}
     return next(iter(_read(connection, _ONE_STEP, key)), None)
 
 
-def _row_values(step: SavedStep) -> dict[str, object]:
+def step_values(step: SavedStep) -> dict[str, object]:
+    """The values of a step's row."""
     return {
         "session_id": step.session_id,
+        "digest": step.digest,
+        "after": step.after,
         "turn_id": step.turn_id,
         "step": step.step,
         "organization_id": step.organization_id,
-        "anchor_turn_id": step.anchor_turn_id,
         "node_id": step.node_id,
         "model": step.model,
         "messages": step.messages,
@@ -224,9 +270,10 @@ def _step_from_row(row: Row[*tuple[Any, ...]]) -> SavedStep:
     return SavedStep(
         session_id=row.session_id,
         organization_id=row.organization_id,
+        digest=row.digest,
+        after=row.after,
         turn_id=row.turn_id,
         step=row.step,
-        anchor_turn_id=row.anchor_turn_id,
         node_id=row.node_id,
         model=row.model,
         messages=row.messages,

@@ -49,6 +49,7 @@ from domain.sessions.views import head_of, view_of
 from domain.turns.engine import ExtractionResult, ModelReply, ToolCall
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, rounded_cost, unpriced_cost
+from tests.contracts.recovery_examples import recovery_examples
 from tests.contracts.simulator_examples import CALLER, MOCK, SIMULATION, simulator_records
 from tests.contracts.suite_examples import suite_records
 from tests.contracts.webhook_examples import TARGET, webhook_records
@@ -130,6 +131,21 @@ def example_records() -> dict[str, FrozenModel]:
     talk = _eventful()
     timeline = talk.timeline
     head = head_of(timeline, DEFINITION, "run-1")
+    step = GenerateStepInput(
+        session_id="ses_1",
+        organization_id="org_1",
+        turn_id="t1",
+        step=2,
+        after="1b7a",
+        agent=AGENT,
+        model="openai:gpt-5-mini",
+        node_id="greet",
+        messages=MESSAGES,
+        context={"first_name": "Ann"},
+        timeout=60,
+        opening=OPENING,
+        said="One moment.",
+    )
     examples = (
         SendMessage(text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False),
         Rewind(turn_id="t1", before=True, expected_revision=4),
@@ -155,27 +171,11 @@ def example_records() -> dict[str, FrozenModel]:
             simulator=CALLER,
             mocks=(MOCK,),
             webhook=TARGET,
-            settles_again=True,
-            reads_after_the_end=True,
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
         OPENING,
-        GenerateStepInput(
-            session_id="ses_1",
-            organization_id="org_1",
-            turn_id="t1",
-            step=2,
-            anchor_turn_id="t0",
-            agent=AGENT,
-            model="openai:gpt-5-mini",
-            node_id="greet",
-            messages=MESSAGES,
-            context={"first_name": "Ann"},
-            timeout=60,
-            opening=OPENING,
-            said="One moment.",
-        ),
+        step,
         GenerateStepResult(reply=REPLY, reused=True),
         StepHeartbeat(provider_failures=2),
         SettleTurnsInput(
@@ -189,8 +189,11 @@ def example_records() -> dict[str, FrozenModel]:
             restored_branch_ids=("br_1",),
             asides=timeline.unrecorded.asides,
             taken_over=("t0",),
+            first_run_id="run-1",
+            follows=(3, 4),
         ),
-        SettleTurnsResult(billed=2),
+        SettleTurnsResult(billed=2, record="is_ahead"),
+        *recovery_examples(AGENT, timeline.turns.values(), step, REPLY, MESSAGES),
         CallToolInput(
             session_id="ses_1",
             organization_id="org_1",

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from activities.judge import JudgeActivities
 from activities.model import ModelActivities
+from activities.recovery import RecoveryActivities
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.suites import SuiteActivities
@@ -34,6 +35,7 @@ OWNERS = (
     SuiteActivities,
     ToolActivities,
     SettlementActivities,
+    RecoveryActivities,
     SimulationActivities,
     JudgeActivities,
     WebhookActivities,

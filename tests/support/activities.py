@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from activities.judge import JudgeActivities
+from activities.llm.messages import serialized_step
 from activities.model import ModelActivities
 from activities.network.webhook_sender import WebhookSender
+from activities.recovery import RecoveryActivities
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
@@ -17,6 +19,7 @@ from playhead.services.model_providers import build_providers
 from store.agents import AgentStore
 from store.database.connection import Database
 from store.organizations import OrganizationStore
+from store.sessions.recovery import RecoveryStore
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
@@ -62,11 +65,15 @@ def session_activities(
         credentials=dispatcher.credentials,
         installation_secret=None,
     )
+    recovery = RecoveryActivities(RecoveryStore(database), serialize_step=serialized_step)
     return [
         model.generate_step,
         model.extract_variables,
         tools.call_tool,
         settled.settle_turns,
+        recovery.claim_session,
+        recovery.read_record,
+        recovery.restore_turns,
         simulation.play_caller,
         judge.judge_session,
         webhooks.send_webhook,

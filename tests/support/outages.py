@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from contracts.sessions import SettleTurnsInput
+from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 from store.database.connection import Database, Work
 from store.database.errors import StoreUnavailable
 from store.sessions.settlement import SettlementStore
@@ -41,9 +41,9 @@ class ForgetfulSettlement(SettlementStore):
         super().__init__(database)
         self._failures_left = failures
 
-    async def settle(self, input: SettleTurnsInput) -> int:
-        billed = await super().settle(input)
+    async def settle(self, input: SettleTurnsInput) -> SettleTurnsResult:
+        result = await super().settle(input)
         if self._failures_left:
             self._failures_left -= 1
             raise StoreUnavailable("the store", TimeoutError("the answer was lost"))
-        return billed
+        return result

@@ -107,8 +107,6 @@ class SessionStack:
             timing=timing,
             webhook=webhook,
             price_per_second=price_per_second,
-            settles_again=True,
-            reads_after_the_end=True,
         )
         row = NewSession(
             id=start.session_id,
@@ -335,7 +333,9 @@ def session_worker(
         stack.client,
         task_queue=stack.task_queue,
         workflows=[workflow, DeliverWebhookWorkflow],
-        activities=session_activities(stack.database) if activities is None else activities,
+        # Workflows call local activities: a worker for workflows alone has activities, and polls for none.
+        activities=activities or session_activities(stack.database),
+        no_remote_activities=activities is not None and not activities,
         max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
     )
 

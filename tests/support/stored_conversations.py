@@ -68,13 +68,18 @@ async def save_step(
     session_id: str = SESSION,
     messages: str = "[]",
     bought: ModelReply | None = None,
+    after: str | None = None,
+    digest: str | None = None,
 ) -> SavedStep:
+    """Save a step under the digest `<turn>/<step>`; it comes after the turn's step before, or the anchor's first."""
+    before = f"{turn_id}/{step - 1}" if step else f"{anchor}/0" if anchor else ""
     return await steps.save(
         session_id=session_id,
         organization_id=ORGANIZATION,
+        digest=digest or f"{turn_id}/{step}",
+        after=before if after is None else after,
         turn_id=turn_id,
         step=step,
-        anchor_turn_id=anchor,
         node_id="greet",
         model=MODEL,
         messages=messages,

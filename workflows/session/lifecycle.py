@@ -19,9 +19,6 @@ from workflows.session.state import SessionState, new_turn_id
 from workflows.session.step_runner import StepRunner
 from workflows.webhook_delivery import DeliverWebhookWorkflow
 
-FINAL_EXTRACTION = "final-extraction"
-"""Patch: sessions from before it read no variables when they are ended from outside."""
-
 
 class SessionLifecycle:
     """The clocks that end a session, the last look at its conversation, and the report of its end."""
@@ -40,7 +37,7 @@ class SessionLifecycle:
     def is_yet_to_be_told(self) -> bool:
         """Whether the session has ended and something may still happen in it: its end is told last."""
         timeline = self._state.timeline
-        if not (timeline.is_completed and self._state.start.reads_after_the_end) or self._is_over:
+        if not timeline.is_completed or self._is_over:
             return False
         return bool(timeline.pending) or self._has_more_to_tell()
 
@@ -62,7 +59,7 @@ class SessionLifecycle:
     async def look_back(self) -> None:
         """Once the session has ended, read the variables of the node it ended at, and bill that beside the turns."""
         await workflow.wait_condition(lambda: self._state.timeline.is_completed and not self._state.timeline.pending)
-        if self._has_more_to_tell() and workflow.patched(FINAL_EXTRACTION):
+        if self._has_more_to_tell():
             await self._extract()
         self._is_over = True
 
@@ -84,7 +81,11 @@ class SessionLifecycle:
             )
 
     async def _extract(self) -> None:
-        timeline, at, aside_id = self._state.timeline, workflow.now(), new_turn_id()
+        timeline, at, aside_id = (
+            self._state.timeline,
+            workflow.now(),
+            new_turn_id("extraction", self._state.timeline.leaf_id or ""),
+        )
         head = timeline.head
         checkpoint = timeline.checkpoint_before(head.id if head else None) or start_checkpoint(self._state.agent)
         try:
@@ -110,8 +111,7 @@ class SessionLifecycle:
         timeline = self._state.timeline
         node = self._state.agent.nodes[self._state.head.current_node_id]
         spoken = any(turn.user_message for turn in timeline.visible_turns())
-        was_read = timeline.completion_reason == "end_node" and not self._state.start.reads_after_the_end
-        return bool(node.extract) and spoken and not was_read
+        return bool(node.extract) and spoken
 
     def _end(self, reason: CompletionReason) -> None:
         self._state.change(rules.end(self._state.timeline, EndSession(reason=reason), at=workflow.now()))

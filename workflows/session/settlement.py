@@ -13,23 +13,25 @@ from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
 from workflows.activity_options import settling
 from workflows.session.lifecycle import SessionLifecycle
+from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
 SETTLE_WITH_NEXT_MESSAGE = 0.85
 """The part of the settling time after which turns are settled along with the next message."""
-AFTER_A_QUIET_TIME = "settle-at-once-after-a-quiet-time"
-"""Patch: sessions from before it always wait for more to settle."""
 
 
 class SettlementLoop:
     """The settlements of one session, one after the other."""
 
-    def __init__(self, state: SessionState, ending: SessionLifecycle) -> None:
+    def __init__(self, state: SessionState, ending: SessionLifecycle, recovery: SessionRecovery) -> None:
         self._state = state
         self._ending = ending
+        self._recovery = recovery
         self._under_way: UnrecordedChanges | None = None
+        self._version: int | None = None
+        """The version of the head in the settlement under way."""
         self._last: datetime | None = None
 
     @property
@@ -50,7 +52,9 @@ class SettlementLoop:
         timeline = self._state.timeline
         if self._under_way is None:
             return timeline
-        return timeline.model_copy(update={"unrecorded": timeline.unrecorded.after(self._under_way)})
+        return timeline.model_copy(
+            update={"unrecorded": timeline.unrecorded.after(self._under_way), "recording_version": self._version}
+        )
 
     async def settle_behind_the_replies(self) -> None:
         """Bill and record what happened, for as long as the session lives."""
@@ -74,7 +78,7 @@ class SettlementLoop:
         settle_within = timedelta(seconds=self._state.start.timing.settle_within)
         now = workflow.now()
         was_quiet = self._last is None or now - self._last >= settle_within
-        if was_quiet and workflow.patched(AFTER_A_QUIET_TIME):
+        if was_quiet:
             return
         soon = now + settle_within * SETTLE_WITH_NEXT_MESSAGE
         await self._wait(
@@ -108,24 +112,31 @@ class SettlementLoop:
         under_way = tuple(turn for turn_id, turn in state.under_way.items() if turn_id in state.timeline.pending)
         state.under_way.clear()
         state.publish()
-        await workflow.execute_activity_method(
+        head = recorded_head_of(state.timeline, state.agent, workflow.info().run_id)
+        follows = (state.timeline.recorded_version, state.timeline.recording_version)
+        self._version = head.version
+        result = await workflow.execute_activity_method(
             SettlementActivities.settle_turns,
             SettleTurnsInput(
                 session_id=state.start.session_id,
                 organization_id=state.start.organization_id,
                 agent=state.start.agent,
-                head=recorded_head_of(state.timeline, state.agent, workflow.info().run_id),
+                head=head,
                 turns=(*turns, *under_way),
                 branches=unrecorded.branches,
                 facts=unrecorded.facts,
                 restored_branch_ids=unrecorded.restored_branch_ids,
                 asides=unrecorded.asides,
                 taken_over=state.timeline.taken_over(unrecorded.turn_ids),
+                first_run_id=None if state.timeline.recorded_version else workflow.info().first_execution_run_id,
+                follows=tuple(version for version in follows if version is not None),
             ),
             summary=f"{len(turns)} turns",
             **settling(state.start.timing),
         )
         self._under_way = None
+        state.timeline = state.timeline.model_copy(update={"recorded_version": head.version, "recording_version": None})
+        self._recovery.compare(result.record)
 
     def _has_unrecorded(self) -> bool:
         unrecorded = self._state.timeline.unrecorded

@@ -141,7 +141,12 @@ class SimulatedCaller:
 
     def _say(self, line: str, message_id: str, *, hangs_up: bool) -> None:
         said = simulated_caller.send_caller_message(
-            self._state.timeline, line, message_id, turn_id=new_turn_id(), hangs_up=hangs_up, at=workflow.now()
+            self._state.timeline,
+            line,
+            message_id,
+            turn_id=new_turn_id(message_id, line),
+            hangs_up=hangs_up,
+            at=workflow.now(),
         )
         self._state.change(said)
 

@@ -5,6 +5,7 @@ from temporalio import workflow
 from contracts.sessions import StartSession
 from domain.sessions.timeline import Timeline
 from domain.sessions.views import SessionHead, head_of
+from domain.turns.call_digest import hex_digest_of
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
 from workflows.search_attributes import updates_for
@@ -48,6 +49,10 @@ class SessionState:
             workflow.upsert_search_attributes(changed)
 
 
-def new_turn_id() -> str:
-    """An id for a turn, the same when the history is replayed."""
-    return f"turn_{workflow.uuid4().hex[:12]}"
+def new_turn_id(*content: str) -> str:
+    """An id for a turn, the same when the history is replayed.
+
+    It depends on what the turn is for: where a part of the history was lost, the same random number is drawn again,
+    and must not name two different turns.
+    """
+    return f"turn_{hex_digest_of(workflow.uuid4().hex, *content)[:12]}"

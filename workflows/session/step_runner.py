@@ -4,20 +4,23 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 from pydantic import JsonValue
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
-from contracts.sessions import GenerateStepInput, StartSession, TurnStart
+from contracts.recovery import RestoredStep
+from contracts.sessions import HISTORY_MISSING, GenerateStepInput, StartSession, TurnStart
 from contracts.tools import CallToolInput
 from domain.agents.templates import render
 from domain.agents.tool_mocks import mocks_for_tool
 from domain.agents.tools import Approval, find_tool
 from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
+from domain.turns.call_digest import tool_digest
 from domain.turns.engine import (
     ExtractionResult,
     ModelReply,
@@ -37,6 +40,8 @@ from domain.turns.turn import Checkpoint, Turn
 from workflows.activity_options import calling, generating
 from workflows.errors import reason_of
 
+Result = TypeVar("Result")
+PutBack = Callable[[tuple[RestoredStep, ...]], Awaitable[None]]
 Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
 PRE_CALL = "pre_call_fetch"
 """Stands for the id of the call that is made before the first opening."""
@@ -51,15 +56,18 @@ INTERRUPTED = ToolResult(
 class StepRunner:
     """The steps of one session's turns.
 
-    `ask` has a person decide on a tool call and returns the decision with its reason.
+    `ask` has a person decide on a tool call and returns the decision with its reason. `put_back` gives the store the
+    turns back that it has lost, with the steps of the turn that is being answered.
     """
 
-    def __init__(self, start: StartSession, ask: Ask) -> None:
+    def __init__(self, start: StartSession, ask: Ask, put_back: PutBack) -> None:
         self._ask = ask
+        self._put_back = put_back
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
         self._newest: Turn | None = None
+        self._taken: tuple[RestoredStep, ...] = ()
         self.are_watched = False
         """Whether somebody watched the session when a reply was last bought."""
 
@@ -76,6 +84,7 @@ class StepRunner:
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
         """Start to answer a turn from what the turns before it left."""
         self._newest = turn
+        self._taken = ()
         return begin_turn(
             self._agent,
             checkpoint or start_checkpoint(self._agent),
@@ -88,12 +97,16 @@ class StepRunner:
     async def go_on(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         """Get what the turn is due for, and take it in."""
         if due == "reply":
-            reply = await self._generate(progress)
+            step = self._step(progress)
+            reply = await self._generate(step)
+            progress = progress.after_step(step.digest)
             return apply_reply(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
-        if due == "extraction" and progress.leaving is None and self._start.reads_after_the_end:
+        if due == "extraction" and progress.leaving is None:
             return defer_extraction(progress)
         if due == "extraction":
-            extraction = await self._extract(progress)
+            step = self._step(progress)
+            extraction = await self._extract(step)
+            # An extraction is no part of the conversation: what the model reads next comes after the step before.
             return apply_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
         calls = progress.calls
         for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
@@ -102,32 +115,45 @@ class StepRunner:
             )
         return progress
 
-    async def _generate(self, progress: TurnProgress) -> ModelReply:
-        result = await workflow.execute_activity_method(
-            ModelActivities.generate_step,
-            self._step(progress),
-            summary=f"{progress.node_id}, step {progress.steps + 1}",
-            **generating(self._start.timing),
-        )
-        self.are_watched = result.watched
-        return result.reply
-
-    async def _extract(self, progress: TurnProgress) -> ExtractionResult:
-        """Have the node's variables read from the conversation; what goes wrong is told, and stops nothing."""
-        try:
-            return await workflow.execute_activity_method(
-                ModelActivities.extract_variables,
-                self._step(progress),
-                summary=f"variables of {progress.node_id}",
+    async def _generate(self, step: GenerateStepInput) -> ModelReply:
+        result = await self._with_its_past(
+            lambda: workflow.execute_activity_method(
+                ModelActivities.generate_step,
+                step,
+                summary=f"{step.node_id}, step {step.step + 1}",
                 **generating(self._start.timing),
             )
+        )
+        self.are_watched = result.watched
+        self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
+        return result.reply
+
+    async def _extract(self, step: GenerateStepInput) -> ExtractionResult:
+        """Read the node's variables from the conversation. A failure is recorded, and stops nothing."""
+        try:
+            return await self._with_its_past(lambda: self._start_extraction(step, f"variables of {step.node_id}"))
         except ActivityError as error:
             return ExtractionResult(error=reason_of(error))
+
+    def _start_extraction(self, step: GenerateStepInput, summary: str) -> Awaitable[ExtractionResult]:
+        return workflow.execute_activity_method(
+            ModelActivities.extract_variables, step, summary=summary, **generating(self._start.timing)
+        )
+
+    async def _with_its_past(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Make a model call. One that the store has lost the past of is made again, once, with the past put back."""
+        try:
+            return await call()
+        except ActivityError as error:
+            if not (isinstance(error.cause, ApplicationError) and error.cause.type == HISTORY_MISSING):
+                raise
+        await self._put_back(self._taken)
+        return await call()
 
     async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
         """Run the tools that one reply called, at the same time. Where they are stopped, what is done still counts."""
         running = [
-            asyncio.create_task(self._run_tool(progress, f"{progress.steps}.{place}.{call.id}", call))
+            asyncio.create_task(self._run_tool(progress, _call_id(progress, place, call), call))
             for place, call in enumerate(calls)
         ]
         try:
@@ -195,15 +221,11 @@ class StepRunner:
             turn_id=aside_id,
             node_id=checkpoint.node_id,
             gathered_context=checkpoint.gathered_context,
-            anchor_turn_id=checkpoint.anchor_turn_id,
+            after=checkpoint.after,
             messages=checkpoint.carry,
         )
-        return await workflow.execute_activity_method(
-            ModelActivities.extract_variables,
-            self._step(ended),
-            summary=f"variables of {checkpoint.node_id}, at the end",
-            **generating(self._start.timing),
-        )
+        step, summary = self._step(ended), f"variables of {checkpoint.node_id}, at the end"
+        return await self._with_its_past(lambda: self._start_extraction(step, summary))
 
     def _step(self, progress: TurnProgress) -> GenerateStepInput:
         start, newest = self._start, self._newest
@@ -212,10 +234,10 @@ class StepRunner:
             organization_id=start.organization_id,
             turn_id=progress.turn_id,
             step=progress.steps,
-            anchor_turn_id=progress.anchor_turn_id,
             agent=start.agent,
             model=start.model,
             node_id=progress.node_id,
+            after=progress.after,
             messages=progress.messages,
             context=template_values(self._agent, self._context, progress.gathered_context),
             timeout=start.timing.model_timeout,
@@ -235,6 +257,11 @@ def opening_of(turn: Turn) -> TurnStart:
         said_at=message.created_at if message else None,
         message_id=message.message_id if message else None,
     )
+
+
+def _call_id(progress: TurnProgress, place: int, call: ToolCall) -> str:
+    """An id that is unique within the turn, and another one for another call, should the turn be answered again."""
+    return f"{progress.steps}.{place}.{call.id}.{tool_digest(progress.after, call.name, call.arguments)[:8]}"
 
 
 def object_in(content: str) -> dict[str, JsonValue]:

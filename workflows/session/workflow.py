@@ -1,6 +1,8 @@
 """A chat session as one long-lived workflow: it holds the turns, answers them, settles them and ends."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
@@ -10,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
-    from contracts.sessions import CONTINUED_AS_NEW, SendMessageResult, SessionResult, StartSession
+    from contracts.sessions import CONTINUED_AS_NEW, SendMessageResult, SessionResult, StartSession, session_workflow_id
     from domain.rejections import CommandRejected
     from domain.sessions import approvals, simulated_caller
     from domain.sessions import command_handlers as rules
@@ -32,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.background_tasks import BackgroundTasks
     from workflows.errors import refusals_as_errors
     from workflows.session.lifecycle import SessionLifecycle
+    from workflows.session.recovery import SessionRecovery
     from workflows.session.settlement import SettlementLoop
     from workflows.session.signals import message_id_of, read_end, read_message, read_rewind, read_switch
     from workflows.session.simulated_caller import SimulatedCaller
@@ -49,8 +52,8 @@ MAX_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
-LET_GO = "let-waiting-updates-go-before-continue-as-new"
-"""Patch: sessions from before it continue as new only when no update happens to wait, however long that takes."""
+
+COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "regenerate"}
 
 Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
 Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, DecideApproval, SetSimulator)
@@ -78,9 +81,10 @@ class SessionWorkflow:
         # A signal or an update can run before `run` does: the greeting is opened here, so that it comes first.
         self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
         self._tasks = BackgroundTasks()
-        self._replies = TurnRunner(self._state, self._tasks)
+        self._recovery = SessionRecovery(self._state)
+        self._replies = TurnRunner(self._state, self._tasks, self._recovery)
         self._ending = SessionLifecycle(self._state, self._replies.steps)
-        self._settling = SettlementLoop(self._state, self._ending)
+        self._settling = SettlementLoop(self._state, self._ending, self._recovery)
         self._simulating = SimulatedCaller(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
         self._updates = 0
@@ -91,31 +95,58 @@ class SessionWorkflow:
     @workflow.run
     async def run(self, start: StartSession) -> SessionResult:
         """Greet, answer what comes, settle behind the replies, and close once everything is settled."""
+        await self._require_own_session()
         self._state.show()
+        self._tasks.start(self._recovery.recover_when_wanted())
         self._tasks.start(self._settling.settle_behind_the_replies())
         self._tasks.start(self._ending.end_when_idle())
         self._tasks.start(self._ending.look_back())
         self._tasks.start(self._simulating.play())
         while not self._may_close():
             if self._may_continue_as_new():
-                carried = self._settling.timeline_to_carry
                 workflow.continue_as_new(
-                    start.model_copy(update={"timeline": carried, "settles_again": True, "reads_after_the_end": True}),
+                    start.model_copy(update={"timeline": self._settling.timeline_to_carry}),
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
-            if self._must_move_on() and workflow.patched(LET_GO):
+            if self._must_move_on():
                 self._moves_on = True
             else:
                 self._replies.begin()
-            await workflow.wait_condition(self._needs_attention)
+            await self._until(self._needs_attention)
             self._tasks.surface_errors()
-        await self._ending.report()
+            if self._recovery.is_foreign:
+                raise _not_its_session("The session was begun by another workflow, whose record stays as it is.")
+        report = self._tasks.start(self._ending.report())
+        await self._until(report.done)
+        self._tasks.surface_errors()
         return SessionResult(
             completion_reason=self._timeline.completion_reason or "",
             revision=self._timeline.revision,
             turns=len(self._timeline.turns),
         )
+
+    async def _require_own_session(self) -> None:
+        """Fail a workflow that is not its session: one started by hand with the input of another."""
+        session_id = self._state.start.session_id
+        if workflow.info().workflow_id != session_workflow_id(session_id):
+            raise _not_its_session(
+                f"The session {session_id} is the workflow {session_workflow_id(session_id)}, not this one. "
+                "To begin another session, create one through the API."
+            )
+        claim = asyncio.create_task(self._recovery.claim())
+        await self._until(claim.done)
+        if rejection := claim.result():
+            raise _not_its_session(rejection)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition. A workflow that is cancelled meanwhile ends its session, and waits on."""
+        while True:
+            try:
+                await workflow.wait_condition(condition)
+                return
+            except asyncio.CancelledError:
+                self._change(rules.end(self._timeline, EndSession(reason="cancelled"), at=workflow.now()))
 
     # --- what can be asked for -------------------------------------------------------------------
 
@@ -149,7 +180,7 @@ class SessionWorkflow:
     @workflow.update
     async def cancel(self, command: CancelTurn) -> SessionHead:
         """Stop the reply that is pending, and return once it has."""
-        self._obey(rules.cancel, command)
+        await self._apply(rules.cancel, command)
         stopping = self._timeline.stopping
         await workflow.wait_condition(lambda: self._moves_on or all(map(self._timeline.is_closed, stopping)))
         return self.status()
@@ -161,7 +192,7 @@ class SessionWorkflow:
     @workflow.update
     async def rewind(self, command: Rewind) -> SessionHead:
         """Point the cursor at a turn, or before it."""
-        return self._obey(rules.rewind, command)
+        return await self._apply(rules.rewind, command)
 
     @rewind.validator
     def check_rewind(self, command: Rewind) -> None:
@@ -170,7 +201,7 @@ class SessionWorkflow:
     @workflow.update
     async def restore(self, command: RestoreBranch) -> SessionHead:
         """Go back to a branch that was given up."""
-        return self._obey(rules.restore, command)
+        return await self._apply(rules.restore, command)
 
     @restore.validator
     def check_restore(self, command: RestoreBranch) -> None:
@@ -179,7 +210,7 @@ class SessionWorkflow:
     @workflow.update
     async def end(self, command: EndSession) -> SessionHead:
         """End the session; what was spent is settled before it closes."""
-        return self._obey(rules.end, command)
+        return await self._apply(rules.end, command)
 
     @end.validator
     def check_end(self, command: EndSession) -> None:
@@ -188,7 +219,7 @@ class SessionWorkflow:
     @workflow.update
     async def approve(self, command: DecideApproval) -> SessionHead:
         """Let a tool call that waits for a person be made."""
-        return self._decide(command, "approved")
+        return await self._decide(command, "approved")
 
     @approve.validator
     def check_approve(self, command: DecideApproval) -> None:
@@ -197,7 +228,7 @@ class SessionWorkflow:
     @workflow.update
     async def deny(self, command: DecideApproval) -> SessionHead:
         """Refuse a tool call that waits for a person; the model is told the reason."""
-        return self._decide(command, "denied")
+        return await self._decide(command, "denied")
 
     @deny.validator
     def check_deny(self, command: DecideApproval) -> None:
@@ -206,7 +237,7 @@ class SessionWorkflow:
     @workflow.update
     async def set_simulator(self, command: SetSimulator) -> SessionHead:
         """Switch a simulated caller on or off, or hand the conversation back to it."""
-        return self._obey(simulated_caller.set_simulator, command)
+        return await self._apply(simulated_caller.set_simulator, command)
 
     @set_simulator.validator
     def check_set_simulator(self, command: SetSimulator) -> None:
@@ -224,22 +255,26 @@ class SessionWorkflow:
     @workflow.signal
     def user_message(self, *written: object) -> None:
         """Say something; it waits its turn when the agent is busy. Plain text will do."""
-        self._heed("user_message", written, lambda: self._receive(read_message(written)))
+        self._handle_signal("user_message", written, lambda: self._receive(read_message(written)))
 
     @workflow.signal
     def rewind_to(self, *written: object) -> None:
         """Rewind as the update does. The bare id of a turn will do."""
-        self._heed("rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=workflow.now()))
+        self._handle_signal(
+            "rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=workflow.now())
+        )
 
     @workflow.signal
     def end_session(self, *written: object) -> None:
         """End as the update does; needs no argument."""
-        self._heed("end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now()))
+        self._handle_signal(
+            "end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now())
+        )
 
     @workflow.signal
     def switch_simulator(self, *written: object) -> None:
         """Switch a simulated caller as the update does. A bare true or false will do."""
-        self._heed(
+        self._handle_signal(
             "switch_simulator",
             written,
             lambda: simulated_caller.set_simulator(self._timeline, read_switch(written), at=workflow.now()),
@@ -255,14 +290,16 @@ class SessionWorkflow:
         """Everything that is small and changes."""
         return self._state.head
 
-    # --- obeying ---------------------------------------------------------------------------------
+    # --- applying commands ---------------------------------------------------------------------------------
 
     async def _open(self, rule: OpeningRule[Opening], command: Opening) -> SendMessageResult:
         """Apply a command that opens a turn, and wait for its answer if the command says so."""
         self._updates += 1
+        await self._recovery.when_done()
         previous_version = self._timeline.version
-        turn_id = new_turn_id()
-        with refusals_as_errors():
+        command = self._delivered_again(command)
+        turn_id = self._new_turn_id(command)
+        with refusals_as_errors(), self._noting_rejections(command):
             self._change(rule(self._timeline, command, turn_id=turn_id, at=workflow.now()))
         opened_before = self._timeline.remembered_message(command.message_id)
         turn_id = opened_before.turn_id if opened_before else turn_id
@@ -271,12 +308,37 @@ class SessionWorkflow:
             self._require_closed(turn_id)
         return self._message_result(turn_id, previous_version)
 
+    def _new_turn_id(self, command: SendMessage | EditMessage | Regenerate) -> str:
+        head = self._timeline.head
+        return new_turn_id(head.id if head else "", rules.command_digest(command))
+
+    def _delivered_again(self, command: Opening) -> Opening:
+        """The command as it is taken: after a reset, messages that come at once wait for each other."""
+        if self._recovery.takes_every_message and _may_wait(command):
+            return command.model_copy(update={"on_busy": "enqueue"})
+        return command
+
+    @contextmanager
+    def _noting_rejections(self, command: SendMessage | EditMessage | Regenerate) -> Iterator[None]:
+        """Note on the timeline that a command is rejected which had been accepted before the session was reset."""
+        try:
+            yield
+        except CommandRejected as rejected:
+            noted = record_rejection(
+                self._timeline, COMMAND_NAMES[type(command)], rejected.rejection, command.message_id, at=workflow.now()
+            )
+            self._change(noted)
+            raise
+
     def _check_opening(self, rule: OpeningRule[Opening], command: Opening) -> None:
+        if self._recovery.takes_every_message:
+            return
         with refusals_as_errors():
             rule(self._timeline, command, turn_id=CHECKED_TURN, at=workflow.now())
 
-    def _obey(self, rule: Rule[Command], command: Command) -> SessionHead:
+    async def _apply(self, rule: Rule[Command], command: Command) -> SessionHead:
         self._updates += 1
+        await self._recovery.when_done()
         with refusals_as_errors():
             self._change(rule(self._timeline, command, at=workflow.now()))
         return self.status()
@@ -285,16 +347,16 @@ class SessionWorkflow:
         with refusals_as_errors():
             rule(self._timeline, command, at=workflow.now())
 
-    def _decide(self, command: DecideApproval, decision: Decision) -> SessionHead:
-        head = self._obey(partial(approvals.decide, decision=decision), command)
+    async def _decide(self, command: DecideApproval, decision: Decision) -> SessionHead:
+        head = await self._apply(partial(approvals.decide, decision=decision), command)
         self._replies.decide(command.call_id, decision, command.reason)
         return head
 
     def _receive(self, command: SendMessage) -> Timeline:
-        return rules.send(self._timeline, command, turn_id=new_turn_id(), at=workflow.now())
+        return rules.send(self._timeline, command, turn_id=self._new_turn_id(command), at=workflow.now())
 
-    def _heed(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
-        """Apply a signal's command. Nobody hears a signal's refusal, so it is written to the timeline."""
+    def _handle_signal(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
+        """Apply a signal's command. A signal has no response, so a rejection is recorded on the timeline."""
         self._signals += 1
         try:
             self._change(rule())
@@ -343,11 +405,13 @@ class SessionWorkflow:
     def _needs_attention(self) -> bool:
         has_turns_to_answer = not self._replies.are_all_begun and not self._moves_on
         moves = self._may_continue_as_new() or (self._must_move_on() and not self._moves_on)
-        return has_turns_to_answer or self._tasks.are_broken or self._may_close() or moves
+        is_broken = self._tasks.are_broken or self._recovery.is_foreign
+        return has_turns_to_answer or is_broken or self._may_close() or moves
 
     def _may_close(self) -> bool:
         """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
-        is_over = self._timeline.is_completed and not (self._timeline.pending or self._simulating.is_under_way)
+        is_busy = self._timeline.pending or self._simulating.is_under_way or self._recovery.is_wanted
+        is_over = self._timeline.is_completed and not is_busy
         return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
     def _may_continue_as_new(self) -> bool:
@@ -363,8 +427,7 @@ class SessionWorkflow:
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_settling = self._settling.is_under_way and not self._state.start.settles_again
-        is_busy = self._replies.are_under_way or is_settling or self._simulating.is_under_way
+        is_busy = self._replies.are_under_way or self._simulating.is_under_way or self._recovery.is_wanted
         return not (is_busy or self._timeline.is_completed)
 
     def _is_long(self) -> bool:
@@ -382,6 +445,14 @@ class SessionWorkflow:
             or info.get_current_history_length() >= MAX_EVENTS_PER_RUN
             or info.get_current_history_size() >= MAX_BYTES_PER_RUN
         )
+
+
+def _may_wait(command: SendMessage | EditMessage | Regenerate) -> bool:
+    return isinstance(command, SendMessage) and command.on_busy is None
+
+
+def _not_its_session(message: str) -> ApplicationError:
+    return ApplicationError(message, type="not_its_session", non_retryable=True)
 
 
 def _greeting() -> Timeline:

@@ -1,7 +1,7 @@
 """A suite of simulated sessions as one workflow: it starts them, so many at a time, and has each judged at its end."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
+from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.judge import JudgeActivities
@@ -75,11 +76,15 @@ class SuiteWorkflow:
         self._go_on_with_what_is_under_way()
         while not rules.is_over(self._state, self._suite, self._plan):
             if self._may_continue_as_new():
-                workflow.continue_as_new(start.model_copy(update={"state": self._state}))
+                workflow.continue_as_new(
+                    start.model_copy(update={"state": self._state}),
+                    # The sessions that a suite starts run the code of the suite: both follow a deployment.
+                    initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+                )
             self._start_what_may()
-            await self._until_something_is_to_do()
-        await self._note()
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            await self._until(self._needs_attention)
+        note = self._tasks.start(self._note())
+        await self._until(lambda: note.done() and workflow.all_handlers_finished())
         return self._result()
 
     def _go_on_with_what_is_under_way(self) -> None:
@@ -336,11 +341,14 @@ class SuiteWorkflow:
         limit = rules.cost_limit(self._suite, scenario, of_agent, len(self._plan))
         return rules.next_start(self._state, self._suite, self._plan, limit)
 
-    async def _until_something_is_to_do(self) -> None:
-        try:
-            await workflow.wait_condition(self._needs_attention)
-        except asyncio.CancelledError:  # somebody has asked Temporal itself to cancel the suite
-            self._change(rules.cancel(self._state))
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition. A workflow that is cancelled meanwhile cancels its suite, and waits on."""
+        while True:
+            try:
+                await workflow.wait_condition(condition)
+                break
+            except asyncio.CancelledError:
+                self._change(rules.cancel(self._state))
         self._tasks.surface_errors()
 
     def _needs_attention(self) -> bool:
@@ -349,7 +357,8 @@ class SuiteWorkflow:
         return is_over or is_due or self._tasks.are_broken
 
     def _wants_to_continue_as_new(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested()
+        info = workflow.info()
+        return info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed()
 
     def _may_continue_as_new(self) -> bool:
         """Whether this run is long enough, and every run of the suite is at a point where the next one can take over:

@@ -48,7 +48,7 @@ def told(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 def test_turn_stopped_before_its_first_reply_carries_what_was_asked(talk: Conversation) -> None:
     checkpoint = stopped(talk, asked())
     assert checkpoint.carry == (UserSaid(text="A table, please."),)
-    assert checkpoint.anchor_turn_id == "t0", "no step of its own has saved anything"
+    assert checkpoint.after == "t0/0", "no step of its own has saved anything"
     assert (talk.head.assistant_message, talk.head.status, talk.head.node_id) == (None, "interrupted", "greet")
 
 
@@ -67,7 +67,7 @@ def test_reply_that_was_cut_keeps_its_beginning_and_is_known_by_its_saved_step(t
     checkpoint = stopped(talk, progress)
     assert talk.head.assistant_message is not None
     assert talk.head.assistant_message.text == "Certainly, I will"
-    assert (checkpoint.anchor_turn_id, checkpoint.carry) == ("t1", ())
+    assert (checkpoint.after, checkpoint.carry) == ("t1/0", ())
     assert talk.head.usage.llm == USED.llm
     assert talk.head.cost == PRICE
 

@@ -94,7 +94,7 @@ def asked(
     agent: AgentDefinition = AGENT,
 ) -> TurnProgress:
     """A turn with a user message, before its first step."""
-    at_greet = Checkpoint(node_id="greet", anchor_turn_id="t0")
+    at_greet = Checkpoint(node_id="greet", after="t0/0")
     return begin_turn(agent, checkpoint or at_greet, turn_id=turn_id, user_text=text, at=AT, initial_context=CONTEXT)
 
 
@@ -114,8 +114,14 @@ def after(progress: TurnProgress, *replies: ModelReply, agent: AgentDefinition =
     """The turn after these replies."""
     for reply in replies:
         assert progress.next_step == "reply", f"the turn was over ({progress.outcome}) before all replies were used"
+        progress = progress.after_step(digest_of(progress))
         progress = apply_reply(agent, progress, reply, at=AT, initial_context=CONTEXT)
     return progress
+
+
+def digest_of(progress: TurnProgress) -> str:
+    """The digest under which the tests save the next step of a turn."""
+    return f"{progress.turn_id}/{progress.steps}"
 
 
 def returning(progress: TurnProgress, content: str, error: str | None = None, **assigned: JsonValue) -> TurnProgress:

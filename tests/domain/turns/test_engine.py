@@ -223,19 +223,19 @@ def test_instructions_are_the_agents_prompt_and_then_the_nodes() -> None:
 def test_greeting_reaches_the_next_turn_with_its_first_step() -> None:
     progress = asked("A table.", checkpoint=opened().checkpoint())
     assert progress.messages == (AgentSaid(text="Good evening Ann."), UserSaid(text="A table."))
-    assert progress.anchor_turn_id is None
+    assert progress.after == ""
 
 
-def test_turn_with_steps_becomes_the_anchor_and_carries_only_what_no_step_saved() -> None:
+def test_the_next_turn_comes_after_the_newest_step_and_carries_only_what_no_step_saved() -> None:
     plain = after(asked(), ModelReply(text="Certainly.")).checkpoint()
-    assert (plain.anchor_turn_id, plain.carry) == ("t1", ())
+    assert (plain.after, plain.carry) == ("t1/0", ())
     greeted = after(asked(), calling("to_booking"), calling("back", first=2)).checkpoint()
-    assert greeted.anchor_turn_id == "t1"
+    assert greeted.after == "t1/1"
     assert [message.kind for message in greeted.carry] == ["tool_returned", "agent_said"]
     assert (greeted.node_id, greeted.entered) == ("greet", True)
 
 
 def test_gathered_context_and_node_are_carried_on() -> None:
-    checkpoint = Checkpoint(node_id="booking", gathered_context={"guests": 4}, anchor_turn_id="t0")
+    checkpoint = Checkpoint(node_id="booking", gathered_context={"guests": 4}, after="t0/0")
     progress = after(asked(checkpoint=checkpoint), ModelReply(text="Noted."))
-    assert progress.checkpoint() == checkpoint.model_copy(update={"anchor_turn_id": "t1"})
+    assert progress.checkpoint() == checkpoint.model_copy(update={"after": "t1/0"})

@@ -8,37 +8,31 @@ from hypothesis import strategies as st
 
 from domain.turns.engine import ExtractionResult, ModelReply, TurnProgress, start_checkpoint
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
-from tests.domain.turns.answering import AT, DESK, after, asked, calling, learning, returning
+from tests.domain.turns.answering import AT, DESK, after, asked, calling, digest_of, learning, returning
 
 
 @dataclass
 class SavedSteps:
-    """Steps as the store keeps them: by turn, each with its request, its reply and its turn's anchor.
+    """Steps as the store keeps them: by digest, each with the one before it, its request and its reply.
 
     The messages with which variables are read are no part of the conversation.
     """
 
-    of: dict[str, dict[int, tuple[Message | ModelReply, ...]]] = field(default_factory=dict)
-    anchors: dict[str, str | None] = field(default_factory=dict)
+    of: dict[str, tuple[str, tuple[Message | ModelReply, ...]]] = field(default_factory=dict)
 
     def save(self, progress: TurnProgress, *messages: Message | ModelReply) -> None:
-        saved = self.of.setdefault(progress.turn_id, {})
-        assert all(step < progress.steps for step in saved), "a step goes by a number that an earlier one has"
-        saved[progress.steps] = messages
-        self.anchors[progress.turn_id] = progress.anchor_turn_id
+        digest = digest_of(progress)
+        assert digest not in self.of, "a step goes by a number that an earlier one has"
+        self.of[digest] = (progress.after, messages)
 
     def read_by_the_model(self, progress: TurnProgress) -> list[Message | ModelReply]:
         """Everything a model call of this turn reads, oldest first."""
-        chain: list[str] = []
-        turn_id = progress.anchor_turn_id
-        while turn_id is not None:
-            chain.append(turn_id)
-            turn_id = self.anchors[turn_id]
-        turns = [self.of.get(turn, {}) for turn in [*chain[::-1], progress.turn_id]]
-        return [
-            *(message for steps in turns for messages in steps.values() for message in messages),
-            *progress.messages,
-        ]
+        newest_first = []
+        after = progress.after
+        while after:
+            after, messages = self.of[after]
+            newest_first.append(messages)
+        return [*(message for messages in newest_first[::-1] for message in messages), *progress.messages]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tests.domain.turns.answering import DESK, after, asked, calling, learning, 
 
 def at(node_id: str, agent: AgentDefinition = DESK) -> TurnProgress:
     """A turn with a user message at a node."""
-    return asked(checkpoint=Checkpoint(node_id=node_id, anchor_turn_id="t0"), agent=agent)
+    return asked(checkpoint=Checkpoint(node_id=node_id, after="t0/0"), agent=agent)
 
 
 def replied(progress: TurnProgress, *replies: ModelReply) -> TurnProgress:

@@ -106,7 +106,7 @@ def _step(step: int) -> GenerateStepInput:
         organization_id="demo",
         turn_id=ANSWERED.id,
         step=step,
-        anchor_turn_id=None,
+        after="",
         agent=AGENT,
         model="demo",
         node_id="greet",

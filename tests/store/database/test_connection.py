@@ -156,7 +156,7 @@ async def test_server_that_stops_is_unavailable_and_found_again(database: Databa
     finally:
         postgres.start()
     await database.ping()
-    assert len(await steps.turn_steps(SESSION, "turn_0")) == 1
+    assert len((await steps.turn_steps(SESSION, "turn_0")).steps) == 1
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])

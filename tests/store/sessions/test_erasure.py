@@ -141,7 +141,7 @@ async def test_a_settlement_that_comes_after_the_erasure_bills_nothing_twice_and
     late = turn("turn_0").model_copy(update={"error": WORDS})
     await save_step(StepStore(database), "turn_0", bought=reply(text=WORDS))
     await ErasureStore(database).erase(ORGANIZATION, SESSION)
-    assert await SettlementStore(database).settle(settling(late)) == 0
+    assert (await SettlementStore(database).settle(settling(late))).billed == 0
     assert [row.cost.total for row in await ledger(database)] == [PRICE]
     assert await rows_with(database, WORDS) == {}
 
@@ -160,7 +160,7 @@ async def test_a_reply_that_comes_after_the_erasure_is_billed_once_and_not_kept(
     ]
     assert (await spent(database)).cost.total == 2 * PRICE
     assert await rows_with(database, WORDS) == {}
-    assert await steps.turn_steps(SESSION, "turn_0") == ()
+    assert (await steps.turn_steps(SESSION, "turn_0")).steps == ()
 
 
 async def test_a_reply_is_kept_or_billed_late_and_never_lost_whoever_comes_first(

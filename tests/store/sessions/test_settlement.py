@@ -68,7 +68,7 @@ async def test_turn_is_billed_for_its_saved_steps_whatever_it_says_itself(
     await save_step(steps, "turn_0", 0)
     await save_step(steps, "turn_0", 1)
     claims = turn("turn_0").model_copy(update={"cost": Cost(total=Decimal(99))})
-    assert await settlement.settle(settling(claims)) == 1
+    assert (await settlement.settle(settling(claims))).billed == 1
     (row,) = (await LedgerStore(database).rows(ORGANIZATION, limit=10)).items
     assert row.cost.total == 2 * PRICE
     assert row.cost.breakdown == {MODEL: 2 * PRICE}
@@ -81,7 +81,7 @@ async def test_turn_is_billed_for_its_saved_steps_whatever_it_says_itself(
 async def test_turn_without_steps_costs_nothing_and_has_its_row(
     database: Database, settlement: SettlementStore
 ) -> None:
-    assert await settlement.settle(settling(turn("turn_0"))) == 1
+    assert (await settlement.settle(settling(turn("turn_0")))).billed == 1
     (row,) = (await LedgerStore(database).rows(ORGANIZATION, limit=10)).items
     assert (row.cost, row.usage.llm, row.usage.duration_seconds) == (Cost(), {}, 1.5)
     assert (await LedgerStore(database).totals(ORGANIZATION)).turns == 1
@@ -94,9 +94,9 @@ async def test_settling_again_changes_nothing(database: Database, settlement: Se
         branches=(DiscardedBranch(id="br_1", rewound_from_turn_id=None, leaf_turn_id="turn_0", discarded_at=START),),
         facts=(SessionFact(key="rewound-3", type="rewound", created_at=START),),
     )
-    assert await settlement.settle(batch) == 1
+    assert (await settlement.settle(batch)).billed == 1
     before = await log(database), await LedgerStore(database).totals(ORGANIZATION)
-    assert [await settlement.settle(batch) for _ in range(3)] == [0, 0, 0]
+    assert [(await settlement.settle(batch)).billed for _ in range(3)] == [0, 0, 0]
     assert (await log(database), await LedgerStore(database).totals(ORGANIZATION)) == before
     assert len(await SessionStore(database).branches(SESSION)) == 1
 
@@ -112,7 +112,7 @@ async def test_concurrent_and_overlapping_batches_bill_each_turn_once(
     batches = [settling(*chance.sample(turns, 4), version=version) for version in range(1, 21)]
     batches.append(settling(*turns, version=21))
     billed = await asyncio.gather(*(stores[number % 2].settle(batch) for number, batch in enumerate(batches)))
-    assert sum(billed) == 12
+    assert sum(each.billed for each in billed) == 12
     assert await billed_turns(database) == sorted(each.id for each in turns)
     totals = await LedgerStore(database).totals(ORGANIZATION)
     assert (totals.turns, totals.cost.total) == (12, 12 * PRICE)
@@ -166,7 +166,7 @@ async def test_turn_that_was_not_completed_is_billed_and_told(
 ) -> None:
     await save_step(StepStore(database), "turn_0")
     lost = turn("turn_0").model_copy(update={"status": status, "assistant_message": None})
-    assert await settlement.settle(settling(lost)) == 1
+    assert (await settlement.settle(settling(lost))).billed == 1
     assert (await log(database))[-1][1] == f"turn_{status}"
     assert (await LedgerStore(database).totals(ORGANIZATION)).cost.total == PRICE
 
@@ -174,7 +174,7 @@ async def test_turn_that_was_not_completed_is_billed_and_told(
 async def test_event_that_a_turn_gets_later_is_added_alone(database: Database, settlement: SettlementStore) -> None:
     await settlement.settle(settling(turn("turn_0")))
     ended = TurnEvent(type="session_end", created_at=START + timedelta(minutes=9), payload={"reason": "user_hangup"})
-    assert await settlement.settle(settling(turn("turn_0", events=(ended,)), version=2)) == 0
+    assert (await settlement.settle(settling(turn("turn_0", events=(ended,)), version=2))).billed == 0
     assert [kind for _, kind, _ in await log(database)] == ["turn_started", "turn_completed", "session_end"]
     (stored,) = await stored_turns(database, "turn_0")
     assert stored.events == (ended,)
@@ -184,9 +184,9 @@ async def test_pending_turn_is_recorded_and_not_billed_before_it_is_over(
     database: Database, settlement: SettlementStore
 ) -> None:
     opened = turn("turn_1", 1, parent="turn_0").model_copy(update={"status": "pending", "assistant_message": None})
-    assert await settlement.settle(settling(turn("turn_0"), opened)) == 1
+    assert (await settlement.settle(settling(turn("turn_0"), opened))).billed == 1
     assert [each.status for each in await stored_turns(database, "turn_1")] == ["completed", "pending"]
-    assert await settlement.settle(settling(turn("turn_1", 1, parent="turn_0"), version=2)) == 1
+    assert (await settlement.settle(settling(turn("turn_1", 1, parent="turn_0"), version=2))).billed == 1
     assert [kind for _, kind, _ in await log(database)][-2:] == ["turn_started", "turn_completed"]
 
 
@@ -194,7 +194,7 @@ async def test_late_attempt_takes_nothing_back(database: Database, settlement: S
     noted = TurnEvent(type="command_refused", created_at=START + timedelta(minutes=3))
     await settlement.settle(settling(turn("turn_0", events=(noted,)), at_head=head(5, status="completed")))
     late = settling(turn("turn_0"), turn("turn_1", 1, parent="turn_0"), at_head=head(2))
-    assert await settlement.settle(late) == 1, "what nobody had billed is billed even then"
+    assert (await settlement.settle(late)).billed == 1, "what nobody had billed is billed even then"
     session = await SessionStore(database).find(ORGANIZATION, SESSION)
     assert session is not None
     assert session.head is not None
@@ -219,7 +219,7 @@ async def test_erased_session_is_billed_and_not_recorded_again(database: Databas
     settlement = SettlementStore(database)
     fact = SessionFact(key="rewound-1", type="rewound", created_at=START)
     batch: SettleTurnsInput = settling(turn("turn_0"), facts=(fact,))
-    assert [await settlement.settle(batch), await settlement.settle(batch)] == [1, 0]
+    assert [(await settlement.settle(batch)).billed for _ in range(2)] == [1, 0]
     assert (await LedgerStore(database).totals(ORGANIZATION)).cost.total == PRICE
     assert await log(database) == []
     assert await stored_turns(database, "turn_0") == []
@@ -232,7 +232,7 @@ async def test_texts_that_a_database_cannot_hold_do_not_stop_the_bill(
     long_id = "m" * 10_000
     odd = turn("turn_0", events=(refused,), message_id="id\x00")
     longer = turn("turn_1", 1, parent="turn_0", message_id=long_id)
-    assert await settlement.settle(settling(odd, longer)) == 2
+    assert (await settlement.settle(settling(odd, longer))).billed == 2
     sessions = SessionStore(database)
     for message_id, turn_id in (("id\x00", "turn_0"), (long_id, "turn_1")):
         found = await sessions.turn_of_message(SESSION, message_id)
@@ -243,7 +243,7 @@ async def test_texts_that_a_database_cannot_hold_do_not_stop_the_bill(
 
 
 async def test_nothing_to_settle_still_records_the_head(database: Database, settlement: SettlementStore) -> None:
-    assert await settlement.settle(settling(version=3)) == 0
+    assert (await settlement.settle(settling(version=3))).billed == 0
     session = await SessionStore(database).find(ORGANIZATION, SESSION)
     assert session is not None
     assert session.head == head(3)
@@ -301,6 +301,6 @@ async def test_turn_that_was_taken_over_is_recorded_and_not_billed_again(
     spent = Usage(duration_seconds=7)
     shared = turn("turn_0", events=(ended,)).model_copy(update={"usage": spent})
     batch = settling(shared, turn("turn_1", 1, parent="turn_0"), taken_over=("turn_0",))
-    assert await settlement.settle(batch) == 1
+    assert (await settlement.settle(batch)).billed == 1
     assert await billed_turns(database) == ["turn_1"]
     assert (await stored_turns(database, "turn_0"))[0] == shared

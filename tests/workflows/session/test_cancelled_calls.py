@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -61,6 +61,7 @@ class Bench:
     model: ScriptedModel
     session_id: str
     input: GenerateStepInput
+    digests: dict[str, str] = field(default_factory=dict)
 
     async def begin(
         self,
@@ -73,18 +74,19 @@ class Bench:
         input = self.input.model_copy(
             update={
                 "turn_id": f"turn_{uuid4().hex[:12]}",
-                "anchor_turn_id": after,
+                "after": self.digests[after] if after else "",
                 "messages": (UserSaid(text=text),) if kind == "reply" else (),
             }
         )
+        self.digests[input.turn_id] = input.digest
         return await self.stack.client.start_workflow(
             OneStep.run, args=[kind, input], id=input.turn_id, task_queue=self.stack.task_queue
         )
 
     async def saved(self, handle: "WorkflowHandle[OneStep, str]") -> list[ModelReply]:
         """The replies that the store holds for a turn."""
-        steps = await StepStore(self.stack.database).turn_steps(self.session_id, handle.id)
-        return [step.reply for step in steps]
+        turn = await StepStore(self.stack.database).turn_steps(self.session_id, handle.id)
+        return [step.reply for step in turn.steps]
 
 
 @pytest_asyncio.fixture
@@ -97,7 +99,7 @@ async def bench(stack_without_worker: SessionStack, scripted: Scripted) -> Bench
         organization_id=start.organization_id,
         turn_id="",
         step=0,
-        anchor_turn_id=None,
+        after="",
         agent=start.agent,
         model=start.model,
         node_id="desk",

@@ -191,18 +191,6 @@ async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scr
     assert (await told())[-4:] == ["session_end", "turn_completed", "variables_extracted", "session_completed"]
 
 
-async def test_a_session_from_before_reads_first_and_then_says_goodbye(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
-    session = await stack.prepare(PARTING, model=model.string)
-    session.start = session.start.model_copy(update={"reads_after_the_end": False})
-    await session.greet()
-    last = await session.say("That is all")
-    assert last.head.gathered_context == {"content": True}
-    assert "variables_extracted" in types_of(last.turn)
-    await session.handle.result()
-    assert [(row.purpose, row.usage.requests) for row in await stack.ledger(session)] == [("turn", 0), ("turn", 3)]
-
-
 async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(
     stack: SessionStack, scripted: Scripted
 ) -> None:

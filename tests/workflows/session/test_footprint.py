@@ -53,7 +53,7 @@ async def test_a_step_is_asked_for_with_the_new_words_only(stack: SessionStack, 
         ["user_said"],
         ["user_said"],
     ]
-    assert [step.anchor_turn_id for step in inputs[1:]] == [step.turn_id for step in inputs[:-1]]
+    assert [step.after for step in inputs] == ["", *(step.digest for step in inputs[:-1])]
 
 
 async def test_the_sandbox_of_a_session_loads_no_vendor(stack_without_worker: SessionStack) -> None:

@@ -102,9 +102,10 @@ class Players:
         await StepStore(self.database).save(
             session_id=session_id,
             organization_id=ORGANIZATION,
+            digest=f"{turn_id}/{step}",
+            after="",
             turn_id=turn_id,
             step=step,
-            anchor_turn_id=None,
             node_id="greet",
             model=MODEL,
             messages="[]",

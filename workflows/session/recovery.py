@@ -1,0 +1,151 @@
+"""Recovery of a session after a reset, and after its record or its own history was set back."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from temporalio import workflow
+
+from activities.recovery import RecoveryActivities
+from contracts.recovery import (
+    ClaimSessionInput,
+    ReadRecordInput,
+    RestoredStep,
+    RestoredTurn,
+    RestoreTurnsInput,
+)
+from contracts.sessions import RecordState
+from domain.sessions.recovery import recover
+from domain.sessions.timeline import Timeline
+from domain.turns.engine import start_checkpoint
+from domain.turns.turn import Turn
+from workflows.activity_options import claiming, settling
+from workflows.session.state import SessionState
+
+Item = TypeVar("Item")
+
+TURNS_AT_ONCE = 50
+"""Turns that are put back by one activity: their texts must fit into one payload."""
+
+
+class SessionRecovery:
+    """Brings one session together with its record in the store, whichever of them was set back.
+
+    `is_wanted` while a recovery is due or under way, `is_foreign` when the record turns out to be another execution's.
+    A run that began with a reset takes the messages that Temporal
+    delivers again as if the agent were busy: they wait for their turn instead of being rejected.
+    """
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+        self._was_reset = False
+        self.is_wanted = False
+        self.is_foreign = False
+        self.is_reset_run = workflow.info().run_id != workflow.info().original_execution_run_id
+        self.is_over = not self.is_reset_run
+        # The seed of a workflow changes where a reset has cut its history, and nowhere else.
+        workflow.register_random_seed_callback(lambda _: self._note_reset())
+
+    @property
+    def takes_every_message(self) -> bool:
+        """Whether messages that were delivered once more may still be coming in."""
+        return self.is_reset_run and not self.is_over
+
+    async def claim(self) -> str | None:
+        """Why this execution may not be the session, in a sentence; None when it may.
+
+        Asked once, by the first run that ever carried the session's id: later runs and resets go on with it.
+        """
+        info, start = workflow.info(), self._state.start
+        if info.run_id != info.first_execution_run_id:
+            return None
+        result = await workflow.execute_local_activity_method(
+            RecoveryActivities.claim_session,
+            ClaimSessionInput(
+                session_id=start.session_id,
+                organization_id=start.organization_id,
+                first_run_id=info.first_execution_run_id,
+            ),
+            **claiming(),
+        )
+        return result.rejection
+
+    def compare(self, record: RecordState) -> None:
+        """Take note of how the store's record compares to the session."""
+        if record in ("is_ahead", "is_behind"):
+            self.is_wanted = True
+        elif record == "is_another":
+            self.is_foreign = True
+        else:
+            self.is_over = True
+
+    async def when_done(self) -> None:
+        """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect."""
+        if self.is_wanted:
+            await workflow.wait_condition(lambda: not self.is_wanted)
+
+    async def recover_when_wanted(self) -> None:
+        """Recover whenever that is due, for as long as the session lives."""
+        while True:
+            await workflow.wait_condition(lambda: self.is_wanted)
+            await self._recover()
+
+    async def restore(self, steps: tuple[RestoredStep, ...]) -> None:
+        """Put back the turns of the active branch, and the steps of a turn under way, where the store lost them."""
+        timeline = self._state.timeline
+        for turns in _batches(reversed(list(timeline.path_to(timeline.leaf_id)))):
+            await self._put_back(turns)
+        await self._put_back((), steps)
+
+    async def _recover(self) -> None:
+        timeline, start = self._state.timeline, self._state.start
+        was_reset, self._was_reset = self._was_reset, False
+        known = tuple(turn.id for turn in timeline.turns.values() if turn.status != "pending")
+        result = await workflow.execute_activity_method(
+            RecoveryActivities.read_record,
+            ReadRecordInput(session_id=start.session_id, organization_id=start.organization_id, known_turn_ids=known),
+            summary="compare with the record",
+            **settling(start.timing),
+        )
+        record = result.record
+        for turn_ids in _batches(record.missing_turn_ids):
+            await self._put_back(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
+        self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=workflow.now()))
+        self.is_wanted = self._was_reset
+        self.is_over = not self.is_wanted
+
+    async def _put_back(self, turns: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> None:
+        start, timeline = self._state.start, self._state.timeline
+        closed = tuple(turn for turn in turns if turn.status != "pending")
+        if not (closed or steps):
+            return
+        await workflow.execute_activity_method(
+            RecoveryActivities.restore_turns,
+            RestoreTurnsInput(
+                session_id=start.session_id,
+                organization_id=start.organization_id,
+                agent=start.agent,
+                model=start.model,
+                turns=tuple(_with_place(timeline, turn, self._state) for turn in closed),
+                steps=steps,
+                taken_over=timeline.taken_over(turn.id for turn in closed),
+            ),
+            summary=f"put back {len(closed)} turns",
+            **settling(start.timing),
+        )
+
+    def _note_reset(self) -> None:
+        self._was_reset = True
+        self.is_wanted = True
+        self.is_over = False
+
+
+def _batches(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+    rest = iter(items)
+    while batch := tuple(islice(rest, TURNS_AT_ONCE)):
+        yield batch
+
+
+def _with_place(timeline: Timeline, turn: Turn, state: SessionState) -> RestoredTurn:
+    before = timeline.checkpoint_before(turn.parent_id) or start_checkpoint(state.agent)
+    return RestoredTurn(turn=turn, after=before.after, carry=before.carry)
