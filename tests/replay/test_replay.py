@@ -1,5 +1,6 @@
 """Replays recorded histories of earlier versions with the present code, as a release does with running sessions."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,10 @@ What Temporal says: {error}
 
 
 def history_in(file: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json("session-recorded", file.read_text())
+    """A recorded history, under the workflow id that it was recorded with: a session knows its own."""
+    history = json.loads(file.read_text())
+    started = history["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WorkflowHistory.from_json(started["workflowId"], history)
 
 
 async def replayed(file: Path) -> Exception | None:
