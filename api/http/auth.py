@@ -14,7 +14,7 @@ from store.api_keys import KeyStore
 KEYLESS_ORGANIZATION: Final = "dev"
 """The organization of calls without a key, where they are accepted. Clients that must send a key send this word."""
 KEY_CACHE_SECONDS: Final = 2.5
-"""How long the owner of a key is cached, so that requests need not read the store. A revoked key works as long.
+"""Lifetime of a cached owner of a key, which saves reads of the store. A revoked key works for as long.
 
 With the pause between two checks of open streams (`revocation.CHECK_SECONDS`) this is less than five seconds.
 """

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 MAX_THREADS: Final = 2
 """Texts that are read at once; others wait. Each has at most one core's attention, and so has the event loop."""
 READING_SECONDS: Final = 20.0
-"""How long a text may wait and be read. Its limits let no text take longer than about a second on a free core."""
+"""Upper bound on the time to wait for a thread and parse a text. On a free core any allowed text takes about 1 s."""
 
 
 class ReadingThreads:

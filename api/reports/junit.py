@@ -97,5 +97,5 @@ def _first(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """What XML can hold: control characters and halves of characters are replaced."""
+    """The text with characters replaced that XML does not allow: control characters and lone surrogates."""
     return text.translate(_NOT_IN_XML).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -12,7 +12,7 @@ from api.schemas.responses import plain
 from store.organizations import OrganizationStore, Terms, first_of_next
 
 CACHE_SECONDS: Final = 1.0
-"""How long the spending of an organization is cached. Settlement is up to two seconds behind a reply anyway."""
+"""Lifetime of an organization's cached spending. Settlement is up to two seconds behind a reply anyway."""
 
 
 @dataclass(slots=True)

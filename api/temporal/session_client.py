@@ -53,7 +53,7 @@ from workflows import search_attributes
 from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
-"""How long a worker may take for a query before the store is read instead."""
+"""Upper bound on the time of a query, after which the store is read instead."""
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
 

@@ -15,7 +15,7 @@ from playhead.output.plain_text import one_line, plain_json, plain_output, print
 
 PACKAGE = Path(__file__).parents[3] / "playhead"
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What a terminal obeys."""
+"""Characters that control a terminal."""
 HOSTILE = "ok\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202egnp\x1bP\x90q\x7f"
 """Sets the title, clears the screen, recolours, overwrites the line, reverses the direction, begins a device string."""
 
