@@ -1,8 +1,9 @@
 """Messages to sessions and their results: answered, failed, still pending, or a repeat."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from api.http.problems import Problem
+from api.http.problems import Problem, not_found
 from api.http.request_metrics import Metrics
 from api.schemas import responses
 from api.schemas.responses import Accepted
@@ -87,12 +88,25 @@ class MessageService:
 
     async def _send(self, session: StoredSession, command: TurnCommand) -> SendMessageResult:
         await self._require_affordable(session, command)
+        started_at = datetime.now(UTC)
         try:
-            return await self._session_client.open_turn(session.id, command)
+            result = await self._session_client.open_turn(session.id, command)
         except Problem as problem:
             if problem.code in ("unavailable", "rate_limited"):
                 problem.figures.setdefault("message_id", command.message_id)
             raise
+        if result.turn.created_at < started_at:
+            await self._require_not_erased(session)
+        return result
+
+    async def _require_not_erased(self, session: StoredSession) -> None:
+        """Raise Problem("not_found") for a session that was erased at another API and is still cached at this one.
+
+        Until Temporal has deleted a workflow, in about half a minute, it returns the results of earlier messages.
+        """
+        if await self._sessions.organization_of(session.id) is None:
+            self._session_reader.forget(session.id)
+            raise not_found("session", session.id)
 
     async def _require_affordable(self, session: StoredSession, command: TurnCommand) -> None:
         """Reject a new message of an organization at its spending limit. A repeat costs nothing and is accepted."""

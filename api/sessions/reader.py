@@ -216,7 +216,9 @@ class SessionReader:
             return turns[-limit:]
         if leaf_id is None:
             stored = await self._sessions.find(session.organization_id, session.id)
-            if stored is None or stored.head is None:
+            if stored is None:
+                raise not_found("session", session.id)
+            if stored.head is None:
                 return []
             return await self._recorded_turns(session.id, stored.head, limit)
         place = next((place for place, turn in enumerate(turns) if turn.id == leaf_id), None)

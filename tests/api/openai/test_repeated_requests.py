@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import httpx2
+import pytest
 import pytest_asyncio
 
+from api.temporal.deletion import WorkflowDeletion
 from tests.api.openai.talking import user
 from tests.api.sessions.test_erasure import erase, gone_from_temporal, tables_with
 from tests.support.api_agents import library
@@ -94,3 +96,31 @@ async def test_a_key_whose_session_has_ended_gets_its_reply_again(
     await caller.end(first["session_id"])
     for each in (caller, visitor):
         assert done(await ask(each, "ended"), 200)["id"] == first["id"]
+
+
+async def test_a_message_repeated_at_another_api_after_the_erasure_gets_no_words(
+    caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_yet(self: WorkflowDeletion, workflow_id: str, run_id: str) -> None:
+        """Temporal deletes in the background, and keeps the results of a terminated workflow until it does."""
+
+    monkeypatch.setattr(WorkflowDeletion, "_delete_run", not_yet)
+    await caller.push(library(scripted(Says(WORDS)).string))
+    session_id = (await caller.open("library"))["id"]
+    path, body = f"/v1/sessions/{session_id}/messages", {"text": "Hello", "message_id": "m-1"}
+    for each in (caller, visitor):
+        assert WORDS in (await each.post(path, body)).text
+    await erase(caller, session_id)
+    for each in (caller, visitor):
+        for response in (
+            await each.post(path, body),
+            await each.post(path, body, wait=False),
+            await each.http.post(path, json=body, headers={"Accept": "text/event-stream"}),
+            await ask(each, "m-1", metadata={"session_id": session_id}),
+            await each.get(f"/v1/sessions/{session_id}"),
+            await each.get(f"/v1/sessions/{session_id}/turns"),
+            await each.get(f"/v1/sessions/{session_id}/transcript"),
+            await each.get(f"/v1/sessions/{session_id}/branches/compare", a="active"),
+        ):
+            assert response.status_code in (404, 410), response.text
+            assert WORDS not in response.text

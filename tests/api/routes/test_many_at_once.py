@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.support.api_agents import library
 from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Json, RunningApi, problem, serving, texts
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -20,12 +20,9 @@ QUEUED = 20
 
 
 @pytest_asyncio.fixture
-async def callers(running_api: RunningApi, caller: Caller) -> AsyncIterator[list[Caller]]:
+async def callers(other_api: RunningApi, caller: Caller) -> AsyncIterator[list[Caller]]:
     """Somebody, in turn at one of two APIs."""
-    async with (
-        serving(running_api.settings, running_api.client, running_api.database) as other,
-        other.caller(caller.organization) as visitor,
-    ):
+    async with other_api.caller(caller.organization) as visitor:
         yield [caller, visitor] * (MANY // 2)
 
 
@@ -148,3 +145,23 @@ async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task
         return is_taken and sum(each.done() for each in sending) == MANY - QUEUED - 1
 
     await eventually(is_full)
+
+
+async def test_one_key_at_two_apis_at_once_opens_one_turn(callers: list[Caller], scripted: Scripted) -> None:
+    model = scripted(Says("Sent."), Says("Edited."), Says("Regenerated."))
+    await callers[0].push(library(model.string))
+    session_id = (await callers[0].open("library"))["id"]
+    path, turn_id = f"/v1/sessions/{session_id}", ""
+    commands: list[tuple[str, Json]] = [
+        ("/messages", {"text": "Hello"}),
+        ("/edit", {"text": "Hi"}),
+        ("/regenerate", {}),
+    ]
+    for number, (command, body) in enumerate(commands, 1):
+        route = f"{path}{command}" if command == "/messages" else f"{path}/turns/{turn_id}{command}"
+        key = {"Idempotency-Key": f"at-once-{number}"}
+        asking = [each.http.post(route, json=body, headers=key) for each in callers[:8]]
+        sessions = [done(response, 200) for response in await asyncio.gather(*asking)]
+        assert {session["turns"][-1]["id"] for session in sessions} == {sessions[0]["turns"][-1]["id"]}
+        assert len(model.journal) == number
+        turn_id = sessions[0]["turns"][-1]["id"]
