@@ -1,0 +1,283 @@
+/**
+ * What the page asks of the API beyond `openapi.json`: exactly these forms, and what the page does without them.
+ *
+ * Conventions as everywhere: times RFC 3339 UTC, money decimals in strings, lists `{items, next_cursor}`. Where a route
+ * answers 404, 405 or 422 the page takes it as "not there yet" and shows the view without it. When a form has arrived in
+ * `openapi.json`, its type here becomes an alias of the generated one.
+ */
+import type { Cost, Json, JsonObject, LedgerRow, Outcome, TurnStatus } from './types.ts'
+
+/** Members added to `usage` of a turn. Without them the page shows the time of the whole reply only. */
+export interface UsageExtras {
+  /** Seconds from the message to the first word that the agent said; absent for turns without words. */
+  first_word_seconds?: number | null
+}
+
+/** Members added to a branch. Without them the page counts what it has loaded and says "at least". */
+export interface BranchExtras {
+  /** Turns that belong to this branch alone (those after `rewound_from_turn_id`). */
+  turn_count?: number
+  /** What those turns cost. */
+  cost?: Cost
+  /** The first of those turns: where the branch begins, also when `turns` holds only the newest 50. */
+  head_turn_id?: string
+}
+
+/** Members added to a session, in lists too. Without them the page leaves the figures out. */
+export interface SessionExtras {
+  /** The agent's name; else the page asks for the list of agents. */
+  agent_name?: string
+  /** Turns of the visible branch. */
+  turn_count?: number
+  /** The suite that the session belongs to. */
+  suite_id?: string | null
+}
+
+/**
+ * Data that every durable event carries beside its own. Without `revision` the page reads the session again after a
+ * durable event to learn it.
+ */
+export interface EventExtras {
+  revision?: number
+}
+
+/** `approval_requested`, durable. Without it the page reads `approvals` of the session while a tool call is open. */
+export interface ApprovalRequested {
+  turn_id: string
+  created_at: string
+  call_id: string
+  tool: string
+  arguments: JsonObject
+  reason: string
+  expires_at: string
+}
+
+/**
+ * `GET /v1/sessions/{session_id}/turns/{turn_id}/steps` -> `{items: Step[], next_cursor: null}`, oldest first.
+ * Without it "Why" shows what the agent's definition and the turn's events tell.
+ */
+export interface Step {
+  /** 0 for the first model call of the turn. */
+  index: number
+  /** `turn` calls answer the caller; `extraction` calls read variables. */
+  purpose: 'turn' | 'extraction'
+  model: string
+  node_id: string | null
+  request: StepRequest
+  /** `exact`: the request equals what was sent, by its digest. `rebuilt`: made again from what is stored. */
+  fidelity: 'exact' | 'rebuilt'
+  /** SHA-256 of the request as sent, in hex; null where none was kept. */
+  digest: string | null
+  reply: StepReply | null
+  usage: StepUsage
+  cost: Cost
+  started_at: string
+  first_word_seconds: number | null
+  seconds: number
+  finish_reason: string | null
+  /** Times that the call was made, the successful one included. */
+  attempts: number
+  error: string | null
+}
+
+export interface StepUsage {
+  prompt_tokens: number
+  completion_tokens: number
+  cache_read_input_tokens: number
+  cache_creation_input_tokens: number
+}
+
+export interface StepRequest {
+  /** The system prompt as sent, variables filled in. */
+  instructions: string
+  /**
+   * Every place of `instructions` that came from a `{{variable}}`: offsets in UTF-16 code units, the name, and where its
+   * value came from.
+   */
+  variables: {
+    start: number
+    end: number
+    name: string
+    source: 'initial_context' | 'gathered_context' | 'agent_default' | 'fallback' | 'pre_call_fetch'
+  }[]
+  messages: StepMessage[]
+  tools: StepTool[]
+  settings: JsonObject
+}
+
+export interface StepMessage {
+  role: 'user' | 'assistant' | 'tool' | 'system'
+  content: string
+  /** The turn that the message belongs to, where it belongs to one. */
+  turn_id: string | null
+  tool_calls?: { id: string; name: string; arguments: JsonObject }[]
+  tool_call_id?: string | null
+}
+
+export interface StepTool {
+  name: string
+  kind: 'tool' | 'transition'
+  description: string
+  parameters: JsonObject
+  /** Where a transition leads. */
+  to: string | null
+}
+
+export interface StepReply {
+  text: string
+  tool_calls: { id: string; name: string; arguments: JsonObject }[]
+  /** The reply as the provider gave it, where it was kept. */
+  raw: Json
+}
+
+/**
+ * `GET /v1/sessions/{session_id}/tree?cursor=&limit=` -> pages of `TreeTurn`, by the order in which they were opened.
+ * Without it the page replays the event log.
+ */
+export interface TreeTurn {
+  id: string
+  parent_id: string | null
+  index: number
+  status: TurnStatus
+  node_id: string | null
+  /** Where the turn stands: seen, hidden by a rewind, or on the discarded branch of this id. */
+  branch: 'active' | 'hidden' | string
+  created_at: string
+  seconds: number
+  cost: Cost
+  total_tokens: number
+  /** The first 80 characters of what the caller said, else of what the agent said. */
+  text: string
+  /** True for a turn that a fork copied: it was paid in another session. */
+  copied?: boolean
+}
+
+/**
+ * `GET /v1/sessions/{session_id}/turns?around={turn_id}&limit=` -> the turn's own branch around it, oldest first;
+ * `next_cursor` leads back in time. Without it the page pages back to the turn.
+ */
+export interface TurnsAround {
+  around: string
+  limit?: number
+}
+
+/** `GET /v1/sessions?q=&forked_from=&order=newest|updated`: `q` is found in name, id, tags and initial context. */
+export interface SessionSearch {
+  q?: string
+  forked_from?: string
+  order?: 'newest' | 'updated'
+}
+
+/**
+ * `GET /v1/suites/{suite_id}/runs?outcome=&scenario=&updated_after=&cursor=&limit=` -> pages of `SuiteRun`, ordered by
+ * `(scenario, repeat)`; with `updated_after` by `updated_at`. Runs not begun yet are among them. Without it the page
+ * reads the report without transcripts.
+ */
+export interface SuiteRun {
+  scenario: string
+  repeat: number
+  seed: number
+  session_id: string | null
+  state: 'waiting' | 'talking' | 'judging' | 'done'
+  outcome: Outcome | null
+  criteria: { criterion: string; outcome: Outcome; reason: string; turn_ids: string[] }[]
+  findings: { check: string; message: string; turn_ids: string[] }[]
+  /** Why the run was cut short, such as `caller_failed` or `suite_cancelled`. */
+  cut_short: string | null
+  completion_reason: string | null
+  error: string | null
+  turn_count: number
+  /** The first 120 characters of what was said last. */
+  last_said: string | null
+  cost: Cost
+  /** The same by purpose: agent (`turn`, `extraction`), `caller`, `judge`. */
+  cost_by_purpose: { [purpose in LedgerRow['purpose']]?: string }
+  started_at: string | null
+  seconds: number | null
+  updated_at: string
+}
+
+/** `GET /v1/suites/{suite_id}/definition` -> the suite's file as JSON (`SuiteDefinition`), for "replay from here". */
+export interface SuiteDefinition {
+  name: string
+  agent: string
+  model?: string | null
+  caller_model?: string | null
+  judge_model?: string | null
+  concurrency?: number
+  budget_usd?: string | null
+  repeats?: number
+  seed?: number
+  min_pass_rate?: number
+  scenarios: ScenarioDefinition[]
+}
+
+export interface ScenarioDefinition {
+  id: string
+  goal: string
+  persona?: JsonObject
+  facts?: JsonObject
+  opening?: string | null
+  history?: { session: string; turn?: string | null } | null
+  context?: JsonObject
+  success?: string[]
+  checks?: JsonObject
+  mocks?: Json[]
+  limits?: JsonObject
+  repeats?: number | null
+  tags?: string[]
+  min_turns?: number
+  caller_model?: string | null
+  judge_model?: string | null
+}
+
+/**
+ * `GET /v1/suites/{suite_id}/events`, a stream: `event: suite` (the suite, as `GET` shows it), `event: run` (a `SuiteRun`
+ * that changed), `event: done`. Without it the page asks every 3 s while the suite runs.
+ */
+export type SuiteEventType = 'suite' | 'run' | 'done'
+
+/**
+ * `GET /v1/usage?from=&to=&by=day|agent|model|purpose&zone=` -> the totals as today, and `rows`. `by` may be named twice
+ * (`by=day&by=agent`). Without it the page adds up the ledger's newest 1,000 rows and says so.
+ */
+export interface UsageRow {
+  /** The day in `zone` (an IANA name), `2026-11-28`; null unless grouped by day. */
+  day: string | null
+  agent_id: string | null
+  agent_name: string | null
+  model: string | null
+  purpose: LedgerRow['purpose'] | null
+  turns: number
+  prompt_tokens: number
+  completion_tokens: number
+  cost: Cost
+}
+
+/** `POST /v1/agents?dry_run=true` -> 200 with this, or 400 `invalid_agent`. Nothing is stored. */
+export interface AgentDryRun {
+  name: string
+  /** The version that storing it would make; the newest one when nothing changed. */
+  version: number
+  changed: boolean
+  warnings: string[]
+  definition: JsonObject
+}
+
+/** `GET /v1/agents/{agent_id}/versions?cursor=` -> pages of this, newest first. Without it: one request a version. */
+export interface AgentVersionSummary {
+  version: number
+  created_at: string
+  node_count: number
+  warnings: number
+}
+
+/** `GET /v1/about`. Without it the page shows no quota and takes keyless from the answers it gets. */
+export interface About {
+  version: string
+  organization: string
+  keyless: boolean
+  models: string[]
+  default_model: string
+  quota: { limit: string; spent: string; currency: 'USD'; month: string } | null
+}

@@ -1,0 +1,21 @@
+import { fileURLToPath } from 'node:url'
+import tailwind from '@tailwindcss/vite'
+import react from '@vitejs/plugin-react'
+import { defineConfig } from 'vitest/config'
+import { budget, compressed } from './scripts/build.ts'
+
+/** Where the built page goes; the only place that says so. */
+const OUTPUT = 'dist'
+
+/** The API that the development and preview servers stand in front of. */
+const API = process.env.PLAYHEAD_API_URL ?? 'http://127.0.0.1:8080'
+const proxy = Object.fromEntries(['/v1', '/healthz', '/readyz', '/openapi.json'].map((path) => [path, { target: API }]))
+
+export default defineConfig({
+  plugins: [react(), tailwind(), compressed(), budget()],
+  resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
+  server: { host: '127.0.0.1', proxy },
+  preview: { host: '127.0.0.1', proxy },
+  build: { outDir: OUTPUT, emptyOutDir: true, target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  test: { environment: 'node', include: ['src/**/*.test.ts', 'tests/**/*.test.ts'] },
+})
