@@ -162,7 +162,7 @@ export interface TurnsAround {
 }
 
 /** `GET /v1/sessions?q=&forked_from=&order=newest|updated`: `q` is found in name, id, tags and initial context. */
-export interface SessionSearch {
+export type SessionSearch = {
   q?: string
   forked_from?: string
   order?: 'newest' | 'updated'

@@ -1,0 +1,144 @@
+/** One agent: graph and list, one node, versions and what they changed. */
+import { useQuery } from '@tanstack/react-query'
+import { getRouteApi, Link } from '@tanstack/react-router'
+import { lazy, Suspense, useMemo } from 'react'
+import { asProblem } from '../api/problems.ts'
+import { agents } from '../api/routes.ts'
+import { useAgent } from '../sessions/queries.ts'
+import { Button, join } from '../ui/controls.tsx'
+import { Empty, Loading, ProblemNote, useTitle } from '../ui/states.tsx'
+import { plural, when } from '../words.ts'
+import { difference } from './difference.ts'
+import VersionDifference from './Difference.tsx'
+import { NodeDetails } from './NodeDetails.tsx'
+
+const GraphView = lazy(() => import('./GraphView.tsx'))
+const route = getRouteApi('/agents/$name')
+
+/** Versions, newest first; where the API has no list of them, only their numbers are known. */
+const useVersions = (name: string, newest: number | undefined) =>
+  useQuery({
+    queryKey: ['versions', name, newest],
+    queryFn: ({ signal }) =>
+      agents
+        .versions(name, { signal })
+        .then((page) => page.items.map((each) => ({ version: each.version, at: each.created_at as string | null })))
+        .catch((error: unknown) => {
+          if (!asProblem(error).unsupported) throw asProblem(error)
+          return Array.from({ length: newest ?? 1 }, (_, at) => ({ version: (newest ?? 1) - at, at: null as string | null }))
+        }),
+    enabled: newest !== undefined,
+  })
+
+export function AgentPage() {
+  const { name } = route.useParams()
+  const search = route.useSearch()
+  const navigate = route.useNavigate()
+  const newest = useAgent(name)
+  const agent = useAgent(name, search.version)
+  const versions = useVersions(name, newest.data?.version)
+  const against = useAgent(search.against === undefined ? '' : name, search.against)
+  useTitle(name)
+  const set = (change: Partial<typeof search>): void => void navigate({ search: (before) => ({ ...before, ...change }), replace: false })
+  const marks = useMemo(
+    () =>
+      against.data && agent.data
+        ? new Map(difference(against.data.definition, agent.data.definition).filter((change) => change.node).map((change) => [change.node, change.kind]))
+        : undefined,
+    [against.data, agent.data],
+  )
+  if (agent.isPending) return <Loading rows={6} />
+  if (agent.isError) return <ProblemNote error={agent.error} retry={() => void agent.refetch()} />
+  const { definition, version, warnings } = agent.data
+  return (
+    <main id="main" className="flex min-h-0 flex-1 flex-col">
+      <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4 py-1">
+        <h1 className="text-title font-semibold">{name}</h1>
+        <label className="text-list text-muted">
+          version{' '}
+          <select value={version} onChange={(event) => set({ version: Number(event.target.value) })} className="field text-text">
+            {(versions.data ?? [{ version, at: null }]).map((each) => (
+              <option key={each.version} value={each.version}>
+                {each.version}
+                {each.at && ` · ${when(each.at)}`}
+              </option>
+            ))}
+          </select>
+        </label>
+        {(versions.data?.length ?? 0) > 1 && (
+          <label className="text-list text-muted">
+            against{' '}
+            <select value={search.against ?? ''} onChange={(event) => set({ against: event.target.value ? Number(event.target.value) : undefined })} className="field text-text">
+              <option value="">none</option>
+              {versions.data
+                ?.filter((each) => each.version !== version)
+                .map((each) => (
+                  <option key={each.version}>{each.version}</option>
+                ))}
+            </select>
+          </label>
+        )}
+        <span className="flex-1" />
+        <Link to="/sessions" search={{ agent: name }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
+          Its sessions
+        </Link>
+        <Link to="/sessions/new" search={{ agent: name, version }} className="target inline-flex items-center rounded-sm bg-accent px-3 text-list font-medium text-on-accent">
+          Talk to it
+        </Link>
+      </header>
+      {warnings.length > 0 && (
+        <details className="border-b border-line bg-warn-tint px-4 py-1 text-list">
+          <summary className="target text-warn">{plural(warnings.length, 'warning')}</summary>
+          <ul className="list-disc pb-2 pl-5">
+            {warnings.map((warning) => (
+              <li key={warning}>{warning}</li>
+            ))}
+          </ul>
+        </details>
+      )}
+      <div className="flex min-h-0 flex-1 max-md:flex-col max-md:overflow-auto">
+        <div className="min-h-80 min-w-0 flex-1 bg-canvas md:border-r md:border-line">
+          <Suspense fallback={<Loading rows={1} height={300} />}>
+            <GraphView definition={definition} opened={search.node} open={(node) => set({ node })} {...(marks && { marks })} />
+          </Suspense>
+        </div>
+        <div className="min-h-0 p-4 md:w-[440px] md:overflow-auto">
+          {search.against !== undefined ? (
+            <>
+              <h2 className="mb-2 font-medium">
+                Since version {search.against}
+                {search.node && `: ${search.node}`}
+              </h2>
+              {search.node && (
+                <Button look="quiet" onClick={() => set({ node: undefined })}>
+                  ‹ All changes
+                </Button>
+              )}
+              <VersionDifference name={name} from={search.against} to={version} only={search.node} />
+            </>
+          ) : search.node ? (
+            <>
+              <Button look="quiet" onClick={() => set({ node: undefined })}>
+                ‹ All nodes
+              </Button>
+              <NodeDetails definition={definition} name={search.node} open={(node) => set({ node })} />
+            </>
+          ) : Object.keys(definition.nodes).length === 0 ? (
+            <Empty title="This agent has no nodes" />
+          ) : (
+            <ul>
+              {Object.entries(definition.nodes).map(([each, node]) => (
+                <li key={each} className="border-b border-line py-1 text-list">
+                  <Button look="quiet" onClick={() => set({ node: each })} className={join('font-medium', each === definition.start && 'text-accent')}>
+                    {each}
+                  </Button>
+                  <span className="text-muted">{node.transitions?.map((transition) => transition.to).join(', ') || (node.end ? 'end' : '')}</span>
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
+      </div>
+    </main>
+  )
+}

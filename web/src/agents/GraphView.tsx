@@ -1,0 +1,152 @@
+/** An agent's graph, read-only: where a conversation stands, how it came there, what it could do next. */
+import { Background, Controls, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react'
+import '@xyflow/react/dist/base.css'
+import { memo, useEffect, useMemo } from 'react'
+import type { AgentDefinition } from '../api/types.ts'
+import { usePreferences } from '../settings/preferences.ts'
+import { join } from '../ui/controls.tsx'
+import { graphOf, NODE } from './graph.ts'
+
+interface GraphProps {
+  definition: AgentDefinition
+  /** The node that is lit. */
+  at?: string | null
+  /** Nodes in the order in which they were visited. */
+  walked?: readonly { node: string; turn: string; transition: string | null }[]
+  /** The node that is opened. */
+  opened?: string | undefined
+  open: (node: string) => void
+  marks?: ReadonlyMap<string, 'added' | 'removed' | 'changed'>
+}
+
+type NodeData = {
+  label: string
+  lit: boolean
+  visits: number[]
+  start: boolean
+  end: boolean
+  opened: boolean
+  mark: 'added' | 'removed' | 'changed' | undefined
+}
+
+const MARK_LOOKS = { added: 'border-ok bg-ok-tint', removed: 'border-bad bg-bad-tint border-dashed', changed: 'border-warn bg-warn-tint' }
+
+const AgentNode = memo(function AgentNode({ data }: NodeProps<Node<NodeData>>) {
+  return (
+    <div
+      style={{ width: NODE.width, height: NODE.height }}
+      className={join(
+        'flex items-center gap-1 border bg-surface px-2 text-meta',
+        data.end ? 'rounded-full' : 'rounded-sm',
+        data.lit ? 'border-2 border-accent bg-accent-tint font-semibold' : data.mark ? MARK_LOOKS[data.mark] : data.visits.length > 0 ? 'border-accent' : 'border-control',
+        data.opened && 'outline-2 outline-accent',
+      )}
+    >
+      <Handle type="target" position={Position.Top} className="invisible" />
+      <span className="min-w-0 flex-1 truncate text-center">
+        {data.start && <span aria-label="start">▸ </span>}
+        {data.label}
+      </span>
+      {data.visits.length > 0 && (
+        <span className="rounded-full bg-accent px-1.5 text-on-accent" aria-label={`visited as number ${data.visits.join(', ')}`}>
+          {data.visits.slice(-3).join(' ')}
+        </span>
+      )}
+      <Handle type="source" position={Position.Bottom} className="invisible" />
+    </div>
+  )
+})
+
+const nodeTypes = { agent: AgentNode }
+
+export default function GraphView(props: GraphProps) {
+  return (
+    <ReactFlowProvider>
+      <Flow {...props} />
+    </ReactFlowProvider>
+  )
+}
+
+function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) {
+  const follow = usePreferences((state) => state.followNode)
+  const setPreferences = usePreferences((state) => state.set)
+  const graph = useMemo(() => graphOf(definition), [definition])
+  const flow = useReactFlow()
+  const visits = useMemo(() => {
+    const found = new Map<string, number[]>()
+    walked.forEach((visit, index) => found.set(visit.node, [...(found.get(visit.node) ?? []), index + 1]))
+    return found
+  }, [walked])
+
+  const nodes = useMemo(
+    (): Node<NodeData>[] =>
+      graph.nodes.map((node) => ({
+        id: node.id,
+        type: 'agent',
+        position: { x: node.x, y: node.y },
+        width: NODE.width,
+        height: NODE.height,
+        ariaLabel: `Node ${node.id}`,
+        data: {
+          label: node.id,
+          lit: node.id === at,
+          visits: visits.get(node.id) ?? [],
+          start: node.start,
+          end: node.end,
+          opened: node.id === opened,
+          mark: marks?.get(node.id),
+        },
+      })),
+    [graph, at, visits, opened, marks],
+  )
+  const edges = useMemo((): Edge[] => {
+    const taken = new Set(walked.flatMap((visit, index) => (index > 0 ? [`${walked[index - 1]?.node} → ${visit.node}`] : [])))
+    return graph.edges.map((edge) => {
+      const offered = edge.from === at
+      const used = taken.has(edge.id)
+      const colour = used ? 'var(--accent)' : offered ? 'var(--text)' : 'var(--control)'
+      return {
+        id: edge.id,
+        source: edge.from,
+        target: edge.to,
+        ariaLabel: `${edge.id}: ${edge.transitions.map((each) => each.name).join(', ')}`,
+        style: { stroke: colour, strokeWidth: used || offered ? 1.75 : 1, ...(!used && !offered && { strokeDasharray: '3 3' }) },
+        markerEnd: { type: MarkerType.ArrowClosed, color: colour, width: 14, height: 14 },
+      }
+    })
+  }, [graph, at, walked])
+
+  useEffect(() => {
+    const place = follow && at ? graph.nodes.find((node) => node.id === at) : undefined
+    if (place) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: Math.max(0.6, flow.getZoom()), duration: 0 })
+  }, [flow, graph, at, follow])
+
+  return (
+    <div className="relative h-full min-h-64">
+      <ReactFlow
+        nodes={nodes}
+        edges={edges}
+        nodeTypes={nodeTypes}
+        nodesDraggable={false}
+        nodesConnectable={false}
+        edgesFocusable={false}
+        elementsSelectable={false}
+        onNodeClick={(_, node) => open(node.id)}
+        fitView
+        fitViewOptions={{ maxZoom: 1, padding: 0.08 }}
+        minZoom={0.2}
+        maxZoom={1.5}
+        proOptions={{ hideAttribution: true }}
+      >
+        <Background color="var(--line)" gap={16} />
+        <Controls showInteractive={false} />
+      </ReactFlow>
+      {at !== undefined && (
+        <label className="absolute top-2 right-2 flex items-center gap-1 rounded-sm border border-line bg-surface px-2 text-meta text-muted">
+          <input type="checkbox" checked={follow} onChange={(event) => setPreferences({ followNode: event.target.checked })} />
+          follow
+        </label>
+      )}
+    </div>
+  )
+}

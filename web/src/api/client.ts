@@ -1,0 +1,117 @@
+/** One function that talks to the API: the key, the problems, nothing else. */
+import { create } from 'zustand'
+import type { paths } from './schema.ts'
+import { problemOf, unreachable } from './problems.ts'
+
+/** Paths beyond `openapi.json`; their forms stand in expected.ts. */
+type ExpectedPath =
+  | '/v1/about'
+  | '/v1/agents/{agent_id}/versions'
+  | '/v1/sessions/{session_id}/tree'
+  | '/v1/sessions/{session_id}/turns/{turn_id}/steps'
+  | '/v1/suites/{suite_id}/definition'
+  | '/v1/suites/{suite_id}/events'
+  | '/v1/suites/{suite_id}/runs'
+
+export type Path = keyof paths | ExpectedPath
+export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
+type Value = string | number | boolean | null | undefined
+
+export interface Call {
+  path?: Record<string, string | number>
+  query?: Record<string, Value | readonly string[]>
+  body?: unknown
+  /** A body that is sent as it is, with its content type. */
+  text?: { content: string; type: string }
+  headers?: Record<string, string>
+  signal?: AbortSignal
+}
+
+const STORED = 'playhead.key'
+
+/** Where a key is kept: for this tab, or, when that was chosen, for this browser. Never in a URL. */
+function storedKey(): string | null {
+  try {
+    return sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED)
+  } catch {
+    return null
+  }
+}
+
+interface Auth {
+  key: string | null
+  /** The API wants a key, or did not take the one it got. */
+  asked: boolean
+  enter(key: string, remember: boolean): void
+  forget(): void
+}
+
+export const useAuth = create<Auth>()((set) => ({
+  key: typeof sessionStorage === 'undefined' ? null : storedKey(),
+  asked: false,
+  enter: (key, remember) => {
+    sessionStorage.setItem(STORED, key)
+    if (remember) localStorage.setItem(STORED, key)
+    set({ key, asked: false })
+  },
+  forget: () => {
+    sessionStorage.removeItem(STORED)
+    localStorage.removeItem(STORED)
+    set({ key: null })
+  },
+}))
+
+export function urlOf(path: Path, call: Call = {}): string {
+  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(call.path?.[name] ?? '')))
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(call.query ?? {})) {
+    if (Array.isArray(value)) for (const each of value as readonly string[]) query.append(name, each)
+    else if (value !== undefined && value !== null && value !== '') query.set(name, String(value))
+  }
+  return query.size > 0 ? `${filled}?${query.toString()}` : filled
+}
+
+export function authorization(): Record<string, string> {
+  const { key } = useAuth.getState()
+  return key ? { authorization: `Bearer ${key}` } : {}
+}
+
+/** The answer as it came; throws a `Problem` for everything that is not a success. */
+export async function send(method: Method, path: Path, call: Call = {}): Promise<Response> {
+  const headers: Record<string, string> = { ...authorization(), ...call.headers }
+  if (call.body !== undefined) headers['content-type'] = 'application/json'
+  if (call.text) headers['content-type'] = call.text.type
+  let response: Response
+  try {
+    response = await fetch(urlOf(path, call), {
+      method,
+      headers,
+      body: call.text ? call.text.content : call.body === undefined ? null : JSON.stringify(call.body),
+      signal: call.signal ?? null,
+    })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error
+    throw unreachable(error)
+  }
+  if (response.ok) return response
+  const problem = await problemOf(response)
+  if (problem.status === 401) useAuth.setState({ asked: true })
+  throw problem
+}
+
+/** The answer's JSON. Its form is that of the route, which the callers in routes.ts name. */
+export async function call<Form>(method: Method, path: Path, options: Call = {}): Promise<Form> {
+  const response = await send(method, path, options)
+  if (response.status === 204) return undefined as Form
+  return (await response.json()) as Form
+}
+
+/** The same call as a command line, without the key. */
+export function curl(method: Method, path: Path, options: Call = {}): string {
+  const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
+  const origin = typeof location === 'undefined' ? '' : location.origin
+  const parts = ['curl -s', ...(method === 'GET' ? [] : [`-X ${method}`]), quoted(origin + urlOf(path, options))]
+  if (useAuth.getState().key) parts.push('-H "Authorization: Bearer $PLAYHEAD_API_KEY"')
+  if (options.body !== undefined) parts.push(`-H 'content-type: application/json' -d ${quoted(JSON.stringify(options.body))}`)
+  return parts.join(' ')
+}

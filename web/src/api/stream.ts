@@ -1,0 +1,262 @@
+/**
+ * A stream of events that is kept open: resumed by its last id, silent for 20 s is dead, back-off with jitter, at once
+ * when the network or the page comes back. A hidden page gives its place up after 30 s.
+ */
+import { createParser } from 'eventsource-parser'
+import type { StreamEvent } from '../timeline/reduce.ts'
+import type { JsonObject } from './types.ts'
+import { authorization, useAuth } from './client.ts'
+import { takePlace, type Release } from './places.ts'
+import { asProblem, Problem, problemOf } from './problems.ts'
+
+export const SILENCE_MS = 20_000
+const HIDDEN_GRACE_MS = 30_000
+const POLL_MS = 2_000
+const BACK_OFF_MS = { first: 500, most: 10_000 }
+
+export type Link =
+  | { kind: 'connecting' }
+  | { kind: 'live' }
+  /** No place was free: the page asks every 2 s. */
+  | { kind: 'polling' }
+  | { kind: 'lost'; since: number; nextTry: number; problem: Problem }
+  | { kind: 'resting' }
+  | { kind: 'over' }
+  | { kind: 'refused'; problem: Problem }
+
+/** Reads one answer to its end; every chunk counts as a sign of life. */
+export async function readEvents(
+  response: Response,
+  heard: (event: StreamEvent) => void,
+  alive: () => void = () => undefined,
+): Promise<void> {
+  const parser = createParser({
+    onEvent: ({ id, event, data }) => {
+      const seq = id !== undefined && /^\d+$/.test(id) ? Number(id) : null
+      heard({ seq, type: event ?? 'message', data: JSON.parse(data) as JsonObject })
+    },
+  })
+  const reader = response.body?.getReader()
+  if (!reader) return
+  const decoder = new TextDecoder()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    alive()
+    parser.feed(decoder.decode(value, { stream: true }))
+  }
+}
+
+/** The whole log of a session up to a number, replayed from the start. */
+export async function replayLog(sessionId: string, until: number, signal: AbortSignal): Promise<StreamEvent[]> {
+  const events: StreamEvent[] = []
+  if (until === 0) return events
+  const enough = new AbortController()
+  const response = await fetch(`/v1/sessions/${encodeURIComponent(sessionId)}/events`, {
+    headers: { ...authorization(), 'last-event-id': '0' },
+    signal: AbortSignal.any([signal, enough.signal]),
+  })
+  if (!response.ok) throw await problemOf(response)
+  try {
+    await readEvents(response, (event) => {
+      if (event.seq === null || enough.signal.aborted) return
+      events.push(event)
+      if (event.seq >= until) enough.abort()
+    })
+  } catch (error) {
+    if (!enough.signal.aborted) throw error
+  }
+  return events
+}
+
+export interface Surroundings {
+  fetch: typeof fetch
+  takePlace: () => Promise<Release | null>
+  isHidden: () => boolean
+  /** Calls back when the page is shown again, hidden, or online again; returns what stops that. */
+  onChange: (changed: () => void) => () => void
+  random: () => number
+}
+
+const BROWSER: Surroundings = {
+  fetch: (...given) => fetch(...given),
+  takePlace: () => takePlace(),
+  isHidden: () => document.visibilityState === 'hidden',
+  onChange: (changed) => {
+    document.addEventListener('visibilitychange', changed)
+    window.addEventListener('online', changed)
+    return () => {
+      document.removeEventListener('visibilitychange', changed)
+      window.removeEventListener('online', changed)
+    }
+  },
+  random: Math.random,
+}
+
+export interface Watch {
+  url: string
+  lastId: () => number
+  heard: (event: StreamEvent) => void
+  /** Called instead of a stream while no place is free. */
+  ask: (signal: AbortSignal) => Promise<void>
+  isOver: () => boolean
+  linked: (link: Link) => void
+}
+
+export class Connection {
+  private readonly stopping = new AbortController()
+  private wake: () => void = () => undefined
+  private stream: AbortController | null = null
+  private hiddenSince: number | null = null
+  private attempts = 0
+  private lostSince: number | null = null
+
+  constructor(
+    private readonly watch: Watch,
+    private readonly around: Surroundings = BROWSER,
+  ) {}
+
+  start(): void {
+    const unhook = this.around.onChange(() => this.changed())
+    this.stopping.signal.addEventListener('abort', unhook)
+    void this.run()
+  }
+
+  stop(): void {
+    this.stopping.abort()
+    this.stream?.abort()
+    this.wake()
+  }
+
+  /** Tries again at once. */
+  retry(): void {
+    this.attempts = 0
+    this.wake()
+  }
+
+  private get stopped(): boolean {
+    return this.stopping.signal.aborted
+  }
+
+  private changed(): void {
+    if (!this.around.isHidden()) {
+      this.hiddenSince = null
+      this.retry()
+      return
+    }
+    this.hiddenSince ??= Date.now()
+    const since = this.hiddenSince
+    setTimeout(() => {
+      if (this.hiddenSince === since && !this.stopped) this.stream?.abort()
+    }, HIDDEN_GRACE_MS)
+  }
+
+  private get restingLong(): boolean {
+    return this.hiddenSince !== null && Date.now() - this.hiddenSince >= HIDDEN_GRACE_MS
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((done) => {
+      const timer = setTimeout(done, ms)
+      this.wake = () => {
+        clearTimeout(timer)
+        done()
+      }
+      if (this.stopped) this.wake()
+    })
+  }
+
+  private async run(): Promise<void> {
+    if (this.around.isHidden()) this.hiddenSince = Date.now() - HIDDEN_GRACE_MS
+    while (!this.stopped) {
+      if (this.watch.isOver()) return this.watch.linked({ kind: 'over' })
+      if (this.restingLong) {
+        this.watch.linked({ kind: 'resting' })
+        await this.pause(600_000)
+        continue
+      }
+      const release = await this.around.takePlace()
+      try {
+        if (release) await this.listen()
+        else await this.poll()
+        this.attempts = 0
+      } catch (error) {
+        if (this.stopped) return
+        const problem = asProblem(error)
+        if ([401, 403, 404, 410].includes(problem.status)) {
+          this.watch.linked({ kind: 'refused', problem })
+          if (problem.status !== 401) return
+          await this.keyEntered()
+          continue
+        }
+        release?.()
+        await this.lost(problem)
+      } finally {
+        release?.()
+      }
+    }
+  }
+
+  private keyEntered(): Promise<void> {
+    return new Promise((done) => {
+      const unhook = useAuth.subscribe((state, before) => {
+        if (state.key !== before.key) finish()
+      })
+      const finish = (): void => {
+        unhook()
+        done()
+      }
+      this.stopping.signal.addEventListener('abort', finish)
+    })
+  }
+
+  private async lost(problem: Problem): Promise<void> {
+    this.lostSince ??= Date.now()
+    const most = Math.min(BACK_OFF_MS.most, BACK_OFF_MS.first * 2 ** this.attempts)
+    const wait = problem.retryAfter === null ? most * (0.5 + this.around.random() / 2) : problem.retryAfter * 1000
+    this.attempts += 1
+    this.watch.linked({ kind: 'lost', since: this.lostSince, nextTry: Date.now() + wait, problem })
+    await this.pause(wait)
+  }
+
+  private async poll(): Promise<void> {
+    await this.watch.ask(this.stopping.signal)
+    this.lostSince = null
+    this.watch.linked({ kind: 'polling' })
+    await this.pause(POLL_MS)
+  }
+
+  private async listen(): Promise<void> {
+    const stream = new AbortController()
+    this.stream = stream
+    let silence = setTimeout(() => stream.abort(), SILENCE_MS)
+    const alive = (): void => {
+      clearTimeout(silence)
+      silence = setTimeout(() => stream.abort(), SILENCE_MS)
+    }
+    if (this.lostSince === null) this.watch.linked({ kind: 'connecting' })
+    try {
+      const lastId = this.watch.lastId()
+      const response = await this.around.fetch(this.watch.url, {
+        headers: { ...authorization(), accept: 'text/event-stream', ...(lastId > 0 && { 'last-event-id': String(lastId) }) },
+        signal: stream.signal,
+      })
+      if (!response.ok) {
+        const problem = await problemOf(response)
+        if (problem.status === 401) useAuth.setState({ asked: true })
+        throw problem
+      }
+      this.lostSince = null
+      this.attempts = 0
+      this.watch.linked({ kind: 'live' })
+      await readEvents(response, this.watch.heard, alive)
+    } catch (error) {
+      if (stream.signal.aborted && this.restingLong) return
+      throw error
+    } finally {
+      clearTimeout(silence)
+      this.stream = null
+    }
+    if (!this.watch.isOver() && !this.stopped) throw new Problem(0, 'unreachable', 'The stream ended', 'The connection was closed.')
+  }
+}

@@ -1,0 +1,462 @@
+/** The conversation: a virtual list of turns, the playhead above it, the composer below. */
+import { defaultRangeExtractor, useVirtualizer } from '@tanstack/react-virtual'
+import { useNavigate } from '@tanstack/react-router'
+import { ArrowDown } from 'lucide-react'
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import type { JsonObject, Turn } from '../api/types.ts'
+import { useKeys } from '../keys.ts'
+import { usePreferences } from '../settings/preferences.ts'
+import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
+import { family, leafBeneath } from '../timeline/siblings.ts'
+import { useSession, type SessionStore } from '../timeline/store.ts'
+import { variablesAt } from '../timeline/variables.ts'
+import { announce, warn } from '../ui/announce.tsx'
+import { Button } from '../ui/controls.tsx'
+import { copy, Empty, Loading, ProblemNote } from '../ui/states.tsx'
+import { duration, plural, reason } from '../words.ts'
+import { Approvals, BranchBanner, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
+import { useCommands } from './commands.ts'
+import { Composer } from './Composer.tsx'
+import { FindBar } from './FindBar.tsx'
+import { settle } from './outbox.ts'
+import { PlayheadBar } from './PlayheadBar.tsx'
+import type { Selection } from './selection.ts'
+import { Strip } from './Strip.tsx'
+import { RowContext, TurnRow } from './TurnRow.tsx'
+import { troubleOf, useView } from './view.ts'
+
+/** Silence longer than this gets a row of its own. */
+const GAP_SECONDS = 120
+const END_THRESHOLD = 48
+const NOTHING_QUOTED: ReadonlySet<string> = new Set()
+
+type Item =
+  | { kind: 'older'; key: string }
+  | { kind: 'gap'; key: string; seconds: number }
+  | { kind: 'turn'; key: string; at: number }
+  | { kind: 'rewound'; key: string }
+
+const endOf = (turn: Turn): number => Date.parse(turn.assistant_message?.created_at ?? turn.created_at)
+
+function itemsOf(path: readonly string[], turns: ReadonlyMap<string, Turn>, older: boolean, rewound: boolean): Item[] {
+  const items: Item[] = older ? [{ kind: 'older', key: 'older' }] : []
+  path.forEach((id, at) => {
+    const [turn, before] = [turns.get(id), turns.get(path[at - 1] ?? '')]
+    if (turn && before) {
+      const seconds = (Date.parse(turn.created_at) - endOf(before)) / 1000
+      if (seconds >= GAP_SECONDS) items.push({ kind: 'gap', key: `gap ${id}`, seconds })
+    }
+    items.push({ kind: 'turn', key: id, at })
+  })
+  if (rewound) items.push({ kind: 'rewound', key: 'rewound' })
+  return items
+}
+
+export function Conversation({ store, selection }: { store: SessionStore; selection: Selection }) {
+  const { id } = store.getState()
+  const { go, branch: branchId, turn: chosen, find } = selection
+  const navigate = useNavigate()
+  const commands = useCommands(store)
+  const timeline = useSession(store, (state) => state.timeline)
+  const problem = useSession(store, (state) => state.problem)
+  const loadingOlder = useSession(store, (state) => state.loadingOlder)
+  const olderCursor = useSession(store, (state) => state.olderCursor)
+  const view = useView(store, branchId)
+  const { path, mode, byParent } = view
+  const { turns, session } = timeline
+  const quoted = useMemo(() => (selection.quoted ? new Set(selection.quoted.split(',')) : NOTHING_QUOTED), [selection.quoted])
+
+  const first = turns.get(path[0] ?? '')
+  const hasOlder = first !== undefined && first.index > 0 && olderCursor !== null
+  const rewound = mode === 'active' && timeline.cursor !== null
+  const times = useMemo(() => path.map((each) => turns.get(each)?.created_at ?? '').join(), [path, turns])
+  const items = useMemo(() => itemsOf(path, turns, hasOlder, rewound), [path, times, hasOlder, rewound]) // eslint-disable-line
+  const selectedId = chosen && path.includes(chosen) ? chosen : (path.at(-1) ?? null)
+  const selectedAt = selectedId === null ? -1 : path.indexOf(selectedId)
+  const itemAt = useCallback((turn: string) => items.findIndex((item) => item.key === turn), [items])
+
+  const scroller = useRef<HTMLDivElement>(null)
+  const virtualizer = useVirtualizer({
+    count: items.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: (at) => (items[at]?.kind === 'turn' ? 132 : 32),
+    getItemKey: (at) => items[at]?.key ?? at,
+    anchorTo: 'end',
+    followOnAppend: true,
+    scrollEndThreshold: END_THRESHOLD,
+    overscan: 6,
+    // The focused row stays mounted, so that focus is not lost when rows are recycled.
+    rangeExtractor: (range) => {
+      const rows = defaultRangeExtractor(range)
+      const kept = selectedId === null ? -1 : itemAt(selectedId)
+      return kept === -1 || rows.includes(kept) ? rows : [...rows, kept].sort((a, b) => a - b)
+    },
+  })
+
+  const [flash, setFlash] = useState<string | null>(null)
+  const show = useCallback(
+    (turn: string, align: 'start' | 'auto' | 'center' = 'auto') => {
+      const at = itemAt(turn)
+      if (at !== -1) virtualizer.scrollToIndex(at, { align })
+    },
+    [itemAt, virtualizer],
+  )
+
+  // Landing: at the turn that the link names, flashed once; else at the end.
+  const landed = useRef<string | null>(null)
+  const landing = `${id} ${branchId ?? ''}`
+  useLayoutEffect(() => {
+    if (items.length === 0 || landed.current === landing) return
+    if (landed.current?.split(' ')[0] === id) {
+      landed.current = landing
+      return
+    }
+    if (chosen && !path.includes(chosen)) return
+    landed.current = landing
+    if (chosen) {
+      show(chosen, 'start')
+      setFlash(chosen)
+      setTimeout(() => setFlash(null), 1_300)
+    } else virtualizer.scrollToEnd()
+  }, [items, landing, chosen, path, id, show, virtualizer])
+
+  // A link to a turn that is not loaded, or that stands on another branch.
+  const [searching, setSearching] = useState(false)
+  const [lostTurn, setLostTurn] = useState(false)
+  const loaded = session !== null
+  useEffect(() => {
+    setLostTurn(false)
+    if (!chosen || !loaded || path.includes(chosen)) return
+    let gone = false
+    const elsewhere = (): boolean => {
+      const { timeline: now } = store.getState()
+      if (!now.turns.has(chosen)) return false
+      if (now.visible.includes(chosen)) go({ branch: undefined }, { replace: true })
+      else if (now.hidden.includes(chosen)) go({ branch: 'hidden' }, { replace: true })
+      else {
+        const leaf = leafBeneath(byParent, chosen, new Set())
+        go({ branch: `br_${leaf.replace(/^turn_/, '')}` }, { replace: true })
+      }
+      return true
+    }
+    if (elsewhere()) return
+    setSearching(true)
+    void store.actions
+      .reach(chosen)
+      .then((found) => !gone && (found ? elsewhere() : setLostTurn(true)))
+      .finally(() => !gone && setSearching(false))
+    return () => {
+      gone = true
+    }
+  }, [store, chosen, loaded, path, byParent, go])
+
+  // Older turns are loaded when one comes near them.
+  const firstShown = virtualizer.getVirtualItems()[0]?.index ?? 1
+  useEffect(() => {
+    if (hasOlder && firstShown === 0 && landed.current !== null && !loadingOlder) void store.actions.loadOlder()
+  }, [store, hasOlder, firstShown, loadingOlder])
+
+  // What came while one reads further up.
+  const [away, setAway] = useState(false)
+  const seen = useRef(path.length)
+  useEffect(() => {
+    if (!away) seen.current = path.length
+  }, [away, path.length])
+  const fresh = away ? Math.max(0, path.length - seen.current) : 0
+
+  // A turn that was switched stays at its pixel.
+  const pinned = useRef<{ turn: string; offset: number } | null>(null)
+  useLayoutEffect(() => {
+    const pin = pinned.current
+    if (!pin) return
+    const at = itemAt(pin.turn)
+    if (at === -1) return
+    pinned.current = null
+    const start = virtualizer.measurementsCache[at]?.start ?? 0
+    virtualizer.scrollToOffset(Math.max(0, start - pin.offset))
+  }, [itemAt, virtualizer, path])
+
+  const select = useCallback((turn: string, replace = false) => go({ turn }, { replace }), [go])
+  const move = useCallback(
+    (turn: string | undefined, align: 'auto' | 'center' | 'start' = 'auto') => {
+      if (!turn) return
+      select(turn, true)
+      show(turn, align)
+      requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-turn="${turn}"]`)?.focus({ preventScroll: true }))
+    },
+    [select, show],
+  )
+  const moveTo = useCallback((at: number) => move(path[Math.min(path.length - 1, Math.max(0, at))]), [move, path])
+
+  const branchPoints = useMemo(
+    () => new Set([...byParent].filter(([parent, list]) => parent !== null && list.length > 1).flatMap(([, list]) => list.map((turn) => turn.id))),
+    [byParent],
+  )
+  const ofPath = useMemo(() => path.map((each) => turns.get(each)), [path, turns])
+  const nextWhere = (step: number, test: (turn: Turn) => boolean): void => {
+    for (let at = selectedAt + step; at >= 0 && at < path.length; at += step) {
+      const turn = ofPath[at]
+      if (turn && test(turn)) return moveTo(at)
+    }
+  }
+
+  const sibling = useCallback(
+    (turnId: string, step: number) => {
+      const turn = store.getState().timeline.turns.get(turnId)
+      if (!turn) return
+      const { all, at } = family(byParent, turn)
+      const next = all[at + step]
+      if (!next) return
+      const now = store.getState().timeline
+      const start = virtualizer.measurementsCache[itemAt(turnId)]?.start ?? 0
+      pinned.current = { turn: next, offset: start - (virtualizer.scrollOffset ?? 0) }
+      if (now.visible.includes(next)) return go({ branch: undefined, turn: next })
+      if (now.hidden.includes(next)) return go({ branch: 'hidden', turn: next })
+      const leaf = leafBeneath(byParent, next, new Set([...now.visible, ...now.hidden]))
+      go({ branch: `br_${leaf.replace(/^turn_/, '')}`, turn: next })
+    },
+    [store, byParent, go, virtualizer, itemAt],
+  )
+
+  const [editing, setEditing] = useState<string | null>(null)
+  const [unfoldings, setUnfoldings] = useState<{ all: number; one: ReadonlyMap<string, number> }>({ all: 0, one: new Map() })
+  const ended = timeline.ended
+  const mayAct = mode === 'active' && !ended && loaded
+  const fork = useCallback(
+    (turn: string | undefined) =>
+      void commands.fork(turn).then((made) => made && navigate({ to: '/sessions/$id', params: { id: made.id }, search: {} })),
+    [commands, navigate],
+  )
+  const leave = useCallback(() => go({ branch: undefined, turn: undefined }), [go])
+
+  useKeys({
+    nextTurn: () => moveTo(selectedAt + 1),
+    previousTurn: () => moveTo(selectedAt - 1),
+    firstTurn: () => moveTo(0),
+    lastTurn: () => moveTo(path.length - 1),
+    nextProblem: () => nextWhere(1, (turn) => troubleOf(turn) !== null || quoted.has(turn.id)),
+    previousProblem: () => nextWhere(-1, (turn) => troubleOf(turn) !== null || quoted.has(turn.id)),
+    nextBranchPoint: () => nextWhere(1, (turn) => branchPoints.has(turn.id)),
+    previousBranchPoint: () => nextWhere(-1, (turn) => branchPoints.has(turn.id)),
+    ...(selectedId !== null && {
+      previousSibling: () => sibling(selectedId, -1),
+      nextSibling: () => sibling(selectedId, 1),
+      fork: () => fork(selectedId),
+      copyLink: () => commands.copyLink(selectedId),
+      copyText: () => {
+        const turn = turns.get(selectedId)
+        void copy([turn?.user_message?.text, turn?.assistant_message?.text].filter(Boolean).join('\n'), 'Text copied')
+      },
+      unfold: () => setUnfoldings(({ all, one }) => ({ all, one: new Map(one).set(selectedId, (one.get(selectedId) ?? all) + 1) })),
+    }),
+    unfoldAll: () => setUnfoldings(({ all }) => ({ all: all + 1, one: new Map() })),
+    ...(mayAct &&
+      selectedId !== null && {
+        edit: () => turns.get(selectedId)?.user_message && setEditing(selectedId),
+        rewindTo: () => void commands.rewind(selectedId),
+        rewindBefore: () => void commands.rewind(selectedId, true),
+        tryAgain: () => void commands.tryAgain(selectedId),
+        undo: () => timeline.cursor && void commands.rewind(null),
+      }),
+    ...(view.branch &&
+      !ended && { makeActive: () => view.branch && void commands.restore(view.branch.id).then((done) => done && leave()) }),
+    ...(view.branch && {
+      compare: () => void navigate({ to: '/compare', search: { a: `${id}@${view.branch?.id ?? ''}`, b: `${id}@active` } }),
+    }),
+    markdown: () => usePreferences.getState().set({ markdown: !usePreferences.getState().markdown }),
+    find: () => go({ find: find ?? '' }, { replace: true }),
+  })
+
+  // Every reply is said once, when it is over.
+  const newest = turns.get(timeline.visible.at(-1) ?? '')
+  const told = useRef<string>('')
+  useEffect(() => {
+    if (!newest) return
+    const state = `${newest.id} ${newest.status}`
+    const before = told.current
+    told.current = state
+    if (before === '' || before === state) return
+    const text = newest.assistant_message?.text ?? ''
+    if (newest.status === 'pending') announce('Agent is answering')
+    else if (newest.status === 'failed') warn(`The reply failed. ${newest.error ?? ''}`)
+    else announce(text.length > 300 ? `Agent said ${text.length} characters, at ${newest.node_id ?? 'its node'}` : `Agent: ${text}`)
+  }, [newest])
+
+  useEffect(() => {
+    const ids = new Set<string>()
+    const refused = new Map<string, string>()
+    for (const turn of turns.values()) {
+      if (turn.user_message?.message_id) ids.add(turn.user_message.message_id)
+      for (const { type, payload } of turn.events)
+        if (type === 'command_refused' && typeof payload['message_id'] === 'string') refused.set(payload['message_id'], String(payload['code']))
+    }
+    settle(ids, refused)
+  }, [turns])
+
+  const context = useMemo<RowContext>(
+    () => ({
+      store,
+      commands,
+      mayAct,
+      ended,
+      editing,
+      edit: setEditing,
+      select,
+      fork,
+      sibling,
+      familyOf: (turn) => {
+        const { all, at } = family(byParent, turn)
+        return { at, size: all.length }
+      },
+      laterThan: (turn) => {
+        const from = path.indexOf(turn)
+        const rest = path.slice(from).flatMap((each) => store.getState().timeline.turns.get(each) ?? [])
+        return { turns: rest.length - 1, cost: shown(add(NOTHING, ...rest.map((each) => amountOf(each.cost)))) }
+      },
+      variablesBefore: (turn) => {
+        const { timeline: now } = store.getState()
+        const known = path.slice(0, path.indexOf(turn)).flatMap((each) => now.turns.get(each) ?? [])
+        return Object.fromEntries(variablesAt(now.session?.initial_context ?? {}, known).map(({ name, value }) => [name, value])) as JsonObject
+      },
+      unfolded: (turn) => unfoldings.one.get(turn) ?? unfoldings.all,
+    }),
+    [store, commands, mayAct, ended, editing, select, fork, sibling, byParent, path, unfoldings],
+  )
+
+  const closed = ended
+    ? `Ended: ${reason(session?.completion_reason ?? '')}. Fork it to go on from any turn.`
+    : mode !== 'active'
+      ? 'You are looking at a branch that is not active. Make it active, or go back, to speak.'
+      : null
+
+  if (!loaded && problem)
+    return <ProblemNote error={problem} retry={problem.status === 404 ? undefined : () => store.actions.retry()} />
+
+  return (
+    <RowContext.Provider value={context}>
+      <div className="border-b border-line px-3 py-0.5 sm:px-4">
+        <PlayheadBar turns={ofPath} at={Math.max(0, selectedAt)} offset={first?.index ?? 0} move={moveTo} />
+      </div>
+      <LinkBar store={store} />
+      <ConflictBanner session={id} />
+      {find !== undefined && (
+        <FindBar
+          store={store}
+          path={path}
+          initial={find}
+          whole={!hasOlder}
+          show={(turn) => {
+            select(turn, true)
+            show(turn, 'center')
+          }}
+          close={() => {
+            go({ find: undefined }, { replace: true })
+            document.querySelector<HTMLElement>('[data-selected]')?.focus({ preventScroll: true })
+          }}
+          changed={(word) => go({ find: word }, { replace: true })}
+        />
+      )}
+      {mode !== 'active' && (
+        <BranchBanner view={view} store={store} commands={commands} leave={leave} fork={() => fork(path.at(-1))} />
+      )}
+      {lostTurn && (
+        <p role="status" className="border-b border-line bg-warn-tint px-4 py-1 text-list">
+          The turn of this link is not in this session.{' '}
+          <Button look="quiet" onClick={() => go({ turn: undefined }, { replace: true })}>
+            Go to the end
+          </Button>
+        </p>
+      )}
+      <div className="relative min-h-0 flex-1">
+        <div
+          ref={scroller}
+          data-conversation
+          tabIndex={-1}
+          className="h-full overflow-y-auto overscroll-contain pr-[10px] [overflow-anchor:none]"
+          onScroll={() => setAway(!virtualizer.isAtEnd(END_THRESHOLD))}
+        >
+          {!loaded || view.state === 'loading' || (searching && path.length === 0) ? (
+            <Loading rows={5} height={88} label="Loading the conversation" />
+          ) : view.state === 'missing' ? (
+            <Empty title="This branch is not here any more">
+              <Button onClick={leave}>Show the active branch</Button>
+            </Empty>
+          ) : path.length === 0 && !rewound ? (
+            <Empty title={session.status === 'pending_assistant_turn' ? 'The greeting is coming' : 'This agent opens in silence'}>
+              Say something.
+            </Empty>
+          ) : (
+            <ol aria-label="Conversation" className="relative w-full" style={{ height: virtualizer.getTotalSize() }}>
+              {virtualizer.getVirtualItems().map((virtual) => {
+                const item = items[virtual.index]
+                if (!item) return null
+                return (
+                  <li
+                    key={item.key}
+                    ref={virtualizer.measureElement}
+                    data-index={virtual.index}
+                    className="absolute top-0 left-0 w-full"
+                    style={{ transform: `translateY(${virtual.start}px)` }}
+                  >
+                    {item.kind === 'turn' ? (
+                      <TurnRow
+                        turnId={item.key}
+                        before={path[item.at - 1] ?? null}
+                        position={(first?.index ?? 0) + item.at + 1}
+                        total={(first?.index ?? 0) + path.length}
+                        selected={item.key === selectedId}
+                        quoted={quoted.has(item.key)}
+                        flash={item.key === flash}
+                      />
+                    ) : item.kind === 'gap' ? (
+                      <p className="flex h-8 items-center gap-3 px-6 text-meta text-faint">
+                        <span className="h-px flex-1 bg-line" />
+                        {duration(item.seconds)} of silence
+                        <span className="h-px flex-1 bg-line" />
+                      </p>
+                    ) : item.kind === 'older' ? (
+                      <p className="flex h-8 items-center justify-center text-meta text-muted">
+                        {loadingOlder ? 'Loading earlier turns' : `${plural(first?.index ?? 0, 'earlier turn')}`}
+                      </p>
+                    ) : (
+                      <RewoundBar store={store} commands={commands} show={() => go({ branch: 'hidden' })} />
+                    )}
+                  </li>
+                )
+              })}
+            </ol>
+          )}
+          {ended && session && path.length > 0 && (
+            <p className="mx-auto max-w-[calc(72ch+24px)] px-4 py-3 text-list text-muted">
+              Ended: {reason(session.completion_reason ?? '')}
+              {session.disposition && session.disposition !== session.completion_reason && ` · ${session.disposition}`} ·{' '}
+              {plural(path.length + (first?.index ?? 0), 'turn')} · <span className="text-money">{shown(amountOf(session.cost))}</span>
+            </p>
+          )}
+        </div>
+        <Strip turns={ofPath} branchPoints={branchPoints} quoted={quoted} jump={moveTo} />
+        {away && path.length > 0 && (
+          <Button
+            className="absolute right-6 bottom-3 rounded-full shadow-layer"
+            onClick={() => {
+              virtualizer.scrollToEnd()
+              go({ turn: undefined }, { replace: true })
+            }}
+          >
+            {fresh > 0 ? `${fresh} new` : 'End'} <ArrowDown size={14} />
+          </Button>
+        )}
+      </div>
+      {mode === 'active' && <Approvals store={store} commands={commands} />}
+      <Composer
+        store={store}
+        commands={commands}
+        closed={closed}
+        editLast={() => {
+          const last = [...path].reverse().find((turn) => turns.get(turn)?.user_message)
+          if (last && mayAct) setEditing(last)
+        }}
+      />
+    </RowContext.Provider>
+  )
+}

@@ -1,0 +1,57 @@
+/** Ten pixels beside the scrollbar: a tick for every turn that deserves a look. Shape and colour tell why. */
+import { memo } from 'react'
+import type { Turn } from '../api/types.ts'
+import { changesNode, troubleOf } from './view.ts'
+
+interface StripProps {
+  turns: readonly (Turn | undefined)[]
+  branchPoints: ReadonlySet<string>
+  quoted: ReadonlySet<string>
+  jump: (index: number) => void
+}
+
+type Mark = 'failed' | 'interrupted' | 'tool' | 'quoted' | 'branch' | 'move'
+const MARKS: Record<Mark, { colour: string; draw: (y: number) => string; label: string }> = {
+  failed: { colour: 'var(--bad)', draw: (y) => `M0 ${y - 2}h10v4H0z`, label: 'failed' },
+  tool: { colour: 'var(--bad)', draw: (y) => `M1 ${y}l4-3 4 3-4 3z`, label: 'tool error' },
+  interrupted: { colour: 'var(--warn)', draw: (y) => `M0 ${y - 1}h4v2H0zM6 ${y - 1}h4v2H6z`, label: 'interrupted' },
+  quoted: { colour: 'var(--warn)', draw: (y) => `M5 ${y - 3}l3 6H2z`, label: 'quoted by a judge' },
+  branch: { colour: 'var(--live)', draw: (y) => `M5 ${y - 3}a3 3 0 1 0 .01 0z`, label: 'branch point' },
+  move: { colour: 'var(--control)', draw: (y) => `M3 ${y}h7v1H3z`, label: 'moves to another node' },
+}
+
+const markOf = (turn: Turn, branchPoints: ReadonlySet<string>, quoted: ReadonlySet<string>): Mark | null =>
+  quoted.has(turn.id) ? 'quoted' : (troubleOf(turn) ?? (branchPoints.has(turn.id) ? 'branch' : changesNode(turn) ? 'move' : null))
+
+export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: StripProps) {
+  const height = 1000
+  const paths = new Map<Mark, string>()
+  turns.forEach((turn, at) => {
+    const mark = turn && markOf(turn, branchPoints, quoted)
+    if (mark) paths.set(mark, `${paths.get(mark) ?? ''}${MARKS[mark].draw(((at + 0.5) / turns.length) * height)}`)
+  })
+  const at = (event: React.PointerEvent): void => {
+    const box = event.currentTarget.getBoundingClientRect()
+    const part = Math.min(0.9999, Math.max(0, (event.clientY - box.top) / box.height))
+    jump(Math.floor(part * turns.length))
+  }
+  return (
+    <div
+      aria-hidden
+      data-strip
+      title={[...paths.keys()].map((mark) => MARKS[mark].label).join(', ') || 'Turns'}
+      className="absolute top-0 right-0 bottom-0 z-10 w-[10px] cursor-pointer touch-none bg-canvas"
+      onPointerDown={(event) => {
+        event.currentTarget.setPointerCapture(event.pointerId)
+        at(event)
+      }}
+      onPointerMove={(event) => event.buttons > 0 && at(event)}
+    >
+      <svg width="10" height="100%" viewBox={`0 0 10 ${height}`} preserveAspectRatio="none">
+        {[...paths].map(([mark, d]) => (
+          <path key={mark} d={d} fill={MARKS[mark].colour} />
+        ))}
+      </svg>
+    </div>
+  )
+})

@@ -1,0 +1,153 @@
+/** What one can do to a session. Each says what came of it; nothing here changes what is shown, the server's events do. */
+import { useMemo } from 'react'
+import { useRouter } from '@tanstack/react-router'
+import { create } from 'zustand'
+import { asProblem } from '../api/problems.ts'
+import { sessions } from '../api/routes.ts'
+import type { Session } from '../api/types.ts'
+import type { SessionStore } from '../timeline/store.ts'
+import { sayProblem, say } from '../ui/toast.tsx'
+import { copy } from '../ui/states.tsx'
+import { messageId } from './outbox.ts'
+
+interface Conflict {
+  session: string
+  changes: number
+  words: string
+  again: () => void
+}
+
+/** A command that somebody else's change came before. */
+export const useConflict = create<{ conflict: Conflict | null }>(() => ({ conflict: null }))
+
+/** Which replies were asked to stop and have not stopped yet. */
+export const useStopping = create<{ sessions: ReadonlySet<string> }>(() => ({ sessions: new Set() }))
+
+const marked = (id: string, stopping: boolean): void =>
+  useStopping.setState(({ sessions: before }) => {
+    const next = new Set(before)
+    if (stopping) next.add(id)
+    else next.delete(id)
+    return { sessions: next }
+  })
+
+export interface Commands {
+  rewind(turnId: string | null, before?: boolean): Promise<boolean>
+  edit(turnId: string, text: string): Promise<boolean>
+  tryAgain(turnId: string): Promise<boolean>
+  restore(branchId: string): Promise<boolean>
+  cancel(): Promise<void>
+  end(): Promise<void>
+  fork(turnId: string | undefined, more?: { agent?: string; version?: number; model?: string; name?: string }): Promise<Session | null>
+  decide(callId: string, decision: 'approve' | 'deny', reason?: string): Promise<boolean>
+  simulate(enabled: boolean): Promise<void>
+  erase(): Promise<boolean>
+  copyLink(turnId: string | undefined): void
+}
+
+export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
+  const { id } = store.getState()
+  const revision = (): number | undefined => store.getState().timeline.session?.revision
+
+  /** Carries a command out; after a conflict it can be repeated without a revision. */
+  async function run(words: string, work: (revision: number | undefined) => Promise<unknown>): Promise<boolean> {
+    try {
+      await work(revision())
+      useConflict.setState({ conflict: null })
+      if (store.getState().link.kind !== 'live') await store.actions.refresh()
+      return true
+    } catch (error) {
+      const problem = asProblem(error)
+      if (problem.code !== 'revision_conflict') {
+        sayProblem(problem)
+        return false
+      }
+      const { actual_revision: actual, expected_revision: expected } = problem.figures
+      await store.actions.refresh()
+      useConflict.setState({
+        conflict: {
+          session: id,
+          changes: Math.max(1, Number(actual ?? 0) - Number(expected ?? 0)),
+          words,
+          again: () => {
+            useConflict.setState({ conflict: null })
+            void run(words, () => work(undefined))
+          },
+        },
+      })
+      return false
+    }
+  }
+
+  return {
+    rewind: (turnId, before = false) =>
+      run('Rewind', (expected_revision) =>
+        sessions.rewind(id, { turn_id: turnId, ...(before && { before }), ...(expected_revision !== undefined && { expected_revision }) }),
+      ),
+    edit: (turnId, text) => {
+      const message_id = messageId()
+      return run('Edit', (expected_revision) => sessions.edit(id, turnId, { text, message_id, ...(expected_revision !== undefined && { expected_revision }) }))
+    },
+    tryAgain: (turnId) => {
+      const message_id = messageId()
+      return run('Try again', (expected_revision) =>
+        sessions.regenerate(id, turnId, { message_id, ...(expected_revision !== undefined && { expected_revision }) }),
+      )
+    },
+    restore: (branchId) =>
+      run('Make active', (expected_revision) => sessions.restore(id, branchId, expected_revision === undefined ? {} : { expected_revision })),
+    async cancel() {
+      marked(id, true)
+      await run('Stop', () => sessions.cancel(id))
+      marked(id, false)
+    },
+    async end() {
+      await run('End', () => sessions.end(id))
+    },
+    async fork(turnId, more = {}) {
+      try {
+        return await sessions.fork(id, {
+          ...(turnId !== undefined && { turn_id: turnId }),
+          ...(more.agent && { agent: more.version === undefined ? more.agent : { id: more.agent, version: more.version } }),
+          ...(more.model && { model: more.model }),
+          ...(more.name && { name: more.name }),
+        })
+      } catch (error) {
+        sayProblem(error)
+        return null
+      }
+    },
+    decide: (callId, decision, reason) => run('Decide', () => sessions.decide(id, callId, decision, reason)),
+    async simulate(enabled) {
+      await run('Simulated caller', () => sessions.simulate(id, { enabled }))
+    },
+    async erase() {
+      try {
+        await sessions.erase(id)
+        say('Erased. Its ledger rows stay, without words.')
+        return true
+      } catch (error) {
+        sayProblem(error)
+        return false
+      }
+    },
+  }
+}
+
+export function useCommands(store: SessionStore): Commands {
+  const router = useRouter()
+  return useMemo(
+    () => ({
+      ...commandsOf(store),
+      copyLink(turnId) {
+        const location = router.buildLocation({
+          to: '/sessions/$id',
+          params: { id: store.getState().id },
+          search: (before) => ({ ...before, turn: turnId }),
+        })
+        void copy(window.location.origin + location.href, 'Link copied')
+      },
+    }),
+    [store, router],
+  )
+}

@@ -1,0 +1,118 @@
+/** Where the money went: this branch, discarded, beside the turns. Added up here, exactly. */
+import { useQuery } from '@tanstack/react-query'
+import { all, usage } from '../api/routes.ts'
+import { amountOf, NOTHING, parse, shown, spending, type Amount } from '../timeline/money.ts'
+import { pathTo } from '../timeline/reduce.ts'
+import { useSession } from '../timeline/store.ts'
+import { join, Tip } from '../ui/controls.tsx'
+import { Badge, Loading, ProblemNote } from '../ui/states.tsx'
+import { plural } from '../words.ts'
+import type { TabProps } from './Inspector.tsx'
+
+const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated caller', judge: 'judge' }
+
+export function Cost({ store, selection, turn, upTo }: TabProps) {
+  const { id } = store.getState()
+  const timeline = useSession(store, (state) => state.timeline)
+  const tree = useSession(store, (state) => state.tree)
+  const { session, visible, hidden, turns } = timeline
+  const ledger = useQuery({
+    queryKey: ['ledger', id, session?.cost.total, turns.size],
+    queryFn: ({ signal }) => all((cursor) => usage.ledger({ session: id, limit: 200, cursor }, { signal })),
+    placeholderData: (before) => before,
+    enabled: session !== null,
+    refetchInterval: (query) => (session && query.state.data && total(query.state.data) !== parse(session.cost.total) ? 1_000 : false),
+  })
+  if (!session || ledger.isPending) return <Loading rows={5} height={24} />
+  if (ledger.isError) return <ProblemNote error={ledger.error} retry={() => void ledger.refetch()} />
+
+  const onBranch = new Set(visible)
+  // Older turns of the visible branch may not be loaded; what is discarded is known by name.
+  const discarded = new Set(timeline.discarded.flatMap((branch) => pathTo(turns, branch.leaf)).filter((each) => !onBranch.has(each)))
+  const older = ledger.data.filter((row) => row.purpose === 'turn' && !turns.has(row.turn_id) && !tree?.some((each) => each.id === row.turn_id))
+  const spent = spending(
+    ledger.data,
+    [...visible, ...(discarded.size === 0 || timeline.discarded.length < 50 ? older.map((row) => row.turn_id) : [])],
+    hidden,
+  )
+  const settled = spent.total.value === parse(session.cost.total)
+  const copied = upTo.filter((each) => session.forked_from !== null && !ledger.data.some((row) => row.turn_id === each.id) && each.created_at < session.created_at)
+  const most = upTo.reduce((highest, each) => (spent.byTurn.get(each.id) ?? NOTHING).value > highest ? (spent.byTurn.get(each.id) ?? NOTHING).value : highest, 1n)
+  const unpriced = session.cost.unpriced_models
+
+  return (
+    <div className="flex flex-col gap-3 p-3 text-list">
+      <dl className="grid grid-cols-[1fr_auto] gap-x-4 gap-y-1">
+        <Line label="Spent" amount={{ value: parse(session.cost.total), unpriced }} strong />
+        <Line label="This branch" amount={spent.branch} />
+        {hidden.length > 0 && <Line label={`Out of sight after the rewind (${plural(hidden.length, 'turn')})`} amount={spent.hidden} />}
+        <Line label="Discarded branches" amount={spent.discarded} />
+        <Line label="Beside the turns" amount={spent.beside} />
+        {[...spent.besideByPurpose].map(([purpose, amount]) => (
+          <Line key={purpose} label={PURPOSES[purpose] ?? purpose} amount={amount} deep />
+        ))}
+      </dl>
+      {!settled && <Badge kind="warn">not settled yet: the ledger is up to two seconds behind</Badge>}
+      {unpriced.length > 0 && <p className="text-warn">The price of {unpriced.join(', ')} is not known: the true amount is higher.</p>}
+      {copied.length > 0 && (
+        <p className="text-faint">
+          {plural(copied.length, 'turn')} copied by the fork: paid in {session.forked_from?.session_id}, in no sum here.
+        </p>
+      )}
+      {turn && Object.keys(turn.cost.breakdown).length > 0 && (
+        <section>
+          <h3 className="mb-1 text-meta text-muted">Turn #{turn.index}, by model</h3>
+          <dl className="grid grid-cols-[1fr_auto] gap-x-4">
+            {Object.entries(turn.cost.breakdown).map(([model, amount]) => (
+              <Line key={model} label={model} amount={{ value: parse(amount), unpriced: [] }} />
+            ))}
+          </dl>
+        </section>
+      )}
+      <section>
+        <h3 className="mb-1 text-meta text-muted">By turn, up to here</h3>
+        <table className="w-full">
+          <tbody>
+            {upTo.slice(-200).map((each) => {
+              const amount = spent.byTurn.get(each.id) ?? amountOf(each.cost)
+              const isCopied = copied.includes(each)
+              return (
+                <tr key={each.id} className={join(each.id === turn?.id && 'bg-accent-tint', isCopied && 'text-faint')}>
+                  <td className="w-12 py-0.5">
+                    <button type="button" className="target rounded-sm px-1 text-left text-muted hover:bg-hover" onClick={() => selection.go({ turn: each.id })}>
+                      #{each.index}
+                    </button>
+                  </td>
+                  <td aria-hidden>
+                    <div className="h-2 rounded-sm bg-money" style={{ width: `${isCopied ? 0 : Number((amount.value * 1000n) / most) / 10}%` }} />
+                  </td>
+                  <td className="w-24 text-right text-money">{isCopied ? 'paid before' : shown(amount)}</td>
+                </tr>
+              )
+            })}
+          </tbody>
+        </table>
+      </section>
+    </div>
+  )
+}
+
+const total = (rows: readonly { cost: { total: string } }[]): bigint => rows.reduce((sum, row) => sum + parse(row.cost.total), 0n)
+
+function Line({ label, amount, strong = false, deep = false }: { label: string; amount: Amount; strong?: boolean; deep?: boolean }) {
+  return (
+    <>
+      <dt className={join(strong ? 'font-semibold' : 'text-muted', deep && 'pl-4')}>{label}</dt>
+      <dd className={join('text-right text-money', strong && 'font-semibold')}>
+        <Tip label={`$${amount.value === 0n ? '0' : exact(amount)}`}>
+          <span tabIndex={-1}>{shown(amount)}</span>
+        </Tip>
+      </dd>
+    </>
+  )
+}
+
+const exact = (amount: Amount): string => {
+  const digits = amount.value.toString().padStart(13, '0')
+  return `${digits.slice(0, -12)}.${digits.slice(-12).replace(/0+$/, '') || '0'}`
+}

@@ -1,0 +1,221 @@
+/** One session: title and actions, conversation, inspector. */
+import { Link, useNavigate } from '@tanstack/react-router'
+import { GitBranch, MoreHorizontal, PanelRight } from 'lucide-react'
+import { useEffect, useState } from 'react'
+import { sessions } from '../api/routes.ts'
+import { useCommands } from '../conversation/commands.ts'
+import { Conversation } from '../conversation/Conversation.tsx'
+import { useSelection } from '../conversation/selection.ts'
+import { Inspector, TABS } from '../inspector/Inspector.tsx'
+import { useKeys } from '../keys.ts'
+import { usePreferences } from '../settings/preferences.ts'
+import { amountOf, shown } from '../timeline/money.ts'
+import { useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
+import { Button, Dialog, IconButton, join, Menu, Splitter, Tip } from '../ui/controls.tsx'
+import { usePanes } from '../ui/panes.ts'
+import { Badge, download, StatusShape, useTitle } from '../ui/states.tsx'
+import { reason, STATUS } from '../words.ts'
+import { useAgentName } from './queries.ts'
+import type { NewSearch } from '../routes.tsx'
+
+export function SessionPage() {
+  const selection = useSelection()
+  // A store belongs to one session: another session is another page.
+  return <SessionView key={selection.session} />
+}
+
+function SessionView() {
+  const selection = useSelection()
+  const store = useSessionStore(selection.session)
+  const link = useSession(store, (state) => state.link)
+  const { inspector: sheet, set: setPanes } = usePanes()
+  const { inspectorShown, inspectorWidth, set } = usePreferences()
+  useEffect(() => {
+    setPanes({ link })
+    return () => setPanes({ link: null })
+  }, [link, setPanes])
+
+  useKeys({
+    inspectorPane: () => (matchMedia('(min-width: 960px)').matches ? set({ inspectorShown: !inspectorShown }) : setPanes({ inspector: !sheet })),
+    ...Object.fromEntries(
+      TABS.map((tab, at) => [
+        `tab${at + 1}`,
+        () => {
+          set({ inspectorShown: true })
+          setPanes({ inspector: true })
+          selection.go({ tab: tab.id }, { replace: true })
+        },
+      ]),
+    ),
+  })
+
+  return (
+    <div className="flex min-h-0 min-w-0 flex-1">
+      <section aria-label="Session" className={join('flex min-w-0 flex-1 flex-col', sheet && 'max-sm:hidden')}>
+        <Header store={store} />
+        <Conversation store={store} selection={selection} />
+      </section>
+      {inspectorShown && (
+        <div className="hidden md:flex">
+          <Splitter label="Width of the inspector" value={inspectorWidth} range={[320, 720]} side="right" onChange={(width) => set({ inspectorWidth: width })} />
+        </div>
+      )}
+      <aside
+        id="inspector"
+        aria-label="Inspector"
+        style={{ '--width': `${inspectorWidth}px` } as React.CSSProperties}
+        className={join(
+          'min-h-0 min-w-0 flex-col bg-surface',
+          sheet ? 'flex max-md:fixed max-md:inset-y-11 max-md:right-0 max-md:z-30 max-md:w-[min(420px,100vw)] max-md:border-l max-md:border-line max-md:shadow-layer max-sm:static max-sm:w-full max-sm:shadow-none' : 'hidden',
+          inspectorShown ? 'md:flex md:w-[var(--width)]' : 'md:hidden',
+        )}
+      >
+        <Inspector store={store} selection={selection} close={() => setPanes({ inspector: false })} />
+      </aside>
+    </div>
+  )
+}
+
+function Header({ store }: { store: SessionStore }) {
+  const session = useSession(store, (state) => state.timeline.session)
+  const { id } = store.getState()
+  const navigate = useNavigate()
+  const commands = useCommands(store)
+  const agent = useAgentName(session)
+  const { inspector: sheet, set: setPanes } = usePanes()
+  const { inspectorShown, set } = usePreferences()
+  const [erasing, setErasing] = useState(false)
+  useTitle(session?.name ?? id)
+  useKeys({
+    goBranches: () => void navigate({ to: '/sessions/$id/branches', params: { id } }),
+    sameAgain: () => session && void navigate({ to: '/sessions/new', search: again(agent, session) }),
+  })
+  const save = (format: 'text' | 'markdown' | 'json' | 'jsonl', ending: string): void =>
+    void download(sessions.transcript(id, format), `${session?.name ?? id}.${ending}`)
+  return (
+    <header className="flex h-11 shrink-0 items-center gap-2 border-b border-line px-3 sm:px-4">
+      {session && <StatusShape status={session.status} />}
+      <h1 className="min-w-0 truncate font-semibold">{session?.name ?? id}</h1>
+      {session && (
+        <p className="min-w-0 flex-1 truncate text-list text-muted">
+          <Link to="/agents/$name" params={{ name: agent }} search={{ version: session.agent_version }} className="hover:underline">
+            {agent} v{session.agent_version}
+          </Link>
+          {' · '}
+          {session.is_completed ? reason(session.completion_reason ?? '') : (STATUS[session.status] ?? session.status)}
+          {session.current_node_id && ` · ${session.current_node_id}`}
+          {session.simulator && <> · simulated</>}
+        </p>
+      )}
+      {session?.forked_from && (
+        <Link to="/sessions/$id" params={{ id: session.forked_from.session_id }} search={{ turn: session.forked_from.turn_id }} className="max-sm:hidden">
+          <Badge kind="plain">fork</Badge>
+        </Link>
+      )}
+      {session && (
+        <Tip label={`$${session.cost.total} spent, discarded branches included`}>
+          <span tabIndex={-1} className="text-list whitespace-nowrap text-money">
+            {shown(amountOf(session.cost))}
+          </span>
+        </Tip>
+      )}
+      <Tip label="Branches" action="goBranches">
+        <Link
+          to="/sessions/$id/branches"
+          params={{ id }}
+          aria-label="Branches"
+          className="target inline-flex items-center justify-center rounded-sm text-muted hover:bg-hover hover:text-text"
+        >
+          <GitBranch size={16} />
+        </Link>
+      </Tip>
+      <Menu
+        trigger={
+          <button type="button" aria-label="More for this session" className="target inline-flex items-center justify-center rounded-sm text-muted hover:bg-hover hover:text-text">
+            <MoreHorizontal size={16} />
+          </button>
+        }
+        entries={[
+          {
+            label: 'The same again',
+            detail: 'A new session with the same agent and context',
+            action: 'sameAgain',
+            disabled: !session,
+            run: () => session && void navigate({ to: '/sessions/new', search: again(agent, session) }),
+          },
+          {
+            label: 'Fork from the newest turn',
+            run: () => void commands.fork(undefined).then((made) => made && navigate({ to: '/sessions/$id', params: { id: made.id }, search: {} })),
+          },
+          ...(session?.simulator
+            ? [
+                {
+                  label: session.simulator['enabled'] ? 'Take over from the simulated caller' : 'Hand back to the simulated caller',
+                  disabled: session.is_completed,
+                  run: () => void commands.simulate(!session.simulator?.['enabled']),
+                },
+              ]
+            : []),
+          null,
+          { label: 'Export as text', run: () => save('text', 'txt') },
+          { label: 'Export as Markdown', run: () => save('markdown', 'md') },
+          { label: 'Export as JSON', run: () => save('json', 'json') },
+          { label: 'Export as JSONL', run: () => save('jsonl', 'jsonl') },
+          null,
+          { label: 'End the session', detail: 'It takes no more messages; forks go on', disabled: session?.is_completed ?? true, run: () => void commands.end() },
+          { label: 'Erase …', danger: true, run: () => setErasing(true) },
+        ]}
+      />
+      <IconButton
+        label="Inspector"
+        action="inspectorPane"
+        aria-expanded={inspectorShown || sheet}
+        aria-controls="inspector"
+        className="max-sm:hidden"
+        onClick={() => (matchMedia('(min-width: 960px)').matches ? set({ inspectorShown: !inspectorShown }) : setPanes({ inspector: !sheet }))}
+      >
+        <PanelRight size={16} />
+      </IconButton>
+      {erasing && session && (
+        <EraseDialog
+          name={session.name}
+          close={() => setErasing(false)}
+          erase={() => void commands.erase().then((done) => (done ? navigate({ to: '/sessions', search: {} }) : undefined))}
+        />
+      )}
+    </header>
+  )
+}
+
+const again = (agent: string, session: { agent_version: number; initial_context: object }): NewSearch => ({
+  agent,
+  version: session.agent_version,
+  ...Object.fromEntries(
+    Object.entries(session.initial_context)
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => [`ctx.${name}`, typeof value === 'string' ? value : JSON.stringify(value)]),
+  ),
+})
+
+/** Erasing cannot be taken back: its name is typed first. */
+export function EraseDialog({ name, close, erase }: { name: string; close: () => void; erase: () => void }) {
+  const [typed, setTyped] = useState('')
+  return (
+    <Dialog title="Erase this session" onClose={close}>
+      <p>
+        All that was said, its branches and its events are deleted, here and in Temporal. What it cost stays in the ledger, as figures
+        without words. This cannot be undone.
+      </p>
+      <label className="mt-3 block text-list text-muted">
+        Type <strong className="font-semibold text-text">{name}</strong> to erase it
+        <input value={typed} onChange={(event) => setTyped(event.target.value)} className="field mt-1 w-full" autoFocus />
+      </label>
+      <div className="mt-3 flex justify-end gap-2">
+        <Button onClick={close}>Keep it</Button>
+        <Button look="danger" disabled={typed !== name} onClick={erase}>
+          Erase
+        </Button>
+      </div>
+    </Dialog>
+  )
+}

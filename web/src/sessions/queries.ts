@@ -1,0 +1,87 @@
+/** What lists and details ask for, shared by the places that show the same. */
+import { QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { asProblem } from '../api/problems.ts'
+import { about, agents, sessions } from '../api/routes.ts'
+import type { SessionSummary } from '../api/types.ts'
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 2_000,
+      retry: (times, error) => asProblem(error).repeatable && times < 5,
+      retryDelay: (times, error) => (asProblem(error).retryAfter ?? Math.min(10, 0.5 * 2 ** times)) * 1000,
+    },
+  },
+})
+
+export const useAgents = () =>
+  useQuery({ queryKey: ['agents'], queryFn: ({ signal }) => agents.list({ limit: 200 }, { signal }), staleTime: 30_000 })
+
+export const useAgent = (name: string, version?: number) =>
+  useQuery({
+    queryKey: ['agent', name, version ?? null],
+    queryFn: ({ signal }) => (version === undefined ? agents.get(name, { signal }) : agents.version(name, version, { signal })),
+    staleTime: version === undefined ? 5_000 : Infinity,
+    enabled: name !== '',
+  })
+
+/** The name of a session's agent; its id until that is known. */
+export function useAgentName(session: Pick<SessionSummary, 'agent_id' | 'agent_name'> | null | undefined): string {
+  const { data } = useAgents()
+  if (!session) return ''
+  return session.agent_name ?? data?.items.find((agent) => agent.id === session.agent_id)?.name ?? session.agent_id
+}
+
+/** What the installation says of itself; null where the API does not tell. */
+export const useAbout = () =>
+  useQuery({
+    queryKey: ['about'],
+    queryFn: ({ signal }) => about({ signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
+    staleTime: 60_000,
+  })
+
+export interface ListFilter {
+  status?: string
+  agent?: string
+  suite?: string
+  since?: string
+  q?: string
+}
+
+export const useSessionList = (filter: ListFilter) =>
+  useInfiniteQuery({
+    queryKey: ['sessions', filter],
+    queryFn: ({ pageParam, signal }) =>
+      sessions.list(
+        {
+          limit: 100,
+          cursor: pageParam,
+          ...(filter.status && { status: filter.status }),
+          ...(filter.agent && { agent: filter.agent }),
+          ...(filter.suite && { suite: filter.suite }),
+          ...(filter.since && { created_after: sinceTime(filter.since) }),
+          ...(filter.q && { q: filter.q }),
+        },
+        { signal },
+      ),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor,
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) <= 1 ? 3_000 : false),
+  })
+
+/** `1h`, `7d` before now, or a time as it is. */
+export function sinceTime(since: string): string {
+  const found = /^(\d+)([hd])$/.exec(since)
+  if (!found) return since
+  const hours = Number(found[1]) * (found[2] === 'd' ? 24 : 1)
+  // Whole minutes, so that the same filter stays the same question for a while.
+  return new Date(Math.floor((Date.now() - hours * 3_600_000) / 60_000) * 60_000).toISOString()
+}
+
+/** Where the API does not search, the page looks through what it has. */
+export const matches = (session: SessionSummary, agent: string, q: string): boolean => {
+  const wanted = q.toLowerCase()
+  return [session.name, session.id, agent, ...session.tags, JSON.stringify(session.initial_context)].some((text) =>
+    text.toLowerCase().includes(wanted),
+  )
+}

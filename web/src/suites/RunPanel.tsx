@@ -1,0 +1,152 @@
+/** One run beside the wall: verdict with its quotes, what the caller wanted, the conversation, and the way to replay it. */
+import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import { ChevronDown, ChevronUp, X } from 'lucide-react'
+import { useEffect, useMemo, useRef, useState } from 'react'
+import type { SuiteRun } from '../api/expected.ts'
+import { asProblem } from '../api/problems.ts'
+import { all, suites, usage } from '../api/routes.ts'
+import type { Suite } from '../api/types.ts'
+import { Transcript } from '../conversation/Transcript.tsx'
+import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
+import { useSession, useSessionStore } from '../timeline/store.ts'
+import { Button, IconButton } from '../ui/controls.tsx'
+import { Json } from '../ui/Json.tsx'
+import { Badge, StatusShape } from '../ui/states.tsx'
+import { duration, plural, reason, STATUS } from '../words.ts'
+import { Replay } from './Replay.tsx'
+import { quotedTurns } from './runs.ts'
+
+export const useDefinition = (id: string) =>
+  useQuery({
+    queryKey: ['definition', id],
+    queryFn: ({ signal }) => suites.definition(id, { signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
+    staleTime: Infinity,
+  })
+
+interface RunPanelProps {
+  suite: Suite
+  run: SuiteRun
+  turn: string | undefined
+  select: (turn: string) => void
+  close: () => void
+  walk: (step: number) => void
+}
+
+export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProps) {
+  const id = run.session_id ?? ''
+  const store = useSessionStore(id)
+  const turns = useSession(store, (state) => state.timeline.turns)
+  const definition = useDefinition(suite.id)
+  const scenario = definition.data?.scenarios.find((each) => each.id === run.scenario)
+  const quoted = useMemo(() => new Set(quotedTurns(run)), [run])
+  const [replaying, setReplaying] = useState(false)
+  const body = useRef<HTMLDivElement>(null)
+  const ledger = useQuery({
+    queryKey: ['ledger', id, run.outcome],
+    queryFn: ({ signal }) => all((cursor) => usage.ledger({ session: id, limit: 200, cursor }, { signal })),
+  })
+  const costs = (['turn', 'extraction', 'caller', 'judge'] as const).map((purpose) => ({
+    purpose,
+    amount: add(NOTHING, ...(ledger.data ?? []).filter((row) => row.purpose === purpose).map((row) => amountOf(row.cost))),
+  }))
+
+  const known = turns.size > 0
+  useEffect(() => {
+    if (!turn || !known) return
+    body.current?.querySelector(`[data-turn="${turn}"]`)?.scrollIntoView({ block: 'center' })
+  }, [turn, known])
+
+  const link = (each: string) => (
+    <Button key={each} look="quiet" className="text-accent underline" onClick={() => select(each)}>
+      #{turns.get(each)?.index ?? '…'}
+    </Button>
+  )
+  return (
+    <aside aria-label={`Run ${run.repeat} of ${run.scenario}`} className="flex min-h-0 w-full flex-col border-l border-line bg-surface md:w-[480px]">
+      <header className="flex h-11 shrink-0 items-center gap-2 border-b border-line px-3">
+        <StatusShape status={run.outcome ?? run.state} />
+        <h2 className="min-w-0 flex-1 truncate font-semibold">
+          {run.scenario} #{run.repeat}
+        </h2>
+        <IconButton label="Run before (k)" onClick={() => walk(-1)}>
+          <ChevronUp size={16} />
+        </IconButton>
+        <IconButton label="Next run (j)" onClick={() => walk(1)}>
+          <ChevronDown size={16} />
+        </IconButton>
+        <Link
+          to="/sessions/$id"
+          params={{ id }}
+          search={quoted.size > 0 ? { quoted: [...quoted].join(',') } : {}}
+          className="target inline-flex items-center rounded-sm border border-control px-2 text-list hover:bg-hover"
+        >
+          Full page
+        </Link>
+        <IconButton label="Close" onClick={close}>
+          <X size={16} />
+        </IconButton>
+      </header>
+      <div ref={body} className="min-h-0 flex-1 overflow-auto">
+        <section aria-label="Verdict" className="flex flex-col gap-2 border-b border-line p-3 text-list">
+          <p className="text-muted">
+            {STATUS[run.outcome ?? ''] ?? run.state} · {plural(run.turn_count, 'turn')}
+            {run.seconds !== null && ` · ${duration(run.seconds)}`}
+            {run.completion_reason && ` · ${reason(run.completion_reason)}`} · seed {run.seed}
+          </p>
+          {run.cut_short && <Badge kind="warn">cut short: {run.cut_short.replaceAll('_', ' ')}</Badge>}
+          {run.error && <p className="text-bad">{run.error}</p>}
+          <ul className="flex flex-col gap-2">
+            {run.findings.map((finding) => (
+              <li key={finding.check} className="flex gap-2">
+                <span className="mt-0.5">
+                  <StatusShape status="failed" />
+                </span>
+                <span className="min-w-0 flex-1">
+                  <span className="font-medium">{finding.check}</span>
+                  <span className="block break-words text-muted">
+                    {finding.message} {finding.turn_ids.map(link)}
+                  </span>
+                </span>
+              </li>
+            ))}
+            {run.criteria.map((criterion) => (
+              <li key={criterion.criterion} className="flex gap-2">
+                <span className="mt-0.5">
+                  <StatusShape status={criterion.outcome} />
+                </span>
+                <span className="min-w-0 flex-1">
+                  <span className="font-medium">{criterion.criterion}</span>
+                  <span className="block break-words text-muted">
+                    {criterion.reason.replace(/turn_[0-9a-f]+/g, (each) => (turns.has(each) ? `#${turns.get(each)?.index}` : each))} {criterion.turn_ids.map(link)}
+                  </span>
+                </span>
+              </li>
+            ))}
+          </ul>
+          {run.outcome !== null && run.outcome !== 'passed' && (
+            <Button look="main" className="self-start" onClick={() => setReplaying(true)}>
+              Replay from here …
+            </Button>
+          )}
+          <p className="flex flex-wrap gap-x-3 text-meta text-muted">
+            {costs.map(({ purpose, amount }) => (
+              <span key={purpose}>
+                {purpose === 'turn' ? 'agent' : purpose} <span className="text-money">{shown(amount)}</span>
+              </span>
+            ))}
+          </p>
+          {scenario && (
+            <details>
+              <summary className="target text-muted">What the caller wants and knows</summary>
+              <p className="py-1">{scenario.goal}</p>
+              {scenario.facts && <Json value={scenario.facts} name="facts" />}
+            </details>
+          )}
+        </section>
+        <Transcript store={store} selected={turn} quoted={quoted} select={select} />
+      </div>
+      {replaying && <Replay suite={suite} run={run} definition={definition.data ?? null} turns={turns} close={() => setReplaying(false)} />}
+    </aside>
+  )
+}

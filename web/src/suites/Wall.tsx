@@ -1,0 +1,177 @@
+/** The wall: rows are scenarios, columns repeats, a cell of 24 px a run. A thousand live calls on one screen. */
+import { useVirtualizer } from '@tanstack/react-virtual'
+import { useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { getRouteApi } from '@tanstack/react-router'
+import type { SuiteRun } from '../api/expected.ts'
+import type { Suite } from '../api/types.ts'
+import { wilson } from '../timeline/interval.ts'
+import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
+import { join } from '../ui/controls.tsx'
+import { StatusShape } from '../ui/states.tsx'
+import { percent, STATUS } from '../words.ts'
+import { reasonsOf, runKey } from './runs.ts'
+
+const route = getRouteApi('/suites/$id')
+const CELL = 26
+
+interface WallProps {
+  suite: Suite
+  runs: readonly SuiteRun[]
+  open: SuiteRun | undefined
+  choose: (run: SuiteRun) => void
+  full: (run: SuiteRun) => void
+}
+
+/** Cells are laid in lines of as many as fit; a scenario of 1,000 repeats takes several lines. */
+export function Wall({ suite, runs, open, choose, full }: WallProps) {
+  const navigate = route.useNavigate()
+  const scroller = useRef<HTMLDivElement>(null)
+  const [width, setWidth] = useState(600)
+  const [hovered, setHovered] = useState<SuiteRun | null>(null)
+  useLayoutEffect(() => {
+    const box = scroller.current
+    if (!box) return
+    const watch = new ResizeObserver(() => setWidth(box.clientWidth))
+    watch.observe(box)
+    return () => watch.disconnect()
+  }, [])
+  const narrow = width < 560
+  const perLine = Math.max(4, Math.floor((width - (narrow ? 32 : 330)) / CELL))
+  const rows = useMemo(() => {
+    const byScenario = new Map<string, SuiteRun[]>()
+    for (const run of runs) byScenario.set(run.scenario, [...(byScenario.get(run.scenario) ?? []), run])
+    return suite.scenarios.flatMap((scenario) => {
+      const own = byScenario.get(scenario.id)
+      return own ? [{ scenario, runs: own }] : []
+    })
+  }, [suite.scenarios, runs])
+  const virtualizer = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: (at) => Math.ceil((rows[at]?.runs.length ?? 1) / perLine) * CELL + (narrow ? 44 : 18),
+    getItemKey: (at) => rows[at]?.scenario.id ?? at,
+    overscan: 4,
+  })
+  useLayoutEffect(() => virtualizer.measure(), [virtualizer, perLine, rows])
+
+  const order = useMemo(() => rows.flatMap((row) => row.runs), [rows])
+  const focusOn = (run: SuiteRun | undefined): void => {
+    if (!run) return
+    setHovered(run)
+    scroller.current?.querySelector<HTMLElement>(`[data-run="${CSS.escape(runKey(run))}"]`)?.focus()
+  }
+  const told = hovered ?? open
+  return (
+    <div className="flex min-h-0 flex-col">
+      <div ref={scroller} className="max-h-[70dvh] min-h-40 overflow-auto">
+        <div role="grid" aria-label="Runs by scenario" className="relative" style={{ height: virtualizer.getTotalSize() }}>
+          {virtualizer.getVirtualItems().map((virtual) => {
+            const row = rows[virtual.index]
+            if (!row) return null
+            const passed = row.runs.filter((run) => run.outcome === 'passed').length
+            const decided = row.runs.filter((run) => run.outcome === 'passed' || run.outcome === 'failed').length
+            const range = wilson(passed, decided)
+            return (
+              <div
+                key={virtual.key}
+                role="row"
+                className={join('absolute top-0 left-0 flex w-full gap-3 border-b border-line px-4 py-2', narrow && 'flex-col gap-1')}
+                style={{ transform: `translateY(${virtual.start}px)` }}
+              >
+                <button
+                  type="button"
+                  role="rowheader"
+                  onClick={() => void navigate({ search: (before) => ({ ...before, scenario: before.scenario ? undefined : row.scenario.id }), replace: true })}
+                  className={join('flex shrink-0 items-center gap-2 text-left text-list hover:underline', narrow ? 'w-full' : 'w-72')}
+                >
+                  {row.scenario.outcome && <StatusShape status={row.scenario.outcome} />}
+                  <span className="min-w-0 flex-1 truncate font-medium">{row.scenario.id}</span>
+                  <span className="text-meta whitespace-nowrap text-muted">
+                    {decided > 0 && percent(passed / decided)}
+                    {range && ` (${Math.round(range.low * 100)}–${Math.round(range.high * 100)})`}{' '}
+                    <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
+                  </span>
+                </button>
+                <div className="flex flex-wrap content-start gap-0.5" style={{ width: perLine * CELL }}>
+                  {row.runs.map((run) => {
+                    const index = order.indexOf(run)
+                    return (
+                      <Cell
+                        key={run.repeat}
+                        run={run}
+                        isOpen={run === open}
+                        tabbable={run === (open ?? order[0])}
+                        choose={choose}
+                        hover={setHovered}
+                        keys={{
+                          ArrowRight: () => focusOn(order[index + 1]),
+                          ArrowLeft: () => focusOn(order[index - 1]),
+                          ArrowDown: () => focusOn(order[index + perLine] ?? order.at(-1)),
+                          ArrowUp: () => focusOn(order[index - perLine] ?? order[0]),
+                          Enter: () => (run === open ? full(run) : choose(run)),
+                        }}
+                      />
+                    )
+                  })}
+                </div>
+              </div>
+            )
+          })}
+        </div>
+      </div>
+      <p className="min-h-7 truncate border-t border-line px-4 py-1 text-list text-muted" aria-live="off">
+        {told ? (
+          <>
+            <span className="font-medium text-text">
+              {told.scenario} #{told.repeat}
+            </span>{' '}
+            · {STATUS[told.outcome ?? ''] ?? told.state}
+            {told.turn_count > 0 && ` · turn ${told.turn_count}`}
+            {told.last_said ? ` · “${told.last_said}”` : reasonsOf(told)[0] ? ` · ${reasonsOf(told)[0]}` : ''}
+          </>
+        ) : (
+          'Point at a run, or walk with arrows; Enter opens it.'
+        )}
+      </p>
+    </div>
+  )
+}
+
+interface CellProps {
+  run: SuiteRun
+  isOpen: boolean
+  tabbable: boolean
+  choose: (run: SuiteRun) => void
+  hover: (run: SuiteRun | null) => void
+  keys: Record<string, () => void>
+}
+
+const GROUNDS: Record<string, string> = { passed: 'bg-ok-tint', failed: 'bg-bad-tint', inconclusive: 'bg-warn-tint', talking: 'bg-live-tint', judging: 'bg-live-tint' }
+
+function Cell({ run, isOpen, tabbable, choose, hover, keys }: CellProps) {
+  const state = run.cut_short && run.outcome !== 'failed' ? 'cut' : (run.outcome ?? run.state)
+  return (
+    <button
+      type="button"
+      role="gridcell"
+      data-run={runKey(run)}
+      tabIndex={tabbable ? 0 : -1}
+      disabled={run.session_id === null}
+      aria-label={`${run.scenario}, run ${run.repeat}: ${STATUS[run.outcome ?? ''] ?? run.state}${run.cut_short ? ', cut short' : ''}`}
+      aria-selected={isOpen}
+      onClick={() => choose(run)}
+      onPointerEnter={() => hover(run)}
+      onPointerLeave={() => hover(null)}
+      onFocus={() => hover(run)}
+      onKeyDown={(event) => {
+        const act = keys[event.key]
+        if (!act) return
+        event.preventDefault()
+        act()
+      }}
+      className={join('inline-flex size-6 items-center justify-center rounded-sm', GROUNDS[run.outcome ?? run.state] ?? 'bg-sunken', isOpen && 'outline-2 outline-accent')}
+    >
+      {run.state === 'talking' && run.turn_count > 0 ? <span className="text-meta text-live">{run.turn_count}</span> : <StatusShape status={state} size={13} />}
+    </button>
+  )
+}

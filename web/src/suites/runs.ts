@@ -1,0 +1,121 @@
+/** A suite and its runs, kept up to date while it goes on. */
+import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { useMemo } from 'react'
+import type { SuiteRun } from '../api/expected.ts'
+import { asProblem } from '../api/problems.ts'
+import { all, suites } from '../api/routes.ts'
+import type { RunReport, Suite } from '../api/types.ts'
+
+const ASK_MS = 2_000
+
+export const runKey = (run: Pick<SuiteRun, 'scenario' | 'repeat'>): string => `${run.scenario} ${run.repeat}`
+
+/** A run as a report tells it, where the API has no list of runs. */
+const fromReport = (run: RunReport): SuiteRun => ({
+  scenario: run.scenario,
+  repeat: run.repeat,
+  seed: run.seed,
+  session_id: run.session_id,
+  state: run.outcome !== null ? 'done' : run.completion_reason !== null ? 'judging' : 'talking',
+  outcome: run.outcome,
+  criteria: run.criteria,
+  findings: run.findings,
+  cut_short: run.cut_short,
+  completion_reason: run.completion_reason,
+  error: run.error,
+  turn_count: run.turn_count,
+  last_said: null,
+  cost: { currency: 'USD', total: run.cost, breakdown: {}, unpriced_models: run.unpriced_models },
+  cost_by_purpose: {},
+  started_at: run.started_at,
+  seconds: run.seconds,
+  updated_at: run.started_at,
+})
+
+const waiting = (scenario: string, repeat: number): SuiteRun => ({
+  scenario,
+  repeat,
+  seed: 0,
+  session_id: null,
+  state: 'waiting',
+  outcome: null,
+  criteria: [],
+  findings: [],
+  cut_short: null,
+  completion_reason: null,
+  error: null,
+  turn_count: 0,
+  last_said: null,
+  cost: { currency: 'USD', total: '0', breakdown: {}, unpriced_models: [] },
+  cost_by_purpose: {},
+  started_at: null,
+  seconds: null,
+  updated_at: '',
+})
+
+/** Every run that is planned, those not begun yet included, in the order of the file. */
+export function complete(suite: Suite, runs: readonly SuiteRun[]): SuiteRun[] {
+  const known = new Map(runs.map((run) => [runKey(run), run]))
+  return suite.scenarios.flatMap((scenario) =>
+    Array.from({ length: scenario.planned }, (_, at) => known.get(`${scenario.id} ${at + 1}`) ?? waiting(scenario.id, at + 1)),
+  )
+}
+
+const goesOn = (suite: Suite | undefined): boolean => suite === undefined || suite.outcome === null
+
+export function useSuite(id: string) {
+  return useQuery({
+    queryKey: ['suite', id],
+    queryFn: ({ signal }) => suites.get(id, { signal }),
+    enabled: id !== '',
+    refetchInterval: (query) => (goesOn(query.state.data) ? ASK_MS : false),
+  })
+}
+
+export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[]; error: unknown; pending: boolean } {
+  const client = useQueryClient()
+  const suite = useSuite(id)
+  const over = !goesOn(suite.data)
+  const key = ['runs', id, over]
+  const runs = useQuery({
+    queryKey: key,
+    queryFn: async ({ signal }): Promise<{ runs: SuiteRun[]; listed: boolean }> => {
+      const before = client.getQueryData<{ runs: SuiteRun[]; listed: boolean }>(key)
+      try {
+        const newest = before?.listed ? before.runs.reduce((latest, run) => (run.updated_at > latest ? run.updated_at : latest), '') : ''
+        const changed = await all((cursor) => suites.runs(id, { limit: 200, cursor, ...(newest && { updated_after: newest }) }, { signal }))
+        const merged = new Map([...(before?.runs ?? []), ...changed].map((run) => [runKey(run), run]))
+        return { runs: [...merged.values()], listed: true }
+      } catch (error) {
+        if (!asProblem(error).unsupported) throw error
+        const report = await suites.report(id, { transcripts: false }, { signal })
+        return { runs: report.runs.map(fromReport), listed: false }
+      }
+    },
+    enabled: id !== '' && suite.data !== undefined,
+    refetchInterval: over ? false : ASK_MS,
+    placeholderData: (previous) => previous,
+  })
+  const list = useMemo(() => (suite.data ? complete(suite.data, runs.data?.runs ?? []) : []), [suite.data, runs.data])
+  return { suite: suite.data, runs: list, error: suite.error ?? runs.error, pending: suite.isPending }
+}
+
+/** Why a run did not pass, in words that are the same for the same cause. */
+export function reasonsOf(run: SuiteRun): string[] {
+  if (run.outcome === null || run.outcome === 'passed') return []
+  const found = [
+    ...run.findings.map((finding) => `check ${finding.check}`),
+    ...run.criteria.filter((each) => each.outcome !== 'passed').map((each) => `${each.outcome === 'inconclusive' ? 'undecided: ' : ''}${each.criterion}`),
+    ...(run.cut_short ? [`cut short: ${run.cut_short.replaceAll('_', ' ')}`] : []),
+    ...(run.error ? [`error: ${run.error}`] : []),
+  ]
+  return [...new Set(found.length > 0 ? found : [run.outcome])]
+}
+
+/** The first turn that a judge or a check points at. */
+export const quotedTurns = (run: SuiteRun): string[] => [
+  ...new Set([
+    ...run.criteria.filter((each) => each.outcome !== 'passed').flatMap((each) => each.turn_ids),
+    ...run.findings.flatMap((each) => each.turn_ids),
+  ]),
+]

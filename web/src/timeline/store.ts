@@ -1,0 +1,288 @@
+/** A live session: its timeline, its connection, and what is loaded beside them. One store for a session on show. */
+import { useEffect, useState } from 'react'
+import { createStore, useStore, type StoreApi } from 'zustand'
+import type { TreeTurn } from '../api/expected.ts'
+import { asProblem, type Problem } from '../api/problems.ts'
+import { all, sessions } from '../api/routes.ts'
+import { Connection, replayLog, type Link } from '../api/stream.ts'
+import type { Session, Turn } from '../api/types.ts'
+import { EMPTY, reduce, withHead, withSession, withTurns, type StreamEvent, type Timeline } from './reduce.ts'
+import type { Placed } from './siblings.ts'
+
+const REFRESH_MS = 250
+/** A burst of events within this time of a reconnect is what was missed. */
+const CAUGHT_UP_MS = 600
+
+export interface SessionState {
+  id: string
+  timeline: Timeline
+  link: Link
+  problem: Problem | null
+  /** Durable events heard since the page listens, or all of them once the log was read. */
+  log: readonly StreamEvent[]
+  /** True once `log` begins at event 1. */
+  logWhole: boolean
+  /** Every turn in short, when the API tells or the log was read. */
+  tree: readonly TreeTurn[] | null
+  /** How many events a reconnect brought; null when there is nothing to say. */
+  missed: number | null
+  loadingOlder: boolean
+  olderCursor: string | null | undefined
+}
+
+export interface SessionActions {
+  refresh(): Promise<void>
+  loadOlder(): Promise<void>
+  /** Loads turns until this one is there; false where it cannot be found. */
+  reach(turnId: string): Promise<boolean>
+  readLog(): Promise<void>
+  loadTree(): Promise<void>
+  retry(): void
+  forgetMissed(): void
+}
+
+export type SessionStore = StoreApi<SessionState> & { actions: SessionActions }
+
+function createSession(id: string): SessionStore & { open(): void; close(): void } {
+  const store = createStore<SessionState>(() => ({
+    id,
+    timeline: EMPTY,
+    link: { kind: 'connecting' },
+    problem: null,
+    log: [],
+    logWhole: false,
+    tree: null,
+    missed: null,
+    loadingOlder: false,
+    olderCursor: undefined,
+  }))
+  const { getState: get, setState: set } = store
+  const closing = { controller: new AbortController() }
+  let connection: Connection | null = null
+  let queue: StreamEvent[] = []
+  let flushing = false
+  let refreshTimer: ReturnType<typeof setTimeout> | undefined
+  let refreshing = false
+  let again = false
+  let catching: { count: number; until: number } | null = null
+
+  const change = (step: (timeline: Timeline) => Timeline): void => set({ timeline: step(get().timeline) })
+
+  /** All events of a frame at once: a word changes one string in one row, at most once a frame. */
+  function flush(): void {
+    flushing = false
+    const events = queue
+    queue = []
+    const state = get()
+    const fresh = events.filter((event) => event.seq !== null && event.type !== 'snapshot' && event.seq > state.timeline.seq)
+    const timeline = events.reduce(reduce, state.timeline)
+    set({ timeline, ...(fresh.length > 0 && { log: [...state.log, ...fresh] }) })
+    if (catching && fresh.length > 0) {
+      catching.count += fresh.length
+      if (Date.now() <= catching.until) set({ missed: catching.count })
+    }
+    if (fresh.length > 0) scheduleRefresh()
+    if (fresh.length > 0 && state.tree !== null) void actions.loadTree()
+  }
+
+  function heard(event: StreamEvent): void {
+    queue.push(event)
+    if (flushing) return
+    flushing = true
+    if (document.visibilityState === 'hidden') setTimeout(flush, 50)
+    else requestAnimationFrame(flush)
+  }
+
+  function scheduleRefresh(): void {
+    clearTimeout(refreshTimer)
+    refreshTimer = setTimeout(() => void refreshHead(), REFRESH_MS)
+  }
+
+  /** Money, variables, revision and approvals, which events do not tell. */
+  async function refreshHead(): Promise<void> {
+    if (refreshing) {
+      again = true
+      return
+    }
+    refreshing = true
+    const before = get().timeline.seq
+    try {
+      const { turns: _, discarded_branches: __, ...head } = await sessions.get(id, { signal: closing.controller.signal })
+      const { timeline } = get()
+      const same = timeline.seq === before
+      const kept = timeline.session
+      change((now) =>
+        withHead(now, {
+          ...head,
+          ...(!same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }),
+        }),
+      )
+      if (!same) again = true
+    } catch (error) {
+      if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
+    } finally {
+      refreshing = false
+      if (again) {
+        again = false
+        scheduleRefresh()
+      }
+    }
+  }
+
+  const take = (session: Session): void => change((timeline) => withSession(timeline, session, null))
+
+  const actions: SessionActions = {
+    async refresh() {
+      try {
+        take(await sessions.get(id, { signal: closing.controller.signal }))
+        set({ problem: null })
+      } catch (error) {
+        if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
+      }
+    },
+    async loadOlder() {
+      const state = get()
+      if (state.loadingOlder || state.olderCursor === null) return
+      set({ loadingOlder: true })
+      try {
+        let cursor: string | null | undefined = state.olderCursor
+        if (cursor === undefined) {
+          // The first page holds what the session itself shows; its cursor leads to what came before.
+          const first = await sessions.turns(id, { limit: 200 }, { signal: closing.controller.signal })
+          change((timeline) => withTurns(timeline, first.items))
+          cursor = first.next_cursor
+        }
+        if (cursor !== null) {
+          const page = await sessions.turns(id, { limit: 200, cursor }, { signal: closing.controller.signal })
+          change((timeline) => withTurns(timeline, page.items))
+          cursor = page.next_cursor
+        }
+        set({ olderCursor: cursor })
+      } catch (error) {
+        if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
+      } finally {
+        set({ loadingOlder: false })
+      }
+    },
+    async reach(turnId) {
+      const known = (): boolean => get().timeline.turns.has(turnId)
+      if (known()) return true
+      while (!known() && get().olderCursor !== null && get().problem === null) await actions.loadOlder()
+      if (!known()) await actions.readLog()
+      return known()
+    },
+    async readLog() {
+      if (get().logWhole) return
+      const until = get().timeline.seq
+      const log = await replayLog(id, until, closing.controller.signal)
+      const whole = log.reduce(reduce, EMPTY)
+      const later = get().log.filter((event) => (event.seq ?? 0) > until)
+      set({ log: [...log, ...later], logWhole: true })
+      change((timeline) => {
+        const grown = withTurns(timeline, whole.turns.values())
+        // A rewind whose hidden turns this page had not seen: now it has.
+        if (grown.hiddenKnown || whole.leaf === null) return grown
+        return withTurns({ ...grown, leaf: whole.leaf }, [])
+      })
+    },
+    async loadTree() {
+      try {
+        const tree = await all((cursor) => sessions.tree(id, { cursor, limit: 200 }, { signal: closing.controller.signal }), 50_000)
+        set({ tree })
+      } catch (error) {
+        if (closing.controller.signal.aborted) return
+        const problem = asProblem(error)
+        if (problem.unsupported) await actions.readLog()
+        else set({ problem })
+      }
+    },
+    retry: () => {
+      connection?.retry()
+      void actions.refresh()
+    },
+    forgetMissed: () => set({ missed: null }),
+  }
+
+  return Object.assign(store, {
+    actions,
+    open() {
+      closing.controller = new AbortController()
+      connection = new Connection({
+        url: `/v1/sessions/${encodeURIComponent(id)}/events`,
+        lastId: () => get().timeline.seq,
+        heard,
+        ask: async (signal) => take(await sessions.get(id, { signal })),
+        isOver: () => get().timeline.ended && get().timeline.session !== null,
+        linked: (link) => {
+          if (link.kind === 'live' && get().link.kind === 'lost') {
+            catching = { count: 0, until: Date.now() + CAUGHT_UP_MS }
+            set({ missed: 0, problem: null })
+          }
+          if (link.kind === 'refused') set({ problem: link.problem })
+          set({ link })
+        },
+      })
+      connection.start()
+      // The conversation is shown as soon as it is read; the stream then begins with the same again.
+      void actions.refresh()
+    },
+    close() {
+      connection?.stop()
+      closing.controller.abort()
+      clearTimeout(refreshTimer)
+    },
+  })
+}
+
+interface Kept {
+  store: ReturnType<typeof createSession>
+  users: number
+  closing?: ReturnType<typeof setTimeout>
+}
+
+const kept = new Map<string, Kept>()
+
+function hold(id: string): SessionStore {
+  const found = kept.get(id)
+  if (found) return found.store
+  const store = createSession(id)
+  kept.set(id, { store, users: 0 })
+  return store
+}
+
+/** The store of a session, connected while somebody shows it, and a moment longer for those who come back. */
+export function useSessionStore(id: string): SessionStore {
+  const [, renew] = useState(0)
+  const store = hold(id)
+  useEffect(() => {
+    const entry = kept.get(id)
+    if (!entry) return renew((times) => times + 1)
+    clearTimeout(entry.closing)
+    entry.users += 1
+    if (entry.users === 1 && entry.closing === undefined) entry.store.open()
+    entry.closing = undefined
+    return () => {
+      entry.users -= 1
+      if (entry.users > 0) return
+      entry.closing = setTimeout(() => {
+        entry.store.close()
+        kept.delete(id)
+      }, 2_000)
+    }
+  }, [id])
+  return store
+}
+
+export const useSession = <Part>(store: SessionStore, select: (state: SessionState) => Part): Part => useStore(store, select)
+
+/** All turns that are known, in short: from the tree where it was loaded, else the turns themselves. */
+export function knownTurns(state: Pick<SessionState, 'timeline' | 'tree'>): Iterable<Placed> {
+  if (!state.tree) return state.timeline.turns.values()
+  const turns = new Map<string, Placed>(state.tree.map((turn) => [turn.id, turn]))
+  for (const turn of state.timeline.turns.values()) turns.set(turn.id, turn)
+  return turns.values()
+}
+
+/** What somebody hears in a turn right now: the words so far, or all of them. */
+export const replyOf = (timeline: Timeline, turn: Turn): string =>
+  turn.status === 'pending' ? (timeline.replies.get(turn.id) ?? '') : (turn.assistant_message?.text ?? '')

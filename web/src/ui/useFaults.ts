@@ -1,0 +1,26 @@
+/** The faults of a file at their lines: the parser's own first, else the API's. The parser comes when there is text. */
+import { useEffect, useState } from 'react'
+import type { Fault } from '../api/problems.ts'
+import type { LineFault } from './Editor.tsx'
+
+const NONE: readonly LineFault[] = []
+
+export function useFaults(text: string, told: readonly Fault[] | undefined): { faults: readonly LineFault[]; broken: boolean } {
+  const [state, setState] = useState<{ faults: readonly LineFault[]; broken: boolean }>({ faults: NONE, broken: false })
+  useEffect(() => {
+    let gone = false
+    if (!text.trim()) {
+      setState({ faults: NONE, broken: false })
+      return
+    }
+    void import('./yamlLines.ts').then(({ syntaxFaults, withLines }) => {
+      if (gone) return
+      const syntax = syntaxFaults(text)
+      setState(syntax.length > 0 ? { faults: syntax, broken: true } : { faults: withLines(text, told ?? []), broken: false })
+    })
+    return () => {
+      gone = true
+    }
+  }, [text, told])
+  return state
+}
