@@ -1,10 +1,11 @@
 /** An agent's graph, read-only: where a conversation stands, how it came there, what it could do next. */
-import { Background, Controls, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react'
+import { Background, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react'
 import '@xyflow/react/dist/base.css'
-import { memo, useEffect, useMemo } from 'react'
+import { Maximize, Minus, Plus } from 'lucide-react'
+import { memo, useCallback, useEffect, useMemo } from 'react'
 import type { AgentDefinition } from '../api/types.ts'
 import { usePreferences } from '../settings/preferences.ts'
-import { join } from '../ui/controls.tsx'
+import { IconButton, join } from '../ui/controls.tsx'
 import { graphOf, NODE } from './graph.ts'
 
 interface GraphProps {
@@ -116,10 +117,12 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
     })
   }, [graph, at, walked])
 
-  useEffect(() => {
+  const centre = useCallback(() => {
     const place = follow && at ? graph.nodes.find((node) => node.id === at) : undefined
-    if (place) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: Math.max(0.6, flow.getZoom()), duration: 0 })
+    if (place) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: 0.85, duration: 0 })
+    return place !== undefined
   }, [flow, graph, at, follow])
+  useEffect(() => void centre(), [centre])
 
   return (
     <div className="relative h-full min-h-64">
@@ -132,15 +135,26 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         edgesFocusable={false}
         elementsSelectable={false}
         onNodeClick={(_, node) => open(node.id)}
-        fitView
-        fitViewOptions={{ maxZoom: 1, padding: 0.08 }}
+        onInit={() => {
+          if (!centre()) void flow.fitView({ maxZoom: 1, padding: 0.05 })
+        }}
         minZoom={0.2}
         maxZoom={1.5}
         proOptions={{ hideAttribution: true }}
       >
         <Background color="var(--line)" gap={16} />
-        <Controls showInteractive={false} />
       </ReactFlow>
+      <div className="absolute bottom-2 left-2 flex rounded-sm border border-line bg-surface">
+        <IconButton label="Larger" onClick={() => void flow.zoomIn()}>
+          <Plus size={14} />
+        </IconButton>
+        <IconButton label="Smaller" onClick={() => void flow.zoomOut()}>
+          <Minus size={14} />
+        </IconButton>
+        <IconButton label="All of it" onClick={() => void flow.fitView({ maxZoom: 1, padding: 0.05 })}>
+          <Maximize size={14} />
+        </IconButton>
+      </div>
       {at !== undefined && (
         <label className="absolute top-2 right-2 flex items-center gap-1 rounded-sm border border-line bg-surface px-2 text-meta text-muted">
           <input type="checkbox" checked={follow} onChange={(event) => setPreferences({ followNode: event.target.checked })} />

@@ -298,7 +298,11 @@ interface CellProps {
 
 function Cell({ turn, other, store, words, side, chosen, select, line = false }: CellProps) {
   const said = useSession(store, (state) => (turn ? replyOf(state.timeline, turn) : ''))
-  if (!turn) return <div className={join('bg-sunken', line && 'border-l border-line')} aria-label="No turn on this side" />
+  if (!turn) return (
+      <div className={join('bg-sunken', line && 'border-l border-line')}>
+        <span className="sr-only">No turn on this side</span>
+      </div>
+    )
   const cards = cardsOf(turn)
   return (
     <article

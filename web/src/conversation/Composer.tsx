@@ -1,11 +1,11 @@
 /** Where one writes. Its text is in no shared store; a draft is kept for each session of this tab. */
 import { ChevronDown } from 'lucide-react'
-import { useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from 'react'
 import type { OnBusy } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { useSession, type SessionStore } from '../timeline/store.ts'
-import { Button, Menu } from '../ui/controls.tsx'
+import { Button, join, Menu } from '../ui/controls.tsx'
 import { plural } from '../words.ts'
 import type { Commands } from './commands.ts'
 import { discard, post, postAnyway, useOutbox, type Letter } from './outbox.ts'
@@ -19,7 +19,7 @@ const CHOICES: { value: Exclude<OnBusy, 'reject'>; label: string; detail: string
 const draftKey = (session: string): string => `playhead.draft.${session}`
 const coarse = (): boolean => matchMedia('(pointer: coarse)').matches
 
-export function Composer({ store, commands, closed, editLast }: { store: SessionStore; commands: Commands; closed: string | null; editLast: () => void }) {
+export function Composer({ store, commands, closed, editLast }: { store: SessionStore; commands: Commands; closed: ReactNode; editLast: () => void }) {
   const { id } = store.getState()
   const [text, setText] = useState(() => sessionStorage.getItem(draftKey(id)) ?? '')
   const [history, setHistory] = useState<number | null>(null)
@@ -72,7 +72,7 @@ export function Composer({ store, commands, closed, editLast }: { store: Session
     <div className="shrink-0 border-t border-line bg-surface px-3 py-2 pb-[max(8px,env(safe-area-inset-bottom))] sm:px-4">
       <div className="mx-auto max-w-[calc(72ch+24px)]">
         {closed !== null ? (
-          <p className="py-1 text-list text-muted">{closed}</p>
+          <div className="py-1 text-list text-muted">{closed}</div>
         ) : (
           <form
             onSubmit={(event) => {
@@ -114,13 +114,13 @@ export function Composer({ store, commands, closed, editLast }: { store: Session
               className="field field-sizing-content max-h-[188px] min-w-0 flex-1 resize-none text-speech max-sm:text-[16px]"
             />
             <div className="flex">
-              <Button type="submit" look="main" disabled={!text.trim()} className={busy ? 'rounded-r-none' : ''}>
+              <Button type="submit" look="main" disabled={!text.trim()} className={join('min-h-8.5 px-3', busy && 'rounded-r-none')}>
                 {busy ? choice?.label : 'Send'}
               </Button>
               {busy && (
                 <Menu
                   trigger={
-                    <Button look="main" aria-label="What sending does now" className="rounded-l-none border-l-on-accent px-0">
+                    <Button look="main" aria-label="What sending does now" className="min-h-8.5 rounded-l-none border-l-on-accent px-0">
                       <ChevronDown size={14} />
                     </Button>
                   }

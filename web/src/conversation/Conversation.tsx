@@ -3,7 +3,9 @@ import { defaultRangeExtractor, useVirtualizer } from '@tanstack/react-virtual'
 import { useNavigate } from '@tanstack/react-router'
 import { ArrowDown } from 'lucide-react'
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { sessions } from '../api/routes.ts'
 import type { JsonObject, Turn } from '../api/types.ts'
+import type { SessionHead } from '../timeline/reduce.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
@@ -12,7 +14,7 @@ import { useSession, type SessionStore } from '../timeline/store.ts'
 import { variablesAt } from '../timeline/variables.ts'
 import { announce, warn } from '../ui/announce.tsx'
 import { Button } from '../ui/controls.tsx'
-import { copy, Empty, Loading, ProblemNote } from '../ui/states.tsx'
+import { copy, download, Empty, Loading, ProblemNote } from '../ui/states.tsx'
 import { duration, plural, reason } from '../words.ts'
 import { Approvals, BranchBanner, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
 import { useCommands } from './commands.ts'
@@ -323,11 +325,12 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     [store, commands, mayAct, ended, editing, select, fork, sibling, byParent, path, unfoldings],
   )
 
-  const closed = ended
-    ? `Ended: ${reason(session?.completion_reason ?? '')}. Fork it to go on from any turn.`
-    : mode !== 'active'
-      ? 'You are looking at a branch that is not active. Make it active, or go back, to speak.'
-      : null
+  const closed =
+    ended && session ? (
+      <EndNote session={session} turns={(first?.index ?? 0) + path.length} fork={() => fork(path.at(-1))} />
+    ) : mode !== 'active' ? (
+      'You are looking at a branch that is not active. Make it active, or go back, to speak.'
+    ) : null
 
   if (!loaded && problem)
     return <ProblemNote error={problem} retry={problem.status === 404 ? undefined : () => store.actions.retry()} />
@@ -426,13 +429,6 @@ export function Conversation({ store, selection }: { store: SessionStore; select
               })}
             </ol>
           )}
-          {ended && session && path.length > 0 && (
-            <p className="mx-auto max-w-[calc(72ch+24px)] px-4 py-3 text-list text-muted">
-              Ended: {reason(session.completion_reason ?? '')}
-              {session.disposition && session.disposition !== session.completion_reason && ` · ${session.disposition}`} ·{' '}
-              {plural(path.length + (first?.index ?? 0), 'turn')} · <span className="text-money">{shown(amountOf(session.cost))}</span>
-            </p>
-          )}
         </div>
         <Strip turns={ofPath} branchPoints={branchPoints} quoted={quoted} jump={moveTo} />
         {away && path.length > 0 && (
@@ -458,5 +454,20 @@ export function Conversation({ store, selection }: { store: SessionStore; select
         }}
       />
     </RowContext.Provider>
+  )
+}
+
+/** How it ended, and what one can still do. */
+function EndNote({ session, turns, fork }: { session: SessionHead; turns: number; fork: () => void }) {
+  return (
+    <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
+      <span className="flex-1">
+        Ended: {reason(session.completion_reason ?? '')}
+        {session.disposition && session.disposition !== session.completion_reason && ` (${reason(session.disposition)})`} ·{' '}
+        {plural(turns, 'turn')} · <span className="text-money">{shown(amountOf(session.cost))}</span>
+      </span>
+      <Button onClick={() => void download(sessions.transcript(session.id, 'markdown'), `${session.name}.md`)}>Export</Button>
+      <Button onClick={fork}>Fork</Button>
+    </span>
   )
 }

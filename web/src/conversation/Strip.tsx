@@ -1,5 +1,5 @@
 /** Ten pixels beside the scrollbar: a tick for every turn that deserves a look. Shape and colour tell why. */
-import { memo } from 'react'
+import { memo, useLayoutEffect, useRef, useState } from 'react'
 import type { Turn } from '../api/types.ts'
 import { changesNode, troubleOf } from './view.ts'
 
@@ -24,7 +24,15 @@ const markOf = (turn: Turn, branchPoints: ReadonlySet<string>, quoted: ReadonlyS
   quoted.has(turn.id) ? 'quoted' : (troubleOf(turn) ?? (branchPoints.has(turn.id) ? 'branch' : changesNode(turn) ? 'move' : null))
 
 export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: StripProps) {
-  const height = 1000
+  const box = useRef<HTMLDivElement>(null)
+  const [height, setHeight] = useState(600)
+  useLayoutEffect(() => {
+    const measured = box.current
+    if (!measured) return
+    const watch = new ResizeObserver(() => setHeight(measured.clientHeight))
+    watch.observe(measured)
+    return () => watch.disconnect()
+  }, [])
   const paths = new Map<Mark, string>()
   turns.forEach((turn, at) => {
     const mark = turn && markOf(turn, branchPoints, quoted)
@@ -37,6 +45,7 @@ export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: 
   }
   return (
     <div
+      ref={box}
       aria-hidden
       data-strip
       title={[...paths.keys()].map((mark) => MARKS[mark].label).join(', ') || 'Turns'}
@@ -47,7 +56,7 @@ export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: 
       }}
       onPointerMove={(event) => event.buttons > 0 && at(event)}
     >
-      <svg width="10" height="100%" viewBox={`0 0 10 ${height}`} preserveAspectRatio="none">
+      <svg data-shape width="10" height={height} viewBox={`0 0 10 ${height}`}>
         {[...paths].map(([mark, d]) => (
           <path key={mark} d={d} fill={MARKS[mark].colour} />
         ))}

@@ -138,6 +138,7 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
           </span>
         </Tip>
       )}
+      <span className="ml-auto inline-flex items-center">
       {family.size > 1 && (
         <span className="inline-flex items-center">
           <IconButton label="Version before" action="previousSibling" disabled={family.at === 0} onClick={() => sibling(turn.id, -1)}>
@@ -152,6 +153,7 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
         </span>
       )}
       <Actions turn={turn} />
+      </span>
     </header>
   )
 }
@@ -166,23 +168,23 @@ function Actions({ turn }: { turn: Turn }) {
   const settled = turn.status !== 'pending'
   const words = [turn.user_message?.text, turn.assistant_message?.text].filter(Boolean).join('\n')
   return (
-    <span className="on-hover ml-auto inline-flex items-center">
+    <span className="on-hover inline-flex items-center">
       {mayAct && turn.user_message && (
         <IconButton label="Edit and send again" action="edit" onClick={() => edit(turn.id)}>
           <Pencil size={14} />
         </IconButton>
       )}
       {mayAct && (
-        <IconButton label="Try again: answer anew, keep this one" action="tryAgain" onClick={() => void commands.tryAgain(turn.id)}>
+        <IconButton className="max-sm:hidden" label="Try again: answer anew, keep this one" action="tryAgain" onClick={() => void commands.tryAgain(turn.id)}>
           <RotateCcw size={14} />
         </IconButton>
       )}
       {mayAct && (
-        <IconButton label="Rewind to here: what follows is kept out of sight" action="rewindTo" onClick={() => void commands.rewind(turn.id)}>
+        <IconButton className="max-sm:hidden" label="Rewind to here: what follows is kept out of sight" action="rewindTo" onClick={() => void commands.rewind(turn.id)}>
           <Undo2 size={14} />
         </IconButton>
       )}
-      <IconButton label="Copy a link to this turn" action="copyLink" onClick={() => commands.copyLink(turn.id)}>
+      <IconButton className="max-sm:hidden" label="Copy a link to this turn" action="copyLink" onClick={() => commands.copyLink(turn.id)}>
         <Link2 size={14} />
       </IconButton>
       <Menu
@@ -198,6 +200,8 @@ function Actions({ turn }: { turn: Turn }) {
         entries={[
           ...(mayAct
             ? [
+                { label: 'Try again', detail: 'Answers anew; this one becomes a branch', action: 'tryAgain' as const, icon: <RotateCcw size={14} />, run: () => void commands.tryAgain(turn.id) },
+                { label: 'Rewind to here', detail: 'What follows is kept out of sight', action: 'rewindTo' as const, icon: <Undo2 size={14} />, run: () => void commands.rewind(turn.id) },
                 {
                   label: 'Rewind to before this turn',
                   action: 'rewindBefore' as const,
@@ -214,6 +218,7 @@ function Actions({ turn }: { turn: Turn }) {
             disabled: !settled,
             run: () => fork(turn.id),
           },
+          { label: 'Copy a link', action: 'copyLink' as const, icon: <Link2 size={14} />, run: () => commands.copyLink(turn.id) },
           { label: 'Copy the text', action: 'copyText' as const, run: () => void copy(words, 'Text copied') },
           { label: 'Copy the id', run: () => void copy(turn.id, 'Id copied') },
         ]}

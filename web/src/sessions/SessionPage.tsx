@@ -55,11 +55,6 @@ function SessionView() {
         <Header store={store} />
         <Conversation store={store} selection={selection} />
       </section>
-      {inspectorShown && (
-        <div className="hidden md:flex">
-          <Splitter label="Width of the inspector" value={inspectorWidth} range={[320, 720]} side="right" onChange={(width) => set({ inspectorWidth: width })} />
-        </div>
-      )}
       <aside
         id="inspector"
         aria-label="Inspector"
@@ -67,9 +62,14 @@ function SessionView() {
         className={join(
           'min-h-0 min-w-0 flex-col bg-surface',
           sheet ? 'flex max-md:fixed max-md:inset-y-11 max-md:right-0 max-md:z-30 max-md:w-[min(420px,100vw)] max-md:border-l max-md:border-line max-md:shadow-layer max-sm:static max-sm:w-full max-sm:shadow-none' : 'hidden',
-          inspectorShown ? 'md:flex md:w-[var(--width)]' : 'md:hidden',
+          inspectorShown ? 'md:relative md:z-10 md:flex md:w-[var(--width)] md:shrink-0 md:border-l md:border-line' : 'md:hidden',
         )}
       >
+        {inspectorShown && (
+          <div className="absolute inset-y-0 -left-1 hidden md:flex">
+            <Splitter label="Width of the inspector" value={inspectorWidth} range={[320, 720]} side="right" onChange={(width) => set({ inspectorWidth: width })} />
+          </div>
+        )}
         <Inspector store={store} selection={selection} close={() => setPanes({ inspector: false })} />
       </aside>
     </div>

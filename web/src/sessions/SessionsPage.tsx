@@ -36,16 +36,16 @@ export function SessionsPage() {
           className={join(
             'min-h-0 flex-col bg-surface',
             isIndex ? 'flex w-full md:w-80 md:border-r md:border-line' : drawer ? 'flex max-sm:w-full sm:absolute sm:inset-y-0 sm:left-0 sm:z-30 sm:w-80 sm:border-r sm:border-line sm:shadow-layer' : 'hidden',
-            listShown ? 'lg:static lg:flex lg:w-[var(--width)] lg:border-0 lg:shadow-none' : !isIndex && 'lg:hidden',
+            listShown ? 'lg:relative lg:z-10 lg:flex lg:shrink-0 lg:w-[var(--width)] lg:border-r lg:border-line lg:shadow-none' : !isIndex && 'lg:hidden',
           )}
         >
           <SessionList opened={() => setPanes({ list: false })} />
+          {listShown && (
+            <div className="absolute inset-y-0 -right-1 hidden lg:flex">
+              <Splitter label="Width of the list" value={listWidth} range={[220, 480]} side="left" onChange={(width) => set({ listWidth: width })} />
+            </div>
+          )}
         </aside>
-        {listShown && (
-          <div className="hidden lg:flex">
-            <Splitter label="Width of the list" value={listWidth} range={[220, 480]} side="left" onChange={(width) => set({ listWidth: width })} />
-          </div>
-        )}
         <main id="main" className={join('flex min-w-0 flex-1 flex-col', isIndex ? 'max-md:hidden' : drawer && 'max-sm:hidden')}>
           <Outlet />
         </main>
@@ -74,7 +74,7 @@ export function SessionsPage() {
 }
 
 const STATUSES = ['idle', 'pending_assistant_turn', 'rewound', 'error', 'completed']
-const SINCE = { '': 'Any time', '1h': 'Last hour', '24h': 'Last 24 hours', '7d': 'Last 7 days' }
+const SINCE = { '': 'Time', '1h': 'Last hour', '24h': 'Last 24 hours', '7d': 'Last 7 days' }
 
 function SessionList({ opened }: { opened: () => void }) {
   const filter = route.useSearch()
@@ -161,8 +161,8 @@ function SessionList({ opened }: { opened: () => void }) {
           </Tip>
         </div>
         <div className="grid grid-cols-3 gap-1">
-          <Choice label="Status" value={filter.status ?? ''} options={[['', 'Any status'], ...STATUSES.map((each): [string, string] => [each, STATUS[each] ?? each])]} change={(status) => set({ status })} />
-          <Choice label="Agent" value={filter.agent ?? ''} options={[['', 'Any agent'], ...(agentList.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} change={(agent) => set({ agent })} />
+          <Choice label="Status" value={filter.status ?? ''} options={[['', 'Status'], ...STATUSES.map((each): [string, string] => [each, STATUS[each] ?? each])]} change={(status) => set({ status })} />
+          <Choice label="Agent" value={filter.agent ?? ''} options={[['', 'Agent'], ...(agentList.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} change={(agent) => set({ agent })} />
           <Choice label="Since" value={filter.since ?? ''} options={Object.entries(SINCE)} change={(since) => set({ since })} />
         </div>
         {filter.suite && (
@@ -230,7 +230,7 @@ function Choice({ label, value, options, change }: { label: string; value: strin
       aria-label={label}
       value={value}
       onChange={(event) => change(event.target.value || undefined)}
-      className={join('field min-w-0 px-1 text-meta', value === '' && 'text-muted')}
+      className={join('field min-w-0 px-1 text-meta', value === '' ? 'text-muted' : 'border-accent bg-accent-tint')}
     >
       {options.map(([each, words]) => (
         <option key={each} value={each}>
@@ -290,8 +290,9 @@ export function NothingOpen() {
   const found = useSessionList({})
   const newest = found.data?.pages[0]?.items[0]
   return (
-    <Empty title="Talk to an agent">
-      <p>Start a conversation, go back in it, change what was said, and see what every step read, decided and cost.</p>
+    <div className="mx-auto flex max-w-md flex-col items-center gap-2 px-6 py-16 text-center">
+      <h1 className="text-title font-semibold">Talk to an agent</h1>
+      <p className="text-muted">Start a conversation, go back in it, change what was said, and see what every step read, decided and cost.</p>
       <div className="mt-4 flex flex-wrap justify-center gap-2">
         <Link to="/sessions/new" search={{}} className="target inline-flex items-center gap-1 rounded-sm bg-accent px-3 py-1 font-medium text-on-accent">
           <Plus size={14} /> New session
@@ -302,6 +303,6 @@ export function NothingOpen() {
           </Link>
         )}
       </div>
-    </Empty>
+    </div>
   )
 }

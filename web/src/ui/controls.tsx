@@ -231,7 +231,7 @@ export function Splitter({
       aria-valuemin={least}
       aria-valuemax={most}
       tabIndex={0}
-      className="group relative z-10 -mx-1 w-2 shrink-0 cursor-col-resize"
+      className="group relative z-10 h-full w-2 shrink-0 cursor-col-resize"
       onKeyDown={(event) => {
         const step = event.key === 'ArrowRight' ? 16 : event.key === 'ArrowLeft' ? -16 : 0
         if (step === 0) return
@@ -248,7 +248,7 @@ export function Splitter({
         bar.addEventListener('pointerup', () => bar.removeEventListener('pointermove', move), { once: true })
       }}
     >
-      <div className="mx-auto h-full w-px bg-line group-hover:bg-accent group-focus-visible:bg-accent" />
+      <div className="mx-auto h-full w-0.5 group-hover:bg-accent group-focus-visible:bg-accent" />
     </div>
   )
 }
