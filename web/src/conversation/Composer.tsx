@@ -19,7 +19,16 @@ const CHOICES: { value: Exclude<OnBusy, 'reject'>; label: string; detail: string
 const draftKey = (session: string): string => `playhead.draft.${session}`
 const coarse = (): boolean => matchMedia('(pointer: coarse)').matches
 
-export function Composer({ store, commands, closed, editLast }: { store: SessionStore; commands: Commands; closed: ReactNode; editLast: () => void }) {
+interface ComposerProps {
+  store: SessionStore
+  commands: Commands
+  /** Why nothing can be said here; null where one can. */
+  closed: ReactNode
+  editLast: () => void
+  sent: () => void
+}
+
+export function Composer({ store, commands, closed, editLast, sent }: ComposerProps) {
   const { id } = store.getState()
   const [text, setText] = useState(() => sessionStorage.getItem(draftKey(id)) ?? '')
   const [history, setHistory] = useState<number | null>(null)
@@ -51,6 +60,7 @@ export function Composer({ store, commands, closed, editLast }: { store: Session
     post(store, said, busy ? how : 'interrupt')
     setText('')
     setHistory(null)
+    sent()
   }
 
   /** What one said before, newest first. */

@@ -1,6 +1,6 @@
 /** The conversation: a virtual list of turns, the playhead above it, the composer below. */
 import { defaultRangeExtractor, useVirtualizer } from '@tanstack/react-virtual'
-import { useNavigate } from '@tanstack/react-router'
+import { Link, useNavigate } from '@tanstack/react-router'
 import { ArrowDown } from 'lucide-react'
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { sessions } from '../api/routes.ts'
@@ -30,18 +30,18 @@ import { troubleOf, useView } from './view.ts'
 /** Silence longer than this gets a row of its own. */
 const GAP_SECONDS = 120
 const END_THRESHOLD = 48
+const OLDER_HEIGHT = 32
 const NOTHING_QUOTED: ReadonlySet<string> = new Set()
 
 type Item =
-  | { kind: 'older'; key: string }
   | { kind: 'gap'; key: string; seconds: number }
   | { kind: 'turn'; key: string; at: number }
   | { kind: 'rewound'; key: string }
 
 const endOf = (turn: Turn): number => Date.parse(turn.assistant_message?.created_at ?? turn.created_at)
 
-function itemsOf(path: readonly string[], turns: ReadonlyMap<string, Turn>, older: boolean, rewound: boolean): Item[] {
-  const items: Item[] = older ? [{ kind: 'older', key: 'older' }] : []
+function itemsOf(path: readonly string[], turns: ReadonlyMap<string, Turn>, rewound: boolean): Item[] {
+  const items: Item[] = []
   path.forEach((id, at) => {
     const [turn, before] = [turns.get(id), turns.get(path[at - 1] ?? '')]
     if (turn && before) {
@@ -72,7 +72,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   const hasOlder = first !== undefined && first.index > 0 && olderCursor !== null
   const rewound = mode === 'active' && timeline.cursor !== null
   const times = useMemo(() => path.map((each) => turns.get(each)?.created_at ?? '').join(), [path, turns])
-  const items = useMemo(() => itemsOf(path, turns, hasOlder, rewound), [path, times, hasOlder, rewound]) // eslint-disable-line
+  const items = useMemo(() => itemsOf(path, turns, rewound), [path, times, rewound]) // eslint-disable-line
   const selectedId = chosen && path.includes(chosen) ? chosen : (path.at(-1) ?? null)
   const selectedAt = selectedId === null ? -1 : path.indexOf(selectedId)
   const itemAt = useCallback((turn: string) => items.findIndex((item) => item.key === turn), [items])
@@ -86,6 +86,8 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     anchorTo: 'end',
     followOnAppend: true,
     scrollEndThreshold: END_THRESHOLD,
+    // Room for the line that says how many turns came before; it is no row, so that the rows keep their place.
+    paddingStart: hasOlder ? OLDER_HEIGHT : 0,
     overscan: 6,
     // The focused row stays mounted, so that focus is not lost when rows are recycled.
     rangeExtractor: (range) => {
@@ -160,6 +162,16 @@ export function Conversation({ store, selection }: { store: SessionStore; select
 
   // What came while one reads further up.
   const [away, setAway] = useState(false)
+  const measureAway = useCallback(() => {
+    const box = scroller.current
+    if (box) setAway(box.scrollHeight - box.scrollTop - box.clientHeight > END_THRESHOLD)
+  }, [])
+  const total = virtualizer.getTotalSize()
+  useEffect(() => {
+    // Rows are measured after they are put in: where the end is, is known a frame later.
+    const frame = requestAnimationFrame(measureAway)
+    return () => cancelAnimationFrame(frame)
+  }, [measureAway, total])
   const seen = useRef(path.length)
   useEffect(() => {
     if (!away) seen.current = path.length
@@ -270,19 +282,19 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   })
 
   // Every reply is said once, when it is over.
-  const newest = turns.get(timeline.visible.at(-1) ?? '')
-  const told = useRef<string>('')
+  const awaited = useRef<Set<string> | null>(null)
   useEffect(() => {
-    if (!newest) return
-    const state = `${newest.id} ${newest.status}`
-    const before = told.current
-    told.current = state
-    if (before === '' || before === state) return
-    const text = newest.assistant_message?.text ?? ''
-    if (newest.status === 'pending') announce('Agent is answering')
-    else if (newest.status === 'failed') warn(`The reply failed. ${newest.error ?? ''}`)
-    else announce(text.length > 300 ? `Agent said ${text.length} characters, at ${newest.node_id ?? 'its node'}` : `Agent: ${text}`)
-  }, [newest])
+    if (!loaded) return
+    const pending = new Set(timeline.visible.filter((turn) => turns.get(turn)?.status === 'pending'))
+    const before = awaited.current
+    awaited.current = pending
+    if (before === null) return
+    const over = [...before].filter((turn) => !pending.has(turn)).flatMap((turn) => turns.get(turn) ?? [])
+    for (const turn of over) if (turn.status === 'failed') warn(`The reply failed. ${turn.error ?? ''}`)
+    const said = over.filter((turn) => turn.status !== 'failed').map(spokenOf)
+    if (said.length > 0) announce(said.join(' '))
+    else if ([...pending].some((turn) => !before.has(turn))) announce('Agent is answering')
+  }, [loaded, timeline.visible, turns])
 
   useEffect(() => {
     const ids = new Set<string>()
@@ -333,7 +345,16 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     ) : null
 
   if (!loaded && problem)
-    return <ProblemNote error={problem} retry={problem.status === 404 ? undefined : () => store.actions.retry()} />
+    return problem.status === 404 ? (
+      <Empty title="This session is not here">
+        <p>It was erased, or belongs to another organization. What it cost is still in the ledger.</p>
+        <Link to="/sessions" search={{}} className="mt-3 inline-block text-accent underline">
+          To the sessions
+        </Link>
+      </Empty>
+    ) : (
+      <ProblemNote error={problem} retry={() => store.actions.retry()} />
+    )
 
   return (
     <RowContext.Provider value={context}>
@@ -376,7 +397,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
           data-conversation
           tabIndex={-1}
           className="h-full overflow-y-auto overscroll-contain pr-[10px] [overflow-anchor:none]"
-          onScroll={() => setAway(!virtualizer.isAtEnd(END_THRESHOLD))}
+          onScroll={measureAway}
         >
           {!loaded || view.state === 'loading' || (searching && path.length === 0) ? (
             <Loading rows={5} height={88} label="Loading the conversation" />
@@ -389,7 +410,12 @@ export function Conversation({ store, selection }: { store: SessionStore; select
               Say something.
             </Empty>
           ) : (
-            <ol aria-label="Conversation" className="relative w-full" style={{ height: virtualizer.getTotalSize() }}>
+            <ol aria-label="Conversation" className="relative w-full" style={{ height: total }}>
+              {hasOlder && (
+                <li className="absolute top-0 left-0 flex h-8 w-full items-center justify-center text-meta text-muted">
+                  {loadingOlder ? 'Loading earlier turns' : plural(first?.index ?? 0, 'earlier turn')}
+                </li>
+              )}
               {virtualizer.getVirtualItems().map((virtual) => {
                 const item = items[virtual.index]
                 if (!item) return null
@@ -417,10 +443,6 @@ export function Conversation({ store, selection }: { store: SessionStore; select
                         {duration(item.seconds)} of silence
                         <span className="h-px flex-1 bg-line" />
                       </p>
-                    ) : item.kind === 'older' ? (
-                      <p className="flex h-8 items-center justify-center text-meta text-muted">
-                        {loadingOlder ? 'Loading earlier turns' : `${plural(first?.index ?? 0, 'earlier turn')}`}
-                      </p>
                     ) : (
                       <RewoundBar store={store} commands={commands} show={() => go({ branch: 'hidden' })} />
                     )}
@@ -446,6 +468,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       {mode === 'active' && <Approvals store={store} commands={commands} />}
       <Composer
         store={store}
+        sent={() => {
+          go({ turn: undefined }, { replace: true })
+          virtualizer.scrollToEnd()
+        }}
         commands={commands}
         closed={closed}
         editLast={() => {
@@ -455,6 +481,13 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       />
     </RowContext.Provider>
   )
+}
+
+/** A reply as it is read aloud: whole, or by its length where it is long. */
+function spokenOf(turn: Turn): string {
+  const text = turn.assistant_message?.text ?? ''
+  const how = turn.status === 'interrupted' ? 'Agent, interrupted' : 'Agent'
+  return text.length > 300 ? `${how}: ${text.length} characters, at ${turn.node_id ?? 'its node'}.` : `${how}: ${text}`
 }
 
 /** How it ended, and what one can still do. */

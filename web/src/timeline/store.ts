@@ -63,6 +63,7 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
   let flushing = false
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshing = false
+  let loading: Promise<void> | null = null
   let again = false
   let catching: { count: number; until: number } | null = null
 
@@ -131,6 +132,31 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
 
   const take = (session: Session): void => change((timeline) => withSession(timeline, session, null))
 
+  async function loadPage(): Promise<void> {
+    const state = get()
+    if (state.olderCursor === null) return
+    set({ loadingOlder: true })
+    try {
+      let cursor: string | null | undefined = state.olderCursor
+      if (cursor === undefined) {
+        // The first page holds what the session itself shows; its cursor leads to what came before.
+        const first = await sessions.turns(id, { limit: 200 }, { signal: closing.controller.signal })
+        change((timeline) => withTurns(timeline, first.items))
+        cursor = first.next_cursor
+      }
+      if (cursor !== null) {
+        const page = await sessions.turns(id, { limit: 200, cursor }, { signal: closing.controller.signal })
+        change((timeline) => withTurns(timeline, page.items))
+        cursor = page.next_cursor
+      }
+      set({ olderCursor: cursor })
+    } catch (error) {
+      if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
+    } finally {
+      set({ loadingOlder: false })
+    }
+  }
+
   const actions: SessionActions = {
     async refresh() {
       try {
@@ -140,30 +166,7 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
         if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
       }
     },
-    async loadOlder() {
-      const state = get()
-      if (state.loadingOlder || state.olderCursor === null) return
-      set({ loadingOlder: true })
-      try {
-        let cursor: string | null | undefined = state.olderCursor
-        if (cursor === undefined) {
-          // The first page holds what the session itself shows; its cursor leads to what came before.
-          const first = await sessions.turns(id, { limit: 200 }, { signal: closing.controller.signal })
-          change((timeline) => withTurns(timeline, first.items))
-          cursor = first.next_cursor
-        }
-        if (cursor !== null) {
-          const page = await sessions.turns(id, { limit: 200, cursor }, { signal: closing.controller.signal })
-          change((timeline) => withTurns(timeline, page.items))
-          cursor = page.next_cursor
-        }
-        set({ olderCursor: cursor })
-      } catch (error) {
-        if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
-      } finally {
-        set({ loadingOlder: false })
-      }
-    },
+    loadOlder: () => (loading ??= loadPage().finally(() => (loading = null))),
     async reach(turnId) {
       const known = (): boolean => get().timeline.turns.has(turnId)
       if (known()) return true

@@ -123,7 +123,7 @@ export function Usage() {
               <Empty title="Nothing was spent in this time" />
             ) : (
               <>
-                <Bars rows={rows} groups={groups} />
+                {rows.some((row) => row.amount.value > 0n) && <Bars rows={rows} groups={groups} />}
                 <table className="w-full text-left text-list">
                   <thead className="text-meta text-muted">
                     <tr>
