@@ -136,7 +136,7 @@ function Tree({ id }: { id: string }) {
     <section aria-label="Branches" className="flex min-h-0 flex-1 flex-col">
       <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4">
         <h1 className="font-semibold">Branches</h1>
-        <Link to="/sessions/$id" params={{ id }} search={{}} className="text-list text-accent hover:underline">
+        <Link to="/sessions/$id" params={{ id }} search={{}} className="target inline-flex items-center text-list text-accent hover:underline">
           {timeline.session.name}
         </Link>
         <span className="flex-1 text-list text-muted">
@@ -209,7 +209,7 @@ function Tree({ id }: { id: string }) {
                         params={{ id }}
                         search={{ turn: row.turns[0], ...(isHidden ? { branch: 'hidden' } : row.active ? {} : { branch: sideOf(row).split('@')[1] }) }}
                         tabIndex={-1}
-                        className="min-w-0 flex-1 truncate hover:underline"
+                        className="target min-w-0 flex-1 content-center truncate hover:underline"
                       >
                         {first?.text || '(the greeting)'}
                       </Link>

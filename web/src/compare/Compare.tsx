@@ -216,7 +216,7 @@ function SideHead({ side, store, totals, against, right = false }: { side: Side;
     <section aria-label={right ? 'Right side' : 'Left side'} className={join('min-w-0 px-4 py-2 text-list', right && 'border-l border-line')}>
       <h2 className="flex items-center gap-2">
         {session && <StatusShape status={session.status} />}
-        <Link to="/sessions/$id" params={{ id: side.session }} search={side.branch ? { branch: side.branch } : {}} className="truncate font-medium hover:underline">
+        <Link to="/sessions/$id" params={{ id: side.session }} search={side.branch ? { branch: side.branch } : {}} className="target inline-flex items-center truncate font-medium hover:underline">
           {session?.name ?? side.session}
         </Link>
         <Badge kind={side.branch ? 'plain' : 'accent'}>{side.branch ? 'discarded' : 'active'}</Badge>
@@ -262,7 +262,7 @@ function Pairs({ rows, words, stores, sides, chosen, select }: PairsProps) {
     virtualizer.scrollToIndex(at, { align: 'start' })
   }, [rows, chosen, virtualizer])
   return (
-    <div ref={scroller} className={join('min-h-0 flex-1 overflow-auto', sides === 'b' && 'border-l border-line')}>
+    <div ref={scroller} role="group" aria-label={sides === 'both' ? 'Turns of both sides' : sides === 'a' ? 'Turns of the left side' : 'Turns of the right side'} tabIndex={0} className={join('min-h-0 flex-1 overflow-auto', sides === 'b' && 'border-l border-line')}>
       <ol className="relative" style={{ height: virtualizer.getTotalSize() }}>
         {virtualizer.getVirtualItems().map((virtual) => {
           const pair = rows[virtual.index]

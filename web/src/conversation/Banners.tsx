@@ -27,9 +27,9 @@ function ApprovalCard({ approval, commands }: { approval: Approval; commands: Co
   return (
     <section aria-label={`Approval of ${approval.tool}`} className="mx-auto my-2 w-[min(72ch,calc(100%-24px))] rounded-lg border border-warn bg-warn-tint p-3 text-list">
       <div className="flex items-center gap-2">
-        <h3 className="flex-1 font-semibold">
+        <h2 className="flex-1 font-semibold">
           May the agent use <code className="font-mono text-code">{approval.tool}</code>?
-        </h3>
+        </h2>
         <span className="text-meta text-muted">{left > 0 ? `${duration(left)} left` : 'its time is over'}</span>
       </div>
       {approval.reason && <p className="mb-2">{approval.reason}</p>}

@@ -24,13 +24,15 @@ export function SessionsPage() {
   useKeys({
     listPane: () => (matchMedia('(min-width: 1280px)').matches ? set({ listShown: !listShown }) : setPanes({ list: !drawer })),
   })
+  // With nothing open the list is the content; else it stands beside it.
+  const [Body, Content, List] = isIndex ? (['main', 'div', 'section'] as const) : (['div', 'main', 'aside'] as const)
   return (
     <div className="flex min-h-0 flex-1 flex-col">
-      <div className="relative flex min-h-0 flex-1">
+      <Body id={isIndex ? 'main' : undefined} className="relative flex min-h-0 flex-1">
         {drawer && !isIndex && (
           <button type="button" aria-label="Close the list" className="absolute inset-0 z-20 bg-black/30 max-sm:hidden lg:hidden" onClick={() => setPanes({ list: false })} />
         )}
-        <aside
+        <List
           aria-label="Sessions"
           style={{ '--width': `${listWidth}px` } as React.CSSProperties}
           className={join(
@@ -39,17 +41,18 @@ export function SessionsPage() {
             listShown ? 'lg:relative lg:z-10 lg:flex lg:shrink-0 lg:w-[var(--width)] lg:border-r lg:border-line lg:shadow-none' : !isIndex && 'lg:hidden',
           )}
         >
+          {isIndex && <h1 className="sr-only">Sessions</h1>}
           <SessionList opened={() => setPanes({ list: false })} />
           {listShown && (
             <div className="absolute inset-y-0 -right-1 hidden lg:flex">
               <Splitter label="Width of the list" value={listWidth} range={[220, 480]} side="left" onChange={(width) => set({ listWidth: width })} />
             </div>
           )}
-        </aside>
-        <main id="main" className={join('flex min-w-0 flex-1 flex-col', isIndex ? 'max-md:hidden' : drawer && 'max-sm:hidden')}>
+        </List>
+        <Content id={isIndex ? undefined : 'main'} className={join('flex min-w-0 flex-1 flex-col', isIndex ? 'max-md:hidden' : drawer && 'max-sm:hidden')}>
           <Outlet />
-        </main>
-      </div>
+        </Content>
+      </Body>
       {!isIndex && 'id' in params && (
         <nav aria-label="Panes" className="flex shrink-0 border-t border-line bg-surface pb-[env(safe-area-inset-bottom)] sm:hidden">
           {[
@@ -291,7 +294,7 @@ export function NothingOpen() {
   const newest = found.data?.pages[0]?.items[0]
   return (
     <div className="mx-auto flex max-w-md flex-col items-center gap-2 px-6 py-16 text-center">
-      <h1 className="text-title font-semibold">Talk to an agent</h1>
+      <h2 className="text-title font-semibold">Talk to an agent</h2>
       <p className="text-muted">Start a conversation, go back in it, change what was said, and see what every step read, decided and cost.</p>
       <div className="mt-4 flex flex-wrap justify-center gap-2">
         <Link to="/sessions/new" search={{}} className="target inline-flex items-center gap-1 rounded-sm bg-accent px-3 py-1 font-medium text-on-accent">

@@ -12,7 +12,8 @@ import { percent, STATUS } from '../words.ts'
 import { reasonsOf, runKey } from './runs.ts'
 
 const route = getRouteApi('/suites/$id')
-const CELL = 26
+/** A cell and its gap, in px: 24 for a mouse, 44 for a finger. */
+const CELL = matchMedia('(pointer: coarse)').matches ? 46 : 26
 
 interface WallProps {
   suite: Suite
@@ -78,11 +79,11 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
                 className={join('absolute top-0 left-0 flex w-full gap-3 border-b border-line px-4 py-2', narrow && 'flex-col gap-1')}
                 style={{ transform: `translateY(${virtual.start}px)` }}
               >
+                <div role="rowheader" className={join('shrink-0', narrow ? 'w-full' : 'w-72')}>
                 <button
                   type="button"
-                  role="rowheader"
                   onClick={() => void navigate({ search: (before) => ({ ...before, scenario: before.scenario ? undefined : row.scenario.id }), replace: true })}
-                  className={join('flex shrink-0 items-center gap-2 text-left text-list hover:underline', narrow ? 'w-full' : 'w-72')}
+                  className="target flex w-full items-center gap-2 text-left text-list hover:underline"
                 >
                   {row.scenario.outcome && <StatusShape status={row.scenario.outcome} />}
                   <span className="min-w-0 flex-1 truncate font-medium">{row.scenario.id}</span>
@@ -92,6 +93,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
                     <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
                   </span>
                 </button>
+                </div>
                 <div className="flex flex-wrap content-start gap-0.5" style={{ width: perLine * CELL }}>
                   {row.runs.map((run) => {
                     const index = order.indexOf(run)
@@ -169,9 +171,9 @@ function Cell({ run, isOpen, tabbable, choose, hover, keys }: CellProps) {
         event.preventDefault()
         act()
       }}
-      className={join('inline-flex size-6 items-center justify-center rounded-sm', GROUNDS[run.outcome ?? run.state] ?? 'bg-sunken', isOpen && 'outline-2 outline-accent')}
+      className={join('target inline-flex items-center justify-center rounded-sm', GROUNDS[run.outcome ?? run.state] ?? 'bg-sunken', isOpen && 'outline-2 outline-accent')}
     >
-      {run.state === 'talking' && run.turn_count > 0 ? <span className="text-meta text-live">{run.turn_count}</span> : <StatusShape status={state} size={13} />}
+      {run.state === 'talking' && run.turn_count > 0 ? <span className="text-meta text-live">{run.turn_count}</span> : <StatusShape status={state} size={CELL / 2} />}
     </button>
   )
 }

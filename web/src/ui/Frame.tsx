@@ -45,7 +45,7 @@ export function Frame() {
       <div className="flex h-dvh flex-col">
         <header className="flex h-11 shrink-0 items-center gap-1 border-b border-line bg-surface px-2 sm:px-3">
           <ListButton />
-          <Link to="/sessions" className="mr-1 flex items-center gap-2 rounded-sm px-1 font-semibold">
+          <Link to="/sessions" className="target mr-1 flex items-center justify-center gap-2 rounded-sm px-1 font-semibold">
             <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden className="text-accent">
               <path d="M1 8h14M5 3v10" stroke="currentColor" strokeWidth="1.75" strokeLinecap="round" fill="none" />
               <circle cx="10.5" cy="8" r="2.25" fill="currentColor" />

@@ -140,7 +140,7 @@ export function Usage() {
                         <td className="py-1">{row.day}</td>
                         <td>
                           {by === 'agent' ? (
-                            <Link to="/sessions" search={{ agent: row.group }} className="text-accent hover:underline">
+                            <Link to="/sessions" search={{ agent: row.group }} className="target inline-flex items-center text-accent hover:underline">
                               {row.group}
                             </Link>
                           ) : (
