@@ -7,6 +7,7 @@
 #                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
+#   make web     build the page (needs Node 20.19 or newer, with npm)
 #   make bench   latency and throughput against the floor
 #   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
@@ -16,7 +17,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast check fmt bench lock clean
+.PHONY: help setup demo dev test test-fast check fmt web bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
@@ -53,6 +54,11 @@ fmt: $(READY)
 	@.venv/bin/python scripts/generate_sync_client.py
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+web:
+	@command -v npm >/dev/null || { \
+	  echo "web: npm was not found. Install Node 20.19 or newer (nodejs and npm of your system, or nodejs.org)." >&2; exit 1; }
+	@cd web && npm ci --silent && npm run --silent check && npm test --silent && npm run --silent build
 
 bench: $(READY)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -154,7 +154,8 @@ export interface TreeTurn {
 
 /**
  * `GET /v1/sessions/{session_id}/turns?around={turn_id}&limit=` -> the turn's own branch around it, oldest first;
- * `next_cursor` leads back in time. Without it the page pages back to the turn.
+ * `next_cursor` leads back in time. The page does not ask for it yet: it pages back by 200 until the turn is there
+ * (2,000 turns: ten requests), so that what it shows has no hole.
  */
 export interface TurnsAround {
   around: string
@@ -232,10 +233,9 @@ export interface ScenarioDefinition {
 }
 
 /**
- * `GET /v1/suites/{suite_id}/events`, a stream: `event: suite` (the suite, as `GET` shows it), `event: run` (a `SuiteRun`
- * that changed), `event: done`. Without it the page asks every 3 s while the suite runs.
+ * `GET /v1/suites/{suite_id}/events` is not asked for: while a suite goes on, the page asks `runs?updated_after=` every 2 s,
+ * which takes none of the browser's four places for streams.
  */
-export type SuiteEventType = 'suite' | 'run' | 'done'
 
 /**
  * `GET /v1/usage?from=&to=&by=day|agent|model|purpose&zone=` -> the totals as today, and `rows`. `by` may be named twice
@@ -272,7 +272,10 @@ export interface AgentVersionSummary {
   warnings: number
 }
 
-/** `GET /v1/about`. Without it the page shows no quota and takes keyless from the answers it gets. */
+/**
+ * `GET /v1/about`. Without it the page shows no quota, and does not dry-run agents: an API that does not know `dry_run`
+ * would store them. An API that answers this route must know `dry_run`.
+ */
 export interface About {
   version: string
   organization: string

@@ -155,7 +155,7 @@ function Tree({ id }: { id: string }) {
         <Empty title="Nothing was said yet" />
       ) : (
         <div ref={scroller} className="min-h-0 flex-1 overflow-auto">
-          <div role="treegrid" aria-label="Branches of the conversation" aria-rowcount={rows.length} className="relative min-w-[420px]" style={{ height: virtualizer.getTotalSize() }}>
+          <div role="treegrid" aria-label="Branches of the conversation" aria-rowcount={rows.length} className="relative" style={{ height: virtualizer.getTotalSize() }}>
             {virtualizer.getVirtualItems().map((virtual) => {
               const row = rows[virtual.index]
               if (!row) return null
@@ -216,7 +216,7 @@ function Tree({ id }: { id: string }) {
                       {isHidden && <Badge kind="warn">out of sight</Badge>}
                       {row.active && row.leaf !== null && !isHidden && <Badge kind="accent">active</Badge>}
                       {branch && (
-                        <span className="text-meta text-muted">
+                        <span className="text-meta text-muted max-sm:hidden">
                           discarded <Clock at={branch.at} short />
                         </span>
                       )}
@@ -225,8 +225,8 @@ function Tree({ id }: { id: string }) {
                           split: <span className="text-money">{shown(row.below)}</span>
                         </span>
                       )}
-                      <span className="w-20 text-right text-money">{shown(row.amount)}</span>
-                      <span className="flex w-24 justify-end gap-1">
+                      <span className="w-16 text-right text-money sm:w-20">{shown(row.amount)}</span>
+                      <span className="flex w-24 justify-end gap-1 max-sm:hidden">
                         {branchOf(row) && !timeline.ended && (
                           <Button look="quiet" tabIndex={-1} className="on-hover text-meta" onClick={() => restore(row)}>
                             Make active

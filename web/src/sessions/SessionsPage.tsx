@@ -18,8 +18,8 @@ const route = getRouteApi('/sessions')
 export function SessionsPage() {
   const { listWidth, listShown, set } = usePreferences()
   const { list: drawer, inspector, set: setPanes } = usePanes()
-  const params = useParams({ strict: false })
   const matchRoute = useMatchRoute()
+  const isSession = Boolean(matchRoute({ to: '/sessions/$id' })) && !matchRoute({ to: '/sessions/new' })
   const isIndex = Boolean(matchRoute({ to: '/sessions' }))
   useKeys({
     listPane: () => (matchMedia('(min-width: 1280px)').matches ? set({ listShown: !listShown }) : setPanes({ list: !drawer })),
@@ -53,7 +53,7 @@ export function SessionsPage() {
           <Outlet />
         </Content>
       </Body>
-      {!isIndex && 'id' in params && (
+      {isSession && (
         <nav aria-label="Panes" className="flex shrink-0 border-t border-line bg-surface pb-[env(safe-area-inset-bottom)] sm:hidden">
           {[
             { label: 'List', on: drawer, go: () => setPanes({ list: true, inspector: false }) },

@@ -58,9 +58,9 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
   }, [turn, known])
 
   const link = (each: string) => (
-    <Button key={each} look="quiet" className="text-accent underline" onClick={() => select(each)}>
+    <button key={each} type="button" className="min-h-6 rounded-sm px-1.5 text-accent underline hover:bg-hover" onClick={() => select(each)}>
       #{turns.get(each)?.index ?? '…'}
-    </Button>
+    </button>
   )
   return (
     <aside aria-label={`Run ${run.repeat} of ${run.scenario}`} className="flex min-h-0 w-full flex-col border-l border-line bg-surface md:w-[480px]">

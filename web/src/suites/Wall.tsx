@@ -53,7 +53,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
     getItemKey: (at) => rows[at]?.scenario.id ?? at,
     overscan: 4,
   })
-  useLayoutEffect(() => virtualizer.measure(), [virtualizer, perLine, rows])
+  useLayoutEffect(() => virtualizer.measure(), [virtualizer, perLine])
 
   const order = useMemo(() => rows.flatMap((row) => row.runs), [rows])
   const focusOn = (run: SuiteRun | undefined): void => {
@@ -75,6 +75,8 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
             return (
               <div
                 key={virtual.key}
+                ref={virtualizer.measureElement}
+                data-index={virtual.index}
                 role="row"
                 className={join('absolute top-0 left-0 flex w-full gap-3 border-b border-line px-4 py-2', narrow && 'flex-col gap-1')}
                 style={{ transform: `translateY(${virtual.start}px)` }}
