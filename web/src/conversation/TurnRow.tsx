@@ -4,6 +4,7 @@ import { createContext, lazy, memo, Suspense, useContext, useEffect, useRef, use
 import type { JsonObject, Turn } from '../api/types.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { amountOf, shown } from '../timeline/money.ts'
+import { revisionOf } from '../timeline/reduce.ts'
 import { replyOf, useSession, type SessionStore } from '../timeline/store.ts'
 import { Button, IconButton, join, Menu, Tip } from '../ui/controls.tsx'
 import { Badge, Clock, copy } from '../ui/states.tsx'
@@ -313,7 +314,8 @@ function Failure({ turn }: { turn: Turn }) {
 
 /** Editing happens in the place of the turn; the composer's draft is not touched. */
 function EditBox({ turn }: { turn: Turn }) {
-  const { commands, edit, laterThan } = useRow()
+  const { store, commands, edit, laterThan } = useRow()
+  const [seen] = useState(() => revisionOf(store.getState().timeline))
   const [text, setText] = useState(turn.user_message?.text ?? '')
   const field = useRef<HTMLTextAreaElement>(null)
   useEffect(() => {
@@ -327,7 +329,7 @@ function EditBox({ turn }: { turn: Turn }) {
   }
   const send = (): void => {
     if (!text.trim()) return
-    void commands.edit(turn.id, text).then((done) => {
+    void commands.edit(turn.id, text, seen).then((done) => {
       if (done) edit(null)
     })
   }

@@ -5,6 +5,7 @@ import { create } from 'zustand'
 import { asProblem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
 import type { Session } from '../api/types.ts'
+import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
 import { sayProblem, say } from '../ui/toast.tsx'
 import { copy } from '../ui/states.tsx'
@@ -33,7 +34,8 @@ const marked = (id: string, stopping: boolean): void =>
 
 export interface Commands {
   rewind(turnId: string | null, before?: boolean): Promise<boolean>
-  edit(turnId: string, text: string): Promise<boolean>
+  /** `seen` is the revision at which one began to write: what came since is told before it is sent. */
+  edit(turnId: string, text: string, seen: number | undefined): Promise<boolean>
   tryAgain(turnId: string): Promise<boolean>
   restore(branchId: string): Promise<boolean>
   cancel(): Promise<void>
@@ -47,12 +49,12 @@ export interface Commands {
 
 export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
   const { id } = store.getState()
-  const revision = (): number | undefined => store.getState().timeline.session?.revision
+  const revision = (): number | undefined => revisionOf(store.getState().timeline)
 
   /** Carries a command out; after a conflict it can be repeated without a revision. */
-  async function run(words: string, work: (revision: number | undefined) => Promise<unknown>): Promise<boolean> {
+  async function run(words: string, work: (revision: number | undefined) => Promise<unknown>, seen = revision()): Promise<boolean> {
     try {
-      await work(revision())
+      await work(seen)
       useConflict.setState({ conflict: null })
       if (store.getState().link.kind !== 'live') await store.actions.refresh()
       return true
@@ -71,7 +73,7 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
           words,
           again: () => {
             useConflict.setState({ conflict: null })
-            void run(words, () => work(undefined))
+            void run(words, () => work(undefined), undefined)
           },
         },
       })
@@ -84,9 +86,13 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
       run('Rewind', (expected_revision) =>
         sessions.rewind(id, { turn_id: turnId, ...(before && { before }), ...(expected_revision !== undefined && { expected_revision }) }),
       ),
-    edit: (turnId, text) => {
+    edit: (turnId, text, seen) => {
       const message_id = messageId()
-      return run('Edit', (expected_revision) => sessions.edit(id, turnId, { text, message_id, ...(expected_revision !== undefined && { expected_revision }) }))
+      return run(
+        'Edit',
+        (expected_revision) => sessions.edit(id, turnId, { text, message_id, ...(expected_revision !== undefined && { expected_revision }) }),
+        seen,
+      )
     },
     tryAgain: (turnId) => {
       const message_id = messageId()

@@ -6,6 +6,7 @@ import { create } from 'zustand'
 import { asProblem, type Problem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
 import type { OnBusy } from '../api/types.ts'
+import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
 
 export interface Letter {
@@ -50,7 +51,7 @@ export function post(store: SessionStore, text: string, onBusy: OnBusy): void {
     changes: 0,
   }
   useOutbox.setState(({ letters }) => ({ letters: [...letters, letter] }))
-  void carry(store, letter.id, store.getState().timeline.session?.revision)
+  void carry(store, letter.id, revisionOf(store.getState().timeline))
 }
 
 /** Sends it whatever came before. */

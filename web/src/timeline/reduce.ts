@@ -33,6 +33,8 @@ export interface Timeline {
   discarded: readonly Discarded[]
   /** The last sequence number that is taken in. */
   seq: number
+  /** The sequence number at which the session's `revision` was told; events since then have raised it. */
+  revisionAt: number
   /** What is seen, oldest first; where older turns are not loaded it begins later. */
   visible: readonly string[]
   /** What a rewind keeps out of sight, oldest first. */
@@ -51,6 +53,7 @@ export const EMPTY: Timeline = {
   cursor: null,
   discarded: [],
   seq: 0,
+  revisionAt: 0,
   visible: [],
   hidden: [],
   hiddenKnown: true,
@@ -166,7 +169,8 @@ export function withSession(timeline: Timeline, session: Session, seq: number | 
   const newest = shown.at(-1)?.id ?? null
   const rewound = session.status === 'rewound' || (session.cursor_turn_id !== null && session.cursor_turn_id === newest)
   const before = { ...timeline, turns, session: head, discarded: [...beyond, ...listed], ended: session.is_completed }
-  const next: Timeline = { ...before, seq: Math.max(seq ?? 0, timeline.seq) }
+  const taken = Math.max(seq ?? 0, timeline.seq)
+  const next: Timeline = { ...before, seq: taken, revisionAt: taken }
   if (!rewound) return placed({ ...next, leaf: newest, cursor: null })
   const known = timeline.leaf !== null && (newest === null || pathTo(turns, timeline.leaf).includes(newest))
   const isDiscarded = known && listed.some((each) => each.leaf === timeline.leaf)
@@ -174,7 +178,11 @@ export function withSession(timeline: Timeline, session: Session, seq: number | 
 }
 
 /** The head alone, with what it tells of money, variables and revision. */
-export const withHead = (timeline: Timeline, head: SessionHead): Timeline => ({ ...timeline, session: head })
+export const withHead = (timeline: Timeline, head: SessionHead, seq: number): Timeline => ({ ...timeline, session: head, revisionAt: seq })
+
+/** The revision of what is shown, if it is known for sure. A command that names it is refused when somebody came first. */
+export const revisionOf = (timeline: Timeline): number | undefined =>
+  timeline.revisionAt === timeline.seq ? timeline.session?.revision : undefined
 
 function patched(timeline: Timeline, change: Partial<SessionHead>): Timeline {
   return timeline.session ? { ...timeline, session: { ...timeline.session, ...change } } : timeline
@@ -187,7 +195,8 @@ const revised = (timeline: Timeline, data: JsonObject): Timeline =>
 export function reduce(timeline: Timeline, event: StreamEvent): Timeline {
   if (event.seq !== null && event.seq <= timeline.seq && event.type !== 'snapshot') return timeline
   const next = revised(applied(timeline, event), event.data)
-  return event.seq !== null && event.seq > next.seq ? { ...next, seq: event.seq } : next
+  if (event.seq === null || event.seq <= next.seq) return next
+  return { ...next, seq: event.seq, ...(typeof event.data['revision'] === 'number' && { revisionAt: event.seq }) }
 }
 
 function applied(timeline: Timeline, { type, data, seq }: StreamEvent): Timeline {

@@ -116,7 +116,7 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
         withHead(now, {
           ...head,
           ...(!same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }),
-        }),
+        }, before),
       )
       if (!same) again = true
     } catch (error) {
