@@ -1,6 +1,15 @@
 # One image for every part of Playhead: `playhead worker`, `playhead api`, `playhead db upgrade`.
 ARG PYTHON_VERSION=3.13
 
+# The page: built once, for every architecture.
+FROM --platform=$BUILDPLATFORM node:22-slim AS page
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci
+COPY web ./
+RUN npm run build
+
+
 FROM python:${PYTHON_VERSION}-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
@@ -15,6 +24,7 @@ RUN awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > b
     && python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r build.lock
 
 COPY . .
+COPY --from=page /src/api/page/built api/page/built
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./clients/python . \
     && /opt/playhead/bin/pip install --no-deps /dist/*.whl \
     && /opt/playhead/bin/pip check

@@ -7,7 +7,7 @@
 #                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
-#   make web     build the page (needs Node 20.19 or newer, with npm)
+#   make web     check, test and build the page (needs Node 20.19 or newer, with npm); demo, dev and test build it too
 #   make bench   latency and throughput against the floor
 #   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
@@ -17,10 +17,13 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast check fmt web bench lock clean
+.PHONY: help setup demo dev test test-fast check fmt web page bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
+PACKAGES := web/node_modules/.package-lock.json
+PAGE := api/page/built/index.html
+PAGE_INPUTS := $(wildcard web/index.html web/*.ts web/*.json) $(shell find web/src web/public web/scripts -type f)
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,16 +31,16 @@ help:
 setup: $(READY)
 	@echo "setup: .venv is ready"
 
-demo: $(READY)
+demo: $(READY) page
 	@.venv/bin/python -m playhead.demo $(ARGS)
 
-dev: $(READY)
+dev: $(READY) page
 	@.venv/bin/playhead dev $(ARGS)
 
 # Tests wait more than they compute: three processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
 PROCESSES ?= 3
 
-test: $(READY)
+test: $(READY) page
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) $(ARGS)
 
 test-fast: $(READY)
@@ -58,7 +61,29 @@ fmt: $(READY)
 web:
 	@command -v npm >/dev/null || { \
 	  echo "web: npm was not found. Install Node 20.19 or newer (nodejs and npm of your system, or nodejs.org)." >&2; exit 1; }
-	@cd web && npm ci --silent && npm run --silent check && npm test --silent && npm run --silent build
+	@$(MAKE) --silent $(PACKAGES)
+	@cd web && npm run --silent check && npm test --silent
+	@$(MAKE) --silent $(PAGE)
+
+# The page, where npm is there to build it; nothing else waits for it or fails with it.
+page: $(READY)
+	@if command -v npm >/dev/null; then \
+	  .venv/bin/python -c '$(WITH_LOCK)' $(MAKE) --silent --no-print-directory $(PAGE) \
+	    || echo "page: it could not be built (see above); the API goes without it. \`make web\` tries again." >&2; \
+	elif [ ! -f $(PAGE) ]; then \
+	  echo "page: npm was not found, so the page at / is missing. Install Node 20.19 or newer (nodejs and npm of your" \
+	    "system, or nodejs.org)." >&2; \
+	fi
+
+$(PACKAGES): web/package.json web/package-lock.json
+	@echo "page: installing its locked packages (half a minute the first time)"
+	@cd web && npm ci --silent --fetch-retries=1
+	@touch $@
+
+$(PAGE): $(PACKAGES) $(PAGE_INPUTS)
+	@echo "page: building"
+	@cd web && npm run --silent build -- --logLevel warn
+	@touch $@
 
 bench: $(READY)
 	@.venv/bin/python -m benchmarks $(ARGS)
@@ -75,7 +100,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet
 	--generate-hashes --no-emit-package playhead-client $(LOCK_FLAGS) pyproject.toml
 
 clean:
-	@rm -rf .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info
+	@rm -rf web/node_modules api/page/built .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up -------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from api.http import error_handlers
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.head_requests import HeadMiddleware
 from api.http.request_metrics import RequestMetricsMiddleware
+from api.page.files import PageFiles
+from api.page.routes import page_router
 from api.routes import agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
 from api.routes.dograh import router as dograh_router
@@ -54,7 +56,7 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
         redoc_url=None,
         redirect_slashes=False,
         # Added directly: an included router would be searched and resolved again at each request.
-        routes=[route for router in _ROUTERS for route in router.routes],
+        routes=[route for router in (*_ROUTERS, page_router(PageFiles())) for route in router.routes],
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services

@@ -4,8 +4,8 @@ import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vitest/config'
 import { budget, compressed } from './scripts/build.ts'
 
-/** Where the built page goes; the only place that says so. */
-const OUTPUT = 'dist'
+/** Where the built page goes: into the package that serves it. */
+const OUTPUT = '../api/page/built'
 
 /** The API that the development and preview servers stand in front of. */
 const API = process.env.PLAYHEAD_API_URL ?? 'http://127.0.0.1:8080'

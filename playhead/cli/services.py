@@ -35,7 +35,7 @@ def dev(
     api_port: ApiPort = None,
     temporal_port: TemporalPort = TEMPORAL_PORT,
     temporal_ui_port: TemporalUiPort = TEMPORAL_UI_PORT,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the Temporal UI in a browser when ready.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser when ready.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as a line of JSON when ready.")] = False,
 ) -> None:
     """Run the whole stack on this machine.
@@ -62,7 +62,7 @@ def dev(
     def when_ready(agents: list[str]) -> None:
         _announce(settings, addresses, agents, as_json=json)
         if open_page:
-            typer.launch(addresses.ui_url)
+            typer.launch(settings.api_url)
 
     run_service(settings, lambda stop: run_dev(settings, addresses, stop, when_ready=when_ready))
 
@@ -135,6 +135,7 @@ def _announce(settings: "Settings", addresses: "ServerAddresses", agents: list[s
         sys.stdout.flush()
         return
     rows = {
+        "Page": f"{api_url}/",
         "API": f"{api_url}  (OpenAPI at {api_url}/openapi.json)",
         "Temporal UI": addresses.ui_url,
         "Temporal": addresses.address,

@@ -1,0 +1,1 @@
+"""The page where agents are tried, as files built from web/."""
