@@ -113,6 +113,13 @@ def test_suites_that_are_shown_are_valid(page: Path) -> None:
             parse_suite(yaml.safe_load(text))
 
 
+@every_page
+def test_tests_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", page.read_text()))
+    missing = sorted(name for name in named if not (ROOT / name).exists())
+    assert not missing, f"{page.name} names tests that do not exist: {missing}"
+
+
 def test_the_table_of_settings_is_up_to_date() -> None:
     assert (ROOT / "docs" / "settings.md").read_text().endswith(f"-->\n\n{markdown()}"), (
         "docs/settings.md is behind the settings: replace what follows its comment with the output of "
