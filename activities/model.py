@@ -16,9 +16,9 @@ from domain.agents.tools import HttpTool, McpTool, OfferedTool
 from domain.turns.engine import ExtractionResult, instructions_at
 from domain.turns.extraction import (
     EXTRACTION_CUE,
-    EXTRACTION_INSTRUCTIONS,
     RECORD_TOOL,
     extracted_values,
+    extraction_instructions,
     extraction_schema,
 )
 
@@ -125,14 +125,15 @@ class ModelActivities:
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
+        node = definition.nodes[input.node_id]
         call = RecordCall(
             model=input.model,
-            instructions=EXTRACTION_INSTRUCTIONS,
+            instructions=extraction_instructions(node, input.context),
             history=history,
             asked=EXTRACTION_CUE,
             tool=RECORD_TOOL,
             description="Record what was found in the conversation.",
-            schema=extraction_schema(definition.nodes[input.node_id].extract),
+            schema=extraction_schema(node.extract, input.context),
             timeout=input.timeout,
         )
         return await timed(self._caller.record(call), input.price_per_second)

@@ -1,8 +1,10 @@
 """Tool calls as activities: retried under one idempotency key; a tool that keeps failing does not fail the turn."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -13,6 +15,8 @@ from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import HttpTool, McpTool, find_tool
 
+AGENT_NUMBER = "agent_number"
+"""Name of the template variable with the agent's integer alias, in tools."""
 MAX_RETRY_PAUSE_SECONDS = 60.0
 """Upper bound on the pause between two attempts: a person waits for the reply."""
 
@@ -22,6 +26,10 @@ class AgentDefinitions(Protocol):
 
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         """The definition of one version of an agent. Raises LookupError."""
+        ...
+
+    async def number(self, agent_id: str) -> int:
+        """The integer alias of an agent. Raises LookupError."""
         ...
 
 
@@ -51,7 +59,7 @@ class ToolActivities:
             called=input.tool,
             tool=definition.tools[name],
             arguments=input.arguments,
-            context=input.context,
+            context=await self._context(input, definition.tools[name]),
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
             mocks=input.mocks,
         )
@@ -66,6 +74,12 @@ class ToolActivities:
             activity.heartbeat(CallHeartbeat(failures=failures + 1))
             # `from None` keeps the cause out of Temporal's history: it may quote the request.
             raise ApplicationError(f"{failure.code}: {failure}", type="tool_failed", next_retry_delay=pause) from None
+
+    async def _context(self, input: CallToolInput, tool: HttpTool | McpTool) -> Mapping[str, JsonValue]:
+        """The variables of the session, and the agent's integer alias for a tool that mentions it."""
+        if AGENT_NUMBER not in tool.model_dump_json():
+            return input.context
+        return {AGENT_NUMBER: await self._agents.number(input.agent.id), **input.context}
 
 
 def _previous_failures() -> int:

@@ -1,7 +1,7 @@
 """Agents and their versions. Versions are added and never changed."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,15 +64,21 @@ class AgentStore:
     ) -> StoredAgent:
         """Add a version to the agent of this name, or create the agent.
 
-        A definition equal to the latest version adds nothing. Versions count from 1; concurrent callers get
-        consecutive versions.
+        A definition equal to the latest version adds nothing; its warnings become those given. Versions count from 1;
+        concurrent callers get consecutive versions.
         """
 
         def work(connection: Connection) -> StoredAgent:
             agent = self._locked(connection, organization_id, definition.name)
             latest = _one(connection, _AGENT.where(agents.c.id == agent.id, _IS_LATEST))
             if latest is not None and latest.definition == definition:
-                return latest
+                if latest.warnings != warnings:
+                    connection.execute(
+                        update(agent_versions)
+                        .where(agent_versions.c.agent_id == agent.id, agent_versions.c.version == latest.version)
+                        .values(warnings=list(warnings))
+                    )
+                return replace(latest, warnings=warnings)
             added = StoredAgent(
                 id=agent.id,
                 number=agent.number,
@@ -101,6 +107,14 @@ class AgentStore:
             .limit(1)
         )
         return await self._database.read(lambda connection: _one(connection, statement))
+
+    async def number(self, agent_id: str) -> int:
+        """The integer alias of an agent. Raises LookupError."""
+        statement = select(agents.c.number).where(agents.c.id == agent_id)
+        number: int | None = await self._database.read(lambda connection: connection.scalar(statement))
+        if number is None:
+            raise LookupError(f"there is no agent {agent_id}")
+        return number
 
     async def numbered(self, organization_id: str, number: int) -> StoredAgent | None:
         """The latest version of the agent with this integer alias."""

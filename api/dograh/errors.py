@@ -21,11 +21,12 @@ RUN_NOT_FOUND: Final = "Workflow run not found"
 TURN_NOT_FOUND: Final = "Turn not found in text chat session"
 ENDED: Final = "Text chat session has ended"
 FAILED: Final = "Failed to execute text chat assistant turn"
+BUSY: Final = "Text chat session is answering another message; wait for its reply, then send yours"
 CONFLICT: Final = "Text chat session revision conflict"
 
 _STATUSES: Final[Mapping[str, int]] = {"session_ended": 400, "model_failed": 500}
 """Codes that have another status in that API."""
-_FIXED: Final[Mapping[str, str]] = {"session_ended": ENDED, "model_failed": FAILED}
+_FIXED: Final[Mapping[str, str]] = {"session_ended": ENDED}
 _RETRIED: Final = frozenset({429, 503})
 _DESCRIBED: Final = (
     (400, "The session has ended", ENDED),
@@ -34,7 +35,7 @@ _DESCRIBED: Final = (
     (404, "No such agent, session or turn", SESSION_NOT_FOUND),
     (409, "The session has changed", {"message": CONFLICT, "expected_revision": 3, "actual_revision": 5}),
     (422, "A value has the wrong form", [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}]),
-    (500, "The turn failed", FAILED),
+    (500, "The turn failed", f"{FAILED}: The provider rejected the request."),
     (503, "The store or Temporal cannot be reached", "The store cannot be reached. Nothing was accepted."),
     (504, "The wait ended before the turn did", "The agent has not answered within 60 seconds. The turn goes on."),
 )
@@ -105,13 +106,20 @@ class DograhRoute(APIRoute):
         return handle_with_errors
 
 
+def failed(cause: str | None) -> str:
+    """The detail of a failed turn, with its cause."""
+    return f"{FAILED}: {cause}" if cause else FAILED
+
+
 def _detail(problem: Problem) -> object:
     figures = problem.figures
     match problem.code:
         case "revision_conflict":
             return {"message": CONFLICT, **figures}
         case "turn_in_progress":
-            return {"message": problem.detail, **figures}
+            return {"message": BUSY, **figures}
+        case "model_failed":
+            return failed(problem.detail)
         case "validation_error":
             return [{"type": "value_error", "loc": ["body"], "msg": problem.detail}]
         case "not_found":

@@ -20,7 +20,7 @@ def run_of(session: StoredSession, view: TimelineView, agent: AgentDefinition) -
         state=state_of(head),
         is_completed=head.is_completed,
         initial_context=initial_context_of(session, head),
-        gathered_context=gathered_context_of(head),
+        gathered_context=gathered_context_of(view, agent),
         annotations=session.annotations,
         created_at=session.created_at,
         usage_info=usage_info_of(head.usage),

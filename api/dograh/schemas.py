@@ -109,11 +109,45 @@ class NoUsage(_Answer):
     """The usage of a pending turn: an empty object."""
 
 
-class Message(_Answer):
-    """A message as sent to models."""
+class UserOrAssistantMessage(_Answer):
+    """A message or a reply as sent to models."""
 
     role: Literal["user", "assistant"]
     content: str
+
+
+class CalledFunction(_Answer):
+    """The function of a tool call; `arguments` is JSON."""
+
+    name: str
+    arguments: str
+
+
+class MessageToolCall(_Answer):
+    """A tool call of the model."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class CallMessage(_Answer):
+    """A message with a tool call of the model."""
+
+    role: Literal["assistant"] = "assistant"
+    content: None = None
+    tool_calls: tuple[MessageToolCall, ...]
+
+
+class ResultMessage(_Answer):
+    """The result of a tool call, as sent to the model."""
+
+    role: Literal["tool"] = "tool"
+    tool_call_id: str
+    content: str
+
+
+Message = UserOrAssistantMessage | CallMessage | ResultMessage
 
 
 class Checkpoint(_Answer):

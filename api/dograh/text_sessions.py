@@ -1,18 +1,23 @@
 """Sessions as dograh text chats: conversation, checkpoint and state."""
 
+import json
 from collections.abc import Iterable
 from typing import Final, Literal
 
 from pydantic import JsonValue
 
 from api.dograh.schemas import (
+    CalledFunction,
+    CallMessage,
     Checkpoint,
     CheckpointAfterTurn,
     CompletedTurn,
     DiscardedFuture,
     Event,
     Message,
+    MessageToolCall,
     NoUsage,
+    ResultMessage,
     Said,
     SessionData,
     Simulator,
@@ -20,10 +25,11 @@ from api.dograh.schemas import (
     TokenUsage,
     Turn,
     UsageInfo,
+    UserOrAssistantMessage,
 )
 from domain.agents.definition import AgentDefinition
 from domain.dograh.disposition import disposition_of, with_disposition
-from domain.dograh.run_log import payload_of
+from domain.dograh.run_log import events_in_form, payload_of, text_of
 from domain.sessions.views import BranchView, SessionHead, TimelineView
 from domain.turns import turn as domain_turns
 from domain.turns.turn import AssistantMessage, UserMessage
@@ -45,7 +51,7 @@ def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinit
         is_completed=head.is_completed,
         revision=head.revision,
         initial_context=initial_context_of(session, head),
-        gathered_context=gathered_context_of(head),
+        gathered_context=gathered_context_of(view, agent),
         annotations=session.annotations,
         session_data=SessionData(
             status=head.status,
@@ -70,9 +76,28 @@ def initial_context_of(session: StoredSession, head: SessionHead) -> dict[str, J
     return {**session.initial_context, **head.fetched_context}
 
 
-def gathered_context_of(head: SessionHead) -> dict[str, JsonValue]:
-    """The context gathered up to the newest visible turn, and the disposition once the session has ended."""
-    return with_disposition(head.gathered_context, head.completion_reason if head.is_completed else None)
+def gathered_context_of(view: TimelineView, agent: AgentDefinition) -> dict[str, JsonValue]:
+    """The context gathered up to the newest visible turn, and the disposition once the session has ended.
+
+    `nodes_visited` are the names of the nodes in the order in which they were first entered, `extracted_variables` the
+    values that were extracted.
+    """
+    head = view.head
+    gathered = head.gathered_context
+    asked = {variable.name for node in agent.nodes.values() for variable in node.extract}
+    shown: dict[str, JsonValue] = {
+        **gathered,
+        "nodes_visited": list(_nodes_visited(view, agent)),
+        "extracted_variables": {name: value for name, value in gathered.items() if name in asked},
+    }
+    return with_disposition(shown, head.completion_reason if head.is_completed else None)
+
+
+def _nodes_visited(view: TimelineView, agent: AgentDefinition) -> dict[str, None]:
+    entered = (
+        event.payload.get("to_node") for turn in view.turns for event in turn.events if event.type == "node_transition"
+    )
+    return dict.fromkeys(agent.origin_of(node_id).name for node_id in entered if isinstance(node_id, str))
 
 
 def usage_info_of(usage: Usage) -> UsageInfo:
@@ -121,7 +146,7 @@ def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Tu
 
 def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
     """The events of a turn that dograh has."""
-    for event in turn.events:
+    for event in events_in_form(turn):
         if event.type not in _UNKNOWN_EVENTS:
             payload = payload_of(event, agent.origin_of)
             if event.type == "session_end":
@@ -149,11 +174,20 @@ def _checkpoint(view: TimelineView, agent: AgentDefinition) -> Checkpoint:
 
 
 def _messages(turn: domain_turns.Turn) -> Iterable[Message]:
-    """The messages that a completed turn added to the conversation."""
+    """The messages that a completed turn added to the conversation: tool calls and their results before the reply."""
     if turn.user_message is not None:
-        yield Message(role="user", content=turn.user_message.text)
+        yield UserOrAssistantMessage(role="user", content=turn.user_message.text)
+    for event in events_in_form(turn):
+        called = str(event.payload.get("name"))
+        call_id = str(event.payload.get("call_id"))
+        if event.type == "tool_call_started":
+            arguments = json.dumps(event.payload.get("arguments"), ensure_ascii=False)
+            function = CalledFunction(name=called, arguments=arguments)
+            yield CallMessage(tool_calls=(MessageToolCall(id=call_id, function=function),))
+        elif event.type == "tool_call_result":
+            yield ResultMessage(tool_call_id=call_id, content=text_of(event.payload.get("result")))
     if turn.assistant_message is not None:
-        yield Message(role="assistant", content=turn.assistant_message.text)
+        yield UserOrAssistantMessage(role="assistant", content=turn.assistant_message.text)
 
 
 def _said(message: UserMessage | AssistantMessage | None) -> Said | None:

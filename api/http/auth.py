@@ -13,6 +13,8 @@ from store.api_keys import KeyStore
 
 KEYLESS_ORGANIZATION: Final = "dev"
 """The organization of calls without a key, where they are accepted. Clients that must send a key send this word."""
+KEY_HEADER: Final = "x-api-key"
+"""Header that may carry the key instead of Authorization, which takes precedence."""
 KEY_CACHE_SECONDS: Final = 2.5
 """Lifetime of a cached owner of a key, which saves reads of the store. A revoked key works for as long.
 
@@ -36,6 +38,8 @@ class Authenticator:
     async def organization_of(self, request: Request) -> str:
         """The caller's organization. Raises Problem("unauthenticated")."""
         given = request.headers.get("authorization")
+        if given is None and (key := request.headers.get(KEY_HEADER)) is not None:
+            given = f"Bearer {key}"
         if given is None:
             return self._keyless_organization(request)
         scheme, _, secret = given.partition(" ")
@@ -45,7 +49,9 @@ class Authenticator:
         fingerprint = sha256(secret.strip().encode()).digest()
         organization = await self._owner_of(secret.strip(), fingerprint) if scheme.lower() == "bearer" else None
         if organization is None:
-            raise _unauthenticated("The API key is wrong or was revoked. Send it as `Authorization: Bearer <key>`.")
+            raise _unauthenticated(
+                "The API key is wrong or was revoked. Send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+            )
         request.scope[KEY_SCOPE] = fingerprint
         return organization
 

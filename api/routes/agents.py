@@ -84,17 +84,19 @@ async def push_agent(
     services: ServicesDep,
     format: Annotated[Literal["playhead", "dograh"], Query(description="Format of the body.")] = "playhead",
     name: Annotated[
-        Phrase | None, Query(description="The agent's name; required for exports, which contain none.")
+        Phrase | None, Query(description="The agent's name, for exports; by default the name in the export.")
     ] = None,
 ) -> Response:
     """Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
 
-    With `format=dograh` the body is a workflow export of dograh, and `name` is required. Parts of an export that do
+    With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
     not apply to text chats are listed in `warnings`.
     """
     definition, warnings = await _parse_body(request, services.reading_threads, _reader(format, name))
     latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name == definition.name and latest.definition == definition:
+        if latest.warnings != warnings:
+            latest = await services.agents.add_version(organization, definition, warnings)
         return _agent_response(latest)
     added = await services.agents.add_version(organization, definition, warnings)
     return _agent_response(added, status=201)
@@ -147,13 +149,13 @@ async def get_agent_version(
 
 
 def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
-    """The parser of the body. A definition contains its name; an export is named in the query."""
-    if form == "dograh" and name is not None:
+    """The parser of the body. A definition contains its name; an export can be named in the query."""
+    if form == "dograh":
         return partial(_read_export, name=name)
-    if form == "playhead" and name is None:
+    if name is None:
         return _read_agent
-    problem = "is required with format=dograh" if form == "dograh" else "is allowed with format=dograh only"
-    detail = f"The query parameter name {problem}: definitions contain their name, exports do not."
+    problem = "is allowed with format=dograh only"
+    detail = f"The query parameter name {problem}: definitions contain their name."
     raise invalid("invalid_request", detail, [("query.name", problem)])
 
 
@@ -162,7 +164,7 @@ def _read_agent(text: bytes, format: TextFormat) -> ParsedAgent:
     return definition, warnings_for(definition)
 
 
-def _read_export(text: bytes, format: TextFormat, name: str) -> ParsedAgent:
+def _read_export(text: bytes, format: TextFormat, name: str | None) -> ParsedAgent:
     imported = read_export(text, format, name)
     return imported.definition, (*imported.warnings, *warnings_for(imported.definition))
 

@@ -61,7 +61,8 @@ async def create_text_session(
     session, snapshot = await services.session_creator.create(organization, new)
     log_subject(request, "session", session.id)
     if snapshot.newest_status == "failed":
-        raise HTTPException(500, errors.FAILED)
+        view, _ = await _view_and_agent(session, services)
+        raise HTTPException(500, errors.failed(view.turns[-1].error if view.turns else None))
     return await _session_response(session, services)
 
 

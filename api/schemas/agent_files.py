@@ -13,6 +13,9 @@ def read_agent(text: bytes, format: TextFormat) -> AgentDefinition:
     return parse_definition(parse_text(text, format))
 
 
-def read_export(text: bytes, format: TextFormat, name: str) -> ImportedAgent:
-    """Parse a dograh workflow export as an agent of the given name. Raises InvalidAgent as `read_agent` does."""
+def read_export(text: bytes, format: TextFormat, name: str | None) -> ImportedAgent:
+    """Parse a dograh workflow export as an agent, by default with the name in the file.
+
+    Raises InvalidAgent as `read_agent` does.
+    """
     return import_dograh(parse_text(text, format), name=name)

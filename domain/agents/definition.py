@@ -34,9 +34,9 @@ __all__ = [
 
 VariableType = Literal["string", "number", "boolean"]
 
-MAX_PROMPT_CHARACTERS = 50_000
+MAX_PROMPT_CHARACTERS = 500_000
 MAX_SPEECH_CHARACTERS = 10_000
-MAX_HINT_CHARACTERS = 2_000
+MAX_HINT_CHARACTERS = 50_000
 TOOL_TYPES: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
@@ -45,9 +45,9 @@ StrictBool = Annotated[bool, Field(strict=True)]
 
 
 class Extraction(AuthoredModel):
-    """A variable that a node extracts from the conversation."""
+    """A variable that a node extracts from the conversation. `hint` is a template that tells the model about it."""
 
-    name: Annotated[str, nonblank(64)]
+    name: Annotated[str, nonblank(200)]
     type: VariableType = "string"
     hint: Annotated[str, Field(max_length=MAX_HINT_CHARACTERS)] = ""
 
@@ -56,7 +56,7 @@ class Transition(AuthoredModel):
     """A transition to the node `to`, taken if `when` applies; the agent says `say` first."""
 
     name: Annotated[str, nonblank(64)]
-    when: Annotated[str, nonblank(2_000)]
+    when: Annotated[str, nonblank(MAX_HINT_CHARACTERS)]
     to: str
     say: Speech | None = None
 
@@ -67,17 +67,22 @@ class Transition(AuthoredModel):
 
 
 class Origin(AuthoredModel):
-    """Id and name of a node in the export from which its agent was imported; clients of that product use them."""
+    """Id and name of a node in the export from which its agent was imported; clients of that product use them.
+
+    `allow_interrupt` is shown to them as it was; it concerns speech and has no effect.
+    """
 
     id: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
     name: Annotated[str, nonblank(MAX_PROMPT_CHARACTERS)]
+    allow_interrupt: StrictBool = False
 
 
 class Node(AuthoredModel):
     """A node of the conversation graph.
 
     `greeting` is said verbatim on arrival. `end` ends the session after the reply at the node. The agent's prompt comes
-    before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
+    before the node's own unless `use_global_prompt` is false. `extract_prompt` instructs the extraction of all
+    variables of the node. `origin` is set by an import.
     """
 
     prompt: Prompt = ""
@@ -88,6 +93,7 @@ class Node(AuthoredModel):
     transitions: tuple[Transition, ...] = ()
     use_global_prompt: StrictBool = True
     origin: Origin | None = None
+    extract_prompt: Prompt = ""
 
 
 class Limits(AuthoredModel):
@@ -109,6 +115,9 @@ class AgentDefinition(AuthoredModel):
     `prompt` comes before every node's prompt, `context` contains the template variables with their defaults, and
     `model` None means the installation's default. `pre_call_fetch` names a tool of kind http that is called once,
     before the greeting; its response extends the initial context. `webhook` receives reports of completed sessions.
+
+    With `lenient_templates`, which imports set, text in double braces that names no variable stays as it is written,
+    and extracted variables may have names that templates cannot contain. Otherwise both are errors.
     """
 
     name: Annotated[str, nonblank(200)]
@@ -121,6 +130,7 @@ class AgentDefinition(AuthoredModel):
     limits: Limits = Limits()
     pre_call_fetch: str | None = None
     webhook: Webhook | None = None
+    lenient_templates: StrictBool = False
 
     def origin_of(self, node_id: str) -> Origin:
         """Id and name of a node in its export, or its own id for both if it was not imported."""

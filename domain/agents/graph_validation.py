@@ -61,6 +61,8 @@ class _PartialNode:
     use_global_prompt: bool
     tools: tuple[_TextField, ...]
     extract: tuple[_TextField, ...]
+    extract_prompt: _TextField
+    hints: tuple[_TextField, ...]
     transitions: tuple[_PartialTransition, ...]
 
 
@@ -77,6 +79,7 @@ class _PartialGraph:
     malformed_tools: Collection[str]
     servers: Collection[str]
     suggestions: NameSuggestions
+    lenient: bool
 
     def unknown_node(self, name: str) -> str:
         return f"no node {format_value(name)}" + self.suggestions.about(name, self.node_names)
@@ -104,7 +107,7 @@ def semantic_issues(data: Mapping[str, object]) -> Iterator[ValidationIssue]:
     graph = _partial_graph(data)
     yield from _start(graph)
     yield from _pre_call_fetch(graph)
-    yield from _template(graph.prompt)
+    yield from _template(graph.prompt, graph)
     yield from _sizes((), data, _MAX_ENTRIES)
     for name in graph.malformed_nodes:
         yield from name_issues(("nodes", name), name)
@@ -127,16 +130,16 @@ def semantic_issues(data: Mapping[str, object]) -> Iterator[ValidationIssue]:
 def _node(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
     yield from name_issues(node.location, node.name)
     yield from _missing_instructions(node, graph)
-    yield from _template(node.prompt)
-    yield from _template(node.greeting)
+    for field in (node.prompt, node.greeting, node.extract_prompt, *node.hints):
+        yield from _template(field, graph)
     yield from _node_tools(node, graph)
-    yield from _extractions(node)
+    yield from _extractions(node, graph)
     if node.end and any(transition.to.text is not None for transition in node.transitions):
         path = format_path((*node.location, "transitions"))
         yield ValidationIssue(path=path, message="an end node has no transitions: remove them, or remove `end: true`")
     yield from _transition_names(node, graph)
     for transition in node.transitions:
-        yield from _template(transition.say)
+        yield from _template(transition.say, graph)
         if transition.to.text is not None and transition.to.text not in graph.node_names:
             yield transition.to.issue(graph.unknown_node(transition.to.text))
 
@@ -176,8 +179,8 @@ def _missing_instructions(node: _PartialNode, graph: _PartialGraph) -> Iterator[
         yield node.prompt.issue("is empty, and there is neither a greeting nor a prompt of the agent; write a prompt")
 
 
-def _template(field: _TextField) -> Iterator[ValidationIssue]:
-    for message in templates.syntax_errors(field.text or ""):
+def _template(field: _TextField, graph: _PartialGraph) -> Iterator[ValidationIssue]:
+    for message in templates.syntax_errors(field.text or "") if not graph.lenient else ():
         yield field.issue(message)
     for name in secret_references(field.text or ""):
         yield field.issue(f"only tools may use credentials: remove {{{{{SECRETS_VARIABLE}.{name or 'NAME'}}}}}")
@@ -197,12 +200,12 @@ def _node_tools(node: _PartialNode, graph: _PartialGraph) -> Iterator[Validation
         seen.add(tool.text)
 
 
-def _extractions(node: _PartialNode) -> Iterator[ValidationIssue]:
+def _extractions(node: _PartialNode, graph: _PartialGraph) -> Iterator[ValidationIssue]:
     seen = set()
     for variable in node.extract:
         if variable.text is None or not variable.text.strip():
             continue
-        if malformed := name_issues(variable.location, variable.text):
+        if not graph.lenient and (malformed := name_issues(variable.location, variable.text)):
             yield from malformed
         elif variable.text in seen:
             yield variable.issue(f"the node extracts {format_value(variable.text)} twice")
@@ -259,6 +262,7 @@ def _partial_graph(data: Mapping[str, object]) -> _PartialGraph:
     readable_tools = {name: tool for name, tool in first_tools.items() if isinstance(tool, dict)}
     return _PartialGraph(
         start=_text_field((), data, "start"),
+        lenient=data.get("lenient_templates") is True,
         pre_call_fetch=_text_field((), data, "pre_call_fetch"),
         prompt=_text_field((), data, "prompt", default=""),
         nodes_by_name=nodes_by_name,
@@ -290,6 +294,8 @@ def _partial_node(name: str, node: Mapping[str, object]) -> _PartialNode:
             for index, tool in enumerate(list_or_empty(node.get("tools"))[: _MAX_NODE_ENTRIES["tools"]])
         ),
         extract=tuple(_text_field(at, part, "name") for at, part in extract),
+        extract_prompt=_text_field(location, node, "extract_prompt", default=""),
+        hints=tuple(_text_field(at, part, "hint", default="") for at, part in extract),
         transitions=tuple(
             _PartialTransition(
                 name=_text_field(at, part, "name"), to=_text_field(at, part, "to"), say=_text_field(at, part, "say")

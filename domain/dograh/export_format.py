@@ -10,6 +10,7 @@ from typing import Final
 
 from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 
+WEBHOOK_TYPE: Final = "webhook"
 START_TYPE: Final = "startCall"
 AGENT_TYPE: Final = "agentNode"
 END_TYPE: Final = "endCall"
@@ -22,7 +23,8 @@ WRAPPER_FIELD: Final = "workflow_definition"
 
 FETCH_TOOL: Final = "pre_call_fetch"
 """Name of the imported tool that is called before the greeting."""
-_FETCH_DISABLED_MODES: Final = ("disabled", "none")
+FETCH_MODE: Final = "always"
+"""The one mode in which text chats fetch: those for a direction concern telephone calls."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class ExportedNode:
 
     @property
     def fetches(self) -> bool:
-        """True if the fields enable a fetch before the conversation."""
+        """True if the fields enable a fetch before a text chat. A mode takes precedence over the older switch."""
         mode, enabled = self.data.get("pre_call_fetch_mode"), self.data.get("pre_call_fetch_enabled")
-        return mode not in _FETCH_DISABLED_MODES and not (is_blank(mode) and enabled is False)
+        return enabled is True if is_blank(mode) else mode == FETCH_MODE
 
     def at(self, *fields: str | int) -> Location:
         """The location of a field in its data."""
@@ -86,6 +88,21 @@ class Export:
     nodes: tuple[ExportedNode, ...]
     edges: tuple[ExportedEdge, ...]
     issues: tuple[ValidationIssue, ...]
+
+    @property
+    def name(self) -> str | None:
+        """The name in the file that the editor downloads; None in a bare graph."""
+        name = self.outside.get("name")
+        return name.strip() or None if isinstance(name, str) else None
+
+
+def is_export(data: object) -> bool:
+    """True if parsed JSON or YAML looks like an export of a workflow, and not like an agent definition."""
+    if not isinstance(data, dict):
+        return False
+    wrapped = data.get(WRAPPER_FIELD)
+    graph = wrapped if isinstance(wrapped, dict) and "nodes" not in data else data
+    return isinstance(graph.get("nodes"), list) and isinstance(graph.get("edges"), list)
 
 
 def read_export(data: Mapping[str, object]) -> Export:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from domain.agents.definition import MAX_HINT_CHARACTERS, AgentDefinition, InvalidAgent, parse_definition
+from domain.agents.definition import AgentDefinition, InvalidAgent, parse_definition
 from domain.agents.validation_errors import JsonCopy, Location, ValidationIssue, format_path, format_value
 from domain.dograh.export_format import (
     END_TYPE,
@@ -19,6 +19,8 @@ from domain.dograh.export_format import (
     is_blank,
     read_export,
 )
+from domain.dograh.irregular import irregular_parts, long_texts
+from domain.dograh.settings import Settings, read_settings, read_webhook
 from domain.dograh.warnings import import_warnings
 
 __all__ = ["ImportedAgent", "import_dograh"]
@@ -41,13 +43,14 @@ class ImportedAgent:
     warnings: tuple[str, ...]
 
 
-def import_dograh(export: object, *, name: str) -> ImportedAgent:
+def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     """Convert a parsed dograh export (the graph, or the file that the editor downloads) into an agent.
 
     Node ids are derived from the names of the nodes. An edge becomes a transition with the same tool name. The global
-    node's prompt becomes the agent's prompt. A node's extraction prompt is added to the hint of each of its variables.
-    A fetch before the call becomes a tool called before the greeting: it sends the same request, and its response
-    extends the context. Voice-only fields, such as `allow_interrupt`, are ignored.
+    node's prompt becomes the agent's prompt. A fetch before the call becomes a tool called before the greeting: it
+    sends the same request, and its response extends the context. A webhook node becomes the agent's webhook; the
+    time-out of text chats and the template variables become its limits and its context. Voice-only fields are ignored.
+    Without a `name` the agent has the one in the file.
 
     Raises InvalidAgent with every issue of the export and of the agent, at its path in the export.
     """
@@ -56,7 +59,10 @@ def import_dograh(export: object, *, name: str) -> ImportedAgent:
         not_an_export = ValidationIssue(path=_EXPORT_PATH, message="must be a mapping with nodes and edges")
         raise InvalidAgent(copy.issues or [not_an_export])
     read = read_export(copy.value)
-    draft = _Draft(read, name)
+    settings = read_settings(read)
+    if name is None and read.name is None:
+        raise InvalidAgent([ValidationIssue(path="name", message="is not in this export; pass a name for the agent")])
+    draft = _Draft(read, settings, name if name is not None else read.name or "")
     issues = [*copy.issues, *read.issues, *draft.issues]
     try:
         definition = parse_definition(draft.definition)
@@ -65,19 +71,32 @@ def import_dograh(export: object, *, name: str) -> ImportedAgent:
         raise InvalidAgent(dict.fromkeys(issues)) from error
     if issues:
         raise InvalidAgent(dict.fromkeys(issues))
-    return ImportedAgent(definition=definition, warnings=tuple(import_warnings(read)))
+    warnings = (
+        *settings.warnings,
+        *irregular_parts(read),
+        *long_texts(read),
+        *import_warnings(read),
+        *read_webhook(read).warnings,
+    )
+    return ImportedAgent(definition=definition, warnings=warnings)
 
 
 class _Draft:
     """An agent definition built from an export, not validated yet, with the source path of each part."""
 
-    def __init__(self, export: Export, name: str) -> None:
+    def __init__(self, export: Export, settings: Settings, name: str) -> None:
         self.issues: list[ValidationIssue] = []
         self._sources: dict[str, Location] = {"name": ("name",)}
         self._node_paths: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
         self._transitions: dict[str, list[dict[str, object]]] = {}
-        self.definition: dict[str, object] = {"name": name, "start": "", "nodes": self._nodes}
+        self.definition: dict[str, object] = {"name": name, "start": "", "nodes": self._nodes, **settings.fields}
+        if any(True for _ in irregular_parts(export)):
+            self.definition["lenient_templates"] = True
+        webhook = read_webhook(export)
+        if webhook.url is not None:
+            self.definition["webhook"] = {"url": webhook.url, "secret": webhook.secret}
+            self._set_source(("webhook",), webhook.location)
         self._ids = _node_ids(node for node in export.nodes if node.converses)
         if self._ids:
             self._set_source(("nodes",), (*export.root, "nodes"))
@@ -150,7 +169,7 @@ class _Draft:
                 "kind": "http",
                 "description": "Looks up what is known before the conversation opens.",
                 "url": url,
-                "body": {"event": "call_inbound", "call_inbound": {"agent_id": self.definition["name"], **caller}},
+                "body": {"event": "call_inbound", "call_inbound": {"agent_id": "{{agent_number}}", **caller}},
             }
         }
 
@@ -160,7 +179,9 @@ class _Draft:
         self._node_paths.add(format_path(location))
         self._set_source(location, node.location)
         self._transitions[node_id] = []
-        origin = {"id": node.id, "name": node.name}
+        origin: dict[str, object] = {"id": node.id, "name": node.name}
+        if node.data.get("allow_interrupt") is True:
+            origin["allow_interrupt"] = True
         part = self._nodes[node_id] = {
             "end": node.type == END_TYPE,
             "transitions": self._transitions[node_id],
@@ -185,6 +206,10 @@ class _Draft:
         location = ("nodes", self._ids[node.id], "extract")
         self._set_source(location, node.at("extraction_variables"))
         part["extract"] = variables
+        instructions = node.data.get("extraction_prompt")
+        if not is_blank(instructions):
+            self._set_source(("nodes", self._ids[node.id], "extract_prompt"), node.at("extraction_prompt"))
+            part["extract_prompt"] = instructions
         if isinstance(variables, list):
             part["extract"] = [
                 self._variable(node, index, variable, (*location, index)) for index, variable in enumerate(variables)
@@ -193,11 +218,12 @@ class _Draft:
     def _variable(self, node: ExportedNode, index: int, variable: object, location: Location) -> object:
         if not isinstance(variable, dict):
             return variable
-        own = (variable.get("prompt"), node.at("extraction_variables", index, "prompt"))
-        every = (node.data.get("extraction_prompt"), node.at("extraction_prompt"))
-        hint, source_location = _joined(own, every)
-        self._set_source((*location, "hint"), source_location)
-        return {**{field: variable[field] for field in ("name", "type") if field in variable}, "hint": hint}
+        self._set_source((*location, "hint"), node.at("extraction_variables", index, "prompt"))
+        hint = variable.get("prompt")
+        return {
+            **{field: variable[field] for field in ("name", "type") if field in variable},
+            "hint": "" if is_blank(hint) else hint,
+        }
 
     def _add_edge(self, edge: ExportedEdge) -> None:
         if edge.source.type == END_TYPE:
@@ -244,14 +270,3 @@ def _slug(name: str) -> str:
     unaccented = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[a-z0-9]+", unaccented.lower())
     return "_".join(words).lstrip("0123456789_")[:_MAX_ID_CHARACTERS].rstrip("_")
-
-
-def _joined(own: tuple[object, Location], every: tuple[object, Location]) -> tuple[object, Location]:
-    """The hint of a variable joined with the node's extraction prompt, and the source location for issues of it."""
-    for value, location in (own, every):
-        if value is not None and not isinstance(value, str):
-            return value, location
-    texts = [(value.strip(), location) for value, location in (own, every) if isinstance(value, str)]
-    # Instructions for all variables would be copied for each: what is too long for a hint is too long when cut here.
-    hint = "\n".join(text[: MAX_HINT_CHARACTERS + 1] for text, _ in texts if text)
-    return hint, max(texts, key=lambda text: len(text[0]), default=own)[1]

@@ -7,11 +7,12 @@ and grows without being rewritten.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import JsonValue, PlainSerializer
 
 from domain.agents.definition import Origin
+from domain.agents.graph_validation import transition_tool_name
 from domain.durable import FrozenModel
 from domain.turns.turn import Turn, TurnEvent
 
@@ -23,6 +24,9 @@ FeedbackType = Literal[
     "rtf-bot-text",
     "rtf-pipeline-error",
 ]
+
+MOVED: Final[dict[str, JsonValue]] = {"status": "done"}
+"""The result of a transition, as clients of dograh know it."""
 
 Stamp = Annotated[datetime, PlainSerializer(lambda at: at.isoformat(), return_type=str, when_used="json")]
 """A time written to JSON with its offset, like the times inside payloads."""
@@ -74,9 +78,24 @@ def payload_of(event: TurnEvent, origin_of: OriginOf = identity_origin) -> dict[
         case "tool_call_started":
             return {**_call(event), "arguments": payload.get("arguments")}
         case "tool_call_result":
-            return {**_call(event), "result": payload.get("result")}
+            return {**_call(event), "result": _as_json(payload.get("result"))}
         case _:
             return payload
+
+
+def events_in_form(turn: Turn) -> Iterator[TurnEvent]:
+    """The events of a turn. The result of a transition is `MOVED`: ours contains a node id that is unknown there."""
+    moved: JsonValue = None
+    for event in turn.events:
+        if event.type == "node_transition":
+            moved = event.payload.get("transition")
+        elif event.type == "tool_call_result" and isinstance(moved, str):
+            is_transition = event.payload.get("name") == transition_tool_name(moved)
+            moved = None
+            if is_transition:
+                yield event.model_copy(update={"payload": {**event.payload, "result": dict(MOVED)}})
+                continue
+        yield event
 
 
 def _entries(turn: Turn, origin_of: OriginOf) -> Iterator[FeedbackEvent]:
@@ -84,7 +103,7 @@ def _entries(turn: Turn, origin_of: OriginOf) -> Iterator[FeedbackEvent]:
     user, assistant = turn.user_message, turn.assistant_message
     if user is not None and user.text:
         yield _spoken("rtf-user-transcription", turn, user.created_at, text=user.text, final=True)
-    for event in turn.events:
+    for event in events_in_form(turn):
         entry = _happened(turn, event, origin_of)
         if entry is not None:
             yield entry
@@ -106,7 +125,8 @@ def _happened(turn: Turn, event: TurnEvent, origin_of: OriginOf) -> FeedbackEven
         case "node_transition":
             return _entered(turn, event, origin_of)
         case "tool_call_started":
-            return _entry(turn, event, "rtf-function-call-start", _call(event))
+            started = {**_call(event), "arguments": payload.get("arguments")}
+            return _entry(turn, event, "rtf-function-call-start", started)
         case "tool_call_result":
             ended = {**_call(event), "result": _as_text(payload.get("result"))}
             return _entry(turn, event, "rtf-function-call-end", ended)
@@ -133,8 +153,7 @@ def _transition(left: JsonValue, entered: JsonValue, origin_of: OriginOf) -> dic
         "node_name": after[1],
         "previous_node_id": before[0],
         "previous_node_name": before[1],
-        # Text chats have no barge-in.
-        "allow_interrupt": False,
+        "allow_interrupt": isinstance(entered, str) and origin_of(entered).allow_interrupt,
     }
 
 
@@ -154,8 +173,24 @@ def _entry(turn: Turn, event: TurnEvent, kind: FeedbackType, payload: dict[str, 
     return FeedbackEvent(type=kind, timestamp=max(event.created_at, turn.created_at), turn=turn.index, payload=payload)
 
 
+def text_of(result: JsonValue) -> str:
+    """The result of a tool as text: JSON for values that are not text."""
+    return _as_text(result) or ""
+
+
 def _as_text(result: JsonValue) -> str | None:
     """The result of a tool as text: JSON for values that are not text, None without a result."""
     if result is None or isinstance(result, str):
         return result
     return json.dumps(result, ensure_ascii=False)
+
+
+def _as_json(result: JsonValue) -> JsonValue:
+    """The result of a tool as JSON if its text is an object or a list, else as it is."""
+    if not isinstance(result, str) or not result.lstrip().startswith(("{", "[")):
+        return result
+    try:
+        found: JsonValue = json.loads(result)
+    except (ValueError, RecursionError):
+        return result
+    return found

@@ -7,9 +7,11 @@ from domain.agents.validation_errors import Location, format_path, format_value
 from domain.dograh.export_format import (
     CONVERSATION_TYPES,
     END_TYPE,
+    FETCH_MODE,
     FETCH_TOOL,
     GLOBAL_TYPE,
     START_TYPE,
+    WEBHOOK_TYPE,
     Export,
     ExportedEdge,
     ExportedNode,
@@ -18,13 +20,10 @@ from domain.dograh.export_format import (
 
 _REASONS: Final = {
     "trigger": "it starts calls from outside, and here sessions are opened through the API",
-    "webhook": "it is called after a conversation and has no part in one",
     "qa": "it reviews a conversation that is over and has no part in one",
 }
-_FILE_FIELDS: Final = {
-    "template_context_variables": "name these variables and their defaults under context",
-    "workflow_configurations": "they configure calls; limits and model of an agent are set in its definition",
-}
+_NEVER: Final = (None, "", "disabled", "none")
+"""Fetch modes that fetch before no call."""
 
 # Voice only: these have no meaning in a text chat.
 _VOICE_FIELDS: Final = frozenset({"allow_interrupt", "detect_voicemail", "delayed_start_duration"})
@@ -50,13 +49,10 @@ _VARIABLE_FIELDS: Final = frozenset({"name", "type", "prompt"})
 
 def import_warnings(export: Export) -> Iterator[str]:
     """A warning for every field or node with content that has no counterpart in the agent."""
-    for field, advice in _FILE_FIELDS.items():
-        if not is_blank(export.outside.get(field)):
-            yield f"{format_path((field,))}: left out; {advice}"
     for node in export.nodes:
         if node.converses or node.type == GLOBAL_TYPE:
             yield from _node(node)
-        else:
+        elif node.type != WEBHOOK_TYPE:
             reason = _REASONS.get(node.type, f"nodes of the type {format_value(node.type)} are unknown here")
             what = f"the {node.type} node" if node.type in _REASONS else "the node"
             path, node_id = format_path(node.location), format_value(node.id)
@@ -124,6 +120,14 @@ def _fetch(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
     """Remove the fields of the fetch before the call, with warnings about parts that are not imported."""
     fields = {field: data.pop(field) for field in list(data) if field.startswith("pre_call_fetch_")}
     set_field = next((field for field, value in fields.items() if not is_blank(value)), None)
+    url = fields.get("pre_call_fetch_url")
+    mode = fields.get("pre_call_fetch_mode")
+    if not node.fetches and node.type == START_TYPE and not is_blank(url) and mode not in _NEVER:
+        path = format_path(node.at("pre_call_fetch_mode"))
+        yield (
+            f"{path}: nothing is fetched in the mode {format_value(mode)}, because a text chat has no direction; use "
+            f"the mode {FETCH_MODE} to fetch before every session"
+        )
     if not node.fetches or set_field is None:
         return
     if node.type != START_TYPE:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Node, Transition
-from domain.agents.templates import render
+from domain.agents.templates import TURN_STARTED_AT, render
 from domain.agents.tools import find_tool
 from domain.durable import FrozenModel
 from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
@@ -23,6 +23,9 @@ MAX_BLANK_REPLIES = 3
 
 STOPPED_CALL_MESSAGE = "The call was not made: the user stopped the reply."
 """Tool result for a call that was not made, because the reply was interrupted first."""
+
+GREETING_OVERRIDE = "greeting_override"
+"""Name of the context variable with a greeting for the start node: text, or `{"type": "text", "text": ...}`."""
 
 TurnOutcome = Literal["answered", "ended", "failed"]
 NextStep = Literal["reply", "tools", "extraction"]
@@ -74,7 +77,7 @@ class TurnProgress(FrozenModel):
     `messages` are added to the conversation by the next step, or carried to the next turn if there is no further step.
     `said` is the agent's text so far; `spoke` is true if some of it comes from the model, not only from transitions.
     `calls` are pending tool calls, `leaving` is the transition taken after them, and with `extracting` the variables
-    of the node are extracted before it.
+    of the node are extracted before it. Templates show `started_at` as the current time throughout the turn.
     """
 
     turn_id: str
@@ -94,6 +97,7 @@ class TurnProgress(FrozenModel):
     extracting: bool = False
     outcome: TurnOutcome | None = None
     error: str | None = None
+    started_at: datetime | None = None
 
     @property
     def next_step(self) -> NextStep | None:
@@ -156,10 +160,22 @@ def template_values(
     agent: AgentDefinition,
     initial_context: Mapping[str, JsonValue],
     gathered_context: Mapping[str, JsonValue],
+    started_at: datetime | None = None,
 ) -> dict[str, JsonValue]:
-    """Values of template variables: the agent's defaults, then the initial context, then the gathered context."""
+    """Values of template variables: the agent's defaults, then the initial context, then the gathered context.
+
+    `started_at` is the time at which the turn began, for the variables that show the current time.
+    """
     known = {name: value for name, value in initial_context.items() if value is not None}
-    return {**agent.context, **known, **gathered_context}
+    values = {**agent.context, **known, **gathered_context}
+    return {**values, TURN_STARTED_AT: started_at.isoformat()} if started_at else values
+
+
+def values_of(
+    agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Values of template variables at this point of a turn."""
+    return template_values(agent, initial_context, progress.gathered_context, progress.started_at)
 
 
 def instructions_at(agent: AgentDefinition, node_id: str, values: Mapping[str, JsonValue]) -> str:
@@ -189,6 +205,7 @@ def begin_turn(
         gathered_context=checkpoint.gathered_context,
         after=checkpoint.after,
         messages=checkpoint.carry,
+        started_at=at,
     )
     if not checkpoint.entered:
         progress = progress._with_event("node_transition", at, from_node=None, to_node=checkpoint.node_id)
@@ -340,7 +357,7 @@ def _take_transition(
     transition = _transition_named(agent.nodes[source], call.name)
     if transition is None:
         return progress._with(leaving=None)
-    speech = render(transition.say or "", template_values(agent, initial_context, progress.gathered_context))
+    speech = render(transition.say or "", values_of(agent, progress, initial_context))
     result = f"The conversation is now at {transition.to}."
     if speech.strip():
         progress = progress._with(said=(*progress.said, speech))
@@ -381,11 +398,20 @@ def _with_tool_result(progress: TurnProgress, call: ToolCall, content: str) -> T
 def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue]) -> TurnProgress:
     """Answer with the greeting of the node just entered, if it has one that is not blank."""
     node = agent.nodes[progress.node_id]
-    greeting = render(node.greeting or "", template_values(agent, initial_context, progress.gathered_context))
+    override = _greeting_override(initial_context) if progress.node_id == agent.start else None
+    greeting = render(override or node.greeting or "", values_of(agent, progress, initial_context))
     if not greeting.strip():
         return progress
     greeted = progress._with(said=(*progress.said, greeting), messages=(*progress.messages, AgentSaid(text=greeting)))
     return _answered(agent, greeted)
+
+
+def _greeting_override(initial_context: Mapping[str, JsonValue]) -> str | None:
+    """The text that a session says instead of the greeting of its start node; None unless its context has one."""
+    given = initial_context.get(GREETING_OVERRIDE)
+    if isinstance(given, dict):
+        given = given.get("text") if given.get("type", "text") == "text" else None
+    return given if isinstance(given, str) and given.strip() else None
 
 
 def _apply_blank_reply(agent: AgentDefinition, progress: TurnProgress) -> TurnProgress:

@@ -37,6 +37,9 @@ class Agents:
         nodes = {"hi": Node(prompt="Talk.")}
         self._definition = AgentDefinition(name="a", start="hi", nodes=nodes, tools=tools)
 
+    async def number(self, agent_id: str) -> int:
+        return 1
+
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         assert (agent_id, version) == ("agt_1", 3)
         return self._definition

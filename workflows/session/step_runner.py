@@ -18,6 +18,7 @@ from contracts.tools import CallToolInput
 from domain.agents.templates import render
 from domain.agents.tool_mocks import mocks_for_tool
 from domain.agents.tools import Approval, find_tool
+from domain.dograh.lookup import variables_of
 from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
 from domain.turns.call_digest import tool_digest
@@ -34,7 +35,7 @@ from domain.turns.engine import (
     begin_turn,
     defer_extraction,
     start_checkpoint,
-    template_values,
+    values_of,
 )
 from domain.turns.turn import Checkpoint, Turn
 from workflows.activity_options import calling, generating
@@ -79,7 +80,7 @@ class StepRunner:
         """What the tool that the agent names for it finds out before the first opening; nothing if it fails."""
         progress = self.begin(turn, None)
         result = await self._call(progress, PRE_CALL, ToolCall(id=PRE_CALL, name=tool))
-        return result.assigned or object_in(result.content) if result.error is None else {}
+        return result.assigned or variables_of(object_in(result.content)) if result.error is None else {}
 
     def begin(self, turn: Turn, checkpoint: Checkpoint | None) -> TurnProgress:
         """Start to answer a turn from what the turns before it left."""
@@ -174,7 +175,7 @@ class StepRunner:
         return await self._call(progress, call_id, call)
 
     def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
-        known = template_values(self._agent, self._context, progress.gathered_context)
+        known = values_of(self._agent, progress, self._context)
         # What the model made up must not stand in for what the session knows, in words that a person decides by.
         values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
         return WaitingApproval(
@@ -200,7 +201,7 @@ class StepRunner:
                     agent=start.agent,
                     tool=call.name,
                     arguments=call.arguments,
-                    context=template_values(self._agent, self._context, progress.gathered_context),
+                    context=values_of(self._agent, progress, self._context),
                     mocks=mocks_for_tool(start.mocks, call.name),
                 ),
                 summary=call.name,
@@ -223,6 +224,7 @@ class StepRunner:
             gathered_context=checkpoint.gathered_context,
             after=checkpoint.after,
             messages=checkpoint.carry,
+            started_at=workflow.now(),
         )
         step, summary = self._step(ended), f"variables of {checkpoint.node_id}, at the end"
         return await self._with_its_past(lambda: self._start_extraction(step, summary))
@@ -239,7 +241,7 @@ class StepRunner:
             node_id=progress.node_id,
             after=progress.after,
             messages=progress.messages,
-            context=template_values(self._agent, self._context, progress.gathered_context),
+            context=values_of(self._agent, progress, self._context),
             timeout=start.timing.model_timeout,
             price_per_second=start.price_per_second,
             opening=opening_of(newest) if newest is not None and newest.id == progress.turn_id else None,

@@ -167,5 +167,8 @@ class OneAgent:
             name="a", start="hi", nodes={"hi": Node(prompt="Talk.")}, tools={"find_table": tool}
         )
 
+    async def number(self, agent_id: str) -> int:
+        return 1
+
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         return self._definition

@@ -71,7 +71,7 @@ async def test_what_is_fetched_before_the_first_opening_joins_the_initial_contex
     ((request, _),) = httpserver.log
     assert request.get_json() == {
         "event": "call_inbound",
-        "call_inbound": {"agent_id": "dental", "from_number": "+1555", "to_number": ""},
+        "call_inbound": {"agent_id": workflow_id, "from_number": "+1555", "to_number": ""},
     }
 
 
@@ -85,7 +85,9 @@ async def test_a_greeting_that_fails_is_a_server_error(caller: Caller, scripted:
     definition: Json = {"name": "silent", "start": "desk", "nodes": {"desk": {"prompt": "Greet."}}}
     agent = await caller.push({**definition, "model": scripted(Refuses(401)).string})
     failed = await caller.post(chats_of(agent["workflow_id"]), {})
-    assert done(failed, 500) == {"detail": "Failed to execute text chat assistant turn"}
+    detail = done(failed, 500)["detail"]
+    assert detail.startswith("Failed to execute text chat assistant turn: ")
+    assert "Scripted to refuse with 401." in detail
 
 
 # --- messages -------------------------------------------------------------------------------------------------------
@@ -116,7 +118,9 @@ async def test_a_failed_turn_keeps_its_error_and_the_next_message_goes_on_before
     model = scripted(Refuses(401), Says("Here I am."))
     panel = await Panel.open(caller, await imported(caller, model.string))
     failed = await panel.post("messages", text="Hello?")
-    assert done(failed, 500) == {"detail": "Failed to execute text chat assistant turn"}
+    detail = done(failed, 500)["detail"]
+    assert detail.startswith("Failed to execute text chat assistant turn: ")
+    assert "Scripted to refuse with 401." in detail
     await panel.reload()
     lost = panel.turns[-1]
     assert (panel.data["status"], panel.shown["state"], lost["status"]) == ("error", "running", "failed")
@@ -196,6 +200,9 @@ async def test_an_ended_text_chat_takes_no_commands_but_another_end(panel: Panel
     assert (first["state"], first["is_completed"], first["revision"]) == ("completed", True, 3)
     assert first["session_data"]["status"] == "completed"
     assert first["gathered_context"] == {
+        "nodes_visited": ["Reception"],
+        "extracted_variables": {},
+        "call_status": "user_hangup",
         "call_disposition": "user_hangup",
         "mapped_call_disposition": "user_hangup",
         "call_tags": ["user_hangup"],

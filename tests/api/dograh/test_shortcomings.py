@@ -83,7 +83,8 @@ async def test_4_of_two_messages_at_once_without_a_revision_one_is_refused(calle
     first = asyncio.create_task(panel.post("messages", text="When do you open?"))
     await gate.reached()
     refused = done(await panel.post("messages", text="And when do you close?"), 409)
-    assert "still answering" in refused["detail"]["message"]
+    assert "is answering another message" in refused["detail"]["message"]
+    assert "on_busy" not in refused["detail"]["message"]
     gate.open()
     done(await first, 200)
     await panel.reload()
@@ -120,8 +121,9 @@ async def test_6_a_rewind_restores_the_gathered_context_everywhere(caller: Calle
     await panel.take_back(panel.turns[-1])
     checkpoint = panel.shown["checkpoint"]
     assert (checkpoint["current_node_id"], checkpoint["gathered_context"]) == ("2", {})
-    assert panel.shown["gathered_context"] == {}
-    assert (await panel.run())["gathered_context"] == {}
+    restored = {"nodes_visited": ["Reception", "Book a visit"], "extracted_variables": {}}
+    assert panel.shown["gathered_context"] == restored
+    assert (await panel.run())["gathered_context"] == restored
 
 
 async def with_a_way_back(caller: Caller, model: ScriptedModel) -> int:
@@ -187,6 +189,9 @@ async def test_9_a_text_chat_that_nobody_talks_to_ends_by_itself(caller: Caller,
 
     await eventually(completed)
     assert panel.shown["gathered_context"] == {
+        "nodes_visited": ["Reception"],
+        "extracted_variables": {},
+        "call_status": "user_idle_max_duration_exceeded",
         "call_disposition": "user_idle_max_duration_exceeded",
         "mapped_call_disposition": "user_idle_max_duration_exceeded",
         "call_tags": ["user_idle_max_duration_exceeded"],

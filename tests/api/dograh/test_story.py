@@ -61,6 +61,9 @@ async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
     assert panel.said[-1] == ("On Friday.", "See you on Friday.")
     assert panel.shown["gathered_context"] == {
         "day": "Friday",
+        "nodes_visited": ["Reception", "Book a visit", "Goodbye"],
+        "extracted_variables": {"day": "Friday"},
+        "call_status": "user_qualified",
         "call_disposition": "user_qualified",
         "mapped_call_disposition": "user_qualified",
         "call_tags": ["user_qualified"],

@@ -20,6 +20,8 @@ async def test_without_a_valid_key_nothing_is_shown(running_api: RunningApi, pat
         {"Authorization": "Bearer phk_wrong"},
         {"Authorization": "Basic eDp5"},
         {"Authorization": "Bearer"},
+        {"X-API-Key": "phk_wrong"},
+        {"X-API-Key": ""},
     ):
         async with running_api.stranger(**headers) as stranger:
             response = await stranger.get(path)
@@ -58,6 +60,18 @@ async def test_a_revoked_key_stops_working(running_api: RunningApi, monkeypatch:
         done(await holder.get("/v1/agents"), 200)
         await keys.revoke(key.id)
         problem(await holder.get("/v1/agents"), 401, "unauthenticated")
+
+
+async def test_a_key_is_accepted_in_either_header(running_api: RunningApi, keyless_api: RunningApi) -> None:
+    for api in (running_api, keyless_api):
+        _, secret = await KeyStore(api.database).create("org_of_header", "tests")
+        async with api.stranger(**{"X-API-Key": secret}) as holder:
+            agent = done(await holder.post("/v1/agents", json=library()), 201)
+        async with api.stranger(Authorization=f"Bearer {secret}") as holder:
+            assert [each["id"] for each in done(await holder.get("/v1/agents"), 200)["items"]] == [agent["id"]]
+        async with api.stranger(**{"X-API-Key": "phk_wrong"}) as stranger:
+            problem(await stranger.get("/v1/agents"), 401, "unauthenticated")
+            assert (await stranger.get("/api/v1/workflow/1/runs/1")).status_code == 401
 
 
 async def test_a_key_is_looked_up_once_in_a_while(running_api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:

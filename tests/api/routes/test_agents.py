@@ -81,11 +81,27 @@ async def test_a_dograh_export_is_an_agent_under_the_name_given(caller: Caller) 
     response = await caller.post("/v1/agents", dental_export(), format="dograh", name="dental")
     agent = done(response, 201)
     assert (agent["name"], agent["version"], agent["definition"]["start"]) == ("dental", 1, "reception")
-    assert agent["definition"]["nodes"]["book_a_visit"]["origin"] == {"id": "2", "name": "Book a visit"}
+    assert agent["definition"]["nodes"]["book_a_visit"]["origin"] == {
+        "id": "2",
+        "name": "Book a visit",
+        "allow_interrupt": False,
+    }
     assert any("Practice software" in warning for warning in agent["warnings"])
     assert done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 200) == agent
     pushed = await caller.push(agent["definition"])
     assert (pushed["id"], pushed["version"]) == (agent["id"], 1), "what was imported can be pushed as it is"
+
+
+async def test_warnings_are_about_the_file_just_sent(caller: Caller) -> None:
+    query = {"format": "dograh", "name": "dental"}
+    first = done(await caller.post("/v1/agents", dental_export(), **query), 201)
+    export = dental_export(tool_uuids=["a"])
+    again = done(await caller.post("/v1/agents", export, **query), 200)
+    assert again["version"] == first["version"]
+    (new,) = set(again["warnings"]) - set(first["warnings"])
+    assert "tool_uuids" in new
+    assert done(await caller.get(f"/v1/agents/{first['id']}"), 200) == again
+    assert done(await caller.post("/v1/agents", dental_export(), **query), 200) == first, "stale warnings are gone"
 
 
 async def test_a_dograh_export_may_be_yaml(caller: Caller) -> None:
@@ -102,9 +118,12 @@ async def test_faults_of_an_export_are_named_at_their_places_in_it(caller: Calle
 
 
 async def test_an_export_needs_a_name_and_a_definition_has_one(caller: Caller) -> None:
-    for body, query in ((dental_export(), {"format": "dograh"}), (library(), {"name": "other"})):
-        refused = problem(await caller.post("/v1/agents", body, **query), 400, "invalid_request")
-        assert refused["errors"][0]["place"] == "query.name"
+    refused = problem(await caller.post("/v1/agents", library(), name="other"), 400, "invalid_request")
+    assert refused["errors"][0]["place"] == "query.name"
+    refused = problem(await caller.post("/v1/agents", dental_export(), format="dograh"), 400, "invalid_agent")
+    assert refused["errors"][0]["place"] == "name"
+    download = {"name": "Front desk", "workflow_definition": dental_export()}
+    assert done(await caller.post("/v1/agents", download, format="dograh"), 201)["name"] == "Front desk"
     for query in ({"format": "vapi", "name": "dental"}, {"format": "dograh", "name": " "}):
         problem(await caller.post("/v1/agents", dental_export(), **query), 422, "validation_error")
 

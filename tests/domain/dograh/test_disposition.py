@@ -47,8 +47,32 @@ def test_the_gathered_context_of_an_ended_session_says_how_it_ended() -> None:
     gathered: dict[str, JsonValue] = {"party_size": 4, "call_tags": [7, "vip"]}
     assert with_disposition(gathered, "end_node") == {
         "party_size": 4,
+        "call_status": "user_qualified",
         "call_disposition": "user_qualified",
         "mapped_call_disposition": "user_qualified",
         "call_tags": [7, "vip", "user_qualified"],
     }
     assert gathered["call_tags"] == [7, "vip"], "what was gathered is not touched"
+
+
+@pytest.mark.parametrize(
+    ("learned", "reason", "disposition", "status"),
+    [
+        ("XFER", "end_node", "XFER", "user_qualified"),
+        ("  XFER ", "end_node", "XFER", "user_qualified"),
+        ("", "end_node", "user_qualified", "user_qualified"),
+        (None, "end_node", "user_qualified", "user_qualified"),
+        (7, "end_node", "user_qualified", "user_qualified"),
+        ("XFER", "user_hangup", "user_hangup", "user_hangup"),
+        ("XFER", "max_turns", "max_turns", "max_turns"),
+    ],
+)
+def test_a_disposition_learned_in_the_conversation_wins_at_an_end_node(
+    learned: JsonValue, reason: str, disposition: str, status: str
+) -> None:
+    gathered: dict[str, JsonValue] = {"call_disposition": learned, "call_tags": ["vip"]}
+    shown = with_disposition(gathered, reason)
+    assert shown["call_disposition"] == shown["mapped_call_disposition"] == disposition
+    assert shown["call_status"] == status
+    assert shown["call_tags"] == ["vip", disposition]
+    assert tags_of(gathered, reason) == ("vip", disposition)

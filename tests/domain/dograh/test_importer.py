@@ -126,10 +126,11 @@ def test_the_file_that_the_editor_downloads_is_read_whole() -> None:
 def test_variables_are_extracted_with_the_instructions_of_their_node() -> None:
     nodes = import_dograh(DOWNLOAD, name="dental-reception").definition.nodes
     assert [(each.name, each.type, each.hint) for each in nodes["book_a_visit"].extract] == [
-        ("visit_day", "string", "The day that was agreed on.\nUse what the caller said last."),
-        ("new_patient", "boolean", "Use what the caller said last."),
-        ("visits", "number", "Use what the caller said last."),
+        ("visit_day", "string", "The day that was agreed on."),
+        ("new_patient", "boolean", ""),
+        ("visits", "number", ""),
     ]
+    assert nodes["book_a_visit"].extract_prompt == "Use what the caller said last."
     assert nodes["billing_question"].extract == (), "extraction is switched off there"
 
 
@@ -142,7 +143,7 @@ def test_what_is_fetched_before_a_call_is_a_tool_that_is_called_before_the_openi
     assert tool.body == {
         "event": "call_inbound",
         "call_inbound": {
-            "agent_id": "agent",
+            "agent_id": "{{agent_number}}",
             "from_number": "{{caller_number | }}",
             "to_number": "{{called_number | }}",
         },
@@ -157,13 +158,15 @@ def test_nothing_is_fetched_where_that_is_switched_off(off: Data) -> None:
 
 
 def test_only_the_start_node_fetches() -> None:
-    export = changed(lambda export: export["nodes"][1]["data"].update(pre_call_fetch_url="https://a.example"))
-    assert warning(export).startswith("nodes[1].data.pre_call_fetch_url: left out; only what the startCall node names")
+    export = changed(lambda export: export["nodes"][1]["data"].update(pre_call_fetch_mode="always"))
+    assert warning(export).startswith("nodes[1].data.pre_call_fetch_mode: left out; only what the startCall node names")
     assert read(export).definition.pre_call_fetch is None
 
 
 def test_a_fault_of_what_is_fetched_stands_at_its_field() -> None:
-    assert "nodes[0].data.pre_call_fetch_url" in faults(started(pre_call_fetch_url=["https://a.example"]))
+    assert "nodes[0].data.pre_call_fetch_url" in faults(
+        started(pre_call_fetch_mode="always", pre_call_fetch_url=["https://a.example"])
+    )
 
 
 def test_everything_left_out_of_a_download_is_named() -> None:
@@ -174,14 +177,15 @@ def test_everything_left_out_of_a_download_is_named() -> None:
         "nodes[1].data.tool_uuids",
         "nodes[2].data.document_uuids",
         "nodes[6]",
-        "nodes[7]",
         "nodes[8]",
         "edges[0]",
         "edges[3].data.transition_speech_type",
+        "nodes[7]",
+        "nodes[7].data.payload_template",
     ]
-    assert 'webhook node "Practice software" (id "8")' in warnings[4]
-    assert 'qa node "9"' in warnings[5], "a node without a name is known by its id"
-    assert 'from "Recall list" to "Réception"' in warnings[6]
+    assert 'the webhook node "Practice software" becomes the webhook' in warnings[7]
+    assert 'qa node "9"' in warnings[4], "a node without a name is known by its id"
+    assert 'from "Recall list" to "Réception"' in warnings[5]
 
 
 def test_an_import_leaves_the_export_as_it_was() -> None:
@@ -233,9 +237,13 @@ def test_the_conversation_may_return_to_the_start() -> None:
         ({"greeting_type": "audio"}, "nodes[0].data.greeting_type", "the model speaks for itself"),
         ({"greeting_type": "audio", "greeting": "Hi."}, "nodes[0].data.greeting_type", "the text beside it is said"),
         ({"pre_call_fetch_enabled": True}, "nodes[0].data.pre_call_fetch_enabled", "no pre_call_fetch_url"),
-        ({"pre_call_fetch_mode": "inbound"}, "nodes[0].data.pre_call_fetch_mode", "no pre_call_fetch_url"),
+        ({"pre_call_fetch_mode": "always"}, "nodes[0].data.pre_call_fetch_mode", "no pre_call_fetch_url"),
         (
-            {"pre_call_fetch_url": "https://a.example", "pre_call_fetch_credential_uuid": "x"},
+            {
+                "pre_call_fetch_mode": "always",
+                "pre_call_fetch_url": "https://a.example",
+                "pre_call_fetch_credential_uuid": "x",
+            },
             "nodes[0].data.pre_call_fetch_credential_uuid",
             "tools.pre_call_fetch.secrets",
         ),
@@ -277,8 +285,8 @@ def test_unknown_nodes_and_settings_around_the_graph_are_warned_about() -> None:
     export["nodes"].append(node("d", "crmSync", name="Sync"))
     export["edges"].append(edge("b", "d", "sync"))
     export["edges"][0]["data"]["priority"] = 3
-    told = read({"workflow_definition": export, "template_context_variables": {"first_name": "Ada"}}).warnings
-    assert told[0].startswith("template_context_variables: ")
+    told = read({"workflow_definition": export, "workflow_configurations": {"ambient_noise": {"on": 1}}}).warnings
+    assert told[0].startswith("workflow_configurations.ambient_noise: ")
     assert told[1].startswith('workflow_definition.nodes[3]: the node "Sync" (id "d")')
     assert '"crmSync"' in told[1]
     assert told[2].startswith("workflow_definition.edges[0].data.priority: ")
@@ -326,7 +334,6 @@ def test_an_export_has_at_most_one_global_prompt() -> None:
         (lambda e: e["nodes"][2].update(id="b"), "nodes[2].id", '"b" is the id of nodes[1] too'),
         (lambda e: e["nodes"][1]["data"].update(prompt=None), "nodes[1].data.prompt", "is empty"),
         (lambda e: e["nodes"][1]["data"].update(prompt=3), "nodes[1].data.prompt", "must be text"),
-        (lambda e: e["nodes"][1]["data"].update(prompt="{{x"), "nodes[1].data.prompt", "never closed"),
         (lambda e: e["nodes"][1]["data"].update(greeting=["Hi"]), "nodes[1].data.greeting", "must be text"),
         (lambda e: e["nodes"][1]["data"].update(add_global_prompt="no"), "nodes[1].data.add_global_prompt", "true or"),
         (lambda e: e["nodes"][1]["data"].update(extraction_enabled=1), "nodes[1].data.extraction_enabled", "true or"),
@@ -336,7 +343,6 @@ def test_an_export_has_at_most_one_global_prompt() -> None:
         (lambda e: e["edges"][1].pop("data"), "edges[1].data.label", "is required"),
         (lambda e: e["edges"][1]["data"].pop("condition"), "edges[1].data.condition", "is required"),
         (lambda e: e["edges"][1]["data"].update(label="x" * 65), "edges[1].data.label", "too long"),
-        (lambda e: e["edges"][1]["data"].update(transition_speech="{{"), "edges[1].data.transition_speech", "closed"),
         (lambda e: e["edges"].append(edge("b", "a", "Done")), "edges[2].data.label", 'reach the model as "done"'),
         (lambda e: e["edges"].append(edge("c", "a", "again")), "edges[2]", 'leads out of "Bye", which ends'),
         (lambda e: e["nodes"].append(node("d", "agentNode", prompt="x")), "nodes[3]", "no path of transitions"),
@@ -356,12 +362,15 @@ def test_every_fault_has_its_place_in_the_export(change: Callable[[Data], object
         ({"extraction_variables": "day"}, "extraction_variables", "must be a list"),
         ({"extraction_variables": [3]}, "extraction_variables[0]", "must be a mapping"),
         ({"extraction_variables": [{"type": "string"}]}, "extraction_variables[0].name", "is required"),
-        ({"extraction_variables": [{"name": "a day"}]}, "extraction_variables[0].name", "must start with a letter"),
         ({"extraction_variables": [{"name": "a", "type": "date"}]}, "extraction_variables[0].type", "must be one of"),
         ({"extraction_variables": [{"name": "a", "prompt": 3}]}, "extraction_variables[0].prompt", "must be text"),
-        ({"extraction_variables": [{"name": "a", "prompt": "x" * 2001}]}, "extraction_variables[0].prompt", "too long"),
         (
-            {"extraction_variables": [{"name": "a"}], "extraction_prompt": "x" * 2001},
+            {"extraction_variables": [{"name": "a", "prompt": "x" * 50_001}]},
+            "extraction_variables[0].prompt",
+            "too long",
+        ),
+        (
+            {"extraction_variables": [{"name": "a"}], "extraction_prompt": "x" * 500_001},
             "extraction_prompt",
             "too long",
         ),
@@ -375,14 +384,14 @@ def test_a_fault_of_a_variable_has_its_place_in_the_export(data: Data, place: st
 def test_all_faults_of_an_export_are_named_at_once() -> None:
     export = small()
     export["nodes"][0]["data"]["prompt"] = 3
-    export["nodes"][1]["data"]["greeting"] = "{{x"
+    export["nodes"][1]["data"]["greeting"] = 3
     export["edges"][1]["target"] = "z"
     assert list(faults(export)) == ["edges[1].target", "nodes[0].data.prompt", "nodes[1].data.greeting"]
 
 
 def test_faults_of_a_download_have_their_place_in_the_file() -> None:
     export = copy.deepcopy(DOWNLOAD)
-    export["workflow_definition"]["nodes"][5]["data"]["prompt"] = "{{"
+    export["workflow_definition"]["nodes"][5]["data"]["prompt"] = 3
     assert list(faults(export)) == ["workflow_definition.nodes[5].data.prompt"]
 
 
@@ -397,3 +406,12 @@ def test_a_large_export_is_refused_without_delay() -> None:
     edges = [edge("a", str(number), f"to {number}") for number in range(1_000)]
     found = faults(changed(lambda export: (export["nodes"].extend(nodes), export["edges"].extend(edges))))
     assert "at most 200" in found["nodes"]
+
+
+def test_a_name_in_the_file_is_that_of_the_agent() -> None:
+    download = {"name": " Front desk ", "workflow_definition": small()}
+    assert import_dograh(download).definition.name == "Front desk"
+    assert import_dograh(download, name="other").definition.name == "other"
+    with pytest.raises(InvalidAgent) as refusal:
+        import_dograh(small())
+    assert [issue.path for issue in refusal.value.issues] == ["name"]

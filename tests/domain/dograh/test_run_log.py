@@ -124,7 +124,11 @@ def test_a_turn_that_moves_and_calls_is_told_in_time_order() -> None:
         "final": True,
         "timestamp": "2026-01-01T12:00:10+00:00",
     }
-    assert shown(entries)[1]["payload"] == {"function_name": "nowhere", "tool_call_id": "call_nowhere"}
+    assert shown(entries)[1]["payload"] == {
+        "function_name": "nowhere",
+        "tool_call_id": "call_nowhere",
+        "arguments": {},
+    }
     ended = shown(entries)[2]["payload"]
     assert ended.keys() == {"function_name", "tool_call_id", "result"}
     assert ended["result"].startswith("There is no tool named nowhere here.")
