@@ -15,7 +15,7 @@ from api.http.head_requests import HeadMiddleware
 from api.http.request_metrics import RequestMetricsMiddleware
 from api.page.files import PageFiles
 from api.page.routes import page_router
-from api.routes import agents, branches, health, sessions, suites, usage
+from api.routes import about, agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
 from api.routes.dograh import router as dograh_router
 from api.routes.openai import router as openai_router
@@ -29,6 +29,7 @@ _ROUTERS: Final = (
     agents.router,
     suites.router,
     usage.router,
+    about.router,
     health.router,
     dograh_router,
     openai_router,

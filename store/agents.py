@@ -139,6 +139,18 @@ class AgentStore:
         rows = await self._database.read(work)
         return page_of(rows, limit, lambda agent: (agent.number,))
 
+    async def versions(self, agent_id: str, limit: int, cursor: str | None = None) -> Page[StoredAgent]:
+        """The versions of an agent, newest first. Raises ValueError for an invalid cursor."""
+        statement = _AGENT.where(agents.c.id == agent_id).order_by(agent_versions.c.version.desc()).limit(limit + 1)
+        if cursor is not None:
+            statement = statement.where(agent_versions.c.version < min(number_after(cursor), MAX_VERSION))
+
+        def work(connection: Connection) -> Agents:
+            return [_agent(row) for row in connection.execute(statement)]
+
+        rows = await self._database.read(work)
+        return page_of(rows, limit, lambda agent: (agent.version,))
+
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         """The definition of one version, cached. Raises LookupError when there is no such version."""
         key = (agent_id, version)

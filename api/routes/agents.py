@@ -22,7 +22,7 @@ from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, ac
 from api.schemas import examples
 from api.schemas.agent_files import read_agent, read_export
 from api.schemas.requests import Phrase
-from api.schemas.responses import Agent, PageOf
+from api.schemas.responses import Agent, AgentDryRun, AgentVersionSummary, PageOf
 from api.schemas.structured_text import TextFormat
 from domain.agents.definition import AgentDefinition, InvalidAgent, warnings_for
 from domain.agents.validation_errors import ROOT_PATH, error_count
@@ -42,6 +42,7 @@ MEDIA_TYPES: Final[dict[str, TextFormat]] = {
 }
 MAX_VERSION: Final = 2**31 - 1
 TOO_SLOW_TO_READ: Final = "The body took too long to read; nothing was stored. Send it again, or make it smaller."
+AgentId = Annotated[str, Path(description="The agent's id or name.")]
 _DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -74,7 +75,12 @@ _BODY: Final[dict[str, Any]] = {
         status=201,
         says="The new version",
         example=examples.AGENT,
-        also={200: {"model": Agent, "description": "The latest version, which equals the definition that was sent."}},
+        also={
+            200: {
+                "model": Agent | AgentDryRun,
+                "description": "The latest version, which equals the definition that was sent; or the dry run.",
+            }
+        },
     ),
 )
 async def push_agent(
@@ -86,6 +92,7 @@ async def push_agent(
     name: Annotated[
         Phrase | None, Query(description="The agent's name, for exports; by default the name in the export.")
     ] = None,
+    dry_run: Annotated[bool, Query(description="True: check the definition, and store nothing.")] = False,
 ) -> Response:
     """Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
 
@@ -94,7 +101,17 @@ async def push_agent(
     """
     definition, warnings = await _parse_body(request, services.reading_threads, _reader(format, name))
     latest = await services.agents.find(organization, definition.name)
-    if latest is not None and latest.name == definition.name and latest.definition == definition:
+    if latest is not None and latest.name != definition.name:
+        latest = None  # an id that equals the name
+    changed = latest is None or latest.definition != definition
+    if dry_run:
+        version = (latest.version if latest else 0) + changed
+        return json_response(
+            AgentDryRun(
+                name=definition.name, version=version, changed=changed, warnings=warnings, definition=definition
+            )
+        )
+    if latest is not None and not changed:
         if latest.warnings != warnings:
             latest = await services.agents.add_version(organization, definition, warnings)
         return _agent_response(latest)
@@ -119,7 +136,7 @@ async def list_agents(
     "/{agent_id}", response_model=Agent, responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT)
 )
 async def get_agent(
-    agent_id: Annotated[str, Path(description="The agent's id or name.")],
+    agent_id: AgentId,
     organization: Organization,
     services: ServicesDep,
 ) -> Response:
@@ -131,12 +148,30 @@ async def get_agent(
 
 
 @router.get(
+    "/{agent_id}/versions",
+    response_model=PageOf[AgentVersionSummary],
+    responses=response_docs(
+        "invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.AGENT_VERSION)
+    ),
+)
+async def list_agent_versions(
+    agent_id: AgentId, organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """The versions of an agent, newest first."""
+    agent = await services.agents.find(organization, agent_id)
+    if agent is None:
+        raise not_found("agent", agent_id)
+    with cursor_errors_as_problems():
+        return await page_within_bytes(partial(services.agents.versions, agent.id), limit, cursor, _render_version)
+
+
+@router.get(
     "/{agent_id}/versions/{version}",
     response_model=Agent,
     responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT),
 )
 async def get_agent_version(
-    agent_id: Annotated[str, Path(description="The agent's id or name.")],
+    agent_id: AgentId,
     version: Annotated[int, Path(ge=1, le=MAX_VERSION)],
     organization: Organization,
     services: ServicesDep,
@@ -186,6 +221,16 @@ async def _parse_body(request: Request, threads: ReadingThreads, read: Reader) -
         has = f"The agent definition has {error_count(error.count)}"
         detail = f"{has}: {issues[0].path}: {issues[0].message}. Nothing was stored."
         raise invalid("invalid_agent", detail, [(issue.path, issue.message) for issue in issues]) from error
+
+
+def _render_version(agent: StoredAgent) -> bytes:
+    summary = AgentVersionSummary(
+        version=agent.version,
+        created_at=agent.created_at,
+        node_count=len(agent.definition.nodes),
+        warnings=len(agent.warnings),
+    )
+    return summary.model_dump_json().encode()
 
 
 def _agent_response(agent: StoredAgent, status: int = 200) -> Response:

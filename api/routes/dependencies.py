@@ -50,6 +50,8 @@ class Services:
     """The services behind the routes of one application."""
 
     agents: AgentStore
+    default_model: str
+    keyless: bool
     session_renderer: SessionRenderer
     availability: Availability
     spending_limits: SpendingLimits
@@ -123,6 +125,8 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     )
     return Services(
         agents=agents,
+        default_model=settings.model,
+        keyless=settings.keyless,
         session_renderer=session_renderer,
         availability=availability,
         spending_limits=spending_limits,

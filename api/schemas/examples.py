@@ -230,6 +230,30 @@ AGENT: Final[dict[str, Any]] = {
     "created_at": "2026-11-23T17:55:00Z",
 }
 
+AGENT_VERSION: Final[dict[str, Any]] = {
+    "version": 3,
+    "created_at": "2026-11-23T17:55:00Z",
+    "node_count": len(DEFINITION["nodes"]),
+    "warnings": 0,
+}
+
+AGENT_DRY_RUN: Final[dict[str, Any]] = {
+    "name": "booking-line",
+    "version": 4,
+    "changed": True,
+    "warnings": [],
+    "definition": DEFINITION,
+}
+
+ABOUT: Final[dict[str, Any]] = {
+    "version": "0.1.0",
+    "organization": "osteria",
+    "keyless": False,
+    "models": ["openai:gpt-5-mini"],
+    "default_model": "openai:gpt-5-mini",
+    "quota": {"limit": "50", "spent": "12.4031", "currency": "USD", "month": "2026-11"},
+}
+
 LEDGER_ROW: Final[dict[str, Any]] = {
     "id": "led_2b7d9f0a1c3e5f607182",
     "session_id": _SESSION_ID,

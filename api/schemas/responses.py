@@ -7,7 +7,10 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 from api.schemas.examples import (
+    ABOUT,
     AGENT,
+    AGENT_DRY_RUN,
+    AGENT_VERSION,
     BRANCH,
     COMPARISON,
     FORKED_FROM,
@@ -232,6 +235,32 @@ class Agent(Representation):
     created_at: datetime
 
 
+class AgentVersionSummary(Representation):
+    """One version of an agent in the list of its versions: `warnings` counts those of the definition."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [AGENT_VERSION]})
+
+    version: int
+    created_at: datetime
+    node_count: int
+    warnings: int
+
+
+class AgentDryRun(Representation):
+    """The outcome of storing a definition, which was not stored.
+
+    `version` is the version that it would become; when nothing `changed`, the newest one, which equals it.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [AGENT_DRY_RUN]})
+
+    name: str
+    version: int
+    changed: bool
+    warnings: tuple[str, ...]
+    definition: AgentDefinition
+
+
 class LedgerRow(Representation):
     """Usage and cost of one turn, whether it completed or not, or of an auxiliary model call.
 
@@ -260,6 +289,28 @@ class OrganizationUsage(Representation):
     turns: int
     usage: Usage
     cost: CalculatedCost
+
+
+class Quota(Representation):
+    """The monthly spending limit of an organization, and its spending in that month."""
+
+    limit: Money
+    spent: Money
+    currency: Literal["USD"]
+    month: str
+
+
+class About(Representation):
+    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ABOUT]})
+
+    version: str
+    organization: str
+    keyless: bool
+    models: tuple[str, ...]
+    default_model: str
+    quota: Quota | None
 
 
 class PageOf(Representation, Generic[Item]):

@@ -40,6 +40,11 @@ class SpendingLimits:
             raise _exceeded(limit, terms.spent, month)
         return terms
 
+    async def this_month(self, organization_id: str) -> tuple[Terms, date]:
+        """The terms of an organization and its spending in this month, with the month's first day."""
+        month = self._today().replace(day=1)
+        return await self._terms(organization_id, month), month
+
     async def _terms(self, organization_id: str, month: date) -> Terms:
         cached = self._cached.get(organization_id)
         if cached is not None and cached.month == month:

@@ -16,7 +16,10 @@ from tests.playhead_client.openapi import Document, Schema
 
 COMPONENTS: Mapping[str, type[BaseModel]] = {
     "Accepted": sessions.Accepted,
+    "About": usage.About,
     "Agent": agents.Agent,
+    "AgentDryRun": agents.AgentDryRun,
+    "AgentVersionSummary": agents.AgentVersionSummary,
     "Branch": sessions.Branch,
     "CallerConfig": new_sessions.SimulatorConfig,
     "Comparison": sessions.Comparison,

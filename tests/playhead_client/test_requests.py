@@ -102,6 +102,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("POST /v1/sessions/{session_id}/end", lambda: sessions.end("s", reason="done", expected_revision=1)),
     ("POST /v1/agents", lambda: agents.push("{}", format="dograh", name="n")),
     ("GET /v1/agents", lambda: agents.list(limit=1)),
+    ("GET /v1/agents/{agent_id}/versions", lambda: agents.versions("a", limit=1)),
     ("GET /v1/agents/{agent_id}", lambda: agents.get("a")),
     ("GET /v1/agents/{agent_id}/versions/{version}", lambda: agents.get("a", 1)),
     (
@@ -115,15 +116,17 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("GET /v1/suites/{suite_id}/report", lambda: suites.report("s", transcripts=False, baseline="b")),
     ("POST /v1/suites/{suite_id}/{command}", lambda: suites.steer("s", "pause")),
     ("GET /v1/usage", usage.total),
+    ("GET /v1/about", usage.about),
     ("GET /v1/usage/ledger", lambda: usage.ledger(session_id="s", limit=1)),
 ]
 """Each operation, and the call of the client with every argument."""
 NEVER_SENT = {
+    "POST /v1/agents": {"dry_run"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/edit": {"wait"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/regenerate": {"wait"},
     "GET /v1/suites/{suite_id}/report": {"format"},
 }
-"""Query parameters that these calls leave out; `written_report` sends the format."""
+"""Query parameters that these calls leave out; `written_report` sends the format, `check` the dry run."""
 OF_OPENAI = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
 """Operations for OpenAI's own clients."""
 
@@ -157,6 +160,13 @@ def test_a_message_is_sent_and_streamed_as_it_is_submitted() -> None:
     for call in (sent, sent_by(lambda: next(streamed))):
         assert (call.path, call.content) == (submitted.path, submitted.content)
         assert not call.query
+
+
+def test_a_definition_is_checked_as_it_is_pushed() -> None:
+    pushed = sent_by(lambda: agents.push("{}", format="dograh", name="n"))
+    checked = sent_by(lambda: agents.check("{}", format="dograh", name="n"))
+    assert (checked.path, checked.content) == (pushed.path, pushed.content)
+    assert checked.query == {**pushed.query, "dry_run": "true"}
 
 
 def test_every_operation_has_a_method(document: Document) -> None:

@@ -30,6 +30,32 @@ async def test_every_change_is_a_new_version(caller: Caller) -> None:
     problem(await caller.get("/v1/agents/library/versions/0"), 422, "validation_error")
 
 
+async def test_a_dry_run_says_what_would_be_stored_and_stores_nothing(caller: Caller) -> None:
+    checked = done(await caller.post("/v1/agents", library(), dry_run=True), 200)
+    assert (checked["name"], checked["version"], checked["changed"]) == ("library", 1, True)
+    problem(await caller.get("/v1/agents/library"), 404, "not_found")
+    stored = await caller.push(library())
+    assert checked["definition"] == stored["definition"]
+    same = done(await caller.post("/v1/agents", library(), dry_run=True), 200)
+    assert (same["version"], same["changed"]) == (1, False)
+    other = done(await caller.post("/v1/agents", library(prompt="Be brief."), dry_run=True), 200)
+    assert (other["version"], other["changed"]) == (2, True)
+    broken = library(start="nowhere")
+    problem(await caller.post("/v1/agents", broken, dry_run=True), 400, "invalid_agent")
+    assert [each["version"] for each in await caller.items("/v1/agents/library/versions")] == [1]
+
+
+async def test_versions_are_listed_newest_first_without_their_definitions(caller: Caller) -> None:
+    for prompt in ("One.", "Two.", "Three."):
+        await caller.push(library(prompt=prompt))
+    versions = await caller.items("/v1/agents/library/versions", limit=2)
+    assert [each["version"] for each in versions] == [3, 2, 1]
+    assert all(set(each) == {"version", "created_at", "node_count", "warnings"} for each in versions)
+    assert {each["node_count"] for each in versions} == {len(library()["nodes"])}
+    problem(await caller.get("/v1/agents/nobody/versions"), 404, "not_found")
+    problem(await caller.get("/v1/agents/library/versions", cursor="x"), 400, "invalid_request")
+
+
 async def test_agents_are_listed_newest_first(caller: Caller) -> None:
     for name in ("one", "two", "three"):
         await caller.push(library(name=name))

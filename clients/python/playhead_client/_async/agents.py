@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from playhead_client._async.transport import AsyncResource
 from playhead_client.calls import Call, Listing, document, get, given, path_of
-from playhead_client.models.agents import Agent
+from playhead_client.models.agents import Agent, AgentDryRun, AgentVersionSummary
 
 AGENTS = path_of("agents")
 
@@ -33,6 +33,25 @@ class AsyncAgents(AsyncResource):
         return await self._transport.send(
             Call("POST", AGENTS, Agent.model_validate_json, query, content, headers, repeatable=True)
         )
+
+    async def check(
+        self,
+        definition: Mapping[str, JsonValue] | str | bytes,
+        *,
+        written: Literal["json", "yaml"] = "yaml",
+        format: Literal["playhead", "dograh"] = "playhead",
+        name: str | None = None,
+    ) -> AgentDryRun:
+        """Check a definition as `push` would, and store nothing. Raises InvalidAgentDefinition with every error."""
+        content, headers = document(definition, written)
+        query = given(format=format if format != "playhead" else None, name=name, dry_run="true")
+        return await self._transport.send(
+            Call("POST", AGENTS, AgentDryRun.model_validate_json, query, content, headers, repeatable=True)
+        )
+
+    def versions(self, agent: str, *, limit: int | None = None) -> AsyncIterator[AgentVersionSummary]:
+        """List the versions of an agent, newest first."""
+        return self._transport.items(Listing(path_of("agents", agent, "versions"), AgentVersionSummary, limit=limit))
 
     def list(self, *, limit: int | None = None) -> AsyncIterator[Agent]:
         """List the newest version of every agent."""

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from playhead_client._sync.transport import Resource
 from playhead_client.calls import Call, Listing, document, get, given, path_of
-from playhead_client.models.agents import Agent
+from playhead_client.models.agents import Agent, AgentDryRun, AgentVersionSummary
 
 AGENTS = path_of("agents")
 
@@ -34,6 +34,25 @@ class Agents(Resource):
         return self._transport.send(
             Call("POST", AGENTS, Agent.model_validate_json, query, content, headers, repeatable=True)
         )
+
+    def check(
+        self,
+        definition: Mapping[str, JsonValue] | str | bytes,
+        *,
+        written: Literal["json", "yaml"] = "yaml",
+        format: Literal["playhead", "dograh"] = "playhead",
+        name: str | None = None,
+    ) -> AgentDryRun:
+        """Check a definition as `push` would, and store nothing. Raises InvalidAgentDefinition with every error."""
+        content, headers = document(definition, written)
+        query = given(format=format if format != "playhead" else None, name=name, dry_run="true")
+        return self._transport.send(
+            Call("POST", AGENTS, AgentDryRun.model_validate_json, query, content, headers, repeatable=True)
+        )
+
+    def versions(self, agent: str, *, limit: int | None = None) -> Iterator[AgentVersionSummary]:
+        """List the versions of an agent, newest first."""
+        return self._transport.items(Listing(path_of("agents", agent, "versions"), AgentVersionSummary, limit=limit))
 
     def list(self, *, limit: int | None = None) -> Iterator[Agent]:
         """List the newest version of every agent."""

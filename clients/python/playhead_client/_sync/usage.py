@@ -5,11 +5,15 @@ from collections.abc import Iterator
 
 from playhead_client._sync.transport import Resource
 from playhead_client.calls import Listing, get, given, path_of
-from playhead_client.models.usage import LedgerRow, OrganizationUsage
+from playhead_client.models.usage import About, LedgerRow, OrganizationUsage
 
 
 class Usage(Resource):
     """Usage and cost, in total and turn by turn."""
+
+    def about(self) -> About:
+        """Return the API's version, the organization, its models, and its quota."""
+        return self._transport.send(get(path_of("about"), About))
 
     def total(self) -> OrganizationUsage:
         """Return the total usage and cost of the organization."""

@@ -138,3 +138,25 @@ class Agent(ResponseModel):
     definition: AgentDefinition
     warnings: tuple[str, ...]
     created_at: datetime
+
+
+class AgentVersionSummary(ResponseModel):
+    """One version of an agent in the list of its versions: `warnings` counts those of the definition."""
+
+    version: int
+    created_at: datetime
+    node_count: int
+    warnings: int
+
+
+class AgentDryRun(ResponseModel):
+    """The outcome of storing a definition, which was not stored.
+
+    `version` is the version that it would become; when nothing `changed`, the newest one, which equals it.
+    """
+
+    name: str
+    version: int
+    changed: bool
+    warnings: tuple[str, ...]
+    definition: AgentDefinition

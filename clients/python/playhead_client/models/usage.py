@@ -66,3 +66,23 @@ class OrganizationUsage(ResponseModel):
     turns: int
     usage: Usage
     cost: CalculatedCost
+
+
+class Quota(ResponseModel):
+    """The monthly spending limit of an organization, and its spending in that month."""
+
+    limit: Money
+    spent: Money
+    currency: Literal["USD"]
+    month: str
+
+
+class About(ResponseModel):
+    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key."""
+
+    version: str
+    organization: str
+    keyless: bool
+    models: tuple[str, ...]
+    default_model: str
+    quota: Quota | None

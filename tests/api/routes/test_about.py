@@ -1,0 +1,27 @@
+"""The description of an installation over HTTP."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from store.organizations import OrganizationStore
+from tests.support.api_agents import library
+from tests.support.running_api import Caller, RunningApi, done, problem
+
+
+async def test_about_names_version_organization_and_models(running_api: RunningApi, caller: Caller) -> None:
+    await caller.push(library("openai-chat:another"))
+    about = done(await caller.get("/v1/about"), 200)
+    assert (about["default_model"], about["keyless"], about["quota"]) == ("openai-chat:echo", False, None)
+    assert about["models"] == ["openai-chat:echo", "openai-chat:another"]
+    assert about["organization"] == caller.organization
+    assert about["version"]
+    async with running_api.stranger() as stranger:
+        problem(await stranger.get("/v1/about"), 401, "unauthenticated")
+
+
+async def test_about_shows_the_quota_of_this_month(running_api: RunningApi, caller: Caller) -> None:
+    organizations = OrganizationStore(running_api.database)
+    assert await organizations.set_terms(caller.organization, {"monthly_limit": Decimal("2.50")})
+    quota = done(await caller.get("/v1/about"), 200)["quota"]
+    month = f"{datetime.now(UTC):%Y-%m}"
+    assert quota == {"limit": "2.5", "spent": "0", "currency": "USD", "month": month}
