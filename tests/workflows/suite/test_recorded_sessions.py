@@ -3,19 +3,25 @@
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest_asyncio
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.worker import Worker
 
 from activities.suites import SuiteActivities
+from contracts.sessions import session_workflow_id
 from domain.suites.checks import Checks
 from domain.suites.scenario import RecordedStart, Scenario
 from domain.usage import TokenPrice
 from store.recorded_sessions import RecordedSessions
+from store.sessions.erasure import ErasureStore
 from store.sessions.sessions import SessionStore
 from store.suites import SuiteStore
 from tests.support.activities import session_activities
 from tests.support.agents import GREETING
+from tests.support.closed_sessions import forgotten, is_known
 from tests.support.provider import Calls, Says, ScriptedModel
 from tests.support.session_stack import ORGANIZATION, SessionStack
 from tests.workflows.suite.suite_stack import SuiteStack, suite_of
@@ -83,3 +89,37 @@ async def test_a_run_goes_on_from_a_recorded_turn_and_costs_what_it_adds(
     bought = agent.journal[2:] + caller.journal
     [run] = (await played.runs()).values()
     assert run.cost.total == stored.head.cost.total == Decimal(18 * len(bought))
+
+
+async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    agent = scripted(Says("We have Emma."), Says("On shelf 7."), name="history-agent")
+    caller = scripted(Says("Where does it stand?"), Calls("hang_up", '{"reason": "done"}'), name="history-caller")
+    source = await stack.open(model=agent.string)
+    await source.say("Do you have Emma?")
+    await source.until_settled()
+    suites = SuiteStack(stack.client, stack.database, stack.task_queue)
+    suite = suite_of(going_on_from(source.id, None, caller.string)).model_copy(update={"model": agent.string})
+    played = await suites.start(suite)
+    await played.handle.result()
+    [session_id] = played.session_ids
+    bought = len(agent.journal) + len(caller.journal)
+    await forgotten(stack.client, session_workflow_id(session_id))
+    assert await ErasureStore(stack.database).erase(ORGANIZATION, session_id)
+
+    described = await played.handle.describe()
+    reset = ResetWorkflowExecutionRequest(
+        namespace=stack.client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=described.id, run_id=described.run_id),
+        reason="as an operator does",
+        workflow_task_finish_event_id=4,
+        request_id=uuid4().hex,
+    )
+    response = await stack.client.workflow_service.reset_workflow_execution(reset)
+    again = stack.client.get_workflow_handle_for(SuiteWorkflow.run, described.id, run_id=response.run_id)
+    await again.result()
+    assert not await is_known(stack.client, session_workflow_id(session_id))
+    assert await SessionStore(stack.database).find(ORGANIZATION, session_id) is None
+    assert len(agent.journal) + len(caller.journal) == bought
+    assert await played.outcomes() == {"goes-on 1": "passed"}, "the first outcome of a run stays"
