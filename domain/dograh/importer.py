@@ -19,6 +19,7 @@ from domain.dograh.export_format import (
     is_blank,
     read_export,
 )
+from domain.dograh.exporter import own_copy
 from domain.dograh.irregular import irregular_parts, long_texts
 from domain.dograh.settings import Settings, read_settings, read_webhook
 from domain.dograh.warnings import import_warnings
@@ -50,7 +51,7 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     node's prompt becomes the agent's prompt. A fetch before the call becomes a tool called before the greeting: it
     sends the same request, and its response extends the context. A webhook node becomes the agent's webhook; the
     time-out of text chats and the template variables become its limits and its context. Voice-only fields are ignored.
-    Without a `name` the agent has the one in the file.
+    Without a `name` the agent has the one in the file. An unchanged export of Playhead gives the agent it was made of.
 
     Raises InvalidAgent with every issue of the export and of the agent, at its path in the export.
     """
@@ -58,6 +59,10 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     if not isinstance(copy.value, dict):
         not_an_export = ValidationIssue(path=_EXPORT_PATH, message="must be a mapping with nodes and edges")
         raise InvalidAgent(copy.issues or [not_an_export])
+    if (definition := own_copy(copy.value)) is not None:
+        own = parse_definition(definition)
+        own = own if name is None else parse_definition({**own.model_dump(mode="json"), "name": name})
+        return ImportedAgent(definition=own, warnings=())
     read = read_export(copy.value)
     settings = read_settings(read)
     if name is None and read.name is None:

@@ -18,7 +18,9 @@ Format = Literal["playhead", "dograh"]
 ReadAs = Annotated[Format, typer.Option("--format", help="Format of the files; dograh is a workflow export.")]
 Name = Annotated[
     str | None,
-    typer.Option(help="The agent's name, with --format dograh.", show_default="the file's name without its ending"),
+    typer.Option(
+        help="The agent's name, with --format dograh.", show_default="the name in the file, or else the file's name"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Files = Annotated[
@@ -68,8 +70,9 @@ def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJ
     stored = []
     with api_client() as api:
         for file in files:
-            called = name or file.stem if format == "dograh" else None
-            agent = api.agents.push(file.read_bytes(), written=_file_format(file), format=format, name=called)
+            text, written = file.read_bytes(), _file_format(file)
+            called = name or _name_of_export(text, written, file) if format == "dograh" else None
+            agent = api.agents.push(text, written=written, format=format, name=called)
             stored.append(agent)
             if not json:
                 sys.stdout.write(f"{agent.name} version {agent.version} ({agent.id})\n")
@@ -99,17 +102,19 @@ def list_agents(
 @app.command()
 def show(
     agent: Agent,
+    *,
     version: Annotated[int | None, typer.Option(help="Version to show.", show_default="the newest", min=1)] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print the definition as YAML.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart.")] = False,
+    dograh: Annotated[bool, typer.Option("--dograh", help="Print a workflow export for dograh's editor.")] = False,
     json: AsJson = False,
 ) -> None:
     """Show an agent: its nodes and their transitions."""
     from playhead.cli.api_client import api_client
     from playhead.output.tables import print_json, show_agent
 
-    if yaml + mermaid + json > 1:
-        raise typer.BadParameter("use only one of --yaml, --mermaid and --json")
+    if yaml + mermaid + dograh + json > 1:
+        raise typer.BadParameter("use only one of --yaml, --mermaid, --dograh and --json")
     with api_client() as api:
         found = api.agents.get(agent, version)
     if json:
@@ -125,6 +130,14 @@ def show(
         from domain.agents.definition import mermaid as flowchart
 
         sys.stdout.write(flowchart(AgentDefinition.model_validate(found.definition.model_dump())))
+    elif dograh:
+        from json import dumps
+
+        from domain.agents.definition import AgentDefinition
+        from domain.dograh.exporter import export_dograh
+
+        exported = export_dograh(AgentDefinition.model_validate(found.definition.model_dump()))
+        sys.stdout.write(dumps(exported, indent=2, ensure_ascii=False) + "\n")
     else:
         show_agent(found)
 
@@ -151,14 +164,41 @@ def _validate_file(file: Path, format: Format, name: str | None) -> _Report:
     left_out: tuple[str, ...] = ()
     try:
         if format == "dograh":
-            imported = read_export(text, written, name or file.stem)
+            imported = read_export(text, written, name or _name_of_export(text, written, file))
             definition, left_out = imported.definition, imported.warnings
         else:
             definition = read_agent(text, written)
     except InvalidAgent as error:
         errors = [{"place": issue.path, "message": issue.message} for issue in error.issues]
+        if format == "playhead" and _is_export(text, written):
+            hint = "this is a workflow export of dograh; validate it with --format dograh"
+            errors = [{"place": "definition", "message": hint}]
         return _Report(file=str(file), valid=False, errors=errors, warnings=[])
     return _Report(file=str(file), valid=True, errors=[], warnings=[*left_out, *warnings_for(definition)])
+
+
+def _is_export(text: bytes, written: Literal["json", "yaml"]) -> bool:
+    from api.schemas.structured_text import parse_text
+    from domain.agents.definition import InvalidAgent
+    from domain.dograh.export_format import is_export
+
+    try:
+        return is_export(parse_text(text, written))
+    except InvalidAgent:
+        return False
+
+
+def _name_of_export(text: bytes, written: Literal["json", "yaml"], file: Path) -> str:
+    """The name in an export, or else that of its file."""
+    from api.schemas.structured_text import parse_text
+    from domain.agents.definition import InvalidAgent
+
+    try:
+        data = parse_text(text, written)
+    except InvalidAgent:
+        return file.stem
+    name = data.get("name") if isinstance(data, dict) else None
+    return name.strip() or file.stem if isinstance(name, str) else file.stem
 
 
 def _print_report(report: _Report) -> None:

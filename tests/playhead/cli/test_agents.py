@@ -120,7 +120,17 @@ def test_an_agent_is_shown_in_many_forms(api: HTTPServer) -> None:
     assert playhead("agents", "show", "booking-line", "--mermaid").stdout.startswith("flowchart TD\n")
     assert "start: greet" in playhead("agents", "show", "booking-line", "--yaml").stdout
     assert printed(playhead("agents", "show", "booking-line", "--version", "2", "--json"))["version"] == 2
+    exported = printed(playhead("agents", "show", "booking-line", "--dograh"))
+    start, *_ = exported["workflow_definition"]["nodes"]
+    assert start["type"] == "startCall"
     assert playhead("agents", "show", "booking-line", "--yaml", "--json").exit_code == USAGE
+    assert playhead("agents", "show", "booking-line", "--dograh", "--json").exit_code == USAGE
+
+
+def test_an_export_that_is_validated_as_a_definition_is_recognised() -> None:
+    result = playhead("agents", "validate", str(EXPORT))
+    assert "workflow export of dograh" in result.stdout
+    assert "--format dograh" in result.stdout
 
 
 def test_markup_in_a_name_is_text(api: HTTPServer) -> None:

@@ -30,6 +30,7 @@ class Origin(ResponseModel):
 
     id: str
     name: str
+    allow_interrupt: bool = False
 
 
 class Node(ResponseModel):
@@ -47,6 +48,7 @@ class Node(ResponseModel):
     transitions: tuple[Transition, ...] = ()
     use_global_prompt: bool = True
     origin: Origin | None = None
+    extract_prompt: str = ""
 
 
 class ToolApproval(ResponseModel):
@@ -126,6 +128,7 @@ class AgentDefinition(ResponseModel):
     limits: Limits = Limits()
     pre_call_fetch: str | None = None
     webhook: Webhook | None = None
+    lenient_templates: bool = False
 
 
 class Agent(ResponseModel):
