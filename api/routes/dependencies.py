@@ -23,6 +23,7 @@ from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.spending_limits import SpendingLimits
 from api.sessions.transcripts import TranscriptService
+from api.sessions.tree import SessionTree
 from api.settings import ApiSettings
 from api.streams.message_stream import MessageStreams
 from api.streams.session_stream import SessionStreams
@@ -77,6 +78,7 @@ class Services:
     suites: SuiteService
     session_reader: SessionReader
     transcripts: TranscriptService
+    tree: SessionTree
     session_streams: SessionStreams
 
     def event_stream(self, events: StartedStream) -> EventStream:
@@ -152,6 +154,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         suites=suites,
         session_reader=session_reader,
         transcripts=TranscriptService(session_reader, sessions),
+        tree=SessionTree(session_reader, sessions),
         session_streams=SessionStreams(hub, log, session_reader, session_renderer, keepalive_seconds=keepalive),
     )
 

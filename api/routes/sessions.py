@@ -37,7 +37,7 @@ from api.schemas.requests import (
     SimulatorSwitch,
     written_out,
 )
-from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, Turn
+from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, TreeTurn, Turn
 from api.sessions.transcripts import MEDIA_TYPES
 from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
@@ -139,6 +139,16 @@ async def list_turns(session: OwnSession, services: ServicesDep, limit: Limit = 
     """The visible branch, newest page first. Each page is oldest first, and `next_cursor` leads to older turns."""
     page = await services.session_reader.turns(session, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
+
+
+@router.get(
+    "/{session_id}/tree",
+    response_model=PageOf[TreeTurn],
+    responses=response_docs("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.TREE_TURN)),
+)
+async def list_tree(session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """Every turn of every branch in the order in which they were opened, without their events."""
+    return json_response(await services.tree.turns(session, limit, cursor))
 
 
 @router.get(

@@ -71,6 +71,21 @@ TURN: Final[dict[str, Any]] = {
     "error": None,
 }
 
+TREE_TURN: Final[dict[str, Any]] = {
+    "id": TURN["id"],
+    "parent_id": GREETING["id"],
+    "index": 1,
+    "status": "completed",
+    "node_id": "booking",
+    "branch": "active",
+    "created_at": TURN["created_at"],
+    "seconds": 1.204,
+    "cost": _COST,
+    "total_tokens": 443,
+    "text": "A table for four on Friday, please.",
+    "copied": False,
+}
+
 BRANCH: Final[dict[str, Any]] = {
     "id": "br_9a8b7c6d5e4f",
     "rewound_from_turn_id": GREETING["id"],

@@ -17,6 +17,7 @@ from api.schemas.examples import (
     LEDGER_ROW,
     SESSION,
     SESSION_SUMMARY,
+    TREE_TURN,
     TURN,
     USAGE,
 )
@@ -107,6 +108,29 @@ class Branch(Representation):
     rewound_from_turn_id: str | None
     discarded_at: datetime
     turns: tuple[Turn, ...]
+
+
+class TreeTurn(Representation):
+    """A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
+
+    `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
+    `copied` when a fork took it over: it was billed to another session.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [TREE_TURN]})
+
+    id: str
+    parent_id: str | None
+    index: int
+    status: TurnStatus
+    node_id: str | None
+    branch: str
+    created_at: datetime
+    seconds: float
+    cost: Cost
+    total_tokens: int
+    text: str
+    copied: bool
 
 
 class ComparisonSide(Representation):

@@ -131,6 +131,9 @@ _TURN_OF_MESSAGE = (
     .order_by(turns.c.created_at)
     .limit(1)
 )
+_PARENTS = (
+    select(turns.c.id, turns.c.parent_id).where(_IN_SESSION).order_by(turns.c.created_at, turns.c.idx, turns.c.id)
+)
 _BRANCHES = select(branches).where(branches.c.session_id == bindparam("session_id")).order_by(branches.c.discarded_at)
 
 
@@ -214,6 +217,18 @@ class SessionStore:
         """The ids of the turns from the root to a leaf. Empty when the leaf has not been recorded."""
         key = {"session_id": session_id, "leaf_turn_id": leaf_turn_id}
         return list(await self._database.read(lambda connection: connection.scalars(_PATH, key).all()))
+
+    async def parents(self, session_id: str) -> dict[str, str | None]:
+        """The parent of every recorded turn, by the turn's id, in the order in which the turns were opened."""
+        key = {"session_id": session_id}
+        rows = await self._database.read(lambda connection: connection.execute(_PARENTS, key).all())
+        return {row.id: row.parent_id for row in rows}
+
+    async def turns_of(self, session_id: str, turn_ids: Ids) -> Turns:
+        """The recorded turns with these ids, in no order."""
+        statement = select(turns.c.document).where(turns.c.session_id == session_id, turns.c.id.in_(turn_ids))
+        documents = await self._database.read(lambda connection: connection.scalars(statement).all())
+        return [Turn.model_validate_json(document) for document in documents]
 
     async def branches(self, session_id: str) -> Branches:
         """The discarded branches, oldest first."""

@@ -70,6 +70,7 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "GET /v1/sessions",
         "GET /v1/sessions/{session_id}",
         "DELETE /v1/sessions/{session_id}",
+        "GET /v1/sessions/{session_id}/tree",
         "GET /v1/sessions/{session_id}/turns",
         "GET /v1/sessions/{session_id}/branches",
         "GET /v1/sessions/{session_id}/branches/compare",

@@ -31,6 +31,7 @@ COMPONENTS: Mapping[str, type[BaseModel]] = {
     "Suite": suites.Suite,
     "SuiteReport": suites.SuiteReport,
     "SuiteSummary": suites.SuiteSummary,
+    "TreeTurn": sessions.TreeTurn,
 }
 """Models of requests and responses by their names in the document; models inside these are compared with them."""
 EVENTS: Mapping[type[BaseModel], type[BaseModel]] = {

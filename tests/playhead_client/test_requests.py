@@ -62,6 +62,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("GET /v1/sessions/{session_id}", lambda: sessions.get("s")),
     ("DELETE /v1/sessions/{session_id}", lambda: sessions.erase("s")),
     ("GET /v1/sessions/{session_id}/turns", lambda: sessions.turns("s", limit=1)),
+    ("GET /v1/sessions/{session_id}/tree", lambda: sessions.tree("s", limit=1)),
     ("GET /v1/sessions/{session_id}/branches", lambda: sessions.branches("s", limit=1)),
     ("GET /v1/sessions/{session_id}/branches/compare", lambda: sessions.compare("s", "b")),
     ("GET /v1/sessions/{session_id}/transcript", lambda: sessions.transcript("s", "json")),

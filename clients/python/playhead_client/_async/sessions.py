@@ -18,6 +18,7 @@ from playhead_client.models.sessions import (
     SessionStatus,
     SessionSummary,
     TranscriptFormat,
+    TreeTurn,
     Turn,
 )
 from playhead_client.stream_position import SessionPosition, TurnPosition
@@ -76,6 +77,10 @@ class AsyncSessions(AsyncResource):
     def turns(self, session_id: str, *, limit: int | None = None) -> AsyncIterator[Turn]:
         """List the turns of the visible branch, newest first, back to the greeting."""
         return self._transport.items(Listing(_path(session_id, "turns"), Turn, limit=limit, reversed=True))
+
+    def tree(self, session_id: str, *, limit: int | None = None) -> AsyncIterator[TreeTurn]:
+        """List every turn of every branch in the order in which they were opened, without their events."""
+        return self._transport.items(Listing(_path(session_id, "tree"), TreeTurn, limit=limit))
 
     def branches(self, session_id: str, *, limit: int | None = None) -> AsyncIterator[Branch]:
         """List the discarded branches, newest first."""

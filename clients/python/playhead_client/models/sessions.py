@@ -76,6 +76,27 @@ class Branch(ResponseModel):
     turns: tuple[Turn, ...]
 
 
+class TreeTurn(ResponseModel):
+    """A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
+
+    `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
+    `copied` when a fork took it over: it was billed to another session.
+    """
+
+    id: str
+    parent_id: str | None
+    index: int
+    status: TurnStatus
+    node_id: str | None
+    branch: str
+    created_at: datetime
+    seconds: float
+    cost: Cost
+    total_tokens: int
+    text: str
+    copied: bool
+
+
 class ComparisonSide(ResponseModel):
     """The turns that only one of two branches has: the first 200 after the last common one, oldest first.
 
