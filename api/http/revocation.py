@@ -55,12 +55,13 @@ class StreamRevocation:
         try:
             while self._open:
                 await asyncio.sleep(CHECK_SECONDS)
+                checked = frozenset(self._open)  # streams of other keys may begin while the store is read
                 try:
-                    valid = await self._keys.valid(self._open)
+                    valid = await self._keys.valid(checked)
                 except StoreUnavailable:
                     continue
-                for fingerprint in self._open.keys() - valid:
-                    for stream in self._open[fingerprint]:
+                for fingerprint in checked - valid:
+                    for stream in self._open.get(fingerprint, ()):
                         if not stream.expired():
                             stream.reschedule(asyncio.get_running_loop().time())
         finally:

@@ -1,7 +1,8 @@
 """Open streams end within five seconds after their key is revoked; those of other keys continue."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from hashlib import sha256
 
 import pytest
 
@@ -83,3 +84,28 @@ async def test_streams_stay_open_while_the_store_cannot_say_whose_key_it_is(
         await asyncio.wait_for(asked.wait(), 10)
         await caller.end(session_id)
         assert (await stream.until("session_completed"))[-1].type == "session_completed"
+
+
+async def test_a_stream_that_begins_during_a_check_is_not_taken_for_revoked(
+    running_api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = KeyStore(running_api.database)
+    secrets = [(await keys.create("org_checked", f"key {number}"))[1] for number in range(2)]
+    first, second = (sha256(secret.encode()).digest() for secret in secrets)
+    asked, answer, asked_again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    valid = KeyStore.valid
+
+    async def slow(self: KeyStore, fingerprints: Collection[bytes]) -> set[bytes]:
+        found = await valid(self, fingerprints)
+        (asked_again if answer.is_set() else asked).set()
+        await answer.wait()
+        return found
+
+    monkeypatch.setattr(revocation, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(KeyStore, "valid", slow)
+    streams = revocation.StreamRevocation(keys)
+    async with streams.guarded(first):
+        await asyncio.wait_for(asked.wait(), 10)
+        async with streams.guarded(second):
+            answer.set()
+            await asyncio.wait_for(asked_again.wait(), 10)
