@@ -41,14 +41,14 @@ def recover(timeline: Timeline, record: SessionRecord, *, was_reset: bool, at: d
     Turns that only the store knows become discarded branches that start where they leave the timeline; turns that
     only the timeline knows are recorded again. The revision goes on from the higher of both, plus one for a reset;
     what was spent is what the ledger says, and what is still to be billed. A timeline that agrees with its record and
-    was not reset stays as it is.
+    was not reset is only counted again.
     """
     found = _adoptable(timeline, record.unknown_turns)
     is_ahead = record.exists and (record.version > timeline.version or record.revision > timeline.revision)
-    if not (found or record.missing_turn_ids or was_reset or is_ahead):
-        return timeline
     branches = _branches(timeline, found, at)
     usage, cost = _spent(timeline, record)
+    if not (found or record.missing_turn_ids or was_reset or is_ahead):
+        return timeline.model_copy(update={"usage": usage, "cost": cost})
     recovered = timeline.model_copy(
         update={
             "turns": {**timeline.turns, **found},
@@ -62,13 +62,12 @@ def recover(timeline: Timeline, record: SessionRecord, *, was_reset: bool, at: d
         }
     )
     was_set_back = was_reset or bool(found) or is_ahead
-    recovered = recovered.changed(
-        at=at,
-        accepted=False,
-        usage=usage,
-        cost=cost,
-        revision=max(timeline.revision, record.revision) + (1 if was_set_back else 0),
-    ).model_copy(update={"version": max(timeline.version, record.version) + 1})
+    recovered = recovered.changed(at=at, accepted=False, usage=usage, cost=cost).model_copy(
+        update={
+            "version": max(timeline.version, record.version) + 1,
+            "revision": max(timeline.revision, record.revision) + (1 if was_set_back else 0),
+        }
+    )
     if record.exists:
         recovered = recovered.model_copy(update={"recorded_version": record.version})
     if not was_set_back:

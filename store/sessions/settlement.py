@@ -67,7 +67,7 @@ class SettlementStore:
         settled, items = _with_bills(connection, input)
         state: RecordState = "agrees" if session is None else _compared(session, input)
         if session is not None and state != "is_another":
-            self._record(connection, session, input, settled, now)
+            self._record(connection, session, input, settled, now, keeps_head=state == "is_ahead")
         suite_id = session.suite_id if session is not None else None
         account = Account(input.organization_id, input.session_id, input.agent.id, input.agent.version, suite_id)
         return SettleTurnsResult(billed=self._billing.bill(connection, account, items, now), record=state)
@@ -79,7 +79,10 @@ class SettlementStore:
         input: SettleTurnsInput,
         settled: Sequence[Turn],
         now: datetime,
+        *,
+        keeps_head: bool,
     ) -> None:
+        """Write what happened. A head that a session has not seen yet is kept: the session will go on from it."""
         is_late = _is_late(session, input)
         if settled:
             write_turns = self._insert_turns if is_late else self._replace_turns
@@ -89,7 +92,7 @@ class SettlementStore:
         logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
             append(connection, input.session_id, session.event_count, logged)
-        head = {} if is_late else _head_values(input, now)
+        head = {} if is_late or keeps_head else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})
 

@@ -39,6 +39,8 @@ class SessionRecovery:
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._was_reset = False
+        self._to_count: frozenset[str] = frozenset()
+        """Turns that were being answered during the last recovery, or waited for that."""
         self.is_wanted = False
         self.is_foreign = False
         self.is_reset_run = workflow.info().run_id != workflow.info().original_execution_run_id
@@ -57,7 +59,7 @@ class SessionRecovery:
         Asked once, by the first run that ever carried the session's id: later runs and resets go on with it.
         """
         info, start = workflow.info(), self._state.start
-        if info.run_id != info.first_execution_run_id:
+        if info.original_execution_run_id != info.first_execution_run_id:
             return None
         result = await workflow.execute_local_activity_method(
             RecoveryActivities.claim_session,
@@ -78,6 +80,18 @@ class SessionRecovery:
             self.is_foreign = True
         else:
             self.is_over = True
+            self._count_again()
+
+    def _count_again(self) -> None:
+        """Compare once more when the turns are settled that were being answered during the last recovery.
+
+        A turn that was answered and billed before the reset takes its saved reply: it is not paid for twice.
+        """
+        timeline = self._state.timeline
+        open_turns = {*timeline.pending, *timeline.unrecorded.turn_ids, *(each.turn_id for each in timeline.queue)}
+        if self._to_count and not self._to_count & open_turns:
+            self._to_count = frozenset()
+            self.is_wanted = True
 
     async def when_done(self) -> None:
         """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect."""
@@ -111,6 +125,9 @@ class SessionRecovery:
         for turn_ids in _batches(record.missing_turn_ids):
             await self._put_back(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
         self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=workflow.now()))
+        if self._state.timeline.revision != timeline.revision:
+            queued = (each.turn_id for each in self._state.timeline.queue)
+            self._to_count = frozenset((*self._state.timeline.pending, *queued))
         self.is_wanted = self._was_reset
         self.is_over = not self.is_wanted
 
