@@ -27,7 +27,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from api.temporal.errors import SessionClosed, translate_temporal_errors
+from api.temporal.errors import CLOSED_UNDER_AN_UPDATE, SessionClosed, translate_temporal_errors
 from contracts.sessions import (
     CONTINUED_AS_NEW,
     SendMessageResult,
@@ -238,8 +238,19 @@ class SessionClient:
             try:
                 return await self._send(session_id, command)
             except WorkflowUpdateFailedError as error:
-                if not (isinstance(error.cause, ApplicationError) and error.cause.type == CONTINUED_AS_NEW):
+                if not await self._goes_on_elsewhere(session_id, error):
                     raise
+
+    async def _goes_on_elsewhere(self, session_id: str, error: WorkflowUpdateFailedError) -> bool:
+        """True when the run that took a command is over and another run of the session may answer it.
+
+        The next run continued the session as new, or a reset began it: sent again, the message joins its turn.
+        """
+        kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+        if kind == CLOSED_UNDER_AN_UPDATE:
+            described = await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
+            return described.status is WorkflowExecutionStatus.RUNNING
+        return kind == CONTINUED_AS_NEW
 
     async def _send(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         handle = self._handle(session_id)
