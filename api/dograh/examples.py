@@ -104,3 +104,42 @@ RUN: Final[dict[str, Any]] = {
         ]
     },
 }
+
+RUN_PAGE: Final[dict[str, Any]] = {
+    "runs": [{field: value for field, value in RUN.items() if field not in ("logs", "annotations")}],
+    "total_count": 1,
+    "page": 1,
+    "limit": 50,
+    "total_pages": 1,
+    "applied_filters": None,
+}
+
+WORKFLOW: Final[dict[str, Any]] = {
+    "id": 1,
+    "name": "booking-line",
+    "status": "active",
+    "created_at": "2026-11-23T18:00:00Z",
+    "workflow_definition": {
+        "nodes": [
+            {
+                "id": "1",
+                "type": "startCall",
+                "position": {"x": 0, "y": 0},
+                "data": {
+                    "name": "Greet",
+                    "prompt": "Find out what the caller wants.",
+                    "add_global_prompt": True,
+                    "allow_interrupt": False,
+                },
+            }
+        ],
+        "edges": [],
+        "viewport": {"x": 0, "y": 0, "zoom": 1},
+    },
+    "current_definition_id": 3,
+    "template_context_variables": {},
+    "workflow_configurations": {"text_chat_inactivity_timeout_seconds": 3600},
+    "version_number": 3,
+    "version_status": "published",
+    "workflow_uuid": "agt_5f0c91d2a4b7",
+}

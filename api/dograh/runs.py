@@ -1,10 +1,13 @@
 """Sessions as dograh runs: usage, cost, and a log that is built from the visible turns on request."""
 
-from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run
+from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run, RunSummary, Workflow
 from api.dograh.text_sessions import gathered_context_of, initial_context_of, state_of, usage_info_of
 from domain.agents.definition import AgentDefinition
+from domain.dograh.disposition import with_disposition
+from domain.dograh.exporter import export_dograh
 from domain.dograh.run_log import FeedbackEvent, realtime_feedback_events
 from domain.sessions.views import SessionHead, TimelineView
+from store.agents import StoredAgent
 from store.sessions.sessions import StoredSession
 
 
@@ -26,6 +29,41 @@ def run_of(session: StoredSession, view: TimelineView, agent: AgentDefinition) -
         usage_info=usage_info_of(head.usage),
         cost_info=_cost_info(head),
         logs=Logs(realtime_feedback_events=tuple(map(_entry, log))),
+    )
+
+
+def summary_of(session: StoredSession, head: SessionHead) -> RunSummary:
+    """A session as an entry of a list, with the gathered context as it was stored."""
+    return RunSummary(
+        id=session.number,
+        workflow_id=session.agent_number,
+        name=session.name,
+        state=state_of(head),
+        is_completed=head.is_completed,
+        created_at=session.created_at,
+        definition_id=session.agent_version,
+        initial_context=initial_context_of(session, head),
+        gathered_context=with_disposition(head.gathered_context, head.completion_reason if head.is_completed else None),
+        usage_info=usage_info_of(head.usage),
+        cost_info=_cost_info(head),
+    )
+
+
+def workflow_of(agent: StoredAgent) -> Workflow:
+    """An agent as a workflow in the form of the editor."""
+    exported = export_dograh(agent.definition)
+    return Workflow.model_validate(
+        {
+            "id": agent.number,
+            "name": agent.name,
+            "created_at": agent.created_at,
+            "workflow_definition": exported["workflow_definition"],
+            "current_definition_id": agent.version,
+            "template_context_variables": exported["template_context_variables"],
+            "workflow_configurations": exported["workflow_configurations"],
+            "version_number": agent.version,
+            "workflow_uuid": agent.id,
+        }
     )
 
 

@@ -280,3 +280,54 @@ class Run(_Run):
     usage_info: UsageInfo
     cost_info: CostInfo
     logs: Logs
+
+
+class RunSummary(_Answer):
+    """A run in a list, as of its last settlement."""
+
+    id: int
+    workflow_id: int
+    name: str
+    mode: Literal["textchat"] = "textchat"
+    state: Literal["running", "completed"]
+    is_completed: bool
+    created_at: datetime
+    definition_id: int
+    call_type: Literal["outbound"] = "outbound"
+    initial_context: dict[str, JsonValue]
+    gathered_context: dict[str, JsonValue]
+    usage_info: UsageInfo
+    cost_info: CostInfo
+    transcript_url: None = None
+    recording_url: None = None
+
+
+class RunPage(_Answer):
+    """A page of the runs of a workflow, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RUN_PAGE]})
+
+    runs: tuple[RunSummary, ...]
+    total_count: int
+    page: int
+    limit: int
+    total_pages: int
+    applied_filters: None = None
+
+
+class Workflow(_Answer):
+    """An agent as a workflow. `current_definition_id` and `version_number` are its version."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WORKFLOW]})
+
+    id: int
+    name: str
+    status: Literal["active"] = "active"
+    created_at: datetime
+    workflow_definition: dict[str, JsonValue]
+    current_definition_id: int
+    template_context_variables: dict[str, JsonValue]
+    workflow_configurations: dict[str, JsonValue]
+    version_number: int
+    version_status: Literal["published"] = "published"
+    workflow_uuid: str

@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.dograh import errors, examples, schemas
-from api.dograh.runs import run_of
+from api.dograh.runs import run_of, summary_of, workflow_of
 from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_response
@@ -114,6 +114,35 @@ async def end_text_session(session: OwnSession, services: ServicesDep, body: End
     expected = body.expected_revision if body else None
     await services.commands.end(session, EndSession(expected_revision=expected))
     return await _session_response(session, services)
+
+
+@router.get("", response_model=schemas.Workflow, responses=errors.response_docs(examples.WORKFLOW))
+async def get_workflow(workflow_id: WorkflowNumber, organization: Organization, services: ServicesDep) -> Response:
+    """The latest version of an agent as a workflow in the form of dograh's editor."""
+    agent = await services.agents.numbered(organization, workflow_id)
+    if agent is None:
+        raise HTTPException(404, f"Workflow with id {workflow_id} not found")
+    return json_response(workflow_of(agent))
+
+
+@router.get("/runs", response_model=schemas.RunPage, responses=errors.response_docs(examples.RUN_PAGE))
+async def list_runs(
+    workflow_id: WorkflowNumber,
+    organization: Organization,
+    services: ServicesDep,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Page, from 1.")] = 1,
+    limit: Annotated[int, Query(ge=1, le=100, description="Runs of a page.")] = 50,
+) -> Response:
+    """The text chats of an agent as runs, newest first."""
+    agent = await services.agents.numbered(organization, workflow_id)
+    if agent is None:
+        raise HTTPException(404, f"Workflow with id {workflow_id} not found")
+    found, total = await services.sessions.numbered_page(organization, agent.id, limit=limit, offset=(page - 1) * limit)
+    runs = tuple(summary_of(session, session.head) for session in found if session.head is not None)
+    answer = schemas.RunPage(
+        runs=runs, total_count=total, page=page, limit=limit, total_pages=(total + limit - 1) // limit
+    )
+    return json_response(answer)
 
 
 @router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.response_docs(examples.RUN))

@@ -283,6 +283,25 @@ class SessionStore:
         found = await self._database.read(work)
         return page_of(found, limit, lambda session: (session.created_at, session.number))
 
+    async def numbered_page(
+        self, organization_id: str, agent_id: str, *, limit: int, offset: int
+    ) -> tuple[Sessions, int]:
+        """A page of an agent's settled sessions, newest first, and the number of all of them."""
+        own = (
+            sessions.c.organization_id == organization_id,
+            sessions.c.agent_id == agent_id,
+            sessions.c.recorded_at.is_not(None),
+        )
+        newest_first = (sessions.c.created_at.desc(), sessions.c.number.desc())
+        page = select(sessions).where(*own).order_by(*newest_first).limit(limit).offset(offset)
+        total = select(func.count()).select_from(sessions).where(*own)
+
+        def work(connection: Connection) -> tuple[Sessions, int]:
+            found = [_session(row) for row in connection.execute(page)]
+            return found, connection.execute(total).scalar_one()
+
+        return await self._database.read(work)
+
 
 def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:
     """SQL for the id of an agent that is given by id or by name."""

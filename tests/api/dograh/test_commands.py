@@ -345,3 +345,26 @@ async def test_a_call_of_a_tool_that_is_not_there_is_told_in_the_log_as_text(
     entries = (await panel.run())["logs"]["realtime_feedback_events"]
     (ended,) = [entry for entry in entries if entry["type"] == "rtf-function-call-end"]
     assert isinstance(ended["payload"]["result"], str)
+
+
+# --- workflows and their runs ---------------------------------------------------------------------------------------
+
+
+async def test_a_workflow_and_its_runs_are_listed(caller: Caller, scripted: Scripted) -> None:
+    workflow_id = await imported(caller, scripted().string)
+    path = f"/api/v1/workflow/{workflow_id}"
+    workflow = done(await caller.get(path), 200)
+    assert (workflow["id"], workflow["name"], workflow["version_number"]) == (workflow_id, "dental", 2)
+    assert [node["id"] for node in workflow["workflow_definition"]["nodes"]][:3] == ["1", "2", "3"]
+    panels = [await Panel.open(caller, workflow_id) for _ in range(3)]
+    for panel in panels:
+        await caller.recorded(await panel.session_id(), turns=1)
+    first = done(await caller.get(f"{path}/runs", limit=2), 200)
+    assert (first["total_count"], first["total_pages"], first["page"], len(first["runs"])) == (3, 2, 1, 2)
+    rest = done(await caller.get(f"{path}/runs", limit=2, page=2), 200)
+    listed = [run["id"] for run in [*first["runs"], *rest["runs"]]]
+    assert listed == [panel.shown["workflow_run_id"] for panel in reversed(panels)]
+    assert {run["state"] for run in first["runs"]} == {"running"}
+    for number in NOWHERE:
+        done(await caller.get(f"/api/v1/workflow/{number}"), 404)
+        done(await caller.get(f"/api/v1/workflow/{number}/runs"), 404)
