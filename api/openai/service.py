@@ -63,14 +63,19 @@ class ChatCompletions:
         requested = read_request(request)
         agent = await self.agent(organization_id, request.model)
         if session_id is None:
-            session = await self._create_session(organization_id, request, requested, agent, key)
+            own_id = None if key is None else _session_id_for(organization_id, key)
+            session = await self._create_session(organization_id, request, requested, agent, own_id)
             return PreparedCompletion(session, _command(requested, key, revision=None))
-        session = await self._session_reader.session(organization_id, session_id)
+        known = await self._named_session(organization_id, session_id)
+        if known is None:
+            own_id = _session_id_of_client(organization_id, session_id)
+            session = await self._create_session(organization_id, request, requested, agent, own_id)
+            return PreparedCompletion(session, _command(requested, key, revision=None))
         try:
-            revision = await self._checked_revision(session, request, requested, agent, key)
+            revision = await self._checked_revision(known, request, requested, agent, key)
         except ChatError as error:
-            raise error.about(session.id) from None
-        return PreparedCompletion(session, _command(requested, key, revision))
+            raise error.about(known.id) from None
+        return PreparedCompletion(known, _command(requested, key, revision))
 
     async def reply(self, prepared: PreparedCompletion) -> Turn:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
@@ -107,27 +112,44 @@ class ChatCompletions:
             raise ChatError(404, "model_not_found", message, "model")
         return agent, version
 
+    async def _named_session(self, organization_id: str, name: str) -> StoredSession | None:
+        """The session with an id of Playhead's or of the client's; None when the client's id is new.
+
+        Raises Problem when an id in Playhead's own form is unknown.
+        """
+        try:
+            return await self._session_reader.session(organization_id, name)
+        except Problem as problem:
+            if problem.code != "not_found" or name.startswith("ses_"):
+                raise
+        try:
+            return await self._session_reader.session(organization_id, _session_id_of_client(organization_id, name))
+        except Problem as problem:
+            if problem.code != "not_found":
+                raise
+        return None
+
     async def _create_session(
         self,
         organization_id: str,
         request: ChatRequest,
         requested: RequestedTurn,
         agent: tuple[StoredAgent, int | None],
-        key: str | None,
+        session_id: str | None,
     ) -> StoredSession:
         if requested.history:
             raise ChatError(
-                409,
+                400,
                 "conversation_mismatch",
-                "The request names no session, so a new one would be created, which has no earlier messages. Name the "
-                "session of this conversation in metadata.session_id or in the header X-Session-Id.",
+                "The request names no session that exists, so a new one would be created, which has no earlier "
+                "messages. Name the session of this conversation in metadata.session_id or in the header X-Session-Id.",
                 "messages",
             )
         new = _new_session(request, requested, agent)
-        if key is None:
+        if session_id is None:
             session, _ = await self._session_creator.create(organization_id, new)
             return session
-        return await self._session_creator.create_once(organization_id, new, _session_id_for(organization_id, key))
+        return await self._session_creator.create_once(organization_id, new, session_id)
 
     async def _checked_revision(
         self,
@@ -142,7 +164,7 @@ class ChatCompletions:
         if session.agent_id != stored.id or version not in (None, session.agent_version):
             pinned = f"{session.agent_name}@{session.agent_version}"
             message = f"The session {session.id} uses {pinned}, not {request.model}."
-            raise ChatError(409, "conversation_mismatch", message, "model")
+            raise ChatError(400, "conversation_mismatch", message, "model")
         if requested.text is None:
             raise ChatError(400, "nothing_to_say", "The request has no user message to answer.", "messages")
         if request.initial_context is not None:
@@ -151,7 +173,7 @@ class ChatCompletions:
         current = session.initial_context.get(SYSTEM_MESSAGE)
         if requested.system is not None and current is not None and current != requested.system:
             message = "The session was created with another system message, which cannot be changed."
-            raise ChatError(409, "conversation_mismatch", message, "messages")
+            raise ChatError(400, "conversation_mismatch", message, "messages")
         if not requested.history:
             return None
         view, _ = await self._session_reader.view(session)
@@ -199,6 +221,12 @@ def _session_id_for(organization_id: str, key: str) -> str:
     return f"ses_{sha256(f'{organization_id} {key}'.encode()).hexdigest()[:24]}"
 
 
+def _session_id_of_client(organization_id: str, name: str) -> str:
+    """The id of the session that a client calls by a name of its own; no two organizations share one."""
+    address = f"client-id\n{organization_id}\n{name}"
+    return f"ses_{sha256(address.encode()).hexdigest()[:24]}"
+
+
 def _has_message(view: TimelineView, message_id: str) -> bool:
     return any(turn.user_message and turn.user_message.message_id == message_id for turn in view.turns)
 
@@ -207,7 +235,7 @@ def _require_same_history(history: Sequence[Exchange], view: TimelineView) -> No
     other = first_mismatch(history, _exchanges(view), is_complete=not view.head.turns_before)
     if other is not None:
         raise ChatError(
-            409,
+            400,
             "conversation_mismatch",
             f'The messages differ from the session: it does not have "{_shortened(other.user)}" with the reply '
             f'"{_shortened(other.agent)}" at that position. Send the last message alone, or those of the session.',

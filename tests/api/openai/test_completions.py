@@ -99,7 +99,7 @@ async def test_system_messages_are_a_variable_of_the_agents_templates(
     headers = {"X-Session-Id": session_of(first)}
     await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
     system["content"] = "Speak in prose."
-    with pytest.raises(openai.ConflictError) as refused:
+    with pytest.raises(openai.BadRequestError) as refused:
         await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
     assert refused.value.code == "conversation_mismatch"
 
@@ -122,15 +122,15 @@ async def test_a_conversation_that_contradicts_the_session_is_refused_and_says_n
     first = await official.chat.completions.create(model="library", messages=[user("Hello")])
     headers = {"X-Session-Id": session_of(first)}
     for believed in ([user("Hello"), assistant("Something else")], [user("Bye"), assistant(reply(first))]):
-        with pytest.raises(openai.ConflictError) as refused:
+        with pytest.raises(openai.BadRequestError) as refused:
             await official.chat.completions.create(
                 model="library", messages=[*believed, user("More")], extra_headers=headers
             )
-        assert error_of(refused.value) == (409, "conflict_error", "conversation_mismatch", "messages")
+        assert error_of(refused.value) == (400, "invalid_request_error", "conversation_mismatch", "messages")
         assert refused.value.response.headers["x-session-id"] == session_of(first)
         assert refused.value.response.headers["x-should-retry"] == "false"
     assert len((await caller.session(session_of(first)))["turns"]) == 2
-    with pytest.raises(openai.ConflictError) as unnamed:
+    with pytest.raises(openai.BadRequestError) as unnamed:
         await official.chat.completions.create(
             model="library", messages=[user("Hello"), assistant(reply(first)), user("More")]
         )
@@ -268,7 +268,7 @@ async def test_a_session_keeps_its_agent_and_its_version(official: AsyncOpenAI, 
     later = await official.chat.completions.create(model="library", messages=[user("More")], extra_headers=headers)
     assert later.model == "library@1"
     for other in ("bookshop", "library@2"):
-        with pytest.raises(openai.ConflictError) as refused:
+        with pytest.raises(openai.BadRequestError) as refused:
             await official.chat.completions.create(model=other, messages=[user("More")], extra_headers=headers)
         assert (refused.value.code, refused.value.param) == ("conversation_mismatch", "model")
 
@@ -294,3 +294,25 @@ async def test_the_example_of_the_documentation_runs(running_api: RunningApi, ca
     await asyncio.to_thread(exec, compile(here, PAGE.name, "exec"), {})
     session = await eventually(lambda: caller.items("/v1/sessions"))
     assert texts(await caller.session(session[0]["id"]))[2] == ("At seven.", "You said: At seven.")
+
+
+async def test_an_unknown_id_of_the_client_opens_a_session_and_continues_it(
+    official: AsyncOpenAI, caller: Caller
+) -> None:
+    """The client's own id is enough for a whole conversation; the id in the answer works too."""
+    await caller.push(library())
+    headers = {"X-Session-Id": "chat-of-the-client"}
+    first = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=headers)
+    second = await official.chat.completions.create(model="library", messages=[user("More")], extra_headers=headers)
+    assert session_of(second) == session_of(first)
+    third = await official.chat.completions.create(
+        model="library", messages=[user("Again")], metadata={"session_id": session_of(first)}
+    )
+    assert session_of(third) == session_of(first)
+    with pytest.raises(openai.BadRequestError) as unknown:
+        await official.chat.completions.create(
+            model="library",
+            messages=[user("Hello"), assistant("Hi"), user("More")],
+            extra_headers={"X-Session-Id": "never-seen"},
+        )
+    assert unknown.value.code == "conversation_mismatch"
