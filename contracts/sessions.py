@@ -108,7 +108,7 @@ class TurnStart(FrozenModel):
     index: int
     created_at: datetime
     said_at: datetime | None = None
-    """Time of the user's message; None for a turn without one."""
+    """Time of the user's message where it is not `created_at`: it waited, or has no id. None for a turn without one."""
     message_id: str | None = None
 
 

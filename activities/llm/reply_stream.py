@@ -52,8 +52,9 @@ def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int
     """The stream context of a step: its turn as it was opened, with the user's message."""
     user_text = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     user_message = None
-    if opening.said_at is not None and user_text is not None:
-        user_message = UserMessage(text=user_text, created_at=opening.said_at, message_id=opening.message_id)
+    said_at = opening.said_at or (opening.created_at if opening.message_id is not None else None)
+    if said_at is not None and user_text is not None:
+        user_message = UserMessage(text=user_text, created_at=said_at, message_id=opening.message_id)
     turn = Turn(
         id=input.turn_id,
         parent_id=opening.parent_id,

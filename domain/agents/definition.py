@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -131,6 +132,12 @@ class AgentDefinition(AuthoredModel):
     pre_call_fetch: str | None = None
     webhook: Webhook | None = None
     lenient_templates: StrictBool = False
+
+    @cached_property
+    def shows_the_time(self) -> bool:
+        """True when a template may show the current time or weekday: only then it travels with every step."""
+        text = self.model_dump_json()
+        return "current_time" in text or "current_weekday" in text
 
     def origin_of(self, node_id: str) -> Origin:
         """Id and name of a node in its export, or its own id for both if it was not imported."""

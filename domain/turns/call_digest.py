@@ -13,8 +13,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from domain.turns.turn import Message
 
-DIGEST_BYTES = 12
-"""Bytes of a digest: 16 characters, which stand in every step's history and distinguish the steps of one session."""
+DIGEST_BYTES = 9
+"""Bytes of a digest: 12 characters, which stand in every step's history and distinguish the steps of one session."""
 
 _MESSAGES: TypeAdapter[Sequence[Message]] = TypeAdapter(Sequence[Message])
 

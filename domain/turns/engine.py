@@ -168,7 +168,7 @@ def template_values(
     """
     known = {name: value for name, value in initial_context.items() if value is not None}
     values = {**agent.context, **known, **gathered_context}
-    return {**values, TURN_STARTED_AT: started_at.isoformat()} if started_at else values
+    return {**values, TURN_STARTED_AT: started_at.isoformat()} if started_at and agent.shows_the_time else values
 
 
 def values_of(

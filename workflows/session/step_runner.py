@@ -252,11 +252,12 @@ class StepRunner:
 def opening_of(turn: Turn) -> TurnStart:
     """How a turn began, for those who watch."""
     message = turn.user_message
+    message_waited = message is not None and (message.message_id is None or message.created_at != turn.created_at)
     return TurnStart(
         parent_id=turn.parent_id,
         index=turn.index,
         created_at=turn.created_at,
-        said_at=message.created_at if message else None,
+        said_at=message.created_at if message and message_waited else None,
         message_id=message.message_id if message else None,
     )
 

@@ -184,6 +184,24 @@ class QueueFull(APIStatusError):
     nothing_accepted = True
 
 
+class SessionErased(APIStatusError):
+    """The request repeats one whose session was erased; nothing was created."""
+
+    codes = ("session_erased",)
+
+
+class HeadersTooLarge(APIStatusError):
+    """The request line or headers exceed the API's limits; nothing was accepted."""
+
+    codes = ("headers_too_large",)
+
+
+class RequestTimedOut(APIStatusError):
+    """The request took too long to arrive; nothing was accepted."""
+
+    codes = ("request_timeout",)
+
+
 class ModelFailed(APIStatusError):
     """The model call of the turn failed. The session continues from the turn before: send the next message."""
 
