@@ -166,7 +166,7 @@ class CheckpointAfterTurn(Checkpoint):
     conversation is not repeated for every turn."""
 
 
-class Turn(_Answer):
+class OpenTurn(_Answer):
     """A pending or failed turn."""
 
     id: str
@@ -178,7 +178,7 @@ class Turn(_Answer):
     usage: UsageInfo | NoUsage
 
 
-class CompletedTurn(Turn):
+class CompletedTurn(OpenTurn):
     """A completed turn."""
 
     checkpoint_after_turn: CheckpointAfterTurn
@@ -189,7 +189,7 @@ class DiscardedFuture(_Answer):
 
     rewound_from_turn_id: str | None
     discarded_at: Stamp
-    turns: tuple[CompletedTurn | Turn, ...]
+    turns: tuple[CompletedTurn | OpenTurn, ...]
 
 
 class Simulator(_Answer):
@@ -205,7 +205,7 @@ class SessionData(_Answer):
     version: Literal[1] = 1
     status: SessionStatus
     cursor_turn_id: str | None
-    turns: tuple[CompletedTurn | Turn, ...]
+    turns: tuple[CompletedTurn | OpenTurn, ...]
     discarded_future: tuple[DiscardedFuture, ...]
     simulator: Simulator
 

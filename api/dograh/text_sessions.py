@@ -17,13 +17,13 @@ from api.dograh.schemas import (
     Message,
     MessageToolCall,
     NoUsage,
+    OpenTurn,
     ResultMessage,
     Said,
     SessionData,
     Simulator,
     TextSession,
     TokenUsage,
-    Turn,
     UsageInfo,
     UserOrAssistantMessage,
 )
@@ -117,13 +117,13 @@ def usage_info_of(usage: Usage) -> UsageInfo:
     )
 
 
-def _turns(turns: Iterable[domain_turns.Turn], agent: AgentDefinition) -> tuple[CompletedTurn | Turn, ...]:
+def _turns(turns: Iterable[domain_turns.Turn], agent: AgentDefinition) -> tuple[CompletedTurn | OpenTurn, ...]:
     return tuple(_turn(turn, agent) for turn in turns)
 
 
-def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Turn:
+def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | OpenTurn:
     status = turn.status
-    shown = Turn(
+    shown = OpenTurn(
         id=turn.id,
         # dograh has no status for interrupted turns.
         status="failed" if status == "interrupted" else status,

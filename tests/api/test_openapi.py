@@ -109,6 +109,11 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
     }
 
 
+def test_a_turn_of_the_api_keeps_its_name_beside_that_of_dograh(document: Json) -> None:
+    assert "assistant_message" in document["components"]["schemas"]["Turn"]["properties"]
+    assert "parent_id" in document["components"]["schemas"]["Turn"]["properties"]
+
+
 def test_every_reference_leads_somewhere(document: Json) -> None:
     for key, value in every_value(document):
         if key == "$ref":
