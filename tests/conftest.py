@@ -60,6 +60,10 @@ def _is_slow(item: pytest.Item) -> bool:
     return "temporal_server" in getattr(item, "fixturenames", ()) and path not in FAST_TESTS_ON_TEMPORAL
 
 
+PAUSING = dynamic_config({"frontend.WorkflowPauseEnabled": True})
+"""Operators may pause workflows where the server allows it."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_temporal() -> None:
     """Temporal warns about every failed attempt; tests that make attempts fail would drown the output."""
@@ -79,7 +83,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(server_program()),
         search_attributes=list(ALL),
         dev_server_log_level="error",
-        dev_server_extra_args=[*PROMPT_TIMERS, *PROMPT_DELETION],
+        dev_server_extra_args=[*PROMPT_TIMERS, *PROMPT_DELETION, *PAUSING],
         plugins=[PlayheadPlugin(sandboxed())],
     )
     try:

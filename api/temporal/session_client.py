@@ -182,6 +182,8 @@ class SessionClient:
         except (TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError) as error:
             # RuntimeError: the client has not been able to connect yet.
             raise LiveQueryFailed from error
+        except ValueError as error:  # a status that the SDK has no name for: the workflow is paused
+            raise LiveQueryFailed from error
 
     async def was_started(self, session_id: str) -> bool | None:
         """True when Temporal has the workflow; None when Temporal cannot be reached."""
@@ -192,11 +194,13 @@ class SessionClient:
             return False if error.status is RPCStatusCode.NOT_FOUND else None
         except (TimeoutError, RuntimeError):
             return None
+        except ValueError:  # paused
+            return True
         return True
 
     async def was_closed_abnormally(self, session_id: str) -> bool:
         """True when the workflow was closed by an operator or a failure; False also when that is unknown."""
-        with suppress(TimeoutError, RPCError, RuntimeError):
+        with suppress(TimeoutError, RPCError, RuntimeError, ValueError):
             async with asyncio.timeout(QUERY_SECONDS):
                 known = await self._handle(session_id).describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
                 return known.status in ABNORMAL_CLOSE_STATUSES

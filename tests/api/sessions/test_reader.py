@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
+from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest, UnpauseWorkflowExecutionRequest
 from temporalio.client import Client
 
 from api.temporal.session_client import SessionClient
@@ -147,6 +148,22 @@ async def test_a_session_whose_workflow_was_terminated_is_shown_as_completed(
     shown = await caller.session(session_id)
     assert (shown["status"], shown["completion_reason"]) == ("completed", "workflow_terminated")
     assert texts(shown) == [(None, "Good morning, this is the town library.")]
+
+
+async def test_a_paused_session_is_shown_as_it_was_recorded(running_api: RunningApi, caller: Caller) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    await caller.say(session_id, "Hello")
+    live = await recorded(caller, session_id)
+    execution = {"namespace": running_api.client.namespace, "workflow_id": f"session-{session_id}"}
+    pause = PauseWorkflowExecutionRequest(**execution, reason="a test")
+    await running_api.client.workflow_service.pause_workflow_execution(pause)
+    shown = await caller.session(session_id)
+    assert lasting(shown) == lasting(live)
+    assert not shown["is_completed"]
+    resume = UnpauseWorkflowExecutionRequest(**execution, reason="a test")
+    await running_api.client.workflow_service.unpause_workflow_execution(resume)
+    assert (await caller.say(session_id, "Are you back?"))["turns"][-1]["status"] == "completed"
 
 
 async def test_turns_are_paged_newest_page_first(caller: Caller) -> None:
