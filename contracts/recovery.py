@@ -69,6 +69,6 @@ class RestoreTurnsInput(FrozenModel):
 
 
 class RestoreTurnsResult(FrozenModel):
-    """How many steps were put back."""
+    """The number of steps that were put back."""
 
     restored: int

@@ -113,7 +113,7 @@ class TurnStart(FrozenModel):
 
 
 RecordState = Literal["agrees", "is_ahead", "is_behind", "is_another"]
-"""How the store's record of a session compares to what its workflow knows."""
+"""The store's record of a session, compared to what its workflow knows."""
 
 
 class GenerateStepInput(FrozenModel):

@@ -40,7 +40,7 @@ class ModelUsage(FrozenModel):
         )
 
     def beyond(self, earlier: "ModelUsage") -> "ModelUsage":
-        """What comes on top of an earlier usage; no figure goes below zero."""
+        """The usage on top of an earlier one; no figure goes below zero."""
         mine, others = self.model_dump(), earlier.model_dump()
         return ModelUsage(**{name: max(mine[name] - others[name], 0) for name in mine})
 

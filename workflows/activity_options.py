@@ -20,7 +20,7 @@ SEND_ATTEMPT = timedelta(seconds=60)
 
 
 class ActivityOptions(TypedDict, total=False):
-    """How an activity is timed out and retried, as `workflow.execute_activity_method` takes it."""
+    """Timeouts and retries of an activity, as `workflow.execute_activity_method` takes them."""
 
     schedule_to_close_timeout: timedelta
     start_to_close_timeout: timedelta
@@ -30,7 +30,7 @@ class ActivityOptions(TypedDict, total=False):
 
 
 class LocalActivityOptions(TypedDict):
-    """How a local activity is timed out and retried."""
+    """Timeouts and retries of a local activity."""
 
     start_to_close_timeout: timedelta
     retry_policy: RetryPolicy

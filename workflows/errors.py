@@ -19,6 +19,6 @@ def refusals_as_errors() -> Iterator[None]:
 
 
 def reason_of(error: ActivityError) -> str:
-    """What went wrong, in the words of whoever failed."""
+    """The message of the error that made an activity fail."""
     cause = error.cause
     return getattr(cause, "message", None) or str(cause or error)

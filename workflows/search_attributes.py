@@ -48,7 +48,7 @@ def of_suite(organization_id: str, agent_id: str, suite_id: str) -> TypedSearchA
 
 
 def updates_for(head: SessionHead, known: TypedSearchAttributes) -> list[SearchAttributeUpdate[str]]:
-    """What has changed since it was published. A reply that is pending is no change: it will be over in a moment."""
+    """The attributes that changed since they were published. A pending reply, which is over soon, is no change."""
     wanted = [SearchAttributePair(NODE, head.current_node_id)]
     if head.status != "pending_assistant_turn":
         wanted.append(SearchAttributePair(STATUS, head.status))

@@ -118,7 +118,7 @@ def _branches(timeline: Timeline, found: Mapping[str, Turn], at: datetime) -> li
 
 
 def _spent(timeline: Timeline, record: SessionRecord) -> tuple[Usage, Cost]:
-    """What the ledger says, and what is not in it yet: closed turns and auxiliary calls that wait to be billed."""
+    """The sums of the ledger, with the closed turns and auxiliary calls that are not in it yet."""
     if not record.exists:
         return timeline.usage, timeline.cost
     billed = set(record.billed_ids)

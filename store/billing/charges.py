@@ -78,7 +78,7 @@ class ChargeWriter:
 
 
 def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, float]) -> dict[str, Bill]:
-    """What was bought under each of these ids, by its saved steps; with the seconds that each took."""
+    """The bill of each of these ids: the sum over its saved steps, with the seconds that it took."""
     if not seconds:
         return {}
     bought: dict[str, list[ModelReply]] = {}
@@ -88,7 +88,7 @@ def bills_of(connection: Connection, session_id: str, seconds: Mapping[str, floa
 
 
 def _bought_again(connection: Connection, session_id: str, items: Sequence[ChargeItem]) -> list[tuple[ChargeItem, int]]:
-    """What was bought for items after they were billed, each with the number of its entry.
+    """Model calls made for items after they were billed, each with the number of its entry.
 
     After a reset a turn may be answered again: both replies were paid for.
     """

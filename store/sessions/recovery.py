@@ -69,7 +69,7 @@ class RecoveryStore:
         return await self._database.read(read)
 
     async def record(self, organization_id: str, session_id: str, known_turn_ids: Sequence[str]) -> SessionRecord:
-        """What is recorded of a session, compared with the closed turns that its workflow knows of."""
+        """The record of a session, compared with the closed turns that its workflow knows of."""
         key = {"session_id": session_id, "organization_id": organization_id}
 
         def read(connection: Connection) -> SessionRecord:

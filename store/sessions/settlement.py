@@ -129,7 +129,7 @@ def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[T
 
 
 def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
-    """Whether the store knows a newer state: an attempt that was given up can still arrive after its successor.
+    """True when the store has a newer state: an attempt that timed out can still arrive after its successor.
 
     Time goes before version, because a workflow that was reset counts its versions anew from an earlier one.
     """
@@ -139,7 +139,7 @@ def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:
 
 
 def _compared(session: SessionRow, input: SettleTurnsInput) -> RecordState:
-    """How the record, as it stands before this settlement, compares to what the session believes was recorded."""
+    """The record before this settlement, compared to the versions that the session believes were recorded."""
     if None not in (session.first_run_id, input.first_run_id) and session.first_run_id != input.first_run_id:
         return "is_another"
     recorded = session.head_version

@@ -1,4 +1,4 @@
-"""How a session ends by itself, and what is still done for it after its end."""
+"""The end of a session: its timers, the extraction after it, and its report."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -30,12 +30,12 @@ class SessionLifecycle:
 
     @property
     def is_over(self) -> bool:
-        """Whether the session has ended and everything was read from it that the agent wants to know."""
+        """True when the session has ended and the variables of its last node are extracted."""
         return self._is_over
 
     @property
     def is_yet_to_be_told(self) -> bool:
-        """Whether the session has ended and something may still happen in it: its end is told last."""
+        """True when the session has ended and something may still happen in it: its end is recorded last."""
         timeline = self._state.timeline
         if not timeline.is_completed or self._is_over:
             return False
@@ -107,7 +107,7 @@ class SessionLifecycle:
         )
 
     def _has_more_to_tell(self) -> bool:
-        """Whether somebody spoke at a node with variables, and these were not read with the last turn."""
+        """True when somebody spoke at a node with variables."""
         timeline = self._state.timeline
         node = self._state.agent.nodes[self._state.head.current_node_id]
         spoken = any(turn.user_message for turn in timeline.visible_turns())

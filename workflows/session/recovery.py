@@ -50,7 +50,7 @@ class SessionRecovery:
 
     @property
     def takes_every_message(self) -> bool:
-        """Whether messages that were delivered once more may still be coming in."""
+        """True while messages may still come in that Temporal delivers again."""
         return self.is_reset_run and not self.is_over
 
     async def claim(self) -> str | None:

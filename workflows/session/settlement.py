@@ -40,7 +40,7 @@ class SettlementLoop:
 
     @property
     def is_done(self) -> bool:
-        """Whether the store knows everything."""
+        """True when nothing is left to settle."""
         return self._under_way is None and not self._has_unrecorded()
 
     @property
@@ -88,7 +88,7 @@ class SettlementLoop:
 
     @property
     def _is_unattended(self) -> bool:
-        """Whether a simulated caller talks and nobody watches, so that nobody waits for a record."""
+        """True while a simulated user talks and nobody watches, so that nobody waits for the record."""
         is_unheard = not self._state.is_watched and simulated_caller.is_callers_turn(self._state.timeline)
         return is_unheard and self._state.start.timing.settle_unattended_within is not None
 

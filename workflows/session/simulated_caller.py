@@ -31,7 +31,7 @@ class SimulatedCaller:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a line is being bought."""
+        """True while the simulated user's next message is generated."""
         return self._is_under_way
 
     async def play(self) -> None:
@@ -154,13 +154,13 @@ class SimulatedCaller:
         self._state.change(simulated_caller.stop_caller(self._state.timeline, reason, error=error, at=workflow.now()))
 
     def _is_still_wanted(self, aside_id: str) -> bool:
-        """Whether the state of the session is the one that the line answers."""
+        """True while the session is in the state that the message answers."""
         timeline = self._state.timeline
         is_due = simulated_caller.next_action(timeline, at=workflow.now()) == "speak"
         return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == aside_id
 
     def _time_left(self) -> timedelta | None:
-        """How long the caller may still go on; None where nothing limits it, or somebody else talks."""
+        """The time left for the simulated user; None without a limit, or while somebody else talks."""
         timeline = self._state.timeline
         ends_at = simulated_caller.caller_deadline(timeline) if simulated_caller.is_callers_turn(timeline) else None
         return None if ends_at is None else max(ends_at - workflow.now(), timedelta())

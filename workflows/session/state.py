@@ -1,4 +1,4 @@
-"""What the parts of a session's workflow share: what the session was started with, and its timeline."""
+"""The state that the parts of a session's workflow share: its input and its timeline."""
 
 from temporalio import workflow
 
@@ -20,7 +20,7 @@ class SessionState:
         self.agent = start.definition
         self.timeline = timeline
         self.is_watched = False
-        """Whether somebody watches the session, as far as it is known here."""
+        """True when somebody watched the session at its newest model call."""
         self.under_way: dict[str, Turn] = {}
         """Turns that are being answered, as they stand, for those who watch; none that was recorded so."""
 

@@ -1,4 +1,4 @@
-"""What a turn needs while it is answered, each bought or called as an activity: replies, variables, tools."""
+"""The activities behind a turn: model replies, extraction of variables, and tool calls."""
 
 import asyncio
 import json
@@ -70,14 +70,14 @@ class StepRunner:
         self._newest: Turn | None = None
         self._taken: tuple[RestoredStep, ...] = ()
         self.are_watched = False
-        """Whether somebody watched the session when a reply was last bought."""
+        """True when somebody watched the session at its newest model call."""
 
     def know(self, fetched: Mapping[str, JsonValue]) -> None:
         """Let what was looked up before the first opening join what the session was started with."""
         self._context = {**self._start.initial_context, **fetched}
 
     async def fetch(self, turn: Turn, tool: str) -> dict[str, JsonValue]:
-        """What the tool that the agent names for it finds out before the first opening; nothing if it fails."""
+        """The result of the pre-call tool, before the greeting; empty if it fails."""
         progress = self.begin(turn, None)
         result = await self._call(progress, PRE_CALL, ToolCall(id=PRE_CALL, name=tool))
         return result.assigned or variables_of(object_in(result.content)) if result.error is None else {}
@@ -250,7 +250,7 @@ class StepRunner:
 
 
 def opening_of(turn: Turn) -> TurnStart:
-    """How a turn began, for those who watch."""
+    """The start of a turn, for watchers."""
     message = turn.user_message
     message_waited = message is not None and (message.message_id is None or message.created_at != turn.created_at)
     return TurnStart(

@@ -1,4 +1,4 @@
-"""What a person sees of a session in the Temporal UI: a Markdown tail of the conversation."""
+"""The summary of a session in the Temporal UI: the end of the conversation as Markdown."""
 
 from itertools import islice
 

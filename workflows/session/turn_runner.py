@@ -41,7 +41,7 @@ class TurnRunner:
 
     @property
     def steps(self) -> StepRunner:
-        """How this session buys what it needs."""
+        """The runner of the steps of this session."""
         return self._steps
 
     def begin(self) -> None:

@@ -409,13 +409,13 @@ class SessionWorkflow:
         return has_turns_to_answer or is_broken or self._may_close() or moves
 
     def _may_close(self) -> bool:
-        """Whether everything is answered, learned, billed and recorded, and everybody who asked has been told."""
+        """True when everything is answered, extracted, billed and recorded, and every handler has returned."""
         is_busy = self._timeline.pending or self._simulating.is_under_way or self._recovery.is_wanted
         is_over = self._timeline.is_completed and not is_busy
         return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
     def _may_continue_as_new(self) -> bool:
-        """Whether this run is long enough, and at a point where a new one can take over.
+        """True when this run is long enough, and at a point where the next one can take over.
 
         The timeline carries turns that nobody has begun to answer and what is still to be settled. Waiting for a
         moment without either would never end while somebody talks without a pause.
@@ -423,7 +423,7 @@ class SessionWorkflow:
         return self._is_long() and self._is_between_turns() and workflow.all_handlers_finished()
 
     def _must_move_on(self) -> bool:
-        """Whether this run is so long that callers who wait for an answer have to look for it in the next one."""
+        """True when this run is so long that callers who wait for a reply must ask the next one."""
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:

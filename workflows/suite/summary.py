@@ -1,4 +1,4 @@
-"""What a person sees of a suite in the Temporal UI: how far it is, and how each scenario does."""
+"""The summary of a suite in the Temporal UI: its progress, and the results of each scenario."""
 
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import SuiteProgress, SuiteState, Tally

@@ -43,7 +43,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.suite.summary import suite_summary
 
 LOOK_SECONDS = 30.0
-"""How long one look for sessions that have closed waits for the first of them."""
+"""Seconds that one look for closed sessions waits for the first of them."""
 CANCELLED = "suite_cancelled"
 """Why sessions of a cancelled suite end."""
 NO_BUDGET = "The budget of the suite was used up before the judge was asked."
@@ -140,7 +140,7 @@ class SuiteWorkflow:
         await workflow.wait_condition(lambda: session_id in self._closed)
 
     async def _verdict(self, session_id: str, started: StartedRun) -> tuple[Verdict, str | None]:
-        """What came of a session, with what went wrong in finding out."""
+        """The verdict on a session, with the error that kept it from being judged."""
         scenario = scenario_of(self._suite, started.run)
         if self._state.is_cancelled:
             return verdict_of(inconclusive_verdicts(scenario.success, NOT_JUDGED), (), CANCELLED), None
@@ -186,7 +186,7 @@ class SuiteWorkflow:
 
     @workflow.query
     def progress(self) -> SuiteProgress:
-        """How far the suite is."""
+        """The progress of the suite."""
         return rules.progress_of(self._state, self._suite, self._plan)
 
     # --- steps -----------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ class SuiteWorkflow:
         return info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed()
 
     def _may_continue_as_new(self) -> bool:
-        """Whether this run is long enough, and every run of the suite is at a point where the next one can take over:
+        """True when this run is long enough, and every run of the suite is at a point where the next one can take over:
         its session goes on, or has closed and is not being judged yet."""
         return self._wants_to_continue_as_new() and not self._busy and workflow.all_handlers_finished()
 

@@ -1,4 +1,4 @@
-"""What runs in dograh is imported, with a warning at the place of what is unusual."""
+"""Definitions that run in dograh are imported, with a warning at the place of everything unusual."""
 
 from typing import Any
 
