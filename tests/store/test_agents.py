@@ -1,6 +1,7 @@
 """Agents: versions are added and never changed, also by concurrent callers."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -36,9 +37,10 @@ async def test_another_definition_is_another_version_and_the_old_one_stays(agent
         assert await agents.find(ORGANIZATION, first.id, unknown) is None
 
 
-async def test_equal_definition_adds_nothing(agents: AgentStore) -> None:
-    first = await agents.add_version(ORGANIZATION, definition(prompt="one"), ())
-    assert await agents.add_version(ORGANIZATION, definition(prompt="one"), ("late",)) == first
+async def test_equal_definition_adds_no_version_and_has_the_warnings_of_the_newest_file(agents: AgentStore) -> None:
+    first = await agents.add_version(ORGANIZATION, definition(prompt="one"), ("early",))
+    pushed = await agents.add_version(ORGANIZATION, definition(prompt="one"), ("late",))
+    assert pushed == replace(first, warnings=("late",))
     await agents.add_version(ORGANIZATION, definition(prompt="two"), ())
     again = await agents.add_version(ORGANIZATION, definition(prompt="one"), ())
     assert again.version == 3, "going back to an earlier definition is a change"
