@@ -66,11 +66,16 @@ class ChatCompletions:
             own_id = None if key is None else _session_id_for(organization_id, key)
             session = await self._create_session(organization_id, request, requested, agent, own_id)
             return PreparedCompletion(session, _command(requested, key, revision=None))
+        own_id = _session_id_of_client(organization_id, session_id)
         known = await self._named_session(organization_id, session_id)
         if known is None:
-            own_id = _session_id_of_client(organization_id, session_id)
             session = await self._create_session(organization_id, request, requested, agent, own_id)
             return PreparedCompletion(session, _command(requested, key, revision=None))
+        if known.id == own_id and known.recorded_at is None:
+            # An earlier request may have stored the session and not started it.
+            known = await self._session_creator.create_once(
+                organization_id, _new_session(request, requested, agent), own_id
+            )
         try:
             revision = await self._checked_revision(known, request, requested, agent, key)
         except ChatError as error:
@@ -165,15 +170,15 @@ class ChatCompletions:
             pinned = f"{session.agent_name}@{session.agent_version}"
             message = f"The session {session.id} uses {pinned}, not {request.model}."
             raise ChatError(400, "conversation_mismatch", message, "model")
-        if requested.text is None:
-            raise ChatError(400, "nothing_to_say", "The request has no user message to answer.", "messages")
-        if request.initial_context is not None:
-            message = "initial_context can only be set when a session is created, and this session exists."
+        if request.initial_context is not None and request.initial_context != _context_of(session):
+            message = "initial_context can only be set when a session is created: this session has another one."
             raise ChatError(400, "unsupported_parameter", message, "initial_context")
         current = session.initial_context.get(SYSTEM_MESSAGE)
         if requested.system is not None and current is not None and current != requested.system:
             message = "The session was created with another system message, which cannot be changed."
             raise ChatError(400, "conversation_mismatch", message, "messages")
+        if requested.text is None:
+            await self._require_nothing_said(session)
         if not requested.history:
             return None
         view, _ = await self._session_reader.view(session)
@@ -181,6 +186,12 @@ class ChatCompletions:
             return None
         _require_same_history(requested.history, view)
         return view.head.revision
+
+    async def _require_nothing_said(self, session: StoredSession) -> None:
+        """Raise ChatError for a request for the greeting of a session whose conversation has begun."""
+        view, _ = await self._session_reader.view(session)
+        if any(turn.user_message for turn in view.turns):
+            raise ChatError(400, "nothing_to_say", "The request has no user message to answer.", "messages")
 
     async def _greeting(self, session: StoredSession) -> Turn:
         view, _ = await self._session_reader.view(session)
@@ -225,6 +236,11 @@ def _session_id_of_client(organization_id: str, name: str) -> str:
     """The id of the session that a client calls by a name of its own; no two organizations share one."""
     address = f"client-id\n{organization_id}\n{name}"
     return f"ses_{sha256(address.encode()).hexdigest()[:24]}"
+
+
+def _context_of(session: StoredSession) -> dict[str, JsonValue]:
+    """The initial context of a session without the system messages of the client."""
+    return {name: value for name, value in session.initial_context.items() if name != SYSTEM_MESSAGE}
 
 
 def _has_message(view: TimelineView, message_id: str) -> bool:
