@@ -15,13 +15,16 @@ class RecordedSessions:
         self._sessions = sessions
 
     async def past(self, organization_id: str, wanted: RecordedStart) -> RecordedPast | None:
-        """The past of a session up to the given turn, by default its newest visible one; None if it is not recorded."""
+        """The past of a session up to the given turn, by default its newest visible one.
+
+        None if it is not recorded, or not from its beginning on.
+        """
         session = await self._sessions.find(organization_id, wanted.session)
         leaf_turn_id = wanted.turn or (session.head.head_turn_id if session and session.head else None)
         if session is None or session.head is None or leaf_turn_id is None:
             return None
         found = await self._sessions.turns(session.id, leaf_turn_id=leaf_turn_id, limit=NO_TURN_LIMIT)
-        if not found:
+        if not found or found[0].parent_id is not None:
             return None
         initial_context = {**session.initial_context, **session.head.fetched_context}
         return RecordedPast(session_id=session.id, turns=tuple(found), initial_context=initial_context)

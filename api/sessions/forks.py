@@ -38,6 +38,8 @@ class ForkService:
         """
         view = await self._session_reader.whole(source)
         turns = await self._past(source, view.turns, body.turn_id)
+        if turns[0].parent_id is not None:  # lost by the record: a fork would take the gap for the beginning
+            raise not_found("turn", turns[0].parent_id)
         agent = await self._agent(source, body)
         _require_node(agent.definition, turns)
         new = NewSession(

@@ -7,7 +7,16 @@ from starlette.responses import Response, StreamingResponse
 
 from api.sessions.branch_paths import BranchPaths
 from api.sessions.reader import SessionReader
-from domain.sessions.transcript import STYLES, TranscriptFormat, TranscriptHeader, entries_of
+from domain.sessions.transcript import (
+    STYLES,
+    Entry,
+    TranscriptFormat,
+    TranscriptHeader,
+    entries_of,
+    gap_at_the_end,
+    gap_before,
+)
+from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn
 from store.sessions.sessions import SessionStore, StoredSession
 
@@ -33,7 +42,8 @@ class TranscriptService:
         head = view.head
         paths = BranchPaths(session.id, view, self._sessions)
         newest = view.turns[-1].id if view.turns else None
-        pages = paths.pages(await paths.ids(newest))
+        ids = await paths.ids(newest)
+        gap = await _gap_at_the_start(paths, ids, head)
         title = TranscriptHeader(
             session_id=session.id,
             name=session.name,
@@ -42,21 +52,34 @@ class TranscriptService:
             created_at=session.created_at,
             completion_reason=head.completion_reason,
             as_of=as_of,
+            is_incomplete=gap is not None,
         )
         headers = {
             "Content-Disposition": f'inline; filename="{session.id}.{_ENDINGS[form]}"',
             # It quotes user text, which a browser must not interpret as HTML.
             "X-Content-Type-Options": "nosniff",
         }
-        return StreamingResponse(_written(form, title, pages), media_type=MEDIA_TYPES[form], headers=headers)
+        written = _written(form, title, gap, paths.pages(ids))
+        return StreamingResponse(written, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+async def _gap_at_the_start(paths: BranchPaths, ids: list[str], head: SessionHead) -> Entry | None:
+    """The note about turns that the record has lost; None for a conversation that begins at its beginning."""
+    if ids:
+        [first] = await paths.turns(ids[:1])
+        return gap_before(first)
+    return gap_at_the_end(head.head_turn_id, head.updated_at) if head.head_turn_id else None
 
 
 async def _written(
-    form: TranscriptFormat, title: TranscriptHeader, pages: AsyncIterator[list[Turn]]
+    form: TranscriptFormat, title: TranscriptHeader, gap: Entry | None, pages: AsyncIterator[list[Turn]]
 ) -> AsyncIterator[str]:
     style = STYLES[form]
     yield style.opening(title)
     separator = ""
+    if gap is not None:
+        yield style.entry(gap)
+        separator = style.between
     async for turns in pages:
         written = [style.entry(entry) for turn in turns for entry in entries_of(turn)]
         if written:

@@ -24,7 +24,10 @@ MAX_TOOL_TEXT_CHARACTERS: Final = 200
 
 
 class TranscriptHeader(FrozenModel):
-    """The session of a transcript, as of a point in time. `completion_reason` is None until the session ends."""
+    """The session of a transcript, as of a point in time. `completion_reason` is None until the session ends.
+
+    `is_incomplete` is true when the record has lost turns from which the conversation went on.
+    """
 
     session_id: str
     name: str
@@ -33,6 +36,7 @@ class TranscriptHeader(FrozenModel):
     created_at: datetime
     completion_reason: str | None
     as_of: datetime
+    is_incomplete: bool = False
 
 
 class Entry(FrozenModel):
@@ -69,6 +73,23 @@ def entries_of(turn: Turn) -> Iterator[Entry]:
     for event in turn.events:
         if event.type == "session_end":
             yield _entry(turn, "note", f"The session ended: {event.payload.get('reason')}.", event.created_at)
+
+
+def gap_before(turn: Turn) -> Entry | None:
+    """The note about lost turns, where the first turn of a transcript is not the beginning of its conversation."""
+    if turn.parent_id is None:
+        return None
+    lost = "The turn before this one is" if turn.index == 1 else f"The {turn.index} turns before this one are"
+    return _gap(turn.parent_id, turn.index - 1, turn.created_at, f"{lost} missing from the record.")
+
+
+def gap_at_the_end(turn_id: str, at: datetime) -> Entry:
+    """The note about a conversation of which no turn is recorded, although it has come as far as this turn."""
+    return _gap(turn_id, 0, at, "All turns of this conversation are missing from the record.")
+
+
+def _gap(turn_id: str, index: int, at: datetime, text: str) -> Entry:
+    return Entry(turn_id=turn_id, index=max(index, 0), at=at, speaker="note", text=text)
 
 
 def _entry(turn: Turn, speaker: Speaker, text: str, at: datetime) -> Entry:

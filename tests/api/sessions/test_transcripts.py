@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import delete
 
 from api.sessions import branch_paths
 from api.sessions.transcripts import MEDIA_TYPES
+from store.database.tables import turns
 from tests.support.api_agents import GREETING, library
 from tests.support.closed_sessions import cut_views, forgotten
 from tests.support.provider import Gate, Refuses, Says, ScriptedModel
@@ -101,6 +103,38 @@ async def test_a_long_session_is_written_whole_live_and_after_temporal_has_forgo
     assert await transcript(caller, session_id) == live["text"] + "Note: The session ended: user_hangup.\n"
     body = json.loads(await transcript(caller, session_id, "json"))
     assert (body["completion_reason"], body["entries"][:-1]) == ("user_hangup", entries)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_transcript_says_that_the_record_has_lost_the_beginning(
+    running_api: RunningApi, caller: Caller, form: str
+) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    await caller.say(session_id, "One")
+    said = await caller.say(session_id, "Two")
+    await caller.recorded(session_id, turns=3)
+    await caller.end(session_id)
+    await forgotten(running_api.client, f"session-{session_id}")
+    first, second, third = (turn["id"] for turn in said["turns"])
+    note = "The 2 turns before this one are missing from the record."
+    await lose_turns(running_api, session_id, first, second)
+    written = await transcript(caller, session_id, form)
+    assert "Two" in written
+    assert written.index(note) < written.index("Two")
+    if form == "json":
+        body = json.loads(written)
+        entry = body["entries"][0]
+        assert (body["is_incomplete"], entry["speaker"], entry["turn_id"]) == (True, "note", second)
+    problem(await caller.post(f"/v1/sessions/{session_id}/fork", {}), 404, "not_found")
+    await lose_turns(running_api, session_id, third)
+    assert "All turns of this conversation are missing from the record." in await transcript(caller, session_id, form)
+
+
+async def lose_turns(running_api: RunningApi, session_id: str, *turn_ids: str) -> None:
+    """Have the store forget turns, as one restored from an older backup has."""
+    lost = delete(turns).where(turns.c.session_id == session_id, turns.c.id.in_(turn_ids))
+    await running_api.database.write(lambda connection: connection.execute(lost).close())
 
 
 async def test_a_transcript_of_nobody_and_in_no_form_is_refused(running_api: RunningApi, caller: Caller) -> None:

@@ -13,9 +13,10 @@ from domain.sessions.transcript import (
     TranscriptFormat,
     TranscriptHeader,
     entries_of,
+    gap_before,
 )
 from domain.sessions.turn_completion import complete
-from domain.turns.turn import TurnEvent
+from domain.turns.turn import Turn, TurnEvent
 from tests.support.conversation import BEGINNING, Conversation, answered
 
 TITLE = TranscriptHeader(
@@ -192,3 +193,12 @@ def test_a_time_is_told_in_utc() -> None:
     east = datetime.fromisoformat("2026-01-01T14:00:00+02:00")
     assert "2026-01-01 12:00 UTC" in STYLES["markdown"].opening(TITLE.model_copy(update={"created_at": east}))
     assert east == BEGINNING.astimezone(UTC)
+
+
+def test_a_turn_whose_parent_is_lost_is_not_a_beginning() -> None:
+    first = Turn(id="turn_2", parent_id="turn_1", index=2, created_at=BEGINNING)
+    gap = gap_before(first)
+    assert gap is not None
+    assert (gap.turn_id, gap.index, gap.speaker) == ("turn_1", 1, "note")
+    assert gap.text == "The 2 turns before this one are missing from the record."
+    assert gap_before(first.model_copy(update={"parent_id": None, "index": 0})) is None
