@@ -24,17 +24,17 @@ from domain.sessions.commands import (
 )
 from domain.sessions.timeline import (
     Cursor,
+    DiscardedBranch,
     ForkPoint,
     QueuedMessage,
     RememberedMessage,
     Timeline,
     append_turn,
     complete_session,
-    discard_branch,
     move_cursor_before,
-    reinstate_branch,
     reject_queued_messages,
     stop_turns,
+    switch_branch,
 )
 from domain.turns.turn import Turn, UserMessage
 
@@ -70,8 +70,11 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     and the turns after the cursor become a discarded branch. A message that interrupts is answered before queued ones
     and after earlier ones that interrupted; a message that rolls back replaces the pending turn.
 
-    Raises CommandRejected with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `validation_error`,
-    `too_large`, `turn_in_progress` or `queue_full`.
+    After a turn that is not the newest visible one the message grows a branch there, as a rewind and a message in one
+    command: later turns are discarded, and the branch of the turn is restored first if it had been discarded.
+
+    Raises CommandRejected with `idempotency_mismatch`, `session_ended`, `revision_conflict`, `turn_not_found`,
+    `validation_error`, `too_large`, `turn_in_progress` or `queue_full`.
     """
     digest = command_digest(command)
     if _is_repeat(timeline, command.message_id, digest):
@@ -81,6 +84,9 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     _require_text(command.text)
     message = _message(command.text, command.message_id, at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
+    newest = timeline.head
+    if command.after_turn_id is not None and (newest is None or newest.id != command.after_turn_id):
+        return _send_after(remembered, command.after_turn_id, message, command.on_busy, turn_id=turn_id, at=at)
     if not timeline.is_busy and not timeline.queue:
         return append_turn(remembered, turn_id, message, at=at)
     queued = QueuedMessage(turn_id=turn_id, message=message)
@@ -145,6 +151,13 @@ def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline
     head = timeline.head
     if head is None or not timeline.is_busy:
         raise CommandRejected("turn_not_pending", "No reply is pending: there is nothing to cancel.")
+    pending_id = head.user_message.message_id if head.user_message else None
+    if command.message_id is not None and command.message_id != pending_id:
+        raise CommandRejected(
+            "turn_not_pending",
+            f"The reply to the message {command.message_id} is not pending: there is nothing to cancel.",
+            turn_id=head.id,
+        )
     if timeline.is_stopping(head.id):
         return timeline
     return stop_turns(timeline, [head.id]).changed(at=at, accepted=True)
@@ -185,10 +198,8 @@ def restore(timeline: Timeline, command: RestoreBranch, *, at: datetime) -> Time
             f"The session has no discarded branch {command.branch_id}.",
             branch_id=command.branch_id,
         )
-    path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
-    common = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
-    discarded = discard_branch(reinstate_branch(timeline, branch), common, at=at)
-    restored = discarded.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
+    switched = switch_branch(timeline, branch, at=at)
+    restored = switched.changed(at=at, accepted=True, leaf_id=branch.leaf_turn_id, cursor=None)
     recorded = restored.with_fact("branch_restored", at, branch_id=branch.id, leaf_turn_id=branch.leaf_turn_id)
     return reject_queued_messages(recorded, _superseded(), at=at)
 
@@ -302,6 +313,43 @@ def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy 
         behind = tuple(each for each in timeline.queue if not each.interrupts)
         return stop_turns(timeline, [pending.id]).changed(at=at, accepted=True, queue=(*ahead, first, *behind))
     return timeline.changed(at=at, accepted=True, queue=(*timeline.queue, queued))
+
+
+def _send_after(
+    timeline: Timeline, after_turn_id: str, message: UserMessage, on_busy: OnBusy | None, *, turn_id: str, at: datetime
+) -> Timeline:
+    """Open a turn after a turn that is not the newest visible one."""
+    after = timeline.turns.get(after_turn_id)
+    if after is None:
+        raise CommandRejected(
+            "turn_not_found", f"The session has no turn {after_turn_id} to send a message after.", turn_id=after_turn_id
+        )
+    pending = timeline.head if timeline.is_busy else None
+    if (pending and on_busy not in ("interrupt", "rollback")) or after.status == "pending":
+        raise CommandRejected(
+            "turn_in_progress",
+            "The agent is still answering another message. Wait for the reply, or send with on_busy=interrupt, which "
+            "stops it.",
+            turn_id=pending.id if pending else after.id,
+        )
+    stopped = stop_turns(timeline, [pending.id] if pending else [])
+    changed = reject_queued_messages(stopped, _superseded(), at=at)
+    discarded = None if changed.active_turn(after.id) else _branch_with(changed, after.id)
+    if discarded is not None:
+        changed = switch_branch(changed, discarded, at=at)
+    opened = append_turn(changed.model_copy(update={"cursor": Cursor(turn_id=after.id)}), turn_id, message, at=at)
+    if discarded is None:
+        return opened
+    return opened.with_fact("branch_restored", at, branch_id=discarded.id, leaf_turn_id=discarded.leaf_turn_id)
+
+
+def _branch_with(timeline: Timeline, turn_id: str) -> DiscardedBranch:
+    """The discarded branch that holds a turn; every turn is on the active branch or on exactly one of these."""
+    return next(
+        branch
+        for branch in timeline.discarded_branches
+        if any(turn.id == turn_id for turn in timeline.turns_of(branch))
+    )
 
 
 def _replace_turn(

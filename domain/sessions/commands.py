@@ -17,7 +17,8 @@ class SendMessage(FrozenModel):
 
     `message_id` identifies repeats; without one every call is a new message. `on_busy` applies while a reply is
     pending: by default an update is rejected and a signal is queued. An update waits for the reply, or with
-    `wait=False` only until the message is accepted.
+    `wait=False` only until the message is accepted. `after_turn_id` is the turn that the message follows, on any
+    branch (None: the newest visible one). After another turn than the newest visible one it grows a branch there.
     """
 
     text: str
@@ -25,6 +26,7 @@ class SendMessage(FrozenModel):
     expected_revision: int | None = None
     on_busy: OnBusy | None = None
     wait: bool = True
+    after_turn_id: str | None = None
 
 
 class Rewind(FrozenModel):
@@ -65,9 +67,10 @@ TurnCommand = SendMessage | EditMessage | Regenerate
 
 
 class CancelTurn(FrozenModel):
-    """Stop the pending reply; its text so far is kept."""
+    """Stop the pending reply; its text so far is kept. With a `message_id` only the reply to that message."""
 
     expected_revision: int | None = None
+    message_id: str | None = None
 
 
 class RestoreBranch(FrozenModel):

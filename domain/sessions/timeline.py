@@ -380,6 +380,14 @@ def reinstate_branch(timeline: Timeline, branch: DiscardedBranch) -> Timeline:
     return timeline.model_copy(update={"discarded_branches": remaining, "unrecorded": updated})
 
 
+def switch_branch(timeline: Timeline, branch: DiscardedBranch, *, at: datetime) -> Timeline:
+    """Make a discarded branch the active one; the formerly active turns become a discarded branch."""
+    path = {turn.id for turn in timeline.path_to(branch.leaf_turn_id)}
+    common = next((turn.id for turn in timeline.path_to(timeline.leaf_id) if turn.id in path), None)
+    discarded = discard_branch(reinstate_branch(timeline, branch), common, at=at)
+    return discarded.model_copy(update={"leaf_id": branch.leaf_turn_id, "cursor": None})
+
+
 def stop_turns(timeline: Timeline, turn_ids: Iterable[str]) -> Timeline:
     """Request that the replies of the given turns be stopped; turns that are not pending are ignored."""
     stopping = [turn_id for turn_id in turn_ids if turn_id in timeline.pending and turn_id not in timeline.stopping]

@@ -118,10 +118,17 @@ class Conversation:
         message_id: str | None = None,
         expected_revision: int | None = None,
         on_busy: OnBusy | None = None,
+        after: str | None = None,
     ) -> str:
         """Send a message; the id of the turn that was offered for it."""
         turn_id = self._new_turn()
-        command = SendMessage(text=text, message_id=message_id, expected_revision=expected_revision, on_busy=on_busy)
+        command = SendMessage(
+            text=text,
+            message_id=message_id,
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            after_turn_id=after,
+        )
         self.timeline = send(self.timeline, command, turn_id=turn_id, at=self.tick())
         return turn_id
 

@@ -148,8 +148,15 @@ class ReferenceTimeline:
         if isinstance(command, EndSession):
             reasons.append(("too_large", len(command.reason) > MAX_LABEL_CHARACTERS))
         if isinstance(command, CancelTurn):
-            reasons.append(("turn_not_pending", not self.is_busy))
-        if isinstance(command, SendMessage) and self.is_busy:
+            is_other = command.message_id is not None and not self._is_of(command.message_id, self.head)
+            reasons.append(("turn_not_pending", not self.is_busy or is_other))
+        if isinstance(command, SendMessage) and self._grows_elsewhere(command):
+            after = self.turns.get(command.after_turn_id or "")
+            reasons.append(("turn_not_found", after is None))
+            is_kept = command.on_busy not in ("interrupt", "rollback")
+            reasons.append(("turn_in_progress", self.is_busy and is_kept))
+            reasons.append(("turn_in_progress", after is not None and after.status == "pending"))
+        elif isinstance(command, SendMessage) and self.is_busy:
             reasons.append(("turn_in_progress", command.on_busy in (None, "reject")))
             is_full = len(self.queue) >= MAX_QUEUED_MESSAGES
             reasons.append(("queue_full", command.on_busy != "rollback" and is_full))
@@ -169,7 +176,9 @@ class ReferenceTimeline:
     def send(self, command: SendMessage, turn_id: str) -> None:
         """Open the turn of a message, or put the message in the queue."""
         self._accept(command, turn_id)
-        if not self.is_busy:
+        if self._grows_elsewhere(command) and command.after_turn_id is not None:
+            self._send_after(command.after_turn_id, turn_id, command.text)
+        elif not self.is_busy:
             self._open(turn_id, command.text)
         elif command.on_busy == "rollback":
             self._stop(self.visible[-1])
@@ -210,10 +219,7 @@ class ReferenceTimeline:
     def restore(self, place: int) -> None:
         """Make a discarded branch the active one. What it shares with other branches is no longer theirs."""
         self.revision += 1
-        path = self.path_to(self.discarded[place][1][-1])
-        others = [*self.discarded[:place], *self.discarded[place + 1 :], (None, self.branch)]
-        self.discarded = [_without_shared(start, own, path) for start, own in others]
-        self.branch, self.shown = path, None
+        self._switch(place)
         self._drop_queue()
         self.unrecorded_facts.append("branch_restored")
 
@@ -275,6 +281,32 @@ class ReferenceTimeline:
             self.discarded.append((self.head, self.future))
         self.turns[turn_id] = ReferenceTurn(text=text, depth=len(visible))
         self.branch, self.shown = [*visible, turn_id], None
+
+    def _grows_elsewhere(self, command: SendMessage) -> bool:
+        return command.after_turn_id not in (None, self.head)
+
+    def _is_of(self, message_id: str, turn_id: str | None) -> bool:
+        """True when a message id opened this turn."""
+        return self.known.get(message_id, ("", ()))[0] == turn_id
+
+    def _send_after(self, after: str, turn_id: str, text: str) -> None:
+        """Grow a branch after a turn of any branch; a reply that is under way is stopped."""
+        if self.is_busy:
+            self._stop(self.visible[-1])
+        self._drop_queue()
+        place = next((place for place, (_, own) in enumerate(self.discarded) if after in own), None)
+        if place is not None:
+            self._switch(place)
+        self.shown = self.branch.index(after) + 1
+        self._open(turn_id, text)
+        if place is not None:
+            self.unrecorded_facts.append("branch_restored")
+
+    def _switch(self, place: int) -> None:
+        path = self.path_to(self.discarded[place][1][-1])
+        others = [*self.discarded[:place], *self.discarded[place + 1 :], (None, self.branch)]
+        self.discarded = [_without_shared(start, own, path) for start, own in others]
+        self.branch, self.shown = path, None
 
     def _replace(self, old: str, turn_id: str, text: str | None) -> None:
         """Discard the old turn and all after it; a reply that is under way for them is stopped."""

@@ -47,10 +47,10 @@ class BranchCommands(TimelineMachine):
         if opened is not None:
             self.model.regenerate(command, opened)
 
-    @rule(expected=REVISIONS)
-    def cancel(self, expected: str) -> None:
+    @rule(expected=REVISIONS, message_id=st.one_of(st.none(), MESSAGE_IDS))
+    def cancel(self, expected: str, message_id: str | None) -> None:
         before = self.timeline
-        command = CancelTurn(expected_revision=self.revision(expected))
+        command = CancelTurn(expected_revision=self.revision(expected), message_id=message_id)
         if not self.obeys(self.model.rejection_of(command), lambda: cancel(before, command, at=self.tick())):
             return
         if self.model.visible[-1] in self.model.stopping:

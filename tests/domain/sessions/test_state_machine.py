@@ -53,6 +53,13 @@ class SessionMachine(BranchCommands):
         expected_revision = self.revision(expected) if message_id in self.model.known else None
         self.send(SendMessage(text=text, message_id=message_id, expected_revision=expected_revision, on_busy="enqueue"))
 
+    @precondition(lambda self: self.model.turns)
+    @rule(pick=PICKS, text=TEXTS, on_busy=ON_BUSY, expected=REVISIONS)
+    def say_after(self, pick: int, text: str, on_busy: OnBusy | None, expected: str) -> None:
+        anywhere = [*self.model.turns, "unknown"]
+        after, revision = anywhere[pick % len(anywhere)], self.revision(expected)
+        self.send(SendMessage(text=text, on_busy=on_busy, after_turn_id=after, expected_revision=revision))
+
     def send(self, command: SendMessage) -> None:
         before = self.timeline
         opened = self.opens(command, lambda turn_id: send(before, command, turn_id=turn_id, at=self.tick()))
