@@ -1,6 +1,7 @@
 """The OpenAPI document: generated from the routes, with the error document and the API keys added."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -15,6 +16,10 @@ Conversations with an agent as durable workflows: they survive crashes, can be r
 Errors are `application/problem+json` with a stable `code`. Lists are pages: `?limit=` and `?cursor=`.
 Times are RFC 3339 in UTC, amounts of money are decimals in strings. Unknown fields in a body are rejected.
 """
+
+
+WEBHOOK_SCHEMAS: Final = ("Usage", "Cost")
+"""Models of which responses and webhooks each have their own. Those of responses keep the plain name."""
 
 
 def install(app: FastAPI) -> None:
@@ -46,8 +51,29 @@ def _with_additions(document: dict[str, Any]) -> dict[str, Any]:
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key. `playhead dev` needs none."}
     }
+    _name_schemas(document)
     for path, operations in document["paths"].items():
         if path.startswith(("/v1/", "/api/v1/")):
             for operation in operations.values():
                 operation["security"] = [{"key": []}]
     return document
+
+
+def _name_schemas(document: dict[str, Any]) -> None:
+    """Name the models of responses without a suffix, and those of webhooks after their use."""
+    schemas = document["components"]["schemas"]
+    names = {f"{name}-Output": name for name in WEBHOOK_SCHEMAS} | {
+        f"{name}-Input": f"Webhook{name}" for name in WEBHOOK_SCHEMAS
+    }
+    document["components"]["schemas"] = {names.get(name, name): schema for name, schema in schemas.items()}
+    _rename_references(
+        document, {f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in names.items()}
+    )
+
+
+def _rename_references(node: Any, names: Mapping[str, str]) -> None:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, dict | list):
+            _rename_references(value, names)
+        elif key == "$ref" and value in names:
+            node[key] = names[value]

@@ -50,7 +50,7 @@ class MessageBody(_Body):
     expected_revision: int | None = None
 
 
-class RewindBody(_Body):
+class TextSessionRewind(_Body):
     """The turn to rewind to; null means no rewind."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.REWIND]})
@@ -59,7 +59,7 @@ class RewindBody(_Body):
     expected_revision: int | None = None
 
 
-class EndBody(_Body):
+class TextSessionEnd(_Body):
     """The end of a text chat."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.END]})

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.dograh import errors, examples, schemas
 from api.dograh.runs import run_of, summary_of, workflow_of
-from api.dograh.schemas import CreateBody, EndBody, MessageBody, RewindBody
+from api.dograh.schemas import CreateBody, MessageBody, TextSessionEnd, TextSessionRewind
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_response
 from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, log_subject
@@ -96,7 +96,7 @@ async def send_text_message(session: OwnSession, body: MessageBody, services: Se
     dependencies=[accepting_commands],
     responses=errors.response_docs(examples.TEXT_SESSION),
 )
-async def rewind_text_session(session: OwnSession, body: RewindBody, services: ServicesDep) -> Response:
+async def rewind_text_session(session: OwnSession, body: TextSessionRewind, services: ServicesDep) -> Response:
     """Rewind to a turn; the next message discards the turns after it."""
     command = Rewind(turn_id=body.cursor_turn_id, expected_revision=body.expected_revision)
     await services.commands.rewind(session, command)
@@ -109,7 +109,7 @@ async def rewind_text_session(session: OwnSession, body: RewindBody, services: S
     dependencies=[accepting_commands],
     responses=errors.response_docs(examples.TEXT_SESSION),
 )
-async def end_text_session(session: OwnSession, services: ServicesDep, body: EndBody | None = None) -> Response:
+async def end_text_session(session: OwnSession, services: ServicesDep, body: TextSessionEnd | None = None) -> Response:
     """End a text chat. Ending it again changes nothing."""
     expected = body.expected_revision if body else None
     await services.commands.end(session, EndSession(expected_revision=expected))

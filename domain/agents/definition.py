@@ -9,13 +9,13 @@ from pydantic import Field, JsonValue
 
 from domain.agents import templates
 from domain.agents.graph_validation import reachable_nodes, semantic_issues, transition_tool_name
-from domain.agents.tools import DAY_SECONDS, Approval, AuthoredModel, HttpTool, McpTool, Tool, nonblank
+from domain.agents.tools import DAY_SECONDS, ApprovalRule, AuthoredModel, HttpTool, McpTool, Tool, nonblank
 from domain.agents.validation_errors import InvalidDefinition, Location, ValidationIssue, validate_definition
 from domain.agents.webhook import Webhook
 
 __all__ = [
     "AgentDefinition",
-    "Approval",
+    "ApprovalRule",
     "Extraction",
     "HttpTool",
     "InvalidAgent",
@@ -200,7 +200,7 @@ def _known_fields(location: Location) -> Collection[str]:
         ("nodes", "extract"): Extraction,
         ("nodes", "origin"): Origin,
         **{("tools", kind): tool for kind, tool in TOOL_TYPES.items()},
-        **{("tools", kind, "approval"): Approval for kind in TOOL_TYPES},
+        **{("tools", kind, "approval"): ApprovalRule for kind in TOOL_TYPES},
     }
     within_tool = location[:1] == ("tools",)
     # Without the names of nodes and tools, and without list indices.

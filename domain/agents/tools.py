@@ -34,7 +34,7 @@ RetryPauseSeconds = Annotated[float, Field(strict=True, gt=0, le=60)]
 Retries = Annotated[int, Field(strict=True, ge=0, le=10)]
 
 
-class Approval(AuthoredModel):
+class ApprovalRule(AuthoredModel):
     """A call that a person must approve first. Without a decision within `timeout_seconds` it is not made.
 
     `reason` explains the call to that person; it is a template with the session's variables.
@@ -66,7 +66,7 @@ class HttpTool(AuthoredModel):
     retry_pause_seconds: RetryPauseSeconds = 1.0
     max_response_bytes: Annotated[int, Field(strict=True, ge=1, le=1_048_576)] = 65_536
     assign: dict[str, str] = {}
-    approval: Approval | None = None
+    approval: ApprovalRule | None = None
     secrets: tuple[str, ...] = ()
     body: JsonValue | None = None
 
@@ -86,7 +86,7 @@ class McpTool(AuthoredModel):
     timeout_seconds: TimeoutSeconds = 30.0
     retries: Retries = 2
     retry_pause_seconds: RetryPauseSeconds = 1.0
-    approval: Approval | None = None
+    approval: ApprovalRule | None = None
 
 
 Tool = Annotated[HttpTool | McpTool, Field(discriminator="kind")]

@@ -114,6 +114,15 @@ def test_a_turn_of_the_api_keeps_its_name_beside_that_of_dograh(document: Json) 
     assert "parent_id" in document["components"]["schemas"]["Turn"]["properties"]
 
 
+def test_every_schema_has_a_plain_name_of_its_own(document: Json) -> None:
+    names = set(document["components"]["schemas"])
+    assert {"EndBody", "RewindBody", "Approval", "ApprovalRule", "Usage", "Cost"} <= names
+    # A name that two models share becomes the path of its module, or gets a suffix.
+    assert not [name for name in names if "__" in name or "-" in name]
+    assert "expected_revision" in document["components"]["schemas"]["RewindBody"]["properties"]
+    assert "expires_at" in document["components"]["schemas"]["Approval"]["properties"]
+
+
 def test_every_reference_leads_somewhere(document: Json) -> None:
     for key, value in every_value(document):
         if key == "$ref":
@@ -187,7 +196,7 @@ def test_examples_of_the_chat_protocol_are_what_is_answered() -> None:
 
 
 def test_examples_of_bodies_are_taken() -> None:
-    compatible = (schemas.CreateBody, schemas.MessageBody, schemas.RewindBody, schemas.EndBody)
+    compatible = (schemas.CreateBody, schemas.MessageBody, schemas.TextSessionRewind, schemas.TextSessionEnd)
     for model in (NewSession, NewMessage, RewindBody, EndBody, chat_forms.ChatRequest, *compatible):
         (example,) = model.model_json_schema()["examples"]
         model.model_validate(example)

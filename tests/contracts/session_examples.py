@@ -19,7 +19,7 @@ from contracts.sessions import (
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult
 from domain.agents.definition import (
     AgentDefinition,
-    Approval,
+    ApprovalRule,
     Extraction,
     HttpTool,
     Limits,
@@ -86,7 +86,7 @@ DEFINITION = AgentDefinition(
             retry_pause_seconds=0.5,
             max_response_bytes=1_000,
             assign={"table": "tables.0"},
-            approval=Approval(timeout_seconds=60, reason="A table for {{guests}}."),
+            approval=ApprovalRule(timeout_seconds=60, reason="A table for {{guests}}."),
             secrets=("BOOKING_KEY",),
             body={"guests": "{{guests}}"},
         ),

@@ -17,7 +17,7 @@ from contracts.sessions import HISTORY_MISSING, GenerateStepInput, StartSession,
 from contracts.tools import CallToolInput
 from domain.agents.templates import render
 from domain.agents.tool_mocks import mocks_for_tool
-from domain.agents.tools import Approval, find_tool
+from domain.agents.tools import ApprovalRule, find_tool
 from domain.dograh.lookup import variables_of
 from domain.sessions.approvals import Decision
 from domain.sessions.timeline import WaitingApproval
@@ -174,7 +174,7 @@ class StepRunner:
                 return ToolResult(content="Nobody allowed this call in time; it was not made.", error="not_approved")
         return await self._call(progress, call_id, call)
 
-    def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: Approval) -> WaitingApproval:
+    def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: ApprovalRule) -> WaitingApproval:
         known = values_of(self._agent, progress, self._context)
         # What the model made up must not stand in for what the session knows, in words that a person decides by.
         values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}

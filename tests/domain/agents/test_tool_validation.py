@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.agents.definition import Approval, HttpTool, InvalidAgent, McpTool, parse_definition, warnings_for
+from domain.agents.definition import ApprovalRule, HttpTool, InvalidAgent, McpTool, parse_definition, warnings_for
 from domain.agents.tools import MAX_TOOL_NAME_CHARACTERS, find_tool, mcp_tool_name
 
 Data = dict[str, Any]
@@ -95,7 +95,7 @@ def test_tools_are_read_as_written() -> None:
     find_table, crm = definition.tools["find_table"], definition.tools["crm"]
     assert isinstance(find_table, HttpTool)
     assert isinstance(crm, McpTool)
-    assert find_table.approval == Approval(timeout_seconds=60, reason="Books a table for {{guests}}.")
+    assert find_table.approval == ApprovalRule(timeout_seconds=60, reason="Books a table for {{guests}}.")
     assert (find_table.retries, find_table.secrets, crm.allow) == (5, ("TABLES",), ("find/customer",))
     assert (crm.retries, crm.timeout_seconds, crm.approval) == (2, 30.0, None)
     assert type(definition).model_validate_json(definition.model_dump_json()) == definition

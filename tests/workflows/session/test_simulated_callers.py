@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from contracts.caller import PlayCallerInput
-from domain.agents.definition import Approval
+from domain.agents.definition import ApprovalRule
 from domain.agents.tool_mocks import ToolMock
 from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, SimulatorConfig
 from domain.sessions.views import SessionHead
@@ -243,7 +243,7 @@ async def test_mocked_tools_answer_without_a_person_and_without_a_service(
     agent = scripted(Calls("find_book", '{"title": "Emma"}'), Says("It is on shelf 7."))
     caller = scripted(Says("Emma, please."), HANG_UP)
     library = library_agent("https://library.invalid")
-    careful = library.tools["find_book"].model_copy(update={"approval": Approval()})
+    careful = library.tools["find_book"].model_copy(update={"approval": ApprovalRule()})
     definition = library.model_copy(update={"tools": {**library.tools, "find_book": careful}})
     session = await stack.prepare(definition, model=agent.string)
     mock = ToolMock(tool="find_book", arguments={"title": "Emma"}, result={"shelf": 7})

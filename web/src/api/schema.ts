@@ -13,15 +13,15 @@ export interface paths {
         };
         /**
          * List Sessions
-         * @description Sessions of the organization, newest first, as they were last recorded (up to two seconds ago).
+         * @description Sessions of the organization, newest first, as last recorded (up to two seconds ago).
          */
         get: operations["list_sessions_v1_sessions_get"];
         put?: never;
         /**
-         * Open Session
-         * @description Open a session with an agent, and answer when the agent has greeted.
+         * Create Session
+         * @description Create a session with an agent, and respond when the greeting is complete.
          */
-        post: operations["open_session_v1_sessions_post"];
+        post: operations["create_session_v1_sessions_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -44,8 +44,8 @@ export interface paths {
         post?: never;
         /**
          * Erase Session
-         * @description Erase a session everywhere: its workflow is stopped and deleted from Temporal, and what was said and recorded is
-         *     deleted from the store. What it cost is billed first, and stays in the ledger. Erasing it again changes nothing.
+         * @description Erase a session everywhere: its workflow is terminated and deleted from Temporal, and its conversation and
+         *     records from the store. Its usage is billed first and stays in the ledger. Erasing it again changes nothing.
          */
         delete: operations["erase_session_v1_sessions__session_id__delete"];
         options?: never;
@@ -62,9 +62,29 @@ export interface paths {
         };
         /**
          * List Turns
-         * @description The visible branch, newest page first: each page is oldest first, and `next_cursor` leads further back.
+         * @description The visible branch, newest page first. Each page is oldest first, and `next_cursor` leads to older turns.
          */
         get: operations["list_turns_v1_sessions__session_id__turns_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/tree": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tree
+         * @description Every turn of every branch in the order in which they were opened, without their events.
+         */
+        get: operations["list_tree_v1_sessions__session_id__tree_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -82,7 +102,7 @@ export interface paths {
         };
         /**
          * List Branches
-         * @description The branches that rewinds gave up, the newest first. Nothing that was said or spent on them is lost.
+         * @description The branches that were discarded by rewinds, newest first, with their turns and costs.
          */
         get: operations["list_branches_v1_sessions__session_id__branches_get"];
         put?: never;
@@ -104,11 +124,11 @@ export interface paths {
         put?: never;
         /**
          * Send Message
-         * @description Say something, and answer when the agent has replied. With `Accept: text/event-stream`, the reply is heard as it
-         *     is spoken: the events of the turn, up to its end.
+         * @description Send a message, and respond when the agent has replied. With `Accept: text/event-stream`, stream the events of
+         *     its turn.
          *
-         *     The same `message_id` (or `Idempotency-Key`) with the same text joins the first call and gives its answer, however
-         *     often it is sent: after a timeout or a broken connection, send the message again.
+         *     A repeat with the same `message_id` (or `Idempotency-Key`) and text joins the first call and returns its result:
+         *     after a timeout or a lost connection, send the message again.
          */
         post: operations["send_message_v1_sessions__session_id__messages_post"];
         delete?: never;
@@ -126,9 +146,9 @@ export interface paths {
         };
         /**
          * Watch Session
-         * @description The session as it is, and then everything that happens in it, until it is over.
+         * @description Stream a snapshot of the session, then its events until it ends.
          *
-         *     After a lost connection, `Last-Event-ID` goes on where the client was: every event comes once, in order.
+         *     After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order.
          */
         get: operations["watch_session_v1_sessions__session_id__events_get"];
         put?: never;
@@ -150,8 +170,8 @@ export interface paths {
         put?: never;
         /**
          * Rewind
-         * @description Point the cursor at a turn, or before it: the session is then seen up to there, and the next message goes on
-         *     from there. What comes after is kept as a discarded branch once that message is sent; nothing is unspent.
+         * @description Move the cursor to a turn, or before it: the visible branch ends there, and the next message continues from it.
+         *     Later turns are kept as a discarded branch once that message is sent. A rewind does not refund usage.
          */
         post: operations["rewind_v1_sessions__session_id__rewind_post"];
         delete?: never;
@@ -171,7 +191,7 @@ export interface paths {
         put?: never;
         /**
          * Decide
-         * @description Let a tool call of `approvals` be made, or not. Without an answer until `expires_at` it is not made.
+         * @description Approve or deny a tool call of `approvals`. Without a decision until `expires_at` it is not made.
          */
         post: operations["decide_v1_sessions__session_id__approvals__call_id___decision__post"];
         delete?: never;
@@ -200,107 +220,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/sessions/{session_id}/turns/{turn_id}/edit": {
+    "/v1/sessions/{session_id}/transcript": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Edit
-         * @description Say something else in a turn, and answer when the agent has replied: one change, with one revision check.
-         *
-         *     The turn and what came after it are kept as a discarded branch. A reply that is pending there is stopped.
+         * Get Transcript
+         * @description Transcript of the whole visible branch: messages, replies, tool calls and errors.
          */
-        post: operations["edit_v1_sessions__session_id__turns__turn_id__edit_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/sessions/{session_id}/turns/{turn_id}/regenerate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
+        get: operations["get_transcript_v1_sessions__session_id__transcript_get"];
         put?: never;
-        /**
-         * Regenerate
-         * @description Have a turn answered again, from the same message; also a failed one, an interrupted one, or the greeting.
-         */
-        post: operations["regenerate_v1_sessions__session_id__turns__turn_id__regenerate_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/sessions/{session_id}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel
-         * @description Stop the reply that is pending, and answer when it has stopped: what was said of it stays, as `interrupted`.
-         *
-         *     A reply that was there before the command was is simply complete.
-         */
-        post: operations["cancel_v1_sessions__session_id__cancel_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/sessions/{session_id}/branches/{branch_id}/restore": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Restore
-         * @description Make a discarded branch the active one again. The present future becomes a discarded branch in turn.
-         */
-        post: operations["restore_v1_sessions__session_id__branches__branch_id__restore_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/sessions/{session_id}/fork": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Fork
-         * @description Begin a new session with the past of this one, up to a turn of any branch. This one stays as it is.
-         *
-         *     The new session bills only its own turns. It may go on with another agent, if that knows the node it stands at, or
-         *     with another model. A session that has ended can be forked, too.
-         */
-        post: operations["fork_v1_sessions__session_id__fork_post"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -330,20 +263,107 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/sessions/{session_id}/transcript": {
+    "/v1/sessions/{session_id}/turns/{turn_id}/edit": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Transcript
-         * @description The visible branch as people read it, all of it: who said what, which tools were called, what went wrong.
-         */
-        get: operations["get_transcript_v1_sessions__session_id__transcript_get"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Edit
+         * @description Replace the message of a turn, and respond when the agent has replied: one change with one revision check.
+         *
+         *     The turn and all later turns are kept as a discarded branch. A reply that is pending there is stopped.
+         */
+        post: operations["edit_v1_sessions__session_id__turns__turn_id__edit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/turns/{turn_id}/regenerate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Regenerate
+         * @description Answer a turn again from the same message; also a failed or interrupted turn, or the greeting.
+         */
+        post: operations["regenerate_v1_sessions__session_id__turns__turn_id__regenerate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description Stop the pending reply, and respond when it has stopped: its text so far stays, with status `interrupted`.
+         *
+         *     A reply that was complete before the command arrived stays complete.
+         */
+        post: operations["cancel_v1_sessions__session_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/branches/{branch_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore
+         * @description Make a discarded branch active again. The branch that was active becomes a discarded branch.
+         */
+        post: operations["restore_v1_sessions__session_id__branches__branch_id__restore_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/fork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fork
+         * @description Create a session that continues this one from a turn of any branch. This session does not change.
+         *
+         *     The new session is billed for its own turns only. It may use another agent, if that has the node of the turn, or
+         *     another model. A session that has ended can be forked, too.
+         */
+        post: operations["fork_v1_sessions__session_id__fork_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -359,7 +379,7 @@ export interface paths {
         };
         /**
          * Compare Branches
-         * @description Two branches side by side: how many turns they share, the last of these, and the turns that each has after it.
+         * @description Compare two branches: the number of turns they share, the last of these, and the turns of each after it.
          */
         get: operations["compare_branches_v1_sessions__session_id__branches_compare_get"];
         put?: never;
@@ -385,10 +405,10 @@ export interface paths {
         put?: never;
         /**
          * Push Agent
-         * @description Store a new version of the agent of that name; a definition equal to the latest one adds none.
+         * @description Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
          *
-         *     With `format=dograh` the body is a workflow export of that product, and `name` is required. What an export says
-         *     that has no place in a text chat is named in `warnings`.
+         *     With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
+         *     not apply to text chats are listed in `warnings`.
          */
         post: operations["push_agent_v1_agents_post"];
         delete?: never;
@@ -409,6 +429,26 @@ export interface paths {
          * @description The latest version of an agent.
          */
         get: operations["get_agent_v1_agents__agent_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agents/{agent_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Agent Versions
+         * @description The versions of an agent, newest first.
+         */
+        get: operations["list_agent_versions_v1_agents__agent_id__versions_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -452,10 +492,10 @@ export interface paths {
         put?: never;
         /**
          * Start Suite
-         * @description Start a suite of simulated callers. The query changes what the suite says.
+         * @description Start a suite of conversations with simulated callers. Query parameters override values of the suite.
          *
-         *     It goes on by itself, whoever started it. The same `Idempotency-Key` again answers with the suite that the first
-         *     call started.
+         *     The suite runs in the background. A repeat with the same `Idempotency-Key` returns the suite that the first call
+         *     started.
          */
         post: operations["start_suite_v1_suites_post"];
         delete?: never;
@@ -473,7 +513,7 @@ export interface paths {
         };
         /**
          * Get Suite
-         * @description How far a suite is. Results are there as soon as each run has its verdict.
+         * @description A suite with its progress. The result of a run is included as soon as it has its verdict.
          */
         get: operations["get_suite_v1_suites__suite_id__get"];
         put?: never;
@@ -493,7 +533,7 @@ export interface paths {
         };
         /**
          * Get Report
-         * @description Every conversation with its verdict, also while the suite is under way.
+         * @description The report of a suite: every conversation with its verdict, also while the suite is running.
          */
         get: operations["get_report_v1_suites__suite_id__report_get"];
         put?: never;
@@ -515,8 +555,8 @@ export interface paths {
         put?: never;
         /**
          * Steer Suite
-         * @description `pause`: start no more conversations, those under way go on. `resume`: start them again. `cancel`: start no
-         *     more, and end those under way; what they spent is billed as ever.
+         * @description `pause`: start no more conversations; those in progress go on. `resume`: start conversations again. `cancel`:
+         *     start no more and end those in progress; their usage is billed.
          */
         post: operations["steer_suite_v1_suites__suite_id___command__post"];
         delete?: never;
@@ -534,7 +574,7 @@ export interface paths {
         };
         /**
          * Get Usage
-         * @description Everything the organization was ever billed for: the sum of its ledger.
+         * @description Total usage and cost of the organization: the sum of its ledger.
          */
         get: operations["get_usage_v1_usage_get"];
         put?: never;
@@ -554,9 +594,31 @@ export interface paths {
         };
         /**
          * List Ledger
-         * @description The ledger, newest first: one row a turn, whatever became of the turn.
+         * @description The ledger, newest first: one row for each turn, whether it completed or not.
          */
         get: operations["list_ledger_v1_usage_ledger_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get About
+         * @description The version, the caller's organization, its models, and what it may still spend this month.
+         *
+         *     `models` are the default model and those that the newest 200 agents name. `quota` is null without a monthly limit.
+         */
+        get: operations["get_about_v1_about_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -574,7 +636,7 @@ export interface paths {
         };
         /**
          * Alive
-         * @description The process is alive. Says nothing about the services behind it.
+         * @description Liveness of the process, independent of the store and Temporal.
          */
         get: operations["alive_healthz_get"];
         put?: never;
@@ -594,7 +656,7 @@ export interface paths {
         };
         /**
          * Ready
-         * @description Temporal and the store could be reached a second ago, so commands are taken.
+         * @description Readiness: Temporal and the store were reachable at the last check, a second ago at most.
          */
         get: operations["ready_readyz_get"];
         put?: never;
@@ -614,7 +676,7 @@ export interface paths {
         };
         /**
          * Metrics
-         * @description Requests by route, method and status, how long they took, and turns by status.
+         * @description Prometheus metrics: requests by route, method and status, their duration, and turns by status.
          */
         get: operations["metrics_metrics_get"];
         put?: never;
@@ -636,7 +698,7 @@ export interface paths {
         put?: never;
         /**
          * Create Text Session
-         * @description Open a text chat with the latest version of an agent, and answer when the agent has greeted.
+         * @description Create a text chat with the latest version of an agent, and respond when the greeting is complete.
          */
         post: operations["create_text_session_api_v1_workflow__workflow_id__text_chat_sessions_post"];
         delete?: never;
@@ -676,7 +738,7 @@ export interface paths {
         put?: never;
         /**
          * Send Text Message
-         * @description Say something, and answer when the agent has replied. Every call is a new message.
+         * @description Send a message, and respond when the agent has replied. Every call is a new message.
          */
         post: operations["send_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_post"];
         delete?: never;
@@ -696,7 +758,7 @@ export interface paths {
         put?: never;
         /**
          * Rewind Text Session
-         * @description Rewind to a turn; the next message gives up what came after it.
+         * @description Rewind to a turn; the next message discards the turns after it.
          */
         post: operations["rewind_text_session_api_v1_workflow__workflow_id__text_chat_sessions__run_id__rewind_post"];
         delete?: never;
@@ -725,6 +787,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workflow/{workflow_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Workflow
+         * @description The latest version of an agent as a workflow in the form of dograh's editor.
+         */
+        get: operations["get_workflow_api_v1_workflow__workflow_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workflow/{workflow_id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Runs
+         * @description The text chats of an agent as runs, newest first.
+         */
+        get: operations["list_runs_api_v1_workflow__workflow_id__runs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workflow/{workflow_id}/runs/{run_id}": {
         parameters: {
             query?: never;
@@ -734,7 +836,7 @@ export interface paths {
         };
         /**
          * Get Run
-         * @description A text chat as a run: what it used and cost, and its log.
+         * @description A text chat as a run, with its usage, cost and log.
          */
         get: operations["get_run_api_v1_workflow__workflow_id__runs__run_id__get"];
         put?: never;
@@ -756,11 +858,11 @@ export interface paths {
         put?: never;
         /**
          * Create Completion
-         * @description Say the last user message to an agent, and answer with its reply.
+         * @description Send the last user message to an agent and return its reply.
          *
-         *     Without a session a new one is opened. The session remembers the conversation: earlier messages may be left out,
-         *     and if they are sent they must be what was said. The same `Idempotency-Key` gives the same reply and says nothing
-         *     twice.
+         *     Without a session id a new session is created. The session stores the conversation: earlier messages may be
+         *     omitted, and must match the session if they are sent. A repeat with the same `Idempotency-Key` returns the same
+         *     reply and sends nothing twice.
          */
         post: operations["create_completion_v1_chat_completions_post"];
         delete?: never;
@@ -778,7 +880,7 @@ export interface paths {
         };
         /**
          * List Models
-         * @description Every agent of the organization as a model, the newest first.
+         * @description All agents of the organization as models, newest first.
          */
         get: operations["list_models_v1_models_get"];
         put?: never;
@@ -822,7 +924,7 @@ export interface webhooks {
         put?: never;
         /**
          * Session Completed
-         * @description A session has ended, and everything that was spent in it is in the ledger.
+         * @description Sent when a session has ended and all of its usage is in the ledger.
          */
         post: operations["session_completedsession_completed_post"];
         delete?: never;
@@ -835,8 +937,40 @@ export interface webhooks {
 export interface components {
     schemas: {
         /**
+         * About
+         * @description The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+         * @example {
+         *       "default_model": "openai:gpt-5-mini",
+         *       "keyless": false,
+         *       "models": [
+         *         "openai:gpt-5-mini"
+         *       ],
+         *       "organization": "osteria",
+         *       "quota": {
+         *         "currency": "USD",
+         *         "limit": "50",
+         *         "month": "2026-11",
+         *         "spent": "12.4031"
+         *       },
+         *       "version": "0.1.0"
+         *     }
+         */
+        About: {
+            /** Version */
+            version: string;
+            /** Organization */
+            organization: string;
+            /** Keyless */
+            keyless: boolean;
+            /** Models */
+            models: string[];
+            /** Default Model */
+            default_model: string;
+            quota: components["schemas"]["Quota"] | null;
+        };
+        /**
          * Accepted
-         * @description A message that was accepted and is being answered.
+         * @description A message that was accepted, with the turn that will answer it.
          * @example {
          *       "revision": 4,
          *       "turn_id": "turn_5f0c2a9e41b7"
@@ -850,7 +984,7 @@ export interface components {
         };
         /**
          * Agent
-         * @description One version of an agent. `warnings` are things that work but deserve a look.
+         * @description One version of an agent. `warnings` list parts of the definition that are valid but probably unintended.
          * @example {
          *       "created_at": "2026-11-23T17:55:00Z",
          *       "definition": {
@@ -913,12 +1047,14 @@ export interface components {
         };
         /**
          * AgentDefinition
-         * @description An agent: where it starts, its nodes, and what they share.
+         * @description An agent: its start node, its nodes, and their common settings.
          *
-         *     `prompt` goes before every node's prompt, `context` holds the template variables with their defaults, and
-         *     `model` may be None to take the installation's default. `pre_call_fetch` names a tool of kind http that is called
-         *     once, before the first opening; its answer joins the session's initial context. `webhook` is where the ends of
-         *     sessions are reported.
+         *     `prompt` comes before every node's prompt, `context` contains the template variables with their defaults, and
+         *     `model` None means the installation's default. `pre_call_fetch` names a tool of kind http that is called once,
+         *     before the greeting; its response extends the initial context. `webhook` receives reports of completed sessions.
+         *
+         *     With `lenient_templates`, which imports set, text in double braces that names no variable stays as it is written,
+         *     and extracted variables may have names that templates cannot contain. Otherwise both are errors.
          */
         AgentDefinition: {
             /** Name */
@@ -961,10 +1097,71 @@ export interface components {
             /** Pre Call Fetch */
             pre_call_fetch?: string | null;
             webhook?: components["schemas"]["Webhook"] | null;
+            /**
+             * Lenient Templates
+             * @default false
+             */
+            lenient_templates: boolean;
+        };
+        /**
+         * AgentDryRun
+         * @description The outcome of storing a definition, which was not stored.
+         *
+         *     `version` is the version that it would become; when nothing `changed`, the newest one, which equals it.
+         * @example {
+         *       "changed": true,
+         *       "definition": {
+         *         "context": {},
+         *         "name": "booking-line",
+         *         "nodes": {
+         *           "booking": {
+         *             "prompt": "Ask for date, time, party size and a name.",
+         *             "transitions": [
+         *               {
+         *                 "name": "finished",
+         *                 "to": "goodbye",
+         *                 "when": "the booking is complete"
+         *               }
+         *             ]
+         *           },
+         *           "goodbye": {
+         *             "end": true,
+         *             "prompt": "Say goodbye in one sentence."
+         *           },
+         *           "greet": {
+         *             "greeting": "Hello {{first_name | and welcome}}, this is Osteria Fiorella. How can I help you?",
+         *             "prompt": "Find out what the caller wants.",
+         *             "transitions": [
+         *               {
+         *                 "name": "to_booking",
+         *                 "to": "booking",
+         *                 "when": "the caller wants a table"
+         *               }
+         *             ]
+         *           }
+         *         },
+         *         "prompt": "You speak for Osteria Fiorella. Be brief and warm.",
+         *         "start": "greet"
+         *       },
+         *       "name": "booking-line",
+         *       "version": 4,
+         *       "warnings": []
+         *     }
+         */
+        AgentDryRun: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /** Changed */
+            changed: boolean;
+            /** Warnings */
+            warnings: string[];
+            definition: components["schemas"]["AgentDefinition"];
         };
         /**
          * AgentVersion
-         * @description An agent by its id or its name, and one of its versions; the latest when none is named.
+         * @description An agent by its id or name, and a version; without one, the latest.
          */
         AgentVersion: {
             /** Id */
@@ -973,8 +1170,77 @@ export interface components {
             version?: number | null;
         };
         /**
+         * AgentVersionSummary
+         * @description One version of an agent in the list of its versions: `warnings` counts those of the definition.
+         * @example {
+         *       "created_at": "2026-11-23T17:55:00Z",
+         *       "node_count": 3,
+         *       "version": 3,
+         *       "warnings": 0
+         *     }
+         */
+        AgentVersionSummary: {
+            /** Version */
+            version: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Node Count */
+            node_count: number;
+            /** Warnings */
+            warnings: number;
+        };
+        /**
+         * Approval
+         * @description A tool call that needs a decision by a person until `expires_at`; after that it is not made.
+         */
+        Approval: {
+            /** Call Id */
+            call_id: string;
+            /** Turn Id */
+            turn_id: string;
+            /** Tool */
+            tool: string;
+            /** Arguments */
+            arguments: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Reason */
+            reason: string;
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
+         * ApprovalRule
+         * @description A call that a person must approve first. Without a decision within `timeout_seconds` it is not made.
+         *
+         *     `reason` explains the call to that person; it is a template with the session's variables.
+         */
+        ApprovalRule: {
+            /**
+             * Timeout Seconds
+             * @default 3600
+             */
+            timeout_seconds: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
          * AssistantMessage
-         * @description What the agent answered.
+         * @description The agent's reply.
          */
         AssistantMessage: {
             /** Text */
@@ -987,7 +1253,7 @@ export interface components {
         };
         /**
          * BaselineReport
-         * @description How a suite compares with an earlier one: every scenario, and those that both have taken together.
+         * @description Comparison of a suite with an earlier one: every scenario, and all common scenarios together.
          */
         BaselineReport: {
             /** Suite Id */
@@ -1000,7 +1266,7 @@ export interface components {
         };
         /**
          * Bounds
-         * @description Where a difference lies, with a confidence of 95 %.
+         * @description 95 % confidence interval of a difference.
          */
         Bounds: {
             /** Low */
@@ -1010,7 +1276,7 @@ export interface components {
         };
         /**
          * Branch
-         * @description A future that was given up by a rewind: its newest turns, at most 50, oldest first.
+         * @description A branch that was discarded by a rewind, with its newest turns, at most 50, oldest first.
          * @example {
          *       "discarded_at": "2026-11-23T18:00:07Z",
          *       "id": "br_9a8b7c6d5e4f",
@@ -1080,11 +1346,11 @@ export interface components {
              */
             discarded_at: string;
             /** Turns */
-            turns: components["schemas"]["api__representations__Turn"][];
+            turns: components["schemas"]["Turn"][];
         };
         /**
          * CalculatedCost
-         * @description Money spent altogether. `calculated_at` is when nothing was missing from it: turns under way are not in it.
+         * @description Total cost as of `calculated_at`. Pending turns are not included.
          */
         CalculatedCost: {
             /**
@@ -1107,8 +1373,34 @@ export interface components {
             calculated_at: string;
         };
         /**
+         * CallMessage
+         * @description A message with a tool call of the model.
+         */
+        CallMessage: {
+            /**
+             * Role
+             * @default assistant
+             * @constant
+             */
+            role: "assistant";
+            /** Content */
+            content?: null;
+            /** Tool Calls */
+            tool_calls: components["schemas"]["MessageToolCall"][];
+        };
+        /**
+         * CalledFunction
+         * @description The function of a tool call; `arguments` is JSON.
+         */
+        CalledFunction: {
+            /** Name */
+            name: string;
+            /** Arguments */
+            arguments: string;
+        };
+        /**
          * CallerBounds
-         * @description Where a simulated caller gives up.
+         * @description Limits of a simulated caller.
          */
         CallerBounds: {
             /**
@@ -1128,7 +1420,7 @@ export interface components {
         };
         /**
          * CallerConfig
-         * @description What a simulated caller goes by.
+         * @description Configuration of a simulated caller.
          */
         CallerConfig: {
             /**
@@ -1172,7 +1464,7 @@ export interface components {
         };
         /**
          * CallerPersona
-         * @description Whom a simulated caller plays.
+         * @description Persona of a simulated caller.
          */
         CallerPersona: {
             /**
@@ -1193,7 +1485,7 @@ export interface components {
         };
         /**
          * ChatCompletion
-         * @description A reply. `session_id` (also in the header `X-Session-Id`) names the session from now on.
+         * @description A reply. `session_id` (also in the header `X-Session-Id`) names the session of further requests.
          * @example {
          *       "choices": [
          *         {
@@ -1250,7 +1542,7 @@ export interface components {
         };
         /**
          * ChatMessage
-         * @description A message of the conversation as the client knows it.
+         * @description A message of the conversation as the client sends it.
          */
         ChatMessage: {
             /**
@@ -1265,7 +1557,7 @@ export interface components {
         };
         /**
          * ChatRequest
-         * @description What an OpenAI client sends. Parameters that would change what a session does are refused, others not used.
+         * @description A chat completion request. Parameters that would change the reply are rejected, others are ignored.
          * @example {
          *       "messages": [
          *         {
@@ -1282,12 +1574,12 @@ export interface components {
         ChatRequest: {
             /**
              * Model
-             * @description An agent's name or id, and `@version` where another than the latest.
+             * @description The agent's name or id; `@version` selects a version other than the latest.
              */
             model: string;
             /**
              * Messages
-             * @description The last user message is said; what stands before it must be what the session knows.
+             * @description The last user message is sent; the messages before it must match the session.
              */
             messages: components["schemas"]["ChatMessage"][];
             /** Stream */
@@ -1302,7 +1594,7 @@ export interface components {
             } | null;
             /**
              * Initial Context
-             * @description Not OpenAI's: values for the agent's templates, for a new session.
+             * @description Extension: values for the agent's templates, for a new session.
              */
             initial_context?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -1312,7 +1604,7 @@ export interface components {
         };
         /**
          * Checkpoint
-         * @description What the next turn goes on from. `messages` are the whole conversation so far.
+         * @description State that the next turn continues from. `messages` is the whole conversation so far.
          */
         Checkpoint: {
             /**
@@ -1326,7 +1618,7 @@ export interface components {
             /** Current Node Id */
             current_node_id: string | null;
             /** Messages */
-            messages: components["schemas"]["Message"][];
+            messages: (components["schemas"]["UserOrAssistantMessage"] | components["schemas"]["CallMessage"] | components["schemas"]["ResultMessage"])[];
             /** Gathered Context */
             gathered_context: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -1341,8 +1633,8 @@ export interface components {
         };
         /**
          * CheckpointAfterTurn
-         * @description What the turn after this one goes on from. `messages` are those that this turn added: with those of the turns
-         *     before it they are the conversation, and an answer does not repeat it once for every turn.
+         * @description State that the turn after this one continues from. `messages` are only those that this turn added, so that the
+         *     conversation is not repeated for every turn.
          */
         CheckpointAfterTurn: {
             /**
@@ -1356,7 +1648,7 @@ export interface components {
             /** Current Node Id */
             current_node_id: string | null;
             /** Messages */
-            messages: components["schemas"]["Message"][];
+            messages: (components["schemas"]["UserOrAssistantMessage"] | components["schemas"]["CallMessage"] | components["schemas"]["ResultMessage"])[];
             /** Gathered Context */
             gathered_context: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -1391,7 +1683,7 @@ export interface components {
         };
         /**
          * Comparison
-         * @description Two branches side by side. `last_common_turn` is null when not even the opening is the same.
+         * @description Comparison of two branches. `last_common_turn` is null when they share no turn.
          * @example {
          *       "a": {
          *         "branch": "br_9a8b7c6d5e4f",
@@ -1545,7 +1837,7 @@ export interface components {
         Comparison: {
             /** Common Turns */
             common_turns: number;
-            last_common_turn: components["schemas"]["api__representations__Turn"] | null;
+            last_common_turn: components["schemas"]["Turn"] | null;
             a: components["schemas"]["ComparisonSide"];
             b: components["schemas"]["ComparisonSide"];
             /**
@@ -1556,9 +1848,9 @@ export interface components {
         };
         /**
          * ComparisonSide
-         * @description What one of two branches has of its own: its first turns after the last common one, at most 200, oldest first.
+         * @description One side of a comparison: the first turns after the last common one, at most 200, oldest first.
          *
-         *     `turns_after` counts those that follow.
+         *     `turns_after` counts the turns after those.
          */
         ComparisonSide: {
             /** Branch */
@@ -1566,13 +1858,13 @@ export interface components {
             /** Leaf Turn Id */
             leaf_turn_id: string | null;
             /** Turns */
-            turns: components["schemas"]["api__representations__Turn"][];
+            turns: components["schemas"]["Turn"][];
             /** Turns After */
             turns_after: number;
         };
         /**
          * CompletedSession
-         * @description A session that has ended. `transcript` has its newest turns; `turns_before` counts the older ones.
+         * @description A completed session. `transcript` contains its newest turns; `turns_before` counts the older ones.
          */
         CompletedSession: {
             /** Id */
@@ -1615,8 +1907,8 @@ export interface components {
             simulator: {
                 [key: string]: components["schemas"]["JsonValue"];
             } | null;
-            usage: components["schemas"]["Usage-Input"];
-            cost: components["schemas"]["Cost-Input"];
+            usage: components["schemas"]["WebhookUsage"];
+            cost: components["schemas"]["WebhookCost"];
             /**
              * Created At
              * Format: date-time
@@ -1634,7 +1926,7 @@ export interface components {
         };
         /**
          * CompletedTurn
-         * @description A turn that was answered.
+         * @description A completed turn.
          */
         CompletedTurn: {
             /** Id */
@@ -1656,7 +1948,7 @@ export interface components {
         };
         /**
          * CompletionUsage
-         * @description Tokens of this turn, over all of its model calls.
+         * @description Tokens of the turn, summed over its model calls.
          */
         CompletionUsage: {
             /** Prompt Tokens */
@@ -1669,7 +1961,7 @@ export interface components {
         };
         /**
          * ContentPart
-         * @description A part of a message. Only text is taken.
+         * @description A part of a message. Only text is supported.
          */
         ContentPart: {
             /** Type */
@@ -1681,9 +1973,9 @@ export interface components {
         };
         /**
          * Cost
-         * @description Money spent, in US dollars. Models without a known price are named, never counted as free.
+         * @description Cost in US dollars. Models without a known price are listed as unpriced, not counted as free.
          */
-        "Cost-Input": {
+        WebhookCost: {
             /**
              * Currency
              * @default USD
@@ -1710,9 +2002,9 @@ export interface components {
         };
         /**
          * Cost
-         * @description Money spent, as decimals in strings. Models without a known price are named, not counted as free.
+         * @description Cost, as decimals in strings. Models without a known price are listed, not counted as free.
          */
-        "Cost-Output": {
+        Cost: {
             /**
              * Currency
              * @constant
@@ -1729,7 +2021,7 @@ export interface components {
         };
         /**
          * CostInfo
-         * @description What the text chat cost, in US dollars; `/v1` has the exact decimals. Models without a known price are named.
+         * @description Cost of the text chat in US dollars; `/v1` has exact decimals. Models without a known price are listed.
          */
         CostInfo: {
             /** Cost Breakdown */
@@ -1747,7 +2039,7 @@ export interface components {
         };
         /**
          * CreateBody
-         * @description A text chat to open. Context and annotations take at most 64 KiB each.
+         * @description A text chat to create. Context and annotations may have at most 64 KiB each.
          * @example {
          *       "initial_context": {
          *         "first_name": "Ada"
@@ -1768,7 +2060,7 @@ export interface components {
         };
         /**
          * Criterion
-         * @description What the judge found of one criterion, and the turns it quotes for it.
+         * @description The judge's finding on one criterion, with the turns it quotes.
          */
         Criterion: {
             /** Criterion */
@@ -1785,7 +2077,7 @@ export interface components {
         };
         /**
          * DecisionBody
-         * @description Why a tool call may be made or not. The model is told when it was denied.
+         * @description Reason of a decision on a tool call. A denial and its reason are sent to the model.
          * @example {
          *       "reason": "Refunds above 100 USD need a manager."
          *     }
@@ -1798,13 +2090,13 @@ export interface components {
             reason: string;
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
         };
         /**
          * Detail
-         * @description A refusal: a sentence, or what is said about a conflict.
+         * @description An error: a sentence, or the members of a conflict.
          * @example {
          *       "detail": "Text chat session not found"
          *     }
@@ -1817,7 +2109,7 @@ export interface components {
         };
         /**
          * DiscardedFuture
-         * @description Turns that a rewind gave up.
+         * @description Turns that were discarded by a rewind.
          */
         DiscardedFuture: {
             /** Rewound From Turn Id */
@@ -1825,11 +2117,11 @@ export interface components {
             /** Discarded At */
             discarded_at: string;
             /** Turns */
-            turns: (components["schemas"]["CompletedTurn"] | components["schemas"]["api__compat__forms__Turn"])[];
+            turns: (components["schemas"]["CompletedTurn"] | components["schemas"]["OpenTurn"])[];
         };
         /**
          * EditBody
-         * @description What is said instead.
+         * @description The new message of a turn.
          * @example {
          *       "text": "A table for three, please"
          *     }
@@ -1842,18 +2134,34 @@ export interface components {
             text: string;
             /**
              * Message Id
-             * @description The same as the header `Idempotency-Key`.
+             * @description Same as the header `Idempotency-Key`.
              */
             message_id?: string | null;
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
+             */
+            expected_revision?: number | null;
+        };
+        /**
+         * EndBody
+         * @description End of a session. `reason` becomes its completion reason.
+         * @example {
+         *       "reason": "user_hangup"
+         *     }
+         */
+        EndBody: {
+            /** Reason */
+            reason?: string | null;
+            /**
+             * Expected Revision
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
         };
         /**
          * Entry
-         * @description What somebody said, a tool that was called, or what became of a turn. `index` is that of the turn.
+         * @description A message, a tool call, or a note about a turn. `index` is that of the turn.
          */
         Entry: {
             /** Turn Id */
@@ -1875,7 +2183,7 @@ export interface components {
         };
         /**
          * ErrorBody
-         * @description What went wrong. `code` is that of this API's error table, or one of this protocol's own.
+         * @description An error. `code` is one of the error table of this API, or one that only these routes use.
          */
         ErrorBody: {
             /** Message */
@@ -1893,7 +2201,7 @@ export interface components {
          * @example {
          *       "error": {
          *         "code": "model_not_found",
-         *         "message": "There is no agent bookng-line in this organization.",
+         *         "message": "There is no agent bookng-line in this organization. GET /v1/models lists them.",
          *         "param": "model",
          *         "type": "invalid_request_error"
          *       }
@@ -1904,7 +2212,7 @@ export interface components {
         };
         /**
          * Event
-         * @description Something that happened while a turn was answered.
+         * @description An event of a turn.
          */
         Event: {
             /**
@@ -1921,7 +2229,7 @@ export interface components {
         };
         /**
          * Extraction
-         * @description A variable the node is to learn from the conversation.
+         * @description A variable that a node extracts from the conversation. `hint` is a template that tells the model about it.
          */
         Extraction: {
             /** Name */
@@ -1959,7 +2267,7 @@ export interface components {
         };
         /**
          * Finding
-         * @description A check that did not hold, and the turns that show it.
+         * @description A failed check, with the turns that show it.
          */
         Finding: {
             /** Check */
@@ -1971,7 +2279,7 @@ export interface components {
         };
         /**
          * ForkBody
-         * @description From where, and with what, a new session goes on; by default from the newest turn, with the same agent.
+         * @description Start of a fork: its turn, agent and model. By default the newest turn with the same agent.
          * @example {
          *       "turn_id": "turn_5f0c2a9e41b7"
          *     }
@@ -1990,7 +2298,7 @@ export interface components {
         };
         /**
          * ForkedFrom
-         * @description The session whose past this one took over, and the turn up to which.
+         * @description Source of a fork: the session, and the last turn that was taken from it.
          * @example {
          *       "session_id": "ses_0a1b2c3d4e5f60718293a4b5",
          *       "turn_id": "turn_5f0c2a9e41b7"
@@ -2009,7 +2317,7 @@ export interface components {
         };
         /**
          * Health
-         * @description That the process is alive, or that it is ready.
+         * @description Health of the process: alive, or ready.
          * @example {
          *       "status": "ok"
          *     }
@@ -2020,14 +2328,14 @@ export interface components {
         };
         /**
          * HttpTool
-         * @description A web service that nodes may offer to the model; `parameters` is a JSON schema of type object.
+         * @description An HTTP tool that nodes can offer to the model; `parameters` is a JSON schema of type object.
          *
          *     `url`, `headers` and `body` are templates over the session's variables, the arguments of the call, and the
          *     credentials that `secrets` names, as `{{secrets.NAME}}`. Without a `body`, POST, PUT and PATCH send the
-         *     arguments as JSON; GET and DELETE send those that the address does not name as query parameters.
+         *     arguments as JSON; GET and DELETE send those not used in the URL as query parameters.
          *
          *     `retries` counts the attempts after the first; the pause before them starts at `retry_pause_seconds` and
-         *     doubles. `assign` says which context variables take which part of a JSON answer (a dotted path, "" for all).
+         *     doubles. `assign` maps context variables to parts of a JSON response (a dotted path, "" for all of it).
          */
         HttpTool: {
             /**
@@ -2089,7 +2397,7 @@ export interface components {
             assign: {
                 [key: string]: string;
             };
-            approval?: components["schemas"]["domain__agent_tools__Approval"] | null;
+            approval?: components["schemas"]["ApprovalRule"] | null;
             /**
              * Secrets
              * @default []
@@ -2100,10 +2408,10 @@ export interface components {
         JsonValue: unknown;
         /**
          * LedgerRow
-         * @description What one turn used and cost, whatever became of the turn, or what was bought beside the turns.
+         * @description Usage and cost of one turn, whether it completed or not, or of an auxiliary model call.
          *
-         *     Then `purpose` says what for, and `turn_id` is an id of its own: `extraction` reads variables after the end,
-         *     `caller` is a simulated caller's line, `judge` a verdict.
+         *     `purpose` is `turn`, or for auxiliary calls, whose `turn_id` is an id of their own: `extraction` of variables
+         *     after the end, a message of a simulated `caller`, or a verdict of the `judge`.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "cost": {
@@ -2151,8 +2459,8 @@ export interface components {
             agent_id: string;
             /** Suite Id */
             suite_id: string | null;
-            usage: components["schemas"]["Usage-Output"];
-            cost: components["schemas"]["Cost-Output"];
+            usage: components["schemas"]["Usage"];
+            cost: components["schemas"]["Cost"];
             /**
              * Created At
              * Format: date-time
@@ -2161,9 +2469,9 @@ export interface components {
         };
         /**
          * Limits
-         * @description Where a session stops by itself: seconds without a message, turns, US dollars, model calls a turn.
+         * @description Limits of a session: seconds without a message, turns, US dollars, model calls per turn.
          *
-         *     `deadline_seconds` is how long it may last altogether, from its start.
+         *     `deadline_seconds` is the maximum duration of a session.
          */
         Limits: {
             /**
@@ -2188,7 +2496,7 @@ export interface components {
         };
         /**
          * Logs
-         * @description The run log: what happened on the visible branch, in time order.
+         * @description The run log: events of the visible branch in time order.
          */
         Logs: {
             /** Realtime Feedback Events */
@@ -2196,7 +2504,7 @@ export interface components {
         };
         /**
          * McpTool
-         * @description A server that speaks the Model Context Protocol over streamable HTTP; its tools reach the model as its own.
+         * @description A server of the Model Context Protocol over streamable HTTP, whose tools are offered to the model.
          *
          *     The tool `find` of the server `crm` is offered as `crm__find`. `allow` names the tools to offer, all when it
          *     is empty. `url` and `headers` are templates as those of an HTTP tool, without the arguments.
@@ -2241,24 +2549,11 @@ export interface components {
              * @default 1
              */
             retry_pause_seconds: number;
-            approval?: components["schemas"]["domain__agent_tools__Approval"] | null;
-        };
-        /**
-         * Message
-         * @description A message as models are sent it.
-         */
-        Message: {
-            /**
-             * Role
-             * @enum {string}
-             */
-            role: "user" | "assistant";
-            /** Content */
-            content: string;
+            approval?: components["schemas"]["ApprovalRule"] | null;
         };
         /**
          * MessageBody
-         * @description Something to say.
+         * @description A message to send.
          * @example {
          *       "expected_revision": 2,
          *       "text": "A table for four on Friday, please."
@@ -2269,6 +2564,21 @@ export interface components {
             text: string;
             /** Expected Revision */
             expected_revision?: number | null;
+        };
+        /**
+         * MessageToolCall
+         * @description A tool call of the model.
+         */
+        MessageToolCall: {
+            /** Id */
+            id: string;
+            /**
+             * Type
+             * @default function
+             * @constant
+             */
+            type: "function";
+            function: components["schemas"]["CalledFunction"];
         };
         /**
          * Model
@@ -2300,7 +2610,7 @@ export interface components {
         };
         /**
          * ModelList
-         * @description Every agent of the organization.
+         * @description All agents of the organization.
          * @example {
          *       "data": [
          *         {
@@ -2325,7 +2635,7 @@ export interface components {
         };
         /**
          * ModelUsage
-         * @description Tokens used at one model. `prompt_tokens` includes cached ones, as providers count them.
+         * @description Token usage of one model. `prompt_tokens` includes cached tokens, as providers count them.
          */
         ModelUsage: {
             /**
@@ -2361,10 +2671,10 @@ export interface components {
         };
         /**
          * NewMessage
-         * @description Something to say. `on_busy` decides what happens while the agent still answers.
+         * @description A message to send. `on_busy` decides what happens while a reply is pending.
          *
-         *     The message is refused (`reject`), waits its turn (`enqueue`), stops the reply and is answered next (`interrupt`),
-         *     or stops it and takes the place of its turn (`rollback`).
+         *     The message is rejected (`reject`), queued (`enqueue`), stops the reply and is answered next (`interrupt`), or
+         *     stops the reply and replaces its turn (`rollback`).
          * @example {
          *       "expected_revision": 2,
          *       "message_id": "m-1",
@@ -2379,12 +2689,12 @@ export interface components {
             text: string;
             /**
              * Message Id
-             * @description The same as the header `Idempotency-Key`.
+             * @description Same as the header `Idempotency-Key`.
              */
             message_id?: string | null;
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
             /** On Busy */
@@ -2392,7 +2702,7 @@ export interface components {
         };
         /**
          * NewSession
-         * @description A session to open. `agent` is an id or a name, or an object that names a version too.
+         * @description A session to create. `agent` is an id or a name, or an object with a version.
          * @example {
          *       "agent": "booking-line",
          *       "annotations": {
@@ -2417,28 +2727,29 @@ export interface components {
             };
             /**
              * Annotations
-             * @description Kept and shown as given; at most 64 KiB.
+             * @description Stored and returned unchanged; at most 64 KiB.
              * @default {}
              */
             annotations: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
-            /** @description A simulated caller that talks to the agent from the greeting on. */
+            /** @description A simulated caller that talks to the agent after the greeting. */
             simulator?: components["schemas"]["SimulatorSwitch"] | null;
-            /** @description Replace the agent's limits, each that is named. */
+            /** @description Override the agent's limits that are given here. */
             limits?: components["schemas"]["SessionLimits"] | null;
         };
         /**
          * NoUsage
-         * @description The usage of a turn that is not over: an empty object.
+         * @description The usage of a pending turn: an empty object.
          */
         NoUsage: Record<string, never>;
         /**
          * Node
-         * @description A place in the conversation.
+         * @description A node of the conversation graph.
          *
-         *     `greeting` is said word for word on arrival, `end` closes the session after the node has spoken, and the
-         *     agent's prompt goes before the node's own unless `use_global_prompt` is false. `origin` is set by an import.
+         *     `greeting` is said verbatim on arrival. `end` ends the session after the reply at the node. The agent's prompt comes
+         *     before the node's own unless `use_global_prompt` is false. `extract_prompt` instructs the extraction of all
+         *     variables of the node. `origin` is set by an import.
          */
         Node: {
             /**
@@ -2474,10 +2785,15 @@ export interface components {
              */
             use_global_prompt: boolean;
             origin?: components["schemas"]["Origin"] | null;
+            /**
+             * Extract Prompt
+             * @default
+             */
+            extract_prompt: string;
         };
         /**
          * NodeEntry
-         * @description An entry of the run log that says that a node was entered.
+         * @description An entry of the run log for a node that was entered.
          */
         NodeEntry: {
             /**
@@ -2499,8 +2815,29 @@ export interface components {
             node_name: string;
         };
         /**
+         * OpenTurn
+         * @description A pending or failed turn.
+         */
+        OpenTurn: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "completed" | "failed";
+            /** Created At */
+            created_at: string;
+            user_message: components["schemas"]["Said"] | null;
+            assistant_message: components["schemas"]["Said"] | null;
+            /** Events */
+            events: components["schemas"]["Event"][];
+            /** Usage */
+            usage: components["schemas"]["UsageInfo"] | components["schemas"]["NoUsage"];
+        };
+        /**
          * OrganizationUsage
-         * @description What the organization has used and spent so far.
+         * @description Total usage and cost of the organization.
          * @example {
          *       "cost": {
          *         "breakdown": {
@@ -2532,18 +2869,32 @@ export interface components {
         OrganizationUsage: {
             /** Turns */
             turns: number;
-            usage: components["schemas"]["Usage-Output"];
+            usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
         };
         /**
          * Origin
-         * @description What a node is called in the export that its agent was read from; clients of that product know it by this id.
+         * @description Id and name of a node in the export from which its agent was imported; clients of that product use them.
+         *
+         *     `allow_interrupt` is shown to them as it was; it concerns speech and has no effect.
          */
         Origin: {
             /** Id */
             id: string;
             /** Name */
             name: string;
+            /**
+             * Allow Interrupt
+             * @default false
+             */
+            allow_interrupt: boolean;
+        };
+        /** PageOf[AgentVersionSummary] */
+        PageOf_AgentVersionSummary_: {
+            /** Items */
+            items: components["schemas"]["AgentVersionSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /** PageOf[Agent] */
         PageOf_Agent_: {
@@ -2580,16 +2931,23 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** PageOf[TreeTurn] */
+        PageOf_TreeTurn_: {
+            /** Items */
+            items: components["schemas"]["TreeTurn"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** PageOf[Turn] */
         PageOf_Turn_: {
             /** Items */
-            items: components["schemas"]["api__representations__Turn"][];
+            items: components["schemas"]["Turn"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
         /**
          * Progress
-         * @description How far a suite is, by its runs. `turns` and `cost` are of all its conversations, the running ones included.
+         * @description Progress of a suite by its runs. `turns` and `cost` include running conversations.
          */
         Progress: {
             /** Planned */
@@ -2608,15 +2966,32 @@ export interface components {
         };
         /**
          * PromptDetails
-         * @description How many of the prompt's tokens came from a cache.
+         * @description Prompt tokens that were read from a cache.
          */
         PromptDetails: {
             /** Cached Tokens */
             cached_tokens: number;
         };
         /**
+         * Quota
+         * @description The monthly spending limit of an organization, and its spending in that month.
+         */
+        Quota: {
+            /** Limit */
+            limit: string;
+            /** Spent */
+            spent: string;
+            /**
+             * Currency
+             * @constant
+             */
+            currency: "USD";
+            /** Month */
+            month: string;
+        };
+        /**
          * RegenerateBody
-         * @description How a turn is answered again.
+         * @description Options for answering a turn again.
          * @example {
          *       "expected_revision": 6
          *     }
@@ -2624,18 +2999,18 @@ export interface components {
         RegenerateBody: {
             /**
              * Message Id
-             * @description The same as the header `Idempotency-Key`.
+             * @description Same as the header `Idempotency-Key`.
              */
             message_id?: string | null;
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
         };
         /**
          * Reply
-         * @description What the agent said.
+         * @description The agent's reply.
          */
         Reply: {
             /**
@@ -2650,8 +3025,24 @@ export interface components {
             refusal?: null;
         };
         /**
+         * ResultMessage
+         * @description The result of a tool call, as sent to the model.
+         */
+        ResultMessage: {
+            /**
+             * Role
+             * @default tool
+             * @constant
+             */
+            role: "tool";
+            /** Tool Call Id */
+            tool_call_id: string;
+            /** Content */
+            content: string;
+        };
+        /**
          * RevisionBody
-         * @description The revision that a command is meant for; without one it applies to the session as it is.
+         * @description The revision that a command expects; without one it applies to the session as it is.
          * @example {
          *       "expected_revision": 6
          *     }
@@ -2659,13 +3050,35 @@ export interface components {
         RevisionBody: {
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
+             */
+            expected_revision?: number | null;
+        };
+        /**
+         * RewindBody
+         * @description Target of a rewind: a turn of the active branch, or before it. A null `turn_id` undoes the rewind.
+         * @example {
+         *       "expected_revision": 4,
+         *       "turn_id": "turn_0b1c2d3e4f50"
+         *     }
+         */
+        RewindBody: {
+            /** Turn Id */
+            turn_id: string | null;
+            /**
+             * Before
+             * @default false
+             */
+            before: boolean;
+            /**
+             * Expected Revision
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
         };
         /**
          * Run
-         * @description A text chat as runs are listed and looked at afterwards. `definition_id` is the version of the agent.
+         * @description A text chat as a run. `definition_id` is the version of the agent.
          * @example {
          *       "annotations": {
          *         "tester": {
@@ -2780,11 +3193,65 @@ export interface components {
             logs: components["schemas"]["Logs"];
         };
         /**
+         * RunPage
+         * @description A page of the runs of a workflow, newest first.
+         * @example {
+         *       "limit": 50,
+         *       "page": 1,
+         *       "runs": [
+         *         {
+         *           "call_type": "outbound",
+         *           "cost_info": {
+         *             "calculated_at": "2026-11-23T18:00:00.012000+00:00",
+         *             "call_duration_seconds": 0,
+         *             "cost_breakdown": {},
+         *             "total_cost_usd": 0,
+         *             "unpriced_models": []
+         *           },
+         *           "created_at": "2026-11-23T18:00:00Z",
+         *           "definition_id": 3,
+         *           "gathered_context": {},
+         *           "id": 17,
+         *           "initial_context": {
+         *             "first_name": "Ada"
+         *           },
+         *           "is_completed": false,
+         *           "mode": "textchat",
+         *           "name": "WR-TEXT-7K2QDX",
+         *           "state": "running",
+         *           "usage_info": {
+         *             "call_duration_seconds": 0,
+         *             "llm": {},
+         *             "stt": {},
+         *             "tts": {}
+         *           },
+         *           "workflow_id": 1
+         *         }
+         *       ],
+         *       "total_count": 1,
+         *       "total_pages": 1
+         *     }
+         */
+        RunPage: {
+            /** Runs */
+            runs: components["schemas"]["RunSummary"][];
+            /** Total Count */
+            total_count: number;
+            /** Page */
+            page: number;
+            /** Limit */
+            limit: number;
+            /** Total Pages */
+            total_pages: number;
+            /** Applied Filters */
+            applied_filters?: null;
+        };
+        /**
          * RunReport
-         * @description One conversation of a suite. `outcome` is null while it goes on.
+         * @description One conversation of a suite. `outcome` is null while it is running.
          *
-         *     `cut_short` says what kept it from its end, `error` what went wrong in judging it. `seconds` are of wall clock from
-         *     the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
+         *     `cut_short` is the limit that ended it early, `error` the error of judging it. `seconds` is the wall clock time
+         *     from the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
          *     `turns_before` counts the older ones.
          */
         RunReport: {
@@ -2824,11 +3291,63 @@ export interface components {
             /** Turns Before */
             turns_before: number;
             /** Turns */
-            turns: components["schemas"]["api__representations__Turn"][];
+            turns: components["schemas"]["Turn"][];
+        };
+        /**
+         * RunSummary
+         * @description A run in a list, as of its last settlement.
+         */
+        RunSummary: {
+            /** Id */
+            id: number;
+            /** Workflow Id */
+            workflow_id: number;
+            /** Name */
+            name: string;
+            /**
+             * Mode
+             * @default textchat
+             * @constant
+             */
+            mode: "textchat";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "completed";
+            /** Is Completed */
+            is_completed: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Definition Id */
+            definition_id: number;
+            /**
+             * Call Type
+             * @default outbound
+             * @constant
+             */
+            call_type: "outbound";
+            /** Initial Context */
+            initial_context: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Gathered Context */
+            gathered_context: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            usage_info: components["schemas"]["UsageInfo"];
+            cost_info: components["schemas"]["CostInfo"];
+            /** Transcript Url */
+            transcript_url?: null;
+            /** Recording Url */
+            recording_url?: null;
         };
         /**
          * Said
-         * @description What one side said.
+         * @description A message or a reply.
          */
         Said: {
             /** Text */
@@ -2838,7 +3357,7 @@ export interface components {
         };
         /**
          * ScenarioChange
-         * @description A scenario now and earlier. `difference` is of the pass rates, now less before.
+         * @description A scenario compared with its earlier run. `difference` is the pass rate now minus before.
          */
         ScenarioChange: {
             /** Scenario */
@@ -2858,9 +3377,9 @@ export interface components {
         };
         /**
          * ScenarioProgress
-         * @description What came of the runs of one scenario. `pass_rate` is of those that passed or failed; null when there are none.
+         * @description Results of one scenario. `pass_rate` is that of the runs that passed or failed; null when there are none.
          *
-         *     `outcome` is null while the scenario could still go either way.
+         *     `outcome` is null while it is undecided.
          */
         ScenarioProgress: {
             /** Id */
@@ -2884,8 +3403,8 @@ export interface components {
          * Session
          * @description A session with its visible branch: the newest 200 turns, oldest first.
          *
-         *     `turns_before` counts the older ones; `GET .../turns` pages back to them. `as_of` is when this was true:
-         *     now for a live session, the last time it was recorded when no worker answers.
+         *     `turns_before` counts the older ones; `GET .../turns` pages back to them. `as_of` is the time of
+         *     its data: now for a live session, the time of its last record when no worker answers.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "agent_version": 3,
@@ -3076,9 +3595,9 @@ export interface components {
              * Approvals
              * @default []
              */
-            approvals: components["schemas"]["api__representations__Approval"][];
+            approvals: components["schemas"]["Approval"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
-            usage: components["schemas"]["Usage-Output"];
+            usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
             /**
              * Created At
@@ -3099,13 +3618,13 @@ export interface components {
             /** Turns Before */
             turns_before: number;
             /** Turns */
-            turns: components["schemas"]["api__representations__Turn"][];
+            turns: components["schemas"]["Turn"][];
             /** Discarded Branches */
             discarded_branches: components["schemas"]["Branch"][];
         };
         /**
          * SessionCompleted
-         * @description The body of a webhook. `timestamp` is when the session ended, whenever this is sent.
+         * @description The body of a webhook. `timestamp` is the end of the session, not the time of the request.
          */
         SessionCompleted: {
             /**
@@ -3123,7 +3642,7 @@ export interface components {
         };
         /**
          * SessionData
-         * @description The conversation. After a rewind `turns` has those past the cursor too, until the next message is sent.
+         * @description The conversation. After a rewind `turns` includes those past the cursor until the next message is sent.
          */
         SessionData: {
             /**
@@ -3140,14 +3659,14 @@ export interface components {
             /** Cursor Turn Id */
             cursor_turn_id: string | null;
             /** Turns */
-            turns: (components["schemas"]["CompletedTurn"] | components["schemas"]["api__compat__forms__Turn"])[];
+            turns: (components["schemas"]["CompletedTurn"] | components["schemas"]["OpenTurn"])[];
             /** Discarded Future */
             discarded_future: components["schemas"]["DiscardedFuture"][];
             simulator: components["schemas"]["Simulator"];
         };
         /**
          * SessionLimits
-         * @description Limits of one session; those that are not named stay the agent's.
+         * @description Limits of one session; those that are omitted keep the values of the agent.
          */
         SessionLimits: {
             /**
@@ -3172,9 +3691,9 @@ export interface components {
         };
         /**
          * SessionSummary
-         * @description A session without its turns. `as_of` is when this was true: lists are a moment behind the conversation.
+         * @description A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
          *
-         *     `disposition` says in a word how it ended; `tags` are those that were gathered as `call_tags`, and that word.
+         *     `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "agent_version": 3,
@@ -3280,9 +3799,9 @@ export interface components {
              * Approvals
              * @default []
              */
-            approvals: components["schemas"]["api__representations__Approval"][];
+            approvals: components["schemas"]["Approval"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
-            usage: components["schemas"]["Usage-Output"];
+            usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
             /**
              * Created At
@@ -3303,7 +3822,7 @@ export interface components {
         };
         /**
          * Simulator
-         * @description Whether a simulated caller is wanted, and which.
+         * @description The simulated caller: on or off, and its configuration.
          */
         Simulator: {
             /** Enabled */
@@ -3315,7 +3834,7 @@ export interface components {
         };
         /**
          * SimulatorSwitch
-         * @description A simulated caller, switched on or off. Without a `config` the one that the session has is kept.
+         * @description A simulated caller, switched on or off. Without a `config` the current one is kept.
          * @example {
          *       "config": {
          *         "facts": {
@@ -3343,13 +3862,13 @@ export interface components {
             config?: components["schemas"]["CallerConfig"] | null;
             /**
              * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
+             * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
         };
         /**
          * Spent
-         * @description Money that a suite has spent, as its ledger rows say.
+         * @description Cost of a suite by its ledger rows.
          */
         Spent: {
             /**
@@ -3363,7 +3882,7 @@ export interface components {
         };
         /**
          * StreamOptions
-         * @description What a stream tells besides the reply.
+         * @description Options of a streamed reply.
          */
         StreamOptions: {
             /**
@@ -3376,7 +3895,7 @@ export interface components {
         };
         /**
          * Suite
-         * @description A suite, with how far it is and what came of its scenarios so far.
+         * @description A suite with its progress and the results of its scenarios so far.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "agent_name": "booking-line",
@@ -3468,7 +3987,7 @@ export interface components {
         };
         /**
          * SuiteReport
-         * @description Everything about a suite: what came of it, and every conversation with its verdict.
+         * @description Report of a suite: its results, and every conversation with its verdict.
          * @example {
          *       "runs": [
          *         {
@@ -3631,12 +4150,12 @@ export interface components {
             suite: components["schemas"]["Suite"];
             /** Runs */
             runs: components["schemas"]["RunReport"][];
-            /** @description Only when the report was asked for with a baseline. */
+            /** @description Only in reports that were requested with a baseline. */
             baseline?: components["schemas"]["BaselineReport"] | null;
         };
         /**
          * SuiteSummary
-         * @description A suite without its progress. `outcome` is null until it is over.
+         * @description A suite without its progress. `outcome` is null until the suite has ended.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
          *       "agent_name": "booking-line",
@@ -3699,7 +4218,7 @@ export interface components {
         };
         /**
          * TemporalLink
-         * @description Where the session is found in Temporal. `ui_url` is null when no UI address is set.
+         * @description Workflow of the session in Temporal. `ui_url` is null when no URL of the Temporal UI is configured.
          */
         TemporalLink: {
             /** Workflow Id */
@@ -3845,8 +4364,33 @@ export interface components {
             updated_at: string;
         };
         /**
+         * TextSessionEnd
+         * @description The end of a text chat.
+         * @example {
+         *       "expected_revision": 5
+         *     }
+         */
+        TextSessionEnd: {
+            /** Expected Revision */
+            expected_revision?: number | null;
+        };
+        /**
+         * TextSessionRewind
+         * @description The turn to rewind to; null means no rewind.
+         * @example {
+         *       "cursor_turn_id": "turn_0b1c2d3e4f50",
+         *       "expected_revision": 4
+         *     }
+         */
+        TextSessionRewind: {
+            /** Cursor Turn Id */
+            cursor_turn_id?: string | null;
+            /** Expected Revision */
+            expected_revision?: number | null;
+        };
+        /**
          * TokenUsage
-         * @description Tokens used at one model.
+         * @description Tokens used with one model.
          */
         TokenUsage: {
             /** Prompt Tokens */
@@ -3862,7 +4406,7 @@ export interface components {
         };
         /**
          * Transition
-         * @description A way out of a node: taken when `when` holds; the agent says `say` and goes on at node `to`.
+         * @description A transition to the node `to`, taken if `when` applies; the agent says `say` first.
          */
         Transition: {
             /** Name */
@@ -3875,261 +4419,63 @@ export interface components {
             say?: string | null;
         };
         /**
-         * TurnEvent
-         * @description Something that happened while a turn was answered.
-         */
-        TurnEvent: {
-            /**
-             * Type
-             * @enum {string}
-             */
-            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end";
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Payload */
-            payload: {
-                [key: string]: components["schemas"]["JsonValue"];
-            };
-        };
-        /**
-         * TurnMetadata
-         * @description Where the reply stands in Playhead. Values are text, as everywhere in OpenAI's metadata.
-         */
-        TurnMetadata: {
-            /** Session Id */
-            session_id: string;
-            /** Turn Id */
-            turn_id: string;
-            /** Node Id */
-            node_id: string;
-            /** Status */
-            status: string;
-        };
-        /**
-         * Usage
-         * @description Usage per `<provider>:<model>`, and seconds.
+         * TreeTurn
+         * @description A turn of a session's tree, without its events. `text` is the beginning of what the user said, else the agent.
          *
-         *     `duration_seconds` is wall clock: for a turn from the message to the answer, whatever was waited for.
-         *     `model_seconds` are those in which a model was at work on what was bought; a price per second charges these.
-         */
-        "Usage-Input": {
-            /**
-             * Llm
-             * @default {}
-             */
-            llm: {
-                [key: string]: components["schemas"]["ModelUsage"];
-            };
-            /**
-             * Duration Seconds
-             * @default 0
-             */
-            duration_seconds: number;
-            /**
-             * Model Seconds
-             * @default 0
-             */
-            model_seconds: number;
-        };
-        /**
-         * Usage
-         * @description Tokens used, by `<provider>:<model>`, and seconds: of wall clock, and of models at work on what was bought.
-         */
-        "Usage-Output": {
-            /** Llm */
-            llm: {
-                [key: string]: components["schemas"]["ModelUsage"];
-            };
-            /** Duration Seconds */
-            duration_seconds: number;
-            /** Model Seconds */
-            model_seconds: number;
-        };
-        /**
-         * UsageInfo
-         * @description What was used; nothing is spoken here, so `tts` and `stt` are always empty.
-         */
-        UsageInfo: {
-            /** Llm */
-            llm: {
-                [key: string]: components["schemas"]["TokenUsage"];
-            };
-            /**
-             * Tts
-             * @default {}
-             */
-            tts: {
-                [key: string]: number;
-            };
-            /**
-             * Stt
-             * @default {}
-             */
-            stt: {
-                [key: string]: number;
-            };
-            /** Call Duration Seconds */
-            call_duration_seconds: number;
-        };
-        /**
-         * UserMessage
-         * @description What the person said, under the id by which a repeat of it is recognised.
-         */
-        UserMessage: {
-            /** Text */
-            text: string;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Message Id */
-            message_id?: string | null;
-        };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
-        };
-        /**
-         * Webhook
-         * @description Reports go to `url`, signed with the credential that `secret` names, about each of the `events`.
-         */
-        Webhook: {
-            /** Url */
-            url: string;
-            /** Secret */
-            secret: string;
-            /**
-             * Events
-             * @default [
-             *       "session_completed"
-             *     ]
-             */
-            events: "session_completed"[];
-        };
-        /**
-         * EndBody
-         * @description How the session ends. `reason` is shown as its completion reason.
+         *     `branch` is `active`, `hidden` for turns past the cursor of a rewind, or the id of a discarded branch. A turn is
+         *     `copied` when a fork took it over: it was billed to another session.
          * @example {
-         *       "reason": "user_hangup"
+         *       "branch": "active",
+         *       "copied": false,
+         *       "cost": {
+         *         "breakdown": {
+         *           "openai:gpt-5-mini": "0.000165"
+         *         },
+         *         "currency": "USD",
+         *         "total": "0.000165",
+         *         "unpriced_models": []
+         *       },
+         *       "created_at": "2026-11-23T18:00:07Z",
+         *       "id": "turn_5f0c2a9e41b7",
+         *       "index": 1,
+         *       "node_id": "booking",
+         *       "parent_id": "turn_0b1c2d3e4f50",
+         *       "seconds": 1.204,
+         *       "status": "completed",
+         *       "text": "A table for four on Friday, please.",
+         *       "total_tokens": 443
          *     }
          */
-        api__bodies__EndBody: {
-            /** Reason */
-            reason?: string | null;
-            /**
-             * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
-             */
-            expected_revision?: number | null;
-        };
-        /**
-         * RewindBody
-         * @description Where to rewind to: a turn of the active branch, or before it. A null `turn_id` goes back to the newest turn.
-         * @example {
-         *       "expected_revision": 4,
-         *       "turn_id": "turn_0b1c2d3e4f50"
-         *     }
-         */
-        api__bodies__RewindBody: {
-            /** Turn Id */
-            turn_id: string | null;
-            /**
-             * Before
-             * @default false
-             */
-            before: boolean;
-            /**
-             * Expected Revision
-             * @description Refused with 409 unless the session is at this revision.
-             */
-            expected_revision?: number | null;
-        };
-        /**
-         * EndBody
-         * @description The end of a text chat.
-         * @example {
-         *       "expected_revision": 5
-         *     }
-         */
-        api__compat__forms__EndBody: {
-            /** Expected Revision */
-            expected_revision?: number | null;
-        };
-        /**
-         * RewindBody
-         * @description The turn to rewind to; null means no rewind.
-         * @example {
-         *       "cursor_turn_id": "turn_0b1c2d3e4f50",
-         *       "expected_revision": 4
-         *     }
-         */
-        api__compat__forms__RewindBody: {
-            /** Cursor Turn Id */
-            cursor_turn_id?: string | null;
-            /** Expected Revision */
-            expected_revision?: number | null;
-        };
-        /**
-         * Turn
-         * @description A turn that was not answered, or is not yet.
-         */
-        api__compat__forms__Turn: {
+        TreeTurn: {
             /** Id */
             id: string;
+            /** Parent Id */
+            parent_id: string | null;
+            /** Index */
+            index: number;
             /**
              * Status
              * @enum {string}
              */
-            status: "pending" | "completed" | "failed";
-            /** Created At */
+            status: "pending" | "completed" | "failed" | "interrupted";
+            /** Node Id */
+            node_id: string | null;
+            /** Branch */
+            branch: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
             created_at: string;
-            user_message: components["schemas"]["Said"] | null;
-            assistant_message: components["schemas"]["Said"] | null;
-            /** Events */
-            events: components["schemas"]["Event"][];
-            /** Usage */
-            usage: components["schemas"]["UsageInfo"] | components["schemas"]["NoUsage"];
-        };
-        /**
-         * Approval
-         * @description A tool call that waits for a person until `expires_at`; then it is not made.
-         */
-        api__representations__Approval: {
-            /** Call Id */
-            call_id: string;
-            /** Turn Id */
-            turn_id: string;
-            /** Tool */
-            tool: string;
-            /** Arguments */
-            arguments: {
-                [key: string]: components["schemas"]["JsonValue"];
-            };
-            /** Reason */
-            reason: string;
-            /**
-             * Requested At
-             * Format: date-time
-             */
-            requested_at: string;
-            /**
-             * Expires At
-             * Format: date-time
-             */
-            expires_at: string;
+            /** Seconds */
+            seconds: number;
+            cost: components["schemas"]["Cost"];
+            /** Total Tokens */
+            total_tokens: number;
+            /** Text */
+            text: string;
+            /** Copied */
+            copied: boolean;
         };
         /**
          * Turn
@@ -4185,7 +4531,7 @@ export interface components {
          *       }
          *     }
          */
-        api__representations__Turn: {
+        Turn: {
             /** Id */
             id: string;
             /** Parent Id */
@@ -4206,36 +4552,259 @@ export interface components {
             assistant_message: components["schemas"]["AssistantMessage"] | null;
             /** Events */
             events: components["schemas"]["TurnEvent"][];
-            usage: components["schemas"]["Usage-Output"];
-            cost: components["schemas"]["Cost-Output"];
+            usage: components["schemas"]["Usage"];
+            cost: components["schemas"]["Cost"];
             /** Node Id */
             node_id: string | null;
             /** Error */
             error: string | null;
         };
         /**
-         * Approval
-         * @description A call that a person has to allow first. Without an answer within `timeout_seconds` it is not made.
-         *
-         *     `reason` tells that person what the call is about; it is a template over the session's variables.
+         * TurnEvent
+         * @description An event of a turn.
          */
-        domain__agent_tools__Approval: {
+        TurnEvent: {
             /**
-             * Timeout Seconds
-             * @default 3600
+             * Type
+             * @enum {string}
              */
-            timeout_seconds: number;
+            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end";
             /**
-             * Reason
-             * @default
+             * Created At
+             * Format: date-time
              */
-            reason: string;
+            created_at: string;
+            /** Payload */
+            payload: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
         };
         /**
-         * PlaceOfError
-         * @description One thing wrong, and where: a path such as `body.text` or `nodes.greet.transitions[0].to`.
+         * TurnMetadata
+         * @description Ids of the reply in Playhead. Values are strings, as in all of OpenAI's metadata.
          */
-        PlaceOfError: {
+        TurnMetadata: {
+            /** Session Id */
+            session_id: string;
+            /** Turn Id */
+            turn_id: string;
+            /** Node Id */
+            node_id: string;
+            /** Status */
+            status: string;
+        };
+        /**
+         * Usage
+         * @description Usage per `<provider>:<model>`, and seconds.
+         *
+         *     `duration_seconds` is wall-clock time: for a turn, from the message to the reply. `model_seconds` is the time spent
+         *     in model calls that were paid for; a price per second applies to these.
+         */
+        WebhookUsage: {
+            /**
+             * Llm
+             * @default {}
+             */
+            llm: {
+                [key: string]: components["schemas"]["ModelUsage"];
+            };
+            /**
+             * Duration Seconds
+             * @default 0
+             */
+            duration_seconds: number;
+            /**
+             * Model Seconds
+             * @default 0
+             */
+            model_seconds: number;
+        };
+        /**
+         * Usage
+         * @description Usage: tokens by `<provider>:<model>`, wall clock seconds, and seconds of billed model calls.
+         */
+        Usage: {
+            /** Llm */
+            llm: {
+                [key: string]: components["schemas"]["ModelUsage"];
+            };
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** Model Seconds */
+            model_seconds: number;
+        };
+        /**
+         * UsageInfo
+         * @description Usage. Text chats use no speech, so `tts` and `stt` are always empty.
+         */
+        UsageInfo: {
+            /** Llm */
+            llm: {
+                [key: string]: components["schemas"]["TokenUsage"];
+            };
+            /**
+             * Tts
+             * @default {}
+             */
+            tts: {
+                [key: string]: number;
+            };
+            /**
+             * Stt
+             * @default {}
+             */
+            stt: {
+                [key: string]: number;
+            };
+            /** Call Duration Seconds */
+            call_duration_seconds: number;
+        };
+        /**
+         * UserMessage
+         * @description The user's message. `message_id` identifies repeats.
+         */
+        UserMessage: {
+            /** Text */
+            text: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Message Id */
+            message_id?: string | null;
+        };
+        /**
+         * UserOrAssistantMessage
+         * @description A message or a reply as sent to models.
+         */
+        UserOrAssistantMessage: {
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "user" | "assistant";
+            /** Content */
+            content: string;
+        };
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
+        };
+        /**
+         * Webhook
+         * @description A receiver of reports about the `events`, at `url`, signed with the credential named by `secret`.
+         */
+        Webhook: {
+            /** Url */
+            url: string;
+            /** Secret */
+            secret: string;
+            /**
+             * Events
+             * @default [
+             *       "session_completed"
+             *     ]
+             */
+            events: "session_completed"[];
+        };
+        /**
+         * Workflow
+         * @description An agent as a workflow. `current_definition_id` and `version_number` are its version.
+         * @example {
+         *       "created_at": "2026-11-23T18:00:00Z",
+         *       "current_definition_id": 3,
+         *       "id": 1,
+         *       "name": "booking-line",
+         *       "status": "active",
+         *       "template_context_variables": {},
+         *       "version_number": 3,
+         *       "version_status": "published",
+         *       "workflow_configurations": {
+         *         "text_chat_inactivity_timeout_seconds": 3600
+         *       },
+         *       "workflow_definition": {
+         *         "edges": [],
+         *         "nodes": [
+         *           {
+         *             "data": {
+         *               "add_global_prompt": true,
+         *               "allow_interrupt": false,
+         *               "name": "Greet",
+         *               "prompt": "Find out what the caller wants."
+         *             },
+         *             "id": "1",
+         *             "position": {
+         *               "x": 0,
+         *               "y": 0
+         *             },
+         *             "type": "startCall"
+         *           }
+         *         ],
+         *         "viewport": {
+         *           "x": 0,
+         *           "y": 0,
+         *           "zoom": 1
+         *         }
+         *       },
+         *       "workflow_uuid": "agt_5f0c91d2a4b7"
+         *     }
+         */
+        Workflow: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @default active
+             * @constant
+             */
+            status: "active";
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Workflow Definition */
+            workflow_definition: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Current Definition Id */
+            current_definition_id: number;
+            /** Template Context Variables */
+            template_context_variables: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Workflow Configurations */
+            workflow_configurations: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Version Number */
+            version_number: number;
+            /**
+             * Version Status
+             * @default published
+             * @constant
+             */
+            version_status: "published";
+            /** Workflow Uuid */
+            workflow_uuid: string;
+        };
+        /**
+         * ErrorLocation
+         * @description One error and its location: a path such as `body.text` or `nodes.greet.transitions[0].to`.
+         */
+        ErrorLocation: {
             /** Place */
             place: string;
             /** Message */
@@ -4243,7 +4812,7 @@ export interface components {
         };
         /**
          * Problem
-         * @description An error (RFC 9457). `code` is stable and for programs, `detail` is for people; figures follow as members.
+         * @description An error (RFC 9457). `code` is stable and for programs, `detail` for people. Some codes have further members.
          */
         Problem: {
             /**
@@ -4261,18 +4830,18 @@ export interface components {
             code: string;
             /**
              * Errors
-             * @description Where, when places can be named.
+             * @description The invalid values, with the path of each.
              * @default null
              */
-            errors: components["schemas"]["PlaceOfError"][] | null;
+            errors: components["schemas"]["ErrorLocation"][] | null;
         } & {
             [key: string]: unknown;
         };
         /**
          * CallerLimits
-         * @description Where a caller gives up: after lines of its own, US dollars of the session, seconds of wall clock.
+         * @description Limits at which a simulated user stops: its own messages, the session's cost in US dollars, wall-clock seconds.
          *
-         *     `max_stalled_turns` is how many exchanges in a row may repeat earlier ones. None sets no limit.
+         *     `max_stalled_turns` is the limit of consecutive exchanges that repeat earlier ones. None means no limit.
          */
         CallerLimits: {
             /**
@@ -4298,10 +4867,11 @@ export interface components {
         };
         /**
          * Checks
-         * @description What must hold of a conversation; what is not named is not checked.
+         * @description Requirements on a conversation; empty fields are not checked.
          *
-         *     `never_says` are phrases that the agent must not use (capitals make no difference), `never_matches` patterns.
-         *     `max_turns` counts turns with a message, `ended_with` lists the completion reasons that are right.
+         *     `never_says` are phrases that the agent must not use (case-insensitive), `never_matches` regular expressions that
+         *     its messages must not match. `max_turns` counts turns with a user message. `ended_with` lists the accepted
+         *     completion reasons.
          */
         Checks: {
             /**
@@ -4349,7 +4919,7 @@ export interface components {
         };
         /**
          * Persona
-         * @description Whom the caller plays: a name, a manner in a few words, and the language it speaks.
+         * @description The persona of a simulated user: a name, a manner in a few words, and a language.
          */
         Persona: {
             /**
@@ -4370,7 +4940,7 @@ export interface components {
         };
         /**
          * RecordedStart
-         * @description A recorded session to go on from, up to one of its turns (its newest when none is named).
+         * @description A recorded session to continue from, after one of its turns (None: the newest).
          */
         RecordedStart: {
             /** Session */
@@ -4383,7 +4953,7 @@ export interface components {
         };
         /**
          * RequiredCall
-         * @description A tool that must be called, in one call, with at least these arguments.
+         * @description A tool that must be called at least once with at least these arguments.
          */
         RequiredCall: {
             /** Tool */
@@ -4398,10 +4968,10 @@ export interface components {
         };
         /**
          * Scenario
-         * @description One simulated caller: whom it plays, what it wants and may tell, and what makes the conversation a success.
+         * @description One simulated user: its persona, goal and facts, and the criteria of success.
          *
-         *     It opens with `opening`, or goes on from `history`. `success` are criteria for a judge, in plain words, `checks`
-         *     need none. `repeats` and the models go before those of the suite.
+         *     It starts with `opening`, or continues from `history`. `success` are criteria for a judge, in plain words; `checks`
+         *     need no judge. `repeats` and the models override those of the suite.
          */
         Scenario: {
             /** Id */
@@ -4497,10 +5067,10 @@ export interface components {
         };
         /**
          * ToolMock
-         * @description What a tool answers when it is called with at least these arguments; the first mock that matches counts.
+         * @description The result of a tool for calls with at least these arguments; the first matching mock applies.
          *
-         *     `result` is what the service would have answered, and what the tool assigns is read from it. With `error` the
-         *     call fails, and the model is told so.
+         *     `result` replaces the response of the service, and the tool's assignments are read from it. With `error` the call
+         *     fails, and the model receives the error.
          */
         ToolMock: {
             /** Tool */
@@ -4522,10 +5092,10 @@ export interface components {
         };
         /**
          * Suite
-         * @description Scenarios to run with one agent, so many at a time, within a budget in US dollars.
+         * @description Scenarios to run with one agent, with limited concurrency, within a budget in US dollars.
          *
-         *     `agent` is a name or an id, with `@` and a number for one version. Models that are not named are the
-         *     installation's. The suite passes when at least `min_pass_rate` of every scenario's runs do.
+         *     `agent` is a name or an id, optionally followed by `@` and a version. The default models are the installation's.
+         *     The suite passes if at least `min_pass_rate` of the runs of every scenario pass.
          */
         SuiteDefinition: {
             /** Name */
@@ -4593,9 +5163,9 @@ export interface operations {
                 /** @description A suite's id. */
                 suite?: string | null;
                 created_after?: string | null;
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -4604,7 +5174,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4718,10 +5288,10 @@ export interface operations {
             };
         };
     };
-    open_session_v1_sessions_post: {
+    create_session_v1_sessions_post: {
         parameters: {
             query?: {
-                /** @description False: answer 202 as soon as it is accepted. */
+                /** @description False: respond with 202 as soon as the command is accepted. */
                 wait?: boolean;
             };
             header?: never;
@@ -4734,7 +5304,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The session, greeted. A greeting that failed at the model leaves it in status `error`. */
+            /** @description The session with its greeting. Its status is `error` when the greeting failed at the model. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4832,7 +5402,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description With wait=false: the session, not greeted yet. */
+            /** @description With wait=false: the session before its greeting. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -4953,7 +5523,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5225,9 +5795,9 @@ export interface operations {
     list_turns_v1_sessions__session_id__turns_get: {
         parameters: {
             query?: {
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -5238,7 +5808,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5390,12 +5960,12 @@ export interface operations {
             };
         };
     };
-    list_branches_v1_sessions__session_id__branches_get: {
+    list_tree_v1_sessions__session_id__tree_get: {
         parameters: {
             query?: {
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -5406,7 +5976,115 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "turn_5f0c2a9e41b7",
+                     *           "parent_id": "turn_0b1c2d3e4f50",
+                     *           "index": 1,
+                     *           "status": "completed",
+                     *           "node_id": "booking",
+                     *           "branch": "active",
+                     *           "created_at": "2026-11-23T18:00:07Z",
+                     *           "seconds": 1.204,
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.000165",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "total_tokens": 443,
+                     *           "text": "A table for four on Friday, please.",
+                     *           "copied": false
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PageOf_TreeTurn_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_branches_v1_sessions__session_id__branches_get: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items. */
+                limit?: number;
+                /** @description `next_cursor` of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5537,13 +6215,13 @@ export interface operations {
     send_message_v1_sessions__session_id__messages_post: {
         parameters: {
             query?: {
-                /** @description False: answer 202 as soon as it is accepted. */
+                /** @description False: respond with 202 as soon as the command is accepted. */
                 wait?: boolean;
             };
             header?: {
-                /** @description The same as `message_id` in the body. */
+                /** @description Same as `message_id` in the body. */
                 "idempotency-key"?: string | null;
-                /** @description `text/event-stream` for a stream of the reply. */
+                /** @description `text/event-stream` to stream the reply. */
                 accept?: string | null;
             };
             path: {
@@ -5846,7 +6524,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The id of the last event that the client has; none: a snapshot. */
+                /** @description Id of the last event received; without it the stream starts with a snapshot. */
                 "last-event-id"?: string | null;
             };
             path: {
@@ -5856,7 +6534,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A snapshot and the events after it, or the events after `Last-Event-ID`. Each has its form in docs/events.md. */
+            /** @description A snapshot and the events after it, or the events after `Last-Event-ID`. docs/events.md describes each event. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5940,11 +6618,11 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["api__bodies__RewindBody"];
+                "application/json": components["schemas"]["RewindBody"];
             };
         };
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6219,7 +6897,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6488,11 +7166,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["api__bodies__EndBody"] | null;
+                "application/json": components["schemas"]["EndBody"] | null;
             };
         };
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6741,14 +7419,400 @@ export interface operations {
             };
         };
     };
+    get_transcript_v1_sessions__session_id__transcript_get: {
+        parameters: {
+            query?: {
+                /** @description Format of the transcript. */
+                format?: "text" | "markdown" | "json" | "jsonl";
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The transcript in the requested format */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example User: A table for four on Friday, please.
+                     *     Agent: With pleasure. At what time?
+                     */
+                    "text/plain; charset=utf-8": string;
+                    /**
+                     * @example # WR-TEXT-7K2QDX
+                     *
+                     *     **User**
+                     *
+                     *     > A table for four on Friday, please.
+                     */
+                    "text/markdown; charset=utf-8": string;
+                    /**
+                     * @example {
+                     *       "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *       "name": "WR-TEXT-7K2QDX",
+                     *       "agent": "booking-line",
+                     *       "agent_version": 3,
+                     *       "created_at": "2026-11-23T18:00:00Z",
+                     *       "as_of": "2026-11-23T18:00:08.204Z",
+                     *       "entries": [
+                     *         {
+                     *           "turn_id": "turn_5f0c2a9e41b7",
+                     *           "index": 1,
+                     *           "at": "2026-11-23T18:00:07Z",
+                     *           "speaker": "user",
+                     *           "text": "A table for four on Friday, please."
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                    /** @example {"turn_id": "turn_5f0c2a9e41b7", "index": 1, "at": "2026-11-23T18:00:07Z", "speaker": "user", "text": "A table for four on Friday, please."} */
+                    "application/jsonl": string;
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_simulator_v1_sessions__session_id__simulator_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SimulatorSwitch"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *       "workflow_run_id": 17,
+                     *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_version": 3,
+                     *       "model": "openai:gpt-5-mini",
+                     *       "name": "WR-TEXT-7K2QDX",
+                     *       "status": "idle",
+                     *       "revision": 4,
+                     *       "current_node_id": "booking",
+                     *       "approvals": [],
+                     *       "is_completed": false,
+                     *       "tags": [],
+                     *       "initial_context": {
+                     *         "first_name": "Ada"
+                     *       },
+                     *       "gathered_context": {},
+                     *       "annotations": {
+                     *         "ticket": "T-1042"
+                     *       },
+                     *       "usage": {
+                     *         "llm": {
+                     *           "openai:gpt-5-mini": {
+                     *             "prompt_tokens": 412,
+                     *             "completion_tokens": 31,
+                     *             "total_tokens": 443,
+                     *             "cache_read_input_tokens": 0,
+                     *             "cache_creation_input_tokens": 0,
+                     *             "requests": 1
+                     *           }
+                     *         },
+                     *         "duration_seconds": 8.204,
+                     *         "model_seconds": 1.03
+                     *       },
+                     *       "cost": {
+                     *         "currency": "USD",
+                     *         "total": "0.000165",
+                     *         "breakdown": {
+                     *           "openai:gpt-5-mini": "0.000165"
+                     *         },
+                     *         "unpriced_models": [],
+                     *         "calculated_at": "2026-11-23T18:00:08.204Z"
+                     *       },
+                     *       "created_at": "2026-11-23T18:00:00Z",
+                     *       "updated_at": "2026-11-23T18:00:08.204Z",
+                     *       "as_of": "2026-11-23T18:00:08.204Z",
+                     *       "temporal": {
+                     *         "workflow_id": "session-ses_5f0c2a9e41b71d20c3aa9e04",
+                     *         "run_id": "0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55",
+                     *         "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/session-ses_5f0c2a9e41b71d20c3aa9e04/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history"
+                     *       },
+                     *       "turns_before": 0,
+                     *       "turns": [
+                     *         {
+                     *           "id": "turn_0b1c2d3e4f50",
+                     *           "index": 0,
+                     *           "status": "completed",
+                     *           "created_at": "2026-11-23T18:00:00Z",
+                     *           "assistant_message": {
+                     *             "text": "Hello Ada, this is Osteria Fiorella. How can I help you?",
+                     *             "created_at": "2026-11-23T18:00:00.012Z"
+                     *           },
+                     *           "events": [
+                     *             {
+                     *               "type": "node_transition",
+                     *               "created_at": "2026-11-23T18:00:00Z",
+                     *               "payload": {
+                     *                 "to_node": "greet"
+                     *               }
+                     *             }
+                     *           ],
+                     *           "usage": {
+                     *             "llm": {},
+                     *             "duration_seconds": 0.012,
+                     *             "model_seconds": 0
+                     *           },
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0",
+                     *             "breakdown": {},
+                     *             "unpriced_models": []
+                     *           },
+                     *           "node_id": "greet"
+                     *         },
+                     *         {
+                     *           "id": "turn_5f0c2a9e41b7",
+                     *           "parent_id": "turn_0b1c2d3e4f50",
+                     *           "index": 1,
+                     *           "status": "completed",
+                     *           "created_at": "2026-11-23T18:00:07Z",
+                     *           "user_message": {
+                     *             "text": "A table for four on Friday, please.",
+                     *             "created_at": "2026-11-23T18:00:07Z",
+                     *             "message_id": "m-1"
+                     *           },
+                     *           "assistant_message": {
+                     *             "text": "With pleasure. At what time?",
+                     *             "created_at": "2026-11-23T18:00:08.204Z"
+                     *           },
+                     *           "events": [
+                     *             {
+                     *               "type": "node_transition",
+                     *               "created_at": "2026-11-23T18:00:07.801Z",
+                     *               "payload": {
+                     *                 "from_node": "greet",
+                     *                 "to_node": "booking",
+                     *                 "transition": "to_booking"
+                     *               }
+                     *             }
+                     *           ],
+                     *           "usage": {
+                     *             "llm": {
+                     *               "openai:gpt-5-mini": {
+                     *                 "prompt_tokens": 412,
+                     *                 "completion_tokens": 31,
+                     *                 "total_tokens": 443,
+                     *                 "cache_read_input_tokens": 0,
+                     *                 "cache_creation_input_tokens": 0,
+                     *                 "requests": 1
+                     *               }
+                     *             },
+                     *             "duration_seconds": 1.204,
+                     *             "model_seconds": 1.03
+                     *           },
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.000165",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "node_id": "booking"
+                     *         }
+                     *       ],
+                     *       "discarded_branches": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description quota_exceeded */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description revision_conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description session_ended */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description wait_timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     edit_v1_sessions__session_id__turns__turn_id__edit_post: {
         parameters: {
             query?: {
-                /** @description False: answer 202 as soon as it is accepted. */
+                /** @description False: respond with 202 as soon as the command is accepted. */
                 wait?: boolean;
             };
             header?: {
-                /** @description The same as `message_id` in the body. */
+                /** @description Same as `message_id` in the body. */
                 "idempotency-key"?: string | null;
             };
             path: {
@@ -7052,11 +8116,11 @@ export interface operations {
     regenerate_v1_sessions__session_id__turns__turn_id__regenerate_post: {
         parameters: {
             query?: {
-                /** @description False: answer 202 as soon as it is accepted. */
+                /** @description False: respond with 202 as soon as the command is accepted. */
                 wait?: boolean;
             };
             header?: {
-                /** @description The same as `message_id` in the body. */
+                /** @description Same as `message_id` in the body. */
                 "idempotency-key"?: string | null;
             };
             path: {
@@ -7372,7 +8436,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7647,7 +8711,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8182,392 +9246,6 @@ export interface operations {
             };
         };
     };
-    set_simulator_v1_sessions__session_id__simulator_put: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SimulatorSwitch"];
-            };
-        };
-        responses: {
-            /** @description As asked */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
-                     *       "workflow_run_id": 17,
-                     *       "agent_id": "agt_5f0c91d2a4b7",
-                     *       "agent_version": 3,
-                     *       "model": "openai:gpt-5-mini",
-                     *       "name": "WR-TEXT-7K2QDX",
-                     *       "status": "idle",
-                     *       "revision": 4,
-                     *       "current_node_id": "booking",
-                     *       "approvals": [],
-                     *       "is_completed": false,
-                     *       "tags": [],
-                     *       "initial_context": {
-                     *         "first_name": "Ada"
-                     *       },
-                     *       "gathered_context": {},
-                     *       "annotations": {
-                     *         "ticket": "T-1042"
-                     *       },
-                     *       "usage": {
-                     *         "llm": {
-                     *           "openai:gpt-5-mini": {
-                     *             "prompt_tokens": 412,
-                     *             "completion_tokens": 31,
-                     *             "total_tokens": 443,
-                     *             "cache_read_input_tokens": 0,
-                     *             "cache_creation_input_tokens": 0,
-                     *             "requests": 1
-                     *           }
-                     *         },
-                     *         "duration_seconds": 8.204,
-                     *         "model_seconds": 1.03
-                     *       },
-                     *       "cost": {
-                     *         "currency": "USD",
-                     *         "total": "0.000165",
-                     *         "breakdown": {
-                     *           "openai:gpt-5-mini": "0.000165"
-                     *         },
-                     *         "unpriced_models": [],
-                     *         "calculated_at": "2026-11-23T18:00:08.204Z"
-                     *       },
-                     *       "created_at": "2026-11-23T18:00:00Z",
-                     *       "updated_at": "2026-11-23T18:00:08.204Z",
-                     *       "as_of": "2026-11-23T18:00:08.204Z",
-                     *       "temporal": {
-                     *         "workflow_id": "session-ses_5f0c2a9e41b71d20c3aa9e04",
-                     *         "run_id": "0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55",
-                     *         "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/session-ses_5f0c2a9e41b71d20c3aa9e04/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history"
-                     *       },
-                     *       "turns_before": 0,
-                     *       "turns": [
-                     *         {
-                     *           "id": "turn_0b1c2d3e4f50",
-                     *           "index": 0,
-                     *           "status": "completed",
-                     *           "created_at": "2026-11-23T18:00:00Z",
-                     *           "assistant_message": {
-                     *             "text": "Hello Ada, this is Osteria Fiorella. How can I help you?",
-                     *             "created_at": "2026-11-23T18:00:00.012Z"
-                     *           },
-                     *           "events": [
-                     *             {
-                     *               "type": "node_transition",
-                     *               "created_at": "2026-11-23T18:00:00Z",
-                     *               "payload": {
-                     *                 "to_node": "greet"
-                     *               }
-                     *             }
-                     *           ],
-                     *           "usage": {
-                     *             "llm": {},
-                     *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
-                     *           },
-                     *           "cost": {
-                     *             "currency": "USD",
-                     *             "total": "0",
-                     *             "breakdown": {},
-                     *             "unpriced_models": []
-                     *           },
-                     *           "node_id": "greet"
-                     *         },
-                     *         {
-                     *           "id": "turn_5f0c2a9e41b7",
-                     *           "parent_id": "turn_0b1c2d3e4f50",
-                     *           "index": 1,
-                     *           "status": "completed",
-                     *           "created_at": "2026-11-23T18:00:07Z",
-                     *           "user_message": {
-                     *             "text": "A table for four on Friday, please.",
-                     *             "created_at": "2026-11-23T18:00:07Z",
-                     *             "message_id": "m-1"
-                     *           },
-                     *           "assistant_message": {
-                     *             "text": "With pleasure. At what time?",
-                     *             "created_at": "2026-11-23T18:00:08.204Z"
-                     *           },
-                     *           "events": [
-                     *             {
-                     *               "type": "node_transition",
-                     *               "created_at": "2026-11-23T18:00:07.801Z",
-                     *               "payload": {
-                     *                 "from_node": "greet",
-                     *                 "to_node": "booking",
-                     *                 "transition": "to_booking"
-                     *               }
-                     *             }
-                     *           ],
-                     *           "usage": {
-                     *             "llm": {
-                     *               "openai:gpt-5-mini": {
-                     *                 "prompt_tokens": 412,
-                     *                 "completion_tokens": 31,
-                     *                 "total_tokens": 443,
-                     *                 "cache_read_input_tokens": 0,
-                     *                 "cache_creation_input_tokens": 0,
-                     *                 "requests": 1
-                     *               }
-                     *             },
-                     *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
-                     *           },
-                     *           "cost": {
-                     *             "currency": "USD",
-                     *             "total": "0.000165",
-                     *             "breakdown": {
-                     *               "openai:gpt-5-mini": "0.000165"
-                     *             },
-                     *             "unpriced_models": []
-                     *           },
-                     *           "node_id": "booking"
-                     *         }
-                     *       ],
-                     *       "discarded_branches": []
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Session"];
-                };
-            };
-            /** @description invalid_request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description quota_exceeded */
-            402: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description revision_conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description session_ended */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description unsupported_media_type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description validation_error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description rate_limited */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description internal_error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description wait_timeout */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_transcript_v1_sessions__session_id__transcript_get: {
-        parameters: {
-            query?: {
-                /** @description How it is written. */
-                format?: "text" | "markdown" | "json" | "jsonl";
-            };
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The transcript, in the form that was asked for */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example User: A table for four on Friday, please.
-                     *     Agent: With pleasure. At what time?
-                     */
-                    "text/plain; charset=utf-8": string;
-                    /**
-                     * @example # WR-TEXT-7K2QDX
-                     *
-                     *     **User**
-                     *
-                     *     > A table for four on Friday, please.
-                     */
-                    "text/markdown; charset=utf-8": string;
-                    /**
-                     * @example {
-                     *       "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
-                     *       "name": "WR-TEXT-7K2QDX",
-                     *       "agent": "booking-line",
-                     *       "agent_version": 3,
-                     *       "created_at": "2026-11-23T18:00:00Z",
-                     *       "as_of": "2026-11-23T18:00:08.204Z",
-                     *       "entries": [
-                     *         {
-                     *           "turn_id": "turn_5f0c2a9e41b7",
-                     *           "index": 1,
-                     *           "at": "2026-11-23T18:00:07Z",
-                     *           "speaker": "user",
-                     *           "text": "A table for four on Friday, please."
-                     *         }
-                     *       ]
-                     *     }
-                     */
-                    "application/json": Record<string, never>;
-                    /** @example {"turn_id": "turn_5f0c2a9e41b7", "index": 1, "at": "2026-11-23T18:00:07Z", "speaker": "user", "text": "A table for four on Friday, please."} */
-                    "application/jsonl": string;
-                };
-            };
-            /** @description unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description validation_error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description internal_error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     compare_branches_v1_sessions__session_id__branches_compare_get: {
         parameters: {
             query: {
@@ -8584,7 +9262,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8794,9 +9472,9 @@ export interface operations {
     list_agents_v1_agents_get: {
         parameters: {
             query?: {
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -8805,7 +9483,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8911,10 +9589,12 @@ export interface operations {
     push_agent_v1_agents_post: {
         parameters: {
             query?: {
-                /** @description What the body is. */
+                /** @description Format of the body. */
                 format?: "playhead" | "dograh";
-                /** @description The agent's name: an export has none of its own. */
+                /** @description The agent's name, for exports; by default the name in the export. */
                 name?: string | null;
+                /** @description True: check the definition, and store nothing. */
+                dry_run?: boolean;
             };
             header?: never;
             path?: never;
@@ -8980,13 +9660,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The latest version, which is equal to what was sent. */
+            /** @description The latest version, which equals the definition that was sent; or the dry run. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Agent"];
+                    "application/json": components["schemas"]["Agent"] | components["schemas"]["AgentDryRun"];
                 };
             };
             /** @description The new version */
@@ -9118,7 +9798,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9217,6 +9897,100 @@ export interface operations {
             };
         };
     };
+    list_agent_versions_v1_agents__agent_id__versions_get: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items. */
+                limit?: number;
+                /** @description `next_cursor` of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description The agent's id or name. */
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "version": 3,
+                     *           "created_at": "2026-11-23T17:55:00Z",
+                     *           "node_count": 3,
+                     *           "warnings": 0
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PageOf_AgentVersionSummary_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_agent_version_v1_agents__agent_id__versions__version__get: {
         parameters: {
             query?: never;
@@ -9230,7 +10004,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9332,9 +10106,9 @@ export interface operations {
     list_suites_v1_suites_get: {
         parameters: {
             query?: {
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -9343,7 +10117,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9427,17 +10201,17 @@ export interface operations {
     start_suite_v1_suites_post: {
         parameters: {
             query?: {
-                /** @description Of every scenario. */
+                /** @description Repeats of every scenario. */
                 repeats?: number | null;
                 concurrency?: number | null;
                 budget_usd?: number | string | null;
                 seed?: number | null;
                 min_pass_rate?: number | null;
-                /** @description Only scenarios with one of these. */
+                /** @description Only scenarios with one of these tags. */
                 tag?: string[] | null;
             };
             header?: {
-                /** @description The same as `message_id` in the body. */
+                /** @description Same as `message_id` in the body. */
                 "idempotency-key"?: string | null;
             };
             path?: never;
@@ -9492,7 +10266,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The suite, which has started */
+            /** @description The suite, started */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -9641,7 +10415,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9748,7 +10522,7 @@ export interface operations {
         parameters: {
             query?: {
                 format?: "json" | "junit" | "html";
-                /** @description False: without what was said. */
+                /** @description False: without the conversations. */
                 transcripts?: boolean;
                 /** @description An earlier suite to compare with. */
                 baseline?: string | null;
@@ -9761,7 +10535,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description With format=junit it is XML, with format=html a page that needs no other host. */
+            /** @description JSON; with format=junit XML, with format=html a self-contained page. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -9988,7 +10762,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10118,7 +10892,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10197,11 +10971,11 @@ export interface operations {
     list_ledger_v1_usage_ledger_get: {
         parameters: {
             query?: {
-                /** @description Only the rows of this session. */
+                /** @description Only rows of this session. */
                 session?: string | null;
-                /** @description Items of a page. */
+                /** @description Maximum number of items. */
                 limit?: number;
-                /** @description `next_cursor` of the page before. */
+                /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
             header?: never;
@@ -10210,7 +10984,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As asked */
+            /** @description Success */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -10262,6 +11036,79 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_about_v1_about_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "version": "0.1.0",
+                     *       "organization": "osteria",
+                     *       "keyless": false,
+                     *       "models": [
+                     *         "openai:gpt-5-mini"
+                     *       ],
+                     *       "default_model": "openai:gpt-5-mini",
+                     *       "quota": {
+                     *         "limit": "50",
+                     *         "spent": "12.4031",
+                     *         "currency": "USD",
+                     *         "month": "2026-11"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["About"];
                 };
             };
             /** @description unauthenticated */
@@ -10607,7 +11454,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -10857,7 +11704,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -11111,7 +11958,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -11161,7 +12008,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["api__compat__forms__RewindBody"];
+                "application/json": components["schemas"]["TextSessionRewind"];
             };
         };
         responses: {
@@ -11365,7 +12212,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -11415,7 +12262,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["api__compat__forms__EndBody"] | null;
+                "application/json": components["schemas"]["TextSessionEnd"] | null;
             };
         };
         responses: {
@@ -11619,7 +12466,414 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    get_workflow_api_v1_workflow__workflow_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `workflow_id` of the agent. */
+                workflow_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": 1,
+                     *       "name": "booking-line",
+                     *       "status": "active",
+                     *       "created_at": "2026-11-23T18:00:00Z",
+                     *       "workflow_definition": {
+                     *         "nodes": [
+                     *           {
+                     *             "id": "1",
+                     *             "type": "startCall",
+                     *             "position": {
+                     *               "x": 0,
+                     *               "y": 0
+                     *             },
+                     *             "data": {
+                     *               "name": "Greet",
+                     *               "prompt": "Find out what the caller wants.",
+                     *               "add_global_prompt": true,
+                     *               "allow_interrupt": false
+                     *             }
+                     *           }
+                     *         ],
+                     *         "edges": [],
+                     *         "viewport": {
+                     *           "x": 0,
+                     *           "y": 0,
+                     *           "zoom": 1
+                     *         }
+                     *       },
+                     *       "current_definition_id": 3,
+                     *       "template_context_variables": {},
+                     *       "workflow_configurations": {
+                     *         "text_chat_inactivity_timeout_seconds": 3600
+                     *       },
+                     *       "version_number": 3,
+                     *       "version_status": "published",
+                     *       "workflow_uuid": "agt_5f0c91d2a4b7"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Workflow"];
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    list_runs_api_v1_workflow__workflow_id__runs_get: {
+        parameters: {
+            query?: {
+                /** @description Page, from 1. */
+                page?: number;
+                /** @description Runs of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `workflow_id` of the agent. */
+                workflow_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "runs": [
+                     *         {
+                     *           "id": 17,
+                     *           "workflow_id": 1,
+                     *           "name": "WR-TEXT-7K2QDX",
+                     *           "mode": "textchat",
+                     *           "state": "running",
+                     *           "is_completed": false,
+                     *           "initial_context": {
+                     *             "first_name": "Ada"
+                     *           },
+                     *           "gathered_context": {},
+                     *           "created_at": "2026-11-23T18:00:00Z",
+                     *           "definition_id": 3,
+                     *           "call_type": "outbound",
+                     *           "usage_info": {
+                     *             "llm": {},
+                     *             "tts": {},
+                     *             "stt": {},
+                     *             "call_duration_seconds": 0
+                     *           },
+                     *           "cost_info": {
+                     *             "cost_breakdown": {},
+                     *             "total_cost_usd": 0,
+                     *             "unpriced_models": [],
+                     *             "calculated_at": "2026-11-23T18:00:00.012000+00:00",
+                     *             "call_duration_seconds": 0
+                     *           }
+                     *         }
+                     *       ],
+                     *       "total_count": 1,
+                     *       "page": 1,
+                     *       "limit": 50,
+                     *       "total_pages": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RunPage"];
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -11844,7 +13098,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "detail": "Failed to execute text chat assistant turn"
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -11886,7 +13140,7 @@ export interface operations {
             header?: {
                 /** @description The session; the same as `metadata.session_id`. */
                 "x-session-id"?: string | null;
-                /** @description The same as `message_id` in the body. */
+                /** @description Same as `message_id` in the body. */
                 "idempotency-key"?: string | null;
             };
             path?: never;
@@ -11993,7 +13247,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorDocument"];
                 };
             };
-            /** @description session_ended */
+            /** @description session_ended, session_erased */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -12216,9 +13470,9 @@ export interface operations {
         parameters: {
             query?: never;
             header: {
-                /** @description The same at every attempt. */
+                /** @description Id of the webhook; the same at each attempt. */
                 "webhook-id": string;
-                /** @description When this attempt was made: seconds since 1970. */
+                /** @description Time of this attempt in seconds since 1970. */
                 "webhook-timestamp": number;
                 /** @description `v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`, as Standard Webhooks has it. */
                 "webhook-signature": string;
@@ -12232,14 +13486,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Taken, as with any other 2xx. Everything else is retried for a day, but for a 410. */
+            /** @description Accepted, as any other 2xx. Other responses, except 410, are retried for a day. */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No more of it, please: it is not tried again. */
+            /** @description Rejected for good: not retried. */
             410: {
                 headers: {
                     [name: string]: unknown;

@@ -7,16 +7,16 @@ type Forms = components['schemas']
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
 export type JsonObject = { [name: string]: Json }
 
-export type TurnStatus = Forms['api__representations__Turn']['status']
-export type TurnEvent = Omit<Forms['api__representations__Turn']['events'][number], 'payload' | 'type'> & {
+export type TurnStatus = Forms['Turn']['status']
+export type TurnEvent = Omit<Forms['Turn']['events'][number], 'payload' | 'type'> & {
   type: string
   payload: JsonObject
 }
-export type Usage = Forms['Usage-Output'] & UsageExtras
-export type Cost = Forms['Cost-Output']
-export type Turn = Omit<Forms['api__representations__Turn'], 'events' | 'usage'> & { events: TurnEvent[]; usage: Usage }
+export type Usage = Forms['Usage'] & UsageExtras
+export type Cost = Forms['Cost']
+export type Turn = Omit<Forms['Turn'], 'events' | 'usage'> & { events: TurnEvent[]; usage: Usage }
 export type Branch = Omit<Forms['Branch'], 'turns'> & { turns: Turn[] } & BranchExtras
-export type Approval = Omit<Forms['api__representations__Approval'], 'arguments'> & { arguments: JsonObject }
+export type Approval = Omit<Forms['Approval'], 'arguments'> & { arguments: JsonObject }
 export type SessionStatus = Forms['Session']['status']
 export type SessionSummary = Omit<
   Forms['SessionSummary'],
