@@ -55,8 +55,9 @@ MAX_LOADED_MODELS = 100
 class ModelProviders:
     """Calls any model that pydantic-ai supports, and the installation's own.
 
-    `prices`, by `<provider>:<model>`, override those of genai-prices. `own_models` maps model names to
-    factories. `credentials` are secrets that no error text may contain, beside those of the environment.
+    `prices` override those of genai-prices, by the model string of an agent or by the name of the model in its usage,
+    which may differ: `openai-chat:clerk` appears there as `openai:clerk`. `own_models` maps model names to factories.
+    `credentials` are secrets that no error text may contain, beside those of the environment.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class ModelProviders:
             if request.model is None:
                 raise
             partial = request.partial_response()
-            reply = self._partial_reply(request.model, partial)
+            reply = self._partial_reply(call.model, request.model, partial)
             messages = serialize([*new, *text_only([partial.response])])
             raise ReplyCancelled(ModelAnswer(reply, messages=messages)) from cancelled
         kept = [response] if call.keep_tool_calls else text_only([response])
-        return ModelAnswer(reply=self._reply(model, response), messages=serialize([*new, *kept]))
+        return ModelAnswer(reply=self._reply(call.model, model, response), messages=serialize([*new, *kept]))
 
     async def record(self, call: RecordCall) -> ModelAnswer:
         """Call the model for structured output. Its messages are not part of the conversation.
@@ -107,9 +108,9 @@ class ModelProviders:
         except asyncio.CancelledError as cancelled:
             if request.model is None:
                 raise
-            reply = self._partial_reply(request.model, request.partial_response())
+            reply = self._partial_reply(call.model, request.model, request.partial_response())
             raise ReplyCancelled(ModelAnswer(reply, messages="[]")) from cancelled
-        return ModelAnswer(reply=self._reply(model, response), messages="[]")
+        return ModelAnswer(reply=self._reply(call.model, model, response), messages="[]")
 
     async def _answered(
         self, call: ModelCall | RecordCall, ask: Callable[[Model], Awaitable[ModelResponse]]
@@ -168,7 +169,7 @@ class ModelProviders:
         with suppress(UserError, ImportError, ValueError, OSError):
             self._model(name)
 
-    def _reply(self, model: Model, response: ModelResponse) -> ModelReply:
+    def _reply(self, name: str, model: Model, response: ModelResponse) -> ModelReply:
         key = f"{model.system}:{model.model_name}"
         used = ModelUsage(
             prompt_tokens=response.usage.input_tokens,
@@ -182,17 +183,17 @@ class ModelProviders:
             text="".join(part.content for part in response.parts if isinstance(part, TextPart)).strip(),
             tool_calls=tuple(_tool_call(part) for part in response.parts if isinstance(part, ToolCallPart)),
             usage=Usage(llm={key: used}),
-            cost=self._cost(key, used, response),
+            cost=self._cost(name, key, used, response),
         )
 
-    def _partial_reply(self, model: Model, said: PartialResponse) -> ModelReply:
+    def _partial_reply(self, name: str, model: Model, said: PartialResponse) -> ModelReply:
         """The reply so far, without tool calls: they may be incomplete."""
-        return self._reply(model, said.response).model_copy(
+        return self._reply(name, model, said.response).model_copy(
             update={"tool_calls": (), "interrupted": True, "estimated": said.estimated}
         )
 
-    def _cost(self, key: str, used: ModelUsage, response: ModelResponse) -> Cost:
-        own = self._prices.get(key)
+    def _cost(self, name: str, key: str, used: ModelUsage, response: ModelResponse) -> Cost:
+        own = self._prices.get(name) or self._prices.get(key)
         if own is not None:
             return cost_of(key, used, own)
         try:

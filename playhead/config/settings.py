@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     prices: Prices = setting(
         dict,
         means="Prices in US dollars per million tokens, for models whose list price is unknown or not yours, as JSON: "
-        '`{"openai-chat:my-model": {"input": "0.1", "output": "0.4"}}`; also `cache_read` and `cache_write`.',
+        '`{"openai-chat:my-model": {"input": "0.1", "output": "0.4"}}`; also `cache_read` and `cache_write`. '
+        "The key is the model as agents name it, or as `unpriced_models` shows it.",
         expects='JSON such as {"provider:model": {"input": "0.1", "output": "0.4"}}',
         shown="none",
     )

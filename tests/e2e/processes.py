@@ -87,14 +87,16 @@ class DevStack:
 
 
 @contextmanager
-def dev_stack(folder: Path, ports: Ports | None = None) -> Iterator[DevStack]:
-    """`playhead dev` on free ports, with everything it keeps in a folder; killed when the block is left."""
+def dev_stack(folder: Path, ports: Ports | None = None, **variables: str) -> Iterator[DevStack]:
+    """`playhead dev` on free ports, with everything it keeps in a folder; killed when the block is left.
+
+    `variables` are added to its environment.
+    """
     ports = ports or Ports.free()
     command = [*COMMAND, "dev", "--json", f"--data-dir={folder / 'data'}", *ports.options]
-    with (folder / "stderr.log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment_of(folder), stdout=subprocess.PIPE, stderr=log, text=True
-        )
+    environment = {**environment_of(folder), **variables}
+    with (folder / "stderr.log").open("a") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     stack = DevStack(folder, ports, process)
     try:
         yield stack

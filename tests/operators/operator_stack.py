@@ -6,28 +6,61 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from playhead.temporal.dev_server import server_program
 from tests.e2e.processes import DevStack, Ports, dev_stack, until_seen
+from tests.operators.witnesses import witnesses_of
+from tests.support.loop_thread import LoopThread
+from tests.support.provider import ModelProvider, ScriptedModel
 
 Json = dict[str, Any]
 
+MODELS = 100
+"""Models of the provider whose prices the stack knows: each session has one of its own, and so a journal."""
+PRICE = {"input": "1000", "output": "2000"}
+_numbers = count(1)
+
 
 class OperatedStack:
-    """A running stack, its sessions over HTTP, and `temporal workflow` against its server."""
+    """A running stack, its sessions over HTTP, and `temporal` against its server.
 
-    def __init__(self, stack: DevStack) -> None:
+    Every session talks to a model of its own at `provider`, which repeats what the user said, unless it has a script.
+    """
+
+    def __init__(self, stack: DevStack, provider: ModelProvider, loop: LoopThread, database_url: str) -> None:
         self.stack = stack
-        self._temporal = f"127.0.0.1:{stack.ports.temporal}"
+        self.provider = provider
+        self.loop = loop
+        self.database_url = database_url
 
-    def create(self) -> str:
-        """A new session with the booking agent, greeted."""
-        response = self.stack.http.post("/v1/sessions", json={"agent": "booking-line"})
+    def create(self, **definition: Any) -> str:
+        """A new session with an agent and a model of its own, greeted. `definition` completes the agent."""
+        number = next(_numbers)
+        agent = {
+            "name": f"clerk-{number}",
+            "model": f"openai-chat:clerk-{number}",
+            "start": "talk",
+            "nodes": {"talk": {"prompt": "Answer."}},
+            **definition,
+        }
+        assert number <= MODELS
+        response = self.stack.http.post("/v1/agents", json=agent)
+        assert response.status_code == 201, response.text
+        return self.open(agent["name"])
+
+    def open(self, agent: str) -> str:
+        """A new session with an agent, greeted."""
+        response = self.stack.http.post("/v1/sessions", json={"agent": agent})
         assert response.status_code == 201, response.text
         return str(response.json()["id"])
+
+    def model_of(self, session_id: str) -> ScriptedModel:
+        """The model that a session talks to, with its journal."""
+        return self.provider.model(self.session(session_id)["model"].removeprefix("openai-chat:"))
 
     def say(self, session_id: str, text: str, message_id: str | None = None) -> Json:
         """The session after the reply to a message."""
@@ -45,15 +78,12 @@ class OperatedStack:
 
     def workflow(self, command: str, *options: str) -> str:
         """Run `temporal workflow COMMAND` and return what it printed."""
+        return self.temporal("workflow", command, *options)
+
+    def temporal(self, *command: str) -> str:
+        """Run a `temporal` command against the stack's server and return what it printed."""
         done = subprocess.run(
-            [
-                str(server_program()),
-                "workflow",
-                command,
-                *options,
-                "--address",
-                f"127.0.0.1:{self.stack.ports.temporal}",
-            ],
+            [str(server_program()), *command, "--address", self.temporal_address],
             capture_output=True,
             text=True,
             check=False,
@@ -61,6 +91,10 @@ class OperatedStack:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @property
+    def temporal_address(self) -> str:
+        return f"127.0.0.1:{self.stack.ports.temporal}"
 
     def input_of(self, session_id: str, file: Path) -> Path:
         """The input of a session's workflow, in a file for `temporal workflow start --input-file`."""
@@ -73,17 +107,23 @@ class OperatedStack:
         """Start a session workflow by hand; returns how it closed."""
         options = ("--type", "Session", "--task-queue", "playhead", "--input-file", str(input_file))
         self.workflow("start", "-w", workflow_id, *options)
-        until_seen(lambda: self._status(workflow_id) != "WORKFLOW_EXECUTION_STATUS_RUNNING", lambda: "it still runs")
-        return self._status(workflow_id)
+        until_seen(lambda: self.status(workflow_id) != "WORKFLOW_EXECUTION_STATUS_RUNNING", lambda: "it still runs")
+        return self.status(workflow_id)
 
-    def _status(self, workflow_id: str) -> str:
-        described = json.loads(self.workflow("describe", "-w", workflow_id, "-o", "json"))
-        return str(described["workflowExecutionInfo"]["status"])
+    def status(self, workflow_id: str) -> str:
+        """How the newest run of a workflow stands."""
+        return str(self.described(workflow_id)["workflowExecutionInfo"]["status"])
+
+    def described(self, workflow_id: str) -> Json:
+        """The newest run of a workflow, as `temporal workflow describe` shows it."""
+        described: Json = json.loads(self.workflow("describe", "-w", workflow_id, "-o", "json"))
+        return described
 
     def ledger(self, session_id: str) -> list[Json]:
         """The ledger rows of a session."""
-        rows = self.stack.http.get("/v1/usage/ledger", params={"limit": 200}).json()["items"]
-        return [row for row in rows if row["session_id"] == session_id]
+        response = self.stack.http.get("/v1/usage/ledger", params={"limit": "200", "session": session_id})
+        rows: list[Json] = response.json()["items"]
+        return rows
 
     def requests_billed(self, session_id: str) -> int:
         """Model calls in the session's ledger rows."""
@@ -99,13 +139,51 @@ class OperatedStack:
         until_seen(agree, lambda: f"{self.session(session_id)['usage']} against {self.ledger(session_id)}")
         return self.session(session_id)
 
+    def compare(self, session_id: str, *, all_in_temporal: bool = True) -> Json:
+        """The session, once the provider's journal, Temporal's histories, the store and the ledger agree on it.
+
+        Every test ends with this. Raises AssertionError with what they still disagree on. `all_in_temporal` is false
+        where histories were lost: the database of Temporal was set back, or runs were deleted.
+        """
+        journal = self.model_of(session_id).journal
+        found: list[str] = []
+
+        async def differences() -> list[str]:
+            async with witnesses_of(self.database_url, self.temporal_address, str(self.stack.http.base_url)) as all_of:
+                return await all_of.differences(session_id, len(journal), all_in_temporal=all_in_temporal)
+
+        def agree() -> bool:
+            found[:] = self.loop.run(differences())
+            return not found
+
+        until_seen(agree, lambda: "\n".join(found))
+        return self.session(session_id)
+
 
 @contextmanager
-def operated_stack(folder: Path, ports: Ports | None = None) -> Iterator[OperatedStack]:
-    """A stack on the files of a folder, ready, while the block runs."""
-    with dev_stack(folder, ports) as stack:
+def operated_stack(
+    folder: Path,
+    provider: ModelProvider,
+    loop: LoopThread,
+    *,
+    ports: Ports | None = None,
+    database_url: str | None = None,
+    **variables: str,
+) -> Iterator[OperatedStack]:
+    """A stack on the files of a folder, or on the database at a URL, ready, while the block runs."""
+    url = database_url or f"sqlite:///{folder / 'data' / 'playhead.db'}"
+    prices = {f"openai-chat:clerk-{number}": PRICE for number in range(1, MODELS + 1)}
+    environment = {
+        "OPENAI_API_KEY": "a key of the tests",
+        "OPENAI_BASE_URL": provider.base_url,
+        "PLAYHEAD_DATABASE_URL": url,
+        "PLAYHEAD_MODEL": "demo",
+        "PLAYHEAD_PRICES": json.dumps(prices),
+        **variables,
+    }
+    with dev_stack(folder, ports, **environment) as stack:
         stack.until_ready()
-        yield OperatedStack(stack)
+        yield OperatedStack(stack, provider, loop, url)
 
 
 def copied(folder: Path, names: str, to: Path) -> None:

@@ -1,19 +1,9 @@
 """Operations of Temporal's command line on live sessions: nothing that was said or paid for is lost or mixed up."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import OperatedStack, operated_stack, texts
-
-
-@pytest.fixture(scope="module")
-def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedStack]:
-    """One stack for all operations: each has a session of its own."""
-    with operated_stack(tmp_path_factory.mktemp("operated")) as stack:
-        yield stack
+from tests.operators.operator_stack import OperatedStack, texts
 
 
 def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -> None:
@@ -24,6 +14,7 @@ def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -
     ended = operated.until_agreed(session_id, operated.requests_billed(session_id))
     assert (ended["status"], ended["completion_reason"]) == ("completed", "cancelled")
     assert texts(ended) == [None, "A table, please"]
+    operated.compare(session_id)
 
 
 def test_a_reset_to_the_beginning_keeps_what_was_said_as_a_discarded_branch(operated: OperatedStack) -> None:
@@ -42,7 +33,7 @@ def test_a_reset_to_the_beginning_keeps_what_was_said_as_a_discarded_branch(oper
     assert answered["revision"] == after["revision"] + 2
     reply = answered["turns"][-1]["assistant_message"]["text"]
     assert reply != before["turns"][-1]["assistant_message"]["text"], "a reply was given to another question"
-    operated.until_agreed(session_id, 3)
+    operated.compare(session_id)
 
 
 def test_messages_that_a_reset_delivers_again_are_all_answered_and_not_paid_for_twice(operated: OperatedStack) -> None:
@@ -61,7 +52,7 @@ def test_messages_that_a_reset_delivers_again_are_all_answered_and_not_paid_for_
     )
     billed = operated.requests_billed(session_id)
     assert 3 <= billed <= 6
-    operated.until_agreed(session_id, operated.requests_billed(session_id))
+    operated.compare(session_id)
 
 
 def test_a_terminated_session_goes_on_after_a_reset_to_its_last_task(operated: OperatedStack) -> None:
@@ -75,6 +66,7 @@ def test_a_terminated_session_goes_on_after_a_reset_to_its_last_task(operated: O
     assert texts(operated.say(session_id, "On Friday")) == [*texts(before), "On Friday"]
     after = operated.until_agreed(session_id, 3)
     assert after["revision"] > before["revision"]
+    operated.compare(session_id)
 
 
 def test_a_copied_input_takes_over_nobodys_record(operated: OperatedStack, tmp_path: Path) -> None:
@@ -100,3 +92,4 @@ def test_a_message_whose_update_was_reset_can_be_sent_again(operated: OperatedSt
     operated.workflow("reset", "-w", f"session-{session_id}", *reset)
     until_seen(lambda: operated.session(session_id)["discarded_branches"] != [], lambda: "nothing was recovered")
     assert texts(operated.say(session_id, "A table, please", message_id="m1")) == [None, "A table, please"]
+    operated.compare(session_id)
