@@ -6,6 +6,7 @@ key: paid calls are billed even if their session is erased meanwhile, and ledger
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     ForeignKey,
@@ -133,6 +134,31 @@ branches = Table(
     Column("rewound_from_turn_id", CleanText),
     Column("leaf_turn_id", CleanText, nullable=False),
     Column("discarded_at", UtcDateTime, nullable=False),
+)
+
+chat_addresses = Table(
+    "chat_addresses",
+    metadata,
+    # A message that came by a chat protocol. Digests are removed with their session.
+    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("message_key", CleanText, primary_key=True),
+    Column("organization_id", CleanText, nullable=False),
+    # Digests of the conversation up to the message, and up to its reply as soon as that is known.
+    Column("asked", CleanText, nullable=False),
+    Column("seen", CleanText),
+    # The digest of the system messages that the session was opened with.
+    Column("system", CleanText, nullable=False),
+    # True when the digests begin with the session's first message; others do not name a place.
+    Column("is_whole", Boolean, nullable=False),
+    # True when the client sent earlier messages too.
+    Column("has_history", Boolean, nullable=False),
+    # True when no later message of the session has an address.
+    Column("is_newest", Boolean, nullable=False),
+    # True when the client closed the stream of the reply.
+    Column("is_stopped", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_chat_addresses_asked", "organization_id", "asked", "created_at"),
+    Index("ix_chat_addresses_seen", "organization_id", "seen", "created_at"),
 )
 
 steps = Table(
