@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.heartbeats import heartbeats
 from contracts.recovery import (
     ClaimSessionInput,
     ClaimSessionResult,
@@ -49,7 +50,8 @@ class RecoveryActivities:
     @activity.defn
     async def read_record(self, input: ReadRecordInput) -> ReadRecordResult:
         """Read what the store has recorded of a session."""
-        record = await self._store.record(input.organization_id, input.session_id, input.known_turn_ids)
+        async with heartbeats():
+            record = await self._store.record(input.organization_id, input.session_id, input.known_turn_ids)
         return ReadRecordResult(record=record)
 
     @activity.defn
@@ -59,11 +61,10 @@ class RecoveryActivities:
         Of a lost turn the workflow still knows the texts: its model calls come back as one, with what was said, used
         and paid. Calls of its tools do not come back.
         """
-        restored = await self._store.restore(
-            input,
-            turn_messages=[self._serialize_step(_messages_before(each), _reply_of(each.turn)) for each in input.turns],
-            step_messages=[self._serialize_step(each.call.messages, each.reply) for each in input.steps],
-        )
+        turn_messages = [self._serialize_step(_messages_before(each), _reply_of(each.turn)) for each in input.turns]
+        step_messages = [self._serialize_step(each.call.messages, each.reply) for each in input.steps]
+        async with heartbeats():
+            restored = await self._store.restore(input, turn_messages=turn_messages, step_messages=step_messages)
         if self._subscribers is not None:
             self._subscribers.log_appended(input.session_id)
         return RestoreTurnsResult(restored=restored)

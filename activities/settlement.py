@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.heartbeats import heartbeats
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class SettlementActivities:
 
         Keyed by session and turn, never by run: continue-as-new and resets change run ids.
         """
-        result = await self._store.settle(input)
+        async with heartbeats():
+            result = await self._store.settle(input)
         if self._subscribers is not None:
             self._subscribers.log_appended(input.session_id)
         return result

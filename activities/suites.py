@@ -43,9 +43,11 @@ class SuiteActivities:
         of the run was erased, which a reset suite would start once more.
         """
         past = None
-        if input.history is not None:
-            past = await self._recorded_sessions.past(input.organization_id, input.history)
-        if not await self._store.begin_run(input, past):
+        async with heartbeats():
+            if input.history is not None:
+                past = await self._recorded_sessions.past(input.organization_id, input.history)
+            begun = await self._store.begin_run(input, past)
+        if not begun:
             raise ApplicationError(
                 f"The session {input.session_id} of this run was erased.", type="session_erased", non_retryable=True
             )
@@ -63,17 +65,20 @@ class SuiteActivities:
     @activity.defn
     async def price_run(self, input: PriceRunInput) -> RunPrice:
         """The cost of a session so far, including model calls that are not settled yet."""
-        return await self._store.run_price(input.session_id)
+        async with heartbeats():
+            return await self._store.run_price(input.session_id)
 
     @activity.defn
     async def record_run(self, input: RecordRunInput) -> RunPrice:
         """Save the outcome and final cost of a run. Only the first record of a run counts."""
-        return await self._store.record_run(input)
+        async with heartbeats():
+            return await self._store.record_run(input)
 
     @activity.defn
     async def note_suite(self, input: NoteSuiteInput) -> None:
         """Save the state of a suite, unless a newer state is stored."""
-        await self._store.record_status(input)
+        async with heartbeats():
+            await self._store.record_status(input)
 
     @activity.defn
     async def await_sessions(self, input: AwaitSessionsInput) -> AwaitSessionsResult:

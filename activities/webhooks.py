@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.heartbeats import heartbeats
 from activities.network.interface import DeliveryFailed, WebhookResponse
 from activities.network.secrets import Credentials
 from contracts.webhooks import (
@@ -98,7 +99,8 @@ class WebhookActivities:
     @activity.defn
     async def record_delivery(self, input: RecordDeliveryInput) -> None:
         """Record a delivery's result in the session's event log, once; nothing for an erased session."""
-        await self._deliveries.record(input.session_id, input.result, input.at)
+        async with heartbeats():
+            await self._deliveries.record(input.session_id, input.result, input.at)
 
     async def _report(self, session: "StoredSession", head: SessionHead) -> bytes:
         """The request's body, the same at every attempt: a settled session does not change any more."""

@@ -13,7 +13,8 @@ STEP_ATTEMPT = timedelta(hours=1)
 """One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
 SETTLE_ATTEMPT = timedelta(seconds=30)
 """One transaction takes milliseconds; half a minute means the store hangs."""
-
+SETTLE_HEARTBEAT = timedelta(seconds=2)
+"""The silence after which the worker of a transaction counts as dead. Made twice, it changes nothing."""
 
 SEND_ATTEMPT = timedelta(seconds=60)
 """One attempt to send a report has a shorter timeout of its own; the rest is for reading it from the store."""
@@ -68,8 +69,13 @@ def claiming() -> LocalActivityOptions:
 
 
 def settling(timing: Timing) -> ActivityOptions:
-    """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten."""
-    return ActivityOptions(start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=_backoff(timing))
+    """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten.
+
+    The activity sends heartbeats: when its worker dies, another one takes over within seconds.
+    """
+    return ActivityOptions(
+        start_to_close_timeout=SETTLE_ATTEMPT, heartbeat_timeout=SETTLE_HEARTBEAT, retry_policy=_backoff(timing)
+    )
 
 
 def delivering(patience: DeliveryRetryPolicy) -> ActivityOptions:

@@ -10,8 +10,11 @@ from contracts.sessions import GenerateStepResult
 from tests.support.activities import session_activities
 from tests.support.provider import Gate, Says, ScriptedModel
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.support.waiting import eventually
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
 
+WITHIN_A_HEARTBEAT = 15.0
+"""Seconds on a busy machine; the transaction itself may take twice as long before it counts as failed."""
 Scripted = Callable[..., ScriptedModel]
 
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
@@ -59,6 +62,27 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
             assert len(model.journal) == 2
             assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1], "what was saved is billed"
             assert await attempts_and_reuse(session) == (2, False)
+
+
+async def test_ledger_row_whose_worker_died_is_written_by_another_one_within_seconds(
+    stack_without_worker: SessionStack, scripted: Scripted
+) -> None:
+    session = await settled_session(stack_without_worker, scripted(Says("At nine.")))
+    async with session_worker(stack_without_worker, activities=[]):
+        async with killable_worker(
+            stack_without_worker.client,
+            stack_without_worker.task_queue,
+            stack_without_worker.database,
+            kill_at=KillPoint("before", "settle_turns"),
+        ) as process:
+            assert await session.reply("When do you open?") == "At nine."
+            assert await process.wait() == -signal.SIGKILL
+        async with rescuer_on(stack_without_worker):
+
+            async def billed() -> bool:
+                return len(await stack_without_worker.ledger(session)) == 2
+
+            await eventually(billed, within=WITHIN_A_HEARTBEAT)
 
 
 async def settled_session(stack: SessionStack, model: ScriptedModel) -> SessionHandle:
