@@ -106,16 +106,15 @@ class ModelActivities:
             OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS_SCHEMA)
             for each in node.transitions
         )
+        tools = await self._dispatcher.list_tools(input.organization_id, definition.tools, node.tools, input.context)
         call = ModelCall(
             model=input.model,
             instructions=instructions_at(definition, input.node_id, input.context),
             history=history,
             messages=input.messages,
-            tools=(
-                *transitions,
-                *await self._dispatcher.list_tools(input.organization_id, definition.tools, node.tools, input.context),
-            ),
+            tools=(*transitions, *tools),
             timeout=input.timeout,
+            reply_format=input.reply_format if node.keeps_reply_format else None,
         )
         if input.opening is None:
             return await timed(self._caller.call(call), input.price_per_second)

@@ -19,7 +19,7 @@ from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.sessions.views import SessionHead
 from domain.turns.call_digest import step_digest
 from domain.turns.engine import ModelReply
-from domain.turns.turn import Message, Turn
+from domain.turns.turn import Message, ReplyFormat, Turn
 from domain.usage import Money
 
 CONTINUED_AS_NEW = "session_moved_on"
@@ -138,6 +138,7 @@ class GenerateStepInput(FrozenModel):
     price_per_second: Money | None = None
     opening: TurnStart | None = None
     said: str = ""
+    reply_format: ReplyFormat | None = None
 
     @property
     def digest(self) -> str:
@@ -151,6 +152,7 @@ class GenerateStepInput(FrozenModel):
             model=self.model,
             node_id=self.node_id,
             messages=self.messages,
+            reply_format=self.reply_format,
         )
 
     @property

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply
-from domain.turns.turn import Message
+from domain.turns.turn import Message, ReplyFormat
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class ModelCall:
     """Sampling seed, for models that support one."""
     keep_tool_calls: bool = True
     """False leaves tool calls out of the saved messages, when no tool results will follow them."""
+    reply_format: ReplyFormat | None = None
+    """Form of the reply; only for calls without tools."""
 
 
 @dataclass(frozen=True)

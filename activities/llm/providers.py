@@ -81,7 +81,9 @@ class ModelProviders:
         tools = [_tool_definition(tool) for tool in call.tools]
         parameters = ModelRequestParameters(function_tools=tools, allow_text_output=True)
         conversation = [*deserialize(call.history), *new]
-        request = ModelRequestInFlight(conversation, call.instructions, parameters, call.timeout, call.seed)
+        request = ModelRequestInFlight(
+            conversation, call.instructions, parameters, call.timeout, call.seed, reply_format=call.reply_format
+        )
         try:
             model, response = await self._answered(call, lambda model: request.stream(model, on_delta))
         except asyncio.CancelledError as cancelled:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.messages import (
@@ -15,10 +15,12 @@ from pydantic_ai.messages import (
     TextPartDelta,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 
 from activities.llm.messages import repair_response, request_messages
 from activities.llm.usage_estimates import PartialResponse, with_estimated_usage
+from domain.turns.turn import ReplyFormat
 
 
 class StreamInterrupted(Exception):
@@ -36,6 +38,7 @@ class ModelRequestInFlight:
     """Seconds that the provider may send nothing."""
     seed: int | None = None
     model: Model | None = None
+    reply_format: ReplyFormat | None = None
     _sent: list[ModelMessage] = field(default_factory=list)
     _stream: StreamedResponse | None = None
 
@@ -49,7 +52,7 @@ class ModelRequestInFlight:
             model,
             self._sent,
             model_settings=self._settings,
-            model_request_parameters=self.parameters,
+            model_request_parameters=with_reply_format(self.parameters, self.reply_format, model),
         ) as stream:
             self._stream = stream
             async for event in stream:
@@ -90,6 +93,29 @@ class ModelRequestInFlight:
         """Mark the request as sent: from here on the provider may charge for it."""
         self.model = model
         self._sent = request_messages(self.conversation, self.instructions)
+
+
+def with_reply_format(
+    parameters: ModelRequestParameters, reply_format: ReplyFormat | None, model: Model
+) -> ModelRequestParameters:
+    """The parameters with the form of the reply.
+
+    The provider enforces it if it can; otherwise the instructions ask for it.
+    """
+    if reply_format is None:
+        return parameters
+    schema = reply_format.json_schema
+    if schema is None:
+        output = OutputObjectDefinition(json_schema={"type": "object"})
+    else:
+        output = OutputObjectDefinition(
+            json_schema=schema,
+            name=reply_format.name,
+            description=reply_format.description,
+            strict=bool(reply_format.strict),
+        )
+    is_enforced = schema is not None and model.profile.get("supports_json_schema_output", False)
+    return replace(parameters, output_mode="native" if is_enforced else "prompted", output_object=output)
 
 
 def _text_of(event: ModelResponseStreamEvent) -> str:

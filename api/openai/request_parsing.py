@@ -1,35 +1,13 @@
 """Parsing of chat completion requests: the message, the client's history, and parameters that are not supported."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from pydantic import JsonValue
 
 from api.openai.errors import ChatError
-from api.openai.schemas import IGNORED, ChatMessage, ChatRequest
-
-SYSTEM_MESSAGE: Final = "system_message"
-"""The template variable that holds the client's system messages in a new session."""
-
-_OWN_TOOLS: Final = "the agent calls its own tools, and the calls are not visible to the client"
-_UNSUPPORTED: Final[Mapping[str, tuple[str, Callable[[JsonValue], bool]]]] = {
-    "audio": ("replies are text", lambda value: False),
-    "function_call": (_OWN_TOOLS, lambda value: value in ("none", "auto")),
-    "functions": (_OWN_TOOLS, lambda value: value == []),
-    "logit_bias": ("the agent definition decides how the model is called", lambda value: value == {}),
-    "logprobs": ("log probabilities are not available", lambda value: value is False),
-    "modalities": ("replies are text", lambda value: value == ["text"]),
-    "n": ("a session continues with exactly one reply", lambda value: value == 1),
-    "prediction": ("the agent definition decides how the model is called", lambda value: False),
-    "response_format": ("agents reply with plain text", lambda value: value == {"type": "text"}),
-    "stop": ("replies are recorded in full and not cut", lambda value: value == []),
-    "tool_choice": (_OWN_TOOLS, lambda value: value in ("none", "auto")),
-    "tools": (_OWN_TOOLS, lambda value: value == []),
-    "top_logprobs": ("log probabilities are not available", lambda value: value == 0),
-    "web_search_options": (_OWN_TOOLS, lambda value: False),
-}
-"""Parameters that would change the reply: why they are rejected, and a check for values without effect."""
+from api.openai.parameters import require_supported
+from api.openai.reply_options import read_reply_format
+from api.openai.schemas import ChatMessage, ChatRequest
+from domain.turns.turn import ReplyFormat
 
 
 @dataclass(frozen=True)
@@ -56,12 +34,16 @@ class RequestedTurn:
     text: str | None
     history: tuple[Exchange, ...]
     system: str | None
+    reply_format: ReplyFormat | None = None
 
 
 def read_request(request: ChatRequest) -> RequestedTurn:
     """Parse a request. Raises ChatError for parameters and messages that are not supported."""
-    for name, value in request.others.items():
-        _require_no_effect(name, value)
+    require_supported(request.others)
+    reply_format = read_reply_format(request.response_format)
+    if request.messages and request.messages[-1].role in ("tool", "function"):
+        message = "The last message is a tool result, and no tool call waits for one. Put a user message last."
+        raise ChatError(400, "nothing_to_say", message, "messages")
     texts = [(message.role, _text(message, at)) for at, message in enumerate(request.messages)]
     system = "\n\n".join(text for role, text in texts if role in ("system", "developer") and text)
     dialogue = [(role, text) for role, text in texts if role in ("user", "assistant")]
@@ -71,7 +53,7 @@ def read_request(request: ChatRequest) -> RequestedTurn:
     text = dialogue[-1][1] if dialogue and dialogue[-1][0] == "user" else None
     if text is not None and not text.strip():
         raise ChatError(400, "nothing_to_say", "The last user message is blank.", "messages")
-    return RequestedTurn(text, tuple(_exchanges(dialogue[:-1])), system or None)
+    return RequestedTurn(text, tuple(_exchanges(dialogue[:-1])), system or None, reply_format)
 
 
 def first_mismatch(history: Sequence[Exchange], recorded: Sequence[Exchange], *, is_complete: bool) -> Exchange | None:
@@ -108,10 +90,8 @@ def _exchanges(spoken: Sequence[tuple[str, str]]) -> list[Exchange]:
 
 
 def _text(message: ChatMessage, at: int) -> str:
-    if message.role in ("tool", "function") or (message.model_extra or {}).get("tool_calls"):
-        raise ChatError(
-            400, "unsupported_message", f"Messages with tool calls are not supported: {_OWN_TOOLS}.", f"messages[{at}]"
-        )
+    if message.role in ("tool", "function"):
+        return ""
     if isinstance(message.content, str):
         return message.content
     parts = message.content or []
@@ -122,14 +102,6 @@ def _text(message: ChatMessage, at: int) -> str:
                 400, "unsupported_message", f"Content parts of type {part.type} are not supported: send text.", place
             )
     return "".join(part.text or "" for part in parts)
-
-
-def _require_no_effect(name: str, value: JsonValue) -> None:
-    if value is None or name in IGNORED:
-        return
-    why, has_no_effect = _UNSUPPORTED.get(name, ("it is not a known parameter", lambda _: False))
-    if not has_no_effect(value):
-        raise ChatError(400, "unsupported_parameter", f"{name} cannot be used with a session: {why}.", name)
 
 
 def _same(one: str, other: str) -> bool:

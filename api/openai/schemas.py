@@ -1,36 +1,14 @@
 """JSON of OpenAI's chat protocol: request and response models."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from api.openai.examples import CHUNK, COMPLETION, MODEL, REQUEST
-from api.schemas.requests import Phrase, Text, Values
+from api.schemas.requests import AnyJson, Phrase, Text, Values
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]
-
-IGNORED: Final = frozenset(
-    {
-        "frequency_penalty",
-        "max_completion_tokens",
-        "max_tokens",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "store",
-        "temperature",
-        "top_p",
-        "user",
-        "verbosity",
-    }
-)
-"""Parameters that are accepted and ignored: the agent definition decides how the model is called."""
 
 
 class _RequestModel(BaseModel):
@@ -60,7 +38,7 @@ class StreamOptions(_RequestModel):
 
 
 class ChatRequest(_RequestModel):
-    """A chat completion request. Parameters that would change the reply are rejected, others are ignored."""
+    """A chat completion request. Unknown fields are ignored; parameters that cannot be honoured are errors."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [REQUEST]})
 
@@ -74,8 +52,11 @@ class ChatRequest(_RequestModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: Annotated[
-        dict[str, Text] | None,
+        AnyJson,
         Field(description="`session_id` names the session. The rest is kept in the annotations of a new session."),
+    ] = None
+    response_format: Annotated[
+        AnyJson, Field(description="`json_object` and `json_schema` are kept at nodes without tools and transitions.")
     ] = None
     initial_context: Annotated[
         Values | None, Field(description="Extension: values for the agent's templates, for a new session.")
@@ -85,6 +66,13 @@ class ChatRequest(_RequestModel):
     def include_usage(self) -> bool:
         """True when a streamed reply ends with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def annotations(self) -> dict[str, JsonValue]:
+        """The metadata of a new session: its members, or under `metadata` what has none."""
+        if not isinstance(self.metadata, dict):
+            return {} if self.metadata is None else {"metadata": self.metadata}
+        return {name: value for name, value in self.metadata.items() if name != "session_id"}
 
     @property
     def others(self) -> dict[str, JsonValue]:

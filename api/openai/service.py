@@ -11,7 +11,8 @@ from api.http.problems import Problem
 from api.http.sse import StartedStream, start_stream
 from api.openai.chunks import complete_stream
 from api.openai.errors import ChatError
-from api.openai.request_parsing import SYSTEM_MESSAGE, Exchange, RequestedTurn, first_mismatch, read_request
+from api.openai.reply_options import ReplyOptionsReader, require_kept
+from api.openai.request_parsing import Exchange, RequestedTurn, first_mismatch, read_request
 from api.openai.schemas import ChatRequest
 from api.openai.streaming import chunk_stream
 from api.schemas.requests import AgentVersion, NewSession
@@ -19,10 +20,11 @@ from api.sessions.creation import SessionCreator
 from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
 from api.streams.message_stream import MessageStreams
+from domain.agents.definition import SYSTEM_MESSAGE
 from domain.sessions.commands import SendMessage
 from domain.sessions.views import TimelineView
 from domain.suites.validation import MAX_VERSION_DIGITS
-from domain.turns.turn import Turn
+from domain.turns.turn import ReplyOptions, Turn
 from store.agents import AgentStore, StoredAgent
 from store.sessions.sessions import StoredSession
 
@@ -51,6 +53,7 @@ class ChatCompletions:
         self._session_creator = session_creator
         self._session_reader = session_reader
         self._agents = agents
+        self._reply_options = ReplyOptionsReader(session_reader, agents)
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
@@ -65,12 +68,12 @@ class ChatCompletions:
         if session_id is None:
             own_id = None if key is None else _session_id_for(organization_id, key)
             session = await self._create_session(organization_id, request, requested, agent, own_id)
-            return PreparedCompletion(session, _command(requested, key, revision=None))
+            return PreparedCompletion(session, _first_command(requested, key))
         own_id = _session_id_of_client(organization_id, session_id)
         known = await self._named_session(organization_id, session_id)
         if known is None:
             session = await self._create_session(organization_id, request, requested, agent, own_id)
-            return PreparedCompletion(session, _command(requested, key, revision=None))
+            return PreparedCompletion(session, _first_command(requested, key))
         if known.id == own_id and known.recorded_at is None:
             # An earlier request may have stored the session and not started it.
             known = await self._session_creator.create_once(
@@ -78,9 +81,12 @@ class ChatCompletions:
             )
         try:
             revision = await self._checked_revision(known, request, requested, agent, key)
+            options = await self._reply_options.options(
+                known, reply_format=requested.reply_format, system=requested.system
+            )
         except ChatError as error:
             raise error.about(known.id) from None
-        return PreparedCompletion(known, _command(requested, key, revision))
+        return PreparedCompletion(known, _command(requested, key, revision, options))
 
     async def reply(self, prepared: PreparedCompletion) -> Turn:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
@@ -150,6 +156,8 @@ class ChatCompletions:
                 "messages. Name the session of this conversation in metadata.session_id or in the header X-Session-Id.",
                 "messages",
             )
+        definition = agent[0].definition
+        require_kept(requested.reply_format, definition, definition.start)
         new = _new_session(request, requested, agent)
         if session_id is None:
             session, _ = await self._session_creator.create(organization_id, new)
@@ -173,10 +181,6 @@ class ChatCompletions:
         if request.initial_context is not None and request.initial_context != _context_of(session):
             message = "initial_context can only be set when a session is created: this session has another one."
             raise ChatError(400, "unsupported_parameter", message, "initial_context")
-        current = session.initial_context.get(SYSTEM_MESSAGE)
-        if requested.system is not None and current is not None and current != requested.system:
-            message = "The session was created with another system message, which cannot be changed."
-            raise ChatError(400, "conversation_mismatch", message, "messages")
         if requested.text is None:
             await self._require_nothing_said(session)
         if not requested.history:
@@ -207,24 +211,30 @@ def _new_session(request: ChatRequest, requested: RequestedTurn, agent: tuple[St
     """The session to create for a request. Raises ChatError when its values are too large."""
     stored, version = agent
     system = {} if requested.system is None else {SYSTEM_MESSAGE: requested.system}
-    annotations: dict[str, JsonValue] = {
-        name: value for name, value in (request.metadata or {}).items() if name != "session_id"
-    }
     try:
         return NewSession(
             agent=AgentVersion(id=stored.id, version=version),
             initial_context={**(request.initial_context or {}), **system},
-            annotations=annotations,
+            annotations=request.annotations,
         )
     except ValidationError as error:
         message = "The system messages (with initial_context), or the metadata, are too large for a session."
         raise ChatError(413, "too_large", message) from error
 
 
-def _command(requested: RequestedTurn, key: str | None, revision: int | None) -> SendMessage | None:
+def _command(
+    requested: RequestedTurn, key: str | None, revision: int | None, options: ReplyOptions | None
+) -> SendMessage | None:
     if requested.text is None:
         return None
-    return SendMessage(text=requested.text, message_id=key or f"msg_{uuid4().hex}", expected_revision=revision)
+    message_id = key or f"msg_{uuid4().hex}"
+    return SendMessage(text=requested.text, message_id=message_id, expected_revision=revision, options=options)
+
+
+def _first_command(requested: RequestedTurn, key: str | None) -> SendMessage | None:
+    """The first message of a session that was created with the system messages of the request."""
+    options = ReplyOptions(reply_format=requested.reply_format) if requested.reply_format else None
+    return _command(requested, key, None, options)
 
 
 def _session_id_for(organization_id: str, key: str) -> str:

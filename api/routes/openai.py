@@ -1,14 +1,17 @@
 """Routes of OpenAI's protocol: chat completions, and agents as models."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request
+from pydantic import JsonValue
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.http.responses import json_response
 from api.openai import examples
 from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, error_docs
+from api.openai.parameters import IGNORED_HEADER, ignored_parameters
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
 from api.routes.dependencies import Organization, ServicesDep, accepting_commands, log_subject
@@ -27,7 +30,13 @@ SessionId = Annotated[str | None, Header(max_length=200, description="The sessio
     responses={
         200: {
             "description": "The reply",
-            "headers": {"X-Session-Id": {"description": "The session.", "schema": {"type": "string"}}},
+            "headers": {
+                "X-Session-Id": {"description": "The session.", "schema": {"type": "string"}},
+                "X-Ignored-Parameters": {
+                    "description": "Parameters of the request without effect, if there are any.",
+                    "schema": {"type": "string"},
+                },
+            },
             "content": {
                 "application/json": {"example": examples.COMPLETION},
                 "text/event-stream": {"example": f"data: {to_json(examples.CHUNK).decode()}\n\ndata: [DONE]\n\n"},
@@ -77,6 +86,7 @@ async def create_completion(
     else:
         response = json_response(completion_of(prepared.session, await services.chat_completions.reply(prepared)))
     response.headers[SESSION_HEADER] = prepared.session.id
+    name_ignored_parameters(request, response, body.others)
     return response
 
 
@@ -118,8 +128,17 @@ async def get_model(
     return json_response(model_of(agent))
 
 
+def name_ignored_parameters(request: Request, response: Response, parameters: Mapping[str, JsonValue]) -> None:
+    """Name the parameters of a request that had no effect, in a header of the response and in the log."""
+    ignored = ignored_parameters(parameters)
+    if ignored:
+        response.headers[IGNORED_HEADER] = ignored
+        log_subject(request, "ignored_parameters", ignored)
+
+
 def _session_id(body: ChatRequest, header: str | None) -> str | None:
-    named = (body.metadata or {}).get("session_id")
+    given = body.metadata.get("session_id") if isinstance(body.metadata, dict) else None
+    named = given if isinstance(given, str) else None
     if named and header and named != header:
         message = "The header X-Session-Id and metadata.session_id name different sessions."
         raise ChatError(400, "invalid_request", message, "metadata.session_id")

@@ -59,6 +59,12 @@ def _storable_json(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return values
 
 
+def _storable_value(value: JsonValue) -> JsonValue:
+    """Reject a value that JSON cannot represent, such as NaN, or that is too large or too deep."""
+    _storable_json({"value": value})
+    return value
+
+
 def _as_version(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
@@ -66,6 +72,7 @@ def _as_version(value: object) -> object:
 Text = Annotated[str, AfterValidator(storable)]
 Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(storable)]
 Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
+AnyJson = Annotated[JsonValue, AfterValidator(_storable_value)]
 MessageId = Annotated[str, StringConstraints(pattern=MESSAGE_ID_PATTERN)]
 IdempotencyKey = Annotated[
     str | None, Header(pattern=MESSAGE_ID_PATTERN, description="Same as `message_id` in the body.")

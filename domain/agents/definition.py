@@ -33,6 +33,8 @@ __all__ = [
     "warnings_for",
 ]
 
+SYSTEM_MESSAGE = "system_message"
+"""The template variable that holds the system messages of OpenAI clients."""
 VariableType = Literal["string", "number", "boolean"]
 
 MAX_PROMPT_CHARACTERS = 500_000
@@ -96,6 +98,11 @@ class Node(AuthoredModel):
     origin: Origin | None = None
     extract_prompt: Prompt = ""
 
+    @property
+    def keeps_reply_format(self) -> bool:
+        """True when a client may ask for the form of the reply: nothing but one reply of the model is said here."""
+        return not (self.tools or self.transitions)
+
 
 class Limits(AuthoredModel):
     """Limits of a session: seconds without a message, turns, US dollars, model calls per turn.
@@ -138,6 +145,11 @@ class AgentDefinition(AuthoredModel):
         """True when a template may show the current time or weekday: only then it travels with every step."""
         text = self.model_dump_json()
         return "current_time" in text or "current_weekday" in text
+
+    @cached_property
+    def uses_system_message(self) -> bool:
+        """True when a template shows the system messages of OpenAI clients: only then new ones reach the session."""
+        return SYSTEM_MESSAGE in self.model_dump_json()
 
     def origin_of(self, node_id: str) -> Origin:
         """Id and name of a node in its export, or its own id for both if it was not imported."""

@@ -36,7 +36,7 @@ from domain.sessions.timeline import (
     stop_turns,
     switch_branch,
 )
-from domain.turns.turn import Turn, UserMessage
+from domain.turns.turn import ReplyOptions, Turn, UserMessage
 
 MAX_TEXT_CHARACTERS = 32_000
 """Maximum characters of one message: far below Temporal's payload limit of 2 MB."""
@@ -84,12 +84,12 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     _require_text(command.text)
     message = _message(command.text, command.message_id, at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
+    queued = QueuedMessage(turn_id=turn_id, message=message, options=command.options)
     newest = timeline.head
     if command.after_turn_id is not None and (newest is None or newest.id != command.after_turn_id):
-        return _send_after(remembered, command.after_turn_id, message, command.on_busy, turn_id=turn_id, at=at)
+        return _send_after(remembered, command.after_turn_id, queued, command.on_busy, at=at)
     if not timeline.is_busy and not timeline.queue:
-        return append_turn(remembered, turn_id, message, at=at)
-    queued = QueuedMessage(turn_id=turn_id, message=message)
+        return append_turn(remembered, turn_id, message, at=at, options=command.options)
     return _send_while_busy(remembered, queued, command.on_busy, at)
 
 
@@ -115,7 +115,7 @@ def edit(timeline: Timeline, command: EditMessage, *, turn_id: str, at: datetime
     _require_text(command.text)
     message = _message(command.text, command.message_id, at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
-    return _replace_turn(remembered, edited, turn_id=turn_id, message=message, at=at)
+    return _replace_turn(remembered, edited, turn_id=turn_id, message=message, at=at, options=command.options)
 
 
 def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: datetime) -> Timeline:
@@ -136,7 +136,8 @@ def regenerate(timeline: Timeline, command: Regenerate, *, turn_id: str, at: dat
     _require_message_id(command.message_id)
     message = _message(user_message.text, command.message_id, at) if user_message else None
     remembered = _remember(timeline, command.message_id, turn_id, digest)
-    return _replace_turn(remembered, original, turn_id=turn_id, message=message, at=at)
+    options = command.options or original.options
+    return _replace_turn(remembered, original, turn_id=turn_id, message=message, at=at, options=options)
 
 
 def cancel(timeline: Timeline, command: CancelTurn, *, at: datetime) -> Timeline:
@@ -300,7 +301,8 @@ def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy 
         )
     if on_busy == "rollback":
         stopped = stop_turns(timeline, [pending.id])
-        return append_turn(move_cursor_before(stopped, pending), queued.turn_id, queued.message, at=at)
+        rewound = move_cursor_before(stopped, pending)
+        return append_turn(rewound, queued.turn_id, queued.message, at=at, options=queued.options)
     if len(timeline.queue) >= MAX_QUEUED_MESSAGES:
         raise CommandRejected(
             "queue_full",
@@ -316,7 +318,7 @@ def _send_while_busy(timeline: Timeline, queued: QueuedMessage, on_busy: OnBusy 
 
 
 def _send_after(
-    timeline: Timeline, after_turn_id: str, message: UserMessage, on_busy: OnBusy | None, *, turn_id: str, at: datetime
+    timeline: Timeline, after_turn_id: str, sent: QueuedMessage, on_busy: OnBusy | None, *, at: datetime
 ) -> Timeline:
     """Open a turn after a turn that is not the newest visible one."""
     after = timeline.turns.get(after_turn_id)
@@ -337,7 +339,8 @@ def _send_after(
     discarded = None if changed.active_turn(after.id) else _branch_with(changed, after.id)
     if discarded is not None:
         changed = switch_branch(changed, discarded, at=at)
-    opened = append_turn(changed.model_copy(update={"cursor": Cursor(turn_id=after.id)}), turn_id, message, at=at)
+    rewound = changed.model_copy(update={"cursor": Cursor(turn_id=after.id)})
+    opened = append_turn(rewound, sent.turn_id, sent.message, at=at, options=sent.options)
     if discarded is None:
         return opened
     return opened.with_fact("branch_restored", at, branch_id=discarded.id, leaf_turn_id=discarded.leaf_turn_id)
@@ -353,12 +356,18 @@ def _branch_with(timeline: Timeline, turn_id: str) -> DiscardedBranch:
 
 
 def _replace_turn(
-    timeline: Timeline, turn: Turn, *, turn_id: str, message: UserMessage | None, at: datetime
+    timeline: Timeline,
+    turn: Turn,
+    *,
+    turn_id: str,
+    message: UserMessage | None,
+    at: datetime,
+    options: ReplyOptions | None,
 ) -> Timeline:
     """Open a turn in place of another one; that turn and everything after it are discarded."""
     stopped = stop_turns(timeline, [timeline.leaf_id] if timeline.leaf_id else [])
     emptied = reject_queued_messages(stopped, _superseded(), at=at)
-    return append_turn(move_cursor_before(emptied, turn), turn_id, message, at=at)
+    return append_turn(move_cursor_before(emptied, turn), turn_id, message, at=at, options=options)
 
 
 def _require_active_turn(timeline: Timeline, turn_id: str) -> Turn:

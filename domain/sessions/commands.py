@@ -3,6 +3,7 @@
 from typing import Literal
 
 from domain.durable import FrozenModel
+from domain.turns.turn import ReplyOptions
 
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
 """Effect of a message on a busy agent.
@@ -27,6 +28,7 @@ class SendMessage(FrozenModel):
     on_busy: OnBusy | None = None
     wait: bool = True
     after_turn_id: str | None = None
+    options: ReplyOptions | None = None
 
 
 class Rewind(FrozenModel):
@@ -48,18 +50,20 @@ class EditMessage(FrozenModel):
     message_id: str | None = None
     expected_revision: int | None = None
     wait: bool = True
+    options: ReplyOptions | None = None
 
 
 class Regenerate(FrozenModel):
     """Answer the same message again: the turn and everything after it are discarded.
 
-    The other fields are those of `SendMessage`.
+    Without `options` those of the turn apply again. The other fields are those of `SendMessage`.
     """
 
     turn_id: str
     message_id: str | None = None
     expected_revision: int | None = None
     wait: bool = True
+    options: ReplyOptions | None = None
 
 
 TurnCommand = SendMessage | EditMessage | Regenerate

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from domain.durable import FrozenModel
 from domain.rejections import CommandRejected, Rejection
 from domain.sessions.caller_config import SimulatorState
-from domain.turns.turn import Checkpoint, SessionStatus, Turn, TurnEvent, UserMessage
+from domain.turns.turn import Checkpoint, ReplyOptions, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, Usage
 
 FactType = Literal[
@@ -53,6 +53,7 @@ class QueuedMessage(FrozenModel):
     turn_id: str
     message: UserMessage
     interrupts: bool = False
+    options: ReplyOptions | None = None
 
 
 class RememberedMessage(FrozenModel):
@@ -319,7 +320,14 @@ MAX_REJECTION_CHARACTERS = 1_000
 """Maximum characters of each text in a recorded rejection."""
 
 
-def append_turn(timeline: Timeline, turn_id: str, message: UserMessage | None, *, at: datetime) -> Timeline:
+def append_turn(
+    timeline: Timeline,
+    turn_id: str,
+    message: UserMessage | None,
+    *,
+    at: datetime,
+    options: ReplyOptions | None = None,
+) -> Timeline:
     """Open a turn after the newest visible one; turns past the cursor become a discarded branch."""
     parent = timeline.head
     turn = Turn(
@@ -328,6 +336,7 @@ def append_turn(timeline: Timeline, turn_id: str, message: UserMessage | None, *
         index=parent.index + 1 if parent else 0,
         created_at=at,
         user_message=message,
+        options=options,
     )
     appended = _discard_future(timeline, at).with_turn(turn)
     return appended.changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)

@@ -149,5 +149,5 @@ def _open_next_in_queue(timeline: Timeline, at: datetime) -> Timeline:
     if not timeline.queue:
         return timeline
     waiting, *rest = timeline.queue
-    opened = append_turn(timeline, waiting.turn_id, waiting.message, at=at)
+    opened = append_turn(timeline, waiting.turn_id, waiting.message, at=at, options=waiting.options)
     return opened.model_copy(update={"queue": tuple(rest), "revision": timeline.revision})

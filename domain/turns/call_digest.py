@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from pydantic import JsonValue, TypeAdapter
 
-from domain.turns.turn import Message
+from domain.turns.turn import Message, ReplyFormat
 
 DIGEST_BYTES = 9
 """Bytes of a digest: 12 characters, which stand in every step's history and distinguish the steps of one session."""
@@ -29,6 +29,7 @@ def step_digest(
     model: str,
     node_id: str,
     messages: Sequence[Message],
+    reply_format: ReplyFormat | None = None,
 ) -> str:
     """The digest of one model call: the digest of the call before it, and all that is new in this one.
 
@@ -36,7 +37,8 @@ def step_digest(
     for that one.
     """
     call = [after, turn_id, step, agent_id, agent_version, model, node_id]
-    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode())
+    form = () if reply_format is None else (json.dumps(reply_format.model_dump(), sort_keys=True),)
+    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode(), *form)
 
 
 def tool_digest(after: str, tool: str, arguments: Mapping[str, JsonValue]) -> str:

@@ -193,8 +193,9 @@ def begin_turn(
     user_text: str | None,
     at: datetime,
     initial_context: Mapping[str, JsonValue],
+    context: Mapping[str, JsonValue] | None = None,
 ) -> TurnProgress:
-    """Start to answer a turn.
+    """Start to answer a turn. `context` contains values that the message brings for the gathered context.
 
     A turn without a user message starts the conversation with the greeting of the node, without a model call. Without
     a greeting, or if it is blank after rendering, the model starts the conversation.
@@ -202,7 +203,7 @@ def begin_turn(
     progress = TurnProgress(
         turn_id=turn_id,
         node_id=checkpoint.node_id,
-        gathered_context=checkpoint.gathered_context,
+        gathered_context={**checkpoint.gathered_context, **(context or {})},
         after=checkpoint.after,
         messages=checkpoint.carry,
         started_at=at,

@@ -36,6 +36,25 @@ class AssistantMessage(FrozenModel):
     created_at: datetime
 
 
+class ReplyFormat(FrozenModel):
+    """The form of a reply: a JSON object, one that follows the JSON schema if there is one.
+
+    It applies at nodes without tools and transitions. `strict` asks the provider to enforce the schema.
+    """
+
+    json_schema: dict[str, JsonValue] | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ReplyOptions(FrozenModel):
+    """Options of one reply. `context` contains new values of template variables, which later turns keep."""
+
+    context: dict[str, JsonValue] = {}
+    reply_format: ReplyFormat | None = None
+
+
 class TurnEvent(FrozenModel):
     """An event of a turn."""
 
@@ -104,3 +123,4 @@ class Turn(FrozenModel):
     node_id: str | None = None
     error: str | None = None
     checkpoint: Checkpoint | None = None
+    options: ReplyOptions | None = None

@@ -47,7 +47,7 @@ from domain.sessions.timeline import AuxiliaryCall, ForkPoint, WaitingApproval
 from domain.sessions.turn_completion import complete, record_extraction
 from domain.sessions.views import head_of, view_of
 from domain.turns.engine import ExtractionResult, ModelReply, ToolCall
-from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
+from domain.turns.turn import AgentSaid, Message, ReplyFormat, ReplyOptions, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, rounded_cost, unpriced_cost
 from tests.contracts.recovery_examples import recovery_examples
 from tests.contracts.simulator_examples import CALLER, MOCK, SIMULATION, simulator_records
@@ -55,6 +55,12 @@ from tests.contracts.suite_examples import suite_records
 from tests.contracts.webhook_examples import TARGET, webhook_records
 from tests.support.conversation import Conversation, answered
 
+OPTIONS = ReplyOptions(
+    context={"system_message": "Be brief."},
+    reply_format=ReplyFormat(
+        json_schema={"type": "object"}, name="booking", description="What was booked.", strict=True
+    ),
+)
 AGENT = AgentRef(id="agt_1", version=3)
 DEFINITION = AgentDefinition(
     name="booking-line",
@@ -145,12 +151,17 @@ def example_records() -> dict[str, FrozenModel]:
         timeout=60,
         opening=OPENING,
         said="One moment.",
+        reply_format=OPTIONS.reply_format,
     )
     examples = (
-        SendMessage(text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False),
+        SendMessage(
+            text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False, options=OPTIONS
+        ),
         Rewind(turn_id="t1", before=True, expected_revision=4),
-        EditMessage(turn_id="t1", text="Two tables.", message_id="m1", expected_revision=4, wait=False),
-        Regenerate(turn_id="t1", message_id="m1", expected_revision=4, wait=False),
+        EditMessage(
+            turn_id="t1", text="Two tables.", message_id="m1", expected_revision=4, wait=False, options=OPTIONS
+        ),
+        Regenerate(turn_id="t1", message_id="m1", expected_revision=4, wait=False, options=OPTIONS),
         CancelTurn(expected_revision=4),
         RestoreBranch(branch_id="br_1", expected_revision=4),
         EndSession(reason="done", expected_revision=4),

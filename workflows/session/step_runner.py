@@ -93,6 +93,7 @@ class StepRunner:
             user_text=turn.user_message.text if turn.user_message else None,
             at=workflow.now(),
             initial_context=self._context,
+            context=turn.options.context if turn.options else None,
         )
 
     async def go_on(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
@@ -231,6 +232,7 @@ class StepRunner:
 
     def _step(self, progress: TurnProgress) -> GenerateStepInput:
         start, newest = self._start, self._newest
+        answered = newest if newest is not None and newest.id == progress.turn_id else None
         return GenerateStepInput(
             session_id=start.session_id,
             organization_id=start.organization_id,
@@ -244,8 +246,9 @@ class StepRunner:
             context=values_of(self._agent, progress, self._context),
             timeout=start.timing.model_timeout,
             price_per_second=start.price_per_second,
-            opening=opening_of(newest) if newest is not None and newest.id == progress.turn_id else None,
+            opening=opening_of(answered) if answered else None,
             said=progress.text,
+            reply_format=answered.options.reply_format if answered and answered.options else None,
         )
 
 

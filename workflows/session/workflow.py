@@ -380,7 +380,7 @@ class SessionWorkflow:
 
     def _message_result(self, turn_id: str, previous_version: int) -> SendMessageResult:
         turn = self._timeline.turns.get(turn_id) or self._queued_turn(turn_id)
-        without_text = turn.model_copy(update={"user_message": None, "checkpoint": None})
+        without_text = turn.model_copy(update={"user_message": None, "checkpoint": None, "options": None})
         return SendMessageResult(turn=without_text, head=self.status(), previous_version=previous_version)
 
     def _queued_turn(self, turn_id: str) -> Turn:

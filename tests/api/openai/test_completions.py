@@ -98,13 +98,35 @@ async def test_system_messages_are_a_variable_of_the_agents_templates(
     assert "You speak for the library. Speak in rhymes." in model.journal[0].instructions
     headers = {"X-Session-Id": session_of(first)}
     await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
-    system["content"] = "Speak in prose."
-    with pytest.raises(openai.BadRequestError) as refused:
+    assert "Speak in rhymes." in model.journal[1].instructions
+    assert "system_message" not in (await caller.session(session_of(first)))["gathered_context"]
+
+
+async def test_an_agent_that_uses_the_system_messages_sees_the_newest(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted()
+    await caller.push(library(model.string, prompt="You speak for the library. {{system_message | Be kind.}}"))
+    first = await official.chat.completions.create(model="library", messages=[user("Hello")])
+    assert "Be kind." in model.journal[0].instructions
+    headers = {"X-Session-Id": session_of(first)}
+    for at, words in enumerate(("It is nine o'clock.", "It is ten o'clock."), start=1):
+        system: ChatCompletionMessageParam = {"role": "system", "content": words}
         await official.chat.completions.create(model="library", messages=[system, user("More")], extra_headers=headers)
-    assert refused.value.code == "conversation_mismatch"
+        assert f"You speak for the library. {words}" in model.journal[at].instructions
+    await official.chat.completions.create(model="library", messages=[user("And now?")], extra_headers=headers)
+    assert "It is ten o'clock." in model.journal[3].instructions
+    session = await caller.session(session_of(first))
+    await caller.rewind(session["id"], session["turns"][2]["id"])
+    await official.chat.completions.create(model="library", messages=[user("Again.")], extra_headers=headers)
+    assert "It is nine o'clock." in model.journal[4].instructions
+    long: Messages = [{"role": "system", "content": "x" * 70_000}, user("More")]
+    with pytest.raises(openai.APIStatusError) as large:
+        await official.chat.completions.create(model="library", messages=long, extra_headers=headers)
+    assert (large.value.status_code, large.value.code) == (413, "too_large")
 
 
-async def test_a_session_that_took_no_system_message_does_not_mind_one(official: AsyncOpenAI, caller: Caller) -> None:
+async def test_an_agent_that_does_not_use_system_messages_ignores_them(official: AsyncOpenAI, caller: Caller) -> None:
     await caller.push(library())
     session = await caller.open("library")
     completion = await official.chat.completions.create(

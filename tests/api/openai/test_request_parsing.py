@@ -1,10 +1,13 @@
 """Parsing of OpenAI chat completion requests."""
 
 import pytest
+from pydantic import JsonValue
 
 from api.openai.errors import ChatError
+from api.openai.parameters import MAX_NAMED, ignored_parameters
 from api.openai.request_parsing import Exchange, RequestedTurn, first_mismatch, read_request
-from api.openai.schemas import IGNORED, ChatRequest
+from api.openai.schemas import ChatRequest
+from domain.turns.turn import ReplyFormat
 
 HELLO = Exchange("Hello", "Good morning.")
 TABLE = Exchange("A table, please.", "For how many?")
@@ -61,7 +64,7 @@ def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:
 def test_what_cannot_be_answered_is_refused() -> None:
     assert refusal(("user", "Hello"), ("assistant", "Good")) == ("nothing_to_say", "messages")
     assert refusal(("user", "  ")) == ("nothing_to_say", "messages")
-    assert refusal(("tool", "42"), ("user", "So?")) == ("unsupported_message", "messages[0]")
+    assert refusal(("user", "Hello"), ("tool", "42")) == ("nothing_to_say", "messages")
     picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
     assert refusal(("user", picture)) == ("unsupported_message", "messages[0].content[0]")
 
@@ -70,20 +73,15 @@ def test_what_cannot_be_answered_is_refused() -> None:
     ("name", "changes", "changes_nothing"),
     [
         ("n", 2, 1),
-        ("tools", [{"type": "function"}], []),
         ("tool_choice", "required", "auto"),
-        ("functions", [{}], []),
         ("function_call", {"name": "f"}, "none"),
-        ("response_format", {"type": "json_object"}, {"type": "text"}),
+        ("response_format", {"type": "grammar"}, {"type": "text"}),
         ("modalities", ["text", "audio"], ["text"]),
         ("audio", {"voice": "x"}, None),
         ("stop", ["\n"], []),
         ("logprobs", True, False),
         ("top_logprobs", 3, 0),
         ("logit_bias", {"1": 5}, {}),
-        ("prediction", {"type": "content"}, None),
-        ("web_search_options", {}, None),
-        ("not_invented_yet", 1, None),
     ],
 )
 def test_parameters_that_change_what_is_done_are_refused(name: str, changes: object, changes_nothing: object) -> None:
@@ -92,8 +90,63 @@ def test_parameters_that_change_what_is_done_are_refused(name: str, changes: obj
     assert read(("user", "Hello"), **{name: None}).text == "Hello"
 
 
-def test_parameters_of_taste_are_taken() -> None:
-    assert read(("user", "Hello"), **dict.fromkeys(IGNORED, 1)).text == "Hello"
+def test_parameters_without_effect_are_taken_and_those_that_are_not_documented_are_named() -> None:
+    tuning: dict[str, JsonValue] = {"temperature": 0.3, "max_tokens": 9, "user": "u-1", "store": False}
+    offered: dict[str, JsonValue] = {
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "functions": [],
+        "web_search_options": {},
+    }
+    unknown: dict[str, JsonValue] = {
+        "call": {"id": "c-1"},
+        "elevenlabs_extra_body": {"conversation_id": "c-2"},
+        "säße, so": 1,
+    }
+    assert read(("user", "Hello"), **tuning, **offered, **unknown).text == "Hello"
+    named = ignored_parameters({**tuning, **offered, **unknown})
+    assert named == "tools, call, elevenlabs_extra_body, s%C3%A4%C3%9Fe%2C%20so"
+    assert ignored_parameters({"n": 1, "logprobs": False, "not_invented_yet": None}) == ""
+    assert len(ignored_parameters({f"field_{number}": 1 for number in range(999)}).split(", ")) == MAX_NAMED
+
+
+def test_tool_messages_in_the_history_are_no_part_of_the_conversation() -> None:
+    request = read(
+        ("user", "Hello"),
+        ("assistant", None),
+        ("tool", [{"type": "tool_result", "data": 42}]),
+        ("assistant", "Good morning."),
+        ("user", "A table, please."),
+    )
+    assert (request.text, len(request.history)) == ("A table, please.", 1)
+    assert request.history[0].matches(HELLO)
+
+
+SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {"guests": {"type": "integer"}}}
+
+
+def test_response_format_is_the_form_of_the_reply() -> None:
+    assert read(("user", "Hello"), response_format={"type": "json_object"}).reply_format == ReplyFormat()
+    described = {"name": "booking", "description": "A booking.", "strict": True, "schema": SCHEMA}
+    requested = read(("user", "Hello"), response_format={"type": "json_schema", "json_schema": described})
+    assert requested.reply_format == ReplyFormat(
+        json_schema=SCHEMA, name="booking", description="A booking.", strict=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        ("json_object", "response_format"),
+        ({"type": "json_schema"}, "response_format"),
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, "response_format.json_schema.schema"),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}},
+            "response_format.json_schema.schema",
+        ),
+    ],
+)
+def test_a_response_format_that_nothing_can_keep_is_refused(form: object, param: str) -> None:
+    assert refusal(response_format=form) == ("unsupported_parameter", param)
 
 
 @pytest.mark.parametrize("believed", [(), (FOUR,), (TABLE, FOUR), (HELLO, TABLE, FOUR)])

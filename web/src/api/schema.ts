@@ -1557,7 +1557,7 @@ export interface components {
         };
         /**
          * ChatRequest
-         * @description A chat completion request. Parameters that would change the reply are rejected, others are ignored.
+         * @description A chat completion request. Unknown fields are ignored; parameters that cannot be honoured are errors.
          * @example {
          *       "messages": [
          *         {
@@ -1585,13 +1585,10 @@ export interface components {
             /** Stream */
             stream?: boolean | null;
             stream_options?: components["schemas"]["StreamOptions"] | null;
-            /**
-             * Metadata
-             * @description `session_id` names the session. The rest is kept in the annotations of a new session.
-             */
-            metadata?: {
-                [key: string]: string;
-            } | null;
+            /** @description `session_id` names the session. The rest is kept in the annotations of a new session. */
+            metadata?: components["schemas"]["JsonValue"];
+            /** @description `json_object` and `json_schema` are kept at nodes without tools and transitions. */
+            response_format?: components["schemas"]["JsonValue"];
             /**
              * Initial Context
              * @description Extension: values for the agent's templates, for a new session.
@@ -13157,6 +13154,8 @@ export interface operations {
                 headers: {
                     /** @description The session. */
                     "X-Session-Id"?: string;
+                    /** @description Parameters of the request without effect, if there are any. */
+                    "X-Ignored-Parameters"?: string;
                     [name: string]: unknown;
                 };
                 content: {
