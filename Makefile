@@ -5,6 +5,7 @@
 #   make test    all tests           make test ARGS="tests/domain -k rewind" for some
 #   make test-fast  the tests of everyday work, in under three minutes on two quiet cores: everything that needs
 #                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
+#   make fuzz    random agents, suites, exports and webhooks for a minute each, at once; FUZZ_SECONDS=600 for longer
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
 #   make web     check, test and build the page (needs Node 20.19 or newer, with npm); demo, dev and test build it too
@@ -18,7 +19,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast check fmt web page openapi bench lock clean
+.PHONY: help setup demo dev test test-fast fuzz check fmt web page openapi bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
@@ -46,6 +47,13 @@ test: $(READY) page
 
 test-fast: $(READY)
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) -m "not slow" $(ARGS)
+
+# Every fuzzer has a process of its own, so that all of them together take little more than one.
+FUZZ_SECONDS ?= 60
+
+fuzz: $(READY)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/python -m pytest -q -n 5 --timeout 0 \
+	  tests/hostile/test_fuzz.py -k test_broken_input_is_parsed_or_refused $(ARGS)
 
 check: $(READY)
 	@.venv/bin/ruff format --check .

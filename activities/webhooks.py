@@ -1,5 +1,6 @@
 """Webhooks as activities: send a signed session report once, and record the delivery in the session's event log."""
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -28,6 +29,8 @@ from domain.webhooks.signing import decode_key, sign
 
 if TYPE_CHECKING:
     from store.sessions.sessions import StoredSession
+
+log = logging.getLogger(__name__)
 
 
 class SessionReader(Protocol):
@@ -111,17 +114,20 @@ class WebhookActivities:
         return report.model_dump_json().encode()
 
     def _key(self, organization_id: str, target: WebhookTarget) -> bytes:
-        if target.secret is None:
-            name, secret = "PLAYHEAD_WEBHOOK_SECRET", self._installation_secret
-        else:
-            name = f"the credential {target.secret}"
-            secret = self._credentials.for_organization(organization_id).get(target.secret)
-        if not secret:
-            raise _delivery_failed(f"The report cannot be signed: {name} is not set on this installation.")
+        name, secret = target.secret, self._installation_secret
+        if name is not None:
+            secret = self._credentials.for_organization(organization_id).get(name)
+        if not secret and name is not None:
+            raise _delivery_failed(
+                f"The report cannot be signed: the credential {name} is not set on this installation."
+            )
         try:
-            return decode_key(secret)
+            return decode_key(secret or "")
         except ValueError as error:
-            raise _delivery_failed(f"The report cannot be signed with {name}: {error}.") from None
+            if name is None:  # a setting is the operator's business, not the organization's
+                log.warning("webhooks cannot be signed with PLAYHEAD_WEBHOOK_SECRET: %s", error)
+                raise _delivery_failed("The report cannot be signed: ask the operator of this installation.") from None
+            raise _delivery_failed(f"The report cannot be signed with the credential {name}: {error}.") from None
 
 
 def _headers(webhook_id: str, key: bytes, body: bytes) -> dict[str, str]:

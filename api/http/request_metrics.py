@@ -68,6 +68,14 @@ class RequestMetricsMiddleware:
             return
         started = perf_counter()
         status = 0
+        has_left = False
+
+        async def receive_and_record() -> Message:
+            nonlocal has_left
+            message = await receive()
+            # Noted here, because the framework turns a body that ends too early into a response with 400.
+            has_left = has_left or (message["type"] == "http.disconnect" and not status)
+            return message
 
         async def send_and_record(message: Message) -> None:
             nonlocal status
@@ -81,9 +89,9 @@ class RequestMetricsMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_record)
+            await self._app(scope, receive_and_record, send_and_record)
         except ClientDisconnect:
-            status = status or CLIENT_CLOSED_REQUEST
+            has_left = has_left or not status
         except Exception:
             log.exception("request failed", route=_route_of(scope), **_subjects_of(scope))
             if status:
@@ -93,7 +101,7 @@ class RequestMetricsMiddleware:
             )
             await problem.response()(scope, receive, send_and_record)
         finally:
-            self._record(scope, status, perf_counter() - started)
+            self._record(scope, CLIENT_CLOSED_REQUEST if has_left else status, perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route_of(scope)

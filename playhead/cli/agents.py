@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypedDict
 import typer
 
 from playhead.exit_codes import FINDING, CommandFailed
+from playhead.output.plain_text import unbroken
 
 COMPLETION_TIMEOUT = 1.0
 """Longest wait of shell completion for the API."""
@@ -77,7 +78,7 @@ def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJ
             if not json:
                 sys.stdout.write(f"{agent.name} version {agent.version} ({agent.id})\n")
                 for warning in agent.warnings:
-                    note(f"warning: {warning}")
+                    note(f"warning: {unbroken(warning)}")
     if json:
         print_json(stored)
 
@@ -204,9 +205,9 @@ def _name_of_export(text: bytes, written: Literal["json", "yaml"], file: Path) -
 def _print_report(report: _Report) -> None:
     sys.stdout.write(f"{report['file']}: {'valid' if report['valid'] else 'invalid'}\n")
     for issue in report["errors"]:
-        sys.stdout.write(f"  {issue['place']}: {issue['message']}\n")
+        sys.stdout.write(f"  {unbroken(issue['place'])}: {unbroken(issue['message'])}\n")
     for warning in report["warnings"]:
-        sys.stdout.write(f"  warning: {warning}\n")
+        sys.stdout.write(f"  warning: {unbroken(warning)}\n")
 
 
 def _file_format(file: Path) -> Literal["json", "yaml"]:

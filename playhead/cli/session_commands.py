@@ -7,6 +7,7 @@ import typer
 
 from playhead.cli.agents import AsJson, complete_agents
 from playhead.cli.sessions import Session
+from playhead.output.plain_text import unbroken
 
 if TYPE_CHECKING:
     import playhead_client
@@ -167,4 +168,4 @@ def _print_reply(session: "playhead_client.Session", *, json: bool) -> None:
     if session.newest and session.newest.status == "interrupted":
         note("(interrupted)")
     if session.is_completed:
-        note(f"The session has ended ({session.completion_reason}).")
+        note(f"The session has ended ({unbroken(str(session.completion_reason))}).")

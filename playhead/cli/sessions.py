@@ -8,6 +8,7 @@ import typer
 
 from playhead.cli.agents import COMPLETION_TIMEOUT, MAX_COMPLETIONS, AsJson, complete_agents
 from playhead.exit_codes import USAGE, CommandFailed
+from playhead.output.plain_text import unbroken
 
 app = typer.Typer(help="Show, continue, rewind and end sessions.", no_args_is_help=True)
 
@@ -110,7 +111,8 @@ def end(
     if json:
         print_json(ended)
     else:
-        sys.stdout.write(f"{ended.id} has ended ({ended.completion_reason}); spent {money(ended.cost)}\n")
+        reason = unbroken(str(ended.completion_reason))
+        sys.stdout.write(f"{ended.id} has ended ({reason}); spent {money(ended.cost)}\n")
 
 
 @app.command("rm")
@@ -140,6 +142,7 @@ def export(
 ) -> None:
     """Export the whole visible conversation."""
     from playhead.cli.api_client import api_client
+    from playhead.output.files import write_file
     from playhead.output.plain_text import plain_json
 
     with api_client() as api:
@@ -147,7 +150,7 @@ def export(
     if output is None:
         sys.stdout.write(plain_json(transcript) if form in ("json", "jsonl") else transcript)
     else:
-        output.write_text(transcript, encoding="utf-8")
+        write_file(output, transcript.encode())
 
 
 @app.command()

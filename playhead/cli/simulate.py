@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from playhead.cli.agents import COMPLETION_TIMEOUT, MAX_COMPLETIONS, AsJson, complete_agents
-from playhead.exit_codes import FINDING, USAGE, CommandFailed
+from playhead.exit_codes import FINDING, CommandFailed
+from playhead.output.plain_text import unbroken
 
 if TYPE_CHECKING:
     from playhead_client import Playhead, SuiteReport
@@ -250,7 +251,7 @@ def fork(
             note(f"\nThe conversation continues: playhead sessions show {forked.id}")
             raise typer.Exit(DETACHED) from None
         ended = api.sessions.get(forked.id)
-        sys.stdout.write(f"\n{ended.id} has ended: {ended.completion_reason}\n")
+        sys.stdout.write(f"\n{ended.id} has ended: {unbroken(str(ended.completion_reason))}\n")
 
 
 def _send_command(suite: str, command: Literal["pause", "resume", "cancel"]) -> None:
@@ -299,9 +300,7 @@ def _show_report(api: "Playhead", report: "SuiteReport", options: ReportOptions)
 
 
 def _write(file: Path | None, content: Callable[[], bytes]) -> None:
-    if file is None:
-        return
-    try:
-        file.write_bytes(content())
-    except OSError as error:
-        raise CommandFailed(f"{file} cannot be written: {error.strerror}.", status=USAGE) from error
+    from playhead.output.files import write_file
+
+    if file is not None:
+        write_file(file, content())

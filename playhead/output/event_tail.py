@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from domain.turns.turn import Turn
 from playhead.output.events import REASONS, describe_event, failure_line
-from playhead.output.plain_text import plain_json, printable
+from playhead.output.plain_text import plain_json, printable, unbroken
 from playhead_client import Event, Happened, ReplyDelta, ReplyReset, Session, TurnClosed, TurnStarted
 
 
@@ -44,7 +44,7 @@ class PlainTail:
             case Session() as session:
                 self._line(f"{session.name} {session.id}: {session.status}, revision {session.revision}")
             case TurnStarted(user_message=message) if message:
-                self._line(f"you: {message.text}")
+                self._write(f"you: {message.text}")
             case ReplyDelta(text=text):
                 self._append_reply(text)
             case ReplyReset(text=text):
@@ -75,6 +75,10 @@ class PlainTail:
                     self._line(line)
 
     def _line(self, line: str) -> None:
+        """Write names and reasons on one line, whatever is in them."""
+        self._write(unbroken(line))
+
+    def _write(self, line: str) -> None:
         self._end_reply()
         self._out.write(f"{printable(line)}\n")
         self._out.flush()

@@ -28,6 +28,11 @@ def one_line(text: str) -> str:
     return "".join(_escaped(character) for character in text)
 
 
+def unbroken(text: str) -> str:
+    """The text with one space for each line break and run of white space, for names and reasons within a line."""
+    return " ".join(text.split())
+
+
 def plain_json(document: str) -> str:
     """A JSON document with the same values and without characters that a terminal obeys: they are escaped."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from domain.suites.statistics import RunCounts, ScenarioComparison, SuiteComparison, compare
 from playhead.exit_codes import USAGE, CommandFailed
 from playhead.output.plain_text import printable
-from playhead.output.tables import console, table
+from playhead.output.tables import console, in_line, table
 
 if TYPE_CHECKING:
     from playhead_client import Playhead, RunReport, Suite, SuiteReport
@@ -51,7 +51,7 @@ def show_results(report: "SuiteReport") -> None:
     for run in not_passed[:SHOWN_REASONS]:
         colour = COLOURS[run.outcome or "inconclusive"]
         reason = escape(printable(" ".join(first_reason(run).split())))
-        out.print(f"[{colour}]{run.outcome}[/] {escape(run.scenario)} {run.repeat} [dim]{run.session_id}[/]: {reason}")
+        out.print(f"[{colour}]{run.outcome}[/] {in_line(run.scenario)} {run.repeat} [dim]{run.session_id}[/]: {reason}")
     if len(not_passed) > SHOWN_REASONS:
         out.print(f"[dim]and {len(not_passed) - SHOWN_REASONS} more[/]")
     progress = suite.progress

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from playhead.output.console import PlainConsole
-from playhead.output.plain_text import plain_json
+from playhead.output.plain_text import plain_json, unbroken
 
 if TYPE_CHECKING:
     from playhead_client import (
@@ -64,7 +64,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(unbroken, row))
     if shown.row_count:
         console().print(shown)
     else:
@@ -75,23 +75,22 @@ def agent_rows(agents: Iterable["Agent"]) -> Iterable[tuple[str, ...]]:
     """Agents as rows: name, version, id, nodes, time."""
     for agent in agents:
         nodes = str(len(agent.definition.nodes))
-        yield escape(agent.name), str(agent.version), agent.id, nodes, moment(agent.created_at)
+        yield in_line(agent.name), str(agent.version), agent.id, nodes, moment(agent.created_at)
 
 
 def show_agent(agent: "Agent") -> None:
     """Print an agent: settings, nodes with transitions, warnings."""
     definition = agent.definition
     out = console()
-    out.print(f"[bold]{escape(agent.name)}[/] version {agent.version} ({agent.id})")
-    out.print(f"model {escape(definition.model or 'of the installation')}, starts at {escape(definition.start)}")
+    out.print(f"[bold]{in_line(agent.name)}[/] version {agent.version} ({agent.id})")
+    out.print(f"model {in_line(definition.model or 'of the installation')}, starts at {in_line(definition.start)}")
     for name, node in definition.nodes.items():
-        out.print(f"  {escape(name)}{' [dim](ends the session)[/]' if node.end else ''}")
+        out.print(f"  {in_line(name)}{' [dim](ends the session)[/]' if node.end else ''}")
         for transition in node.transitions:
-            out.print(
-                f"    [dim]{escape(transition.name)}:[/] {escape(transition.when)} [dim]->[/] {escape(transition.to)}"
-            )
+            to, when = in_line(transition.to), in_line(transition.when)
+            out.print(f"    [dim]{in_line(transition.name)}:[/] {when} [dim]->[/] {to}")
     for warning in agent.warnings:
-        out.print(f"[yellow]warning:[/] {escape(warning)}")
+        out.print(f"[yellow]warning:[/] {in_line(warning)}")
 
 
 def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ...]]:
@@ -99,9 +98,9 @@ def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ..
     for session in sessions:
         yield (
             session.id,
-            escape(session.name),
+            in_line(session.name),
             status(session.status),
-            escape(session.current_node_id),
+            in_line(session.current_node_id),
             money(session.cost),
             moment(session.updated_at),
         )
@@ -110,11 +109,11 @@ def session_rows(sessions: Iterable["SessionSummary"]) -> Iterable[tuple[str, ..
 def show_session(session: "Session") -> None:
     """Print a session: head, visible conversation, discarded branches, cost."""
     out = console()
-    ended = f" ({escape(session.completion_reason)})" if session.completion_reason else ""
-    out.print(f"[bold]{escape(session.name)}[/] {session.id}")
+    ended = f" ({in_line(session.completion_reason)})" if session.completion_reason else ""
+    out.print(f"[bold]{in_line(session.name)}[/] {session.id}")
     out.print(
         f"{status(session.status)}{ended} at revision {session.revision}, "
-        f"node {escape(session.current_node_id)}, as of {moment(session.as_of)}"
+        f"node {in_line(session.current_node_id)}, as of {moment(session.as_of)}"
     )
     if session.turns_before:
         out.print(f"[dim]{session.turns_before} older turns: playhead sessions export {session.id}[/]")
@@ -150,7 +149,7 @@ def show_comparison(compared: "Comparison") -> None:
     sides = (compared.a, compared.b)
     shown = Table(show_lines=True, header_style="bold", expand=sys.stdout.isatty())
     for side in sides:
-        shown.add_column(escape(side.branch), overflow="fold", ratio=1)
+        shown.add_column(in_line(side.branch), overflow="fold", ratio=1)
     for pair in zip_longest(*map(_side, sides), fillvalue=""):
         shown.add_row(*pair)
     if shown.row_count:
@@ -170,9 +169,14 @@ def _side(side: "ComparisonSide") -> Iterable[str]:
         yield f"[dim]and {side.turns_after} more turns[/]"
 
 
+def in_line(text: str) -> str:
+    """A name or a reason in markup, on one line: a break in it would look like a line of the command's own."""
+    return escape(unbroken(text))
+
+
 def shortened(text: str, longest: int = 60) -> str:
     """The beginning of a text, on one line."""
-    line = " ".join(text.split())
+    line = unbroken(text)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
@@ -181,15 +185,15 @@ def show_turn(turn: "Turn", *, at_cursor: bool = False) -> None:
     out = console()
     labels = [] if turn.status == "completed" else [status(turn.status)]
     labels += ["[yellow]<- cursor[/]"] if at_cursor else []
-    out.print(f"\n[dim]{turn.index + 1}. {turn.id} {escape(turn.node_id or '')}[/] {' '.join(labels)}".rstrip())
+    out.print(f"\n[dim]{turn.index + 1}. {turn.id} {in_line(turn.node_id or '')}[/] {' '.join(labels)}".rstrip())
     if turn.user_message:
-        out.print(f"  [bold cyan]you[/]    {escape(turn.user_message.text)}")
+        out.print(f"  [bold cyan]you[/]    {_indented(turn.user_message.text)}")
     if turn.assistant_message:
-        out.print(f"  [bold green]agent[/]  {escape(turn.assistant_message.text)}")
+        out.print(f"  [bold green]agent[/]  {_indented(turn.assistant_message.text)}")
     if turn.error:
-        out.print(f"  [red]error[/]  {escape(turn.error)}")
+        out.print(f"  [red]error[/]  {in_line(turn.error)}")
     for event in turn.events:
-        out.print(f"  [dim]{escape(described(event))}[/]")
+        out.print(f"  [dim]{in_line(described(event))}[/]")
 
 
 def described(event: "TurnEvent") -> str:
@@ -215,6 +219,11 @@ def money(cost: "Cost") -> str:
 def moment(at: datetime) -> str:
     """A time in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _indented(text: str) -> str:
+    """A message in markup; its further lines begin below its first word, so that none looks like another message."""
+    return escape(text.replace("\n", f"\n{' ' * 9}"))
 
 
 def _first_text(turn: "Turn") -> str:

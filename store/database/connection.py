@@ -1,6 +1,5 @@
 """A SQLite or PostgreSQL database: its transactions, and outages as StoreUnavailable."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -80,14 +79,22 @@ class Database:
         """Raises StoreUnavailable when the database does not answer."""
         await self.read(_ping)
 
-    async def require_writable(self) -> None:
+    async def require_room(self) -> None:
         """Raises StoreUnavailable when writes would be lost: a SQLite file that was removed, or a disk without room.
 
-        PostgreSQL watches its own disk: it stops when it cannot write.
+        It costs next to nothing, and looks at the files only.
         """
-        if self._file is not None:
-            with self._outages():
-                await asyncio.to_thread(self._at.require_writable)
+        with self._outages():
+            await self._at.require_room()
+
+    async def probe_write(self) -> None:
+        """Write once, in a migrated database, without a change to its data.
+
+        Raises StoreUnavailable when the database cannot be written: its disk is full or read-only, a limit or a quota
+        is reached, the server is a standby.
+        """
+        with self._outages():
+            await self._at.probe_write()
 
     async def aclose(self) -> None:
         """Finish running work, then close all connections and end all threads."""

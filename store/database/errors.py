@@ -11,6 +11,7 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
 }
 _SQLSTATES = (
     "08",  # connection exceptions

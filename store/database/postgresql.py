@@ -1,6 +1,6 @@
 """Transactions on a PostgreSQL server, with a connection pool in the caller's event loop."""
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from store.database.column_types import dump_document
@@ -8,6 +8,11 @@ from store.database.sqlite_threads import Result, Work
 
 STATEMENT_TIMEOUT_SECONDS = 30
 """Timeout of one statement: as long as an attempt to settle may take."""
+_PROBE = text(
+    "UPDATE alembic_version SET version_num = version_num"
+    " WHERE version_num IN (SELECT version_num FROM alembic_version FOR UPDATE SKIP LOCKED)"
+)
+"""A write that changes nothing, and waits for no migration that is under way."""
 
 
 class PostgresqlServer:
@@ -41,8 +46,12 @@ class PostgresqlServer:
         finally:
             await patient.dispose()
 
-    def require_writable(self) -> None:
-        """Nothing to do: the server watches its own disk, and stops when it cannot write."""
+    async def require_room(self) -> None:
+        """Nothing to do: the disk is the server's own, and `probe_write` shows what it makes of it."""
+
+    async def probe_write(self) -> None:
+        """Write a row. Raises what the server raises while it is read-only or its disk is full."""
+        await self.write(_write_probe)
 
     async def aclose(self) -> None:
         await self._pool.dispose()
@@ -63,3 +72,7 @@ class PostgresqlServer:
                 "server_settings": {"application_name": "playhead"},
             },
         )
+
+
+def _write_probe(connection: Connection) -> None:
+    connection.execute(_PROBE)

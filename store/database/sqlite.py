@@ -1,21 +1,24 @@
 """Transactions on a SQLite file, with one thread for writing and several for reading."""
 
+import asyncio
 import errno
 import os
 import sqlite3
 import time
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 
 from store.database.column_types import dump_document
 from store.database.sqlite_threads import Result, SqliteThreadPool, Work
 
 READER_THREADS = 4
 LOCK_RETRY_SECONDS = 0.02
+"""Pause between attempts to switch a locked file to a write-ahead log."""
 MIN_FREE_BYTES = 16 * 1024 * 1024
 """Room on the disk below which the store counts as down: before SQLite fails in the middle of its work."""
-"""Pause between attempts to switch a locked file to a write-ahead log."""
+_PROBE = text("UPDATE alembic_version SET version_num = version_num")
+"""A write that changes nothing. SQLite appends the page to the write-ahead log all the same."""
 
 
 class SqliteFile:
@@ -46,8 +49,15 @@ class SqliteFile:
         """Run work in one transaction."""
         return await self.write(work)
 
-    def require_writable(self) -> None:
+    async def require_room(self) -> None:
         """Raises OSError when the file is not the one that was opened first, or its disk is full."""
+        await asyncio.to_thread(self._require_room)
+
+    async def probe_write(self) -> None:
+        """Write a page. Raises what SQLite raises on a disk that is full or read-only."""
+        await self.write(_write_probe)
+
+    def _require_room(self) -> None:
         found = os.stat(self._path)  # raises FileNotFoundError
         identity = (found.st_dev, found.st_ino)
         if self._identity not in (None, identity):
@@ -67,6 +77,10 @@ def free_bytes(path: str) -> int:
     """Room on the disk of a file for processes without special rights."""
     disk = os.statvfs(path)
     return disk.f_bavail * disk.f_frsize
+
+
+def _write_probe(connection: Connection) -> None:
+    connection.execute(_PROBE)
 
 
 def _in_autocommit(connection: Connection, work: Work[Result]) -> Result:

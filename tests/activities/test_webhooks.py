@@ -114,6 +114,7 @@ async def send(
     *,
     attempt: int = 1,
     input: SendWebhookInput = INPUT,
+    installation_secret: str | None = None,
 ) -> SendWebhookResult:
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, attempt=attempt, retry_policy=POLICY)
@@ -122,7 +123,7 @@ async def send(
         deliveries=NoDeliveries(),
         sender=receiver,
         credentials=Credentials({"HOOK_KEY": "whsec_of everyone"}, {"org": {"HOOK_KEY": SECRET}}),
-        installation_secret=None,
+        installation_secret=installation_secret,
     )
     return await environment.run(webhooks.send_webhook, input)
 
@@ -164,6 +165,18 @@ async def test_a_report_is_signed_for_the_moment_of_its_attempt() -> None:
     assert abs(timestamp - datetime.now(UTC).timestamp()) < 60
     assert headers["webhook-id"] == "msg_1"
     assert headers["webhook-signature"] == sign(decode_key(SECRET), "msg_1", timestamp, body)
+
+
+@pytest.mark.parametrize("secret", [None, "hunter2"])
+async def test_settings_of_the_operator_are_named_in_the_log_only(
+    secret: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = INPUT.model_copy(update={"target": WebhookTarget(url="https://example.com/hook")})
+    with pytest.raises(ApplicationError) as caught:
+        await send(Receiver(), input=own, installation_secret=secret)
+    assert caught.value.message == "The report cannot be signed: ask the operator of this installation."
+    assert "PLAYHEAD_WEBHOOK_SECRET" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 async def test_the_transcript_of_a_long_session_is_cut_to_its_newest_turns() -> None:

@@ -33,6 +33,16 @@ class Postgres:
         """Remove a database, even with open connections."""
         self._server.psql(f"DROP DATABASE {_name(url)} WITH (FORCE);")
 
+    def make_read_only(self, url: str) -> None:
+        """Let a database be read only, as that of a standby, for the sessions that begin from now on."""
+        self._server.psql(f"ALTER DATABASE {_name(url)} SET default_transaction_read_only = on;")
+        self._server.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}';")
+
+    def make_writable(self, url: str) -> None:
+        """Let a database be written again, by the sessions that begin from now on."""
+        self._server.psql(f"ALTER DATABASE {_name(url)} RESET default_transaction_read_only;")
+        self._server.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}';")
+
     def stop(self) -> None:
         """Shut the server down; open connections are cut."""
         self._server.stop()

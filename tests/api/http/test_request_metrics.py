@@ -1,11 +1,16 @@
 """Log lines and metrics of requests, and the response to an unexpected error."""
 
+import asyncio
+from typing import Any
+
+import httpx2
 import pytest
 from structlog.testing import capture_logs
 
 from api.sessions.reader import SessionReader
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, RunningApi, problem
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
 
@@ -69,3 +74,27 @@ async def test_every_response_is_private_and_of_its_declared_type(caller: Caller
         headers = (await caller.get(path)).headers
         assert headers.get_list("x-content-type-options") == ["nosniff"], path
         assert headers.get_list("cache-control") == ["no-store"], path
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/agents", "/v1/chat/completions"])
+async def test_client_that_leaves_before_its_request_is_read_is_no_failure(
+    running_api: RunningApi, caller: Caller, path: str
+) -> None:
+    """Its request is recorded with 499, whoever reads the body: no error, no bad request, no warning."""
+    url = httpx2.URL(running_api.url)
+    with capture_logs() as lines:
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        key = caller.http.headers["authorization"]
+        head = f"POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {key}\r\ncontent-type: application/json\r\n"
+        writer.write(f'{head}content-length: 100\r\n\r\n{{"agent": '.encode())
+        await writer.drain()
+        writer.close()
+
+        async def recorded() -> list[Any]:
+            return [line for line in lines if line["event"] == "request" and line["route"] == path]
+
+        (line,) = await eventually(recorded)
+    assert (line["status"], line["log_level"]) == (499, "info")
+    assert not [line for line in lines if line["log_level"] in ("error", "warning")]
+    figures = (await caller.get("/metrics")).text
+    assert f'playhead_http_requests_total{{method="POST",route="{path}",status="499"}}' in figures

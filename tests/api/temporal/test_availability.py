@@ -3,9 +3,10 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
+from sqlalchemy import Connection, event
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -212,3 +213,41 @@ async def test_an_unmigrated_store_is_not_ready(new_database: Callable[[str], st
         await upgrade(database)
         await ready(running_api, 200)
     await database.aclose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_store_that_can_only_be_read_is_not_ready(
+    new_database: Callable[[str], str], client: Client, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.temporal.availability.PROBE_EVERY_SECONDS", 0.1)
+    with running_postgres() if kind == "postgresql" else nullcontext() as server:
+        url = server.new_database() if server else new_database(kind)
+        database = Database.open(url)
+        await upgrade(database)
+        is_read_only = False
+
+        def limit(connection: Connection) -> None:
+            if not server:
+                connection.exec_driver_sql(f"PRAGMA query_only = {int(is_read_only)}")
+
+        event.listen(database.engine, "begin", limit)
+        async with (
+            serving(quick_settings(url, "read-only"), client, database) as running_api,
+            running_api.caller() as caller,
+        ):
+            done(await caller.get("/readyz"), 200)
+            if server:
+                await asyncio.to_thread(server.make_read_only, url)
+            is_read_only = True
+            await ready(running_api, 503)
+            refused = problem(await caller.get("/readyz"), 503, "unavailable")
+            assert refused["service"] == "store"
+            assert "cannot be written" in refused["detail"]
+            assert problem(await caller.post("/v1/agents", library()), 503, "unavailable")["service"] == "store"
+            assert done(await caller.get("/v1/agents"), 200)["items"] == []
+            is_read_only = False
+            if server:
+                await asyncio.to_thread(server.make_writable, url)
+            await ready(running_api, 200)
+            await caller.push(library())
+        await database.aclose()

@@ -30,13 +30,14 @@ FREE_TEXTS = {
 """The fields whose words are somebody else's."""
 
 
-def hostile(value: JsonValue, key: str = "") -> JsonValue:
+def hostile(value: JsonValue, key: str = "", words: str = HOSTILE) -> JsonValue:
     """A document of the API with hostile words in every free text."""
     if isinstance(value, dict):
-        return {name: hostile(part, key if key in ("payload", "annotations") else name) for name, part in value.items()}
+        inside = key if key in ("payload", "annotations") else None
+        return {name: hostile(part, inside or name, words) for name, part in value.items()}
     if isinstance(value, list):
-        return [hostile(part, key) for part in value]
-    return f"{value}{HOSTILE}" if isinstance(value, str) and key in FREE_TEXTS else value
+        return [hostile(part, key, words) for part in value]
+    return f"{value}{words}" if isinstance(value, str) and key in FREE_TEXTS else value
 
 
 SESSION_PATH = f"/v1/sessions/{SESSION['id']}"
@@ -75,6 +76,21 @@ def test_no_command_lets_words_steer_the_terminal(
         assert not STEERING.search(result.stdout + result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("path", "document", "arguments"),
+    [command for command in COMMANDS if command[2][:2] != ["sessions", "message"]],  # prints a reply and nothing else
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_no_words_look_like_a_line_of_the_command(
+    api: HTTPServer, path: str, document: JsonValue, arguments: list[str]
+) -> None:
+    api.expect_request(path).respond_with_json(hostile(document, words="\nFORGED\r\nFORGED"))
+    result = playhead(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "FORGED" in result.stdout
+    assert not [line for line in result.stdout.split("\n") if line.startswith("FORGED")], result.stdout
+
+
 def test_an_agent_is_printed_plainly_in_every_form(api: HTTPServer) -> None:
     api.expect_request("/v1/agents/booking-line").respond_with_json(hostile(AGENT))
     for form in ("--yaml", "--mermaid"):
@@ -95,6 +111,7 @@ def test_an_export_is_plain_on_standard_output_and_whole_in_a_file(api: HTTPServ
         file = tmp_path / form
         assert playhead("sessions", "export", SESSION["id"], "--format", form, "--output", str(file)).exit_code == 0
         assert file.read_bytes() == transcript.encode()
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_error_of_the_api_is_printed_plainly(api: HTTPServer) -> None:

@@ -152,6 +152,8 @@ def test_reports_are_written_where_they_were_asked_for(api: HTTPServer, suite_fi
     serve(api, over(FAILED), report=FAILED)
     simulate(suite_file, "--junit=j.xml", "--html=p.html", "--jsonl=r.jsonl", "--report=r.json")
     assert (tmp_path / "j.xml").read_text() == "<testsuites/>"
+    for name in ("j.xml", "p.html", "r.jsonl", "r.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600, name
     assert (tmp_path / "p.html").read_bytes() == page_of_report(FAILED)
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [(line["suite"], line["scenario"], line["repeat"], line["outcome"]) for line in lines] == [

@@ -126,3 +126,10 @@ def test_moves_of_people_and_failures_are_told() -> None:
 
 def test_a_terminal_is_not_moved_by_what_is_said() -> None:
     assert "\x1b" not in told(delta("\x1b[2Jboo"))
+
+
+def test_a_name_does_not_look_like_a_message() -> None:
+    named = {**SESSION, "name": "a\nyou: b"}
+    moved = {"turn_id": TURN_ID, "created_at": AT, "from_node": "a", "to_node": "b\nagent: c"}
+    lines = told(("snapshot", named, 3), ("node_transition", moved, 4)).splitlines()
+    assert lines == [f"a you: b {SESSION_ID}: idle, revision 4", "→ b agent: c"]

@@ -26,16 +26,16 @@ async def test_folder_and_file_are_the_owners_alone(database: Database, tmp_path
 
 
 async def test_file_that_was_removed_or_replaced_is_noticed(database: Database, tmp_path: Path) -> None:
-    await database.require_writable()
+    await database.require_room()
     (tmp_path / "data" / "kept.db").rename(tmp_path / "elsewhere.db")
     with pytest.raises(StoreUnavailable, match="No such file"):
-        await database.require_writable()
+        await database.require_room()
     (tmp_path / "data" / "kept.db").touch()
     with pytest.raises(StoreUnavailable, match="replaced"):
-        await database.require_writable()
+        await database.require_room()
 
 
 async def test_full_disk_is_noticed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.database.sqlite.free_bytes", lambda path: 4096)
     with pytest.raises(StoreUnavailable, match="full"):
-        await database.require_writable()
+        await database.require_room()
