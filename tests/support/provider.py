@@ -27,9 +27,10 @@ PATIENCE = 30.0
 class Gate:
     """Holds a reply back: the test learns that the request has arrived, and says when it may be answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         self._arrived = asyncio.Event()
         self._opened = asyncio.Event()
+        self._patience = patience
 
     def open(self) -> None:
         """Let the held reply go, and those that come later."""
@@ -37,13 +38,13 @@ class Gate:
 
     async def reached(self) -> None:
         """Wait until a request stands at the gate."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._patience):
             await self._arrived.wait()
 
     async def passed(self) -> None:
         """Stand at the gate until it opens."""
         self._arrived.set()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._patience):
             await self._opened.wait()
 
 

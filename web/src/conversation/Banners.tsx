@@ -106,7 +106,7 @@ export function BranchBanner({
   const cost = add(NOTHING, ...own.flatMap((turn) => timeline.turns.get(turn) ?? []).map((turn) => amountOf(turn.cost)))
   const branch = view.branch
   return (
-    <div role="status" className="flex flex-wrap items-center gap-x-2 gap-y-1 border-b border-line bg-live-tint px-4 py-1.5 text-list">
+    <div role="status" className="flex min-h-13 flex-wrap items-center gap-x-2 gap-y-1 border-t border-line bg-live-tint px-4 py-1.5 text-list">
       <span className="flex-1">
         <strong className="font-semibold text-live">{view.mode === 'hidden' ? 'Out of sight' : 'Discarded'}</strong>{' '}
         {branch && <Clock at={branch.at} />} · {plural(own.length, 'turn')} · <span className="text-money">{shown(cost)}</span>

@@ -15,9 +15,10 @@ import { variablesAt } from '../timeline/variables.ts'
 import { announce, warn } from '../ui/announce.tsx'
 import { Button } from '../ui/controls.tsx'
 import { copy, download, Empty, Loading, ProblemNote } from '../ui/states.tsx'
+import { say } from '../ui/toast.tsx'
 import { duration, plural, reason } from '../words.ts'
 import { Approvals, BranchBanner, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
-import { useCommands } from './commands.ts'
+import { isOwn, seenOwn, useCommands } from './commands.ts'
 import { Composer } from './Composer.tsx'
 import { FindBar } from './FindBar.tsx'
 import { settle } from './outbox.ts'
@@ -78,6 +79,8 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   const itemAt = useCallback((turn: string) => items.findIndex((item) => item.key === turn), [items])
 
   const scroller = useRef<HTMLDivElement>(null)
+  // Empty space below a branch that is too short for the turn that was switched to stay at its pixel.
+  const [room, setRoom] = useState(0)
   const virtualizer = useVirtualizer({
     count: items.length,
     getScrollElement: () => scroller.current,
@@ -88,6 +91,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     scrollEndThreshold: END_THRESHOLD,
     // Room for the line that says how many turns came before; it is no row, so that the rows keep their place.
     paddingStart: hasOlder ? OLDER_HEIGHT : 0,
+    paddingEnd: room,
     overscan: 6,
     // The focused row stays mounted, so that focus is not lost when rows are recycled.
     rangeExtractor: (range) => {
@@ -125,6 +129,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   }, [items, landing, chosen, path, id, show, virtualizer])
 
   // A link to a turn that is not loaded, or that stands on another branch.
+  const wasSeen = useRef<string | null>(null)
+  useEffect(() => {
+    if (chosen && path.includes(chosen)) wasSeen.current = chosen
+  })
   const [searching, setSearching] = useState(false)
   const [lostTurn, setLostTurn] = useState(false)
   const loaded = session !== null
@@ -135,6 +143,11 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     const elsewhere = (): boolean => {
       const { timeline: now } = store.getState()
       if (!now.turns.has(chosen)) return false
+      // What one edits, answers anew or rewinds behind goes out of sight by one's own hand: the view goes on with what came of it.
+      if (branchId === undefined && wasSeen.current === chosen && isOwn(id)) {
+        go({ turn: undefined }, { replace: true })
+        return true
+      }
       if (now.visible.includes(chosen)) go({ branch: undefined }, { replace: true })
       else if (now.hidden.includes(chosen)) go({ branch: 'hidden' }, { replace: true })
       else {
@@ -152,7 +165,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     return () => {
       gone = true
     }
-  }, [store, chosen, loaded, path, byParent, go])
+  }, [store, id, branchId, chosen, loaded, path, byParent, go])
 
   // Older turns are loaded when one comes near them.
   const firstShown = virtualizer.getVirtualItems()[0]?.index ?? 1
@@ -184,11 +197,14 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     const pin = pinned.current
     if (!pin) return
     const at = itemAt(pin.turn)
-    if (at === -1) return
+    const box = scroller.current
+    if (at === -1 || !box) return
+    const offset = Math.max(0, (virtualizer.measurementsCache[at]?.start ?? 0) - pin.offset)
+    const missing = offset + box.clientHeight - (virtualizer.getTotalSize() - room)
+    if (missing > room) return setRoom(missing)
     pinned.current = null
-    const start = virtualizer.measurementsCache[at]?.start ?? 0
-    virtualizer.scrollToOffset(Math.max(0, start - pin.offset))
-  }, [itemAt, virtualizer, path])
+    virtualizer.scrollToOffset(offset)
+  }, [itemAt, virtualizer, path, room])
 
   const select = useCallback((turn: string, replace = false) => go({ turn }, { replace }), [go])
   const move = useCallback(
@@ -233,6 +249,9 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   )
 
   const [editing, setEditing] = useState<string | null>(null)
+  useEffect(() => {
+    if (editing !== null && !path.includes(editing)) setEditing(null)
+  }, [editing, path])
   const [unfoldings, setUnfoldings] = useState<{ all: number; one: ReadonlyMap<string, number> }>({ all: 0, one: new Map() })
   const ended = timeline.ended
   const mayAct = mode === 'active' && !ended && loaded
@@ -241,7 +260,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       void commands.fork(turn).then((made) => made && navigate({ to: '/sessions/$id', params: { id: made.id }, search: {} })),
     [commands, navigate],
   )
-  const leave = useCallback(() => go({ branch: undefined, turn: undefined }), [go])
+  const leave = useCallback(() => {
+    setRoom(0)
+    go({ branch: undefined, turn: undefined })
+  }, [go])
 
   useKeys({
     nextTurn: () => moveTo(selectedAt + 1),
@@ -280,6 +302,27 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     markdown: () => usePreferences.getState().set({ markdown: !usePreferences.getState().markdown }),
     find: () => go({ find: find ?? '' }, { replace: true }),
   })
+
+  // A change that this page did not ask for is told, since nobody here expects it.
+  const log = useSession(store, (state) => state.log)
+  const heardTo = useRef<number | null>(null)
+  useEffect(() => {
+    if (!loaded) return
+    const from = heardTo.current ?? timeline.seq
+    heardTo.current = Math.max(from, timeline.seq)
+    for (const { seq, type, data } of log) {
+      if (seq === null || seq <= from || (type !== 'rewound' && type !== 'branch_restored')) continue
+      const words = type === 'rewound' ? 'Rewind' : 'Make active'
+      if (isOwn(id, words)) {
+        seenOwn(id, words)
+        continue
+      }
+      const to = turns.get(String(data['cursor_turn_id'] ?? ''))
+      if (type === 'branch_restored') say('Somebody else made another branch active.')
+      else if (data['cleared'] === true) say('Somebody else took the rewind back.')
+      else say(`Somebody else rewound this session to ${to ? `#${to.index}` : 'its start'}.`)
+    }
+  }, [loaded, id, log, timeline.seq, turns])
 
   // Every reply is said once, when it is over.
   const awaited = useRef<Set<string> | null>(null)
@@ -340,8 +383,6 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   const closed =
     ended && session ? (
       <EndNote session={session} turns={(first?.index ?? 0) + path.length} fork={() => fork(path.at(-1))} />
-    ) : mode !== 'active' ? (
-      'You are looking at a branch that is not active. Make it active, or go back, to speak.'
     ) : null
 
   if (!loaded && problem)
@@ -379,9 +420,6 @@ export function Conversation({ store, selection }: { store: SessionStore; select
           }}
           changed={(word) => go({ find: word }, { replace: true })}
         />
-      )}
-      {mode !== 'active' && (
-        <BranchBanner view={view} store={store} commands={commands} leave={leave} fork={() => fork(path.at(-1))} />
       )}
       {lostTurn && (
         <p role="status" className="border-b border-line bg-warn-tint px-4 py-1 text-list">
@@ -466,9 +504,14 @@ export function Conversation({ store, selection }: { store: SessionStore; select
         )}
       </div>
       {mode === 'active' && <Approvals store={store} commands={commands} />}
+      {mode !== 'active' ? (
+        // In the place of the composer: the turns above do not move when one looks at another branch.
+        <BranchBanner view={view} store={store} commands={commands} leave={leave} fork={() => fork(path.at(-1))} />
+      ) : (
       <Composer
         store={store}
         sent={() => {
+          setRoom(0)
           go({ turn: undefined }, { replace: true })
           virtualizer.scrollToEnd()
         }}
@@ -479,6 +522,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
           if (last && mayAct) setEditing(last)
         }}
       />
+      )}
     </RowContext.Provider>
   )
 }

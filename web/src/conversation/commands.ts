@@ -24,6 +24,25 @@ export const useConflict = create<{ conflict: Conflict | null }>(() => ({ confli
 /** Which replies were asked to stop and have not stopped yet. */
 export const useStopping = create<{ sessions: ReadonlySet<string> }>(() => ({ sessions: new Set() }))
 
+/** Commands of this page whose outcome has not been seen yet: every other change is somebody else's doing. */
+interface Own {
+  session: string
+  words: string
+  until: number
+}
+let own: Own[] = []
+const SEEN_MS = 10_000
+
+/** True when this page asked for the change that is seen now. */
+export const isOwn = (session: string, words?: string): boolean =>
+  own.some((each) => each.session === session && (words === undefined || each.words === words) && Date.now() < each.until)
+
+/** A change of this page was seen: the next of its kind is somebody else's. */
+export const seenOwn = (session: string, words: string): void => {
+  const found = own.find((each) => each.session === session && each.words === words)
+  own = own.filter((each) => each !== found)
+}
+
 const marked = (id: string, stopping: boolean): void =>
   useStopping.setState(({ sessions: before }) => {
     const next = new Set(before)
@@ -53,12 +72,15 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
 
   /** Carries a command out; after a conflict it can be repeated without a revision. */
   async function run(words: string, work: (revision: number | undefined) => Promise<unknown>, seen = revision()): Promise<boolean> {
+    const asked: Own = { session: id, words, until: Number.POSITIVE_INFINITY }
+    own = [...own.filter((each) => Date.now() < each.until), asked]
     try {
       await work(seen)
       useConflict.setState({ conflict: null })
       if (store.getState().link.kind !== 'live') await store.actions.refresh()
       return true
     } catch (error) {
+      own = own.filter((each) => each !== asked)
       const problem = asProblem(error)
       if (problem.code !== 'revision_conflict') {
         sayProblem(problem)
@@ -78,6 +100,8 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
         },
       })
       return false
+    } finally {
+      asked.until = Date.now() + SEEN_MS
     }
   }
 

@@ -1,0 +1,137 @@
+"""The stack behind the page: Temporal, PostgreSQL, a worker and an API, and the provider that keeps a journal.
+
+The API is a process of its own, without keys as in `playhead dev`, so that a test may kill it alone. Replies stream
+from the worker's process to the API's over PostgreSQL.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from playhead.services.dev_stack import DEV_ORGANIZATION
+from playhead.services.example_agents import add_missing_examples
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
+from store.database.connection import Database
+from store.migrate import upgrade
+from tests.e2e.processes import CHECKOUT, environment_of
+from tests.e2e.suite_stack import PATIENCE, Process
+from tests.support.postgres import running_postgres
+from tests.support.provider import Gate, ModelProvider, ScriptedModel
+from tests.support.running_api import Caller, Json, done
+from tests.support.waiting import eventually
+
+HOUSE = "house"
+"""The model of agents that name none: the examples."""
+PRICED = (HOUSE, "first", "second", "dear")
+"""Models of the provider whose price is known; that of all others is not."""
+PRICE = {"input": "3", "output": "15"}
+"""US dollars a million tokens."""
+
+
+@dataclass
+class PageStack:
+    """A running stack; its API may be killed and started again."""
+
+    url: str
+    provider: ModelProvider
+    caller: Caller
+    api: Process
+    worker: Process
+
+    def model(self, name: str) -> ScriptedModel:
+        """A model of the provider."""
+        return self.provider.model(name)
+
+    async def kill_api(self) -> None:
+        """End the API with SIGKILL."""
+        await self.api.kill()
+
+    async def start_api(self) -> None:
+        """Start the API again, and wait until it answers."""
+        await self.api.start()
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Wait until the API answers."""
+
+        async def answers() -> bool:
+            with suppress(httpx2.TransportError):
+                return (await self.caller.http.get("/readyz")).is_success
+            return False
+
+        try:
+            await eventually(answers, within=PATIENCE)
+        except AssertionError as error:
+            logs = "\n".join(each.log_file.read_text() for each in (self.api, self.worker))
+            raise AssertionError(f"the stack is not ready:\n{logs}") from error
+
+    async def settled(self, session_id: str) -> Json:
+        """A session whose turns are all closed and billed: its cost is that of its ledger rows."""
+
+        async def is_settled() -> Json | None:
+            session = await self.caller.session(session_id)
+            if any(turn["status"] == "pending" for turn in session["turns"]):
+                return None
+            rows = await self.caller.items("/v1/usage/ledger", session=session_id)
+            return session if len({row["turn_id"] for row in rows}) >= len(session["turns"]) else None
+
+        session = await eventually(is_settled, within=PATIENCE)
+        assert session is not None
+        return session
+
+    async def newest(self) -> Json:
+        """The session that was opened last."""
+        (session,) = done(await self.caller.get("/v1/sessions", limit=1), 200)["items"]
+        return await self.caller.session(session["id"])
+
+
+@asynccontextmanager
+async def page_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[PageStack]:
+    """A stack in a folder; everything has ended when the block is left."""
+    place = ServerAddresses(folder, free_port(), free_port())
+    port = free_port()
+    async with AsyncExitStack() as opened:
+        postgres = opened.enter_context(running_postgres())
+        url = postgres.new_database()
+        await opened.enter_async_context(temporal_server(place))
+        database = await opened.enter_async_context(aclosing(Database.open(url)))
+        await upgrade(database)
+        await add_missing_examples(database, DEV_ORGANIZATION)
+        environment = {
+            **environment_of(folder),
+            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "OPENAI_API_KEY": "a key of the tests",
+            "OPENAI_BASE_URL": provider.base_url,
+            "PLAYHEAD_API_PORT": str(port),
+            "PLAYHEAD_DATABASE_URL": url,
+            "PLAYHEAD_DATA_DIR": str(folder / "data"),
+            "PLAYHEAD_EGRESS_ALLOWLIST": LOOPBACK,
+            "PLAYHEAD_LOG_LEVEL": "warning",
+            "PLAYHEAD_MODEL": f"openai-chat:{HOUSE}",
+            "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",
+            "PLAYHEAD_PRICES": json.dumps({f"openai-chat:{name}": PRICE for name in PRICED}),
+            "TEMPORAL_ADDRESS": place.address,
+        }
+        worker = Process("worker", ["-m", "tests.e2e.impatient_worker"], environment, folder)
+        api = Process("api", ["-m", "tests.page.keyless_api"], environment, folder)
+        http = await opened.enter_async_context(
+            httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", timeout=PATIENCE, trust_env=False)
+        )
+        stack = PageStack(str(http.base_url).rstrip("/"), provider, Caller(http, DEV_ORGANIZATION), api, worker)
+        try:
+            await asyncio.gather(worker.start(), api.start())
+            await stack.until_ready()
+            yield stack
+        finally:
+            await asyncio.gather(worker.kill(), api.kill())
+
+
+def gate() -> Gate:
+    """A gate that waits for as long as the page may take."""
+    return Gate(PATIENCE)
