@@ -13,7 +13,8 @@ class ApiSettings:
     """Settings of one API server. Times are in seconds.
 
     `keyless` accepts calls without a key, from this machine only. `model` is the default of agents that name none, and
-    `timing` that of new sessions. `webhook_url` receives the reports of agents without a webhook.
+    `timing` that of new sessions. `chat_id_headers` and `chat_id_fields` name further places of session ids in chat
+    completions. `webhook_url` receives the reports of agents without a webhook.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
@@ -28,6 +29,8 @@ class ApiSettings:
     request_timeout: float
     sse_keepalive: float
     sse_write_timeout: float
+    chat_id_headers: tuple[str, ...] = ()
+    chat_id_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keyless and not is_loopback(self.host):

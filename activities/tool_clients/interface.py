@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from contracts.tools import CallToolResult, ToolError
 from domain.agents.tool_mocks import ToolMock
-from domain.agents.tools import AnyTool
+from domain.agents.tools import HttpTool, McpTool
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ToolCall:
     organization_id: str
     name: str
     called: str
-    tool: AnyTool
+    tool: HttpTool | McpTool
     arguments: Mapping[str, JsonValue]
     context: Mapping[str, JsonValue]
     idempotency_key: str

@@ -1,38 +1,25 @@
-"""Parsing of chat completion requests: the message, the client's history, and parameters that are not supported."""
+"""Parsing of chat completion requests: the conversation, and parameters that are not supported."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.openai.errors import ChatError
 from api.openai.parameters import require_supported
 from api.openai.reply_options import read_reply_format
 from api.openai.schemas import ChatMessage, ChatRequest
+from domain.sessions.seen_digest import Spoken
 from domain.turns.turn import ReplyFormat
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A user message and the agent's reply. Of a `partial` reply the client may have received less."""
-
-    user: str
-    agent: str
-    partial: bool = False
-
-    def matches(self, other: "Exchange") -> bool:
-        """True when both have the same text; white space is ignored."""
-        return _same(self.user, other.user) and (other.partial or _same(self.agent, other.agent))
 
 
 @dataclass(frozen=True)
 class RequestedTurn:
     """The turn that a request asks for.
 
-    `text` is the user message, or None to get the greeting only; `history` are the exchanges before it as the client
-    sent them, and `system` is the text of its system messages.
+    `text` is the last user message, or None to get the greeting only; `spoken` is the whole conversation as the client
+    sent it, with that message at its end, and `system` is the text of its system messages.
     """
 
     text: str | None
-    history: tuple[Exchange, ...]
+    spoken: tuple[Spoken, ...]
     system: str | None
     reply_format: ReplyFormat | None = None
 
@@ -46,47 +33,16 @@ def read_request(request: ChatRequest) -> RequestedTurn:
         raise ChatError(400, "nothing_to_say", message, "messages")
     texts = [(message.role, _text(message, at)) for at, message in enumerate(request.messages)]
     system = "\n\n".join(text for role, text in texts if role in ("system", "developer") and text)
-    dialogue = [(role, text) for role, text in texts if role in ("user", "assistant")]
-    if dialogue and dialogue[-1][0] != "user" and any(role == "user" for role, _ in dialogue):
+    spoken = tuple(
+        Spoken(role, text) for role, text in texts if role == "user" or (role == "assistant" and text.strip())
+    )
+    if spoken and spoken[-1].speaker != "user" and any(each.speaker == "user" for each in spoken):
         message = "The last message is from the assistant: there is nothing to answer. Put a user message last."
         raise ChatError(400, "nothing_to_say", message, "messages")
-    text = dialogue[-1][1] if dialogue and dialogue[-1][0] == "user" else None
+    text = spoken[-1].text if spoken and spoken[-1].speaker == "user" else None
     if text is not None and not text.strip():
         raise ChatError(400, "nothing_to_say", "The last user message is blank.", "messages")
-    return RequestedTurn(text, tuple(_exchanges(dialogue[:-1])), system or None, reply_format)
-
-
-def first_mismatch(history: Sequence[Exchange], recorded: Sequence[Exchange], *, is_complete: bool) -> Exchange | None:
-    """The newest exchange of the client's history that differs from the recorded one at its position.
-
-    Both are compared from the end: a client may omit the beginning, and `recorded` may lack it unless it
-    `is_complete`. A client that interrupted a reply may omit that exchange.
-    """
-    position = len(recorded)
-    for exchange in reversed(history):
-        position -= 1
-        while position >= 0 and recorded[position].partial and not _same(exchange.user, recorded[position].user):
-            position -= 1
-        if position < 0:
-            return exchange if is_complete else None
-        if not exchange.matches(recorded[position]):
-            return exchange
-    return None
-
-
-def _exchanges(spoken: Sequence[tuple[str, str]]) -> list[Exchange]:
-    """Pairs of what was said and answered. What nobody answered is no exchange, nor is a greeting."""
-    found: list[Exchange] = []
-    user: str | None = None
-    for role, text in spoken:
-        if role == "user":
-            user = text
-        elif user is not None:
-            found.append(Exchange(user, text))
-            user = None
-        elif found:
-            found[-1] = Exchange(found[-1].user, f"{found[-1].agent} {text}")
-    return [exchange for exchange in found if exchange.agent.strip()]
+    return RequestedTurn(text, tuple(each for each in spoken if each.text.strip()), system or None, reply_format)
 
 
 def _text(message: ChatMessage, at: int) -> str:
@@ -102,7 +58,3 @@ def _text(message: ChatMessage, at: int) -> str:
                 400, "unsupported_message", f"Content parts of type {part.type} are not supported: send text.", place
             )
     return "".join(part.text or "" for part in parts)
-
-
-def _same(one: str, other: str) -> bool:
-    return one.split() == other.split()

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunction
 
 from api.openai.examples import CHUNK, COMPLETION, MODEL, REQUEST
 from api.schemas.requests import AnyJson, Phrase, Text, Values
+from domain.sessions.commands import OnBusy
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]
@@ -47,7 +48,7 @@ class ChatRequest(_RequestModel):
     ]
     messages: Annotated[
         list[ChatMessage],
-        Field(description="The last user message is sent; the messages before it must match the session."),
+        Field(description="The last user messages are sent; the messages before them name a place in a session."),
     ]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -62,6 +63,11 @@ class ChatRequest(_RequestModel):
         Values | None, Field(description="Extension: values for the agent's templates, for a new session.")
     ] = None
 
+    on_busy: Annotated[
+        OnBusy | None,
+        Field(description="Extension: effect of the message on a reply that is pending."),
+    ] = None
+
     @property
     def include_usage(self) -> bool:
         """True when a streamed reply ends with its usage."""
@@ -72,7 +78,7 @@ class ChatRequest(_RequestModel):
         """The metadata of a new session: its members, or under `metadata` what has none."""
         if not isinstance(self.metadata, dict):
             return {} if self.metadata is None else {"metadata": self.metadata}
-        return {name: value for name, value in self.metadata.items() if name != "session_id"}
+        return {name: value for name, value in self.metadata.items() if name not in ("session_id", "chat_id")}
 
     @property
     def others(self) -> dict[str, JsonValue]:

@@ -1,40 +1,78 @@
-"""Chat completions over sessions: finds or creates the session, checks the client's history, sends the message."""
+"""Chat completions over sessions: finds or creates the session, finds the place in it, sends the message there."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from typing import Final, TypeVar
 from uuid import uuid4
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from api.http.problems import Problem
 from api.http.sse import StartedStream, start_stream
 from api.openai.chunks import complete_stream
+from api.openai.conversations import MESSAGE_SEPARATOR, Conversation, Conversations, Place, context_of
 from api.openai.errors import ChatError
 from api.openai.reply_options import ReplyOptionsReader, require_kept
-from api.openai.request_parsing import Exchange, RequestedTurn, first_mismatch, read_request
+from api.openai.request_parsing import RequestedTurn, read_request
 from api.openai.schemas import ChatRequest
+from api.openai.session_names import SessionName, session_id_of_client
 from api.openai.streaming import chunk_stream
+from api.schemas.events import TurnClosed
 from api.schemas.requests import AgentVersion, NewSession
+from api.schemas.responses import Turn as TurnResponse
 from api.sessions.creation import SessionCreator
 from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
+from api.streams.event_log import StreamEvent
 from api.streams.message_stream import MessageStreams
 from domain.agents.definition import SYSTEM_MESSAGE
 from domain.sessions.commands import SendMessage
-from domain.sessions.views import TimelineView
 from domain.suites.validation import MAX_VERSION_DIGITS
 from domain.turns.turn import ReplyOptions, Turn
 from store.agents import AgentStore, StoredAgent
+from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.sessions import StoredSession
+
+_Sent = TypeVar("_Sent")
+
+MAX_ATTEMPTS: Final = 5
+"""Attempts to find the place of a conversation that other requests change at the same time."""
+_MAYBE_ACCEPTED: Final = frozenset({"wait_timeout", "unavailable", "model_failed", "superseded"})
+"""Codes of problems with a message that may have a turn."""
 
 
 @dataclass(frozen=True)
 class PreparedCompletion:
-    """A session and the message to send to it; without a message the reply is the agent's greeting."""
+    """A session and the message to send to it; without a message the reply is the agent's greeting.
+
+    `is_whole` is true when the conversation begins with the first message of the session. `again` prepares anew when
+    the session was changed meanwhile.
+    """
 
     session: StoredSession
     command: SendMessage | None
+    conversation: Conversation
+    is_whole: bool = False
+    again: Callable[[], Awaitable["PreparedCompletion"]] | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A session and its turn that answers a request."""
+
+    session: StoredSession
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class CompletionStream:
+    """A session and the stream of its reply."""
+
+    session: StoredSession
+    events: StartedStream
 
 
 class ChatCompletions:
@@ -47,6 +85,9 @@ class ChatCompletions:
         session_creator: SessionCreator,
         session_reader: SessionReader,
         agents: AgentStore,
+        *,
+        conversations: Conversations,
+        addresses: ChatAddressStore,
     ) -> None:
         self._messages = messages
         self._streams = streams
@@ -54,62 +95,91 @@ class ChatCompletions:
         self._session_reader = session_reader
         self._agents = agents
         self._reply_options = ReplyOptionsReader(session_reader, agents)
+        self._conversations = conversations
+        self._addresses = addresses
 
     async def prepare(
-        self, organization_id: str, request: ChatRequest, *, session_id: str | None, key: str | None
+        self, organization_id: str, request: ChatRequest, *, name: SessionName | None, key: str | None
     ) -> PreparedCompletion:
-        """Find the session of a request, or create one. Nothing is sent yet.
+        """Find the session of a request and the place in it, or create a session. Nothing is sent yet.
 
         A request that created a session finds it again when it is repeated with its idempotency `key`.
         Raises ChatError, or Problem when no session is found or created.
         """
         requested = read_request(request)
         agent = await self.agent(organization_id, request.model)
-        if session_id is None:
-            own_id = None if key is None else _session_id_for(organization_id, key)
-            session = await self._create_session(organization_id, request, requested, agent, own_id)
-            return PreparedCompletion(session, _first_command(requested, key))
-        own_id = _session_id_of_client(organization_id, session_id)
-        known = await self._named_session(organization_id, session_id)
-        if known is None:
-            session = await self._create_session(organization_id, request, requested, agent, own_id)
-            return PreparedCompletion(session, _first_command(requested, key))
-        if known.id == own_id and known.recorded_at is None:
-            # An earlier request may have stored the session and not started it.
-            known = await self._session_creator.create_once(
-                organization_id, _new_session(request, requested, agent), own_id
-            )
-        try:
-            revision = await self._checked_revision(known, request, requested, agent, key)
-            options = await self._reply_options.options(
-                known, reply_format=requested.reply_format, system=requested.system
-            )
-        except ChatError as error:
-            raise error.about(known.id) from None
-        return PreparedCompletion(known, _command(requested, key, revision, options))
+        conversation = Conversation(agent[0].id, request.annotations, requested.spoken, requested.system)
+        prepare = _Preparation(organization_id, request, requested, agent, conversation, name, key)
+        return await self._prepared(prepare)
 
-    async def reply(self, prepared: PreparedCompletion) -> Turn:
+    async def reply(self, prepared: PreparedCompletion) -> Completion:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
-        try:
-            if prepared.command is None:
-                return await self._greeting(prepared.session)
-            return await self._messages.reply(prepared.session, prepared.command)
-        except Problem as problem:
-            raise ChatError.of(problem).about(prepared.session.id) from problem
 
-    async def stream(self, prepared: PreparedCompletion, *, include_usage: bool) -> StartedStream:
-        """Send the message and stream the reply. Raises ChatError for an error before the first event."""
-        try:
+        async def send(prepared: PreparedCompletion) -> Turn:
             if prepared.command is None:
-                return await start_stream(
-                    complete_stream(
-                        prepared.session, await self._greeting(prepared.session), include_usage=include_usage
-                    )
-                )
-            events = self._streams.events(prepared.session, prepared.command)
+                return await self._greeting(prepared)
+            turn = await self._messages.reply(prepared.session, prepared.command)
+            await self._complete_address(prepared, turn)
+            return turn
+
+        final, turn = await self._attempt(prepared, send)
+        return Completion(final.session, turn)
+
+    async def stream(self, prepared: PreparedCompletion, *, include_usage: bool) -> CompletionStream:
+        """Send the message and stream the reply. Raises ChatError for an error before the first event."""
+
+        async def send(prepared: PreparedCompletion) -> StartedStream:
+            if prepared.command is None:
+                greeting = await self._greeting(prepared)
+                return await start_stream(complete_stream(prepared.session, greeting, include_usage=include_usage))
+            events = self._addressed(prepared, self._streams.events(prepared.session, prepared.command))
             return await start_stream(chunk_stream(prepared.session, events, include_usage=include_usage))
-        except Problem as problem:
-            raise ChatError.of(problem).about(prepared.session.id) from problem
+
+        final, events = await self._attempt(prepared, send)
+        return CompletionStream(final.session, events)
+
+    async def _attempt(
+        self, prepared: PreparedCompletion, send: Callable[[PreparedCompletion], Awaitable[_Sent]]
+    ) -> tuple[PreparedCompletion, _Sent]:
+        """Store the address of a message and send it; at another place when the session was changed meanwhile."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            has_new_address = await self._add_address(prepared)
+            try:
+                return prepared, await send(prepared)
+            except Problem as problem:
+                if has_new_address and prepared.command is not None and problem.code not in _MAYBE_ACCEPTED:
+                    await self._addresses.remove(prepared.session.id, prepared.command.message_id or "")
+                is_last = attempt == MAX_ATTEMPTS or prepared.again is None
+                if problem.code != "revision_conflict" or is_last:
+                    raise ChatError.of(problem).about(prepared.session.id) from problem
+            assert prepared.again is not None
+            prepared = await prepared.again()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _add_address(self, prepared: PreparedCompletion) -> bool:
+        """Store the address of the message before it is sent. False if there was one."""
+        if prepared.command is None:
+            return False
+        message_id = prepared.command.message_id or ""
+        return await self._addresses.add(
+            prepared.conversation.address(prepared.session, message_id, is_whole=prepared.is_whole)
+        )
+
+    async def _complete_address(self, prepared: PreparedCompletion, turn: TurnResponse | Turn) -> None:
+        """Let the conversation be found by its reply, which the client is about to have."""
+        if prepared.command is not None and turn.assistant_message is not None and turn.status != "failed":
+            seen = prepared.conversation.with_reply(turn.assistant_message.text)
+            await self._addresses.complete(prepared.session.id, prepared.command.message_id or "", seen)
+
+    async def _addressed(
+        self, prepared: PreparedCompletion, events: AsyncGenerator[StreamEvent | None]
+    ) -> AsyncGenerator[StreamEvent | None]:
+        """The events of a turn. Before the last one the conversation can be found by its reply."""
+        async with aclosing(events):
+            async for event in events:
+                if event is not None and isinstance(event.data, TurnClosed):
+                    await self._complete_address(prepared, event.data.turn)
+                yield event
 
     async def agent(self, organization_id: str, model: str) -> tuple[StoredAgent, int | None]:
         """The agent that a model name stands for, and the version if the name has one. Raises ChatError."""
@@ -123,6 +193,60 @@ class ChatCompletions:
             raise ChatError(404, "model_not_found", message, "model")
         return agent, version
 
+    async def _prepared(self, given: "_Preparation") -> PreparedCompletion:
+        conversation, key = given.conversation, given.key
+        if given.name is not None:
+            return await self._prepared_by_name(given, given.name)
+        if conversation.has_history or (conversation.history and given.requested.text is not None):
+            place = await self._conversations.find(
+                given.organization_id,
+                given.agent,
+                conversation,
+                initial_context=given.request.initial_context,
+                key=key,
+            )
+            if place is not None:
+                return await self._placed(given, place)
+        own_id = None if key is None else _session_id_for(given.organization_id, key)
+        session = await self._create_session(given, own_id)
+        return PreparedCompletion(session, _first_command(given), conversation, is_whole=True)
+
+    async def _prepared_by_name(self, given: "_Preparation", name: SessionName) -> PreparedCompletion:
+        own_id = session_id_of_client(given.organization_id, name.id)
+        known = await self._named_session(given.organization_id, name.id)
+        if known is None and not name.is_of_platform:
+            session = await self._create_session(given, own_id)
+            return PreparedCompletion(session, _first_command(given), given.conversation)
+        if known is None:
+            known = await self._create_session(given, own_id)
+        elif known.id == own_id and known.recorded_at is None:
+            # An earlier request may have stored the session and not started it.
+            known = await self._session_creator.create_once(given.organization_id, _new_session(given), own_id)
+        try:
+            _require_own(known, given)
+            if given.requested.text is None:
+                await self._require_nothing_said(known)
+                return PreparedCompletion(known, None, given.conversation)
+            place = await self._conversations.place_in(
+                known, given.conversation, sends_all=name.is_of_platform, key=given.key
+            )
+            return await self._placed(given, place)
+        except ChatError as error:
+            raise error.about(known.id) from None
+
+    async def _placed(self, given: "_Preparation", place: Place) -> PreparedCompletion:
+        """The message of a request at its place."""
+        requested = given.requested
+        options = await self._reply_options.options(
+            place.session, reply_format=requested.reply_format, system=requested.system
+        )
+        command = await self._conversations.command(
+            place, _message_id(given.key), on_busy=given.request.on_busy, options=options
+        )
+        return PreparedCompletion(
+            place.session, command, given.conversation, place.is_whole, again=partial(self._prepared, given)
+        )
+
     async def _named_session(self, organization_id: str, name: str) -> StoredSession | None:
         """The session with an id of Playhead's or of the client's; None when the client's id is new.
 
@@ -134,62 +258,22 @@ class ChatCompletions:
             if problem.code != "not_found" or name.startswith("ses_"):
                 raise
         try:
-            return await self._session_reader.session(organization_id, _session_id_of_client(organization_id, name))
+            return await self._session_reader.session(organization_id, session_id_of_client(organization_id, name))
         except Problem as problem:
             if problem.code != "not_found":
                 raise
         return None
 
-    async def _create_session(
-        self,
-        organization_id: str,
-        request: ChatRequest,
-        requested: RequestedTurn,
-        agent: tuple[StoredAgent, int | None],
-        session_id: str | None,
-    ) -> StoredSession:
-        if requested.history:
-            raise ChatError(
-                400,
-                "conversation_mismatch",
-                "The request names no session that exists, so a new one would be created, which has no earlier "
-                "messages. Name the session of this conversation in metadata.session_id or in the header X-Session-Id.",
-                "messages",
-            )
-        definition = agent[0].definition
-        require_kept(requested.reply_format, definition, definition.start)
-        new = _new_session(request, requested, agent)
+    async def _create_session(self, given: "_Preparation", session_id: str | None) -> StoredSession:
+        if given.conversation.has_history:
+            raise await self._conversations.unknown(given.organization_id, given.conversation)
+        definition = given.agent[0].definition
+        require_kept(given.requested.reply_format, definition, definition.start)
+        new = _new_session(given)
         if session_id is None:
-            session, _ = await self._session_creator.create(organization_id, new)
+            session, _ = await self._session_creator.create(given.organization_id, new)
             return session
-        return await self._session_creator.create_once(organization_id, new, session_id)
-
-    async def _checked_revision(
-        self,
-        session: StoredSession,
-        request: ChatRequest,
-        requested: RequestedTurn,
-        agent: tuple[StoredAgent, int | None],
-        key: str | None,
-    ) -> int | None:
-        """The revision at which the session agrees with the client's history; None for a request without one."""
-        stored, version = agent
-        if session.agent_id != stored.id or version not in (None, session.agent_version):
-            pinned = f"{session.agent_name}@{session.agent_version}"
-            message = f"The session {session.id} uses {pinned}, not {request.model}."
-            raise ChatError(400, "conversation_mismatch", message, "model")
-        if request.initial_context is not None and request.initial_context != _context_of(session):
-            message = "initial_context can only be set when a session is created: this session has another one."
-            raise ChatError(400, "unsupported_parameter", message, "initial_context")
-        if requested.text is None:
-            await self._require_nothing_said(session)
-        if not requested.history:
-            return None
-        view, _ = await self._session_reader.view(session)
-        if key is not None and _has_message(view, key):
-            return None
-        _require_same_history(requested.history, view)
-        return view.head.revision
+        return await self._session_creator.create_once(given.organization_id, new, session_id)
 
     async def _require_nothing_said(self, session: StoredSession) -> None:
         """Raise ChatError for a request for the greeting of a session whose conversation has begun."""
@@ -197,86 +281,76 @@ class ChatCompletions:
         if any(turn.user_message for turn in view.turns):
             raise ChatError(400, "nothing_to_say", "The request has no user message to answer.", "messages")
 
-    async def _greeting(self, session: StoredSession) -> Turn:
+    async def _greeting(self, prepared: PreparedCompletion) -> Turn:
+        session = prepared.session
         view, _ = await self._session_reader.view(session)
         if not view.turns:
             raise Problem("wait_timeout", "The agent has not sent its greeting yet.", session_id=session.id)
         greeting = view.turns[0]
         if greeting.status == "failed":
             raise Problem("model_failed", f"{greeting.error or 'The greeting failed.'} The session goes on.")
+        if greeting.assistant_message is not None:
+            await self._addresses.add(prepared.conversation.greeting(session, greeting.assistant_message.text))
         return greeting
 
 
-def _new_session(request: ChatRequest, requested: RequestedTurn, agent: tuple[StoredAgent, int | None]) -> NewSession:
+@dataclass(frozen=True)
+class _Preparation:
+    """A request with everything that its place depends on."""
+
+    organization_id: str
+    request: ChatRequest
+    requested: RequestedTurn
+    agent: tuple[StoredAgent, int | None]
+    conversation: Conversation
+    name: SessionName | None
+    key: str | None
+
+
+def _require_own(session: StoredSession, given: _Preparation) -> None:
+    """Raise ChatError for a session of another agent, version or initial context."""
+    stored, version = given.agent
+    if session.agent_id != stored.id or version not in (None, session.agent_version):
+        pinned = f"{session.agent_name}@{session.agent_version}"
+        message = f"The session {session.id} uses {pinned}, not {given.request.model}."
+        raise ChatError(400, "conversation_mismatch", message, "model")
+    if given.request.initial_context not in (None, context_of(session)):
+        message = "initial_context can only be set when a session is created: this session has another one."
+        raise ChatError(400, "unsupported_parameter", message, "initial_context")
+
+
+def _new_session(given: _Preparation) -> NewSession:
     """The session to create for a request. Raises ChatError when its values are too large."""
-    stored, version = agent
-    system = {} if requested.system is None else {SYSTEM_MESSAGE: requested.system}
+    stored, version = given.agent
+    system = {} if given.requested.system is None else {SYSTEM_MESSAGE: given.requested.system}
     try:
         return NewSession(
             agent=AgentVersion(id=stored.id, version=version),
-            initial_context={**(request.initial_context or {}), **system},
-            annotations=request.annotations,
+            initial_context={**(given.request.initial_context or {}), **system},
+            annotations=given.request.annotations,
         )
     except ValidationError as error:
         message = "The system messages (with initial_context), or the metadata, are too large for a session."
         raise ChatError(413, "too_large", message) from error
 
 
-def _command(
-    requested: RequestedTurn, key: str | None, revision: int | None, options: ReplyOptions | None
-) -> SendMessage | None:
-    if requested.text is None:
-        return None
-    message_id = key or f"msg_{uuid4().hex}"
-    return SendMessage(text=requested.text, message_id=message_id, expected_revision=revision, options=options)
-
-
-def _first_command(requested: RequestedTurn, key: str | None) -> SendMessage | None:
+def _first_command(given: _Preparation) -> SendMessage | None:
     """The first message of a session that was created with the system messages of the request."""
-    options = ReplyOptions(reply_format=requested.reply_format) if requested.reply_format else None
-    return _command(requested, key, None, options)
+    if given.requested.text is None:
+        return None
+    reply_format = given.requested.reply_format
+    return SendMessage(
+        text=MESSAGE_SEPARATOR.join(given.conversation.asked),
+        message_id=_message_id(given.key),
+        on_busy=given.request.on_busy,
+        options=ReplyOptions(reply_format=reply_format) if reply_format else None,
+    )
+
+
+def _message_id(key: str | None) -> str:
+    return key or f"msg_{uuid4().hex}"
 
 
 def _session_id_for(organization_id: str, key: str) -> str:
     """The id of the session that a request with this key creates, the same for each repeat."""
     return f"ses_{sha256(f'{organization_id} {key}'.encode()).hexdigest()[:24]}"
-
-
-def _session_id_of_client(organization_id: str, name: str) -> str:
-    """The id of the session that a client calls by a name of its own; no two organizations share one."""
-    address = f"client-id\n{organization_id}\n{name}"
-    return f"ses_{sha256(address.encode()).hexdigest()[:24]}"
-
-
-def _context_of(session: StoredSession) -> dict[str, JsonValue]:
-    """The initial context of a session without the system messages of the client."""
-    return {name: value for name, value in session.initial_context.items() if name != SYSTEM_MESSAGE}
-
-
-def _has_message(view: TimelineView, message_id: str) -> bool:
-    return any(turn.user_message and turn.user_message.message_id == message_id for turn in view.turns)
-
-
-def _require_same_history(history: Sequence[Exchange], view: TimelineView) -> None:
-    other = first_mismatch(history, _exchanges(view), is_complete=not view.head.turns_before)
-    if other is not None:
-        raise ChatError(
-            400,
-            "conversation_mismatch",
-            f'The messages differ from the session: it does not have "{_shortened(other.user)}" with the reply '
-            f'"{_shortened(other.agent)}" at that position. Send the last message alone, or those of the session.',
-            "messages",
-        )
-
-
-def _exchanges(view: TimelineView) -> list[Exchange]:
-    """The visible turns with a reply as exchanges; a client cannot know of a turn without one."""
-    return [
-        Exchange(turn.user_message.text, turn.assistant_message.text, partial=turn.status == "interrupted")
-        for turn in view.turns
-        if turn.user_message and turn.assistant_message and turn.status in ("completed", "interrupted")
-    ]
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"

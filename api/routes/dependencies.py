@@ -11,7 +11,9 @@ from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
 from api.http.revocation import StreamRevocation
 from api.http.sse import EventStream, StartedStream
+from api.openai.conversations import Conversations
 from api.openai.service import ChatCompletions
+from api.openai.session_names import SessionNames
 from api.reports.data import SuiteReportService
 from api.sessions.commands import SessionCommands
 from api.sessions.comparison import BranchComparison
@@ -38,6 +40,7 @@ from store.billing.ledger import LedgerStore
 from store.database.connection import Database
 from store.organizations import OrganizationStore
 from store.recorded_sessions import RecordedSessions
+from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.erasure import ErasureStore
 from store.sessions.event_log import EventLog
 from store.sessions.forks import ForkStore
@@ -59,6 +62,7 @@ class Services:
     branch_comparison: BranchComparison
     session_client: SessionClient
     chat_completions: ChatCompletions
+    session_names: SessionNames
     authenticator: Authenticator
     erasure: ErasureService
     ledger: LedgerStore
@@ -112,7 +116,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     messages = MessageService(session_client, session_reader, sessions, spending_limits, metrics)
     log, keepalive = EventLog(database), settings.sse_keepalive
     message_streams = MessageStreams(hub, log, messages, session_reader, keepalive_seconds=keepalive)
-    suite_store = SuiteStore(database)
+    suite_store, addresses = SuiteStore(database), ChatAddressStore(database)
     suite_renderer = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
     suites = SuiteService(
         client,
@@ -134,7 +138,16 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         spending_limits=spending_limits,
         branch_comparison=BranchComparison(session_reader, sessions),
         session_client=session_client,
-        chat_completions=ChatCompletions(messages, message_streams, session_creator, session_reader, agents),
+        chat_completions=ChatCompletions(
+            messages,
+            message_streams,
+            session_creator,
+            session_reader,
+            agents,
+            conversations=Conversations(session_reader, sessions, addresses),
+            addresses=addresses,
+        ),
+        session_names=SessionNames(settings.chat_id_headers, settings.chat_id_fields),
         authenticator=Authenticator(keys, keyless=settings.keyless),
         erasure=ErasureService(workflow_deletion, erasures, sessions, session_reader),
         ledger=ledger,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.http.responses import json_response
 from api.openai import examples
-from api.openai.errors import SESSION_HEADER, ChatError, ChatRoute, error_docs
+from api.openai.errors import SESSION_HEADER, ChatRoute, error_docs
 from api.openai.parameters import IGNORED_HEADER, ignored_parameters
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
@@ -66,27 +66,30 @@ async def create_completion(
     body: ChatRequest,
     organization: Organization,
     services: ServicesDep,
-    x_session_id: SessionId = None,
+    x_session_id: SessionId = None,  # for the OpenAPI document; `SessionNames` reads it
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Send the last user message to an agent and return its reply.
 
-    Without a session id a new session is created. The session stores the conversation: earlier messages may be
-    omitted, and must match the session if they are sent. A repeat with the same `Idempotency-Key` returns the same
-    reply and sends nothing twice.
+    The messages before it name a place in a session: the message goes on there, or grows a branch there. A request
+    without earlier messages and without a session id creates a session. With an id, earlier messages may be omitted.
+    A repeat with the same `Idempotency-Key` returns the same reply and sends nothing twice.
     """
-    prepared = await services.chat_completions.prepare(
-        organization, body, session_id=_session_id(body, x_session_id), key=idempotency_key
-    )
+    names, completions = services.session_names, services.chat_completions
+    name = names.name(request.headers, {**body.others, "metadata": body.metadata})
+    prepared = await completions.prepare(organization, body, name=name, key=idempotency_key)
     log_subject(request, "session", prepared.session.id)
     if body.stream:
-        response: Response = services.event_stream(
-            await services.chat_completions.stream(prepared, include_usage=body.include_usage)
-        )
+        streamed = await completions.stream(prepared, include_usage=body.include_usage)
+        response: Response = services.event_stream(streamed.events)
+        session = streamed.session
     else:
-        response = json_response(completion_of(prepared.session, await services.chat_completions.reply(prepared)))
-    response.headers[SESSION_HEADER] = prepared.session.id
-    name_ignored_parameters(request, response, body.others)
+        completed = await completions.reply(prepared)
+        response = json_response(completion_of(completed.session, completed.turn))
+        session = completed.session
+    response.headers[SESSION_HEADER] = session.id
+    others = {field: value for field, value in body.others.items() if field not in names.fields}
+    name_ignored_parameters(request, response, others)
     return response
 
 
@@ -134,12 +137,3 @@ def name_ignored_parameters(request: Request, response: Response, parameters: Ma
     if ignored:
         response.headers[IGNORED_HEADER] = ignored
         log_subject(request, "ignored_parameters", ignored)
-
-
-def _session_id(body: ChatRequest, header: str | None) -> str | None:
-    given = body.metadata.get("session_id") if isinstance(body.metadata, dict) else None
-    named = given if isinstance(given, str) else None
-    if named and header and named != header:
-        message = "The header X-Session-Id and metadata.session_id name different sessions."
-        raise ChatError(400, "invalid_request", message, "metadata.session_id")
-    return named or header or None

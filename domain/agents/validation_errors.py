@@ -300,8 +300,7 @@ def _message(detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "union_tag_invalid":
         context = detail["ctx"]
-        *others, last = context["expected_tags"].split(", ")
-        known = f"{', '.join(others)} or {last}" if others else last
+        known = " or ".join(context["expected_tags"].split(", "))
         return f"must be one of {known}, is {_describe_input(context['tag'])}"
     if kind in _EXPECTED_TYPES:
         return f"must be {_EXPECTED_TYPES[kind]}, is {_describe_input(value)}"

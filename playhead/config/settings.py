@@ -212,6 +212,19 @@ class Settings(BaseSettings):
         60.0, means="Longest wait for a reply; then the request ends with 504.", least=0.1, most=3_600
     )
 
+    chat_id_headers: Addresses = setting(
+        tuple,
+        means="Further headers in which OpenAI clients send the id of a chat, separated by commas.",
+        expects="names of headers such as x-conversation-id",
+        shown="none",
+    )
+    chat_id_fields: Addresses = setting(
+        tuple,
+        means="Further fields of chat completion requests that hold the id of a chat, as paths separated by commas.",
+        expects="paths of fields such as conversation.id",
+        shown="none",
+    )
+
     sse_keepalive_seconds: float = seconds(
         15.0, means="Longest silence in an event stream; then a comment is sent.", least=0.05, most=300
     )
@@ -311,6 +324,8 @@ class Settings(BaseSettings):
             request_timeout=self.request_timeout_seconds,
             sse_keepalive=self.sse_keepalive_seconds,
             sse_write_timeout=self.sse_write_timeout_seconds,
+            chat_id_headers=self.chat_id_headers,
+            chat_id_fields=self.chat_id_fields,
         )
 
     def timing(self) -> "Timing":

@@ -11,7 +11,7 @@ from api.http.problems import unavailable
 from api.temporal.session_client import SessionClient
 from contracts.sessions import StartSession
 from domain.sessions.views import SessionHead
-from tests.api.openai.talking import user
+from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
 from tests.support.provider import Says, ScriptedModel
 from tests.support.running_api import Caller, Json, RunningApi, done, texts
@@ -72,3 +72,87 @@ async def test_a_session_that_was_stored_and_not_started_is_continued(
     assert {answer.status_code for answer in answers} <= {200, 409}
     (answer,) = {answer.headers["x-session-id"] for answer in answers}
     assert ("Hello", "Here.") in texts(await caller.session(answer))
+
+
+PLATFORMS = [
+    pytest.param({"chat_id": "c-1"}, {}, id="chat_id"),
+    pytest.param({"metadata": {"chat_id": "c-1"}}, {}, id="metadata.chat_id"),
+    pytest.param({"call": {"id": "c-1", "type": "webCall"}}, {}, id="Vapi"),
+    pytest.param({"elevenlabs_extra_body": {"conversation_id": "c-1"}}, {}, id="ElevenLabs"),
+    pytest.param({}, {"X-OpenWebUI-Chat-Id": "c-1"}, id="Open WebUI"),
+]
+
+
+async def request(caller: Caller, *messages: object, headers: dict[str, str], **fields: object) -> httpx2.Response:
+    body = {"model": "library", "messages": messages, **fields}
+    return await caller.http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+@pytest.mark.parametrize(("fields", "headers"), PLATFORMS)
+async def test_the_id_of_a_platform_opens_a_session_and_continues_it(
+    caller: Caller, visitor: Caller, fields: Json, headers: dict[str, str]
+) -> None:
+    await caller.push(library())
+    first = done(await request(caller, user("Hello"), headers=headers, **fields), 200)
+    history = (user("Hello"), assistant("You said: Hello"), user("More"))
+    answer = await request(visitor, *history, headers=headers, **fields)
+    assert done(answer, 200)["session_id"] == first["session_id"]
+    assert "x-ignored-parameters" not in answer.headers
+    same = done(await ask(caller, "c-1", user("By the same id")), 200)
+    assert same["session_id"] == first["session_id"]
+
+
+async def test_a_platform_that_edits_the_first_message_begins_a_branch(caller: Caller) -> None:
+    await caller.push(library())
+    headers = {"X-OpenWebUI-Chat-Id": "c-1"}
+    for text in ("Hello", "Good evening"):
+        answer = done(await request(caller, user(text), headers=headers), 200)
+    session = await caller.session(answer["session_id"])
+    assert texts(session)[1:] == [("Good evening", "You said: Good evening")]
+    assert len(session["discarded_branches"]) == 1
+
+
+async def test_a_client_that_has_sent_its_history_edits_the_first_message(caller: Caller) -> None:
+    await caller.push(library())
+    history = [user("Hello"), assistant("You said: Hello"), user("More")]
+    for length in (1, 3):
+        done(await ask(caller, "mine", *history[:length]), 200)
+    edited = done(await ask(caller, "mine", user("Good evening")), 200)
+    assert texts(await caller.session(edited["session_id"]))[1:] == [("Good evening", "You said: Good evening")]
+
+
+async def test_a_client_that_sends_its_last_message_alone_goes_on(caller: Caller) -> None:
+    await caller.push(library())
+    for text in ("Hello", "Yes", "Yes"):
+        answer = done(await ask(caller, "mine", user(text)), 200)
+    assert [text for text, _ in texts(await caller.session(answer["session_id"]))[1:]] == ["Hello", "Yes", "Yes"]
+
+
+async def test_a_history_without_its_beginning_is_found_in_its_session(caller: Caller, visitor: Caller) -> None:
+    await caller.push(library())
+    history: list[object] = []
+    for number in range(4):
+        history.append(user(f"Number {number}"))
+        answer = done(await ask(caller, "mine", *history[-3:]), 200)
+        history.append(assistant(f"You said: Number {number}"))
+    edited = done(await ask(visitor, "mine", *history[2:4], user("Another")), 200)
+    assert edited["session_id"] == answer["session_id"]
+    session = await caller.session(edited["session_id"])
+    assert [text for text, _ in texts(session)[1:]] == ["Number 0", "Number 1", "Another"]
+    differs = done(await ask(caller, "mine", user("Number 1"), assistant("No."), user("More")), 400)["error"]
+    assert differs["code"] == "conversation_mismatch"
+    assert '"Number 1" with the reply "No."' in differs["message"]
+
+
+async def test_ids_that_differ_or_are_no_text_are_refused(caller: Caller) -> None:
+    await caller.push(library())
+    for fields, param in (
+        ({"session_id": "other"}, "session_id"),
+        ({"session_id": ["mine"]}, "session_id"),
+        ({"session_id": "x" * 201}, "session_id"),
+    ):
+        error = done(await ask(caller, "mine", user("Hello"), **fields), 400)["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", param)
+    first = done(await ask(caller, "mine", user("Hello"), session_id="mine", chat_id="other"), 200)
+    again = done(await request(caller, user("More"), headers={}, session_id="mine"), 200)
+    assert again["session_id"] == first["session_id"]

@@ -5,13 +5,14 @@ from pydantic import JsonValue
 
 from api.openai.errors import ChatError
 from api.openai.parameters import MAX_NAMED, ignored_parameters
-from api.openai.request_parsing import Exchange, RequestedTurn, first_mismatch, read_request
+from api.openai.request_parsing import RequestedTurn, read_request
 from api.openai.schemas import ChatRequest
+from domain.sessions.seen_digest import Spoken
 from domain.turns.turn import ReplyFormat
 
-HELLO = Exchange("Hello", "Good morning.")
-TABLE = Exchange("A table, please.", "For how many?")
-FOUR = Exchange("Four.", "At what time?")
+HELLO = (Spoken("user", "Hello"), Spoken("assistant", "Good morning."))
+TABLE = (Spoken("user", "A table, please."), Spoken("assistant", "For how many?"))
+FOUR = Spoken("user", "Four.")
 
 Said = tuple[str, object]
 
@@ -30,7 +31,7 @@ def refusal(*said: Said, **parameters: object) -> tuple[str | None, str | None]:
     return refused.value.body.code, refused.value.body.param
 
 
-def test_only_the_last_user_message_is_said_and_the_rest_is_believed() -> None:
+def test_last_user_message_is_sent_and_the_rest_is_the_conversation() -> None:
     wanted = read(
         ("system", "Be brief."),
         ("user", "Hello"),
@@ -39,21 +40,22 @@ def test_only_the_last_user_message_is_said_and_the_rest_is_believed() -> None:
         ("assistant", [{"type": "text", "text": "For how "}, {"type": "text", "text": "many?"}]),
         ("user", "Four."),
     )
-    assert wanted == RequestedTurn("Four.", (HELLO, TABLE), "Be brief.")
+    assert wanted == RequestedTurn("Four.", (*HELLO, *TABLE, FOUR), "Be brief.")
 
 
-def test_greeting_and_messages_without_an_answer_are_no_exchanges() -> None:
+def test_conversation_is_kept_as_the_client_sends_it_without_blank_messages() -> None:
     wanted = read(
         ("assistant", "Welcome!"),
         ("user", "Is anybody there?"),
         ("user", "Hello"),
         ("assistant", "Good"),
-        ("assistant", "morning."),
-        ("user", "Lost on the way."),
+        ("user", " "),
         ("assistant", None),
         ("user", "Four."),
+        ("assistant", ""),
     )
-    assert wanted == RequestedTurn("Four.", (HELLO,), None)
+    spoken = (("assistant", "Welcome!"), ("user", "Is anybody there?"), ("user", "Hello"), ("assistant", "Good"))
+    assert wanted == RequestedTurn("Four.", (*(Spoken(*each) for each in spoken), FOUR), None)  # type: ignore[arg-type]
 
 
 def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:
@@ -117,8 +119,7 @@ def test_tool_messages_in_the_history_are_no_part_of_the_conversation() -> None:
         ("assistant", "Good morning."),
         ("user", "A table, please."),
     )
-    assert (request.text, len(request.history)) == ("A table, please.", 1)
-    assert request.history[0].matches(HELLO)
+    assert request.spoken == (*HELLO, TABLE[0])
 
 
 SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {"guests": {"type": "integer"}}}
@@ -147,38 +148,3 @@ def test_response_format_is_the_form_of_the_reply() -> None:
 )
 def test_a_response_format_that_nothing_can_keep_is_refused(form: object, param: str) -> None:
     assert refusal(response_format=form) == ("unsupported_parameter", param)
-
-
-@pytest.mark.parametrize("believed", [(), (FOUR,), (TABLE, FOUR), (HELLO, TABLE, FOUR)])
-def test_a_client_may_have_forgotten_the_beginning(believed: tuple[Exchange, ...]) -> None:
-    assert first_mismatch(believed, [HELLO, TABLE, FOUR], is_complete=True) is None
-
-
-def test_spacing_is_not_what_was_said() -> None:
-    spaced = Exchange(" A  table,\nplease. ", "For how many?\n")
-    assert first_mismatch([spaced], [TABLE], is_complete=True) is None
-
-
-@pytest.mark.parametrize(
-    ("believed", "first"),
-    [
-        pytest.param((HELLO, TABLE), TABLE, id="the session went on without the client"),
-        pytest.param((Exchange("A table, please.", "No."), FOUR), Exchange("A table, please.", "No."), id="an answer"),
-        pytest.param((Exchange("Hi", "Good morning."), TABLE, FOUR), Exchange("Hi", "Good morning."), id="a question"),
-        pytest.param((FOUR, HELLO, TABLE, FOUR), FOUR, id="more than was ever said"),
-    ],
-)
-def test_another_conversation_is_a_first_mismatch(believed: tuple[Exchange, ...], first: Exchange) -> None:
-    assert first_mismatch(believed, [HELLO, TABLE, FOUR], is_complete=True) == first
-
-
-def test_what_lies_before_the_turns_that_are_looked_at_is_taken_on_trust() -> None:
-    assert first_mismatch([HELLO, TABLE, FOUR], [TABLE, FOUR], is_complete=False) is None
-
-
-def test_of_an_interrupted_reply_a_client_may_know_any_part_or_none() -> None:
-    held = [HELLO, Exchange("A table, please.", "For how", partial=True), FOUR]
-    for heard in ("For", "For how many?"):
-        assert first_mismatch([HELLO, Exchange("A table, please.", heard), FOUR], held, is_complete=True) is None
-    assert first_mismatch([HELLO, FOUR], held, is_complete=True) is None
-    assert first_mismatch([Exchange("A chair, please.", "For"), FOUR], held, is_complete=True) is not None
