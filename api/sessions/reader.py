@@ -177,7 +177,7 @@ class SessionReader:
         return RenderedPage(items=items[first:], next_cursor=older and _encoded(older))
 
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
-        """A page of the discarded branches, newest first."""
+        """A page of the discarded branches, newest first. It ends early when it becomes too large."""
         live: dict[str, BranchView] = {}
         with suppress(LiveQueryFailed):
             live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
@@ -192,14 +192,17 @@ class SessionReader:
             if last not in ids:
                 raise unknown_cursor()
             start = ids.index(last) + 1
-        shown = found[start : start + limit]
-        views = [
-            branch if isinstance(branch, BranchView) else await self._branch(session.id, branch) for branch in shown
-        ]
-        more = start + limit < len(found)
-        return RenderedPage(
-            items=[render_branch(view) for view in views], next_cursor=_encoded(shown[-1].id) if more else None
-        )
+        items: list[bytes] = []
+        size = 0
+        for branch in found[start : start + limit]:
+            view = branch if isinstance(branch, BranchView) else await self._branch(session.id, branch)
+            item = render_branch(view)
+            size += len(item)
+            if items and size > MAX_PAGE_BYTES:
+                break
+            items.append(item)
+        end = start + len(items)
+        return RenderedPage(items=items, next_cursor=_encoded(ids[end - 1]) if items and end < len(ids) else None)
 
     def _kept(self, session: StoredSession, view: TimelineView) -> Snapshot:
         snapshot = Snapshot.of(view, as_of=datetime.now(UTC))

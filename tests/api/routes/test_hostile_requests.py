@@ -131,3 +131,19 @@ async def test_page_of_turns_ends_early_when_it_becomes_large(caller: Caller, mo
     assert [turn["index"] for turn in page["items"]] == [3]
     turns = await caller.items(f"/v1/sessions/{session['id']}/turns")
     assert sorted(turn["index"] for turn in turns) == [0, 1, 2, 3]
+
+
+async def test_page_of_branches_ends_early_when_it_becomes_large(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.sessions.reader.MAX_PAGE_BYTES", 4_000)
+    await caller.push(library())
+    session = await caller.open("library")
+    greeting = session["turns"][0]["id"]
+    for _ in range(3):
+        await caller.say(session["id"], "x" * 1_500)
+        await caller.rewind(session["id"], greeting)
+    path = f"/v1/sessions/{session['id']}/branches"
+    page = done(await caller.get(path), 200)
+    assert len(page["items"]) == 1
+    assert len({branch["id"] for branch in await caller.items(path)}) == 2  # the third is hidden, not discarded
