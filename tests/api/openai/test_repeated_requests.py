@@ -8,6 +8,9 @@ import pytest
 import pytest_asyncio
 
 from api.temporal.deletion import WorkflowDeletion
+from api.temporal.session_client import SessionClient
+from contracts.sessions import StartSession
+from domain.sessions.views import SessionHead
 from tests.api.openai.talking import user
 from tests.api.sessions.test_erasure import erase, gone_from_temporal, tables_with
 from tests.support.api_agents import library
@@ -86,6 +89,29 @@ async def test_a_key_whose_session_was_erased_opens_none_again_at_any_api(
     assert await tables_with(running_api.database, WORDS) == set()
     assert len(model.journal) == 1
     assert done(await ask(caller, "another", text="Hi"), 200)["session_id"] != session_id
+
+
+@pytest.mark.filterwarnings("ignore::temporalio.workflow.UnfinishedUpdateHandlersWarning")
+async def test_a_session_that_is_erased_while_it_is_created_is_not_left_behind(
+    running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = SessionClient.open
+    begun: list[str] = []
+
+    async def erase_and_begin(self: SessionClient, start: StartSession) -> SessionHead:
+        """The last moment: the store has the session, Temporal does not have it yet."""
+        begun.append(start.session_id)
+        await erase(visitor, start.session_id)
+        return await begin(self, start)
+
+    monkeypatch.setattr(SessionClient, "open", erase_and_begin)
+    await caller.push(library(scripted(Says(WORDS)).string))
+    response = await ask(caller, "erased-early")
+    assert done(response, 410)["error"]["code"] == "session_erased"
+    (session_id,) = begun
+    await gone_from_temporal(running_api.client, session_id)
+    assert await caller.items("/v1/sessions") == []
+    assert await tables_with(running_api.database, WORDS) == set()
 
 
 async def test_a_key_whose_session_has_ended_gets_its_reply_again(
