@@ -123,7 +123,7 @@ class IdempotentCaller:
             own = turn.preceding()
             history = await self._history(key.session_id, own[0].after if own else turn.after)
             try:
-                answer = await call_model(tuple(step.messages for step in (*history, *own)))
+                answer = await _finish_despite_pause(call_model(tuple(step.messages for step in (*history, *own))))
             except ProviderFailed as failure:
                 raise _model_failed(failure) from failure
             except ReplyCancelled as cancelled:
@@ -166,15 +166,27 @@ class IdempotentCaller:
 
 
 async def _finish_despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
-    """Finish saving a paid reply although the workflow cancelled the activity; only a worker shutdown stops it."""
+    """Finish saving a paid reply although the activity is cancelled for any reason; only a worker shutdown stops it."""
     task = asyncio.create_task(saving)
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not _is_cancel_requested():
+            if _is_worker_shutdown():
                 task.cancel()
                 raise
+    return task.result()
+
+
+async def _finish_despite_pause(calling: Awaitable[ModelAnswer]) -> ModelAnswer:
+    """Finish a model call although an operator paused or reset the activity: the provider is paid for it anyway."""
+    task = asyncio.ensure_future(calling)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not _is_paused_or_reset():
+                task.cancel()
     return task.result()
 
 
@@ -182,6 +194,20 @@ def _is_cancel_requested() -> bool:
     """True when the workflow cancelled the activity, rather than a worker shutdown or a newer attempt."""
     details = activity.cancellation_details()
     return details is not None and details.cancel_requested
+
+
+def _is_paused_or_reset() -> bool:
+    """True when an operator paused or reset the activity and nothing else has cancelled it."""
+    details = activity.cancellation_details()
+    if details is None or details.cancel_requested or details.worker_shutdown or details.timed_out:
+        return False
+    return details.paused or details.reset
+
+
+def _is_worker_shutdown() -> bool:
+    """True when the activity is cancelled because its worker stops, or for no reason that is known."""
+    details = activity.cancellation_details()
+    return details is None or details.worker_shutdown
 
 
 def _model_failed(failure: ProviderFailed) -> ApplicationError:

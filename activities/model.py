@@ -12,7 +12,7 @@ from activities.llm.metrics import timed
 from activities.llm.reply_stream import NullPublisher, ReplyPublisher, stream_context_of
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.names import UNPARSED_ARGUMENTS
-from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from domain.agents.tools import AnyTool, OfferedTool
 from domain.turns.engine import ExtractionResult, instructions_at
 from domain.turns.extraction import (
     EXTRACTION_CUE,
@@ -38,7 +38,7 @@ class ToolLister(Protocol):
     async def list_tools(
         self,
         organization_id: str,
-        tools: Mapping[str, HttpTool | McpTool],
+        tools: Mapping[str, AnyTool],
         names: Iterable[str],
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:

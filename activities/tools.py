@@ -13,7 +13,7 @@ from activities.tool_clients.interface import ToolCall, ToolFailed, ToolRunner
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
 from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED_ARGUMENTS
-from domain.agents.tools import HttpTool, McpTool, find_tool
+from domain.agents.tools import AnyTool, HttpTool, McpTool, find_tool
 
 AGENT_NUMBER = "agent_number"
 """Name of the template variable with the agent's integer alias, in tools."""
@@ -75,7 +75,7 @@ class ToolActivities:
             # `from None` keeps the cause out of Temporal's history: it may quote the request.
             raise ApplicationError(f"{failure.code}: {failure}", type="tool_failed", next_retry_delay=pause) from None
 
-    async def _context(self, input: CallToolInput, tool: HttpTool | McpTool) -> Mapping[str, JsonValue]:
+    async def _context(self, input: CallToolInput, tool: AnyTool) -> Mapping[str, JsonValue]:
         """The variables of the session, and the agent's integer alias for a tool that mentions it."""
         if AGENT_NUMBER not in tool.model_dump_json():
             return input.context
@@ -88,9 +88,9 @@ def _previous_failures() -> int:
     return CallHeartbeat.model_validate(details[0]).failures if details else 0
 
 
-def _retry_delay(failure: ToolFailed, tool: HttpTool | McpTool, failures_before: int) -> timedelta | None:
+def _retry_delay(failure: ToolFailed, tool: AnyTool, failures_before: int) -> timedelta | None:
     """The pause before the next attempt; None after the last one."""
-    if not failure.retryable or failures_before >= tool.retries:
+    if not failure.retryable or not isinstance(tool, HttpTool | McpTool) or failures_before >= tool.retries:
         return None
     if failure.retry_after is not None and failure.retry_after > MAX_RETRY_PAUSE_SECONDS:
         return None

@@ -17,6 +17,7 @@ from api.page.files import PageFiles
 from api.page.routes import page_router
 from api.routes import about, agents, branches, health, sessions, suites, usage
 from api.routes.dependencies import build_services
+from api.routes.dograh import listing as dograh_listing
 from api.routes.dograh import router as dograh_router
 from api.routes.openai import router as openai_router
 from api.settings import ApiSettings
@@ -31,6 +32,7 @@ _ROUTERS: Final = (
     usage.router,
     about.router,
     health.router,
+    dograh_listing,
     dograh_router,
     openai_router,
 )

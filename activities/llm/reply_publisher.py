@@ -9,6 +9,7 @@ from temporalio import activity
 from activities.llm.interface import OnDelta
 from activities.llm.messages import repair_text
 from activities.llm.reply_stream import StreamContext
+from domain.turns.engine import PART_SEPARATOR
 from domain.turns.turn import Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
@@ -117,7 +118,7 @@ class _CallPublisher:
         """The longest prefix of the turn's final text that is certain by now."""
         text = _stable_text(self._received)
         previous = self._context.previous_text
-        return f"{previous}\n{text}" if previous and text else previous + text
+        return f"{previous}{PART_SEPARATOR}{text}" if previous and text else previous + text
 
 
 async def record_start(log: EventLog, session_id: str, turn: Turn) -> None:

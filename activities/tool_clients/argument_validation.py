@@ -15,7 +15,6 @@ from referencing.exceptions import Unresolvable
 from activities.tool_clients.interface import ToolFailed
 from activities.tool_clients.responses import MAX_CONTENT_CHARACTERS
 from domain.agents.safe_regex import MatchBudget, UnsupportedRegex, matches
-from domain.agents.tools import HttpTool
 
 MAX_ERRORS = 5
 MAX_ERROR_CHARACTERS = 300
@@ -35,10 +34,10 @@ class UnusableSchema(ValueError):
     """A schema that cannot be used for validation: malformed, with external references, or endless."""
 
 
-def check_arguments(tool: HttpTool, arguments: Mapping[str, JsonValue]) -> None:
-    """Validate arguments. Raises ToolFailed with a message for the model."""
+def check_arguments(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> None:
+    """Validate arguments by the parameters of a tool. Raises ToolFailed with a message for the model."""
     try:
-        faults = argument_errors(tool.parameters, arguments)
+        faults = argument_errors(schema, arguments)
     except UnusableSchema as error:
         message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
         raise ToolFailed("invalid_tool", message) from None

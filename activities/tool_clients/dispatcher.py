@@ -1,9 +1,10 @@
-"""Dispatches tool calls to the HTTP client, the MCP client or the mocks, and redacts credentials in errors."""
+"""Dispatches tool calls to the HTTP client, the MCP client, built-in tools or mocks, and redacts credentials."""
 
 import asyncio
 import logging
 import traceback
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from pydantic import JsonValue
 
 from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials, Redactor
+from activities.tool_clients.builtin import run_builtin
 from activities.tool_clients.http import HttpTools
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tool_clients.mocks import mocked_result
 from activities.tool_clients.responses import to_content
 from contracts.tools import CallToolResult
-from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from domain.agents.offered_tools import offered_tool
+from domain.agents.tools import AnyTool, HttpTool, McpTool, OfferedTool
 
 if TYPE_CHECKING:
     from activities.tool_clients.mcp import McpTools
@@ -25,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ToolDispatcher:
-    """Calls and lists the tools of web services and MCP servers.
+    """Calls and lists the tools of web services and MCP servers, and the built-in ones.
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
     organization's agents may name; `allowlist` are the addresses that tools may reach beside public ones (see
@@ -59,7 +62,9 @@ class ToolDispatcher:
                 return mocked_result(call)
             if isinstance(call.tool, HttpTool):
                 return await self._http.run(call, call.tool)
-            return await self._mcp.run(call, call.tool)
+            if isinstance(call.tool, McpTool):
+                return await self._mcp.run(call, call.tool)
+            return run_builtin(call, call.tool, now=lambda: datetime.now(UTC))
         except ToolFailed as failure:
             raise ToolFailed(
                 failure.code,
@@ -77,7 +82,7 @@ class ToolDispatcher:
     async def list_tools(
         self,
         organization_id: str,
-        tools: Mapping[str, HttpTool | McpTool],
+        tools: Mapping[str, AnyTool],
         names: Iterable[str],
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:
@@ -90,10 +95,11 @@ class ToolDispatcher:
         await self.guard.close()
 
     async def _tools_of(
-        self, organization_id: str, name: str, tool: HttpTool | McpTool, context: Mapping[str, JsonValue]
+        self, organization_id: str, name: str, tool: AnyTool, context: Mapping[str, JsonValue]
     ) -> tuple[OfferedTool, ...]:
-        if isinstance(tool, HttpTool):
-            return (OfferedTool(name=name, description=tool.description, parameters=tool.parameters),)
+        if not isinstance(tool, McpTool):
+            offered = offered_tool(name, tool)
+            return (offered,) if offered else ()
         try:
             return await self._mcp.list_tools(organization_id, name, tool, context)
         except Exception as error:

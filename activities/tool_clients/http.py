@@ -39,7 +39,7 @@ class HttpTools:
 
     async def run(self, call: ToolCall, tool: HttpTool) -> CallToolResult:
         """Make one attempt at a call. Raises ToolFailed."""
-        check_arguments(tool, call.arguments)
+        check_arguments(tool.parameters, call.arguments)
         request = http_request(call, tool, secrets_of(tool, self._credentials.for_organization(call.organization_id)))
         try:
             async with asyncio.timeout(tool.timeout_seconds):

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from contracts.tools import CallToolResult, ToolError
 from domain.agents.tool_mocks import ToolMock
-from domain.agents.tools import HttpTool, McpTool
+from domain.agents.tools import AnyTool
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ToolCall:
     organization_id: str
     name: str
     called: str
-    tool: HttpTool | McpTool
+    tool: AnyTool
     arguments: Mapping[str, JsonValue]
     context: Mapping[str, JsonValue]
     idempotency_key: str

@@ -143,3 +143,13 @@ WORKFLOW: Final[dict[str, Any]] = {
     "version_status": "published",
     "workflow_uuid": "agt_5f0c91d2a4b7",
 }
+
+WORKFLOW_SUMMARY: Final[dict[str, Any]] = {
+    "id": 1,
+    "name": "booking-line",
+    "status": "active",
+    "created_at": "2026-11-23T18:00:00Z",
+    "total_runs": 17,
+    "folder_id": None,
+    "workflow_uuid": "agt_5f0c91d2a4b7",
+}

@@ -1,6 +1,6 @@
 """Sessions as dograh runs: usage, cost, and a log that is built from the visible turns on request."""
 
-from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run, RunSummary, Workflow
+from api.dograh.schemas import CostInfo, FeedbackEntry, Logs, NodeEntry, Run, RunSummary, Workflow, WorkflowSummary
 from api.dograh.text_sessions import gathered_context_of, initial_context_of, state_of, usage_info_of
 from domain.agents.definition import AgentDefinition
 from domain.dograh.disposition import with_disposition
@@ -64,6 +64,13 @@ def workflow_of(agent: StoredAgent) -> Workflow:
             "version_number": agent.version,
             "workflow_uuid": agent.id,
         }
+    )
+
+
+def summary_of_workflow(agent: StoredAgent, runs: int) -> WorkflowSummary:
+    """An agent as an entry of the list of workflows."""
+    return WorkflowSummary(
+        id=agent.number, name=agent.name, created_at=agent.created_at, total_runs=runs, workflow_uuid=agent.id
     )
 
 

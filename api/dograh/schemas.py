@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    RootModel,
+    StringConstraints,
+)
 
 from api.dograh import examples
 from api.schemas.requests import Text, Values, storable
@@ -21,7 +30,7 @@ def _with_tester(given: object) -> object:
     return {"tester": TESTER, **given} if isinstance(given, dict) else given
 
 
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=200)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(storable)]
 Annotations = Annotated[Values, BeforeValidator(_with_tester, json_schema_input_type=dict[str, Any] | None)]
 
 
@@ -312,7 +321,25 @@ class RunPage(_Answer):
     page: int
     limit: int
     total_pages: int
-    applied_filters: None = None
+    applied_filters: tuple[dict[str, Any], ...] | None = None
+
+
+class WorkflowSummary(_Answer):
+    """An agent in the list of workflows. `total_runs` counts its sessions."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WORKFLOW_SUMMARY]})
+
+    id: int
+    name: str
+    status: Literal["active"] = "active"
+    created_at: datetime
+    total_runs: int
+    folder_id: None = None
+    workflow_uuid: str
+
+
+class WorkflowList(RootModel[tuple[WorkflowSummary, ...]]):
+    """The agents of an organization."""
 
 
 class Workflow(_Answer):

@@ -1,6 +1,6 @@
 """Routes of dograh's text chat API: the sessions of `/v1`, by their integer ids."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -8,7 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.dograh import errors, examples, schemas
-from api.dograh.runs import run_of, summary_of, workflow_of
+from api.dograh.run_filters import read_filters
+from api.dograh.runs import run_of, summary_of, summary_of_workflow, workflow_of
 from api.dograh.schemas import CreateBody, MessageBody, TextSessionEnd, TextSessionRewind
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_response
@@ -19,9 +20,18 @@ from domain.sessions.commands import EndSession, Rewind, SendMessage
 from domain.sessions.views import TimelineView
 from store.sessions.sessions import StoredSession
 
+listing = APIRouter(prefix="/api/v1/workflow", tags=["dograh text chat"], route_class=errors.DograhRoute)
+"""Routes whose paths look like numbers of workflows: they must come before `router`."""
 router = APIRouter(prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text chat"], route_class=errors.DograhRoute)
 
 SESSIONS = "/text-chat/sessions"
+WORKFLOW_STATUSES: Final = frozenset({"active", "archived"})
+WORKFLOWS_PER_READ: Final = 200
+FILTERS: Final = (
+    'JSON, a list such as `[{"attribute": "status", "value": {"status": "completed"}}]`. Attributes: `dateRange` '
+    "(`from`, `to`), `dispositionCode` (`codes`), `duration` in seconds and `tokenUsage` in dollars (`min`, `max`), "
+    "`status`."
+)
 WorkflowNumber = Annotated[int, Path(description="`workflow_id` of the agent.")]
 RunNumber = Annotated[int, Path(description="`workflow_run_id` of the session.")]
 
@@ -116,6 +126,35 @@ async def end_text_session(session: OwnSession, services: ServicesDep, body: Tex
     return await _session_response(session, services)
 
 
+@listing.get(
+    "/fetch",
+    response_model=schemas.WorkflowList,
+    responses=errors.response_docs([examples.WORKFLOW_SUMMARY]),
+)
+async def list_workflows(
+    organization: Organization,
+    services: ServicesDep,
+    status: Annotated[str | None, Query(max_length=200, description="`active`, `archived`, or both.")] = None,
+) -> Response:
+    """All agents as workflows, newest first. Every agent is active."""
+    wanted = {word.strip() for word in status.split(",")} if status else WORKFLOW_STATUSES
+    if unknown := sorted(wanted - WORKFLOW_STATUSES):
+        known = sorted(WORKFLOW_STATUSES)
+        raise HTTPException(422, f"Invalid workflow status filter: {unknown}. Allowed values: {known}.")
+    if "active" not in wanted:
+        return json_response(schemas.WorkflowList(()))
+    counts = await services.sessions.counts(organization)
+    found: list[schemas.WorkflowSummary] = []
+    cursor: str | None = None
+    while True:
+        page = await services.agents.list(organization, WORKFLOWS_PER_READ, cursor)
+        found += (summary_of_workflow(agent, counts.get(agent.id, 0)) for agent in page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return json_response(schemas.WorkflowList(tuple(found)))
+
+
+@listing.get("/fetch/{workflow_id}", response_model=schemas.Workflow, responses=errors.response_docs(examples.WORKFLOW))
 @router.get("", response_model=schemas.Workflow, responses=errors.response_docs(examples.WORKFLOW))
 async def get_workflow(workflow_id: WorkflowNumber, organization: Organization, services: ServicesDep) -> Response:
     """The latest version of an agent as a workflow in the form of dograh's editor."""
@@ -130,17 +169,35 @@ async def list_runs(
     workflow_id: WorkflowNumber,
     organization: Organization,
     services: ServicesDep,
+    *,
     page: Annotated[int, Query(ge=1, le=1_000_000, description="Page, from 1.")] = 1,
     limit: Annotated[int, Query(ge=1, le=100, description="Runs of a page.")] = 50,
+    filters: Annotated[str | None, Query(max_length=10_000, description=FILTERS)] = None,
+    sort_by: Annotated[str | None, Query(max_length=64, description="`created_at` or `duration`.")] = None,
+    sort_order: Annotated[str | None, Query(max_length=64, description="`asc` or `desc`.")] = "desc",
 ) -> Response:
-    """The text chats of an agent as runs, newest first."""
+    """The text chats of an agent as runs, newest first by default."""
+    conditions, applied = read_filters(filters)
     agent = await services.agents.numbered(organization, workflow_id)
     if agent is None:
         raise HTTPException(404, f"Workflow with id {workflow_id} not found")
-    found, total = await services.sessions.numbered_page(organization, agent.id, limit=limit, offset=(page - 1) * limit)
+    found, total = await services.sessions.numbered_page(
+        organization,
+        agent.id,
+        filters=conditions,
+        by_duration=sort_by == "duration",
+        ascending=sort_order == "asc",
+        limit=limit,
+        offset=(page - 1) * limit,
+    )
     runs = tuple(summary_of(session, session.head) for session in found if session.head is not None)
     answer = schemas.RunPage(
-        runs=runs, total_count=total, page=page, limit=limit, total_pages=(total + limit - 1) // limit
+        runs=runs,
+        total_count=total,
+        page=page,
+        limit=limit,
+        total_pages=(total + limit - 1) // limit,
+        applied_filters=applied,
     )
     return json_response(answer)
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from api.schemas.responses import CalculatedCost, SessionSummary, TemporalLink
 from api.sessions.snapshots import Snapshot
 from contracts.sessions import session_workflow_id
-from domain.dograh.disposition import disposition_of, tags_of
+from domain.dograh.disposition import disposition_in, tags_of
 from domain.sessions.views import SessionHead
 from store.sessions.sessions import StoredSession
 
@@ -55,7 +55,7 @@ class SessionRenderer:
                 "current_node_id": head.current_node_id,
                 "is_completed": head.is_completed,
                 "completion_reason": head.completion_reason,
-                "disposition": disposition_of(head.completion_reason),
+                "disposition": disposition_in(head.gathered_context, head.completion_reason),
                 "tags": tags_of(head.gathered_context, head.completion_reason),
                 "initial_context": {**session.initial_context, **head.fetched_context},
                 "approvals": head.approvals,

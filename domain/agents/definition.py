@@ -9,13 +9,24 @@ from pydantic import Field, JsonValue
 
 from domain.agents import templates
 from domain.agents.graph_validation import reachable_nodes, semantic_issues, transition_tool_name
-from domain.agents.tools import DAY_SECONDS, ApprovalRule, AuthoredModel, HttpTool, McpTool, Tool, nonblank
+from domain.agents.tools import (
+    DAY_SECONDS,
+    AnyTool,
+    ApprovalRule,
+    AuthoredModel,
+    BuiltinTool,
+    HttpTool,
+    McpTool,
+    Tool,
+    nonblank,
+)
 from domain.agents.validation_errors import InvalidDefinition, Location, ValidationIssue, validate_definition
 from domain.agents.webhook import Webhook
 
 __all__ = [
     "AgentDefinition",
     "ApprovalRule",
+    "BuiltinTool",
     "Extraction",
     "HttpTool",
     "InvalidAgent",
@@ -40,7 +51,7 @@ VariableType = Literal["string", "number", "boolean"]
 MAX_PROMPT_CHARACTERS = 500_000
 MAX_SPEECH_CHARACTERS = 10_000
 MAX_HINT_CHARACTERS = 50_000
-TOOL_TYPES: dict[str, type[HttpTool | McpTool]] = {"http": HttpTool, "mcp": McpTool}
+TOOL_TYPES: dict[str, type[AnyTool]] = {"http": HttpTool, "mcp": McpTool, "builtin": BuiltinTool}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Speech = Annotated[str, Field(max_length=MAX_SPEECH_CHARACTERS)]
@@ -240,16 +251,22 @@ def _unset_variables(definition: AgentDefinition) -> Iterable[str]:
 
 def _missing_end(definition: AgentDefinition) -> Iterable[str]:
     targets = {name: [each.to for each in node.transitions] for name, node in definition.nodes.items()}
-    if not any(definition.nodes[name].end for name in reachable_nodes(definition.start, targets)):
+    reached = reachable_nodes(definition.start, targets)
+    if not any(definition.nodes[name].end or _can_end(definition, definition.nodes[name]) for name in reached):
         yield (
-            "nodes: no node with `end: true` can be reached, so the agent never ends a session by itself; "
-            "sessions continue until somebody ends them or a limit is reached"
+            "nodes: no node with `end: true` and no tool that ends the session can be reached, so the agent never "
+            "ends a session by itself; sessions continue until somebody ends them or a limit is reached"
         )
+
+
+def _can_end(definition: AgentDefinition, node: Node) -> bool:
+    tools = (definition.tools.get(name) for name in node.tools)
+    return any(isinstance(tool, BuiltinTool) and tool.ends_the_session for tool in tools)
 
 
 def _open_credentials(definition: AgentDefinition) -> Iterable[str]:
     for name, tool in definition.tools.items():
-        if tool.secrets and tool.url.lower().startswith("http://"):
+        if isinstance(tool, HttpTool | McpTool) and tool.secrets and tool.url.lower().startswith("http://"):
             yield (
                 f"tools.{name}.url: sends credentials over http://, where anyone on the network path can read them; "
                 "use https:// unless the service is on this machine"

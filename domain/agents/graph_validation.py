@@ -120,7 +120,7 @@ def semantic_issues(data: Mapping[str, object]) -> Iterator[ValidationIssue]:
         yield from name_issues(("tools", name), name)
     regexes = RegexLimits()
     for name, tool in graph.tools.items():
-        yield from tool_issues(name, tool, graph.servers, graph.suggestions, regexes)
+        yield from tool_issues(name, tool, graph.servers, graph.suggestions, regexes, lenient_templates=graph.lenient)
     yield from webhook_issues(data.get("webhook"))
     if SECRETS_VARIABLE in mapping_or_empty(data.get("context")):
         message = "is the name under which tools find credentials; rename the variable"

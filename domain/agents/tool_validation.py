@@ -39,6 +39,14 @@ _HEADERS_SET_BY_PLAYHEAD = frozenset(
 _HEADERS_SET_BY_MCP = re.compile("accept|accept-encoding|content-type|last-event-id|mcp-.*")
 _AUTHORITY = re.compile(r"[A-Za-z]+://[^/?#]*")
 _PATH = re.compile(r"([\w-]+(\.[\w-]+)*)?")
+_ENDING_FIELDS = frozenset({"reason", "say"})
+_FIELDS_OF_ACTIONS = {
+    "end_session": _ENDING_FIELDS,
+    "hand_over": _ENDING_FIELDS | {"to"},
+    "calculate": frozenset[str](),
+    "current_time": frozenset[str](),
+}
+_BUILTIN_FIELDS = _FIELDS_OF_ACTIONS["hand_over"]
 _VALUE_KEYWORDS = frozenset({"const", "default", "enum", "examples"})  # keywords of a JSON schema that contain values
 
 
@@ -48,10 +56,13 @@ def tool_issues(
     servers: Collection[str],
     suggestions: NameSuggestions,
     regexes: RegexLimits,
+    *,
+    lenient_templates: bool = False,
 ) -> Iterator[ValidationIssue]:
     """All semantic issues of a tool.
 
-    `servers` are the names of the agent's MCP servers; `regexes` counts the regular expressions of all its tools.
+    `servers` are the names of the agent's MCP servers; `regexes` counts the regular expressions of all its tools. With
+    `lenient_templates` malformed templates in what a built-in tool says are no issues.
     """
     location: Location = ("tools", name)
     yield from name_issues(location, name)
@@ -65,6 +76,9 @@ def tool_issues(
         yield from _server_name(location, name)
         return
     yield from _reserved_name(location, name, servers)
+    if tool.get("kind") == "builtin":
+        yield from _builtin(location, tool, lenient_templates)
+        return
     yield from _request(location, tool)
     yield from _assignments(location, tool)
     schema = tool.get("parameters")
@@ -150,17 +164,40 @@ def _templates(
                     yield ValidationIssue(path=format_path(at), message=message)
 
 
+def _builtin(location: Location, tool: Mapping[str, object], lenient: bool) -> Iterator[ValidationIssue]:
+    """Issues of a built-in tool: fields that its action does not have, and templates that a person reads."""
+    action = tool.get("action")
+    if not isinstance(action, str) or action not in _FIELDS_OF_ACTIONS:
+        return
+    for field in sorted(_BUILTIN_FIELDS - _FIELDS_OF_ACTIONS[action]):
+        if tool.get(field) is not None:
+            message = f"has no effect with the action {action}; remove it"
+            yield ValidationIssue(path=format_path((*location, field)), message=message)
+    if action == "hand_over" and tool.get("to") is None:
+        message = "is required with the action hand_over: name who goes on with the conversation"
+        yield ValidationIssue(path=format_path((*location, "to")), message=message)
+    for field in ("say", "to"):
+        text = tool.get(field)
+        if isinstance(text, str):
+            yield from _shown_template((*location, field), text, lenient)
+
+
 def _approval_reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
     """Issues of the reason for an approval, which must not contain credentials."""
     reason = mapping_or_empty(tool.get("approval")).get("reason")
     if isinstance(reason, str):
-        path = format_path((*location, "approval", "reason"))
-        for message in templates.syntax_errors(reason):
-            yield ValidationIssue(path=path, message=message)
-        if any(True for _ in secret_references(reason)):
-            yield ValidationIssue(
-                path=path, message="must not refer to credentials, because a person reads it; remove them"
-            )
+        yield from _shown_template((*location, "approval", "reason"), reason)
+
+
+def _shown_template(location: Location, text: str, lenient: bool = False) -> Iterator[ValidationIssue]:
+    """Issues of a template that people read, which must not contain credentials."""
+    path = format_path(location)
+    for message in templates.syntax_errors(text) if not lenient else ():
+        yield ValidationIssue(path=path, message=message)
+    if any(True for _ in secret_references(text)):
+        yield ValidationIssue(
+            path=path, message="must not refer to credentials, because a person reads it; remove them"
+        )
 
 
 def _server_name(location: Location, name: str) -> Iterator[ValidationIssue]:

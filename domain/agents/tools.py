@@ -89,7 +89,36 @@ class McpTool(AuthoredModel):
     approval: ApprovalRule | None = None
 
 
-Tool = Annotated[HttpTool | McpTool, Field(discriminator="kind")]
+BuiltinAction = Literal["end_session", "hand_over", "calculate", "current_time"]
+ENDING_ACTIONS: frozenset[BuiltinAction] = frozenset({"end_session", "hand_over"})
+"""Actions that end the session after their turn."""
+
+
+class BuiltinTool(AuthoredModel):
+    """A tool that Playhead carries out itself, without a request to anybody.
+
+    `end_session` ends the session, `hand_over` ends it for somebody else to go on at `to`, `calculate` evaluates
+    arithmetic, and `current_time` shows the time and weekday in a time zone. The two that end the session say `say` to
+    the user; with `reason`, which describes it to the model, the model must give a reason. `to`, `say` and the
+    approval's reason are templates. `description` replaces the usual description for the model.
+    """
+
+    kind: Literal["builtin"]
+    action: BuiltinAction
+    description: Annotated[str, Field(max_length=2_000)] = ""
+    reason: Annotated[str, nonblank(2_000)] | None = None
+    to: Annotated[str, nonblank(2_000)] | None = None
+    say: Annotated[str, Field(max_length=10_000)] | None = None
+    approval: ApprovalRule | None = None
+
+    @property
+    def ends_the_session(self) -> bool:
+        """True if the session ends after a call."""
+        return self.action in ENDING_ACTIONS
+
+
+AnyTool = HttpTool | McpTool | BuiltinTool
+Tool = Annotated[AnyTool, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -101,12 +130,13 @@ class OfferedTool:
     parameters: Mapping[str, JsonValue]
 
 
-def find_tool(tools: Mapping[str, HttpTool | McpTool], called: str) -> str | None:
+def find_tool(tools: Mapping[str, AnyTool], called: str) -> str | None:
     """The name in the agent of the tool that the model called; None if there is none.
 
     For a name with the prefix of an MCP server it is the server: only the server knows its tools.
     """
-    if isinstance(tools.get(called), HttpTool):
+    named = tools.get(called)
+    if named is not None and not isinstance(named, McpTool):
         return called
     server, separator, tool = called.partition(MCP_SEPARATOR)
     return server if separator and tool and isinstance(tools.get(server), McpTool) else None

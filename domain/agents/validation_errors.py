@@ -300,7 +300,8 @@ def _message(detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "union_tag_invalid":
         context = detail["ctx"]
-        known = " or ".join(context["expected_tags"].split(", "))
+        *others, last = context["expected_tags"].split(", ")
+        known = f"{', '.join(others)} or {last}" if others else last
         return f"must be one of {known}, is {_describe_input(context['tag'])}"
     if kind in _EXPECTED_TYPES:
         return f"must be {_EXPECTED_TYPES[kind]}, is {_describe_input(value)}"

@@ -4,49 +4,57 @@ from typing import Final
 
 from pydantic import JsonValue
 
-QUALIFIED: Final = "user_qualified"
-"""The disposition of a conversation that reached an end node."""
-
-
-AGENTS_OWN_ENDS: Final = frozenset({"end_node"})
-"""Completion reasons of sessions that their agents ended."""
+WORDS: Final = {"end_node": "user_qualified", "end_tool": "end_call_tool", "handed_over": "call_transferred"}
+"""The words of dograh for the ways in which agents end their sessions."""
 
 
 def disposition_of(completion_reason: str | None) -> str | None:
-    """The completion reason, or `QUALIFIED` for an end node. None until the session ends."""
-    return QUALIFIED if completion_reason == "end_node" else completion_reason
+    """The word for how the session ended. None until it ends."""
+    return None if completion_reason is None else WORDS.get(completion_reason, completion_reason)
+
+
+def disposition_in(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> str | None:
+    """The disposition: what the conversation gave if the agent ended it, or else how it ended. None until it ends."""
+    return _learned(gathered_context, completion_reason) or disposition_of(completion_reason)
 
 
 def tags_of(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> tuple[str, ...]:
     """The tags gathered as `call_tags`, followed by the disposition unless it is among them."""
-    gathered = tuple(tag for tag in _gathered(gathered_context) if isinstance(tag, str))
-    disposition = _learned(gathered_context, completion_reason) or disposition_of(completion_reason)
-    return gathered if disposition is None or disposition in gathered else (*gathered, disposition)
+    tags = _with_ending(_gathered(gathered_context), gathered_context, completion_reason)
+    return tuple(tag for tag in tags if isinstance(tag, str))
 
 
 def with_disposition(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> dict[str, JsonValue]:
     """The gathered context for clients of dograh: after the end it includes the disposition.
 
-    At an end node a disposition that the conversation gave wins. `call_status` is how the session ended, in any case.
+    A disposition that the conversation gave wins if the agent ended the session. `call_status` is how the session
+    ended, in any case.
     """
-    status = disposition_of(completion_reason)
-    if status is None:
+    disposition = disposition_in(gathered_context, completion_reason)
+    if disposition is None:
         return gathered_context
-    disposition = _learned(gathered_context, completion_reason) or status
-    tags = _gathered(gathered_context)
     return {
         **gathered_context,
-        "call_status": status,
+        "call_status": disposition_of(completion_reason),
         "call_disposition": disposition,
         "mapped_call_disposition": disposition,
-        "call_tags": tags if disposition in tags else [*tags, disposition],
+        "call_tags": _with_ending(_gathered(gathered_context), gathered_context, completion_reason),
     }
+
+
+def _with_ending(
+    tags: list[JsonValue], gathered_context: dict[str, JsonValue], completion_reason: str | None
+) -> list[JsonValue]:
+    """The tags, the word of a tool that ended the session, and the disposition."""
+    tool = disposition_of(completion_reason) if completion_reason == "end_tool" else None
+    added = (tool, disposition_in(gathered_context, completion_reason))
+    return [*tags, *dict.fromkeys(word for word in added if word is not None and word not in tags)]
 
 
 def _learned(gathered_context: dict[str, JsonValue], completion_reason: str | None) -> str | None:
     """The disposition gathered as `call_disposition`, which counts if the agent ended the session itself."""
     learned = gathered_context.get("call_disposition")
-    is_own_end = completion_reason in AGENTS_OWN_ENDS
+    is_own_end = completion_reason in WORDS
     return learned.strip() or None if is_own_end and isinstance(learned, str) else None
 
 

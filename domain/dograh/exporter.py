@@ -11,6 +11,7 @@ from domain.agents.definition import AgentDefinition, Node
 from domain.agents.tools import HttpTool
 from domain.dograh.export_format import AGENT_TYPE, END_TYPE, FETCH_MODE, GLOBAL_TYPE, START_TYPE, WEBHOOK_TYPE
 from domain.dograh.settings import CONFIGURATIONS, INACTIVITY, VARIABLES
+from domain.dograh.tools import TOOLS, exported_tools, tool_uuids
 
 OWN_COPY: Final = "playhead"
 """Field of an export with the definition it was made of, and the digest of the rest: dograh ignores it."""
@@ -35,6 +36,8 @@ def export_dograh(agent: AgentDefinition) -> dict[str, JsonValue]:
         VARIABLES: dict(agent.context),
         CONFIGURATIONS: {INACTIVITY: agent.limits.inactivity_seconds},
     }
+    if tools := exported_tools(agent):
+        file[TOOLS] = tools
     definition = agent.model_dump(mode="json")
     return {**file, OWN_COPY: {"definition": definition, "digest": _digest(file)}}
 
@@ -94,6 +97,8 @@ def _data(agent: AgentDefinition, name: str, node: Node) -> dict[str, JsonValue]
                 {"name": each.name, "type": each.type, "prompt": each.hint} for each in node.extract
             ],
         }
+    if tools := tool_uuids(agent, tuple(each for each in node.tools if each != agent.pre_call_fetch)):
+        data["tool_uuids"] = tools
     fetch = agent.tools.get(agent.pre_call_fetch or "")
     if name == agent.start and isinstance(fetch, HttpTool):
         data |= {"pre_call_fetch_mode": FETCH_MODE, "pre_call_fetch_url": fetch.url}

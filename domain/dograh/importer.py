@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.agents.definition import AgentDefinition, InvalidAgent, parse_definition
-from domain.agents.validation_errors import JsonCopy, Location, ValidationIssue, format_path, format_value
+from domain.agents.validation_errors import (
+    JsonCopy,
+    Location,
+    ValidationIssue,
+    format_path,
+    format_value,
+    list_or_empty,
+)
 from domain.dograh.export_format import (
     END_TYPE,
     FETCH_TOOL,
@@ -22,6 +29,7 @@ from domain.dograh.export_format import (
 from domain.dograh.exporter import own_copy
 from domain.dograh.irregular import irregular_parts, long_texts
 from domain.dograh.settings import Settings, read_settings, read_webhook
+from domain.dograh.tools import ReadTools, read_tools
 from domain.dograh.warnings import import_warnings
 
 __all__ = ["ImportedAgent", "import_dograh"]
@@ -50,7 +58,8 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     Node ids are derived from the names of the nodes. An edge becomes a transition with the same tool name. The global
     node's prompt becomes the agent's prompt. A fetch before the call becomes a tool called before the greeting: it
     sends the same request, and its response extends the context. A webhook node becomes the agent's webhook; the
-    time-out of text chats and the template variables become its limits and its context. Voice-only fields are ignored.
+    time-out of text chats and the template variables become its limits and its context. Tools are imported if the list
+    of dograh's API stands beside the graph. Voice-only fields are ignored.
     Without a `name` the agent has the one in the file. An unchanged export of Playhead gives the agent it was made of.
 
     Raises InvalidAgent with every issue of the export and of the agent, at its path in the export.
@@ -67,7 +76,8 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     settings = read_settings(read)
     if name is None and read.name is None:
         raise InvalidAgent([ValidationIssue(path="name", message="is not in this export; pass a name for the agent")])
-    draft = _Draft(read, settings, name if name is not None else read.name or "")
+    tools = read_tools(read)
+    draft = _Draft(read, settings, tools, name if name is not None else read.name or "")
     issues = [*copy.issues, *read.issues, *draft.issues]
     try:
         definition = parse_definition(draft.definition)
@@ -80,8 +90,9 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
         *settings.warnings,
         *irregular_parts(read),
         *long_texts(read),
-        *import_warnings(read),
+        *import_warnings(read, tools.listed),
         *read_webhook(read).warnings,
+        *tools.warnings,
     )
     return ImportedAgent(definition=definition, warnings=warnings)
 
@@ -89,8 +100,9 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
 class _Draft:
     """An agent definition built from an export, not validated yet, with the source path of each part."""
 
-    def __init__(self, export: Export, settings: Settings, name: str) -> None:
+    def __init__(self, export: Export, settings: Settings, tools: ReadTools, name: str) -> None:
         self.issues: list[ValidationIssue] = []
+        self._tools = tools
         self._sources: dict[str, Location] = {"name": ("name",)}
         self._node_paths: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
@@ -105,6 +117,10 @@ class _Draft:
         self._ids = _node_ids(node for node in export.nodes if node.converses)
         if self._ids:
             self._set_source(("nodes",), (*export.root, "nodes"))
+        if tools.tools:
+            self.definition["tools"] = dict(tools.tools)
+            for tool, source in tools.sources.items():
+                self._set_source(("tools", tool), source)
         self._add_global_prompt(export)
         for node in export.nodes:
             if node.converses:
@@ -170,12 +186,13 @@ class _Draft:
         caller = {"from_number": "{{caller_number | }}", "to_number": "{{called_number | }}"}
         self.definition["pre_call_fetch"] = FETCH_TOOL
         self.definition["tools"] = {
+            **self._tools.tools,
             FETCH_TOOL: {
                 "kind": "http",
                 "description": "Looks up what is known before the conversation opens.",
                 "url": url,
                 "body": {"event": "call_inbound", "call_inbound": {"agent_id": "{{agent_number}}", **caller}},
-            }
+            },
         }
 
     def _add_node(self, node: ExportedNode) -> None:
@@ -199,7 +216,17 @@ class _Draft:
             value = node.data.get(field)
             if value is False or not is_blank(value):
                 part[taken] = value
+        self._add_tools(node, part)
         self._add_extraction(node, part)
+
+    def _add_tools(self, node: ExportedNode, part: dict[str, object]) -> None:
+        """Offer the tools that were imported; the others have their warnings."""
+        uuids = node.data.get("tool_uuids")
+        names = [self._tools.names.get(uuid) for uuid in list_or_empty(uuids) if isinstance(uuid, str)]
+        found = list(dict.fromkeys(name for name in names if name is not None))
+        if found:
+            self._set_source(("nodes", self._ids[node.id], "tools"), node.at("tool_uuids"))
+            part["tools"] = found
 
     def _add_extraction(self, node: ExportedNode, part: dict[str, object]) -> None:
         enabled = node.data.get("extraction_enabled")

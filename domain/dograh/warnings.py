@@ -1,9 +1,9 @@
 """Warnings about parts of a dograh workflow that an import leaves out, with their path and advice."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from domain.agents.validation_errors import Location, format_path, format_value
+from domain.agents.validation_errors import Location, format_path, format_value, list_or_empty
 from domain.dograh.export_format import (
     CONVERSATION_TYPES,
     END_TYPE,
@@ -47,11 +47,14 @@ _EDGE_FIELDS: Final = frozenset({"label", "condition", "transition_speech", "tra
 _VARIABLE_FIELDS: Final = frozenset({"name", "type", "prompt"})
 
 
-def import_warnings(export: Export) -> Iterator[str]:
-    """A warning for every field or node with content that has no counterpart in the agent."""
+def import_warnings(export: Export, listed_tools: Collection[str] = ()) -> Iterator[str]:
+    """A warning for every field or node with content that has no counterpart in the agent.
+
+    `listed_tools` are the ids of tools in the export, which have warnings of their own.
+    """
     for node in export.nodes:
         if node.converses or node.type == GLOBAL_TYPE:
-            yield from _node(node)
+            yield from _node(node, listed_tools)
         elif node.type != WEBHOOK_TYPE:
             reason = _REASONS.get(node.type, f"nodes of the type {format_value(node.type)} are unknown here")
             what = f"the {node.type} node" if node.type in _REASONS else "the node"
@@ -61,11 +64,11 @@ def import_warnings(export: Export) -> Iterator[str]:
         yield from _edge(edge)
 
 
-def _node(node: ExportedNode) -> Iterator[str]:
+def _node(node: ExportedNode, listed_tools: Collection[str]) -> Iterator[str]:
     data = dict(node.data)
     if node.converses:
         yield from _recording(node.at("greeting_type"), data.pop("greeting_type", None), data.get("greeting"))
-        yield from _references(node, data)
+        yield from _references(node, data, listed_tools)
         yield from _fetch(node, data)
         if data.pop("delayed_start", None) is True:
             yield f"{format_path(node.at('delayed_start'))}: left out; in a text chat the agent does not wait to speak"
@@ -100,14 +103,21 @@ def _recording(location: Location, kind: object, text: object) -> Iterator[str]:
     yield f"{format_path(location)}: a text chat cannot play speech of the type {format_value(kind)}; {instead} instead"
 
 
-def _references(node: ExportedNode, data: dict[str, object]) -> Iterator[str]:
+def _references(node: ExportedNode, data: dict[str, object], listed_tools: Collection[str]) -> Iterator[str]:
     """Remove references that the export contains only as ids, with warnings."""
     tools, documents = data.pop("tool_uuids", None), data.pop("document_uuids", None)
-    if not is_blank(tools):
-        data.pop("mcp_tool_filters", None)
+    filters = data.pop("mcp_tool_filters", None)
+    missing = [uuid for uuid in list_or_empty(tools) if not isinstance(uuid, str) or uuid not in listed_tools]
+    if missing or not (is_blank(tools) or isinstance(tools, list)):
+        some = f"{len(missing)} of {len(list_or_empty(tools))} " if listed_tools else ""
         yield (
-            f"{format_path(node.at('tool_uuids'))}: left out, because the export has the ids of tools but not the "
-            f"tools; declare them under tools and name them in the node"
+            f"{format_path(node.at('tool_uuids'))}: {some}left out, because the export has the ids of tools but not "
+            f"the tools; put dograh's list of tools beside the graph as tools, or declare them in the agent"
+        )
+    if not is_blank(filters) and not missing:
+        yield (
+            f"{format_path(node.at('mcp_tool_filters'))}: left out; every node that offers an MCP server offers all "
+            f"tools in its allow"
         )
     if not is_blank(documents):
         yield (

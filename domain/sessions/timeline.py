@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from domain.durable import FrozenModel
 from domain.rejections import CommandRejected, Rejection
 from domain.sessions.caller_config import SimulatorState
+from domain.turns.engine import AgentEnding
 from domain.turns.turn import Checkpoint, ReplyOptions, SessionStatus, Turn, TurnEvent, UserMessage
 from domain.usage import Cost, Usage
 
@@ -20,7 +21,7 @@ FactType = Literal[
     "rewound", "branch_restored", "session_forked", "session_completed", "session_reset", "approval_decided"
 ]
 CompletionReason = Literal[
-    "end_node", "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
+    AgentEnding, "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
 """Completion reasons of sessions that end automatically, or by default; `end` accepts any other reason."""
 AuxiliaryPurpose = Literal["extraction", "caller", "judge"]

@@ -14,7 +14,7 @@ from domain.sessions.timeline import (
     append_turn,
     complete_session,
 )
-from domain.turns.engine import ExtractionResult, TurnProgress
+from domain.turns.engine import AgentEnding, ExtractionResult, TurnProgress
 from domain.turns.turn import AssistantMessage, Turn, TurnEvent
 from domain.usage import merge_costs, merge_usage
 
@@ -31,7 +31,8 @@ def complete(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: 
     completed = _with_answer(turn, progress, at).model_copy(
         update={"status": "completed", "node_id": progress.node_id, "checkpoint": progress.checkpoint()}
     )
-    return _close(timeline, completed, limits, at, ends=progress.outcome == "ended")
+    ending = progress.ending or "end_node" if progress.outcome == "ended" else None
+    return _close(timeline, completed, limits, at, ending=ending)
 
 
 def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: datetime) -> Timeline:
@@ -120,7 +121,9 @@ def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
     )
 
 
-def _close(timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ends: bool = False) -> Timeline:
+def _close(
+    timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ending: AgentEnding | None = None
+) -> Timeline:
     is_visible = not timeline.is_completed and timeline.head is not None and timeline.head.id == turn.id
     closed = timeline.with_turn(turn).changed(
         at=at,
@@ -130,7 +133,7 @@ def _close(timeline: Timeline, turn: Turn, limits: Limits, at: datetime, *, ends
     )
     if not is_visible:
         return closed
-    reason = "end_node" if ends else _limit_reached(closed, turn, limits)
+    reason = ending or _limit_reached(closed, turn, limits)
     if reason is None:
         return _open_next_in_queue(closed, at)
     # A reply raises the revision by one, even if it ends the session.

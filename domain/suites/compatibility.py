@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition
-from domain.agents.tools import HttpTool, find_tool
+from domain.agents.offered_tools import offered_tool, variables_left_by
+from domain.agents.tools import find_tool
 from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 from domain.suites.scenario import Scenario, Suite
 
@@ -68,8 +69,9 @@ class _CompatibilityCheck:
         if name not in self._offered:
             yield _issue(at, f"no node offers the tool {format_value(name)}, so it is never called")
         tool = self._agent.tools[name]
-        if isinstance(tool, HttpTool):
-            yield from self._arguments((*location, "arguments"), tool.parameters, arguments)
+        offered = offered_tool(name, tool)
+        if offered is not None:
+            yield from self._arguments((*location, "arguments"), offered.parameters, arguments)
 
     def _arguments(
         self, location: Location, schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]
@@ -89,8 +91,8 @@ class _CompatibilityCheck:
         """All variables that a conversation can have."""
         agent = self._agent
         extracted = {variable.name for node in agent.nodes.values() for variable in node.extract}
-        assigned = {name for tool in agent.tools.values() if isinstance(tool, HttpTool) for name in tool.assign}
-        return {*agent.context, *scenario.context, *extracted, *assigned}
+        left = {name for tool in agent.tools.values() for name in variables_left_by(tool)}
+        return {*agent.context, *scenario.context, *extracted, *left}
 
     def _unknown(self, location: Location, kind: str, name: str, known: Collection[str]) -> ValidationIssue:
         return _issue(location, f"the agent has no {kind} {format_value(name)}" + self._hints.about(name, known))

@@ -13,13 +13,16 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Node, Transition
 from domain.agents.templates import TURN_STARTED_AT, render
-from domain.agents.tools import find_tool
+from domain.agents.tools import BuiltinTool, find_tool
 from domain.durable import FrozenModel
 from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
 from domain.usage import Cost, Usage, merge_costs, merge_usage
 
 MAX_BLANK_REPLIES = 3
 """Number of replies with neither text nor a tool call after which a turn fails."""
+
+PART_SEPARATOR = "\n\n"
+"""Separator of the parts of a reply, such as the text of a transition and the model's: each is a paragraph."""
 
 STOPPED_CALL_MESSAGE = "The call was not made: the user stopped the reply."
 """Tool result for a call that was not made, because the reply was interrupted first."""
@@ -28,6 +31,8 @@ GREETING_OVERRIDE = "greeting_override"
 """Name of the context variable with a greeting for the start node: text, or `{"type": "text", "text": ...}`."""
 
 TurnOutcome = Literal["answered", "ended", "failed"]
+AgentEnding = Literal["end_node", "end_tool", "handed_over"]
+"""How an agent ends a session: at an end node, or with a built-in tool."""
 NextStep = Literal["reply", "tools", "extraction"]
 
 
@@ -77,7 +82,8 @@ class TurnProgress(FrozenModel):
     `messages` are added to the conversation by the next step, or carried to the next turn if there is no further step.
     `said` is the agent's text so far; `spoke` is true if some of it comes from the model, not only from transitions.
     `calls` are pending tool calls, `leaving` is the transition taken after them, and with `extracting` the variables
-    of the node are extracted before it. Templates show `started_at` as the current time throughout the turn.
+    of the node are extracted before it. `ending` is set by a tool that ends the session after the pending calls.
+    Templates show `started_at` as the current time throughout the turn.
     """
 
     turn_id: str
@@ -98,6 +104,7 @@ class TurnProgress(FrozenModel):
     outcome: TurnOutcome | None = None
     error: str | None = None
     started_at: datetime | None = None
+    ending: AgentEnding | None = None
 
     @property
     def next_step(self) -> NextStep | None:
@@ -110,7 +117,7 @@ class TurnProgress(FrozenModel):
 
     @property
     def text(self) -> str:
-        return "\n".join(self.said)
+        return PART_SEPARATOR.join(self.said)
 
     def checkpoint(self) -> Checkpoint:
         """The checkpoint from which the next turn continues."""
@@ -268,6 +275,8 @@ def apply_tool_result(
         calls=(*applied.calls[:index], *applied.calls[index + 1 :]),
         gathered_context={**applied.gathered_context, **result.assigned},
     )
+    if result.error is None:
+        applied = _end_by_tool(agent, applied, call, initial_context)
     return _continue(agent, applied, at, initial_context)
 
 
@@ -338,12 +347,41 @@ def _apply_tool_calls(
 def _continue(
     agent: AgentDefinition, progress: TurnProgress, at: datetime, initial_context: Mapping[str, JsonValue]
 ) -> TurnProgress:
-    """After all tool calls take the pending transition; the variables of the node are extracted before it."""
-    if progress.calls or progress.leaving is None:
+    """After all tool calls end the session if one of them does, or else take the pending transition.
+
+    The variables of the node are extracted before a transition.
+    """
+    if progress.calls:
+        return progress
+    if progress.ending is not None:
+        return _ended_by_tool(progress, at)
+    if progress.leaving is None:
         return progress
     if agent.nodes[progress.node_id].extract:
         return progress._with(extracting=True)
     return _take_transition(agent, progress, progress.leaving, at, initial_context)
+
+
+def _end_by_tool(
+    agent: AgentDefinition, progress: TurnProgress, call: ToolCall, initial_context: Mapping[str, JsonValue]
+) -> TurnProgress:
+    """Note that a built-in tool ends the session, and say its text; the first of several counts."""
+    tool = agent.tools.get(call.name)
+    if not isinstance(tool, BuiltinTool) or not tool.ends_the_session or progress.ending is not None:
+        return progress
+    speech = render(tool.say or "", values_of(agent, progress, initial_context))
+    said = (*progress.said, speech) if speech.strip() else progress.said
+    return progress._with(ending="handed_over" if tool.action == "hand_over" else "end_tool", said=said)
+
+
+def _ended_by_tool(progress: TurnProgress, at: datetime) -> TurnProgress:
+    """End the session. A pending transition gets a result, because providers require one for every call."""
+    leaving, result = progress.leaving, "Ignored: the session ends."
+    if leaving is not None:
+        progress = _with_tool_result(progress, leaving, result)._with_event(
+            "tool_call_result", at, call_id=leaving.id, name=leaving.name, result=result
+        )
+    return progress._with(leaving=None, outcome="ended")
 
 
 def _take_transition(

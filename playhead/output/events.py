@@ -15,6 +15,8 @@ Tone = Literal["plain", "dim", "strong", "error"]
 
 REASONS = {
     "end_node": "the agent said goodbye",
+    "end_tool": "the agent ended it",
+    "handed_over": "the agent handed it over",
     "max_turns": "it reached the agent's limit of turns",
     "max_cost": "it reached the agent's limit of cost",
     "user_hangup": "the user ended it",

@@ -30,6 +30,7 @@ from store.database.pagination import Page, moment_and_number_after, page_of
 from store.database.tables import agents, branches, sessions, turns
 from store.database.upsert import insert_new
 from store.sessions.erasure import require_not_erased
+from store.sessions.run_filters import RunFilters, order
 from store.sessions.turn_rows import message_key
 
 Ids = list[str]
@@ -79,6 +80,7 @@ _BY_NUMBER = select(sessions).where(
 )
 _IN_SESSION = turns.c.session_id == bindparam("session_id", type_=CleanText())
 _AFTER_ALL = 2**31 - 1
+_NO_FILTERS = RunFilters()
 MAX_CREATE_ATTEMPTS = 5
 """Attempts to create a session whose row another process keeps inserting and removing."""
 
@@ -284,16 +286,26 @@ class SessionStore:
         return page_of(found, limit, lambda session: (session.created_at, session.number))
 
     async def numbered_page(
-        self, organization_id: str, agent_id: str, *, limit: int, offset: int
+        self,
+        organization_id: str,
+        agent_id: str,
+        *,
+        filters: RunFilters = _NO_FILTERS,
+        by_duration: bool = False,
+        ascending: bool = False,
+        limit: int,
+        offset: int,
     ) -> tuple[Sessions, int]:
-        """A page of an agent's settled sessions, newest first, and the number of all of them."""
+        """A page of an agent's settled sessions, newest first by default, and the number of all that match."""
+        is_sqlite = self._database.is_sqlite
         own = (
             sessions.c.organization_id == organization_id,
             sessions.c.agent_id == agent_id,
             sessions.c.recorded_at.is_not(None),
+            *filters.conditions(is_sqlite=is_sqlite),
         )
-        newest_first = (sessions.c.created_at.desc(), sessions.c.number.desc())
-        page = select(sessions).where(*own).order_by(*newest_first).limit(limit).offset(offset)
+        columns = order(by_duration=by_duration, ascending=ascending, is_sqlite=is_sqlite)
+        page = select(sessions).where(*own).order_by(*columns).limit(limit).offset(offset)
         total = select(func.count()).select_from(sessions).where(*own)
 
         def work(connection: Connection) -> tuple[Sessions, int]:
@@ -301,6 +313,16 @@ class SessionStore:
             return found, connection.execute(total).scalar_one()
 
         return await self._database.read(work)
+
+    async def counts(self, organization_id: str) -> dict[str, int]:
+        """The numbers of settled sessions by the ids of their agents; agents without any are not among them."""
+        statement = (
+            select(sessions.c.agent_id, func.count().label("number"))
+            .where(sessions.c.organization_id == organization_id, sessions.c.recorded_at.is_not(None))
+            .group_by(sessions.c.agent_id)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return {row.agent_id: row.number for row in rows}
 
 
 def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:

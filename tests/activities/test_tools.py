@@ -16,7 +16,8 @@ from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tools import ToolActivities
 from contracts.sessions import AgentRef
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
-from domain.agents.definition import AgentDefinition, HttpTool, McpTool, Node
+from domain.agents.definition import AgentDefinition, Node
+from domain.agents.tools import AnyTool
 from tests.support.tool_calls import LOOPBACK, http_tool, mcp_tool
 
 CALL = CallToolInput(
@@ -33,7 +34,7 @@ CALL = CallToolInput(
 class Agents:
     """A store with one version of one agent."""
 
-    def __init__(self, **tools: HttpTool | McpTool) -> None:
+    def __init__(self, **tools: AnyTool) -> None:
         nodes = {"hi": Node(prompt="Talk.")}
         self._definition = AgentDefinition(name="a", start="hi", nodes=nodes, tools=tools)
 

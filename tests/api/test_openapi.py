@@ -90,6 +90,8 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/messages",
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/rewind",
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/end",
+        "GET /api/v1/workflow/fetch",
+        "GET /api/v1/workflow/fetch/{workflow_id}",
         "GET /api/v1/workflow/{workflow_id}",
         "GET /api/v1/workflow/{workflow_id}/runs",
         "GET /api/v1/workflow/{workflow_id}/runs/{run_id}",

@@ -31,14 +31,14 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def operated(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     journaling_provider: ModelProvider,
     loop: LoopThread,
 ) -> Iterator[OperatedStack]:
-    """One stack for the operations of a module: each test has sessions of its own."""
+    """One stack for all operations: each test has sessions of its own."""
     url = None
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")

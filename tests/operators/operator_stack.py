@@ -4,14 +4,19 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import select
+
 from playhead.temporal.dev_server import server_program
+from store.database.connection import Database
+from store.database.tables import events
 from tests.e2e.processes import DevStack, Ports, dev_stack, until_seen
 from tests.operators.witnesses import witnesses_of
 from tests.support.loop_thread import LoopThread
@@ -19,7 +24,7 @@ from tests.support.provider import ModelProvider, ScriptedModel
 
 Json = dict[str, Any]
 
-MODELS = 100
+MODELS = 200
 """Models of the provider whose prices the stack knows: each session has one of its own, and so a journal."""
 PRICE = {"input": "1000", "output": "2000"}
 _numbers = count(1)
@@ -39,6 +44,11 @@ class OperatedStack:
 
     def create(self, **definition: Any) -> str:
         """A new session with an agent and a model of its own, greeted. `definition` completes the agent."""
+        agent, _ = self.push(**definition)
+        return self.open(agent)
+
+    def push(self, **definition: Any) -> tuple[str, ScriptedModel]:
+        """A new agent with a model of its own."""
         number = next(_numbers)
         agent = {
             "name": f"clerk-{number}",
@@ -50,7 +60,7 @@ class OperatedStack:
         assert number <= MODELS
         response = self.stack.http.post("/v1/agents", json=agent)
         assert response.status_code == 201, response.text
-        return self.open(agent["name"])
+        return str(agent["name"]), self.provider.model(f"clerk-{number}")
 
     def open(self, agent: str) -> str:
         """A new session with an agent, greeted."""
@@ -92,6 +102,41 @@ class OperatedStack:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def reset(self, session_id: str, *options: str) -> None:
+        """Run `temporal workflow reset` on a session."""
+        self.workflow("reset", "-w", f"session-{session_id}", "--reason", "test", *options)
+
+    def activity(self, command: str, session_id: str, activity_type: str, *options: str) -> None:
+        """Run `temporal activity COMMAND` on the pending activity of a session of a type."""
+        activity = self.pending_activity(session_id, activity_type)
+        options = ("-a", activity["activityId"], "-w", f"session-{session_id}", *options)
+        self.temporal("activity", command, *options)
+
+    def pending_activity(self, session_id: str, activity_type: str) -> Json:
+        """The pending activity of a session of a type, as `temporal workflow describe` shows it."""
+        found: list[Json] = []
+
+        def is_there() -> bool:
+            pending = self.described(f"session-{session_id}").get("pendingActivities", [])
+            found[:] = [each for each in pending if each["activityType"]["name"] == activity_type]
+            return bool(found)
+
+        until_seen(is_there, lambda: f"no {activity_type} is pending")
+        return found[0]
+
+    def task_before(self, session_id: str, event_type: str) -> int:
+        """The id of the last completed workflow task before the first event of a type."""
+        history = json.loads(self.workflow("show", "-w", f"session-{session_id}", "-o", "json"))["events"]
+        types = [event["eventType"] for event in history]
+        before = types[: types.index(event_type)]
+        return len(before) - before[::-1].index("EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
+
+    @contextmanager
+    def saying(self, session_id: str, text: str) -> Iterator["Future[Json]"]:
+        """A message under way while the block runs; its result is the session after the reply."""
+        with ThreadPoolExecutor(1) as threads:
+            yield threads.submit(self.say, session_id, text)
+
     @property
     def temporal_address(self) -> str:
         return f"127.0.0.1:{self.stack.ports.temporal}"
@@ -119,6 +164,22 @@ class OperatedStack:
         described: Json = json.loads(self.workflow("describe", "-w", workflow_id, "-o", "json"))
         return described
 
+    def logged(self, session_id: str) -> list[tuple[str, Json]]:
+        """The session's event log in the store: type and payload of each event."""
+        rows = select(events.c.type, events.c.payload).where(events.c.session_id == session_id)
+
+        async def read() -> list[tuple[str, Json]]:
+            database = Database.open(self.database_url)
+            try:
+                found = await database.read(
+                    lambda connection: connection.execute(rows.order_by(events.c.sequence)).all()
+                )
+            finally:
+                await database.aclose()
+            return [(row.type, row.payload) for row in found]
+
+        return self.loop.run(read())
+
     def ledger(self, session_id: str) -> list[Json]:
         """The ledger rows of a session."""
         response = self.stack.http.get("/v1/usage/ledger", params={"limit": "200", "session": session_id})
@@ -139,18 +200,23 @@ class OperatedStack:
         until_seen(agree, lambda: f"{self.session(session_id)['usage']} against {self.ledger(session_id)}")
         return self.session(session_id)
 
-    def compare(self, session_id: str, *, all_in_temporal: bool = True) -> Json:
+    def compare(self, session_id: str, *, all_in_temporal: bool = True, by_hand: Collection[str] = ()) -> Json:
         """The session, once the provider's journal, Temporal's histories, the store and the ledger agree on it.
 
         Every test ends with this. Raises AssertionError with what they still disagree on. `all_in_temporal` is false
-        where histories were lost: the database of Temporal was set back, or runs were deleted.
+        where histories were lost: the database of Temporal was set back, or runs were deleted. `by_hand` are replies
+        that the operator wrote.
         """
         journal = self.model_of(session_id).journal
         found: list[str] = []
 
         async def differences() -> list[str]:
             async with witnesses_of(self.database_url, self.temporal_address, str(self.stack.http.base_url)) as all_of:
-                return await all_of.differences(session_id, len(journal), all_in_temporal=all_in_temporal)
+                # A call that broke off is not billed.
+                answered = [asked for asked in journal if not asked.is_hung_up]
+                return await all_of.differences(
+                    session_id, len(answered), all_in_temporal=all_in_temporal, by_hand=by_hand
+                )
 
         def agree() -> bool:
             found[:] = self.loop.run(differences())
@@ -178,6 +244,8 @@ def operated_stack(
         "OPENAI_BASE_URL": provider.base_url,
         "PLAYHEAD_DATABASE_URL": url,
         "PLAYHEAD_MODEL": "demo",
+        "PLAYHEAD_CREDENTIALS": json.dumps({"HOOK": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh"}),
+        "PLAYHEAD_EGRESS_ALLOWLIST": "127.0.0.1",
         "PLAYHEAD_PRICES": json.dumps(prices),
         **variables,
     }

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.processes import until_seen
 from tests.operators.operator_stack import OperatedStack, texts
+from tests.operators.witnesses import answer_to
+from tests.support.provider import Gate, Says
 
 
 def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -> None:
@@ -93,3 +97,34 @@ def test_a_message_whose_update_was_reset_can_be_sent_again(operated: OperatedSt
     until_seen(lambda: operated.session(session_id)["discarded_branches"] != [], lambda: "nothing was recovered")
     assert texts(operated.say(session_id, "A table, please", message_id="m1")) == [None, "A table, please"]
     operated.compare(session_id)
+
+
+@pytest.mark.parametrize("excluded", ["All", "Signal"])
+def test_a_caller_who_waits_through_a_reset_is_answered_by_the_new_run(operated: OperatedStack, excluded: str) -> None:
+    session_id = operated.create()
+    model, gate = operated.model_of(session_id), Gate()
+    operated.until_agreed(session_id, 1)
+    model.script(Says("Nobody heard this.", gate=gate))
+    with operated.saying(session_id, "A table, please") as saying:
+        operated.loop.run(gate.reached())
+        operated.reset(session_id, "-t", "FirstWorkflowTask", "--reapply-exclude", excluded)
+        answered = saying.result()
+    assert answered["turns"][-1]["user_message"]["text"] == "A table, please"
+    assert answered["turns"][-1]["assistant_message"]["text"] == answer_to("A table, please")
+    operated.loop.run(model.journal[1].hung_up())
+    operated.loop.call(gate.open)
+    operated.compare(session_id)
+
+
+def test_a_cancelled_session_goes_on_after_a_reset_to_before_its_cancellation(operated: OperatedStack) -> None:
+    session_id = operated.create()
+    operated.say(session_id, "A table, please")
+    before = operated.until_agreed(session_id, 2)
+    operated.workflow("cancel", "-w", f"session-{session_id}")
+    until_seen(lambda: operated.session(session_id)["is_completed"], lambda: "it was not ended")
+    ended = operated.compare(session_id)
+    event_id = operated.task_before(session_id, "EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+    operated.reset(session_id, "-e", str(event_id), "--reapply-exclude", "All")
+    until_seen(lambda: not operated.session(session_id)["is_completed"], lambda: "it stayed closed")
+    assert texts(operated.say(session_id, "On Friday")) == [*texts(before), "On Friday"]
+    assert operated.compare(session_id)["revision"] > ended["revision"]

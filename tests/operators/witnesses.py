@@ -3,7 +3,7 @@
 The scripted model repeats what the user said, so every answer shows which question it belongs to.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -37,11 +37,15 @@ TOKENS_OF_A_REPLY = Says.prompt_tokens + Says.completion_tokens
 
 @dataclass(frozen=True)
 class Bought:
-    """A model call in Temporal's histories: its digest, the newest words of the user in it, and the reply."""
+    """A model call in Temporal's histories: its digest, the newest words of the user in it, and the reply.
+
+    `is_answer` is false for a reply that only calls tools, and for one to their results.
+    """
 
     digest: str
     said: str | None
     reply: str
+    is_answer: bool
 
 
 @dataclass(frozen=True)
@@ -80,27 +84,33 @@ class Witnesses:
         self._client = client
         self._http = http
 
-    async def differences(self, session_id: str, requests: int, *, all_in_temporal: bool = True) -> list[str]:
+    async def differences(
+        self, session_id: str, requests: int, *, all_in_temporal: bool = True, by_hand: Collection[str] = ()
+    ) -> list[str]:
         """Where the witnesses disagree, a sentence each; empty when they agree.
 
         `requests` is how many the provider has in its journal for it. `all_in_temporal` is false after Temporal's own
-        database was set back or runs were deleted: its histories then know less than was bought.
+        database was set back or runs were deleted: its histories then know less than was bought. `by_hand` are replies
+        that an operator wrote in place of the model.
         """
-        runs = [run async for run in self._runs(session_id)]
-        recorded = await self._recorded(session_id)
         shown = (await self._http.get(f"/v1/sessions/{session_id}")).raise_for_status().json()
+        runs = [run async for run in self._runs(session_id)]
+        recorded = await self._recorded(session_id, shown["model"])
         return [
-            *_money(requests, recorded, shown),
-            *_turns(recorded, shown),
-            *_histories(runs, recorded, all_in_temporal=all_in_temporal),
+            *_money(requests, recorded, shown, by_hand),
+            *_turns(recorded, shown, by_hand),
+            *_histories(runs, recorded, all_in_temporal=all_in_temporal, by_hand=by_hand),
             *_head(runs, recorded, shown),
         ]
 
-    async def _recorded(self, session_id: str) -> Recorded:
+    async def _recorded(self, session_id: str, model: str) -> Recorded:
+        """The record; of its model calls those of the agent, not of a simulated caller or a judge."""
+        is_own = (steps.c.session_id == session_id) & (steps.c.model == model)
+
         def read(connection: Connection) -> Recorded:
             session = connection.execute(select(sessions).where(sessions.c.id == session_id)).one()
             kept = connection.execute(select(turns).where(turns.c.session_id == session_id)).all()
-            saved = connection.execute(select(steps).where(steps.c.session_id == session_id)).all()
+            saved = connection.execute(select(steps).where(is_own)).all()
             rows = connection.execute(select(ledger).where(ledger.c.session_id == session_id)).all()
             return Recorded(
                 status=session.status,
@@ -129,15 +139,17 @@ class Witnesses:
                     if scheduled.activity_type.name == "generate_step":
                         asked = await self._decoded(scheduled.input, GenerateStepInput)
                         result = await self._decoded(done.result, GenerateStepResult)
-                        bought.append(Bought(asked.digest, _newest_words(asked.messages), result.reply.text))
+                        is_answer = not (result.reply.tool_calls or asked.step)
+                        words = _newest_words(asked.messages)
+                        bought.append(Bought(asked.digest, words, result.reply.text, is_answer))
                 case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
                     completed = event.workflow_execution_update_completed_event_attributes
                     accepted = by_id[completed.accepted_event_id].workflow_execution_update_accepted_event_attributes
                     if accepted.accepted_request.input.name == "send_message" and completed.outcome.HasField("success"):
                         command = await self._decoded(accepted.accepted_request.input.args, SendMessage)
                         sent = await self._decoded(completed.outcome.success, SendMessageResult)
-                        words = sent.turn.assistant_message
-                        answered.append(Answered(command.text, words.text if words else None))
+                        reply = sent.turn.assistant_message
+                        answered.append(Answered(command.text, reply.text if reply else None))
         return Run(execution, tuple(bought), tuple(answered))
 
     async def _decoded(self, payloads: Payloads, form: type[Decoded]) -> Decoded:
@@ -158,15 +170,17 @@ async def witnesses_of(database_url: str, temporal_address: str, api_url: str) -
         await database.aclose()
 
 
-def _money(requests: int, recorded: Recorded, shown: Json) -> Iterable[str]:
+def _money(requests: int, recorded: Recorded, shown: Json, by_hand: Collection[str]) -> Iterable[str]:
     """Journal, saved steps, ledger and the session's own sums."""
-    billed = sum(each.requests for usage, _ in recorded.billed for each in usage.llm.values())
-    tokens = sum(each.total_tokens for usage, _ in recorded.billed for each in usage.llm.values())
-    used = sum(each["requests"] for each in shown["usage"]["llm"].values())
+    name = shown["model"].partition(":")[2]
+    calls = [used for usage, _ in recorded.billed for key, used in usage.llm.items() if key.endswith(f":{name}")]
+    billed, tokens = sum(each.requests for each in calls), sum(each.total_tokens for each in calls)
+    used = sum(each["requests"] for key, each in shown["usage"]["llm"].items() if key.endswith(f":{name}"))
     cost = sum((each for _, each in recorded.billed), Decimal(0))
-    if not requests == len(recorded.steps) == billed == used:
+    saved = sum(reply.text not in by_hand for reply in recorded.steps.values())
+    if not requests == saved == billed == used:
         yield (
-            f"{requests} requests in the journal, {len(recorded.steps)} saved steps, {billed} requests billed, "
+            f"{requests} requests in the journal, {saved} saved steps, {billed} requests billed, "
             f"{used} in the session's usage"
         )
     if tokens != requests * TOKENS_OF_A_REPLY:
@@ -177,7 +191,7 @@ def _money(requests: int, recorded: Recorded, shown: Json) -> Iterable[str]:
         yield "nothing was billed: the price is not known"
 
 
-def _turns(recorded: Recorded, shown: Json) -> Iterable[str]:
+def _turns(recorded: Recorded, shown: Json, by_hand: Collection[str]) -> Iterable[str]:
     """Turns as they are shown and as they are stored; each answer belongs to its question."""
     branches = [turn for branch in shown["discarded_branches"] for turn in branch["turns"]]
     visible = {turn["id"]: turn for turn in (*shown["turns"], *branches)}
@@ -192,23 +206,25 @@ def _turns(recorded: Recorded, shown: Json) -> Iterable[str]:
         )
         if mine != its or visible[turn_id]["status"] != stored.status:
             yield f"the turn {turn_id} is shown as {mine} and stored as {its}"
-        if stored.status == "completed" and its[1] != answer_to(its[0]):
+        if stored.status == "completed" and its[1] != answer_to(its[0]) and its[1] not in by_hand:
             yield f"the answer {its[1]!r} was given to {its[0]!r}"
 
 
-def _histories(runs: list[Run], recorded: Recorded, *, all_in_temporal: bool) -> Iterable[str]:
+def _histories(
+    runs: list[Run], recorded: Recorded, *, all_in_temporal: bool, by_hand: Collection[str]
+) -> Iterable[str]:
     """Model calls and updates of all runs, against the saved steps."""
     bought = {each.digest: each for run in runs for each in run.bought}
     for each in bought.values():
         saved = recorded.steps.get(each.digest)
         if saved is not None and saved.text != each.reply:
             yield f"the step {each.digest} is {saved.text!r} in the store and {each.reply!r} in Temporal"
-        if each.reply != answer_to(each.said):
+        if each.is_answer and each.reply not in (answer_to(each.said), *by_hand):
             yield f"in Temporal, {each.reply!r} was given to {each.said!r}"
     if all_in_temporal and bought.keys() != recorded.steps.keys():
         yield f"steps in Temporal: {sorted(bought)}; steps saved: {sorted(recorded.steps)}"
     for answered in (answered for run in runs for answered in run.answered):
-        if answered.reply not in (None, answer_to(answered.text)):
+        if answered.reply not in (None, answer_to(answered.text), *by_hand):
             yield f"a caller who said {answered.text!r} was told {answered.reply!r}"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from contracts.tools import CallToolResult
-from domain.agents.tools import HttpTool, McpTool
+from domain.agents.tool_mocks import ToolMock
+from domain.agents.tools import AnyTool, BuiltinTool, HttpTool, McpTool
 
 KEY = "0123456789abcdef"
 LOOPBACK = ("127.0.0.0/8", "::1")
@@ -23,15 +24,20 @@ def mcp_tool(url: str, **fields: Any) -> McpTool:
     return McpTool.model_validate({"kind": "mcp", "url": url, **fields})
 
 
+def builtin_tool(action: str, **fields: Any) -> BuiltinTool:
+    return BuiltinTool.model_validate({"kind": "builtin", "action": action, **fields})
+
+
 def call_of(
-    tool: HttpTool | McpTool,
+    tool: AnyTool,
     arguments: Mapping[str, Any] | None = None,
     *,
     called: str | None = None,
     context: Mapping[str, Any] | None = None,
     organization_id: str = "org",
+    mocks: tuple[ToolMock, ...] = (),
 ) -> ToolCall:
-    name = "find_table" if isinstance(tool, HttpTool) else "crm"
+    name = tool.action if isinstance(tool, BuiltinTool) else "find_table" if isinstance(tool, HttpTool) else "crm"
     return ToolCall(
         organization_id=organization_id,
         name=name,
@@ -40,6 +46,7 @@ def call_of(
         arguments=arguments or {},
         context=context or {},
         idempotency_key=KEY,
+        mocks=mocks,
     )
 
 

@@ -66,6 +66,8 @@ export const STATUS: Record<string, string> = {
 export const REASONS: Record<string, string> = {
   user_hangup: 'the caller hung up',
   end_node: 'the agent came to its end',
+  end_tool: 'the agent ended it',
+  handed_over: 'the agent handed it over',
   inactivity: 'nothing was said any more',
   max_turns: 'the limit of turns was reached',
   max_cost: 'the cost limit was reached',

@@ -132,10 +132,10 @@ async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -
     async with publisher(listeners, log).publish(script("Before.")) as hear:
         hear("Hello there")
         listeners.come()
-        await heard(listeners, "Before.\nHello there")
+        await heard(listeners, "Before.\n\nHello there")
         listeners.told.clear()
         listeners.come()
-        await heard(listeners, "Before.\nHello there")
+        await heard(listeners, "Before.\n\nHello there")
     assert len(log.asked) == 1
 
 
@@ -145,9 +145,9 @@ async def test_what_is_told_is_always_the_beginning_of_what_is_said() -> None:
     async with publisher(listeners, Log()).publish(script("Before.")) as hear:
         for piece in pieces:
             hear(piece)
-            assert "Before.\nGood \U0001f600 day \n\nto you".startswith(listeners.text)
+            assert "Before.\n\nGood \U0001f600 day \n\nto you".startswith(listeners.text)
             await asyncio.sleep(0)
-    assert listeners.text == "Before.\nGood \U0001f600 day \n\nto you"
+    assert listeners.text == "Before.\n\nGood \U0001f600 day \n\nto you"
 
 
 async def test_a_later_attempt_says_first_what_stands() -> None:

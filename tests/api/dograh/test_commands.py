@@ -1,6 +1,7 @@
 """The commands of the text chat: their responses, effects and errors."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from tests.api.dograh.dental import GREETING
 from tests.api.dograh.panel import NAME, TURN, Panel, chats_of, imported
 from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
 from tests.support.running_api import Caller, Json, RunningApi, done, serving
+from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -365,6 +367,78 @@ async def test_a_workflow_and_its_runs_are_listed(caller: Caller, scripted: Scri
     listed = [run["id"] for run in [*first["runs"], *rest["runs"]]]
     assert listed == [panel.shown["workflow_run_id"] for panel in reversed(panels)]
     assert {run["state"] for run in first["runs"]} == {"running"}
+    assert first["applied_filters"] is None
+    workflows = (await caller.get("/api/v1/workflow/fetch", status="active")).json()
+    assert [(each["id"], each["total_runs"]) for each in workflows] == [(workflow_id, 3)]
+    fetched = done(await caller.get(f"/api/v1/workflow/fetch/{workflow_id}"), 200)
+    assert fetched == done(await caller.get(path), 200)
+    assert (await caller.get("/api/v1/workflow/fetch", status="archived")).json() == []
+    assert (
+        "Invalid workflow status"
+        in done(await caller.get("/api/v1/workflow/fetch", status="active,gone"), 422)["detail"]
+    )
     for number in NOWHERE:
         done(await caller.get(f"/api/v1/workflow/{number}"), 404)
         done(await caller.get(f"/api/v1/workflow/{number}/runs"), 404)
+
+
+FILTERED: list[tuple[Json, str]] = [
+    ({"attribute": "status", "value": {"status": "completed"}}, "ended"),
+    ({"attribute": "status", "value": {"status": "in_progress"}}, "open"),
+    ({"attribute": "status", "value": {"status": "nonsense"}}, "both"),
+    ({"attribute": "dispositionCode", "value": {"codes": ["user_hangup"]}}, "ended"),
+    ({"attribute": "dispositionCode", "value": {"codes": ["XFER"]}}, "none"),
+    ({"attribute": "dispositionCode", "value": {"codes": []}}, "both"),
+    ({"attribute": "dateRange", "value": {"from": "2020-01-01"}}, "both"),
+    ({"attribute": "dateRange", "value": {"to": "2020-01-01T00:00:00Z"}}, "none"),
+    ({"attribute": "duration", "value": {"min": 0, "max": 3600}}, "both"),
+    ({"attribute": "duration", "value": {"min": 1e300}}, "none"),
+    ({"attribute": "tokenUsage", "value": {"min": 0.01}}, "none"),
+    ({"attribute": "tokenUsage", "value": {"max": 5}}, "both"),
+]
+
+
+async def test_runs_are_filtered_and_ordered(caller: Caller, scripted: Scripted) -> None:
+    workflow_id = await imported(caller, scripted().string)
+    path = f"/api/v1/workflow/{workflow_id}/runs"
+    ended, still_open = [await Panel.open(caller, workflow_id) for _ in range(2)]
+    await ended.end()
+    for panel in (ended, still_open):
+        await caller.recorded(await panel.session_id(), turns=1)
+    numbers = {"ended": ended.shown["workflow_run_id"], "open": still_open.shown["workflow_run_id"]}
+
+    async def completed() -> list[Json]:
+        listed: list[Json] = done(await caller.get(path), 200)["runs"]
+        return [run for run in listed if run["is_completed"]]
+
+    await eventually(completed)
+    for criterion, expected in FILTERED:
+        found = done(await caller.get(path, filters=json.dumps([criterion])), 200)
+        names = {name for name, number in numbers.items() if number in [run["id"] for run in found["runs"]]}
+        wanted = {"both": {"ended", "open"}, "none": set()}.get(expected, {expected})
+        assert (names, found["total_count"]) == (wanted, len(wanted)), criterion
+        assert found["applied_filters"] == [criterion]
+    oldest_first = done(await caller.get(path, sort_order="asc"), 200)["runs"]
+    assert [run["id"] for run in oldest_first] == [numbers["ended"], numbers["open"]]
+    assert len(done(await caller.get(path, sort_by="duration"), 200)["runs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("filters", "status"),
+    [
+        ("{", 400),
+        ("{}", 400),
+        ("[1]", 400),
+        ('[{"attribute": "duration", "value": {"min": "long"}}]', 400),
+        ('[{"attribute": "dateRange", "value": {"from": "soon"}}]', 400),
+        ("[" * 5_000, 400),
+        (json.dumps([{"attribute": "status"}] * 21), 400),
+        ('[{"attribute": "initial_context"}]', 403),
+        ("x" * 10_001, 422),
+    ],
+)
+async def test_a_filter_that_cannot_be_read_is_refused(
+    caller: Caller, scripted: Scripted, filters: str, status: int
+) -> None:
+    workflow_id = await imported(caller, scripted().string)
+    done(await caller.get(f"/api/v1/workflow/{workflow_id}/runs", filters=filters), status)

@@ -73,7 +73,7 @@ async def test_a_streamed_conversation_of_three_turns_moves_through_two_nodes(
     assert texts(session)[1:] == [
         ("Where is the atlas?", "We have it on the second floor."),
         ("May I borrow it?", "Until Friday."),
-        ("Thank you, that is all.", "You are welcome.\nGoodbye!"),
+        ("Thank you, that is all.", "You are welcome.\n\nGoodbye!"),
     ]
     assert [message["content"] for message in said[1::2]] == [agent for _, agent in texts(session)[1:]]
     assert len(model.journal) == 4

@@ -54,7 +54,7 @@ async def test_tools_and_moves_are_told_and_once(caller: Caller, scripted: Scrip
     session_id = await opened(caller, scripted(Calls("farewell", text="One moment."), Says("Goodbye.")))
     async with saying(caller, session_id, "Bye") as stream:
         events = await stream.rest()
-    assert heard(events) == "One moment.\nGoodbye."
+    assert heard(events) == "One moment.\n\nGoodbye."
     assert [kind for kind in types_of(events) if not kind.startswith("reply_")] == [
         "turn_started",
         "tool_call_started",

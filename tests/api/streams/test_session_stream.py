@@ -59,7 +59,7 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
         await stream.until("snapshot")
         await caller.say(session_id, "Bye")
         events = await stream.rest()
-    assert heard(events) == "One moment.\nGoodbye then."
+    assert heard(events) == "One moment.\n\nGoodbye then."
     assert [kind for kind in types_of(events) if not kind.startswith("reply_")] == [
         "turn_started",
         "tool_call_started",

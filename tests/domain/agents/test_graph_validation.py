@@ -11,6 +11,7 @@ import pytest
 
 from domain.agents.definition import (
     AgentDefinition,
+    HttpTool,
     InvalidAgent,
     Limits,
     Transition,
@@ -97,7 +98,9 @@ def test_a_sound_definition_is_read_as_written() -> None:
     assert definition.start == "greet"
     assert greet.transitions[0].tool_name == "to_booking"
     assert greet.extract[0].type == "number"
-    assert definition.tools["find_table"].timeout_seconds == 10
+    find_table = definition.tools["find_table"]
+    assert isinstance(find_table, HttpTool)
+    assert find_table.timeout_seconds == 10
     assert definition.limits == Limits(
         inactivity_seconds=600, max_turns=40, max_cost_usd=Decimal("1.00"), max_steps_per_turn=6
     )

@@ -232,7 +232,7 @@ def test_the_conversation_may_return_to_the_start() -> None:
 @pytest.mark.parametrize(
     ("data", "place", "said"),
     [
-        ({"tool_uuids": ["x"]}, "nodes[0].data.tool_uuids", "declare them under tools"),
+        ({"tool_uuids": ["x"]}, "nodes[0].data.tool_uuids", "declare them in the agent"),
         ({"document_uuids": ["x"]}, "nodes[0].data.document_uuids", "write what the agent has to know"),
         ({"greeting_type": "audio"}, "nodes[0].data.greeting_type", "the model speaks for itself"),
         ({"greeting_type": "audio", "greeting": "Hi."}, "nodes[0].data.greeting_type", "the text beside it is said"),
@@ -250,7 +250,7 @@ def test_the_conversation_may_return_to_the_start() -> None:
         ({"delayed_start": True}, "nodes[0].data.delayed_start", "does not wait"),
         ({"is_end": True}, "nodes[0].data.is_end", "unknown"),
         ({"temperature": 0}, "nodes[0].data.temperature", "unknown"),
-        ({"mcp_tool_filters": {"x": ["y"]}}, "nodes[0].data.mcp_tool_filters", "unknown"),
+        ({"mcp_tool_filters": {"x": ["y"]}}, "nodes[0].data.mcp_tool_filters", "in its allow"),
         (
             {"extraction_enabled": True, "extraction_variables": [{"name": "a", "format": "date"}]},
             "nodes[0].data.extraction_variables[0].format",

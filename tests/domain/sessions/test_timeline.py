@@ -74,7 +74,7 @@ def test_answer_carries_words_node_cost_and_the_time_it_took(talk: Conversation)
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     turn = talk.timeline.turns[turn_id]
     assert turn.assistant_message is not None
-    assert turn.assistant_message.text == "Let me see.\nCertainly."
+    assert turn.assistant_message.text == "Let me see.\n\nCertainly."
     assert (turn.status, turn.node_id, turn.cost.total) == ("completed", "booking", Decimal("0.25"))
     assert (turn.usage.llm[MODEL].total_tokens, turn.usage.duration_seconds) == (7, 1.0)
     assert turn.checkpoint is not None

@@ -93,7 +93,7 @@ def test_reply_that_was_cut_takes_neither_its_node_nor_its_session_to_an_end() -
 def test_words_said_before_the_stop_are_kept_with_the_node_that_was_reached(talk: Conversation) -> None:
     checkpoint = stopped(talk, after(asked(), calling("to_booking", text="Let me see.")))
     assert talk.head.assistant_message is not None
-    assert talk.head.assistant_message.text == "Let me see.\nOne moment, Ann."
+    assert talk.head.assistant_message.text == "Let me see.\n\nOne moment, Ann."
     assert (checkpoint.node_id, talk.head.node_id) == ("booking", "booking")
     (call,) = told(checkpoint)
     assert call[0] == "c1"

@@ -83,7 +83,7 @@ def test_greeting_of_the_node_that_was_entered_is_the_answer() -> None:
 
 def test_text_next_to_a_tool_call_is_kept() -> None:
     progress = after(asked(), calling("to_booking", text="Let me see."), ModelReply(text="For when?"))
-    assert progress.text == "Let me see.\nOne moment, Ann.\nFor when?"
+    assert progress.text == "Let me see.\n\nOne moment, Ann.\n\nFor when?"
 
 
 def test_transition_without_speech_says_nothing() -> None:

@@ -50,7 +50,7 @@ def test_a_tool_is_run_before_the_model_goes_on_and_its_result_is_told() -> None
         ("tool_call_started", {"call_id": "c1", "name": "find_table", "arguments": {"guests": 4}}),
         ("tool_call_result", {"call_id": "c1", "name": "find_table", "result": "Table 7."}),
     ]
-    assert replied(progress, ModelReply(text="Table 7.")).text == "Let me see.\nTable 7."
+    assert replied(progress, ModelReply(text="Table 7.")).text == "Let me see.\n\nTable 7."
 
 
 def test_several_tools_of_one_reply_are_all_answered_before_the_model_goes_on() -> None:

@@ -21,7 +21,7 @@ from activities.model import ModelActivities, ToolLister
 from activities.tool_clients.dispatcher import ToolDispatcher
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.definition import parse_definition
-from domain.agents.tools import HttpTool, McpTool, OfferedTool
+from domain.agents.tools import AnyTool, OfferedTool
 from domain.turns.engine import ExtractionResult, ModelReply
 from domain.turns.turn import UserSaid
 from domain.usage import TokenPrice
@@ -275,7 +275,7 @@ class HeldDispatcher:
     async def list_tools(
         self,
         organization_id: str,
-        tools: Mapping[str, HttpTool | McpTool],
+        tools: Mapping[str, AnyTool],
         names: Iterable[str],
         context: Mapping[str, JsonValue],
     ) -> tuple[OfferedTool, ...]:

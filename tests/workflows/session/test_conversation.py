@@ -66,7 +66,7 @@ async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, 
     model = scripted(Calls("to_loans"), Says("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
-    assert spoken(result.turn) == "I look it up.\nWhich title?"
+    assert spoken(result.turn) == "I look it up.\n\nWhich title?"
     assert result.turn.node_id == result.head.current_node_id == "loans"
     assert types_of(result.turn) == ["tool_call_started", "node_transition", "tool_call_result"]
     assert result.turn.usage.requests == len(model.journal) == 2
@@ -104,7 +104,7 @@ async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stack: Session
     model = scripted(Calls("to_loans", '{"title": "Emma'), Says("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
-    assert spoken(result.turn) == "I look it up.\nWhich title?"
+    assert spoken(result.turn) == "I look it up.\n\nWhich title?"
     assert len(model.journal) == 2
 
 

@@ -96,7 +96,7 @@ def asking_at_the_desk(service: str) -> AgentDefinition:
 
 async def assert_the_turn_is_whole(session: SessionHandle, turn: Turn) -> None:
     """Words, node, context and events are those of a turn in which nothing went wrong."""
-    assert spoken(turn) == "It stands on shelf B7.\nWhich copy?"
+    assert spoken(turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert types_of(turn) == [
         *("tool_call_started", "tool_call_result"),
         *("tool_call_started", "variables_extracted", "node_transition", "tool_call_result"),

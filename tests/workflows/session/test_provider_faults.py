@@ -116,5 +116,5 @@ async def test_failures_of_one_step_do_not_count_against_the_next(stack: Session
     almost = [Refuses(500)] * (MAX_FAILURES - 1)
     model = scripted(*almost, Calls("to_loans"), *almost, Says("Which title?"))
     session = await stack.open(model=model.string)
-    assert await session.reply("I want a book.") == "I look it up.\nWhich title?"
+    assert await session.reply("I want a book.") == "I look it up.\n\nWhich title?"
     assert len(model.journal) == 2 * MAX_FAILURES

@@ -76,7 +76,7 @@ async def test_a_result_reaches_the_model_and_joins_the_context_and_the_template
     model = scripted(FIND, Calls("to_loans"), Says("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
-    assert spoken(result.turn) == "It stands on shelf B7.\nWhich copy?"
+    assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert result.head.gathered_context == {"shelf": "B7"}
 
     [called] = journal_of(httpserver)
@@ -155,7 +155,7 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
     model = scripted(Calls("to_loans", also=(Calls("opening_hours"), FIND)), Says("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma, and when are you open?")
-    assert spoken(result.turn) == "It stands on shelf B7.\nWhich copy?"
+    assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
     assert sorted(call.path for call in journal_of(httpserver)) == ["/books", "/hours"]
     assert types_of(result.turn) == [
         *["tool_call_started"] * 3,
@@ -234,7 +234,7 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
     moved = await session.say("I want a book.")
     assert (moved.head.gathered_context, moved.turn.usage.requests) == ({}, 2)
     result = await session.say("Two copies of Emma.")
-    assert spoken(result.turn) == "2 copies.\nAnything else?"
+    assert spoken(result.turn) == "2 copies.\n\nAnything else?"
     assert result.head.gathered_context == {"title": "Emma", "copies": 2}
     assert types_of(result.turn) == ["tool_call_started", "variables_extracted", "node_transition", "tool_call_result"]
     assert result.turn.events[1].payload == {"node": "loans", "variables": {"title": "Emma", "copies": 2}}
@@ -285,7 +285,7 @@ async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_o
     model = scripted(Calls("to_loans"), Calls("checkout"), answer, Says("Anything else?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma.")
-    assert spoken(result.turn) == "It stands on shelf unknown.\nsome copies.\nAnything else?"
+    assert spoken(result.turn) == "It stands on shelf unknown.\n\nsome copies.\n\nAnything else?"
     assert (result.turn.status, result.head.gathered_context) == ("completed", {})
     [payload] = [event.payload for event in result.turn.events if event.type == "variables_extracted"]
     assert payload["variables"] == {}
@@ -331,7 +331,7 @@ async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
     assert head.usage.requests == left.head.usage.requests == 5
     again = await session.say("Persuasion, rather.")
     assert (again.head.current_node_id, again.head.gathered_context) == ("exit", {"title": "Persuasion"})
-    assert spoken(again.turn) == "some copies.\nAnything else?"
+    assert spoken(again.turn) == "some copies.\n\nAnything else?"
     assert "Emma" not in str(model.journal[-2].body), "what was taken back is not read for variables"
     assert [entry.usage.requests for entry in await session.billed(4)] == [0, 2, 3, 3]
 

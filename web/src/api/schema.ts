@@ -687,6 +687,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workflow/fetch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workflows
+         * @description All agents as workflows, newest first. Every agent is active.
+         */
+        get: operations["list_workflows_api_v1_workflow_fetch_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workflow/fetch/{workflow_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Workflow
+         * @description The latest version of an agent as a workflow in the form of dograh's editor.
+         */
+        get: operations["get_workflow_api_v1_workflow_fetch__workflow_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workflow/{workflow_id}/text-chat/sessions": {
         parameters: {
             query?: never;
@@ -816,7 +856,7 @@ export interface paths {
         };
         /**
          * List Runs
-         * @description The text chats of an agent as runs, newest first.
+         * @description The text chats of an agent as runs, newest first by default.
          */
         get: operations["list_runs_api_v1_workflow__workflow_id__runs_get"];
         put?: never;
@@ -1077,7 +1117,7 @@ export interface components {
              * @default {}
              */
             tools: {
-                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"];
+                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"] | components["schemas"]["BuiltinTool"];
             };
             /**
              * Context
@@ -1347,6 +1387,39 @@ export interface components {
             discarded_at: string;
             /** Turns */
             turns: components["schemas"]["Turn"][];
+        };
+        /**
+         * BuiltinTool
+         * @description A tool that Playhead carries out itself, without a request to anybody.
+         *
+         *     `end_session` ends the session, `hand_over` ends it for somebody else to go on at `to`, `calculate` evaluates
+         *     arithmetic, and `current_time` shows the time and weekday in a time zone. The two that end the session say `say` to
+         *     the user; with `reason`, which describes it to the model, the model must give a reason. `to`, `say` and the
+         *     approval's reason are templates. `description` replaces the usual description for the model.
+         */
+        BuiltinTool: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "builtin";
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "end_session" | "hand_over" | "calculate" | "current_time";
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Reason */
+            reason?: string | null;
+            /** To */
+            to?: string | null;
+            /** Say */
+            say?: string | null;
+            approval?: components["schemas"]["ApprovalRule"] | null;
         };
         /**
          * CalculatedCost
@@ -3246,7 +3319,9 @@ export interface components {
             /** Total Pages */
             total_pages: number;
             /** Applied Filters */
-            applied_filters?: null;
+            applied_filters?: {
+                [key: string]: unknown;
+            }[] | null;
         };
         /**
          * RunReport
@@ -4799,6 +4874,46 @@ export interface components {
              * @constant
              */
             version_status: "published";
+            /** Workflow Uuid */
+            workflow_uuid: string;
+        };
+        /**
+         * WorkflowList
+         * @description The agents of an organization.
+         */
+        WorkflowList: components["schemas"]["WorkflowSummary"][];
+        /**
+         * WorkflowSummary
+         * @description An agent in the list of workflows. `total_runs` counts its sessions.
+         * @example {
+         *       "created_at": "2026-11-23T18:00:00Z",
+         *       "id": 1,
+         *       "name": "booking-line",
+         *       "status": "active",
+         *       "total_runs": 17,
+         *       "workflow_uuid": "agt_5f0c91d2a4b7"
+         *     }
+         */
+        WorkflowSummary: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @default active
+             * @constant
+             */
+            status: "active";
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Total Runs */
+            total_runs: number;
+            /** Folder Id */
+            folder_id?: null;
             /** Workflow Uuid */
             workflow_uuid: string;
         };
@@ -11240,6 +11355,382 @@ export interface operations {
             };
         };
     };
+    list_workflows_api_v1_workflow_fetch_get: {
+        parameters: {
+            query?: {
+                /** @description `active`, `archived`, or both. */
+                status?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "id": 1,
+                     *         "name": "booking-line",
+                     *         "status": "active",
+                     *         "created_at": "2026-11-23T18:00:00Z",
+                     *         "total_runs": 17,
+                     *         "workflow_uuid": "agt_5f0c91d2a4b7"
+                     *       }
+                     *     ]
+                     */
+                    "application/json": components["schemas"]["WorkflowList"];
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    get_workflow_api_v1_workflow_fetch__workflow_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `workflow_id` of the agent. */
+                workflow_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": 1,
+                     *       "name": "booking-line",
+                     *       "status": "active",
+                     *       "created_at": "2026-11-23T18:00:00Z",
+                     *       "workflow_definition": {
+                     *         "nodes": [
+                     *           {
+                     *             "id": "1",
+                     *             "type": "startCall",
+                     *             "position": {
+                     *               "x": 0,
+                     *               "y": 0
+                     *             },
+                     *             "data": {
+                     *               "name": "Greet",
+                     *               "prompt": "Find out what the caller wants.",
+                     *               "add_global_prompt": true,
+                     *               "allow_interrupt": false
+                     *             }
+                     *           }
+                     *         ],
+                     *         "edges": [],
+                     *         "viewport": {
+                     *           "x": 0,
+                     *           "y": 0,
+                     *           "zoom": 1
+                     *         }
+                     *       },
+                     *       "current_definition_id": 3,
+                     *       "template_context_variables": {},
+                     *       "workflow_configurations": {
+                     *         "text_chat_inactivity_timeout_seconds": 3600
+                     *       },
+                     *       "version_number": 3,
+                     *       "version_status": "published",
+                     *       "workflow_uuid": "agt_5f0c91d2a4b7"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Workflow"];
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
     create_text_session_api_v1_workflow__workflow_id__text_chat_sessions_post: {
         parameters: {
             query?: never;
@@ -12713,6 +13204,12 @@ export interface operations {
                 page?: number;
                 /** @description Runs of a page. */
                 limit?: number;
+                /** @description JSON, a list such as `[{"attribute": "status", "value": {"status": "completed"}}]`. Attributes: `dateRange` (`from`, `to`), `dispositionCode` (`codes`), `duration` in seconds and `tokenUsage` in dollars (`min`, `max`), `status`. */
+                filters?: string | null;
+                /** @description `created_at` or `duration`. */
+                sort_by?: string | null;
+                /** @description `asc` or `desc`. */
+                sort_order?: string | null;
             };
             header?: never;
             path: {

@@ -91,7 +91,19 @@ class McpTool(ResponseModel):
     approval: ToolApproval | None = None
 
 
-Tool = Annotated[HttpTool | McpTool, Field(discriminator="kind")]
+class BuiltinTool(ResponseModel):
+    """A tool that Playhead carries out itself. `reason` describes the reason that the model must give."""
+
+    kind: Literal["builtin"]
+    action: Literal["end_session", "hand_over", "calculate", "current_time"]
+    description: str = ""
+    reason: str | None = None
+    to: str | None = None
+    say: str | None = None
+    approval: ToolApproval | None = None
+
+
+Tool = Annotated[HttpTool | McpTool | BuiltinTool, Field(discriminator="kind")]
 
 
 class Limits(ResponseModel):
