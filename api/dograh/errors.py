@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.problems import PROBLEM_TYPES, RETRY_AFTER_SECONDS, Problem
+from api.http.sse import EVENT_STREAM
 from store.database.errors import StoreUnavailable
 
 SESSION_NOT_FOUND: Final = "Text chat session not found"
@@ -24,6 +25,14 @@ FAILED: Final = "Failed to execute text chat assistant turn"
 BUSY: Final = "Text chat session is answering another message; wait for its reply, then send yours"
 CONFLICT: Final = "Text chat session revision conflict"
 
+STREAMED: Final = (
+    "`turn_started`, then `reply_delta` (text added), `reply_reset` (the text so far, in place of what was sent) and "
+    "`event`; at the end `session`, the answer of the plain route, or `error` with its `detail` and `status_code`."
+)
+STREAM_EXAMPLE: Final = (
+    'event: turn_started\ndata: {"turn_id":"turn_0b1c2d3e4f50","created_at":"2026-11-23T18:00:00+00:00"}\n\n'
+    'event: reply_delta\ndata: {"turn_id":"turn_0b1c2d3e4f50","text":"Hello"}\n\n'
+)
 _STATUSES: Final[Mapping[str, int]] = {"session_ended": 400, "model_failed": 500}
 """Codes that have another status in that API."""
 _FIXED: Final[Mapping[str, str]] = {"session_ended": ENDED}
@@ -60,6 +69,14 @@ def response_docs(example: object) -> dict[int | str, dict[str, Any]]:
         for status, description, detail in _DESCRIBED
     }
     return {200: {"content": {"application/json": {"example": example}}}, **docs}
+
+
+def stream_docs() -> dict[int | str, dict[str, Any]]:
+    """The responses of a streaming route for the OpenAPI document."""
+    return {
+        **response_docs(None),
+        200: {"description": STREAMED, "content": {EVENT_STREAM: {"example": STREAM_EXAMPLE}}},
+    }
 
 
 def error_response(status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:

@@ -243,6 +243,27 @@ class TextSession(_Run):
     updated_at: datetime
 
 
+class StreamedTurn(_Answer):
+    """The start of a streamed turn."""
+
+    turn_id: str
+    created_at: Stamp
+
+
+class StreamedText(_Answer):
+    """Text that is added to the reply, or that replaces the reply so far."""
+
+    turn_id: str
+    text: str
+
+
+class StreamedError(_Answer):
+    """The end of a stream whose turn failed, as the plain route answers it."""
+
+    detail: str
+    status_code: int
+
+
 class CostInfo(_Answer):
     """Cost of the text chat in US dollars; `/v1` has exact decimals. Models without a known price are listed."""
 

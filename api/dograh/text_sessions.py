@@ -147,11 +147,18 @@ def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Op
 def _events(turn: domain_turns.Turn, agent: AgentDefinition) -> Iterable[Event]:
     """The events of a turn that dograh has."""
     for event in events_in_form(turn):
-        if event.type not in _UNKNOWN_EVENTS:
-            payload = payload_of(event, agent.origin_of)
-            if event.type == "session_end":
-                payload = {"reason": disposition_of(str(payload.get("reason")))}
-            yield Event(type=event.type, created_at=event.created_at, payload=payload)
+        if (shown := event_of(event, agent)) is not None:
+            yield shown
+
+
+def event_of(event: domain_turns.TurnEvent, agent: AgentDefinition) -> Event | None:
+    """An event in its form; None for one that dograh does not have."""
+    if event.type in _UNKNOWN_EVENTS:
+        return None
+    payload = payload_of(event, agent.origin_of)
+    if event.type == "session_end":
+        payload = {"reason": disposition_of(str(payload.get("reason")))}
+    return Event(type=event.type, created_at=event.created_at, payload=payload)
 
 
 def _discarded(branch: BranchView, agent: AgentDefinition) -> DiscardedFuture:

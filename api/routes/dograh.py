@@ -1,20 +1,24 @@
 """Routes of dograh's text chat API: the sessions of `/v1`, by their integer ids."""
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.dograh import errors, examples, schemas
 from api.dograh.run_filters import read_filters
 from api.dograh.runs import run_of, summary_of, summary_of_workflow, workflow_of
 from api.dograh.schemas import CreateBody, MessageBody, TextSessionEnd, TextSessionRewind
+from api.dograh.streams import text_chat_stream
 from api.dograh.text_sessions import text_session
 from api.http.responses import json_response
+from api.http.sse import start_stream
 from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, log_subject
 from api.schemas.requests import AgentVersion, NewSession
+from api.streams.event_log import StreamEvent
 from domain.agents.definition import AgentDefinition
 from domain.sessions.commands import EndSession, Rewind, SendMessage
 from domain.sessions.views import TimelineView
@@ -59,21 +63,29 @@ async def create_text_session(
     request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
 ) -> Response:
     """Create a text chat with the latest version of an agent, and respond when the greeting is complete."""
-    agent = await services.agents.numbered(organization, workflow_id)
-    if agent is None:
-        raise HTTPException(404, f"Workflow with ID {workflow_id} not found")
-    new = NewSession(
-        agent=AgentVersion(id=agent.id),
-        name=body.name or None,
-        initial_context=body.initial_context or {},
-        annotations=body.annotations,
-    )
+    new = await _new_session(workflow_id, body, organization, services)
     session, snapshot = await services.session_creator.create(organization, new)
     log_subject(request, "session", session.id)
     if snapshot.newest_status == "failed":
         view, _ = await _view_and_agent(session, services)
         raise HTTPException(500, errors.failed(view.turns[-1].error if view.turns else None))
     return await _session_response(session, services)
+
+
+@router.post(
+    f"{SESSIONS}/stream",
+    response_class=StreamingResponse,
+    dependencies=[accepting_commands],
+    responses=errors.stream_docs(),
+)
+async def create_streamed_text_session(
+    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
+) -> Response:
+    """Create a text chat, and stream its greeting. The last event is what the route without `/stream` answers."""
+    new = await _new_session(workflow_id, body, organization, services)
+    session, opened = await services.session_creator.prepare(organization, new)
+    log_subject(request, "session", session.id)
+    return await _streamed(session, services.message_streams.opening(session, opened), services)
 
 
 @router.get(
@@ -94,10 +106,19 @@ async def get_text_session(session: OwnSession, services: ServicesDep) -> Respon
 )
 async def send_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
     """Send a message, and respond when the agent has replied. Every call is a new message."""
-    message_id = f"msg_{uuid4().hex}"
-    command = SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
-    await services.messages.answer(session, command)
+    await services.messages.answer(session, _command(body))
     return await _session_response(session, services)
+
+
+@router.post(
+    f"{SESSIONS}/{{run_id}}/messages/stream",
+    response_class=StreamingResponse,
+    dependencies=[accepting_commands],
+    responses=errors.stream_docs(),
+)
+async def stream_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
+    """Send a message, and stream the reply. The last event is what the route without `/stream` answers."""
+    return await _streamed(session, services.message_streams.events(session, _command(body)), services)
 
 
 @router.post(
@@ -212,6 +233,37 @@ async def get_run(
         raise HTTPException(404, errors.RUN_NOT_FOUND)
     view, agent = await _view_and_agent(session, services)
     return json_response(run_of(session, view, agent))
+
+
+async def _new_session(
+    workflow_id: int, body: CreateBody, organization: Organization, services: Services
+) -> NewSession:
+    """The session to create, with the latest version of an agent."""
+    agent = await services.agents.numbered(organization, workflow_id)
+    if agent is None:
+        raise HTTPException(404, f"Workflow with ID {workflow_id} not found")
+    return NewSession(
+        agent=AgentVersion(id=agent.id),
+        name=body.name or None,
+        initial_context=body.initial_context or {},
+        annotations=body.annotations,
+    )
+
+
+def _command(body: MessageBody) -> SendMessage:
+    """A new message: clients of dograh have no ids for theirs."""
+    message_id = f"msg_{uuid4().hex}"
+    return SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
+
+
+async def _streamed(session: StoredSession, events: AsyncGenerator[StreamEvent | None], services: Services) -> Response:
+    """A turn as a stream. An error before its first event is an ordinary response."""
+    agent = await services.agents.definition(session.agent_id, session.agent_version)
+
+    async def answer() -> schemas.TextSession:
+        return text_session(session, await services.session_reader.whole(session), agent)
+
+    return services.event_stream(await start_stream(text_chat_stream(events, agent, answer)))
 
 
 async def _session_response(session: StoredSession, services: Services) -> Response:

@@ -1,6 +1,6 @@
 """Creation of sessions: first the row in the store, then the workflow, then the agent's greeting."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import choice, token_hex
@@ -18,6 +18,7 @@ from contracts.sessions import AgentRef, StartSession, Timing, session_workflow_
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
 from domain.sessions.timeline import Timeline
+from domain.turns.turn import Turn
 from store.agents import AgentStore, StoredAgent
 from store.organizations import Terms
 from store.sessions.erasure import ErasureStore, SessionErased
@@ -119,6 +120,21 @@ class SessionCreator:
         session, start = await self._store(organization_id, wanted)
         await self._start_workflow(session, start, self._session_client.start)
         return session, await self._session_reader.recorded(session)
+
+    async def prepare(
+        self, organization_id: str, wanted: NewSession
+    ) -> tuple[StoredSession, Callable[[], Coroutine[None, None, Turn]]]:
+        """Store a session, and return it with the function that starts it and returns its greeting.
+
+        Between the two nothing happens in the session, so that a watcher misses nothing. Both raise as `create` does.
+        """
+        session, start = await self._store(organization_id, wanted)
+
+        async def opened() -> Turn:
+            await self._start_workflow(session, start, self._session_client.open)
+            return (await self._session_reader.whole(session)).turns[-1]
+
+        return session, opened
 
     async def create_fork(
         self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None

@@ -1,7 +1,7 @@
-"""Streams of single turns: sends a message and yields the events of the turn that answers it."""
+"""Streams of single turns: sends a message or opens a session, and yields the events of the turn that follows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 
 from api.http.problems import Problem
@@ -18,6 +18,9 @@ from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
 from streaming.hub import LiveHub, Watch
+
+Open = Callable[[], Coroutine[None, None, Turn]]
+"""Opens a turn and returns it at its end."""
 
 
 class MessageStreams:
@@ -53,9 +56,22 @@ class MessageStreams:
         ends before the turn has begun. The message stays sent when the client disconnects.
         """
         position = await self._log.length(session.id)
+        stream = _TurnStream(position, lambda turn: _answers(turn, command))
+        async with aclosing(self._events(session, stream, lambda: self._messages.turn(session, command))) as events:
+            async for event in events:
+                yield event
+
+    async def opening(self, session: StoredSession, open_session: Open) -> AsyncGenerator[StreamEvent | None]:
+        """Open a session and yield the events of its first turn, as `events` does for a message."""
+        async with aclosing(self._events(session, _TurnStream(0, _is_opening), open_session)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, session: StoredSession, stream: "_TurnStream", open_turn: Open
+    ) -> AsyncGenerator[StreamEvent | None]:
         with self._hub.watch(session.id) as watch:
-            stream = _TurnStream(position, command)
-            sending = self._send(session, command, watch)
+            sending = self._send(open_turn, watch)
             is_abandoned = False
             while not is_abandoned and not _has_result(sending, stream):
                 replies = watch.streamed_texts()
@@ -72,9 +88,9 @@ class MessageStreams:
                 for event in stream.finish(_streamable(sending.result(), stream)):
                     yield event
 
-    def _send(self, session: StoredSession, command: SendMessage, watch: Watch) -> "asyncio.Task[Turn]":
-        """Send the message in a task that outlives the stream."""
-        sending = asyncio.create_task(self._messages.turn(session, command))
+    def _send(self, open_turn: Open, watch: Watch) -> "asyncio.Task[Turn]":
+        """Open the turn and wait for its end in a task that outlives the stream."""
+        sending = asyncio.create_task(open_turn())
         self._sending.add(sending)
 
         def finished(task: "asyncio.Task[Turn]") -> None:
@@ -106,11 +122,11 @@ class MessageStreams:
 
 
 class _TurnStream:
-    """State of one stream: the turn that the message opened, and the part of it that was sent."""
+    """State of one stream: the turn that is streamed, and the part of it that was sent."""
 
-    def __init__(self, position: int, command: SendMessage) -> None:
+    def __init__(self, position: int, is_own: Callable[[Turn], bool]) -> None:
         self._cursor = StreamCursor(position)
-        self._command = command
+        self._is_own = is_own
         self._turn_id: str | None = None
         self._sent_events = 0
         self.position = position
@@ -151,9 +167,13 @@ class _TurnStream:
         closed = TurnClosed(turn_id=turn.id, created_at=closed_at, turn=TurnResponse.model_validate(turn))
         yield StreamEvent(f"turn_{turn.status}", closed)
 
-    def _is_own(self, turn: Turn) -> bool:
-        message = turn.user_message
-        return message is not None and message.message_id == self._command.message_id
+
+def _answers(turn: Turn, command: SendMessage) -> bool:
+    return turn.user_message is not None and turn.user_message.message_id == command.message_id
+
+
+def _is_opening(turn: Turn) -> bool:
+    return turn.parent_id is None and turn.user_message is None
 
 
 def _streamable(turn: Turn, stream: _TurnStream) -> Turn:

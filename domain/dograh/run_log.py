@@ -83,19 +83,30 @@ def payload_of(event: TurnEvent, origin_of: OriginOf = identity_origin) -> dict[
             return payload
 
 
-def events_in_form(turn: Turn) -> Iterator[TurnEvent]:
-    """The events of a turn. The result of a transition is `MOVED`: ours contains a node id that is unknown there."""
-    moved: JsonValue = None
-    for event in turn.events:
+class EventForms:
+    """The events of one turn, one after the other.
+
+    The result of a transition becomes `MOVED`: ours contains a node id that is unknown there.
+    """
+
+    def __init__(self) -> None:
+        self._moved: JsonValue = None
+
+    def form(self, event: TurnEvent) -> TurnEvent:
+        """The next event of the turn."""
         if event.type == "node_transition":
-            moved = event.payload.get("transition")
-        elif event.type == "tool_call_result" and isinstance(moved, str):
-            is_transition = event.payload.get("name") == transition_tool_name(moved)
-            moved = None
+            self._moved = event.payload.get("transition")
+        elif event.type == "tool_call_result" and isinstance(self._moved, str):
+            is_transition = event.payload.get("name") == transition_tool_name(self._moved)
+            self._moved = None
             if is_transition:
-                yield event.model_copy(update={"payload": {**event.payload, "result": dict(MOVED)}})
-                continue
-        yield event
+                return event.model_copy(update={"payload": {**event.payload, "result": dict(MOVED)}})
+        return event
+
+
+def events_in_form(turn: Turn) -> Iterator[TurnEvent]:
+    """The events of a turn in their forms."""
+    return map(EventForms().form, turn.events)
 
 
 def _entries(turn: Turn, origin_of: OriginOf) -> Iterator[FeedbackEvent]:

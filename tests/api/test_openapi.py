@@ -91,6 +91,8 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/rewind",
         "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/end",
         "GET /api/v1/workflow/fetch",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/stream",
+        "POST /api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/messages/stream",
         "GET /api/v1/workflow/fetch/{workflow_id}",
         "GET /api/v1/workflow/{workflow_id}",
         "GET /api/v1/workflow/{workflow_id}/runs",

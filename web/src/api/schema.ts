@@ -747,6 +747,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workflow/{workflow_id}/text-chat/sessions/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Streamed Text Session
+         * @description Create a text chat, and stream its greeting. The last event is what the route without `/stream` answers.
+         */
+        post: operations["create_streamed_text_session_api_v1_workflow__workflow_id__text_chat_sessions_stream_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}": {
         parameters: {
             query?: never;
@@ -781,6 +801,26 @@ export interface paths {
          * @description Send a message, and respond when the agent has replied. Every call is a new message.
          */
         post: operations["send_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workflow/{workflow_id}/text-chat/sessions/{run_id}/messages/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stream Text Message
+         * @description Send a message, and stream the reply. The last event is what the route without `/stream` answers.
+         */
+        post: operations["stream_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_stream_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -11983,6 +12023,179 @@ export interface operations {
             };
         };
     };
+    create_streamed_text_session_api_v1_workflow__workflow_id__text_chat_sessions_stream_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `workflow_id` of the agent. */
+                workflow_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateBody"];
+            };
+        };
+        responses: {
+            /** @description `turn_started`, then `reply_delta` (text added), `reply_reset` (the text so far, in place of what was sent) and `event`; at the end `session`, the answer of the plain route, or `error` with its `detail` and `status_code`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example event: turn_started
+                     *     data: {"turn_id":"turn_0b1c2d3e4f50","created_at":"2026-11-23T18:00:00+00:00"}
+                     *
+                     *     event: reply_delta
+                     *     data: {"turn_id":"turn_0b1c2d3e4f50","text":"Hello"}
+                     */
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
     get_text_session_api_v1_workflow__workflow_id__text_chat_sessions__run_id__get: {
         parameters: {
             query?: never;
@@ -12344,6 +12557,181 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["TextSession"];
+                };
+            };
+            /** @description The session has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session has ended"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Send an API key as `Authorization: Bearer <key>`."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The organization has spent 25.0017 of the 25 USD that it may spend in November 2026. Nothing was accepted. It may spend again from 2026-12-01 on, or when its limit is raised."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such agent, session or turn */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Text chat session not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The session has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 3,
+                     *         "actual_revision": 5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The turn failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Failed to execute text chat assistant turn: The provider rejected the request."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The store or Temporal cannot be reached */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The store cannot be reached. Nothing was accepted."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    stream_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_stream_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `workflow_id` of the agent. */
+                workflow_id: number;
+                /** @description `workflow_run_id` of the session. */
+                run_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageBody"];
+            };
+        };
+        responses: {
+            /** @description `turn_started`, then `reply_delta` (text added), `reply_reset` (the text so far, in place of what was sent) and `event`; at the end `session`, the answer of the plain route, or `error` with its `detail` and `status_code`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example event: turn_started
+                     *     data: {"turn_id":"turn_0b1c2d3e4f50","created_at":"2026-11-23T18:00:00+00:00"}
+                     *
+                     *     event: reply_delta
+                     *     data: {"turn_id":"turn_0b1c2d3e4f50","text":"Hello"}
+                     */
+                    "text/event-stream": unknown;
                 };
             };
             /** @description The session has ended */
