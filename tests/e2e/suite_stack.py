@@ -34,7 +34,7 @@ class Process:
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self._command = command
-        self._environment = environment
+        self.environment = environment
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
 
@@ -45,7 +45,7 @@ class Process:
                 sys.executable,
                 *self._command,
                 cwd=self._folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 
 
 class Opens(Protocol):
-    """Opens a window for somebody, with options of a browser context."""
+    """Opens a window for somebody at an origin, the stack's by default, with options of a browser context."""
 
-    async def __call__(self, **options: Any) -> Person: ...
+    async def __call__(self, *, origin: str = ..., **options: Any) -> Person: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,8 +68,8 @@ async def opens(browser: Browser, stack: PageStack) -> AsyncIterator[Opens]:
     people: list[Person] = []
     async with AsyncExitStack() as opened:
 
-        async def open_for(**options: Any) -> Person:
-            somebody = await opened.enter_async_context(person(browser, stack.url, **options))
+        async def open_for(*, origin: str = stack.url, **options: Any) -> Person:
+            somebody = await opened.enter_async_context(person(browser, origin, **options))
             people.append(somebody)
             return somebody
 

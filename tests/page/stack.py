@@ -32,6 +32,8 @@ PRICED = (HOUSE, "first", "second", "dear")
 """Models of the provider whose price is known; that of all others is not."""
 PRICE = {"input": "3", "output": "15"}
 """US dollars a million tokens."""
+KEYLESS = ("-m", "tests.page.keyless_api")
+"""The API's command."""
 
 
 @dataclass
@@ -43,10 +45,32 @@ class PageStack:
     caller: Caller
     api: Process
     worker: Process
+    database: Database
+    folder: Path
 
     def model(self, name: str) -> ScriptedModel:
         """A model of the provider."""
         return self.provider.model(name)
+
+    @asynccontextmanager
+    async def another_api(self, *command: str, **variables: str) -> AsyncIterator[str]:
+        """One more API process on the same store, with other settings; yields its URL once it serves the page."""
+        port = free_port()
+        environment = {**self.api.environment, "PLAYHEAD_API_PORT": str(port), **variables}
+        process = Process(f"api-{port}", command, environment, self.folder)
+        url = f"http://{LOOPBACK}:{port}"
+
+        async def answers() -> bool:
+            with suppress(httpx2.TransportError):
+                return (await self.caller.http.get(f"{url}/")).is_success
+            return False
+
+        try:
+            await process.start()
+            await eventually(answers, within=PATIENCE)
+            yield url
+        finally:
+            await process.kill()
 
     async def kill_api(self) -> None:
         """End the API with SIGKILL."""
@@ -92,8 +116,8 @@ class PageStack:
 
 
 @asynccontextmanager
-async def page_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[PageStack]:
-    """A stack in a folder; everything has ended when the block is left."""
+async def page_stack(folder: Path, provider: ModelProvider, **variables: str) -> AsyncIterator[PageStack]:
+    """A stack in a folder, with further settings; everything has ended when the block is left."""
     place = ServerAddresses(folder, free_port(), free_port())
     port = free_port()
     async with AsyncExitStack() as opened:
@@ -117,13 +141,16 @@ async def page_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[Pag
             "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",
             "PLAYHEAD_PRICES": json.dumps({f"openai-chat:{name}": PRICE for name in PRICED}),
             "TEMPORAL_ADDRESS": place.address,
+            **variables,
         }
         worker = Process("worker", ["-m", "tests.e2e.impatient_worker"], environment, folder)
-        api = Process("api", ["-m", "tests.page.keyless_api"], environment, folder)
+        api = Process("api", KEYLESS, environment, folder)
         http = await opened.enter_async_context(
             httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", timeout=PATIENCE, trust_env=False)
         )
-        stack = PageStack(str(http.base_url).rstrip("/"), provider, Caller(http, DEV_ORGANIZATION), api, worker)
+        stack = PageStack(
+            str(http.base_url).rstrip("/"), provider, Caller(http, DEV_ORGANIZATION), api, worker, database, folder
+        )
         try:
             await asyncio.gather(worker.start(), api.start())
             await stack.until_ready()

@@ -124,13 +124,13 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
               className="field field-sizing-content max-h-[188px] min-w-0 flex-1 resize-none text-speech max-sm:text-[16px]"
             />
             <div className="flex">
-              <Button type="submit" look="main" disabled={!text.trim()} className={join('min-h-8.5 px-3', busy && 'rounded-r-none')}>
+              <Button type="submit" look="main" disabled={!text.trim()} className={join('pointer-fine:min-h-8.5 px-3', busy && 'rounded-r-none')}>
                 {busy ? choice?.label : 'Send'}
               </Button>
               {busy && (
                 <Menu
                   trigger={
-                    <Button look="main" aria-label="What sending does now" className="min-h-8.5 rounded-l-none border-l-on-accent px-0">
+                    <Button look="main" aria-label="What sending does now" className="pointer-fine:min-h-8.5 rounded-l-none border-l-on-accent px-0">
                       <ChevronDown size={14} />
                     </Button>
                   }

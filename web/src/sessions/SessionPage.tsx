@@ -28,6 +28,7 @@ function SessionView() {
   const selection = useSelection()
   const store = useSessionStore(selection.session)
   const link = useSession(store, (state) => state.link)
+  const name = useSession(store, (state) => state.timeline.session?.name)
   const { inspector: sheet, set: setPanes } = usePanes()
   const { inspectorShown, inspectorWidth, set } = usePreferences()
   useEffect(() => {
@@ -65,6 +66,7 @@ function SessionView() {
           inspectorShown ? 'md:relative md:z-10 md:flex md:w-[var(--width)] md:shrink-0 md:border-l md:border-line' : 'md:hidden',
         )}
       >
+        {sheet && <h1 className="sr-only sm:hidden">{name ?? selection.session}</h1>}
         {inspectorShown && (
           <div className="absolute inset-y-0 -left-1 hidden md:flex">
             <Splitter label="Width of the inspector" value={inspectorWidth} range={[320, 720]} side="right" onChange={(width) => set({ inspectorWidth: width })} />
@@ -98,7 +100,7 @@ function Header({ store }: { store: SessionStore }) {
       <h1 className="min-w-0 truncate font-semibold">{session?.name ?? id}</h1>
       {session && (
         <p className="min-w-0 flex-1 truncate text-list text-muted">
-          <Link to="/agents/$name" params={{ name: agent }} search={{ version: session.agent_version }} className="hover:underline">
+          <Link to="/agents/$name" params={{ name: agent }} search={{ version: session.agent_version }} className="target inline-flex items-center hover:underline">
             {agent} v{session.agent_version}
           </Link>
           {' · '}

@@ -10,7 +10,7 @@ import { amountOf, shown } from '../timeline/money.ts'
 import { Button, join, Splitter, Tip } from '../ui/controls.tsx'
 import { usePanes } from '../ui/panes.ts'
 import { Badge, Empty, Loading, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
-import { age, count, STATUS } from '../words.ts'
+import { age, count, plural, STATUS } from '../words.ts'
 import { matches, useAgents, useSessionList } from './queries.ts'
 
 const route = getRouteApi('/sessions')
@@ -41,7 +41,7 @@ export function SessionsPage() {
             listShown ? 'lg:relative lg:z-10 lg:flex lg:shrink-0 lg:w-[var(--width)] lg:border-r lg:border-line lg:shadow-none' : !isIndex && 'lg:hidden',
           )}
         >
-          {isIndex && <h1 className="sr-only">Sessions</h1>}
+          {(isIndex || drawer) && <h1 className={join('sr-only', !isIndex && 'sm:hidden')}>Sessions</h1>}
           <SessionList opened={() => setPanes({ list: false })} />
           {listShown && (
             <div className="absolute inset-y-0 -right-1 hidden lg:flex">
@@ -219,7 +219,7 @@ function SessionList({ opened }: { opened: () => void }) {
         )}
       </div>
       <p className="border-t border-line px-3 py-1 text-meta text-faint">
-        {found.hasNextPage ? `${count(all.length)} of many` : `${count(all.length)} sessions`}
+        {found.hasNextPage ? `${count(all.length)} of many` : plural(all.length, 'session')}
       </p>
     </>
   )

@@ -65,7 +65,7 @@ function Nested({ value, depth }: { value: object; depth: number }) {
       <button
         type="button"
         aria-expanded={open}
-        className="min-h-[18px] rounded-sm text-muted hover:bg-hover hover:text-text"
+        className="min-h-[18px] pointer-coarse:min-h-11 pointer-coarse:min-w-11 rounded-sm text-muted hover:bg-hover hover:text-text"
         onClick={() => setOpen(!open)}
       >
         {open ? '▾' : '▸'} {from}

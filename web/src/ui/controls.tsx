@@ -137,7 +137,7 @@ export function Tabs({
 }) {
   return (
     <BaseTabs.Root value={value} onValueChange={(next) => onChange(String(next))} className="flex min-h-0 flex-1 flex-col">
-      <BaseTabs.List aria-label={label} className="flex shrink-0 gap-1 overflow-x-auto border-b border-line px-2">
+      <BaseTabs.List aria-label={label} className="flex shrink-0 gap-1 overflow-x-auto overflow-y-hidden border-b border-line px-2 [scrollbar-width:none]">
         {tabs.map((tab) => (
           <BaseTabs.Tab
             key={tab.id}

@@ -1,0 +1,119 @@
+"""Draws the pictures of the page in README and docs/page.md from a scripted session; `make screenshots` runs it."""
+
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import yaml
+from playwright.async_api import async_playwright, expect
+
+from playhead.demo_model.model import DEMO_USAGE_KEY
+from tests.page.browser import ARGUMENTS, NARROW, WIDE, Person, chromium, person
+from tests.page.stack import PageStack, page_stack
+from tests.support.provider import model_provider
+from tests.support.running_api import Json, done
+from tests.support.waiting import eventually
+
+ROOT: Final = Path(__file__).parents[1]
+IMAGES: Final = ROOT / "docs" / "images"
+PRICES: Final = json.dumps({DEMO_USAGE_KEY: {"input": "2.5", "output": "10"}})
+BOOKING: Final = (
+    "Good evening! I would like to book a table.",
+    "This Friday, at 20:00.",
+    "We will be four people.",
+    "The name is Lovelace.",
+)
+SUITE_SECONDS: Final = 300.0
+
+
+async def booking(stack: PageStack) -> Json:
+    """A conversation with branches: one message was edited, and the last turns were taken back and said otherwise."""
+    session = await stack.caller.open("booking-line", name="Ada books a table", initial_context={"first_name": "Ada"})
+    for text in BOOKING:
+        session = await stack.caller.say(session["id"], text)
+    third = session["turns"][3]["id"]
+    path = f"/v1/sessions/{session['id']}/turns/{third}/edit"
+    done(await stack.caller.post(path, {"text": "There will be two of us, and a dog."}), 200)
+    for text in ("Under the name Lovelace, please.", "Yes, that is right."):
+        session = await stack.caller.say(session["id"], text)
+    await stack.caller.rewind(session["id"], session["turns"][4]["id"])
+    await stack.caller.say(session["id"], "No, make it half past eight.")
+    return await stack.settled(session["id"])
+
+
+async def red_suite(stack: PageStack) -> Json:
+    """A suite that is over, many of whose runs failed."""
+    definition = yaml.safe_load((ROOT / "examples" / "suites" / "booking-line.yaml").read_text())
+    failing = yaml.safe_load((ROOT / "examples" / "suites" / "meant-to-fail.yaml").read_text())
+    definition["scenarios"] += failing["scenarios"]
+    suite = done(await stack.caller.post("/v1/suites", definition | {"repeats": 12}), 201)
+
+    async def is_over() -> bool:
+        return bool(done(await stack.caller.get(f"/v1/suites/{suite['id']}"), 200)["outcome"])
+
+    await eventually(is_over, within=SUITE_SECONDS)
+    return suite
+
+
+async def draw(somebody: Person, folder: Path, name: str) -> None:
+    """Save what is shown as a picture, without the pointer's hover."""
+    await somebody.page.mouse.move(0, 0)
+    await somebody.page.wait_for_load_state("networkidle")
+    await somebody.page.screenshot(path=folder / f"page-{name}.png", animations="disabled")
+
+
+async def draw_all(stack: PageStack, folder: Path) -> None:
+    """Draw every picture of the documentation into a folder."""
+    session = await booking(stack)
+    suite = await red_suite(stack)
+    path = f"/sessions/{session['id']}"
+    turn = session["turns"][1]["id"]
+    branch = session["discarded_branches"][-1]["id"]
+    program = chromium()
+    assert program, "no Chromium was found (Debian: apt-get install chromium)"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        async with person(browser, stack.url, viewport=WIDE, color_scheme="light") as ada:
+            await ada.open(f"{path}?turn={session['turns'][-1]['id']}&tab=graph")
+            await expect(ada.inspector.get_by_role("row").filter(has_text="here")).to_be_visible()
+            await draw(ada, folder, "conversation")
+            await ada.open(f"{path}?turn={turn}&tab=why")
+            await expect(ada.inspector.get_by_role("button", name="Copy as curl")).to_be_visible()
+            await draw(ada, folder, "why")
+            await ada.open(f"{path}/branches")
+            await expect(ada.page.get_by_role("treegrid").get_by_role("row").first).to_be_visible()
+            await draw(ada, folder, "branches")
+            await ada.open(f"/compare?a={session['id']}@{branch}&b={session['id']}@active")
+            await expect(ada.page.get_by_role("button", name=re.compile("in common"))).to_be_visible()
+            await draw(ada, folder, "compare")
+            await ada.open(f"/suites/{suite['id']}")
+            await expect(ada.page.get_by_role("gridcell").first).to_be_visible()
+            await draw(ada, folder, "suite")
+        async with person(browser, stack.url, viewport=WIDE, color_scheme="dark") as ada:
+            await ada.open(f"{path}?turn={turn}&tab=cost")
+            await expect(ada.inspector.get_by_role("definition").first).to_be_visible()
+            await draw(ada, folder, "dark")
+        phone = {"viewport": NARROW, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+        async with person(browser, stack.url, **phone, color_scheme="light") as ada:
+            await ada.open(path)
+            await expect(ada.turns.last).to_be_visible()
+            await draw(ada, folder, "narrow")
+        await browser.close()
+
+
+async def main(folder: Path) -> None:
+    """Start a stack with the demo model, and draw."""
+    with tempfile.TemporaryDirectory(prefix="playhead-pictures-") as data:
+        async with (
+            model_provider() as provider,
+            page_stack(Path(data), provider, PLAYHEAD_MODEL="demo", PLAYHEAD_PRICES=PRICES) as stack,
+        ):
+            await draw_all(stack, folder)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES))
