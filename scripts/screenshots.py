@@ -62,7 +62,7 @@ async def red_suite(stack: PageStack) -> Json:
 async def draw(somebody: Person, folder: Path, name: str) -> None:
     """Save what is shown as a picture, without the pointer's hover."""
     await somebody.page.mouse.move(0, 0)
-    await somebody.page.wait_for_load_state("networkidle")
+    await expect(somebody.page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
     await somebody.page.screenshot(path=folder / f"page-{name}.png", animations="disabled")
 
 

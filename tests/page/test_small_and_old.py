@@ -1,7 +1,7 @@
 """Story 12: a telephone, large letters, forced colours, a missing key, a Temporal that is down, an erased session."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.async_api import Page, expect
@@ -16,7 +16,7 @@ from tests.page.conftest import Opens
 from tests.page.stack import KEYLESS, PageStack
 from tests.support.provider import Calls, Says
 
-PHONE: Final = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
+PHONE: Final[dict[str, Any]] = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
 SMALL_TARGETS = """() => [...document.querySelectorAll(
     'button, a[href], select, textarea, summary, input:not([type=hidden]), [role=tab], [role=menuitem]')]
   .map(each => each.matches('input[type=checkbox], input[type=radio]') ? each.closest('label') ?? each : each)
@@ -109,8 +109,8 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
 
 async def test_large_letters_and_forced_colours_leave_everything_in_its_place(stack: PageStack, opens: Opens) -> None:
     session = await talked(stack, shop("large-letters", "first"), ("A question", "An answer."))
-    for options in ({"viewport": {"width": 640, "height": 450}}, {"viewport": {"width": 320, "height": 568}}):
-        ada = await opens(**options)
+    for width, height in ((640, 450), (320, 568)):
+        ada = await opens(viewport={"width": width, "height": height})
         for path in (f"/sessions/{session['id']}", "/sessions", "/agents/booking-line", "/usage", "/settings"):
             await ada.open(path)
             await expect(ada.page.get_by_role("heading", level=1).first).to_be_attached()

@@ -209,7 +209,7 @@ function Tree({ id }: { id: string }) {
                         params={{ id }}
                         search={{ turn: row.turns[0], ...(isHidden ? { branch: 'hidden' } : row.active ? {} : { branch: sideOf(row).split('@')[1] }) }}
                         tabIndex={-1}
-                        className="target min-w-0 flex-1 content-center truncate hover:underline"
+                        className="target min-w-11 flex-1 content-center truncate hover:underline"
                       >
                         {first?.text || '(the greeting)'}
                       </Link>
@@ -233,7 +233,9 @@ function Tree({ id }: { id: string }) {
                           </Button>
                         )}
                       </span>
-                      <input type="checkbox" tabIndex={-1} aria-label={`Mark #${row.firstIndex} to compare`} checked={isMarked} onChange={() => mark(row)} />
+                      <label className="target inline-flex items-center justify-center">
+                        <input type="checkbox" tabIndex={-1} aria-label={`Mark #${row.firstIndex} to compare`} checked={isMarked} onChange={() => mark(row)} />
+                      </label>
                     </div>
                     {isOpen && (
                       <ol>

@@ -139,7 +139,6 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
           </span>
         </Tip>
       )}
-      <span className="ml-auto inline-flex items-center">
       {family.size > 1 && (
         <span className="inline-flex items-center">
           <IconButton label="Version before" action="previousSibling" disabled={family.at === 0} onClick={() => sibling(turn.id, -1)}>
@@ -153,7 +152,8 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
           </IconButton>
         </span>
       )}
-      <Actions turn={turn} />
+      <span className="ml-auto inline-flex items-center">
+        <Actions turn={turn} />
       </span>
     </header>
   )

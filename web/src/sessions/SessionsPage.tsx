@@ -1,7 +1,7 @@
 /** The list of sessions, and beside it what is open. */
 import { getRouteApi, Link, Outlet, useMatchRoute, useNavigate, useParams } from '@tanstack/react-router'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { Plus, Search } from 'lucide-react'
+import { Bot, Plus, Search } from 'lucide-react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { SessionSummary } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
@@ -219,7 +219,7 @@ function SessionList({ opened }: { opened: () => void }) {
         )}
       </div>
       <p className="border-t border-line px-3 py-1 text-meta text-faint">
-        {found.hasNextPage ? `${count(all.length)} of many` : plural(all.length, 'session')}
+        {found.isPending ? ' ' : found.hasNextPage ? `${count(all.length)} of many` : plural(all.length, 'session')}
       </p>
     </>
   )
@@ -248,7 +248,11 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
   const marks = (
     <>
       {(session.approvals?.length ?? 0) > 0 && <Badge kind="warn">approval</Badge>}
-      {session.simulator && <Badge kind="plain">simulated</Badge>}
+      {session.simulator && (
+        <span role="img" aria-label="Simulated caller" title="Simulated caller" className="shrink-0 text-faint">
+          <Bot size={13} aria-hidden />
+        </span>
+      )}
       {session.forked_from && <Badge kind="plain">fork</Badge>}
     </>
   )
