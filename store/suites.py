@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_
 
 from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
 from domain.suites.scenario import Suite
-from domain.suites.suite_state import Run, SuiteStatus, Tally
-from domain.suites.verdicts import Outcome, Verdict
+from domain.suites.suite_state import Run, SuiteStatus, Tally, outcome_of
+from domain.suites.verdicts import Outcome, Verdict, inconclusive_verdicts, verdict_of
 from domain.turns.engine import ModelReply
 from domain.turns.turn import Turn
 from domain.usage import Cost, merge_costs
@@ -133,6 +133,12 @@ _RECORD = (
         cost=bindparam("new_cost"),
         ended_at=bindparam("new_ended_at"),
     )
+)
+_LOCKED = select(suites).where(suites.c.id == bindparam("suite_id")).with_for_update()
+_UNFINISHED = (
+    select(runs)
+    .where(runs.c.suite_id == bindparam("suite_id"), runs.c.outcome.is_(None))
+    .order_by(runs.c.scenario, runs.c.repeat)
 )
 _SET_STATUS = (
     update(suites)
@@ -268,6 +274,31 @@ class SuiteStore:
         }
         await self._database.write(lambda connection: connection.execute(_SET_STATUS, values).close(), autocommit=True)
 
+    async def close(self, suite_id: str, why: str, at: datetime) -> bool:
+        """Record the end of a suite whose workflow is over: `cancelled`, with its unfinished runs inconclusive.
+
+        `why` is the error of those runs. Returns False when the suite has an outcome already.
+        """
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(_LOCKED, {"suite_id": suite_id}).one_or_none()
+            if row is None or row.outcome is not None:
+                return False
+            suite = Suite.model_validate_json(row.definition)
+            for run in connection.execute(_UNFINISHED, {"suite_id": suite_id}).all():
+                connection.execute(_RECORD, _unfinished_values(connection, suite, run, why, at))
+            tallies = _progress(connection.execute(_COUNTS, {"suite_id": suite_id}).all(), 0, Decimal(0)).tallies
+            values = {
+                "of_suite": suite_id,
+                "new_status": "cancelled",
+                "new_outcome": outcome_of(suite, tallies),
+                "new_updated_at": max(at, row.updated_at),
+            }
+            connection.execute(_SET_STATUS, values).close()
+            return True
+
+        return await self._database.write(work)
+
 
 @dataclass(frozen=True, slots=True)
 class _PaidCalls:
@@ -309,6 +340,25 @@ def _progress(counts: Sequence[Row[str, Outcome | None, int]], closed_turns: int
         tallies[scenario] = tally if outcome is None else tally.model_copy(update={outcome: number})
         running += number if outcome is None else 0
     return SuiteProgress(running=running, tallies=tallies, turns=closed_turns, cost=spent)
+
+
+def _unfinished_values(
+    connection: Connection, suite: Suite, run: Row[*tuple[Any, ...]], why: str, at: datetime
+) -> dict[str, Any]:
+    """The record of a run that nobody will judge."""
+    scenario = next((each for each in suite.scenarios if each.id == run.scenario), None)
+    criteria = inconclusive_verdicts(scenario.success if scenario else (), why)
+    return {
+        "of_suite": run.suite_id,
+        "of_scenario": run.scenario,
+        "of_repeat": run.repeat,
+        "new_outcome": "inconclusive",
+        "new_verdict": verdict_of(criteria, (), why).model_dump_json(),
+        "new_error": why,
+        "new_turns": connection.execute(_TURNS, {"session_id": run.session_id}).scalar_one(),
+        "new_cost": merge_costs(each.cost for each in _paid_calls(connection, run.session_id)).model_dump_json(),
+        "new_ended_at": at,
+    }
 
 
 def _suite_values(suite: NewSuite) -> dict[str, Any]:

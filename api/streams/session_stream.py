@@ -66,7 +66,7 @@ class SessionStreams:
                 if watch.take_log_news():
                     async for encoded, is_last in self._logged(session, cursor, watch):
                         yield encoded
-                        if is_last:
+                        if is_last and await self._is_final(session, cursor.position):
                             return
                 for event in cursor.replies(replies):
                     yield event.encoded
@@ -80,7 +80,7 @@ class SessionStreams:
     async def _logged(
         self, session: StoredSession, cursor: StreamCursor, watch: Watch
     ) -> AsyncIterator[tuple[bytes, bool]]:
-        """The events that were logged since the last call, each with True when it is the last of the session."""
+        """The events that were logged since the last call, each with True when the session had ended with it."""
         while events := await self._log_reader.after(session.id, cursor.position):
             for logged in events:
                 if logged.closes_turn and logged.row.turn_id:
@@ -105,6 +105,13 @@ class SessionStreams:
         with suppress(StoreUnavailable):
             return session.id not in await self._log.lengths([session.id])
         return False
+
+    async def _is_final(self, session: StoredSession, position: int) -> bool:
+        """True unless the session went on after the end that was just sent, as it does after a reset."""
+        try:
+            return await self._is_over(session, position)
+        except StoreUnavailable:
+            return True
 
     async def _is_over(self, session: StoredSession, position: int) -> bool:
         completed_at = await self._log.completed_at(session.id)

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playhead.cli import agents, database, organizations, services, session_commands, sessions, simulate, tail
+from playhead.cli import (
+    agents,
+    database,
+    organizations,
+    reconcile,
+    services,
+    session_commands,
+    sessions,
+    simulate,
+    tail,
+)
 from playhead.config.environment import apply_env_file
 from playhead.exit_codes import CommandFailed
 from playhead.output.plain_text import make_output_plain, plain_output
@@ -34,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 services.add_to(app)
+app.command()(reconcile.reconcile)
 app.add_typer(agents.app, name="agents")
 session_commands.add_to(sessions.app)
 tail.add_to(sessions.app)

@@ -258,6 +258,13 @@ class Settings(BaseSettings):
         10.0, means="The same while a simulated user talks without watchers.", least=0.0, most=600
     )
 
+    reconcile_interval_seconds: float = seconds(
+        300.0,
+        means="Interval at which the store is compared with Temporal; 0 switches that off.",
+        least=0.0,
+        most=86_400,
+    )
+
     log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = setting(
         "console", means="Format of log lines: for people, or for machines.", expects="console or json"
     )

@@ -16,6 +16,8 @@ from activities.llm.providers import ModelProviders
 from activities.llm.reply_publisher import LiveReplyPublisher
 from activities.model import ModelActivities
 from activities.network.webhook_sender import WebhookSender
+from activities.reconciler import ReconcilerOptions
+from activities.reconciliation import ReconciliationActivities
 from activities.recovery import RecoveryActivities
 from activities.settlement import SettlementActivities
 from activities.simulated_caller import SimulationActivities
@@ -28,8 +30,10 @@ from playhead.config.settings import Settings
 from playhead.services.lifecycle import freeze_garbage_collector, open_store, require_migrated, wait_until_reachable
 from playhead.services.live_streaming import worker_subscribers
 from playhead.services.model_providers import build_providers
+from playhead.services.reconciliation import build_reconciler, report_pairing
 from playhead.temporal.client import TemporalUnavailable, ensure_reachable
 from playhead.temporal.large_payloads import with_large_payloads
+from playhead.temporal.reconciliation_schedule import keep_schedule
 from store.agents import AgentStore
 from store.database.connection import Database
 from store.database.errors import StoreUnavailable
@@ -43,6 +47,7 @@ from store.sessions.steps import StepStore
 from store.sessions.webhook_deliveries import DeliveryLog
 from store.suites import SuiteStore
 from streaming.messages import Subscribers
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.session.workflow import SessionWorkflow
 from workflows.suite.workflow import SuiteWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
@@ -104,10 +109,13 @@ def build_worker(
     )
     recovery = RecoveryActivities(RecoveryStore(database), serialize_step=serialized_step, subscribers=subscribers)
     suites = SuiteActivities(SuiteStore(database), RecordedSessions(SessionStore(database)))
+    reconciliation = ReconciliationActivities(
+        lambda own_client: build_reconciler(own_client, database, settings.task_queue, subscribers), ReconcilerOptions()
+    )
     return Worker(
         with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes),
         task_queue=settings.task_queue,
-        workflows=[SessionWorkflow, SuiteWorkflow, DeliverWebhookWorkflow],
+        workflows=[SessionWorkflow, SuiteWorkflow, DeliverWebhookWorkflow, ReconciliationWorkflow],
         activities=[
             model.generate_step,
             model.extract_variables,
@@ -125,6 +133,7 @@ def build_worker(
             suites.record_run,
             suites.note_suite,
             suites.await_sessions,
+            reconciliation.reconcile,
         ],
         interceptors=interceptors,
         deployment_config=_deployment(settings),
@@ -174,6 +183,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
                     settings, client, database, providers=providers, dispatcher=dispatcher, subscribers=live_subscribers
                 )
                 freeze_garbage_collector()
+                await report_pairing(client, database, settings.task_queue)
+                await keep_schedule(client, settings.task_queue, settings.reconcile_interval_seconds)
                 log.info("worker polling for tasks", task_queue=settings.task_queue, build_id=settings.build_id)
                 await run_until_stopped(worker, stop)
         finally:

@@ -30,6 +30,7 @@ from temporalio.worker import (
     WorkflowRunner,
 )
 
+from contracts.reconciliation import UnsettledTurns
 from domain.sessions.views import TimelineView
 from playhead.config.settings import Settings
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
@@ -84,7 +85,7 @@ class PayloadConverter(CompositePayloadConverter):
         """The SDK's payloads. Query results, which are in no history, are marked: they can be deleted once read."""
         payloads = super().to_payloads(values)
         for value, payload in zip(values, payloads, strict=True):
-            if isinstance(value, TimelineView):
+            if isinstance(value, TimelineView | UnsettledTurns):
                 payload.metadata[READ_ONCE] = b"true"
         return payloads
 

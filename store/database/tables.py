@@ -30,6 +30,9 @@ metadata = MetaData(
     }
 )
 
+IS_OPEN = "status IS NULL OR status <> 'completed'"
+"""SQL for sessions that have not ended as far as the store knows."""
+
 organizations = Table(
     "organizations",
     metadata,
@@ -108,6 +111,8 @@ sessions = Table(
     Index("ix_sessions_newest_of_status", "organization_id", "status", "created_at", "number"),
     Index("ix_sessions_newest_of_agent", "organization_id", "agent_id", "created_at", "number"),
     Index("ix_sessions_newest_of_suite", "organization_id", "suite_id", "created_at", "number"),
+    # Those that are open or were never settled, for the reconciler.
+    Index("ix_sessions_open", "number", sqlite_where=text(IS_OPEN), postgresql_where=text(IS_OPEN)),
     sqlite_autoincrement=True,
 )
 
@@ -290,6 +295,7 @@ suites = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_suites_newest", "organization_id", "created_at", "number"),
+    Index("ix_suites_open", "number", sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -309,4 +315,31 @@ runs = Table(
     Column("error", CleanText),
     Column("turns", Integer, nullable=False),
     Column("cost", CleanText),
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    # What the reconciler found and did, one row for each session or suite that it changed.
+    Column("number", Number, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("subject", CleanText, nullable=False),
+    Column("subject_id", CleanText, nullable=False),
+    Column("organization_id", CleanText, nullable=False),
+    Column("found", CleanText, nullable=False),
+    Column("done", CleanText, nullable=False),
+    Column("billed", Integer, nullable=False),
+    Column("turns_in_store", Integer),
+    Column("turns_in_temporal", Integer),
+    Index("ix_reconciliations_created_at", "created_at"),
+    sqlite_autoincrement=True,
+)
+
+reconcilers = Table(
+    "reconcilers",
+    metadata,
+    # The number of runs of each schedule. Temporal counts them too: a difference shows that either was set back.
+    Column("name", CleanText, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
 )

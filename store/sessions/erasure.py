@@ -10,9 +10,10 @@ from domain.suites.verdicts import Verdict
 from domain.turns.engine import ModelReply
 from store.billing.charges import Account, ChargeItem, ChargeWriter
 from store.billing.money import bill_of
+from store.billing.unbilled import unbilled_calls
 from store.database.column_types import CleanText
 from store.database.connection import Database
-from store.database.tables import blobs, erasures, ledger, runs, sessions, steps, turns
+from store.database.tables import blobs, erasures, runs, sessions, steps
 from store.database.upsert import insert_or_replace
 
 UNKNOWN_DURATION_SECONDS = 0.0
@@ -25,13 +26,6 @@ _SESSION = (
     .with_for_update()
 )
 _ERASED = select(erasures).where(erasures.c.session_id == _SESSION_ID)
-_SETTLED = select(turns.c.id).where(turns.c.session_id == _SESSION_ID, turns.c.status != "pending")
-_BILLED = select(ledger.c.turn_id).where(ledger.c.session_id == _SESSION_ID)
-_UNBILLED = (
-    select(steps.c.turn_id, steps.c.reply)
-    .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id.not_in(_SETTLED), steps.c.turn_id.not_in(_BILLED))
-    .order_by(steps.c.turn_id, steps.c.step)
-)
 _DELETE_STEPS = delete(steps).where(steps.c.session_id == _SESSION_ID)
 _DELETE_BLOBS = delete(blobs).where(blobs.c.workflow_id == bindparam("workflow_id", type_=CleanText()))
 _OUTCOME = select(runs.c.outcome).where(runs.c.session_id == _SESSION_ID, runs.c.verdict.is_not(None))
@@ -82,14 +76,12 @@ class ErasureStore:
         if session is None:
             return False
         connection.execute(self._insert_erasure, {**key, **session._mapping, "erased_at": now})
-        unbilled: dict[str, list[ModelReply]] = {}
-        for turn_id, reply in connection.execute(_UNBILLED, key):
-            unbilled.setdefault(turn_id, []).append(ModelReply.model_validate_json(reply))
+        unbilled = unbilled_calls(connection, session_id)
         connection.execute(_DELETE_STEPS, key)
         connection.execute(_DELETE_BLOBS, {"workflow_id": session_workflow_id(session_id)})
         _remove_verdict_texts(connection, session_id)
         connection.execute(_DELETE_SESSION, key)  # cascades to its turns, branches and events
-        items = [_item(turn_id, replies) for turn_id, replies in unbilled.items()]
+        items = [_item(calls.id, calls.replies) for calls in unbilled]
         self._billing.bill(connection, _account(session_id, session), items, now)
         return True
 

@@ -19,6 +19,8 @@ from store.sessions.turn_rows import turn_values
 
 COMPLETION = "session_completed"
 """The type of a session's last event."""
+RESET = "session_reset"
+"""The type of the event after which a session goes on, also one that had ended."""
 
 Recorded = Literal["recorded", "known", "too_early", "no_session"]
 """Outcome of recording a turn's start: `too_early` while the end of the previous turn is not recorded."""
@@ -31,7 +33,12 @@ _KNOWN_KEYS = select(events.c.key).where(_IN_SESSION, events.c.key.in_(bindparam
 _FIRST_OF_KEYS = select(func.min(events.c.sequence)).where(
     _IN_SESSION, events.c.key.in_(bindparam("keys", expanding=True))
 )
-_COMPLETED_AT = select(func.max(events.c.sequence)).where(_IN_SESSION, events.c.type == COMPLETION)
+_LAST_TURNING_POINT = (
+    select(events.c.sequence, events.c.type)
+    .where(_IN_SESSION, events.c.type.in_((COMPLETION, RESET)))
+    .order_by(events.c.sequence.desc())
+    .limit(1)
+)
 _AFTER = (
     select(events.c.sequence, events.c.type, events.c.turn_id, events.c.created_at, events.c.payload, turns.c.document)
     .select_from(
@@ -105,9 +112,10 @@ class EventLog:
         return await self._database.read(work)
 
     async def completed_at(self, session_id: str) -> int | None:
-        """The sequence number of the session's completion event; None until it is recorded."""
+        """The sequence number of the session's completion event; None until it is recorded, and after a reset."""
         key = {"session_id": session_id}
-        return await self._database.read(lambda connection: connection.execute(_COMPLETED_AT, key).scalar())
+        row = await self._database.read(lambda connection: connection.execute(_LAST_TURNING_POINT, key).one_or_none())
+        return row.sequence if row is not None and row.type == COMPLETION else None
 
     async def first_start(self, session_id: str, turn_ids: Sequence[str]) -> int | None:
         """The sequence number of the first event that starts one of these turns; None while there is none."""

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from contracts import recovery, sessions, suites, tools, webhooks
+from contracts import reconciliation, recovery, sessions, suites, tools, webhooks
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from contracts.judge import JudgeInput, JudgeResult
 from domain.durable import FrozenModel
@@ -31,7 +31,7 @@ SNAPSHOT = Path(__file__).with_name("contracts.json")
 CONTRACTS: tuple[type[BaseModel], ...] = (
     *(
         each
-        for module in (commands, recovery, sessions, suites, tools, webhooks)
+        for module in (commands, reconciliation, recovery, sessions, suites, tools, webhooks)
         for each in vars(module).values()
         if isclass(each) and issubclass(each, FrozenModel) and each.__module__ == module.__name__
     ),

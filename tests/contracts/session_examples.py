@@ -49,6 +49,7 @@ from domain.sessions.views import head_of, view_of
 from domain.turns.engine import ExtractionResult, ModelReply, ToolCall
 from domain.turns.turn import AgentSaid, Message, ReplyFormat, ReplyOptions, ToolReturned, UserSaid
 from domain.usage import ModelUsage, Usage, merge_costs, rounded_cost, unpriced_cost
+from tests.contracts.reconciliation_examples import reconciliation_examples
 from tests.contracts.recovery_examples import recovery_examples
 from tests.contracts.simulator_examples import CALLER, MOCK, SIMULATION, simulator_records
 from tests.contracts.suite_examples import suite_records
@@ -231,7 +232,8 @@ def example_records() -> dict[str, FrozenModel]:
         *suite_records(AGENT, DEFINITION),
         *webhook_records(),
     )
-    return {type(example).__name__: example for example in examples}
+    every = (*examples, *reconciliation_examples(examples))
+    return {type(example).__name__: example for example in every}
 
 
 def _eventful() -> Conversation:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from temporalio import workflow
 
 from activities.recovery import RecoveryActivities
+from contracts.reconciliation import UnsettledInput, UnsettledTurns
 from contracts.recovery import (
     ClaimSessionInput,
     ReadRecordInput,
@@ -14,9 +15,10 @@ from contracts.recovery import (
     RestoredTurn,
     RestoreTurnsInput,
 )
-from contracts.sessions import RecordState
+from contracts.sessions import RecordState, SettleTurnsInput
 from domain.sessions.recovery import recover
-from domain.sessions.timeline import Timeline
+from domain.sessions.timeline import Timeline, UnrecordedChanges
+from domain.sessions.views import recorded_head_of
 from domain.turns.engine import start_checkpoint
 from domain.turns.turn import Turn
 from workflows.activity_options import claiming, settling
@@ -104,6 +106,60 @@ class SessionRecovery:
             await workflow.wait_condition(lambda: self.is_wanted)
             await self._recover()
 
+    def want(self) -> None:
+        """Have the session compared with its record, as after a restore of either database."""
+        self.is_wanted = True
+
+    def unsettled(
+        self, record: UnsettledInput, under_way: UnrecordedChanges | None, version_under_way: int | None
+    ) -> UnsettledTurns:
+        """The session against its record: turns that only one of them has, and on request what is to be recorded.
+
+        `under_way` and its version are what a settlement is recording just now.
+        """
+        timeline, recorded = self._state.timeline, set(record.recorded_turn_ids)
+        unrecorded = timeline.unrecorded.after(under_way) if under_way else timeline.unrecorded
+        closed = [turn for turn in timeline.turns.values() if turn.status != "pending"]
+        missing = [turn for turn in closed if turn.id not in recorded]
+        lost = missing if record.with_turns else [turn for turn in missing if turn.id not in unrecorded.turn_ids]
+        unknown = sum(turn_id not in timeline.turns for turn_id in record.recorded_turn_ids)
+        versions = {timeline.recorded_version, timeline.recording_version, version_under_way}
+        compared = UnsettledTurns(
+            version=timeline.version,
+            revision=timeline.revision,
+            turns=len(closed),
+            missing=len(lost),
+            unknown=unknown,
+            is_apart=bool(lost) or unknown > 0 or record.recorded_version not in versions,
+        )
+        if not record.with_turns:
+            return compared
+        return compared.model_copy(
+            update={
+                "restore": self._restored(tuple(lost[:TURNS_AT_ONCE])) if lost else None,
+                "settle": self._settlement(unrecorded),
+            }
+        )
+
+    def _settlement(self, unrecorded: UnrecordedChanges) -> SettleTurnsInput:
+        """Everything that was still to be settled, with the turns that were being answered as they stand."""
+        timeline, start = self._state.timeline, self._state.start
+        turn_ids = dict.fromkeys((*unrecorded.turn_ids, *timeline.pending))
+        turns = tuple(timeline.turns[turn_id] for turn_id in islice(turn_ids, TURNS_AT_ONCE))
+        return SettleTurnsInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            agent=start.agent,
+            head=recorded_head_of(timeline, self._state.agent, workflow.info().run_id),
+            turns=turns,
+            branches=timeline.discarded_branches,
+            facts=unrecorded.facts,
+            restored_branch_ids=unrecorded.restored_branch_ids,
+            asides=unrecorded.asides,
+            taken_over=timeline.taken_over(turn.id for turn in turns),
+            first_run_id=workflow.info().first_execution_run_id,
+        )
+
     async def restore(self, steps: tuple[RestoredStep, ...]) -> None:
         """Put back the turns of the active branch, and the steps of a turn under way, where the store lost them."""
         timeline = self._state.timeline
@@ -132,23 +188,26 @@ class SessionRecovery:
         self.is_over = not self.is_wanted
 
     async def _put_back(self, turns: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> None:
-        start, timeline = self._state.start, self._state.timeline
         closed = tuple(turn for turn in turns if turn.status != "pending")
         if not (closed or steps):
             return
         await workflow.execute_activity_method(
             RecoveryActivities.restore_turns,
-            RestoreTurnsInput(
-                session_id=start.session_id,
-                organization_id=start.organization_id,
-                agent=start.agent,
-                model=start.model,
-                turns=tuple(_with_place(timeline, turn, self._state) for turn in closed),
-                steps=steps,
-                taken_over=timeline.taken_over(turn.id for turn in closed),
-            ),
+            self._restored(closed, steps),
             summary=f"put back {len(closed)} turns",
-            **settling(start.timing),
+            **settling(self._state.start.timing),
+        )
+
+    def _restored(self, closed: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> RestoreTurnsInput:
+        start, timeline = self._state.start, self._state.timeline
+        return RestoreTurnsInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            agent=start.agent,
+            model=start.model,
+            turns=tuple(_with_place(timeline, turn, self._state) for turn in closed),
+            steps=steps,
+            taken_over=timeline.taken_over(turn.id for turn in closed),
         )
 
     def _note_reset(self) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 from activities.settlement import SettlementActivities
+from contracts.reconciliation import UnsettledInput, UnsettledTurns
 from contracts.sessions import SettleTurnsInput
 from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
@@ -37,6 +38,10 @@ class SettlementLoop:
     @property
     def is_under_way(self) -> bool:
         return self._under_way is not None
+
+    def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
+        """The session against its record in the store, with a settlement that is under way."""
+        return self._recovery.unsettled(record, self._under_way, self._version if self._under_way else None)
 
     @property
     def is_done(self) -> bool:

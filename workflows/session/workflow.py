@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
+    from contracts.reconciliation import UnsettledInput, UnsettledTurns
     from contracts.sessions import CONTINUED_AS_NEW, SendMessageResult, SessionResult, StartSession, session_workflow_id
     from domain.rejections import CommandRejected
     from domain.sessions import approvals, simulated_caller
@@ -289,6 +290,17 @@ class SessionWorkflow:
     def status(self) -> SessionHead:
         """Everything that is small and changes."""
         return self._state.head
+
+    @workflow.query
+    def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
+        """What the store has not recorded, compared with the record that is given."""
+        return self._settling.unsettled(record)
+
+    @workflow.signal
+    def compare_record(self) -> None:
+        """Compare the session with its record in the store, and bring both together."""
+        self._signals += 1
+        self._recovery.want()
 
     # --- applying commands ---------------------------------------------------------------------------------
 
