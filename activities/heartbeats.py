@@ -19,7 +19,8 @@ also the delay of a cancellation. Workers must not throttle heartbeats for longe
 @asynccontextmanager
 async def heartbeats(*details: FrozenModel) -> AsyncIterator[None]:
     """Send heartbeats while the block runs. The next attempt of the activity reads `details`."""
-    timeout = activity.info().heartbeat_timeout
+    # The command line makes the work of some activities without Temporal.
+    timeout = activity.info().heartbeat_timeout if activity.in_activity() else None
     if timeout is None:
         yield
         return
