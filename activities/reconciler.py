@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from streaming.messages import Subscribers
 
 GRACE = timedelta(minutes=2)
-"""Age before which a session or suite is left alone: its row is written before its workflow is started."""
+"""Age before which a session or suite without a workflow is left alone: its row is written before the workflow is
+started."""
 UNANSWERED = timedelta(minutes=10)
 """Time for which a closed session waits for a worker that can say what was not settled."""
 PAGE = 100
@@ -91,7 +92,7 @@ class ReconcilerOptions:
 
     `is_thorough` compares every open session turn by turn. `accepts_new_temporal` closes sessions although Temporal
     knows none of them. `only_looks` changes nothing. `wait_seconds` is the time to wait for running sessions to agree
-    with their record. `grace` is the age before which sessions are left alone.
+    with their record. `grace` is the age before which sessions without a workflow are left alone.
     """
 
     is_thorough: bool = False
@@ -235,6 +236,8 @@ class Reconciler:
         """Reconcile one session that is open in the store."""
         info = await self._describe(session_workflow_id(session.id))
         if info is None:
+            if _is_young(session.created_at, options):
+                return _Look()
             if not is_ours:
                 return _Look(is_stranger=True)
             return await self._close(session, NOT_FOUND_REASON, datetime.now(UTC), f"gone-{session.version}", options)
@@ -440,6 +443,8 @@ class Reconciler:
         """Reconcile one suite that has no outcome in the store."""
         workflow_id = suite_workflow_id(suite.id)
         info = await self._describe(workflow_id)
+        if info is None and _is_young(suite.created_at, options):
+            return _Look()
         if info is None and not is_ours:
             return _Look(is_stranger=True)
         if info is not None and info.status in OPEN:
@@ -542,13 +547,12 @@ class _Run:
         store, after = self._reconciler._store, self._next_session
         while not self._is_long(self._sessions):
             page = await store.open_sessions(after=after, limit=PAGE)
-            old = [each for each in page if self._is_old(each.created_at)]
-            for some in _pages(old, AT_ONCE):
+            for some in _pages(page, AT_ONCE):
                 for look in await asyncio.gather(
                     *(self._reconciler.session(each, self._options, is_ours=self._is_ours) for each in some)
                 ):
                     self._note(look)
-            self._sessions += len(old)
+            self._sessions += len(page)
             if len(page) < PAGE:
                 return 0
             after = page[-1].number
@@ -559,9 +563,8 @@ class _Run:
         while not self._is_long(self._suites):
             page = await store.open_suites(after=after, limit=PAGE)
             for each in page:
-                if self._is_old(each.created_at):
-                    self._note(await self._reconciler.suite(each, self._options, is_ours=self._is_ours))
-                    self._suites += 1
+                self._note(await self._reconciler.suite(each, self._options, is_ours=self._is_ours))
+                self._suites += 1
             if len(page) < PAGE:
                 return 0
             after = page[-1].number
@@ -573,9 +576,6 @@ class _Run:
         self._turns_in_temporal += look.turns_in_temporal
         if look.finding is not None:
             self.findings.append(look.finding)
-
-    def _is_old(self, created_at: datetime) -> bool:
-        return datetime.now(UTC) - created_at >= self._options.grace
 
     def _is_long(self, seen: int) -> bool:
         return self._options.is_bounded and (seen >= MAX_SESSIONS or monotonic() > self._deadline)
@@ -623,6 +623,10 @@ def _finding(
         turns_in_store=turns_in_store,
         turns_in_temporal=turns_in_temporal,
     )
+
+
+def _is_young(created_at: datetime, options: ReconcilerOptions) -> bool:
+    return datetime.now(UTC) - created_at < options.grace
 
 
 def _unknown(session_id: str, organization_id: str) -> Difference:

@@ -1,6 +1,7 @@
 """`playhead reconcile`: compares the store with Temporal, and mends what can be mended."""
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,10 @@ def reconcile(
             help="Close the open sessions of the store although Temporal knows none of them: its data is lost.",
         ),
     ] = False,
+    min_age: Annotated[
+        int,
+        typer.Option(metavar="SECONDS", help="Age before which a session that has no workflow is left alone.", min=0),
+    ] = 120,
     json: AsJson = False,
 ) -> None:
     """Compare the store with Temporal, and mend what can be mended.
@@ -45,6 +50,7 @@ def reconcile(
         only_looks=dry_run,
         is_bounded=False,
         wait_seconds=WAIT_SECONDS,
+        grace=timedelta(seconds=min_age),
     )
 
     async def work(database: "Database") -> "ReconciliationResult":
