@@ -170,6 +170,19 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "The store cannot be reached. Nothing was accepted; try again in a second.",
         {"service": "store"},
     ),
+    "session_stuck": ProblemType(
+        503,
+        "The session cannot go on",
+        "The session's workflow fails, at attempt 4: KeyError: 'desk'. Temporal tries again by itself, and the session "
+        "goes on once the cause is removed. See the workflow session-ses_0a1b2c3d4e5f in the Temporal UI and the log "
+        "of the workers.",
+        {
+            "reason": "workflow_task_failed",
+            "failure": "KeyError: 'desk'",
+            "workflow_id": "session-ses_0a1b2c3d4e5f",
+            "run_id": "0193d1c8-6c1f-7b9e-a1b0-6a0f9a1c2d3e",
+        },
+    ),
     "wait_timeout": ProblemType(
         504,
         "Timed out waiting for the reply",

@@ -44,6 +44,7 @@ COMMAND_ERRORS: Final = (
     "validation_error",
     "rate_limited",
     "unavailable",
+    "session_stuck",
     "wait_timeout",
 )
 """Errors of every route that sends a command to a session."""

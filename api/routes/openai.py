@@ -55,6 +55,7 @@ SessionId = Annotated[str | None, Header(max_length=200, description="The sessio
             "too_large",
             "rate_limited",
             "model_failed",
+            "session_stuck",
             "wait_timeout",
             *READ_ERRORS,
         ),

@@ -92,7 +92,7 @@ class MessageService:
         try:
             result = await self._session_client.open_turn(session.id, command)
         except Problem as problem:
-            if problem.code in ("unavailable", "rate_limited"):
+            if problem.code in ("unavailable", "rate_limited", "session_stuck"):
                 problem.figures.setdefault("message_id", command.message_id)
             raise
         if result.turn.created_at < started_at:

@@ -16,6 +16,9 @@ from domain.rejections import Rejection, RejectionCode
 
 CLOSED_UNDER_AN_UPDATE: Final = "AcceptedUpdateCompletedWorkflow"
 """The type of the error that ends an update whose workflow closed before the update was done."""
+UNPROCESSED: Final = "UnprocessedUpdate"
+"""The type of the error of an update that a worker did not process: the worker has newer state of the workflow than
+Temporal, whose database was restored from an older copy."""
 NOT_CONNECTED: Final = "Failed client connect"
 """The start of the RuntimeError message of a lazy client that could not connect."""
 
@@ -54,6 +57,14 @@ def _error_of_update(error: WorkflowUpdateFailedError) -> Exception:
         return error
     if cause.type == CLOSED_UNDER_AN_UPDATE:
         return SessionClosed()
+    if cause.type == UNPROCESSED:
+        return Problem(
+            "session_stuck",
+            "A worker has newer state of this session than Temporal, whose database was probably restored from an "
+            "older copy, and does not take commands. Nothing was accepted. Restart the workers.",
+            reason="worker_is_ahead",
+            failure=cause.message,
+        )
     if cause.type not in get_args(RejectionCode):
         return error
     try:

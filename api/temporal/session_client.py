@@ -27,7 +27,14 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from api.temporal.errors import CLOSED_UNDER_AN_UPDATE, SessionClosed, translate_temporal_errors
+from api.http.problems import Problem
+from api.temporal.errors import (
+    CLOSED_UNDER_AN_UPDATE,
+    SessionClosed,
+    WaitTimedOut,
+    translate_temporal_errors,
+)
+from api.temporal.obstacles import obstacle_of
 from contracts.sessions import (
     CONTINUED_AS_NEW,
     SendMessageResult,
@@ -54,6 +61,8 @@ from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
 """Upper bound on the time of a query, after which the store is read instead."""
+LOOKS_FOR_OBSTACLES: Final = (5.0, 15.0)
+"""Seconds into the wait for a command, and after that, at which it is checked that its session can go on."""
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
 
@@ -83,7 +92,7 @@ class SessionClient:
     """The workflows of sessions as the API sees them.
 
     Every command raises `Problem` when it is refused or Temporal cannot be reached, `SessionClosed` when no workflow
-    of that id is running, and `WaitEnded` when the answer takes longer than `wait_seconds`.
+    of that id is running, and `WaitTimedOut` when the answer takes longer than `wait_seconds`.
     """
 
     def __init__(self, client: Client, *, task_queue: str, wait_seconds: float) -> None:
@@ -99,7 +108,7 @@ class SessionClient:
         """
         operation = self._start_operation(start)
         try:
-            async with self._timed():
+            async with self._timed(start.session_id):
                 return await self._client.execute_update_with_start_workflow(
                     SessionWorkflow.await_greeting, start_workflow_operation=operation
                 )
@@ -114,7 +123,7 @@ class SessionClient:
 
     async def start(self, start: StartSession) -> None:
         """Start a session without waiting for its greeting."""
-        async with self._timed():
+        async with self._timed(start.session_id):
             await self._client.start_workflow(
                 SessionWorkflow.run,
                 start,
@@ -133,7 +142,7 @@ class SessionClient:
         A repeat with the same message id joins the first call.
         """
         waiting = self._slots.waiting(session_id)
-        async with self._timed():
+        async with self._timed(session_id):
             if not command.wait:
                 return await self._send_without_wait(session_id, command)
             if waiting.locked():
@@ -167,7 +176,7 @@ class SessionClient:
 
     async def set_simulator(self, session_id: str, command: SetSimulator) -> SessionHead:
         """Switch the simulated caller on or off."""
-        async with self._timed():
+        async with self._timed(session_id):
             return await self._handle(session_id).execute_update(SessionWorkflow.set_simulator, command)
 
     async def timeline(self, session_id: str) -> TimelineView:
@@ -230,7 +239,7 @@ class SessionClient:
         command: SessionCommand,
     ) -> SessionHead:
         """Send a command that completes at once."""
-        async with self._timed(), self._slots.immediate(session_id):
+        async with self._timed(session_id), self._slots.immediate(session_id):
             return await self._handle(session_id).execute_update(update, command)
 
     async def _send_without_wait(self, session_id: str, command: TurnCommand) -> SendMessageResult:
@@ -268,10 +277,32 @@ class SessionClient:
                 return await handle.execute_update(SessionWorkflow.regenerate, command, id=update_id)
 
     @asynccontextmanager
-    async def _timed(self) -> AsyncIterator[None]:
-        with translate_temporal_errors():
-            async with asyncio.timeout(self.wait_seconds):
-                yield
+    async def _timed(self, session_id: str) -> AsyncIterator[None]:
+        """Limit the time of a command. Raises Problem("session_stuck") when the session cannot take it for a reason
+        that Temporal knows, without waiting for the end of that time."""
+        try:
+            with translate_temporal_errors():
+                async with asyncio.timeout(self.wait_seconds) as limit:
+                    looking = asyncio.create_task(self._give_up_when_stuck(session_id, limit))
+                    try:
+                        yield
+                    finally:
+                        looking.cancel()
+        except (WaitTimedOut, Problem, RPCError, WorkflowUpdateFailedError, ValueError) as error:
+            if isinstance(error, Problem) and error.code != "unavailable":
+                raise
+            obstacle = await obstacle_of(self._client, session_workflow_id(session_id))
+            if obstacle is not None:
+                raise obstacle.problem() from error
+            raise
+
+    async def _give_up_when_stuck(self, session_id: str, limit: asyncio.Timeout) -> None:
+        """End the wait for a command soon when its session is stuck; most commands are done before the first look."""
+        for pause in LOOKS_FOR_OBSTACLES:
+            await asyncio.sleep(pause)
+            if await obstacle_of(self._client, session_workflow_id(session_id)) is not None:
+                limit.reschedule(asyncio.get_running_loop().time())
+                return
 
 
 def _summary(start: StartSession) -> str:

@@ -35,6 +35,7 @@ HINTS = {
     "unauthenticated": f"Set {API_KEY} to a key of this API; `playhead keys create NAME` creates one on its machine.",
     "revision_conflict": "The session has changed. Look at it again, then repeat the command.",
     "turn_in_progress": "A reply is being generated. Repeat the command when it has arrived.",
+    "session_stuck": "What was recorded can be read. Repeat the command when the workflow goes on.",
     "unavailable": "Nothing was accepted. Repeat the command when the service is available again.",
     "wait_timeout": "The turn continues; look at the session later.",
 }

@@ -243,7 +243,7 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
         422: {"validation_error"},
         429: {"rate_limited", "queue_full"},
         502: {"model_failed"},
-        503: {"unavailable"},
+        503: {"unavailable", "session_stuck"},
         504: {"wait_timeout"},
     }
     for status, codes in table.items():

@@ -225,6 +225,30 @@ class Unavailable(APIStatusError):
     nothing_accepted = True
 
 
+class SessionStuck(APIStatusError):
+    """Temporal cannot go on with the session: its workflow is paused or fails. What was recorded can still be read.
+
+    A message may have been accepted: sent again under the same `message_id`, it is not sent twice.
+    """
+
+    codes = ("session_stuck",)
+
+    @property
+    def reason(self) -> str | None:
+        """`workflow_paused`, `workflow_task_failed` or `worker_is_ahead`."""
+        return self._text("reason")
+
+    @property
+    def failure(self) -> str | None:
+        """The reason that Temporal knows."""
+        return self._text("failure")
+
+    @property
+    def workflow_id(self) -> str | None:
+        """The id of the workflow in Temporal."""
+        return self._text("workflow_id")
+
+
 class WaitTimeout(APIStatusError):
     """The wait ended before the turn did, and the turn continues.
 

@@ -1,0 +1,116 @@
+"""Reasons why Temporal cannot go on with a session although everything is up: its workflow is paused or fails."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus, WorkflowTaskFailedCause
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryReverseRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.http.problems import Problem
+
+LOOK_SECONDS: Final = 2.0
+MIN_ATTEMPTS: Final = 2
+"""A workflow task that failed once may be done by the next worker that takes it."""
+MAX_FAILURE: Final = 500
+"""Characters of a failure that are shown."""
+HARMLESS_CAUSES: Final = frozenset(
+    {
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_STICKY_TASK_QUEUE,
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+    }
+)
+"""Failures that are part of how Temporal works."""
+
+Kind = Literal["workflow_paused", "workflow_task_failed"]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What holds a workflow up. `failure` is the reason that Temporal has for it; it may be empty."""
+
+    kind: Kind
+    failure: str
+    workflow_id: str
+    run_id: str
+    attempt: int = 0
+
+    def problem(self) -> Problem:
+        """The error for a command that the workflow could not take."""
+        if self.kind == "workflow_paused":
+            because = f" ({self.failure})" if self.failure else ""
+            detail = (
+                f"An operator has paused the session's workflow in Temporal{because}. It goes on when it is unpaused: "
+                f"temporal workflow unpause --workflow-id {self.workflow_id}"
+            )
+        else:
+            detail = (
+                f"The session's workflow fails, at attempt {self.attempt}: {self.failure or 'no reason is known'}. "
+                "Temporal tries again by itself, and the session goes on once the cause is removed. See the workflow "
+                f"{self.workflow_id} in the Temporal UI and the log of the workers."
+            )
+        figures = {"reason": self.kind, "failure": self.failure}
+        return Problem("session_stuck", detail, **figures, workflow_id=self.workflow_id, run_id=self.run_id)
+
+
+async def obstacle_of(client: Client, workflow_id: str) -> Obstacle | None:
+    """What holds a workflow up; None when nothing does, or when that cannot be found out within two seconds."""
+    with suppress(TimeoutError, RPCError, RuntimeError):
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await _look(client, workflow_id)
+    return None
+
+
+async def _look(client: Client, workflow_id: str) -> Obstacle | None:
+    execution = WorkflowExecution(workflow_id=workflow_id)
+    described = await client.workflow_service.describe_workflow_execution(
+        DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution),
+        timeout=timedelta(seconds=LOOK_SECONDS),
+    )
+    run_id = described.workflow_execution_info.execution.run_id
+    if described.workflow_execution_info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED:
+        return Obstacle("workflow_paused", _pause_reason(described), workflow_id, run_id)
+    attempt = described.pending_workflow_task.attempt
+    if attempt < MIN_ATTEMPTS:
+        return None
+    newest = await client.workflow_service.get_workflow_execution_history_reverse(
+        GetWorkflowExecutionHistoryReverseRequest(
+            namespace=client.namespace, execution=execution, maximum_page_size=20
+        ),
+        timeout=timedelta(seconds=LOOK_SECONDS),
+    )
+    failure = _failure(list(newest.history.events))
+    return None if failure is None else Obstacle("workflow_task_failed", failure, workflow_id, run_id, attempt)
+
+
+def _pause_reason(described: DescribeWorkflowExecutionResponse) -> str:
+    return described.workflow_extended_info.pause_info.reason[:MAX_FAILURE]
+
+
+def _failure(newest_first: list[HistoryEvent]) -> str | None:
+    """The failure of the workflow task that is being tried again; None when the newest one did not fail.
+
+    Temporal writes down the first of several failures.
+    """
+    for event in newest_first:
+        match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                failed = event.workflow_task_failed_event_attributes
+                if failed.cause in HARMLESS_CAUSES:
+                    return None
+                return " ".join(failed.failure.message.split())[:MAX_FAILURE]
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED | EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+                return None
+    return None

@@ -1,0 +1,74 @@
+"""A worker that goes on while Temporal's database is set back: it holds newer state than its server."""
+
+from pathlib import Path
+
+import httpx2
+
+from playhead.temporal.dev_server import free_port
+from tests.e2e.processes import until_seen
+from tests.e2e.services import playhead, service
+from tests.operators.operator_stack import copied, restored, texts
+
+
+def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once_it_is(tmp_path: Path) -> None:
+    temporal_port, api_port = free_port(), free_port()
+    address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{temporal_port}", "PLAYHEAD_API_PORT": str(api_port)}
+    address["PLAYHEAD_DATABASE_URL"] = f"sqlite:///{tmp_path}/playhead.db"
+    ports = (f"--temporal-port={temporal_port}", f"--temporal-ui-port={free_port()}")
+    server = ("temporal", f"--data-dir={tmp_path}/data", *ports)
+    assert playhead(tmp_path, "db", "upgrade", **address).returncode == 0
+    key = playhead(tmp_path, "keys", "create", "tests", **address).stdout.strip()
+    with (
+        service(tmp_path, "worker", **address) as worker,
+        service(tmp_path, "api", **address) as api,
+        httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=90) as http,
+    ):
+        http.headers["Authorization"] = f"Bearer {key}"
+
+        def is_ready() -> bool:
+            try:
+                return http.get("/readyz").status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        with service(tmp_path, *server):
+            until_seen(is_ready, lambda: api.log)
+            worker.until_logged("worker polling for tasks")
+            agent = {"name": "echo", "start": "only", "nodes": {"only": {"greeting": "Hello.", "prompt": "Talk."}}}
+            assert http.post("/v1/agents", json=agent).status_code == 201
+            session_id = http.post("/v1/sessions", json={"agent": "echo"}).json()["id"]
+            path = f"/v1/sessions/{session_id}"
+            assert http.post(f"{path}/messages", json={"text": "One"}).status_code == 200
+            until_seen(lambda: is_recorded(http, path, 2), lambda: "it was not recorded")
+        until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
+        copied(tmp_path, "temporal.db", tmp_path / "backup")
+        with service(tmp_path, *server):
+            until_seen(is_ready, lambda: api.log)
+            for text in ("Two", "Three"):
+                assert http.post(f"{path}/messages", json={"text": text}).status_code == 200
+            until_seen(lambda: is_recorded(http, path, 4), lambda: "it was not recorded")
+        until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
+        restored(tmp_path / "backup", "temporal.db", tmp_path)
+        with service(tmp_path, *server):
+            until_seen(is_ready, lambda: api.log)
+            four = {"text": "Four", "message_id": "m-4"}
+            stuck = http.post(f"{path}/messages", json=four)
+            assert (stuck.status_code, stuck.json()["code"]) == (503, "session_stuck"), stuck.text
+            assert stuck.json()["reason"] == "worker_is_ahead"
+            assert texts(http.get(path).json()) == [None, "One", "Two", "Three"]
+            assert worker.told_to_end() == 0, worker.log
+            with service(tmp_path, "worker", **address):
+                answer = http.post(f"{path}/messages", json=four)
+                assert answer.status_code == 200, answer.text
+                assert texts(answer.json()) == [None, "One", "Four"]
+                until_seen(lambda: is_recorded(http, path, 5), lambda: http.get(path).text)
+                [branch] = http.get(path).json()["discarded_branches"]
+                assert [turn["user_message"]["text"] for turn in branch["turns"]] == ["Two", "Three"]
+
+
+def is_recorded(http: httpx2.Client, path: str, ledger_rows: int) -> bool:
+    """True when the store knows the session as it is shown, and bills so many turns."""
+    session = http.get(path).json()
+    [item] = http.get("/v1/sessions").json()["items"]
+    rows = http.get("/v1/usage/ledger").json()["items"]
+    return bool(item["revision"] == session["revision"] and len(rows) == ledger_rows)
