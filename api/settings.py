@@ -14,7 +14,8 @@ class ApiSettings:
 
     `keyless` accepts calls without a key, from this machine only. `model` is the default of agents that name none, and
     `timing` that of new sessions. `chat_id_headers` and `chat_id_fields` name further places of session ids in chat
-    completions. `webhook_url` receives the reports of agents without a webhook.
+    completions; with `stop_on_disconnect` a client that closes the stream of one stops the reply. `webhook_url`
+    receives the reports of agents without a webhook.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
@@ -31,6 +32,7 @@ class ApiSettings:
     sse_write_timeout: float
     chat_id_headers: tuple[str, ...] = ()
     chat_id_fields: tuple[str, ...] = ()
+    stop_on_disconnect: bool = True
 
     def __post_init__(self) -> None:
         if self.keyless and not is_loopback(self.host):

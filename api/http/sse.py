@@ -1,7 +1,7 @@
 """Server-sent events: their text format, and the streaming response that drops clients which stop reading."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import Final
 
@@ -28,26 +28,44 @@ def format_event(kind: str, data: BaseModel | str | bytes, sequence: int | None 
 
 
 class StartedStream(AsyncIterator[bytes]):
-    """A stream of encoded events whose first event is available."""
+    """A stream of encoded events whose first event is available.
 
-    def __init__(self, first: bytes, events: AsyncGenerator[bytes]) -> None:
+    `on_client_left` is called once if the client closes the connection before the end.
+    """
+
+    def __init__(
+        self, first: bytes, events: AsyncGenerator[bytes], *, on_client_left: Callable[[], None] | None = None
+    ) -> None:
         self._first: bytes | None = first
         self._events = events
+        self._on_client_left = on_client_left
 
     async def __anext__(self) -> bytes:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return await anext(self._events)
+        try:
+            return await anext(self._events)
+        except StopAsyncIteration:
+            self._on_client_left = None
+            raise
+
+    def note_client_left(self) -> None:
+        """Note that the client has closed the connection."""
+        on_client_left, self._on_client_left = self._on_client_left, None
+        if on_client_left is not None:
+            on_client_left()
 
     async def aclose(self) -> None:
         """Close the source of the events."""
         await self._events.aclose()
 
 
-async def start_stream(events: AsyncGenerator[bytes]) -> StartedStream:
+async def start_stream(
+    events: AsyncGenerator[bytes], *, on_client_left: Callable[[], None] | None = None
+) -> StartedStream:
     """Wait for the first event. Errors before it are raised here, so that the response can still be an error."""
-    return StartedStream(await anext(events), events)
+    return StartedStream(await anext(events), events, on_client_left=on_client_left)
 
 
 class SlowClient(Exception):
@@ -75,7 +93,14 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response to a request, which has the key in its scope."""
         self._key = scope.get(KEY_SCOPE)
-        await super().__call__(scope, receive, send)
+
+        async def receive_and_note() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self._events.note_client_left()
+            return message
+
+        await super().__call__(scope, receive_and_note, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send everything, unless the client stops reading or its key is revoked."""

@@ -133,6 +133,8 @@ class _Candidate:
     rank: int
     has_same_system: bool
     order: int
+    may_be_of_others: bool = False
+    """True when only a first message is the same: another client may wait for its reply."""
 
     @property
     def is_busy(self) -> bool:
@@ -337,12 +339,22 @@ class Conversations:
         turn = await self._turn(session, view, address.message_key)
         if turn is None or turn.status == "failed" or (reply is not None and not has_reply(turn, reply)):
             return None
-        is_exact = reply is None and reading.seen[-1].speaker == "assistant"
+        is_left_out = reading.seen[-1].speaker == "user"
+        if is_left_out and turn.status == "completed" and not address.is_stopped:
+            # A client that has got the whole reply sends it.
+            return None
+        is_exact = reply is None and not is_left_out
         rank = _rank(view, turn, is_exact=is_exact, is_stopped=address.is_stopped)
         if rank == _BUSY and await self._was_stopped(session, view.turns[-1]):
             rank = _EARLIER
         place = Place(session, reading.text, turn, view, is_whole=True)
-        return _Candidate(place, rank, has_same_system=address.system == system, order=order)
+        return _Candidate(
+            place,
+            rank,
+            has_same_system=address.system == system,
+            order=order,
+            may_be_of_others=is_left_out and len(merged(reading.seen)) == 1,
+        )
 
     async def _named_place(
         self, session: StoredSession, view: TimelineView, conversation: Conversation, reading: Reading
@@ -380,7 +392,8 @@ def context_of(session: StoredSession) -> dict[str, JsonValue]:
 
 def _best(candidates: Sequence[_Candidate]) -> Place:
     best = min(candidates, key=lambda each: each.key)
-    if best.rank in (_PENDING, _BUSY) and sum(each.is_busy for each in candidates) > 1:
+    is_unclear = best.may_be_of_others or sum(each.is_busy for each in candidates) > 1
+    if best.rank in (_PENDING, _BUSY) and is_unclear:
         raise Problem(
             "turn_in_progress",
             "Messages are under way in all sessions with this conversation. Send the message again in a second, or "

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final, TypeVar
@@ -19,6 +19,7 @@ from api.openai.reply_options import ReplyOptionsReader, require_kept
 from api.openai.request_parsing import RequestedTurn, read_request
 from api.openai.schemas import ChatRequest
 from api.openai.session_names import SessionName, session_id_of_client
+from api.openai.stopping import ReplyStopper
 from api.openai.streaming import chunk_stream
 from api.schemas.events import TurnClosed
 from api.schemas.requests import AgentVersion, NewSession
@@ -48,14 +49,15 @@ _MAYBE_ACCEPTED: Final = frozenset({"wait_timeout", "unavailable", "model_failed
 class PreparedCompletion:
     """A session and the message to send to it; without a message the reply is the agent's greeting.
 
-    `is_whole` is true when the conversation begins with the first message of the session. `again` prepares anew when
-    the session was changed meanwhile.
+    `is_whole` is true when the conversation begins with the first message of the session, `is_repeatable` when the
+    request has an idempotency key. `again` prepares anew when the session was changed meanwhile.
     """
 
     session: StoredSession
     command: SendMessage | None
     conversation: Conversation
     is_whole: bool = False
+    is_repeatable: bool = False
     again: Callable[[], Awaitable["PreparedCompletion"]] | None = None
 
 
@@ -88,6 +90,7 @@ class ChatCompletions:
         *,
         conversations: Conversations,
         addresses: ChatAddressStore,
+        stopper: ReplyStopper,
     ) -> None:
         self._messages = messages
         self._streams = streams
@@ -97,6 +100,7 @@ class ChatCompletions:
         self._reply_options = ReplyOptionsReader(session_reader, agents)
         self._conversations = conversations
         self._addresses = addresses
+        self._stopper = stopper
 
     async def prepare(
         self, organization_id: str, request: ChatRequest, *, name: SessionName | None, key: str | None
@@ -110,7 +114,8 @@ class ChatCompletions:
         agent = await self.agent(organization_id, request.model)
         conversation = Conversation(agent[0].id, request.annotations, requested.spoken, requested.system)
         prepare = _Preparation(organization_id, request, requested, agent, conversation, name, key)
-        return await self._prepared(prepare)
+        prepared = await self._prepared(prepare)
+        return replace(prepared, is_repeatable=key is not None)
 
     async def reply(self, prepared: PreparedCompletion) -> Completion:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
@@ -132,8 +137,12 @@ class ChatCompletions:
             if prepared.command is None:
                 greeting = await self._greeting(prepared)
                 return await start_stream(complete_stream(prepared.session, greeting, include_usage=include_usage))
-            events = self._addressed(prepared, self._streams.events(prepared.session, prepared.command))
-            return await start_stream(chunk_stream(prepared.session, events, include_usage=include_usage))
+            session, command = prepared.session, prepared.command
+            events = self._addressed(prepared, self._streams.events(session, command))
+            chunks = chunk_stream(session, events, include_usage=include_usage)
+            # A client with an idempotency key may come back for the reply.
+            stop = None if prepared.is_repeatable else partial(self._stopper.stop, session, command)
+            return await start_stream(chunks, on_client_left=stop)
 
         final, events = await self._attempt(prepared, send)
         return CompletionStream(final.session, events)
@@ -197,7 +206,7 @@ class ChatCompletions:
         conversation, key = given.conversation, given.key
         if given.name is not None:
             return await self._prepared_by_name(given, given.name)
-        if conversation.has_history or (conversation.history and given.requested.text is not None):
+        if given.requested.text is not None and (conversation.history or len(conversation.asked) > 1):
             place = await self._conversations.find(
                 given.organization_id,
                 given.agent,

@@ -14,6 +14,7 @@ from api.http.sse import EventStream, StartedStream
 from api.openai.conversations import Conversations
 from api.openai.service import ChatCompletions
 from api.openai.session_names import SessionNames
+from api.openai.stopping import ReplyStopper
 from api.reports.data import SuiteReportService
 from api.sessions.commands import SessionCommands
 from api.sessions.comparison import BranchComparison
@@ -146,6 +147,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
             agents,
             conversations=Conversations(session_reader, sessions, addresses),
             addresses=addresses,
+            stopper=ReplyStopper(session_client, session_reader, addresses, is_enabled=settings.stop_on_disconnect),
         ),
         session_names=SessionNames(settings.chat_id_headers, settings.chat_id_fields),
         authenticator=Authenticator(keys, keyless=settings.keyless),

@@ -224,6 +224,11 @@ class Settings(BaseSettings):
         expects="paths of fields such as conversation.id",
         shown="none",
     )
+    chat_stop_on_disconnect: bool = setting(
+        True,
+        means="Stop the reply of a streamed chat completion when its client closes the stream; false lets it go on.",
+        expects="true or false",
+    )
 
     sse_keepalive_seconds: float = seconds(
         15.0, means="Longest silence in an event stream; then a comment is sent.", least=0.05, most=300
@@ -333,6 +338,7 @@ class Settings(BaseSettings):
             sse_write_timeout=self.sse_write_timeout_seconds,
             chat_id_headers=self.chat_id_headers,
             chat_id_fields=self.chat_id_fields,
+            stop_on_disconnect=self.chat_stop_on_disconnect,
         )
 
     def timing(self) -> "Timing":

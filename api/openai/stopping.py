@@ -1,0 +1,75 @@
+"""Stops of replies whose client has closed the stream: the turn keeps the text so far, and the conversation goes on."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from api.http.problems import Problem
+from api.sessions.reader import SessionReader
+from api.temporal.errors import SessionClosed, WaitTimedOut
+from api.temporal.session_client import SessionClient
+from domain.sessions.commands import CancelTurn, SendMessage
+from store.database.errors import StoreUnavailable
+from store.sessions.chat_addresses import ChatAddressStore
+from store.sessions.sessions import StoredSession
+
+RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Pauses between attempts to stop the reply to a message that is not accepted yet."""
+
+log = structlog.get_logger("api.openai")
+
+
+class ReplyStopper:
+    """Stops replies in the background. With `is_enabled` false they go on without their client."""
+
+    def __init__(
+        self,
+        session_client: SessionClient,
+        session_reader: SessionReader,
+        addresses: ChatAddressStore,
+        *,
+        is_enabled: bool,
+    ) -> None:
+        self._session_client = session_client
+        self._session_reader = session_reader
+        self._addresses = addresses
+        self._is_enabled = is_enabled
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    def stop(self, session: StoredSession, command: SendMessage) -> None:
+        """Stop the reply to a message; a repeat of it or another message is not affected."""
+        if self._is_enabled and command.message_id is not None:
+            task = asyncio.create_task(self._stop(session, command.message_id))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+
+    async def _stop(self, session: StoredSession, message_id: str) -> None:
+        # The next message may come before the reply has stopped: it reads this.
+        with suppress(StoreUnavailable):
+            await self._addresses.note_stopped(session.id, message_id)
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                await self._session_client.cancel(session.id, CancelTurn(message_id=message_id))
+            except (SessionClosed, WaitTimedOut):
+                return
+            except Problem as problem:
+                if problem.code != "turn_not_pending":
+                    log.warning("reply not stopped", session=session.id, reason=problem.detail)
+                    return
+            else:
+                log.info("reply stopped", session=session.id, reason="the client closed the stream")
+                return
+            if pause is None or await self._is_answered(session, message_id):
+                return
+            await asyncio.sleep(pause)
+
+    async def _is_answered(self, session: StoredSession, message_id: str) -> bool:
+        """True when the message has its turn, and no reply is pending there."""
+        try:
+            view, _ = await self._session_reader.view(session)
+        except (Problem, StoreUnavailable):
+            return True
+        turns = (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
+        return any(turn.user_message is not None and turn.user_message.message_id == message_id for turn in turns)

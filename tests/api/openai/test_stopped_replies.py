@@ -1,0 +1,219 @@
+"""Replies that their client stops: a closed stream, a barge-in, and what the next message may carry of the reply."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from store.database.connection import Database
+from tests.api.openai.talking import assistant, user
+from tests.support.api_agents import library
+from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.running_api import Caller, Json, RunningApi, done, serving, texts
+from tests.support.waiting import eventually
+
+Scripted = Callable[..., ScriptedModel]
+
+SPEECH = "We open at nine, and we close at six in the evening."
+HEARD = SPEECH[: len(SPEECH) // 2]
+"""The part of the speech that comes before the gate."""
+
+
+@pytest_asyncio.fixture
+async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
+    """The caller at the second API."""
+    async with other_api.caller(caller.organization) as visitor:
+        yield visitor
+
+
+def body(*messages: object, **fields: object) -> Json:
+    return {"model": "library", "messages": messages, **fields}
+
+
+async def ask(caller: Caller, *messages: object, **fields: object) -> Json:
+    return done(await caller.http.post("/v1/chat/completions", json=body(*messages, **fields)), 200)
+
+
+def said(completion: Json) -> str:
+    return str(completion["choices"][0]["message"]["content"])
+
+
+async def heard(caller: Caller, *messages: object, key: str | None = None) -> tuple[str, str]:
+    """Begin to stream a reply and close the connection after its first words; these words, and the session."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    request = body(*messages, stream=True)
+    async with caller.http.stream("POST", "/v1/chat/completions", json=request, headers=headers) as response:
+        text = ""
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                text += json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content") or ""
+            if text:
+                break
+        return text, response.headers["x-session-id"]
+
+
+async def turns_of(caller: Caller, session_id: str) -> list[tuple[str | None, str]]:
+    """The status of each turn with its message."""
+    session = await caller.session(session_id)
+    return [(turn["user_message"] and turn["user_message"]["text"], turn["status"]) for turn in session["turns"]]
+
+
+async def is_stopped(caller: Caller, session_id: str) -> bool:
+    return (await turns_of(caller, session_id))[-1][1] == "interrupted"
+
+
+@pytest.mark.parametrize("kept", [HEARD, SPEECH[:1], SPEECH[:9], "We  open at", None])
+async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part_of_it(
+    caller: Caller, visitor: Caller, scripted: Scripted, kept: str | None
+) -> None:
+    model = scripted(Says(SPEECH, gate=Gate()), Says("On Sundays at ten."), Says("Yes."))
+    await caller.push(library(model.string))
+    begun, session_id = await heard(caller, user("When?"))
+    assert SPEECH.startswith(begun)
+    await eventually(lambda: is_stopped(caller, session_id))
+    await model.journal[0].hung_up()
+    cut = str(texts(await caller.session(session_id))[-1][1])
+    assert SPEECH.startswith(cut)
+    assert len(cut) < len(SPEECH)
+
+    history = [user("When?"), *([] if kept is None else [assistant(kept)]), user("And on Sundays?")]
+    answer = await ask(visitor, *history)
+    assert (answer["session_id"], said(answer)) == (session_id, "On Sundays at ten.")
+    last = await ask(caller, *history, assistant("On Sundays at ten."), user("Really?"))
+    assert last["session_id"] == session_id
+    assert texts(await caller.session(session_id))[1:] == [
+        ("When?", cut),
+        ("And on Sundays?", "On Sundays at ten."),
+        ("Really?", "Yes."),
+    ]
+    rows = await caller.recorded(session_id, turns=4)
+    assert len(rows) == 4
+    assert rows[2]["usage"]["llm"] or rows[1]["usage"]["llm"]
+
+
+@pytest.mark.parametrize("kept", [HEARD, None])
+async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
+    caller: Caller, visitor: Caller, scripted: Scripted, kept: str | None
+) -> None:
+    model = scripted(Says("Hello."), Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    await caller.push(library(model.string))
+    history = [user("Hi"), assistant("Hello."), user("When?")]
+    await ask(caller, user("Hi"))
+    streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=body(*history, stream=True)))
+    await gate.reached()
+    partial = [] if kept is None else [assistant(kept)]
+    answer = await ask(visitor, *history, *partial, user("And on Sundays?"))
+    assert said(answer) == "On Sundays at ten."
+    assert '"finish_reason":"length"' in (await streaming).text
+    assert await turns_of(caller, answer["session_id"]) == [
+        (None, "completed"),
+        ("Hi", "completed"),
+        ("When?", "interrupted"),
+        ("And on Sundays?", "completed"),
+    ]
+
+
+async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: Caller, scripted: Scripted) -> None:
+    """A voice platform stops speaking while the model had finished long before."""
+    await caller.push(library(scripted(Says(SPEECH), Says("On Sundays at ten.")).string))
+    first = await ask(caller, user("When?"))
+    answer = await ask(caller, user("When?"), assistant("We open at ni"), user("And on Sundays?"))
+    assert answer["session_id"] == first["session_id"]
+    assert (await caller.session(first["session_id"]))["discarded_branches"] == []
+
+
+async def test_a_stopped_reply_is_regenerated(caller: Caller, visitor: Caller, scripted: Scripted) -> None:
+    model = scripted(Says("Hello."), Says(SPEECH, gate=Gate()), Says("At nine."))
+    await caller.push(library(model.string))
+    history = [user("Hi"), assistant("Hello."), user("When?")]
+    await ask(caller, user("Hi"))
+    _, session_id = await heard(caller, *history)
+    await eventually(lambda: is_stopped(caller, session_id))
+    again = await ask(visitor, *history)
+    assert (again["session_id"], said(again)) == (session_id, "At nine.")
+    assert texts(await caller.session(session_id))[1:] == [("Hi", "Hello."), ("When?", "At nine.")]
+
+
+async def test_the_stop_of_one_reply_leaves_the_next_alone(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Says(SPEECH, gate=Gate()), Says("On Sundays at ten.", gate=(gate := Gate())))
+    await caller.push(library(model.string))
+    _, session_id = await heard(caller, user("When?"))
+    await eventually(lambda: is_stopped(caller, session_id))
+    asking = asyncio.create_task(ask(caller, user("When?"), user("And on Sundays?")))
+    await gate.reached()
+    await eventually(lambda: _is_second_pending(caller, session_id))
+    gate.open()
+    assert said(await asking) == "On Sundays at ten."
+
+
+async def _is_second_pending(caller: Caller, session_id: str) -> bool:
+    return [status for _, status in await turns_of(caller, session_id)][1:] == ["interrupted", "pending"]
+
+
+async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
+    caller: Caller, visitor: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says(SPEECH, gate=(gate := Gate())))
+    await caller.push(library(model.string))
+    _, session_id = await heard(caller, user("When?"), key="k-1")
+    gate.open()
+    again = await visitor.http.post(
+        "/v1/chat/completions", json=body(user("When?")), headers={"Idempotency-Key": "k-1"}
+    )
+    assert said(done(again, 200)) == SPEECH
+    assert len(model.journal) == 1
+    assert again.headers["x-session-id"] == session_id
+
+
+async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says(SPEECH, gate=(gate := Gate())))
+    await caller.push(library(model.string))
+    settings = running_api.settings.model_copy(update={"chat_stop_on_disconnect": False})
+    database = Database.open(settings.database_url)
+    async with serving(settings, running_api.client, database) as patient, patient.caller(caller.organization) as there:
+        _, session_id = await heard(there, user("When?"))
+        gate.open()
+
+        async def is_answered() -> bool:
+            return (await turns_of(caller, session_id))[-1] == ("When?", "completed")
+
+        await eventually(is_answered)
+    await database.aclose()
+    assert texts(await caller.session(session_id))[-1] == ("When?", SPEECH)
+
+
+async def test_on_busy_decides_over_a_pending_reply(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    await caller.push(library(model.string))
+    session = await caller.open("library")
+    named = {"metadata": {"session_id": session["id"]}}
+    asking = asyncio.create_task(ask(caller, user("When?"), **named))
+    await gate.reached()
+    rejected: httpx2.Response = await caller.http.post("/v1/chat/completions", json=body(user("Hello?"), **named))
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "turn_in_progress")
+    answer = await ask(caller, user("And on Sundays?"), on_busy="interrupt", **named)
+    assert said(answer) == "On Sundays at ten."
+    assert (await asking)["choices"][0]["finish_reason"] == "length"
+
+
+async def test_a_stranger_with_the_same_first_message_stops_nothing(
+    caller: Caller, visitor: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    await caller.push(library(model.string))
+    asking = asyncio.create_task(ask(caller, user("When?")))
+    await gate.reached()
+    stranger = await visitor.http.post("/v1/chat/completions", json=body(user("When?"), user("And on Sundays?")))
+    assert (stranger.status_code, stranger.json()["error"]["code"]) == (409, "turn_in_progress")
+    assert stranger.headers["x-should-retry"] == "true"
+    gate.open()
+    answer = await asking
+    assert said(answer) == SPEECH
+    retried = await ask(visitor, user("When?"), user("And on Sundays?"))
+    assert retried["session_id"] != answer["session_id"]
+    assert texts(await caller.session(retried["session_id"]))[-1][0] == "When?\n\nAnd on Sundays?"
