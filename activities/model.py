@@ -118,7 +118,9 @@ class ModelActivities:
         )
         if input.opening is None:
             return await timed(self._caller.call(call), input.price_per_second)
-        context = stream_context_of(input, input.opening, activity.info().attempt)
+        context = stream_context_of(
+            input, input.opening, activity.info().attempt, hides_recordings=definition.has_recordings
+        )
         async with self._publisher.publish(context) as on_delta:
             return await timed(self._caller.call(call, on_delta), input.price_per_second)
 

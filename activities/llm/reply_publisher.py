@@ -10,6 +10,7 @@ from activities.llm.interface import OnDelta
 from activities.llm.messages import repair_text
 from activities.llm.reply_stream import StreamContext
 from domain.turns.engine import PART_SEPARATOR
+from domain.turns.recordings import certain_text
 from domain.turns.turn import Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
@@ -117,6 +118,8 @@ class _CallPublisher:
     def _text(self) -> str:
         """The longest prefix of the turn's final text that is certain by now."""
         text = _stable_text(self._received)
+        if self._context.hides_recordings:
+            text = certain_text(text).strip()
         previous = self._context.previous_text
         return f"{previous}{PART_SEPARATOR}{text}" if previous and text else previous + text
 

@@ -21,6 +21,8 @@ class StreamContext:
     """The step of the turn, and the activity's attempt at it."""
     previous_text: str
     """The agent's text in this turn so far."""
+    hides_recordings: bool = False
+    """True if references to recordings are taken out of the text."""
 
 
 class ReplyPublisher(Protocol):
@@ -48,7 +50,9 @@ class NullPublisher:
         return False
 
 
-def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int) -> StreamContext:
+def stream_context_of(
+    input: GenerateStepInput, opening: TurnStart, attempt: int, *, hides_recordings: bool = False
+) -> StreamContext:
     """The stream context of a step: its turn as it was opened, with the user's message."""
     user_text = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
     user_message = None
@@ -62,4 +66,10 @@ def stream_context_of(input: GenerateStepInput, opening: TurnStart, attempt: int
         created_at=opening.created_at,
         user_message=user_message,
     )
-    return StreamContext(input.session_id, turn, attempt=(input.step, attempt), previous_text=input.said)
+    return StreamContext(
+        input.session_id,
+        turn,
+        attempt=(input.step, attempt),
+        previous_text=input.said,
+        hides_recordings=hides_recordings,
+    )

@@ -36,7 +36,7 @@ from domain.turns.turn import AssistantMessage, UserMessage
 from domain.usage import Usage
 from store.sessions.sessions import StoredSession
 
-_UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused"})
+_UNKNOWN_EVENTS: Final = frozenset({"variables_extracted", "command_refused", "recording_referenced"})
 """Events that dograh does not have. They are available under `/v1`."""
 
 

@@ -48,6 +48,8 @@ SYSTEM_MESSAGE = "system_message"
 """The template variable that holds the system messages of OpenAI clients."""
 VariableType = Literal["string", "number", "boolean"]
 
+RECORDING_MARK = "RECORDING_ID:"
+"""Beginning of a reference to recorded speech in a text."""
 MAX_PROMPT_CHARACTERS = 500_000
 MAX_SPEECH_CHARACTERS = 10_000
 MAX_HINT_CHARACTERS = 50_000
@@ -161,6 +163,11 @@ class AgentDefinition(AuthoredModel):
     def uses_system_message(self) -> bool:
         """True when a template shows the system messages of OpenAI clients: only then new ones reach the session."""
         return SYSTEM_MESSAGE in self.model_dump_json()
+
+    @cached_property
+    def has_recordings(self) -> bool:
+        """True when a text refers to recorded speech: only then the model's replies are searched for references."""
+        return RECORDING_MARK in self.model_dump_json()
 
     def origin_of(self, node_id: str) -> Origin:
         """Id and name of a node in its export, or its own id for both if it was not imported."""

@@ -4,11 +4,15 @@ An export is the editor's React Flow graph `{nodes, edges, viewport}`, or the fi
 holds the graph under `workflow_definition` next to a name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import JsonValue
+
 from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
+from domain.turns.recordings import reference_to
 
 WEBHOOK_TYPE: Final = "webhook"
 START_TYPE: Final = "startCall"
@@ -20,6 +24,11 @@ CONVERSATION_TYPES: Final = frozenset({START_TYPE, AGENT_TYPE, END_TYPE})
 """Types of the nodes of a conversation; a global node only adds its prompt to them."""
 
 WRAPPER_FIELD: Final = "workflow_definition"
+
+AUDIO: Final = "audio"
+"""Type of speech that is a recording."""
+RECORDING_ID: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*")
+_RECORDED: Final = re.compile(rf"RECORDING_ID: ({RECORDING_ID.pattern})(?:\n(.+))?", re.DOTALL)
 
 FETCH_TOOL: Final = "pre_call_fetch"
 """Name of the imported tool that is called before the greeting."""
@@ -117,6 +126,31 @@ def read_export(data: Mapping[str, object]) -> Export:
 def is_blank(value: object) -> bool:
     """True for a field without content: None, blank text, an empty collection, or false."""
     return value is None or value is False or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+def recording_of(data: Mapping[str, object], field: str) -> str | None:
+    """The id of the recording that is played for a field; None if the field is text."""
+    recording = data.get(f"{field}_recording_id")
+    if data.get(f"{field}_type") != AUDIO or not isinstance(recording, str | int) or isinstance(recording, bool):
+        return None
+    return str(recording).strip() if RECORDING_ID.fullmatch(str(recording).strip()) else None
+
+
+def spoken(data: Mapping[str, object], field: str) -> object:
+    """What is said for a field: its text, after a reference to the recording if there is one."""
+    text, recording = data.get(field), recording_of(data, field)
+    if recording is None or not (text is None or isinstance(text, str)):
+        return text
+    return reference_to(recording, "" if text is None or not text.strip() else text)
+
+
+def spoken_fields(text: str, field: str) -> dict[str, JsonValue]:
+    """The fields for a text that is said: those of a recording if the text begins with a reference to one."""
+    match = _RECORDED.fullmatch(text)
+    if match is None:
+        return {field: text, f"{field}_type": "text"}
+    said: dict[str, JsonValue] = {field: match[2]} if match[2] else {}
+    return {**said, f"{field}_type": AUDIO, f"{field}_recording_id": match[1]}
 
 
 class _Reader:

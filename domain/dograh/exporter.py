@@ -9,7 +9,15 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition, Node
 from domain.agents.tools import HttpTool
-from domain.dograh.export_format import AGENT_TYPE, END_TYPE, FETCH_MODE, GLOBAL_TYPE, START_TYPE, WEBHOOK_TYPE
+from domain.dograh.export_format import (
+    AGENT_TYPE,
+    END_TYPE,
+    FETCH_MODE,
+    GLOBAL_TYPE,
+    START_TYPE,
+    WEBHOOK_TYPE,
+    spoken_fields,
+)
 from domain.dograh.settings import CONFIGURATIONS, INACTIVITY, VARIABLES
 from domain.dograh.tools import TOOLS, exported_tools, tool_uuids
 
@@ -88,7 +96,7 @@ def _data(agent: AgentDefinition, name: str, node: Node) -> dict[str, JsonValue]
         "allow_interrupt": origin.allow_interrupt,
     }
     if node.greeting is not None:
-        data |= {"greeting": node.greeting, "greeting_type": "text"}
+        data |= spoken_fields(node.greeting, "greeting")
     if node.extract:
         data |= {
             "extraction_enabled": True,
@@ -112,5 +120,5 @@ def _edges(agent: AgentDefinition) -> Iterator[JsonValue]:
             target = agent.origin_of(transition.to).id
             data: dict[str, JsonValue] = {"label": transition.name, "condition": transition.when}
             if transition.say is not None:
-                data["transition_speech"] = transition.say
+                data |= spoken_fields(transition.say, "transition_speech")
             yield {"id": f"{source}-{target}-{number}", "source": source, "target": target, "data": data}

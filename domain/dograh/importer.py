@@ -25,6 +25,7 @@ from domain.dograh.export_format import (
     ExportedNode,
     is_blank,
     read_export,
+    spoken,
 )
 from domain.dograh.exporter import own_copy
 from domain.dograh.irregular import irregular_parts, long_texts
@@ -213,7 +214,7 @@ class _Draft:
         self._set_source((*location, "origin", "name"), node.at("name"))
         for field, taken in _NODE_FIELDS.items():
             self._set_source((*location, taken), node.at(field))
-            value = node.data.get(field)
+            value = spoken(node.data, "greeting") if field == "greeting" else node.data.get(field)
             if value is False or not is_blank(value):
                 part[taken] = value
         self._add_tools(node, part)
@@ -268,8 +269,9 @@ class _Draft:
         transition: dict[str, object] = {"to": self._ids[edge.target.id]}
         for field, taken in _EDGE_FIELDS.items():
             self._set_source((*location, taken), edge.at(field))
-            if field in edge.data and not (taken == "say" and is_blank(edge.data[field])):
-                transition[taken] = edge.data[field]
+            value = spoken(edge.data, field) if taken == "say" else edge.data.get(field)
+            if (taken != "say" and field in edge.data) or not is_blank(value):
+                transition[taken] = value
         transitions.append(transition)
 
     def _set_source(self, location: Location, source: Location) -> None:

@@ -25,7 +25,8 @@ from domain.agents.validation_errors import (
     list_or_empty,
     mapping_or_empty,
 )
-from domain.dograh.export_format import FETCH_TOOL, Export, is_blank
+from domain.dograh.export_format import AUDIO, FETCH_TOOL, RECORDING_ID, Export, is_blank
+from domain.turns.recordings import reference_to
 
 TOOLS: Final = "tools"
 CALCULATOR: Final = "safe_calculator"
@@ -143,6 +144,12 @@ class _Source:
         if kind == "custom":
             text = _text(self.config.get("customMessage"))
             return {"say": text} if text else {}
+        recording = self.config.get("audioRecordingId")
+        if kind == AUDIO and RECORDING_ID.fullmatch(str(recording)):
+            self.warn(
+                "messageType", f"a text chat cannot play the recording {recording}; it is kept as an event of the turn"
+            )
+            return {"say": reference_to(str(recording))}
         if kind not in (None, "none"):
             self.warn(
                 "messageType", f"a text chat cannot play speech of the type {format_value(kind)}; nothing is said"

@@ -16,6 +16,7 @@ from domain.dograh.export_format import (
     ExportedEdge,
     ExportedNode,
     is_blank,
+    recording_of,
 )
 
 _REASONS: Final = {
@@ -67,7 +68,8 @@ def import_warnings(export: Export, listed_tools: Collection[str] = ()) -> Itera
 def _node(node: ExportedNode, listed_tools: Collection[str]) -> Iterator[str]:
     data = dict(node.data)
     if node.converses:
-        yield from _recording(node.at("greeting_type"), data.pop("greeting_type", None), data.get("greeting"))
+        yield from _recording(node.at("greeting_type"), node.data, "greeting")
+        data.pop("greeting_type", None)
         yield from _references(node, data, listed_tools)
         yield from _fetch(node, data)
         if data.pop("delayed_start", None) is True:
@@ -90,14 +92,22 @@ def _edge(edge: ExportedEdge) -> Iterator[str]:
         yield f"{format_path(edge.location)}: {joined} is left out, because no conversation is ever at one of them"
         return
     data = dict(edge.data)
-    kind = data.pop("transition_speech_type", None)
-    yield from _recording(edge.at("transition_speech_type"), kind, data.get("transition_speech"))
+    data.pop("transition_speech_type", None)
+    yield from _recording(edge.at("transition_speech_type"), edge.data, "transition_speech")
     yield from _unknown(edge.at(), data, _EDGE_FIELDS | _EDITOR_FIELDS)
 
 
-def _recording(location: Location, kind: object, text: object) -> Iterator[str]:
+def _recording(location: Location, data: Mapping[str, object], field: str) -> Iterator[str]:
     """A warning about recorded speech, that is, speech of any type except text."""
+    kind, text, recording = data.get(f"{field}_type"), data.get(field), recording_of(data, field)
     if is_blank(kind) or kind == "text":
+        return
+    if recording is not None:
+        beside = "" if is_blank(text) else "; the text beside it is said too"
+        yield (
+            f"{format_path(location)}: a text chat cannot play the recording {format_value(recording)}; it is kept as "
+            f"an event of the turn{beside}"
+        )
         return
     instead = "the model speaks for itself" if is_blank(text) else "the text beside it is said"
     yield f"{format_path(location)}: a text chat cannot play speech of the type {format_value(kind)}; {instead} instead"

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from domain.agents.graph_validation import transition_tool_name
 from domain.durable import FrozenModel
+from domain.turns.recordings import describe_recording
 from domain.turns.turn import Turn, TurnEvent
 
 TranscriptFormat = Literal["text", "markdown", "json", "jsonl"]
@@ -65,6 +66,9 @@ def entries_of(turn: Turn) -> Iterator[Entry]:
         yield _entry(turn, "user", turn.user_message.text, turn.user_message.created_at)
     for called, answered in _calls(turn):
         yield _entry(turn, "tool", _call(called, answered), called.created_at)
+    for event in turn.events:
+        if event.type == "recording_referenced":
+            yield _entry(turn, "note", f"The agent refers to a {describe_recording(event.payload)}", event.created_at)
     if turn.assistant_message is not None:
         yield _entry(turn, "agent", turn.assistant_message.text, turn.assistant_message.created_at)
     if turn.status != "completed":

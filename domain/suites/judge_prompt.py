@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from domain.suites.checks import Conversation
 from domain.suites.scenario import Scenario
+from domain.turns.recordings import describe_recording
 from domain.turns.turn import Turn, TurnEvent
 
 JUDGE_ROLE = "You judge a conversation between a caller and an agent."
@@ -66,6 +67,8 @@ def _event_text(event: TurnEvent) -> str | None:
             return f"{payload.get('name')}{failed}: {_quoted(str(payload.get('result')))}"
         case "node_transition":
             return f"moves to {payload.get('to_node')}"
+        case "recording_referenced":
+            return f"plays a {describe_recording(payload)}"
         case "variables_extracted":
             return f"notes {json.dumps(payload.get('variables'), ensure_ascii=False)}"
         case _:

@@ -11,10 +11,11 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from domain.agents.definition import AgentDefinition, Node, Transition
+from domain.agents.definition import RECORDING_MARK, AgentDefinition, Node, Transition
 from domain.agents.templates import TURN_STARTED_AT, render
 from domain.agents.tools import BuiltinTool, find_tool
 from domain.durable import FrozenModel
+from domain.turns.recordings import RECORDING_INSTRUCTIONS, reference_to, split_recordings
 from domain.turns.turn import AgentSaid, Checkpoint, EventType, Message, ToolReturned, TurnEvent, UserSaid
 from domain.usage import Cost, Usage, merge_costs, merge_usage
 
@@ -28,7 +29,10 @@ STOPPED_CALL_MESSAGE = "The call was not made: the user stopped the reply."
 """Tool result for a call that was not made, because the reply was interrupted first."""
 
 GREETING_OVERRIDE = "greeting_override"
-"""Name of the context variable with a greeting for the start node: text, or `{"type": "text", "text": ...}`."""
+"""Name of the context variable with a greeting for the start node.
+
+Text, `{"type": "text", "text": ...}`, or `{"type": "audio", "recording_id": ...}`.
+"""
 
 TurnOutcome = Literal["answered", "ended", "failed"]
 AgentEnding = Literal["end_node", "end_tool", "handed_over"]
@@ -153,6 +157,17 @@ class TurnProgress(FrozenModel):
     def _with(self, **changes: object) -> "TurnProgress":
         return self.model_copy(update=changes)
 
+    def _saying(self, text: str, at: datetime, *, source: str, may_refer: bool = True) -> "TurnProgress":
+        """The progress with more of the agent's text; references to recordings become events instead."""
+        visible, recordings = split_recordings(text) if may_refer else (text, ())
+        progress = self._with(said=(*self.said, visible)) if visible.strip() else self
+        for recording in recordings:
+            transcript: dict[str, JsonValue] = {"transcript": recording.transcript} if recording.transcript else {}
+            progress = progress._with_event(
+                "recording_referenced", at, recording_id=recording.id, source=source, **transcript
+            )
+        return progress
+
     def _with_event(self, kind: EventType, at: datetime, **payload: JsonValue) -> "TurnProgress":
         event = TurnEvent(type=kind, created_at=at, payload=payload)
         return self._with(events=(*self.events, event))
@@ -189,7 +204,10 @@ def instructions_at(agent: AgentDefinition, node_id: str, values: Mapping[str, J
     """The rendered instructions at a node: the agent's prompt, if the node uses it, then the node's prompt."""
     node = agent.nodes[node_id]
     prompts = (agent.prompt if node.use_global_prompt else "", node.prompt)
-    return "\n\n".join(render(prompt, values) for prompt in prompts if prompt.strip())
+    rendered = [render(prompt, values) for prompt in prompts if prompt.strip()]
+    if any(RECORDING_MARK in prompt for prompt in rendered):
+        rendered.append(RECORDING_INSTRUCTIONS)
+    return "\n\n".join(rendered)
 
 
 def begin_turn(
@@ -219,7 +237,7 @@ def begin_turn(
         progress = progress._with_event("node_transition", at, from_node=None, to_node=checkpoint.node_id)
     if user_text is not None:
         return progress._with(messages=(*progress.messages, UserSaid(text=user_text)))
-    return _greet(agent, progress, initial_context)
+    return _greet(agent, progress, initial_context, at)
 
 
 def apply_reply(
@@ -240,10 +258,9 @@ def apply_reply(
         steps=progress.steps + 1,
         usage=merge_usage([progress.usage, reply.usage]),
         cost=merge_costs([progress.cost, reply.cost]),
-        said=(*progress.said, reply.text) if reply.text.strip() else progress.said,
         spoke=progress.spoke or bool(reply.text.strip()),
         messages=(),
-    )
+    )._saying(reply.text, at, source="reply", may_refer=agent.has_recordings)
     if reply.interrupted:
         return progress
     if reply.tool_calls:
@@ -276,7 +293,7 @@ def apply_tool_result(
         gathered_context={**applied.gathered_context, **result.assigned},
     )
     if result.error is None:
-        applied = _end_by_tool(agent, applied, call, initial_context)
+        applied = _end_by_tool(agent, applied, call, initial_context, at)
     return _continue(agent, applied, at, initial_context)
 
 
@@ -363,15 +380,19 @@ def _continue(
 
 
 def _end_by_tool(
-    agent: AgentDefinition, progress: TurnProgress, call: ToolCall, initial_context: Mapping[str, JsonValue]
+    agent: AgentDefinition,
+    progress: TurnProgress,
+    call: ToolCall,
+    initial_context: Mapping[str, JsonValue],
+    at: datetime,
 ) -> TurnProgress:
     """Note that a built-in tool ends the session, and say its text; the first of several counts."""
     tool = agent.tools.get(call.name)
     if not isinstance(tool, BuiltinTool) or not tool.ends_the_session or progress.ending is not None:
         return progress
     speech = render(tool.say or "", values_of(agent, progress, initial_context))
-    said = (*progress.said, speech) if speech.strip() else progress.said
-    return progress._with(ending="handed_over" if tool.action == "hand_over" else "end_tool", said=said)
+    ending: AgentEnding = "handed_over" if tool.action == "hand_over" else "end_tool"
+    return progress._with(ending=ending)._saying(speech, at, source="tool")
 
 
 def _ended_by_tool(progress: TurnProgress, at: datetime) -> TurnProgress:
@@ -399,7 +420,7 @@ def _take_transition(
     speech = render(transition.say or "", values_of(agent, progress, initial_context))
     result = f"The conversation is now at {transition.to}."
     if speech.strip():
-        progress = progress._with(said=(*progress.said, speech))
+        progress = progress._saying(speech, at, source="transition")
         result = f"{result} The user was just told: {speech}"
     moved = (
         _with_tool_result(progress, call, result)
@@ -407,7 +428,7 @@ def _take_transition(
         ._with_event("tool_call_result", at, call_id=call.id, name=call.name, result=result)
         ._with(node_id=transition.to, leaving=None)
     )
-    return moved if transition.to == source else _greet(agent, moved, initial_context)
+    return moved if transition.to == source else _greet(agent, moved, initial_context, at)
 
 
 def _transition_named(node: Node, tool_name: str) -> Transition | None:
@@ -434,21 +455,26 @@ def _with_tool_result(progress: TurnProgress, call: ToolCall, content: str) -> T
     return progress._with(messages=(*progress.messages, message))
 
 
-def _greet(agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue]) -> TurnProgress:
+def _greet(
+    agent: AgentDefinition, progress: TurnProgress, initial_context: Mapping[str, JsonValue], at: datetime
+) -> TurnProgress:
     """Answer with the greeting of the node just entered, if it has one that is not blank."""
     node = agent.nodes[progress.node_id]
     override = _greeting_override(initial_context) if progress.node_id == agent.start else None
     greeting = render(override or node.greeting or "", values_of(agent, progress, initial_context))
     if not greeting.strip():
         return progress
-    greeted = progress._with(said=(*progress.said, greeting), messages=(*progress.messages, AgentSaid(text=greeting)))
-    return _answered(agent, greeted)
+    greeted = progress._with(messages=(*progress.messages, AgentSaid(text=greeting)))
+    return _answered(agent, greeted._saying(greeting, at, source="greeting"))
 
 
 def _greeting_override(initial_context: Mapping[str, JsonValue]) -> str | None:
     """The text that a session says instead of the greeting of its start node; None unless its context has one."""
     given = initial_context.get(GREETING_OVERRIDE)
     if isinstance(given, dict):
+        recording = given.get("recording_id")
+        if given.get("type") == "audio" and isinstance(recording, str) and recording.strip():
+            return reference_to(recording.strip())
         given = given.get("text") if given.get("type", "text") == "text" else None
     return given if isinstance(given, str) and given.strip() else None
 

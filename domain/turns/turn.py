@@ -18,6 +18,7 @@ EventType = Literal[
     "execution_error",
     "command_refused",
     "session_end",
+    "recording_referenced",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.agents.graph_validation import transition_tool_name
+from domain.turns.recordings import describe_recording
 from domain.turns.turn import Turn
 from playhead.output.plain_text import printable
 
@@ -45,18 +46,21 @@ def event_lines(turn: Turn) -> list[Line]:
 
 def describe_event(kind: str, payload: Mapping[str, JsonValue]) -> str | None:
     """An event of a turn in a few words; None if the turn itself shows it."""
+    text = None
     match kind:
         case "node_transition":
-            return f"→ {payload.get('to_node')}"
+            text = f"→ {payload.get('to_node')}"
         case "tool_call_started":
-            return f"· calls {payload.get('name')}"
+            text = f"· calls {payload.get('name')}"
         case "tool_call_result" if payload.get("error"):
-            return f"· {payload.get('name')} failed: {payload['error']}"
+            text = f"· {payload.get('name')} failed: {payload['error']}"
         case "variables_extracted":
-            return _describe_variables(payload)
+            text = _describe_variables(payload)
+        case "recording_referenced":
+            text = f"· {describe_recording(payload)}"
         case "command_refused":
-            return f"· rejected: {payload.get('detail')}"
-    return None
+            text = f"· rejected: {payload.get('detail')}"
+    return text
 
 
 def _describe_variables(payload: Mapping[str, JsonValue]) -> str | None:

@@ -67,7 +67,7 @@ async def test_an_imported_agent_holds_three_turns(file: Path) -> None:
     for number, text in enumerate(MESSAGES):
         progress = await conversation.turn(f"turn_{number:012x}", text)
         assert progress.outcome in ("answered", "ended"), progress.error
-        assert progress.text.strip()
+        assert progress.text.strip() or any(event.type == "recording_referenced" for event in progress.events)
         if progress.outcome == "ended":
             break
 

@@ -118,3 +118,19 @@ async def test_a_client_that_leaves_stops_nothing(caller: Caller, scripted: Scri
         return bool((await panel.reload()) and panel.said[-1] == ("When?", ANSWER))
 
     await eventually(answered)
+
+
+async def test_a_reference_to_a_recording_is_never_streamed_nor_said(caller: Caller, scripted: Scripted) -> None:
+    model = scripted(Says("Listen.\nRECORDING_ID: tour [ The whole house. ]\nThat was it."))
+    agent = done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 201)
+    agent["definition"]["nodes"]["reception"]["prompt"] = "Help. RECORDING_ID: tour [ The whole house. ]"
+    workflow_id = int((await caller.push({**agent["definition"], "model": model.string}))["workflow_id"])
+    panel = await Panel.open(caller, workflow_id)
+    events = await streamed(caller, f"{panel.path}/messages/stream", text="A tour, please.")
+    assert words(events) == "Listen.\nThat was it."
+    assert not any("RECORD" in event.data["text"] for event in events if event.type.startswith("reply_"))
+    assert await panel.reload()
+    assert panel.said[-1] == ("A tour, please.", "Listen.\nThat was it.")
+    session = await caller.session(await panel.session_id())
+    (recording,) = [each for each in session["turns"][-1]["events"] if each["type"] == "recording_referenced"]
+    assert recording["payload"] == {"recording_id": "tour", "source": "reply", "transcript": "The whole house."}

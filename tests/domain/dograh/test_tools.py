@@ -119,7 +119,7 @@ def test_a_server_is_imported_with_its_filter() -> None:
         (listed("t", "http_api", url="https://{{host}}/"), "is left out: url the scheme"),
         (listed("t", "http_api"), "is left out: url"),
         (listed("t", "mcp", url="https://crm.example", credential_uuid="c"), "config.credential_uuid: left out"),
-        (listed("t", "end_call", messageType="audio", audioRecordingId="7"), "config.messageType: a text chat"),
+        (listed("t", "end_call", messageType="audio", audioRecordingId="7"), "recording 7; it is kept"),
         (listed("t", "transfer_call", destination=""), "is left out: it has no destination"),
         (listed("t", "transfer_call", destination_source="dynamic"), "is left out: its target"),
         (listed("t", "native"), "is left out"),

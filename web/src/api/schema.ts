@@ -2334,7 +2334,7 @@ export interface components {
              * Type
              * @enum {string}
              */
-            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end";
+            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end" | "recording_referenced";
             /** Created At */
             created_at: string;
             /** Payload */
@@ -4685,7 +4685,7 @@ export interface components {
              * Type
              * @enum {string}
              */
-            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end";
+            type: "node_transition" | "tool_call_started" | "tool_call_result" | "variables_extracted" | "execution_error" | "command_refused" | "session_end" | "recording_referenced";
             /**
              * Created At
              * Format: date-time

@@ -22,6 +22,8 @@ export type Card =
 
 const text = (value: JsonValue | undefined): string => (typeof value === 'string' ? value : '')
 
+const recording = (id: string, words: string): string => (words === '' ? `Recording ${id}` : `Recording ${id}: “${words}”`)
+
 /** Calls with their results. A transition is told by its move, not by the call that asked for it. */
 export function cardsOf(turn: Turn): Card[] {
   const transitions = new Set(turn.events.flatMap((event) => (event.type === 'node_transition' ? [text(event.payload['transition'])] : [])))
@@ -54,6 +56,8 @@ export function cardsOf(turn: Turn): Card[] {
         return [{ kind: 'note', type: event.type, text: text(payload['message']), at }]
       case 'command_refused':
         return [{ kind: 'note', type: event.type, text: `${text(payload['code'])}: ${text(payload['detail'])}`, at }]
+      case 'recording_referenced':
+        return [{ kind: 'note', type: event.type, text: recording(text(payload['recording_id']), text(payload['transcript'])), at }]
       default:
         return []
     }

@@ -73,6 +73,7 @@ const TURN_EVENTS = new Set([
   'execution_error',
   'command_refused',
   'session_end',
+  'recording_referenced',
   'approval_requested',
 ])
 

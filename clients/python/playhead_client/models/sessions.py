@@ -18,6 +18,7 @@ TurnEventType = Literal[
     "execution_error",
     "command_refused",
     "session_end",
+    "recording_referenced",
 ]
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback"]
 """Effect of a message on an agent that is still answering.
