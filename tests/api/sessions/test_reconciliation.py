@@ -1,8 +1,9 @@
 """Reconciled sessions and suites over HTTP: lists, filters, single objects, streams and progress agree."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from sqlalchemy import Connection, delete, update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -14,6 +15,7 @@ from contracts.sessions import session_workflow_id
 from contracts.suites import suite_workflow_id
 from playhead.services.reconciliation import build_reconciler
 from playhead.temporal.large_payloads import with_large_payloads
+from store.database.tables import runs, suites
 from tests.support.api_agents import library
 from tests.support.closed_sessions import closed, forgotten
 from tests.support.event_stream import watching
@@ -160,6 +162,40 @@ async def test_a_suite_whose_workflow_was_terminated_has_an_outcome(
     assert "workflow_terminated" in report["runs"][0]["error"]
     assert [each for each in await reconcile(running_api) if each.id == suite_id] == []
     gate.open()
+
+
+async def test_verdicts_that_the_store_lost_of_a_suite_are_recorded_again(
+    running_api: RunningApi, caller: Caller
+) -> None:
+    await caller.push(library())
+    scenario = {
+        "id": "asks",
+        "goal": "Ask whether there is parking.",
+        "caller_model": "demo",
+        "judge_model": "demo",
+        "checks": {"max_turns": 30},
+        "repeats": 2,
+    }
+    body = {"name": "evenings", "agent": "library", "scenarios": [scenario]}
+    suite_id = str(done(await caller.post("/v1/suites", body), 201)["id"])
+
+    async def is_over() -> bool:
+        return bool(done(await caller.get(f"/v1/suites/{suite_id}"), 200)["outcome"])
+
+    await eventually(is_over, within=60)
+    await closed(running_api.client, suite_workflow_id(suite_id))
+    before = done(await caller.get(f"/v1/suites/{suite_id}"), 200)
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(runs).where(runs.c.suite_id == suite_id))
+        of_suite = update(suites).where(suites.c.id == suite_id)
+        started = before["created_at"]
+        connection.execute(of_suite.values(status="running", outcome=None, updated_at=datetime.fromisoformat(started)))
+
+    await running_api.database.write(lose)
+    found = [each for each in await reconcile(running_api) if each.id == suite_id]
+    assert [(each.found, each.done) for each in found] == [("workflow_completed", "settled")]
+    assert done(await caller.get(f"/v1/suites/{suite_id}"), 200) == before
 
 
 async def test_nothing_is_closed_when_temporal_knows_no_session_of_the_store(
