@@ -12,7 +12,8 @@ from api import openapi
 from api.http import error_handlers
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.head_requests import HeadMiddleware
-from api.http.request_metrics import RequestMetricsMiddleware
+from api.http.request_metrics import RequestMetricsMiddleware, UnexpectedErrorMiddleware
+from api.openai.paths import ChatPathsMiddleware
 from api.page.files import PageFiles
 from api.page.routes import page_router
 from api.routes import about, agents, branches, health, sessions, suites, usage
@@ -63,7 +64,10 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
+    # The last one is the outermost.
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(UnexpectedErrorMiddleware)
+    app.add_middleware(ChatPathsMiddleware)
     app.add_middleware(RequestMetricsMiddleware, metrics=services.metrics)
     app.add_middleware(HeadMiddleware)
     error_handlers.install(app)

@@ -1,13 +1,20 @@
-"""Maximum size of request bodies, enforced while they are received."""
+"""Request bodies: their maximum size, enforced while they are received, and compressed ones."""
+
+import zlib
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import Problem
+from api.http.problems import Problem, problem_response
 
 MAX_BODY_BYTES = 1_048_576
-"""1 MiB: an agent with hundreds of nodes, or thirty messages of the longest kind."""
+"""1 MiB: an agent with hundreds of nodes, or thirty messages of the longest kind. Compressed bodies count twice: as
+they are received, and as they are read.
+"""
+_GZIP: Final = 31
+"""Window bits of zlib for gzip data with a header."""
 
 
 class BodyTooLarge(HTTPException):
@@ -22,7 +29,8 @@ class BodyTooLarge(HTTPException):
 class BodyLimitMiddleware:
     """ASGI middleware that responds with 413 to a body that is announced or received over the limit.
 
-    Starlette's RequestBodyLimitMiddleware does the same but responds in plain text, without the error document.
+    Bodies in gzip are decompressed, up to the limit; other encodings are answered with 415. Starlette's
+    RequestBodyLimitMiddleware knows no encodings and responds in plain text, without the error document.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,18 +40,59 @@ class BodyLimitMiddleware:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-            await BodyTooLarge(int(announced)).problem.response()(scope, receive, send)
+            await problem_response(scope, BodyTooLarge(int(announced)).problem)(scope, receive, send)
             return
-        received = 0
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip", ""):
+            problem = Problem(
+                "unsupported_media_type", "The body may be sent as it is or with `Content-Encoding: gzip`."
+            )
+            await problem_response(scope, problem)(scope, receive, send)
+            return
+        body = _GzipBody(receive) if encoding in ("gzip", "x-gzip") else _PlainBody(receive)
+        await self._app(scope, body.receive, send)
 
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
-                raise BodyTooLarge(received)
+
+class _PlainBody:
+    """A body whose size is counted while it is received."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._received = 0
+
+    async def receive(self) -> Message:
+        """The next message. Raises BodyTooLarge."""
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > MAX_BODY_BYTES:
+            raise BodyTooLarge(self._received)
+        return message
+
+
+class _GzipBody(_PlainBody):
+    """A compressed body. No more of it is decompressed than the limit allows, whatever it would expand to."""
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__(receive)
+        self._gzip = zlib.decompressobj(_GZIP)
+        self._expanded = 0
+
+    async def receive(self) -> Message:
+        """The next message, decompressed. Raises BodyTooLarge, or HTTPException for data that is not gzip."""
+        message = await super().receive()
+        if message["type"] != "http.request":
             return message
-
-        await self._app(scope, receive_counted, send)
+        try:
+            content = self._gzip.decompress(message.get("body", b""), MAX_BODY_BYTES + 1 - self._expanded)
+        except zlib.error as error:
+            raise HTTPException(400, "it is not valid gzip data.") from error
+        self._expanded += len(content)
+        if self._expanded > MAX_BODY_BYTES:
+            raise BodyTooLarge(self._expanded)
+        is_last = not message.get("more_body", False)
+        if self._gzip.unused_data or (is_last and self._received and not self._gzip.eof):
+            raise HTTPException(400, "its gzip data is incomplete, or is followed by other data.")
+        return {**message, "body": content}

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.http.body_limit import BodyTooLarge
-from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, unavailable
+from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, problem_response, unavailable
 from domain.agents.validation_errors import format_path
 from store.database.errors import StoreUnavailable
 
@@ -38,17 +38,17 @@ def install(app: FastAPI) -> None:
 
 async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return validation_problem(error).response()
+    return problem_response(request.scope, validation_problem(error))
 
 
 async def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyTooLarge):
-        return error.problem.response()
+        return problem_response(request.scope, error.problem)
     detail = str(error.detail)
     code = _CODES.get(error.status_code)
     if error.status_code == 400:
-        return unreadable_body(detail).response()
+        return problem_response(request.scope, unreadable_body(detail))
     if code is None:
         return plain_problem_response(error.status_code, detail, error.headers)
     if code == "not_found":
@@ -56,7 +56,7 @@ async def _handle_http_exception(request: Request, error: Exception) -> Response
     elif code == "method_not_allowed":
         detail = f"{request.url.path} does not support {request.method}."
         error.headers = {"Allow": ", ".join(_allowed_methods(request))}
-    return Problem(code, detail).with_headers(error.headers).response()
+    return problem_response(request.scope, Problem(code, detail).with_headers(error.headers))
 
 
 def _allowed_methods(request: Request) -> list[str]:
@@ -68,7 +68,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 async def _handle_store_unavailable(request: Request, error: Exception) -> Response:
-    return store_unavailable().response()
+    return problem_response(request.scope, store_unavailable())
 
 
 def store_unavailable() -> Problem:
@@ -89,13 +89,38 @@ def validation_problem(error: RequestValidationError) -> Problem:
         return _broken_json(error, first)
     if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
         return Problem("unsupported_media_type", "The body must be JSON, sent with `Content-Type: application/json`.")
-    errors = [(format_path(each["loc"]), _message(each)) for each in found]
-    place, message = errors[0]
+    messages: dict[tuple[int | str, ...], str] = {}
     for each in found:
+        location = _location(each, error.body)
+        messages.setdefault(location, _message(each))
         if each["type"] == "too_large":
-            return invalid("too_large", f"{format_path(each['loc'])} {_message(each)}.", errors, **each["ctx"])
+            place = format_path(location)
+            return invalid("too_large", f"{place} {_message(each)}.", [(place, _message(each))], **each["ctx"])
+    # A value that fits no member of a union has an error for each of them: the innermost says most.
+    outer = {location[:length] for location in messages for length in range(len(location))}
+    errors = [(format_path(location), message) for location, message in messages.items() if location not in outer]
+    place, message = errors[0]
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return invalid("validation_error", f"The request is invalid: {place} {message}{more}.", errors)
+
+
+def _location(fault: Any, body: Any) -> tuple[int | str, ...]:
+    """The location of an invalid value in the request, without the types that Pydantic tried for it."""
+    location: tuple[int | str, ...] = tuple(fault["loc"])
+    source, *inside = location
+    if source != "body":
+        return location
+    path: list[int | str] = [source]
+    value = body
+    for number, part in enumerate(inside, start=1):
+        is_named = number == len(inside) and fault["type"] in ("missing", "extra_forbidden")
+        is_key = isinstance(value, dict) and part in value
+        if is_key or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+        elif not is_named:
+            continue
+        path.append(part)
+    return tuple(path)
 
 
 def _broken_json(error: RequestValidationError, fault: Any) -> Problem:

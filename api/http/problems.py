@@ -1,6 +1,6 @@
 """The error table: every error of the API as problem+json, with a stable code, a status and further members."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,10 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from domain.rejections import Rejection, RejectionCode
 
 MEDIA_TYPE: Final = "application/problem+json"
+PROBLEM_FORM: Final = "playhead.problem_form"
+"""The entry of a request's scope with the form of its errors, for protocols with one of their own."""
 RETRY_AFTER_SECONDS: Final = 1
 """When to retry after 429 and 503. Queues advance and services are checked every second."""
 
@@ -275,9 +278,15 @@ def plain_problem_response(status: int, detail: str, headers: Mapping[str, str] 
     return _response(status, _members(kind, phrase.lower().replace(" ", "_"), detail, {}), dict(headers or {}))
 
 
+def problem_response(scope: Scope, problem: Problem) -> Response:
+    """A problem as the response to a request, in the form of the protocol that the request speaks."""
+    form: Callable[[Problem], Response] | None = scope.get(PROBLEM_FORM)
+    return problem.response() if form is None else form(problem)
+
+
 async def handle_problem(request: Request, problem: Problem) -> Response:
     """The exception handler for `Problem`."""
-    return problem.response()
+    return problem_response(request.scope, problem)
 
 
 def error_docs(*codes: str) -> dict[int | str, dict[str, Any]]:

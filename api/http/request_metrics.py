@@ -1,14 +1,16 @@
-"""Request logging and Prometheus metrics: a log line and a measurement for each request, and a count of turns."""
+"""Request logging and Prometheus metrics: an id, a log line and a measurement for each request; a count of turns."""
 
+import re
 from time import perf_counter
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import Problem
+from api.http.problems import Problem, problem_response
 from domain.turns.turn import TurnStatus
 
 DEBUG_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -17,6 +19,9 @@ SECURITY_HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-con
 """Headers of every response that does not set them itself: answers are private, and are what they say they are."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """Recorded for a client that left before its request was read; nobody receives it."""
+REQUEST_ID_HEADER: Final = b"x-request-id"
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+"""Ids of proxies and clients that are kept. Others are replaced, because they are written to logs."""
 UNKNOWN_ROUTE: Final = "unknown"
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -56,7 +61,7 @@ class Metrics:
 
 
 class RequestMetricsMiddleware:
-    """ASGI middleware around every request: measures it, logs it, and responds with 500 to unexpected errors."""
+    """ASGI middleware around every request: names it, measures it and logs it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -69,6 +74,8 @@ class RequestMetricsMiddleware:
         started = perf_counter()
         status = 0
         has_left = False
+        request_id = _request_id(scope)
+        log_subject(scope, "request_id", request_id.decode())
 
         async def receive_and_record() -> Message:
             nonlocal has_left
@@ -84,22 +91,16 @@ class RequestMetricsMiddleware:
                 present = {name for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
+                    (REQUEST_ID_HEADER, request_id),
                     *(header for header in SECURITY_HEADERS if header[0] not in present),
                 ]
             await send(message)
 
         try:
-            await self._app(scope, receive_and_record, send_and_record)
+            with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+                await self._app(scope, receive_and_record, send_and_record)
         except ClientDisconnect:
             has_left = has_left or not status
-        except Exception:
-            log.exception("request failed", route=_route_of(scope), **_subjects_of(scope))
-            if status:
-                raise
-            problem = Problem(
-                "internal_error", "The request failed because of an error in the server, which was logged."
-            )
-            await problem.response()(scope, receive, send_and_record)
         finally:
             self._record(scope, CLIENT_CLOSED_REQUEST if has_left else status, perf_counter() - started)
 
@@ -115,6 +116,56 @@ class RequestMetricsMiddleware:
             milliseconds=round(seconds * 1000, 1),
             **_subjects_of(scope),
         )
+
+
+class UnexpectedErrorMiddleware:
+    """ASGI middleware that logs unexpected errors and responds to them with 500, unless a response has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("request failed", route=_route_of(scope), **_subjects_of(scope))
+            if has_begun:
+                raise
+            problem = Problem(
+                "internal_error", "The request failed because of an error in the server, which was logged."
+            )
+            await problem_response(scope, problem)(scope, receive, send)
+
+
+def log_subject(scope: Scope, kind: str, name: str) -> None:
+    """Add the id of an object to the log line of a request."""
+    subjects: dict[str, str] = scope.setdefault("subjects", {})
+    subjects[kind] = name
+
+
+def new_request_id() -> str:
+    """An id for a request that has none."""
+    return f"req_{uuid4().hex}"
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The id that a proxy or the client gave to a request, or a new one."""
+    given = [value for name, value in scope["headers"] if name == REQUEST_ID_HEADER]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return bytes(given[0])
+    return new_request_id().encode()
 
 
 def _route_of(scope: Scope) -> str:

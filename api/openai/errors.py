@@ -20,8 +20,26 @@ SESSION_HEADER: Final = "x-session-id"
 
 _TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 402: "insufficient_quota", 409: "conflict_error"}
 _RETRIED: Final = frozenset({429, 503})
-_REPEATABLE: Final = frozenset({"turn_in_progress", "rate_limited", "queue_full", "unavailable"})
+_REPEATABLE: Final = frozenset({"turn_in_progress", "revision_conflict", "rate_limited", "queue_full", "unavailable"})
 """Codes of requests that were not accepted: the official clients may retry them by themselves."""
+_PERMANENT: Final = frozenset({"idempotency_mismatch", "superseded", "turn_not_pending", "approval_not_pending"})
+"""Codes with 409 elsewhere that no repeat can cure: 400 here, because clients repeat a 409."""
+_DETAILS: Final[Mapping[str, str]] = {
+    "turn_in_progress": "The agent is still answering an earlier message of this conversation. Send the request again "
+    "in a moment, or choose the effect with `on_busy`.",
+    "revision_conflict": "Another request has continued this conversation in the meantime. Nothing was accepted; send "
+    "the request again.",
+    "idempotency_mismatch": "The Idempotency-Key was already used for another message. Use a new key for a new one.",
+    "superseded": "The conversation was changed while the message waited, so it was not answered. Send it again with a "
+    "new Idempotency-Key.",
+    "session_ended": "The conversation has ended and accepts no more messages. Begin another one.",
+    "session_erased": "The conversation that this Idempotency-Key began was erased. Use a new key to begin another.",
+    "wait_timeout": "The agent has not answered in time, and goes on. Send the request again with the same "
+    "Idempotency-Key to get the reply.",
+    "rate_limited": "Too many requests for this conversation are under way. Nothing was accepted; send the request "
+    "again in a second.",
+}
+"""Details in the words of the protocol, where those of this API name its other routes and fields."""
 
 
 class ErrorBody(BaseModel):
@@ -68,7 +86,8 @@ class ChatError(Exception):
     @classmethod
     def of(cls, problem: Problem) -> "ChatError":
         """A problem of this API as an error of the protocol."""
-        error = cls(PROBLEM_TYPES[problem.code].status, problem.code, problem.detail, _param(problem))
+        status = 400 if problem.code in _PERMANENT else PROBLEM_TYPES[problem.code].status
+        error = cls(status, problem.code, _detail(problem), _param(problem))
         error.headers.update(problem.headers)
         return error
 
@@ -137,6 +156,17 @@ def _type_of(status: int) -> str:
     if status == 429:
         return "rate_limit_error"
     return _TYPES.get(status, "invalid_request_error")
+
+
+def _detail(problem: Problem) -> str:
+    """The detail of a problem in the words of the protocol."""
+    if problem.code == "unavailable" and "message_id" in problem.detail:
+        return (
+            "The server was lost while the message was sent, and may have accepted it. Send the request again with the "
+            "same Idempotency-Key: the message is never sent twice."
+        )
+    detail = _DETAILS.get(problem.code, problem.detail)
+    return detail.replace(" body.", " ") if problem.code in ("validation_error", "too_large") else detail
 
 
 def _param(problem: Problem) -> str | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from temporalio.client import Client
 
+from api.http import request_metrics
 from api.http.auth import Authenticator
 from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
@@ -176,8 +177,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
 
 def log_subject(request: Request, kind: str, name: str) -> None:
     """Add the id of an object to the log line of a request."""
-    subjects: dict[str, str] = request.scope.setdefault("subjects", {})
-    subjects[kind] = name
+    request_metrics.log_subject(request.scope, kind, name)
 
 
 async def _services(request: Request) -> Services:

@@ -5,16 +5,19 @@ import resource
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.http.problems import Problem
-from api.http.request_metrics import SECURITY_HEADERS
+from api.http.request_metrics import SECURITY_HEADERS, new_request_id
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADER_LINES: Final = 100
 RESERVED_FILES: Final = 200
 """File descriptors that connections leave to the database, to Temporal and to files."""
+
+log = structlog.get_logger("api.connections")
 
 
 @dataclass
@@ -189,7 +192,10 @@ class LimitedProtocol(HttpToolsProtocol):
         is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
         is_answered = self._is_head_complete and cycle is not None and cycle.response_complete
         if not is_answering and not is_answered:
-            self.transport.write(_raw(problem.response()))
+            response = problem.response()
+            response.headers["x-request-id"] = request_id = new_request_id()
+            log.info("connection rejected", status=response.status_code, reason=problem.detail, request_id=request_id)
+            self.transport.write(_raw(response))
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()

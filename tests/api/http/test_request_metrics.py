@@ -28,6 +28,7 @@ async def test_requests_are_logged_without_texts_or_secrets(caller: Caller) -> N
     assert line["milliseconds"] > 0
     assert line["organization"] == caller.organization
     assert line["session"] == session_id
+    assert line["request_id"].startswith("req_")
     assert "4111" not in str(lines)
     assert "phk_" not in str(lines)
 

@@ -191,7 +191,7 @@ async def test_a_repeated_request_with_its_key_gives_the_same_reply_in_the_same_
     third = await official.chat.completions.create(model="library", messages=said, extra_headers=headers)
     assert (third.id, reply(third)) == (second.id, "Twice.")
     assert len(model.journal) == 2
-    with pytest.raises(openai.ConflictError) as other:
+    with pytest.raises(openai.BadRequestError) as other:
         await official.chat.completions.create(model="library", messages=[user("Other")], extra_headers=headers)
     assert other.value.code == "idempotency_mismatch"
 

@@ -105,6 +105,8 @@ async def test_large_head_is_answered_with_431(head: bytes) -> None:
         answer = await answer_to(port, head)
         assert answer.startswith(b"HTTP/1.1 431 "), answer[:200]
         assert b'"headers_too_large"' in answer
+        for header in (b"x-request-id: req_", b"x-content-type-options: nosniff", b"cache-control: no-store"):
+            assert header in answer.lower()
 
 
 async def test_head_of_the_allowed_size_and_pipelined_requests_are_answered() -> None:
