@@ -3,6 +3,7 @@
 Running sessions have these in their histories: give new fields defaults, never change or reuse a field.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -31,6 +32,13 @@ Nothing is lost: an update sent again with the same message id waits for the sam
 
 HISTORY_MISSING = "history_missing"
 """The type of the failure of a step whose earlier messages are not in the store."""
+
+
+@dataclass(frozen=True)
+class UnreadableArgument:
+    """An argument of a signal that cannot be read, and why: a part of a sentence that quotes nothing of it."""
+
+    reason: str
 
 
 class AgentRef(FrozenModel):

@@ -1,7 +1,7 @@
 """Fixtures of several packages: the real Temporal development server, started once for the whole run."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import DYNAMIC_CONFIG, dynamic_config, server_program
 from tests.support.deadlock_detector import allow_slow_workflow_tasks
+from tests.support.marked_words import MARK, logs_with_marked_words
 from tests.support.provider import ModelProvider, model_provider
 from tests.support.sandbox import sandboxed
 from workflows.search_attributes import ALL
@@ -58,6 +59,24 @@ def _is_slow(item: pytest.Item) -> bool:
     if path.startswith(("e2e/", "operators/", "packaging/", "page/")):
         return item.name != SMOKE_TEST
     return "temporal_server" in getattr(item, "fixturenames", ()) and path not in FAST_TESTS_ON_TEMPORAL
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that logged or printed marked words: no words of a conversation belong into a log."""
+    report = yield
+    if report.passed and any(MARK in content for name, content in report.sections if name.startswith("Captured")):
+        report.outcome = "failed"
+        report.longrepr = f"Marked words of a conversation were written: {report.sections}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_words_in_log_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search the log files of all processes that the tests started, once all have ended."""
+    yield
+    found = logs_with_marked_words(tmp_path_factory.getbasetemp())
+    assert not found, f"marked words of a conversation are in {found}"
 
 
 PAUSING = dynamic_config({"frontend.WorkflowPauseEnabled": True})

@@ -35,6 +35,7 @@ from domain.sessions.views import TimelineView
 from playhead.config.settings import Settings
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
 from playhead.temporal.large_payloads import READ_ONCE
+from playhead.temporal.untyped_payloads import read_untyped
 from playhead.temporal.update_retries import UpdateRetries
 from workflows import search_attributes
 
@@ -75,11 +76,20 @@ _ENCODINGS = tuple(
 )
 
 
+_SDK_CONVERTER = CompositePayloadConverter(*_ENCODINGS)
+
+
 class PayloadConverter(CompositePayloadConverter):
     """The SDK's pydantic converter with shared parts: the SDK creates a converter for every workflow task."""
 
     def __init__(self) -> None:
         super().__init__(*_ENCODINGS)
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """The SDK's values. Where no types are known, as for signals, nothing that was written raises an error."""
+        if type_hints:
+            return super().from_payloads(payloads, type_hints)
+        return [read_untyped(_SDK_CONVERTER, payload) for payload in payloads]
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """The SDK's payloads. Query results, which are in no history, are marked: they can be deleted once read."""

@@ -20,10 +20,13 @@ from store.database.tables import events
 from tests.e2e.processes import DevStack, Ports, dev_stack, until_seen
 from tests.operators.witnesses import witnesses_of
 from tests.support.loop_thread import LoopThread
+from tests.support.marked_words import MARK
 from tests.support.provider import ModelProvider, ScriptedModel
 
 Json = dict[str, Any]
 
+TABLE = f"A table, please, by the {MARK}"
+"""A message whose words must be in no log."""
 MODELS = 200
 """Models of the provider whose prices the stack knows: each session has one of its own, and so a journal."""
 PRICE = {"input": "1000", "output": "2000"}

@@ -7,7 +7,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import OperatedStack, texts
+from tests.operators.operator_stack import TABLE, OperatedStack, texts
 from tests.operators.witnesses import answer_to
 from tests.support.provider import Calls, Gate, Says
 
@@ -16,7 +16,7 @@ def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: Op
     session_id = operated.create()
     model = operated.model_of(session_id)
     operated.loop.call(operated.provider.hold)
-    with operated.saying(session_id, "A table, please") as saying:
+    with operated.saying(session_id, TABLE) as saying:
         reply = json.dumps({"reply": {"text": "Written by hand."}})
         operated.activity("complete", session_id, "generate_step", "--result", reply)
         answered = saying.result()
@@ -25,7 +25,7 @@ def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: Op
     assert answered["turns"][-1]["assistant_message"]["text"] == "Written by hand."
     operated.say(session_id, "On Friday")
     assert ("assistant", "Written by hand.") in model.journal[-1].conversation
-    assert texts(operated.compare(session_id, by_hand=["Written by hand."])) == [None, "A table, please", "On Friday"]
+    assert texts(operated.compare(session_id, by_hand=["Written by hand."])) == [None, TABLE, "On Friday"]
 
 
 @pytest.mark.parametrize("command", ["pause", "reset"])
@@ -34,8 +34,8 @@ def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
 ) -> None:
     session_id = operated.create()
     model, gate = operated.model_of(session_id), Gate()
-    model.script(Says(answer_to("A table, please"), gate=gate))
-    with operated.saying(session_id, "A table, please") as saying:
+    model.script(Says(answer_to(TABLE), gate=gate))
+    with operated.saying(session_id, TABLE) as saying:
         operated.loop.run(gate.reached())
         operated.activity(command, session_id, "generate_step")
         heard: set[str | None] = set()
@@ -47,7 +47,7 @@ def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
         until_seen(worker_knows, lambda: f"the worker sent no heartbeats: {heard}")
         operated.loop.call(gate.open)
         answered = saying.result()
-    assert answered["turns"][-1]["assistant_message"]["text"] == answer_to("A table, please")
+    assert answered["turns"][-1]["assistant_message"]["text"] == answer_to(TABLE)
     assert not model.journal[-1].is_hung_up
     assert len(model.journal) == 2
     operated.compare(session_id)

@@ -5,25 +5,25 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import until_seen
-from tests.operators.operator_stack import OperatedStack, texts
+from tests.operators.operator_stack import TABLE, OperatedStack, texts
 from tests.operators.witnesses import answer_to
 from tests.support.provider import Gate, Says
 
 
 def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     operated.workflow("cancel", "-w", f"session-{session_id}")
     until_seen(lambda: operated.session(session_id)["is_completed"], lambda: "it was not ended")
     ended = operated.until_agreed(session_id, operated.requests_billed(session_id))
     assert (ended["status"], ended["completion_reason"]) == ("completed", "cancelled")
-    assert texts(ended) == [None, "A table, please"]
+    assert texts(ended) == [None, TABLE]
     operated.compare(session_id)
 
 
 def test_a_reset_to_the_beginning_keeps_what_was_said_as_a_discarded_branch(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
     reset = ("-t", "FirstWorkflowTask", "--reason", "test", "--reapply-exclude", "All")
     operated.workflow("reset", "-w", f"session-{session_id}", *reset)
@@ -42,7 +42,7 @@ def test_a_reset_to_the_beginning_keeps_what_was_said_as_a_discarded_branch(oper
 
 def test_messages_that_a_reset_delivers_again_are_all_answered_and_not_paid_for_twice(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     before = operated.say(session_id, "On Friday")
     operated.until_agreed(session_id, 3)
     operated.workflow("reset", "-w", f"session-{session_id}", "-t", "FirstWorkflowTask", "--reason", "test")
@@ -61,7 +61,7 @@ def test_messages_that_a_reset_delivers_again_are_all_answered_and_not_paid_for_
 
 def test_a_terminated_session_goes_on_after_a_reset_to_its_last_task(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
     operated.workflow("terminate", "-w", f"session-{session_id}", "--reason", "test")
     until_seen(lambda: operated.session(session_id)["is_completed"], lambda: "it was not closed")
@@ -75,7 +75,7 @@ def test_a_terminated_session_goes_on_after_a_reset_to_its_last_task(operated: O
 
 def test_a_copied_input_takes_over_nobodys_record(operated: OperatedStack, tmp_path: Path) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
     copied = operated.input_of(session_id, tmp_path / "input.json")
     assert operated.start_copy(f"other-{session_id}", copied) == "WORKFLOW_EXECUTION_STATUS_FAILED"
@@ -90,12 +90,12 @@ def test_a_copied_input_takes_over_nobodys_record(operated: OperatedStack, tmp_p
 
 def test_a_message_whose_update_was_reset_can_be_sent_again(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please", message_id="m1")
+    operated.say(session_id, TABLE, message_id="m1")
     operated.until_agreed(session_id, 2)
     reset = ("-t", "FirstWorkflowTask", "--reason", "test", "--reapply-exclude", "All")
     operated.workflow("reset", "-w", f"session-{session_id}", *reset)
     until_seen(lambda: operated.session(session_id)["discarded_branches"] != [], lambda: "nothing was recovered")
-    assert texts(operated.say(session_id, "A table, please", message_id="m1")) == [None, "A table, please"]
+    assert texts(operated.say(session_id, TABLE, message_id="m1")) == [None, TABLE]
     operated.compare(session_id)
 
 
@@ -105,12 +105,12 @@ def test_a_caller_who_waits_through_a_reset_is_answered_by_the_new_run(operated:
     model, gate = operated.model_of(session_id), Gate()
     operated.until_agreed(session_id, 1)
     model.script(Says("Nobody heard this.", gate=gate))
-    with operated.saying(session_id, "A table, please") as saying:
+    with operated.saying(session_id, TABLE) as saying:
         operated.loop.run(gate.reached())
         operated.reset(session_id, "-t", "FirstWorkflowTask", "--reapply-exclude", excluded)
         answered = saying.result()
-    assert answered["turns"][-1]["user_message"]["text"] == "A table, please"
-    assert answered["turns"][-1]["assistant_message"]["text"] == answer_to("A table, please")
+    assert answered["turns"][-1]["user_message"]["text"] == TABLE
+    assert answered["turns"][-1]["assistant_message"]["text"] == answer_to(TABLE)
     operated.loop.run(model.journal[1].hung_up())
     operated.loop.call(gate.open)
     operated.compare(session_id)
@@ -118,7 +118,7 @@ def test_a_caller_who_waits_through_a_reset_is_answered_by_the_new_run(operated:
 
 def test_a_cancelled_session_goes_on_after_a_reset_to_before_its_cancellation(operated: OperatedStack) -> None:
     session_id = operated.create()
-    operated.say(session_id, "A table, please")
+    operated.say(session_id, TABLE)
     before = operated.until_agreed(session_id, 2)
     operated.workflow("cancel", "-w", f"session-{session_id}")
     until_seen(lambda: operated.session(session_id)["is_completed"], lambda: "it was not ended")

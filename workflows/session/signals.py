@@ -1,7 +1,7 @@
 """Reading what came in a signal, which may have been typed by hand in the Temporal UI.
 
-The SDK drops a signal whose argument it cannot decode, and a signal with too few or too many arguments stops the
-workflow. So signals take any number of any JSON, and what is not a command becomes a refusal on the timeline.
+A signal with too few or too many arguments stops a workflow of the SDK. So signals take any number of any arguments,
+of which the payload converter makes plain JSON, and what is not a command becomes a rejection on the timeline.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from contracts.sessions import UnreadableArgument
 from domain.rejections import CommandRejected
 from domain.sessions.caller_config import SetSimulator
 from domain.sessions.commands import EndSession, Rewind, SendMessage
@@ -56,7 +57,10 @@ def _only(written: Written) -> object:
         raise CommandRejected(
             "validation_error", f"The signal takes one argument; it came with {len(written) or 'none'}."
         )
-    return written[0]
+    argument = written[0]
+    if isinstance(argument, UnreadableArgument):
+        raise CommandRejected("validation_error", f"The signal's argument cannot be read: {argument.reason}.")
+    return argument
 
 
 def _read(form: type[Command], argument: object) -> Command:

@@ -1,0 +1,84 @@
+"""Signals in every encoding: obeyed where they can be understood, else noted on the timeline; no log quotes them."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
+
+from tests.support.marked_words import MARK
+from tests.support.provider import ScriptedModel
+from tests.support.session_stack import SessionHandle, SessionStack
+from tests.support.waiting import eventually
+from tests.workflows.session.test_signals import answers, refused
+
+Scripted = Callable[..., ScriptedModel]
+
+TEXT = f"When do you open, {MARK}?"
+
+
+def payload(encoding: str, data: bytes, message_type: str = "") -> Payload:
+    metadata = {"encoding": encoding.encode(), **({"messageType": message_type.encode()} if message_type else {})}
+    return Payload(metadata=metadata, data=data)
+
+
+UNDERSTOOD = {
+    "bytes": payload("binary/plain", TEXT.encode()),
+    "protobuf": payload("binary/protobuf", StringValue(value=TEXT).SerializeToString(), "google.protobuf.StringValue"),
+    "protobuf as JSON": payload("json/protobuf", f'"{TEXT}"'.encode(), "google.protobuf.StringValue"),
+    "unknown protobuf as JSON": payload("json/protobuf", f'{{"text": "{TEXT}"}}'.encode(), "somebodys.Message"),
+}
+REFUSED = {
+    "a lone surrogate": payload("json/plain", f'"{MARK} \\ud800"'.encode()),
+    "3,000 brackets": payload("json/plain", b"[" * 3_000 + b"]" * 3_000),
+    "3,000 brackets that stay open": payload("json/plain", f'"{MARK}",'.encode() + b"[" * 3_000),
+    "no JSON": payload("json/plain", f"{MARK} {{".encode()),
+    "bytes that are no text": payload("binary/plain", b"\xff\xfe" + MARK.encode()),
+    "an unknown protobuf": payload("binary/protobuf", b"\x0a\x04" + MARK.encode(), "somebodys.Message"),
+    "an unknown encoding": payload("binary/of-nobody", MARK.encode()),
+    "no encoding": Payload(data=MARK.encode()),
+    "a number": payload("json/plain", b"7"),
+    "nothing": payload("binary/null", b""),
+}
+
+
+async def signal(session: SessionHandle, name: str, argument: Payload) -> None:
+    client = session.stack.client
+    await client.workflow_service.signal_workflow_execution(
+        SignalWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=session.workflow_id),
+            signal_name=name,
+            input=Payloads(payloads=[argument]),
+        )
+    )
+
+
+async def test_messages_in_other_encodings_are_answered(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(model=scripted().string)
+    for count, argument in enumerate(UNDERSTOOD.values(), start=1):
+        await signal(session, "user_message", argument)
+        assert (await answers(session, count))[-1] == (TEXT, f"You said: {TEXT}")
+    assert await refused(session) == []
+
+
+@pytest.mark.parametrize("name", ["user_message", "rewind_to", "end_session", "switch_simulator"])
+async def test_signals_that_nobody_understands_are_noted_and_quoted_in_no_log(
+    stack: SessionStack, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    session = await stack.open()
+    # An end needs no argument.
+    sent = [each for kind, each in REFUSED.items() if (name, kind) != ("end_session", "nothing")]
+    with caplog.at_level(logging.DEBUG):
+        for argument in sent:
+            await signal(session, name, argument)
+
+        async def all_noted() -> bool:
+            return len(await refused(session)) == len(sent)
+
+        await eventually(all_noted)
+    assert {event.payload["code"] for event in await refused(session)} == {"validation_error"}
+    assert not any(MARK in str(event.payload) for event in await refused(session))
+    assert MARK not in caplog.text
