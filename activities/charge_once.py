@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
 from activities.llm.interface import ModelAnswer, ProviderFailed, ReplyCancelled
+from activities.settlement import NOTHING_TO_RECORD, TravellingRecord
 from contracts.sessions import HISTORY_MISSING, StepHeartbeat
 from domain.turns.call_digest import digest_of
 from domain.turns.engine import ModelReply
@@ -108,8 +109,10 @@ class IdempotentCaller:
         self._steps = steps
         self._context_characters = context_characters
 
-    async def call(self, key: CallKey, call_model: CallModel) -> StoredReply:
-        """Return the stored reply of this key, or call the model and store its reply.
+    async def call(
+        self, key: CallKey, call_model: CallModel, record: TravellingRecord = NOTHING_TO_RECORD
+    ) -> StoredReply:
+        """Return the stored reply of this key, or call the model and store its reply, with the record beside it.
 
         Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
         failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
@@ -118,19 +121,22 @@ class IdempotentCaller:
         turn = await self._steps.turn_steps(key.session_id, key.turn_id, after=key.after, newest_of=key.follows_turn_id)
         stored = turn.find(key.digest)
         if stored is not None:
+            await record.settle_alone()
             return StoredReply(reply=stored.reply, reused=True)
         async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
             own = turn.preceding()
             history = await self._history(key.session_id, own[0].after if own else turn.after)
             try:
-                answer = await _finish_despite_pause(call_model(tuple(step.messages for step in (*history, *own))))
+                async with record.settled_meanwhile():
+                    answer = await _finish_despite_pause(call_model(tuple(step.messages for step in (*history, *own))))
             except ProviderFailed as failure:
+                await record.settle_alone()
                 raise _model_failed(failure) from failure
             except ReplyCancelled as cancelled:
                 if not _is_cancel_requested():
                     raise
                 answer = cancelled.answer
-            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer))
+            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer, record))
         return StoredReply(reply=saved.reply, reused=False)
 
     async def _history(self, session_id: str, after: str) -> tuple["SavedStep", ...]:
@@ -140,10 +146,14 @@ class IdempotentCaller:
         except LookupError as error:
             raise ApplicationError(str(error), type=HISTORY_MISSING, non_retryable=True) from None
 
-    async def _save(self, key: CallKey, after: str, answer: ModelAnswer) -> "SavedStep":
-        """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again."""
+    async def _save(self, key: CallKey, after: str, answer: ModelAnswer, record: TravellingRecord) -> "SavedStep":
+        """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again.
+
+        The record travels with the first attempt only: a reply never fails for a record that cannot be written.
+        """
         created_at = datetime.now(UTC)
         pause = 0.1
+        unsettled = record.unsettled
         while True:
             try:
                 return await self._steps.save(
@@ -158,9 +168,12 @@ class IdempotentCaller:
                     messages=answer.messages,
                     reply=answer.reply,
                     created_at=created_at,
+                    record=unsettled,
+                    on_record=record.note,
                 )
             except Exception:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
+                unsettled = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_SAVE_BACKOFF_SECONDS)
 

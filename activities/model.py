@@ -10,6 +10,7 @@ from activities.charge_once import IdempotentCaller
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, RecordCall
 from activities.llm.metrics import timed
 from activities.llm.reply_stream import NullPublisher, ReplyPublisher, stream_context_of
+from activities.settlement import Recorder, TravellingRecord
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import AnyTool, OfferedTool
@@ -57,8 +58,10 @@ class ModelActivities:
         caller: ModelCaller,
         dispatcher: ToolLister,
         context_characters: int,
+        recorder: Recorder,
         publisher: ReplyPublisher | None = None,
     ) -> None:
+        self._recorder = recorder
         self._dispatcher = dispatcher
         self._publisher = publisher or NullPublisher()
         self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
@@ -67,7 +70,7 @@ class ModelActivities:
 
     @activity.defn
     async def generate_step(self, input: GenerateStepInput) -> GenerateStepResult:
-        """Generate the reply of one step, or return the stored one.
+        """Generate the reply of one step, or return the stored one; settle what the session had not settled.
 
         Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
         failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
@@ -77,9 +80,10 @@ class ModelActivities:
         async def call_model(history: tuple[str, ...]) -> ModelAnswer:
             return await self._generate(input, history)
 
-        stored = await self._idempotent_caller.call(input, call_model)
+        record = TravellingRecord(self._recorder, input.record)
+        stored = await self._idempotent_caller.call(input, call_model, record)
         watched = self._publisher.has_subscribers(input.session_id)
-        return GenerateStepResult(reply=stored.reply, reused=stored.reused, watched=watched)
+        return GenerateStepResult(reply=stored.reply, reused=stored.reused, watched=watched, record=record.state)
 
     @activity.defn
     async def extract_variables(self, input: GenerateStepInput) -> ExtractionResult:

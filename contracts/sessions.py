@@ -124,12 +124,37 @@ RecordState = Literal["agrees", "is_ahead", "is_behind", "is_another"]
 """The store's record of a session, compared to what its workflow knows."""
 
 
+class SettleTurnsInput(FrozenModel):
+    """Turns to bill and record, with the session's head and all other changes since the last settlement.
+
+    Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns come from the
+    source of a fork: they are recorded but not billed, because the source session has billed them.
+    `first_run_id` names the execution that the session is, across continue-as-new and resets: the record of one is
+    never taken over by another. `follows` are the versions of the head that may have been recorded last, none for the
+    first settlement; None compares nothing.
+    """
+
+    session_id: str
+    organization_id: str
+    agent: AgentRef
+    head: SessionHead
+    turns: tuple[Turn, ...] = ()
+    branches: tuple[DiscardedBranch, ...] = ()
+    facts: tuple[SessionFact, ...] = ()
+    restored_branch_ids: tuple[str, ...] = ()
+    asides: tuple[AuxiliaryCall, ...] = ()
+    taken_over: tuple[str, ...] = ()
+    first_run_id: str | None = None
+    follows: tuple[int, ...] | None = None
+
+
 class GenerateStepInput(FrozenModel):
     """Input of one model call. `messages` are only those not yet saved by an earlier step, so it stays small.
 
     The activity reads the rest from the store, along the chain of steps. `context` contains the values of
     template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
     `after` is the digest of the preceding step, the newest that the model reads; empty for the first of a session.
+    `record` is what the session had not settled when it asked: it is settled along with the reply, at most once.
     """
 
     session_id: str
@@ -147,6 +172,7 @@ class GenerateStepInput(FrozenModel):
     opening: TurnStart | None = None
     said: str = ""
     reply_format: ReplyFormat | None = None
+    record: SettleTurnsInput | None = None
 
     @property
     def digest(self) -> str:
@@ -173,41 +199,19 @@ class GenerateStepResult(FrozenModel):
     """The reply of the model. `reused` is true if the step had been saved before and was only looked up.
 
     `watched` is true if somebody watches the session: its events are then recorded without delay.
+    `record` is how the record compared to the session when the step's `record` was settled; None if it was not.
     """
 
     reply: ModelReply
     reused: bool = False
     watched: bool = False
+    record: RecordState | None = None
 
 
 class StepHeartbeat(FrozenModel):
     """Heartbeat details of a model call, for its next attempt: the number of provider failures so far."""
 
     provider_failures: int = 0
-
-
-class SettleTurnsInput(FrozenModel):
-    """Turns to bill and record, with the session's head and all other changes since the last settlement.
-
-    Restored branches are applied before discarded ones, because a branch can be both. `taken_over` turns come from the
-    source of a fork: they are recorded but not billed, because the source session has billed them.
-    `first_run_id` names the execution that the session is, across continue-as-new and resets: the record of one is
-    never taken over by another. `follows` are the versions of the head that may have been recorded last, none for the
-    first settlement; None compares nothing.
-    """
-
-    session_id: str
-    organization_id: str
-    agent: AgentRef
-    head: SessionHead
-    turns: tuple[Turn, ...] = ()
-    branches: tuple[DiscardedBranch, ...] = ()
-    facts: tuple[SessionFact, ...] = ()
-    restored_branch_ids: tuple[str, ...] = ()
-    asides: tuple[AuxiliaryCall, ...] = ()
-    taken_over: tuple[str, ...] = ()
-    first_run_id: str | None = None
-    follows: tuple[int, ...] | None = None
 
 
 class SettleTurnsResult(FrozenModel):

@@ -19,7 +19,7 @@ from activities.network.webhook_sender import WebhookSender
 from activities.reconciler import ReconcilerOptions
 from activities.reconciliation import ReconciliationActivities
 from activities.recovery import RecoveryActivities
-from activities.settlement import SettlementActivities
+from activities.settlement import Recorder, SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
 from activities.suites import SuiteActivities
@@ -77,16 +77,18 @@ def build_worker(
     agents, steps, settlements = AgentStore(database), StepStore(database), SettlementStore(database)
     dispatcher = dispatcher or build_tool_dispatcher(settings)
     providers = providers or build_model_providers(settings)
+    recorder = Recorder(settlements, subscribers)
     model = ModelActivities(
         steps=steps,
         agents=agents,
         dispatcher=dispatcher,
         caller=providers,
         context_characters=settings.max_context_characters,
+        recorder=recorder,
         publisher=LiveReplyPublisher(subscribers, EventLog(database)) if subscribers else None,
     )
     tools = ToolActivities(agents=agents, runner=dispatcher)
-    settlement = SettlementActivities(settlements, subscribers)
+    settlement = SettlementActivities(recorder)
     limit = SpendingLimit(OrganizationStore(database))
     simulation = SimulationActivities(
         steps=steps, limit=limit, caller=providers, context_characters=settings.max_context_characters

@@ -59,10 +59,11 @@ class SettlementStore:
 
         Raises StoreUnavailable: then nothing has happened, or all of it, and it is safe to settle again.
         """
-        now = datetime.now(UTC)
-        return await self._database.write(lambda connection: self._settle(connection, input, now))
+        return await self._database.write(lambda connection: self.settle_in(connection, input))
 
-    def _settle(self, connection: Connection, input: SettleTurnsInput, now: datetime) -> SettleTurnsResult:
+    def settle_in(self, connection: Connection, input: SettleTurnsInput) -> SettleTurnsResult:
+        """Settle within a transaction of the caller's. It holds the session's row until its end."""
+        now = datetime.now(UTC)
         session = _lock_session(connection, input)
         settled, items = _with_bills(connection, input)
         state: RecordState = "agrees" if session is None else _compared(session, input)

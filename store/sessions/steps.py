@@ -1,17 +1,19 @@
 """Saved steps: every paid model reply, and the message history that later model calls read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, bindparam, literal, select
 
+from contracts.sessions import RecordState, SettleTurnsInput
 from domain.turns.engine import ModelReply
 from store.database.column_types import CleanText
 from store.database.connection import Database
 from store.database.tables import sessions, steps
 from store.database.upsert import insert_new, insert_selected
 from store.sessions.erasure import LateReplies
+from store.sessions.settlement import SettlementStore
 from store.sessions.step_cache import SavedStep, SavedTurn, SavedTurnCache, TurnSteps, chained, group_by_turn
 
 __all__ = ["HistoryMissing", "SavedStep", "StepStore"]
@@ -125,6 +127,7 @@ class StepStore:
         self._insert = insert_selected(database, steps, _ROW_IF_SESSION_EXISTS, key=_KEY)
         self._insert_without_session = insert_new(database, steps, key=_KEY)
         self._late_replies = LateReplies(database)
+        self._settlements = SettlementStore(database)
 
     async def turn_steps(
         self, session_id: str, turn_id: str, *, after: str | None = "", newest_of: str | None = None
@@ -192,9 +195,12 @@ class StepStore:
         messages: str,
         reply: ModelReply,
         created_at: datetime,
+        record: SettleTurnsInput | None = None,
+        on_record: Callable[[RecordState], None] = lambda state: None,
     ) -> SavedStep:
         """Save a step and return it, or return the one that another attempt saved first.
 
+        `record` is settled in the same transaction, and `on_record` is called with how it compared.
         If the session was erased meanwhile, the step is billed and not stored.
         """
         new_step = SavedStep(
@@ -210,12 +216,27 @@ class StepStore:
             reply=reply,
             created_at=created_at,
         )
-        stored = await self._database.write(
-            lambda connection: self._insert_or_find(connection, new_step), autocommit=True
-        )
-        if stored is not None:
-            return stored
-        return await self._database.write(lambda connection: self._save_without_session(connection, new_step))
+        if record is None:
+            stored = await self._database.write(
+                lambda connection: self._insert_or_find(connection, new_step), autocommit=True
+            )
+        else:
+            stored, state = await self._database.write(
+                lambda connection: self._settle_and_insert(connection, new_step, record)
+            )
+            on_record(state)
+        return stored or await self._late(new_step)
+
+    async def _late(self, step: SavedStep) -> SavedStep:
+        return await self._database.write(lambda connection: self._save_without_session(connection, step))
+
+    def _settle_and_insert(
+        self, connection: Connection, step: SavedStep, record: SettleTurnsInput
+    ) -> tuple[SavedStep | None, RecordState]:
+        # The settlement locks the session's row for itself. After the insert, which shares a lock on it, two
+        # settlements of one session could wait for each other.
+        state = self._settlements.settle_in(connection, record).record
+        return self._insert_or_find(connection, step), state
 
     def _insert_or_find(self, connection: Connection, step: SavedStep) -> SavedStep | None:
         """The stored step: this one, or the one saved earlier. None when the session has no row."""

@@ -8,7 +8,7 @@ from activities.llm.messages import serialized_step
 from activities.model import ModelActivities
 from activities.network.webhook_sender import WebhookSender
 from activities.recovery import RecoveryActivities
-from activities.settlement import SettlementActivities
+from activities.settlement import Recorder, SettlementActivities
 from activities.simulated_caller import SimulationActivities
 from activities.spending_limit import SpendingLimit
 from activities.tool_clients.dispatcher import ToolDispatcher
@@ -42,11 +42,17 @@ def session_activities(
     agents, steps, settlements = AgentStore(database), StepStore(database), settlement or SettlementStore(database)
     dispatcher = ToolDispatcher(credentials=CREDENTIALS, allowlist=["127.0.0.1", "localhost"])
     providers = build_providers(prices=prices or {})
+    recorder = Recorder(settlements)
     model = ModelActivities(
-        steps=steps, agents=agents, dispatcher=dispatcher, caller=providers, context_characters=100_000
+        steps=steps,
+        agents=agents,
+        dispatcher=dispatcher,
+        caller=providers,
+        context_characters=100_000,
+        recorder=recorder,
     )
     tools = ToolActivities(agents=agents, runner=dispatcher)
-    settled = SettlementActivities(settlements)
+    settled = SettlementActivities(recorder)
     limit = SpendingLimit(OrganizationStore(database))
     simulation = SimulationActivities(steps=steps, limit=limit, caller=providers, context_characters=100_000)
     judge = JudgeActivities(

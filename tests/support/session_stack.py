@@ -22,6 +22,7 @@ from temporalio.worker import Replayer, Worker
 from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from contracts.sessions import (
     AgentRef,
+    GenerateStepInput,
     SendMessageResult,
     SessionResult,
     SettleTurnsInput,
@@ -254,6 +255,15 @@ class SessionHandle:
             for scheduled in await self.scheduled("settle_turns")
         ]
         return [each for (each,) in inputs]
+
+    async def travelled(self) -> list[SettleTurnsInput]:
+        """What the model calls of the newest run took along to settle, oldest first."""
+        converter = self.stack.client.data_converter
+        steps = [
+            await converter.decode(list(scheduled.input.payloads), [GenerateStepInput])
+            for scheduled in await self.scheduled("generate_step")
+        ]
+        return [step.record for (step,) in steps if step.record is not None]
 
     async def event_counts(self) -> Counter[str]:
         """The number of events of each type in the history of the newest run."""

@@ -1,4 +1,4 @@
-"""Settling behind the replies: what happened is billed and recorded, several turns at once when they come fast."""
+"""Settling behind the replies: what happened is billed and recorded along with the next reply, or by itself."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,37 +8,41 @@ from temporalio import workflow
 
 from activities.settlement import SettlementActivities
 from contracts.reconciliation import UnsettledInput, UnsettledTurns
-from contracts.sessions import SettleTurnsInput
+from contracts.sessions import RecordState, SettleTurnsInput
 from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
 from workflows.activity_options import settling
-from workflows.session.lifecycle import SessionLifecycle
 from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
-SETTLE_WITH_NEXT_MESSAGE = 0.85
-"""The part of the settling time after which turns are settled along with the next message."""
 
 
 class SettlementLoop:
-    """The settlements of one session, one after the other."""
+    """The settlements of one session, one after the other.
 
-    def __init__(self, state: SessionState, ending: SessionLifecycle, recovery: SessionRecovery) -> None:
+    What is unsettled when a model call begins travels with it, so that a busy conversation needs no settlement of its
+    own. The rest is settled by itself: when nothing was settled for the settling time, when the session ends, and at
+    once while somebody watches. A call that lasts longer than the settling time does not hold it up: what travels with
+    it is settled again, which changes nothing where it had been done.
+
+    `keeps_the_end` is true while the end of the session is to be recorded after something else.
+    """
+
+    def __init__(self, state: SessionState, recovery: SessionRecovery, keeps_the_end: Callable[[], bool]) -> None:
         self._state = state
-        self._ending = ending
         self._recovery = recovery
+        self._keeps_the_end = keeps_the_end
         self._under_way: UnrecordedChanges | None = None
         self._version: int | None = None
         """The version of the head in the settlement under way."""
+        self._travelling: SettleTurnsInput | None = None
+        """The settlement under way, where a model call has taken it along."""
         self._last: datetime | None = None
 
     @property
-    def is_under_way(self) -> bool:
-        return self._under_way is not None
-
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
         """The session against its record in the store, with a settlement that is under way."""
         return self._recovery.unsettled(record, self._under_way, self._version if self._under_way else None)
@@ -46,7 +50,7 @@ class SettlementLoop:
     @property
     def is_done(self) -> bool:
         """True when nothing is left to settle."""
-        return self._under_way is None and not self._has_unrecorded()
+        return not self._has_unsettled()
 
     @property
     def timeline_to_carry(self) -> Timeline:
@@ -64,32 +68,64 @@ class SettlementLoop:
     async def settle_behind_the_replies(self) -> None:
         """Bill and record what happened, for as long as the session lives."""
         while True:
-            await workflow.wait_condition(self._has_unrecorded)
+            await workflow.wait_condition(self._has_unsettled)
             await self._wait_for_more()
-            await self._settle()
+            if self._has_unsettled():
+                await self._settle()
+
+    def hand_over(self) -> SettleTurnsInput | None:
+        """What is unsettled, for a model call that begins now and settles it along with the reply.
+
+        None where there is nothing, where it is settled at once anyway, and where it is not known what an earlier
+        settlement did.
+        """
+        is_in_doubt = self._under_way is not None or self._state.timeline.recording_version is not None
+        is_settled_at_once = self._state.is_watched or not self._patience
+        if is_in_doubt or is_settled_at_once or not self._has_unrecorded():
+            return None
+        self._travelling = self._take()
+        return self._travelling
+
+    def take_back(self, record: SettleTurnsInput, state: RecordState | None) -> None:
+        """Go on after a model call that took a record along: `state` is how it compared, None if it was not settled."""
+        if self._travelling is not record:
+            return  # settled by itself meanwhile
+        if state is None:
+            self._state.timeline = self.timeline_to_carry
+            self._under_way = self._travelling = None
+        else:
+            self._settled(state)
 
     async def _wait_for_more(self) -> None:
-        """Wait for the time in which turns are settled together, or for a reason not to.
+        """Wait for a model call to take along what is unsettled, for as long as the record may wait.
 
-        Somebody who watches is one. Nothing settled for as long is another: a conversation at the pace of people is
-        recorded turn by turn, at once.
-        The next message is another, once a good part of that time is over: settling then shares its workflow task.
+        One timer is enough for many turns: it starts again from the last settlement when it is over. A conversation in
+        which nothing was settled for that long, at the pace of people, is recorded turn by turn, at once.
         """
-        if self._state.is_watched:
-            return
-        if self._is_unattended:
-            await self._wait_while_unattended()
-            return
-        settle_within = timedelta(seconds=self._state.start.timing.settle_within)
-        now = workflow.now()
-        was_quiet = self._last is None or now - self._last >= settle_within
-        if was_quiet:
-            return
-        soon = now + settle_within * SETTLE_WITH_NEXT_MESSAGE
-        await self._wait(
-            lambda: self._must_settle_now() or (bool(self._state.timeline.pending) and workflow.now() >= soon),
-            settle_within,
-        )
+        while not self._must_settle_now() and (left := self._time_left()) > timedelta():
+            await self._wait(left, was_unattended=self._is_unattended)
+            if not self._has_unsettled():
+                return
+
+    async def _wait(self, longest: timedelta, *, was_unattended: bool) -> None:
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._must_settle_now() or self._is_unattended != was_unattended,
+                timeout=longest,
+                timeout_summary="settlement",
+            )
+
+    def _time_left(self) -> timedelta:
+        if self._last is None and not self._is_unattended:
+            return timedelta()
+        return (self._last or self._state.timeline.created_at) + self._patience - workflow.now()
+
+    @property
+    def _patience(self) -> timedelta:
+        """The longest time that a finished turn is unsettled."""
+        timing = self._state.start.timing
+        unattended = timing.settle_unattended_within if self._is_unattended else None
+        return timedelta(seconds=timing.settle_within if unattended is None else unattended)
 
     @property
     def _is_unattended(self) -> bool:
@@ -97,20 +133,24 @@ class SettlementLoop:
         is_unheard = not self._state.is_watched and simulated_caller.is_callers_turn(self._state.timeline)
         return is_unheard and self._state.start.timing.settle_unattended_within is not None
 
-    async def _wait_while_unattended(self) -> None:
-        """Wait for enough turns, for as long as no person comes in."""
-        longest = self._state.start.timing.settle_unattended_within or 0.0
-        await self._wait(lambda: self._must_settle_now() or not self._is_unattended, timedelta(seconds=longest))
-
-    async def _wait(self, is_time: Callable[[], bool], longest: timedelta) -> None:
-        with suppress(TimeoutError):
-            await workflow.wait_condition(is_time, timeout=longest)
-
     async def _settle(self) -> None:
-        self._last = workflow.now()
+        if self._travelling is not None:
+            self.take_back(self._travelling, None)
+        settlement = self._take()
+        result = await workflow.execute_activity_method(
+            SettlementActivities.settle_turns,
+            settlement,
+            summary=f"{len(settlement.turns)} turns",
+            **settling(self._state.start.timing),
+        )
+        self._settled(result.record)
+
+    def _take(self) -> SettleTurnsInput:
+        """Take what is unsettled out of the timeline, to settle it."""
         state = self._state
+        self._last = workflow.now()
         state.timeline, unrecorded = turn_completion.take_unrecorded(
-            state.timeline, keeps_the_end=self._ending.is_yet_to_be_told
+            state.timeline, keeps_the_end=self._keeps_the_end()
         )
         self._under_way = unrecorded
         turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
@@ -120,35 +160,41 @@ class SettlementLoop:
         head = recorded_head_of(state.timeline, state.agent, workflow.info().run_id)
         follows = (state.timeline.recorded_version, state.timeline.recording_version)
         self._version = head.version
-        result = await workflow.execute_activity_method(
-            SettlementActivities.settle_turns,
-            SettleTurnsInput(
-                session_id=state.start.session_id,
-                organization_id=state.start.organization_id,
-                agent=state.start.agent,
-                head=head,
-                turns=(*turns, *under_way),
-                branches=unrecorded.branches,
-                facts=unrecorded.facts,
-                restored_branch_ids=unrecorded.restored_branch_ids,
-                asides=unrecorded.asides,
-                taken_over=state.timeline.taken_over(unrecorded.turn_ids),
-                first_run_id=None if state.timeline.recorded_version else workflow.info().first_execution_run_id,
-                follows=tuple(version for version in follows if version is not None),
-            ),
-            summary=f"{len(turns)} turns",
-            **settling(state.start.timing),
+        return SettleTurnsInput(
+            session_id=state.start.session_id,
+            organization_id=state.start.organization_id,
+            agent=state.start.agent,
+            head=head,
+            turns=(*turns, *under_way),
+            branches=unrecorded.branches,
+            facts=unrecorded.facts,
+            restored_branch_ids=unrecorded.restored_branch_ids,
+            asides=unrecorded.asides,
+            taken_over=state.timeline.taken_over(unrecorded.turn_ids),
+            first_run_id=None if state.timeline.recorded_version else workflow.info().first_execution_run_id,
+            follows=tuple(version for version in follows if version is not None),
         )
-        self._under_way = None
-        state.timeline = state.timeline.model_copy(update={"recorded_version": head.version, "recording_version": None})
-        self._recovery.compare(result.record)
+
+    def _settled(self, record: RecordState) -> None:
+        self._under_way = self._travelling = None
+        self._state.timeline = self._state.timeline.model_copy(
+            update={"recorded_version": self._version, "recording_version": None}
+        )
+        self._recovery.compare(record)
+
+    def _has_unsettled(self) -> bool:
+        return self._under_way is not None or self._has_unrecorded()
 
     def _has_unrecorded(self) -> bool:
         unrecorded = self._state.timeline.unrecorded
-        told = unrecorded.without_completion if self._ending.is_yet_to_be_told else unrecorded
+        told = unrecorded.without_completion if self._keeps_the_end() else unrecorded
         return bool(self._state.under_way) or not told.is_empty
 
     def _must_settle_now(self) -> bool:
-        many = len(self._state.timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE
-        finished = self._state.timeline.is_completed and not self._state.timeline.pending
-        return many or finished
+        """True where there is a reason not to wait. What has travelled with a call waits for the call."""
+        if self._travelling is not None:
+            return False
+        timeline = self._state.timeline
+        is_finished = timeline.is_completed and not timeline.pending
+        is_many = len(timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE
+        return self._has_unrecorded() and (is_finished or is_many or self._state.is_watched)

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import JsonValue
 from temporalio import workflow
@@ -13,7 +13,15 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
 from contracts.recovery import RestoredStep
-from contracts.sessions import HISTORY_MISSING, GenerateStepInput, StartSession, TurnStart
+from contracts.sessions import (
+    HISTORY_MISSING,
+    GenerateStepInput,
+    GenerateStepResult,
+    RecordState,
+    SettleTurnsInput,
+    StartSession,
+    TurnStart,
+)
 from contracts.tools import CallToolInput
 from domain.agents.templates import render
 from domain.agents.tool_mocks import mocks_for_tool
@@ -44,6 +52,20 @@ from workflows.errors import reason_of
 Result = TypeVar("Result")
 PutBack = Callable[[tuple[RestoredStep, ...]], Awaitable[None]]
 Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
+
+
+class Unsettled(Protocol):
+    """The part of a session's settlement that a step takes along."""
+
+    def hand_over(self) -> SettleTurnsInput | None:
+        """What is to be settled, for a model call that begins now; None where nothing should travel with it."""
+        ...
+
+    def take_back(self, record: SettleTurnsInput, state: RecordState | None) -> None:
+        """The call is over: how the record compared, or None where the call did not settle it."""
+        ...
+
+
 PRE_CALL = "pre_call_fetch"
 """Stands for the id of the call that is made before the first opening."""
 
@@ -58,12 +80,14 @@ class StepRunner:
     """The steps of one session's turns.
 
     `ask` has a person decide on a tool call and returns the decision with its reason. `put_back` gives the store the
-    turns back that it has lost, with the steps of the turn that is being answered.
+    turns back that it has lost, with the steps of the turn that is being answered. What is not settled yet, `unsettled`
+    sends along with the next model call.
     """
 
-    def __init__(self, start: StartSession, ask: Ask, put_back: PutBack) -> None:
+    def __init__(self, start: StartSession, ask: Ask, put_back: PutBack, unsettled: Unsettled) -> None:
         self._ask = ask
         self._put_back = put_back
+        self._unsettled = unsettled
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
@@ -118,7 +142,22 @@ class StepRunner:
         return progress
 
     async def _generate(self, step: GenerateStepInput) -> ModelReply:
-        result = await self._with_its_past(
+        record = self._unsettled.hand_over()
+        if record is None:
+            result = await self._start_generating(step)
+        else:
+            settled: RecordState | None = None
+            try:
+                result = await self._start_generating(step.model_copy(update={"record": record}))
+                settled = result.record
+            finally:
+                self._unsettled.take_back(record, settled)
+        self.are_watched = result.watched
+        self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
+        return result.reply
+
+    async def _start_generating(self, step: GenerateStepInput) -> GenerateStepResult:
+        return await self._with_its_past(
             lambda: workflow.execute_activity_method(
                 ModelActivities.generate_step,
                 step,
@@ -126,9 +165,6 @@ class StepRunner:
                 **generating(self._start.timing),
             )
         )
-        self.are_watched = result.watched
-        self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
-        return result.reply
 
     async def _extract(self, step: GenerateStepInput) -> ExtractionResult:
         """Read the node's variables from the conversation. A failure is recorded, and stops nothing."""

@@ -16,6 +16,7 @@ from domain.turns.turn import Turn
 from workflows.background_tasks import BackgroundTasks
 from workflows.errors import reason_of
 from workflows.session.recovery import SessionRecovery
+from workflows.session.settlement import SettlementLoop
 from workflows.session.state import SessionState
 from workflows.session.step_runner import StepRunner
 
@@ -23,10 +24,12 @@ from workflows.session.step_runner import StepRunner
 class TurnRunner:
     """The turns of one session that are being answered."""
 
-    def __init__(self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery) -> None:
+    def __init__(
+        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, settling: SettlementLoop
+    ) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = StepRunner(state.start, self._ask_a_person, recovery.restore)
+        self._steps = StepRunner(state.start, self._ask_a_person, recovery.restore, settling)
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()

@@ -83,9 +83,11 @@ class SessionWorkflow:
         self._state = SessionState(start, _with_caller(start, start.timeline or _greeting()))
         self._tasks = BackgroundTasks()
         self._recovery = SessionRecovery(self._state)
-        self._replies = TurnRunner(self._state, self._tasks, self._recovery)
+        self._settling = SettlementLoop(
+            self._state, self._recovery, keeps_the_end=lambda: self._ending.is_yet_to_be_told
+        )
+        self._replies = TurnRunner(self._state, self._tasks, self._recovery, self._settling)
         self._ending = SessionLifecycle(self._state, self._replies.steps)
-        self._settling = SettlementLoop(self._state, self._ending, self._recovery)
         self._simulating = SimulatedCaller(self._state, may_begin=lambda: not self._is_long())
         self._moves_on = False
         self._updates = 0

@@ -18,6 +18,7 @@ from temporalio.worker import Worker
 from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.llm.providers import ModelProviders
 from activities.model import ModelActivities, ToolLister
+from activities.settlement import Recorder
 from activities.tool_clients.dispatcher import ToolDispatcher
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.definition import parse_definition
@@ -27,6 +28,7 @@ from domain.turns.turn import UserSaid
 from domain.usage import TokenPrice
 from store.agents import AgentStore
 from store.database.connection import Database
+from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
 from tests.support.outages import BreakableDatabase
 from tests.support.provider import Calls, Gate, NeverAnswers, Says, ScriptedModel
@@ -120,6 +122,7 @@ async def working(
         dispatcher=dispatcher or ToolDispatcher(credentials={}, allowlist=[]),
         caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
         context_characters=100_000,
+        recorder=Recorder(SettlementStore(store)),
     )
     async with Worker(
         bench.stack.client,

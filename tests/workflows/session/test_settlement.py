@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from domain.usage import TokenPrice
 from store.api_keys import KeyStore
 from store.billing.ledger import LedgerStore
@@ -18,18 +20,71 @@ from tests.support.waiting import eventually
 Scripted = Callable[..., ScriptedModel]
 
 NEVER = QUICK.model_copy(update={"settle_within": 3600.0})
-"""Turns wait an hour for others to be settled with, unless something else makes it happen."""
+"""Turns may stay unsettled for an hour, unless something else settles them."""
 
 
-async def test_many_turns_are_settled_without_waiting_for_more(stack: SessionStack, scripted: Scripted) -> None:
+async def test_a_busy_conversation_is_settled_along_with_its_replies(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string, timing=NEVER)
     await session.billed(1)
-    for number in range(8):
-        await session.say(f"Message {number}")
-    await session.billed(9)
-    greeting, batch = await session.settlements()
+    turn_ids = [(await session.say(f"Message {number}")).turn.id for number in range(8)]
+    assert [entry.turn_id for entry in await stack.ledger(session)][1:] == turn_ids[:-1], "all but the last"
+    [greeting] = await session.settlements()
     assert len(greeting.turns) == 1, "after a quiet time a turn is settled at once"
-    assert len(batch.turns) == 8
+    travelled = await session.travelled()
+    assert [[turn.id for turn in record.turns] for record in travelled] == [[turn_id] for turn_id in turn_ids[:-1]]
+    assert [each.follows for each in travelled] == [(before.head.version,) for before in (greeting, *travelled[:-1])], (
+        "each goes on from the one before"
+    )
+
+
+async def test_a_slow_model_keeps_no_record_waiting(stack: SessionStack, scripted: Scripted) -> None:
+    gate = Gate()
+    model = scripted(Says("At nine."), Says("At ten.", gate=gate))
+    session = await stack.open(model=model.string, timing=NEVER)
+    await session.billed(1)
+    await session.say("When do you open?")
+    saying = asyncio.create_task(session.say("And on Sundays?"))
+    await gate.reached()
+    await session.billed(2)
+    gate.open()
+    assert spoken((await saying).turn) == "At ten."
+    assert len(await session.settlements()) == 1, "the model call settled it by itself"
+
+
+async def test_what_a_failed_call_took_along_is_settled_by_itself_afterwards(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    session = await stack.open(model=scripted(Says("At nine."), Refuses(401)).string, timing=NEVER)
+    await session.billed(1)
+    opened = await session.say("When do you open?")
+    assert (await session.say("And on Sundays?")).turn.status == "failed"
+    await session.end()
+    await session.handle.result()
+    [record] = await session.travelled()
+    assert [turn.id for turn in record.turns] == [opened.turn.id]
+    _, rest = await session.settlements()
+    assert [turn.status for turn in rest.turns] == ["completed", "failed"], "nobody knows whether the call settled it"
+    assert rest.follows == (record.follows[0], record.head.version) if record.follows else False
+    assert [entry.usage.requests for entry in await stack.ledger(session)] == [0, 1, 0]
+
+
+async def test_a_reply_is_saved_although_its_record_cannot_be(
+    stack_without_worker: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("scripted: the record cannot be written")
+
+    async with session_worker(stack_without_worker):
+        session = await stack_without_worker.open(model=scripted().string, timing=NEVER)
+        await session.billed(1)
+        await session.say("Hello")
+        monkeypatch.setattr(SettlementStore, "settle_in", refuse)
+        assert await session.reply("Are you there?") == "You said: Are you there?"
+        monkeypatch.undo()
+        await session.say("Good.")
+        await session.end()
+        await session.handle.result()
+        assert [entry.usage.requests for entry in await stack_without_worker.ledger(session)] == [0, 1, 1, 1]
 
 
 async def test_the_end_settles_everything_at_once(stack: SessionStack, scripted: Scripted) -> None:

@@ -1,4 +1,4 @@
-"""Settlement in batches while a simulated caller talks unwatched, without delays for a user."""
+"""Settlement while a simulated caller talks unwatched, without delays for a user."""
 
 from collections.abc import Callable
 
@@ -25,12 +25,13 @@ async def opened(stack: SessionStack, config: SimulatorConfig) -> SessionHandle:
     return session
 
 
-async def test_turns_are_settled_in_eights_and_at_the_end(stack: SessionStack, scripted: Scripted) -> None:
+async def test_turns_are_settled_along_with_replies_and_at_the_end(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(*(Says(f"Line {number}") for number in range(LINES)))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await session.handle.result()
     settled = await session.settlements()
-    assert [len(each.turns) for each in settled] == [8, 1 + LINES - 8]
+    assert [len(each.turns) for each in settled] == [1], "the last; its end is told with it"
+    assert [len(each.turns) for each in await session.travelled()] == [1] * LINES
     assert len(await stack.ledger(session)) == 1 + 2 * LINES, "the greeting, every line and every reply"
 
 
@@ -39,11 +40,11 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStac
     caller = scripted(Says("Line 1"), Says("Line 2", gate=gate))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await gate.reached()
-    assert await session.settlements() == [], "two turns wait for others"
+    assert await session.settlements() == [], "what is unsettled waits for the next reply"
     await session.handle.execute_update(SessionWorkflow.set_simulator, SetSimulator(enabled=False))
     await session.until_settled()
     first, *_ = await session.settlements()
-    assert len(first.turns) == 2
+    assert len(first.turns) == 1, "the first reply; the greeting was settled along with it"
     assert await session.reply("It is me now")
     await session.end()
     gate.open()
