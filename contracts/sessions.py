@@ -54,7 +54,8 @@ class Timing(FrozenModel):
     `heartbeat` is the heartbeat timeout of a model call: a short one recovers sooner from the death of a worker, a long
     one is less likely to pay for a reply twice on an overloaded machine. `settle_within` is the longest time that a
     finished turn waits to be settled together with others; `settle_unattended_within` is the same while a simulated
-    user talks and nobody watches (None, as in older sessions: no difference).
+    user talks and nobody watches (None, as in older sessions: no difference). With `settle_with_replies` what is not
+    settled travels with the next model call; False, as in older sessions, settles it by itself in batches.
     """
 
     model_timeout: float = 120.0
@@ -63,6 +64,7 @@ class Timing(FrozenModel):
     retry_maximum: float = 30.0
     settle_within: float = 1.8
     settle_unattended_within: float | None = None
+    settle_with_replies: bool = False
 
 
 class StartSession(FrozenModel):

@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         most=3_600,
     )
     settlement_delay_seconds: float = seconds(
-        1.8, means="Longest wait of a finished turn to be settled together with others.", least=0.0, most=60
+        1.8, means="Longest wait of a finished turn to be settled along with the next reply.", least=0.0, most=60
     )
     unattended_settlement_delay_seconds: float = seconds(
         10.0, means="The same while a simulated user talks without watchers.", least=0.0, most=600
@@ -352,6 +352,7 @@ class Settings(BaseSettings):
             retry_maximum=self.model_retry_maximum_seconds,
             settle_within=self.settlement_delay_seconds,
             settle_unattended_within=self.unattended_settlement_delay_seconds,
+            settle_with_replies=True,
         )
 
 

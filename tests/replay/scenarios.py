@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from contracts.webhooks import WebhookTarget
 from playhead.services.example_agents import example_agents
@@ -166,6 +167,29 @@ async def batched_settlement(stack: SessionStack, provider: ModelProvider) -> Se
     return session
 
 
+async def settled_with_replies(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """A busy conversation whose turns travel with the next model call: one call fails, another lasts long."""
+    patient = QUICK.model_copy(update={"settle_within": 1.0})
+    gate = Gate()
+    model = provider.model("settled-with-replies")
+    model.script(Says("One"), Says("Two"), Refuses(401), Says("Three", gate=gate), Says("Four"))
+    session = await stack.open(model=model.string, timing=patient)
+    for number in range(4):
+        await session.say(f"Message {number}")
+    saying = asyncio.create_task(session.say("Message 4"))
+    await gate.reached()
+    await eventually(partial(_settlements, session, 2))
+    gate.open()
+    await saying
+    await session.end()
+    await session.handle.result()
+    return session
+
+
+async def _settlements(session: SessionHandle, count: int) -> bool:
+    return len(await session.settlements()) >= count
+
+
 async def reported_end(stack: SessionStack, _provider: ModelProvider) -> SessionHandle:
     """A session whose end is reported, to a receiver that never takes the report."""
     session = await stack.open(webhook=WebhookTarget(url="http://127.0.0.1:9/", secret="HOOK_KEY"))
@@ -197,6 +221,8 @@ SCENARIOS = {
     "deadline": Scenario(deadline),
     "parting": Scenario(parting),
     "unattended": Scenario(unattended),
+    "settled-with-replies": Scenario(settled_with_replies),
+    "settled-with-replies-over-runs": Scenario(continue_as_new, events_per_run=40),
 }
 """Histories that every later version of the code has to replay."""
 

@@ -65,6 +65,7 @@ QUICK = Timing(
     retry_maximum=0.2,
     settle_within=0.1,
     settle_unattended_within=0.2,
+    settle_with_replies=True,
 )
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
 

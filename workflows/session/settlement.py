@@ -13,6 +13,7 @@ from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
 from workflows.activity_options import settling
+from workflows.session.batched_settlement import wait_for_a_batch
 from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
 
@@ -79,6 +80,8 @@ class SettlementLoop:
         None where there is nothing, where it is settled at once anyway, and where it is not known what an earlier
         settlement did.
         """
+        if not self._state.start.timing.settle_with_replies:
+            return None
         is_in_doubt = self._under_way is not None or self._state.timeline.recording_version is not None
         is_settled_at_once = self._state.is_watched or not self._patience
         if is_in_doubt or is_settled_at_once or not self._has_unrecorded():
@@ -102,6 +105,9 @@ class SettlementLoop:
         One timer is enough for many turns: it starts again from the last settlement when it is over. A conversation in
         which nothing was settled for that long, at the pace of people, is recorded turn by turn, at once.
         """
+        if not self._state.start.timing.settle_with_replies:
+            await wait_for_a_batch(self._state, self._last)
+            return
         while not self._must_settle_now() and (left := self._time_left()) > timedelta():
             await self._wait(left, was_unattended=self._is_unattended)
             if not self._has_unsettled():

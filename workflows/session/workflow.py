@@ -108,7 +108,7 @@ class SessionWorkflow:
         while not self._may_close():
             if self._may_continue_as_new():
                 workflow.continue_as_new(
-                    start.model_copy(update={"timeline": self._settling.timeline_to_carry}),
+                    self._next_run(start),
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
@@ -128,6 +128,11 @@ class SessionWorkflow:
             revision=self._timeline.revision,
             turns=len(self._timeline.turns),
         )
+
+    def _next_run(self, start: StartSession) -> StartSession:
+        """The input of the next run. It takes over what this one knows, and settles as new sessions do."""
+        timing = start.timing.model_copy(update={"settle_with_replies": True})
+        return start.model_copy(update={"timeline": self._settling.timeline_to_carry, "timing": timing})
 
     async def _require_own_session(self) -> None:
         """Fail a workflow that is not its session: one started by hand with the input of another."""
