@@ -26,12 +26,12 @@ async def wait_for_a_batch(state: SessionState, last: datetime | None) -> None:
         await _wait(lambda: _is_due(state) or not _is_unattended(state), timedelta(seconds=unattended_within))
         return
     settle_within = timedelta(seconds=state.start.timing.settle_within)
-    now = workflow.now()
+    now = state.now()
     if last is None or now - last >= settle_within:
         return
     soon = now + settle_within * SETTLE_WITH_NEXT_MESSAGE
     await _wait(
-        lambda: _is_due(state) or (bool(state.timeline.pending) and workflow.now() >= soon),
+        lambda: _is_due(state) or (bool(state.timeline.pending) and state.now() >= soon),
         settle_within,
     )
 

@@ -45,7 +45,7 @@ class SessionLifecycle:
         """End the session when nothing happened for as long as the agent allows, or when its time is up."""
         limit = timedelta(seconds=self._state.agent.limits.inactivity_seconds)
         while not self._state.timeline.is_completed:
-            now, idle_until, deadline = workflow.now(), self._state.timeline.updated_at + limit, self._deadline()
+            now, idle_until, deadline = self._state.now(), self._state.timeline.updated_at + limit, self._deadline()
             if deadline is not None and now >= deadline:
                 self._end("deadline")
             elif now < idle_until:
@@ -83,7 +83,7 @@ class SessionLifecycle:
     async def _extract(self) -> None:
         timeline, at, aside_id = (
             self._state.timeline,
-            workflow.now(),
+            self._state.now(),
             new_turn_id("extraction", self._state.timeline.leaf_id or ""),
         )
         head = timeline.head
@@ -92,7 +92,7 @@ class SessionLifecycle:
             extraction = await self._steps.extract_at_the_end(checkpoint, aside_id)
         except ActivityError as error:
             extraction = ExtractionResult(error=reason_of(error))
-        seconds = round((workflow.now() - at).total_seconds(), 3)
+        seconds = round((self._state.now() - at).total_seconds(), 3)
         aside = AuxiliaryCall(
             id=aside_id,
             purpose="extraction",
@@ -103,7 +103,7 @@ class SessionLifecycle:
             error=extraction.error,
         )
         self._state.change(
-            turn_completion.record_extraction(self._state.timeline, aside, extraction, at=workflow.now())
+            turn_completion.record_extraction(self._state.timeline, aside, extraction, at=self._state.now())
         )
 
     def _has_more_to_tell(self) -> bool:
@@ -114,7 +114,7 @@ class SessionLifecycle:
         return bool(node.extract) and spoken
 
     def _end(self, reason: CompletionReason) -> None:
-        self._state.change(rules.end(self._state.timeline, EndSession(reason=reason), at=workflow.now()))
+        self._state.change(rules.end(self._state.timeline, EndSession(reason=reason), at=self._state.now()))
 
     def _deadline(self) -> datetime | None:
         seconds = self._state.agent.limits.deadline_seconds

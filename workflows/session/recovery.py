@@ -72,6 +72,7 @@ class SessionRecovery:
             ),
             **claiming(),
         )
+        self._state.note_local_activity()
         return result.rejection
 
     def compare(self, record: RecordState) -> None:
@@ -180,7 +181,7 @@ class SessionRecovery:
         record = result.record
         for turn_ids in _batches(record.missing_turn_ids):
             await self._put_back(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
-        self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=workflow.now()))
+        self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=self._state.now()))
         if self._state.timeline.revision != timeline.revision:
             queued = (each.turn_id for each in self._state.timeline.queue)
             self._to_count = frozenset((*self._state.timeline.pending, *queued))

@@ -124,7 +124,7 @@ class SettlementLoop:
     def _time_left(self) -> timedelta:
         if self._last is None and not self._is_unattended:
             return timedelta()
-        return (self._last or self._state.timeline.created_at) + self._patience - workflow.now()
+        return (self._last or self._state.timeline.created_at) + self._patience - self._state.now()
 
     @property
     def _patience(self) -> timedelta:
@@ -154,7 +154,7 @@ class SettlementLoop:
     def _take(self) -> SettleTurnsInput:
         """Take what is unsettled out of the timeline, to settle it."""
         state = self._state
-        self._last = workflow.now()
+        self._last = self._state.now()
         state.timeline, unrecorded = turn_completion.take_unrecorded(
             state.timeline, keeps_the_end=self._keeps_the_end()
         )

@@ -38,7 +38,7 @@ class SimulatedCaller:
         """Hold the caller's end of the conversation for as long as the session lives."""
         while not self._state.timeline.is_completed:
             await self._until_wanted()
-            due = simulated_caller.next_action(self._state.timeline, at=workflow.now())
+            due = simulated_caller.next_action(self._state.timeline, at=self._state.now())
             if due == "speak" and self._may_begin():
                 await self._speak()
             elif due is not None and due != "speak":
@@ -50,7 +50,7 @@ class SimulatedCaller:
 
         def is_wanted() -> bool:
             timeline = self._state.timeline
-            due = simulated_caller.next_action(timeline, at=workflow.now())
+            due = simulated_caller.next_action(timeline, at=self._state.now())
             may_act = due is not None and (due != "speak" or self._may_begin())
             return may_act or timeline.is_completed or simulated_caller.is_callers_turn(timeline) != had_the_floor
 
@@ -109,7 +109,7 @@ class SimulatedCaller:
             id=simulated_caller.next_call_id(timeline, self._state.start.session_id),
             purpose="caller",
             after_turn_id=timeline.head.id if timeline.head else None,
-            created_at=workflow.now(),
+            created_at=self._state.now(),
         )
 
     def _take(self, aside: AuxiliaryCall, result: PlayCallerResult) -> None:
@@ -119,7 +119,7 @@ class SimulatedCaller:
         if not is_wanted:
             return
         if simulated_caller.is_cost_limit_reached(self._state.timeline, self._state.agent.limits):
-            self._state.change(rules.end(self._state.timeline, EndSession(reason="max_cost"), at=workflow.now()))
+            self._state.change(rules.end(self._state.timeline, EndSession(reason="max_cost"), at=self._state.now()))
         elif result.line is not None:
             self._say(result.line, simulated_caller.message_id_of_call(aside.id), hangs_up=result.hangs_up)
         elif result.hangs_up:
@@ -135,9 +135,9 @@ class SimulatedCaller:
             self._stop("caller_failed", failed)
 
     def _spend(self, aside: AuxiliaryCall) -> None:
-        seconds = round((workflow.now() - aside.created_at).total_seconds(), 3)
+        seconds = round((self._state.now() - aside.created_at).total_seconds(), 3)
         timed = aside.model_copy(update={"usage": aside.usage.model_copy(update={"duration_seconds": seconds})})
-        self._state.change(record_auxiliary_call(self._state.timeline, timed, at=workflow.now()))
+        self._state.change(record_auxiliary_call(self._state.timeline, timed, at=self._state.now()))
 
     def _say(self, line: str, message_id: str, *, hangs_up: bool) -> None:
         said = simulated_caller.send_caller_message(
@@ -146,24 +146,26 @@ class SimulatedCaller:
             message_id,
             turn_id=new_turn_id(message_id, line),
             hangs_up=hangs_up,
-            at=workflow.now(),
+            at=self._state.now(),
         )
         self._state.change(said)
 
     def _stop(self, reason: StopReason, error: str | None = None) -> None:
-        self._state.change(simulated_caller.stop_caller(self._state.timeline, reason, error=error, at=workflow.now()))
+        self._state.change(
+            simulated_caller.stop_caller(self._state.timeline, reason, error=error, at=self._state.now())
+        )
 
     def _is_still_wanted(self, aside_id: str) -> bool:
         """True while the session is in the state that the message answers."""
         timeline = self._state.timeline
-        is_due = simulated_caller.next_action(timeline, at=workflow.now()) == "speak"
+        is_due = simulated_caller.next_action(timeline, at=self._state.now()) == "speak"
         return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == aside_id
 
     def _time_left(self) -> timedelta | None:
         """The time left for the simulated user; None without a limit, or while somebody else talks."""
         timeline = self._state.timeline
         ends_at = simulated_caller.caller_deadline(timeline) if simulated_caller.is_callers_turn(timeline) else None
-        return None if ends_at is None else max(ends_at - workflow.now(), timedelta())
+        return None if ends_at is None else max(ends_at - self._state.now(), timedelta())
 
     @property
     def _simulation(self) -> SimulatorState:

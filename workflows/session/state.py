@@ -1,5 +1,7 @@
 """The state that the parts of a session's workflow share: its input and its timeline."""
 
+from datetime import datetime
+
 from temporalio import workflow
 
 from contracts.sessions import StartSession
@@ -19,10 +21,25 @@ class SessionState:
         self.start = start
         self.agent = start.definition
         self.timeline = timeline
+        self._began_at = workflow.now()
+        self._local_activity_at: datetime | None = None
         self.is_watched = False
         """True when somebody watched the session at its newest model call."""
         self.under_way: dict[str, Turn] = {}
         """Turns that are being answered, as they stand, for those who watch; none that was recorded so."""
+
+    def now(self) -> datetime:
+        """The time, the same when the history is replayed.
+
+        After a local activity that outlives a workflow task, `workflow.now()` is another one in a replay. What happens
+        in that moment has the time at which the run began.
+        """
+        now = workflow.now()
+        return self._began_at if now == self._local_activity_at else now
+
+    def note_local_activity(self) -> None:
+        """Take note that a local activity has just ended, whose time is not to be relied on."""
+        self._local_activity_at = workflow.now()
 
     def note_progress(self, turn: Turn, progress: TurnProgress) -> None:
         """Have what happened so far in a turn recorded before it is over."""

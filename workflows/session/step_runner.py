@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from pydantic import JsonValue
@@ -84,7 +84,10 @@ class StepRunner:
     sends along with the next model call.
     """
 
-    def __init__(self, start: StartSession, ask: Ask, put_back: PutBack, unsettled: Unsettled) -> None:
+    def __init__(
+        self, start: StartSession, now: Callable[[], datetime], ask: Ask, put_back: PutBack, unsettled: Unsettled
+    ) -> None:
+        self._now = now
         self._ask = ask
         self._put_back = put_back
         self._unsettled = unsettled
@@ -115,7 +118,7 @@ class StepRunner:
             checkpoint or start_checkpoint(self._agent),
             turn_id=turn.id,
             user_text=turn.user_message.text if turn.user_message else None,
-            at=workflow.now(),
+            at=self._now(),
             initial_context=self._context,
             context=turn.options.context if turn.options else None,
         )
@@ -126,18 +129,18 @@ class StepRunner:
             step = self._step(progress)
             reply = await self._generate(step)
             progress = progress.after_step(step.digest)
-            return apply_reply(self._agent, progress, reply, at=workflow.now(), initial_context=self._context)
+            return apply_reply(self._agent, progress, reply, at=self._now(), initial_context=self._context)
         if due == "extraction" and progress.leaving is None:
             return defer_extraction(progress)
         if due == "extraction":
             step = self._step(progress)
             extraction = await self._extract(step)
             # An extraction is no part of the conversation: what the model reads next comes after the step before.
-            return apply_extraction(self._agent, progress, extraction, at=workflow.now(), initial_context=self._context)
+            return apply_extraction(self._agent, progress, extraction, at=self._now(), initial_context=self._context)
         calls = progress.calls
         for call, result in zip(calls, await self._run_tools(progress, calls), strict=True):
             progress = apply_tool_result(
-                self._agent, progress, call, result, at=workflow.now(), initial_context=self._context
+                self._agent, progress, call, result, at=self._now(), initial_context=self._context
             )
         return progress
 
@@ -221,8 +224,8 @@ class StepRunner:
             tool=call.name,
             arguments=call.arguments,
             reason=render(wanted.reason, values),
-            requested_at=workflow.now(),
-            expires_at=workflow.now() + timedelta(seconds=wanted.timeout_seconds),
+            requested_at=self._now(),
+            expires_at=self._now() + timedelta(seconds=wanted.timeout_seconds),
         )
 
     async def _call(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
@@ -261,7 +264,7 @@ class StepRunner:
             gathered_context=checkpoint.gathered_context,
             after=checkpoint.after,
             messages=checkpoint.carry,
-            started_at=workflow.now(),
+            started_at=self._now(),
         )
         step, summary = self._step(ended), f"variables of {checkpoint.node_id}, at the end"
         return await self._with_its_past(lambda: self._start_extraction(step, summary))

@@ -29,7 +29,7 @@ class TurnRunner:
     ) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = StepRunner(state.start, self._ask_a_person, recovery.restore, settling)
+        self._steps = StepRunner(state.start, state.now, self._ask_a_person, recovery.restore, settling)
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
@@ -94,18 +94,18 @@ class TurnRunner:
         wanted = self._state.agent.pre_call_fetch
         if wanted and self._state.timeline.fetched_context is None:
             fetched = await self._steps.fetch(turn, wanted)
-            self._state.change(rules.record_fetched_context(self._state.timeline, fetched, at=workflow.now()))
+            self._state.change(rules.record_fetched_context(self._state.timeline, fetched, at=self._state.now()))
         self._steps.know(self._state.timeline.fetched_context or {})
 
     async def _ask_a_person(self, approval: WaitingApproval) -> tuple[Decision, str]:
         """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
-        self._state.change(approvals.request(self._state.timeline, approval, at=workflow.now()))
+        self._state.change(approvals.request(self._state.timeline, approval, at=self._state.now()))
         is_settled = partial(self._is_decided_or_moot, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):
-            await workflow.wait_condition(is_settled, timeout=approval.expires_at - workflow.now())
+            await workflow.wait_condition(is_settled, timeout=approval.expires_at - self._state.now())
         if approval.call_id not in self._decisions:
-            self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=workflow.now()))
+            self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=self._state.now()))
         return self._decisions.pop(approval.call_id, ("expired", ""))
 
     def _is_decided_or_moot(self, approval: WaitingApproval) -> bool:
@@ -115,4 +115,4 @@ class TurnRunner:
         close = turn_completion.interrupt if progress.next_step else turn_completion.complete
         if progress.outcome == "failed":
             close = turn_completion.fail
-        self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=workflow.now()))
+        self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=self._state.now()))

@@ -154,7 +154,7 @@ class SessionWorkflow:
                 await workflow.wait_condition(condition)
                 return
             except asyncio.CancelledError:
-                self._change(rules.end(self._timeline, EndSession(reason="cancelled"), at=workflow.now()))
+                self._change(rules.end(self._timeline, EndSession(reason="cancelled"), at=self._state.now()))
 
     # --- what can be asked for -------------------------------------------------------------------
 
@@ -269,14 +269,14 @@ class SessionWorkflow:
     def rewind_to(self, *written: object) -> None:
         """Rewind as the update does. The bare id of a turn will do."""
         self._handle_signal(
-            "rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=workflow.now())
+            "rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=self._state.now())
         )
 
     @workflow.signal
     def end_session(self, *written: object) -> None:
         """End as the update does; needs no argument."""
         self._handle_signal(
-            "end_session", written, lambda: rules.end(self._timeline, read_end(written), at=workflow.now())
+            "end_session", written, lambda: rules.end(self._timeline, read_end(written), at=self._state.now())
         )
 
     @workflow.signal
@@ -285,7 +285,7 @@ class SessionWorkflow:
         self._handle_signal(
             "switch_simulator",
             written,
-            lambda: simulated_caller.set_simulator(self._timeline, read_switch(written), at=workflow.now()),
+            lambda: simulated_caller.set_simulator(self._timeline, read_switch(written), at=self._state.now()),
         )
 
     @workflow.query
@@ -319,7 +319,7 @@ class SessionWorkflow:
         command = self._delivered_again(command)
         turn_id = self._new_turn_id(command)
         with refusals_as_errors(), self._noting_rejections(command):
-            self._change(rule(self._timeline, command, turn_id=turn_id, at=workflow.now()))
+            self._change(rule(self._timeline, command, turn_id=turn_id, at=self._state.now()))
         opened_before = self._timeline.remembered_message(command.message_id)
         turn_id = opened_before.turn_id if opened_before else turn_id
         if command.wait:
@@ -344,7 +344,11 @@ class SessionWorkflow:
             yield
         except CommandRejected as rejected:
             noted = record_rejection(
-                self._timeline, COMMAND_NAMES[type(command)], rejected.rejection, command.message_id, at=workflow.now()
+                self._timeline,
+                COMMAND_NAMES[type(command)],
+                rejected.rejection,
+                command.message_id,
+                at=self._state.now(),
             )
             self._change(noted)
             raise
@@ -353,18 +357,18 @@ class SessionWorkflow:
         if self._recovery.takes_every_message:
             return
         with refusals_as_errors():
-            rule(self._timeline, command, turn_id=CHECKED_TURN, at=workflow.now())
+            rule(self._timeline, command, turn_id=CHECKED_TURN, at=self._state.now())
 
     async def _apply(self, rule: Rule[Command], command: Command) -> SessionHead:
         self._updates += 1
         await self._recovery.when_done()
         with refusals_as_errors():
-            self._change(rule(self._timeline, command, at=workflow.now()))
+            self._change(rule(self._timeline, command, at=self._state.now()))
         return self.status()
 
     def _check(self, rule: Rule[Command], command: Command) -> None:
         with refusals_as_errors():
-            rule(self._timeline, command, at=workflow.now())
+            rule(self._timeline, command, at=self._state.now())
 
     async def _decide(self, command: DecideApproval, decision: Decision) -> SessionHead:
         head = await self._apply(partial(approvals.decide, decision=decision), command)
@@ -372,7 +376,7 @@ class SessionWorkflow:
         return head
 
     def _receive(self, command: SendMessage) -> Timeline:
-        return rules.send(self._timeline, command, turn_id=self._new_turn_id(command), at=workflow.now())
+        return rules.send(self._timeline, command, turn_id=self._new_turn_id(command), at=self._state.now())
 
     def _handle_signal(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
         """Apply a signal's command. A signal has no response, so a rejection is recorded on the timeline."""
@@ -381,7 +385,7 @@ class SessionWorkflow:
             self._change(rule())
         except CommandRejected as refused:
             self._change(
-                record_rejection(self._timeline, name, refused.rejection, message_id_of(written), at=workflow.now())
+                record_rejection(self._timeline, name, refused.rejection, message_id_of(written), at=self._state.now())
             )
 
     def _change(self, timeline: Timeline) -> None:
