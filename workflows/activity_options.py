@@ -37,7 +37,7 @@ class LocalActivityOptions(TypedDict):
     retry_policy: RetryPolicy
 
 
-def generating(timing: Timing) -> ActivityOptions:
+def model_call_options(timing: Timing) -> ActivityOptions:
     """For a model call: its worker's death is noticed by a missing heartbeat.
 
     The activity itself decides when a provider has failed often enough (it counts only the provider's
@@ -51,7 +51,7 @@ def generating(timing: Timing) -> ActivityOptions:
     )
 
 
-def calling(timing: Timing) -> ActivityOptions:
+def tool_call_options(timing: Timing) -> ActivityOptions:
     """For a tool: the activity counts its attempts and gives up by itself, as the tool's declaration says."""
     return ActivityOptions(
         start_to_close_timeout=STEP_ATTEMPT,
@@ -61,14 +61,14 @@ def calling(timing: Timing) -> ActivityOptions:
     )
 
 
-def claiming() -> LocalActivityOptions:
+def claim_options() -> LocalActivityOptions:
     """For a look at the store that takes milliseconds, before a session begins."""
     return LocalActivityOptions(
         start_to_close_timeout=SETTLE_ATTEMPT, retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5))
     )
 
 
-def settling(timing: Timing) -> ActivityOptions:
+def store_options(timing: Timing) -> ActivityOptions:
     """For billing and recording: tried until it is done. A conversation goes on meanwhile, but is not forgotten.
 
     The activity sends heartbeats: when its worker dies, another one takes over within seconds.
@@ -78,7 +78,7 @@ def settling(timing: Timing) -> ActivityOptions:
     )
 
 
-def delivering(patience: DeliveryRetryPolicy) -> ActivityOptions:
+def delivery_options(patience: DeliveryRetryPolicy) -> ActivityOptions:
     """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
     return ActivityOptions(
         schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),
@@ -92,7 +92,7 @@ def delivering(patience: DeliveryRetryPolicy) -> ActivityOptions:
     )
 
 
-def looking(timing: Timing, seconds: float) -> ActivityOptions:
+def polling_options(timing: Timing, seconds: float) -> ActivityOptions:
     """For a look at other workflows that may last so many seconds; it changes nothing, and is made again."""
     return ActivityOptions(
         start_to_close_timeout=SETTLE_ATTEMPT + timedelta(seconds=seconds),

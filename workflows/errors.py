@@ -9,7 +9,7 @@ from domain.rejections import CommandRejected
 
 
 @contextmanager
-def refusals_as_errors() -> Iterator[None]:
+def rejections_as_errors() -> Iterator[None]:
     """Turn a `CommandRejected` into an `ApplicationError`; Temporal would retry any other exception for ever."""
     try:
         yield

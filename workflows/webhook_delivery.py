@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
         SendWebhookInput,
         webhook_id_of,
     )
-    from workflows.activity_options import delivering, settling
+    from workflows.activity_options import delivery_options, store_options
     from workflows.errors import reason_of
 
 
@@ -38,7 +38,7 @@ class DeliverWebhookWorkflow:
                 at=workflow.now(),
                 result=result,
             ),
-            **settling(Timing()),
+            **store_options(Timing()),
         )
         return result
 
@@ -53,7 +53,7 @@ class DeliverWebhookWorkflow:
                     webhook_id=webhook_id,
                     target=delivery.target,
                 ),
-                **delivering(delivery.target.patience),
+                **delivery_options(delivery.target.patience),
             )
         except (ActivityError, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):

@@ -31,7 +31,7 @@ from domain.webhooks.session_report import MAX_REPORT_TURNS, SessionCompleted
 from domain.webhooks.signing import decode_key, sign
 from store.sessions.sessions import StoredSession
 from tests.support.conversation import BEGINNING, Conversation
-from workflows.activity_options import delivering
+from workflows.activity_options import delivery_options
 
 AGENT: AgentDefinition = parse_definition(
     {"name": "a", "start": "hi", "nodes": {"hi": {"prompt": "Talk.", "end": True}}}
@@ -236,7 +236,7 @@ async def test_a_receiver_can_ask_for_a_longer_pause_and_not_for_a_shorter_one(
 
 
 def test_a_report_is_tried_for_a_day_with_growing_pauses() -> None:
-    options = delivering(DeliveryRetryPolicy())
+    options = delivery_options(DeliveryRetryPolicy())
     policy, day = options["retry_policy"], options["schedule_to_close_timeout"].total_seconds()
     assert (day, policy.maximum_attempts, policy.maximum_interval) == (86_400, 0, timedelta(hours=4))
     pauses: list[float] = []

@@ -34,12 +34,12 @@ class SessionLifecycle:
         return self._is_over
 
     @property
-    def is_yet_to_be_told(self) -> bool:
+    def completion_comes_last(self) -> bool:
         """True when the session has ended and something may still happen in it: its end is recorded last."""
         timeline = self._state.timeline
         if not timeline.is_completed or self._is_over:
             return False
-        return bool(timeline.pending) or self._has_more_to_tell()
+        return bool(timeline.pending) or self._has_final_extraction()
 
     async def end_when_idle(self) -> None:
         """End the session when nothing happened for as long as the agent allows, or when its time is up."""
@@ -56,10 +56,10 @@ class SessionLifecycle:
             else:
                 self._end("user_idle_max_duration_exceeded")
 
-    async def look_back(self) -> None:
+    async def extract_after_the_end(self) -> None:
         """Once the session has ended, read the variables of the node it ended at, and bill that beside the turns."""
         await workflow.wait_condition(lambda: self._state.timeline.is_completed and not self._state.timeline.pending)
-        if self._has_more_to_tell():
+        if self._has_final_extraction():
             await self._extract()
         self._is_over = True
 
@@ -106,7 +106,7 @@ class SessionLifecycle:
             turn_completion.record_extraction(self._state.timeline, aside, extraction, at=self._state.now())
         )
 
-    def _has_more_to_tell(self) -> bool:
+    def _has_final_extraction(self) -> bool:
         """True when somebody spoke at a node with variables."""
         timeline = self._state.timeline
         node = self._state.agent.nodes[self._state.head.current_node_id]

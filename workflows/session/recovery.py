@@ -21,7 +21,7 @@ from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
 from domain.turns.engine import start_checkpoint
 from domain.turns.turn import Turn
-from workflows.activity_options import claiming, settling
+from workflows.activity_options import claim_options, store_options
 from workflows.session.state import SessionState
 
 Item = TypeVar("Item")
@@ -33,18 +33,18 @@ TURNS_AT_ONCE = 50
 class SessionRecovery:
     """Brings one session together with its record in the store, whichever of them was set back.
 
-    `is_wanted` while a recovery is due or under way, `is_foreign` when the record turns out to be another execution's.
-    A run that began with a reset takes the messages that Temporal
-    delivers again as if the agent were busy: they wait for their turn instead of being rejected.
+    `is_due` while a recovery is due or under way, `is_another_execution` when the record turns out to be of another.
+    A run that began with a reset takes the messages that Temporal delivers again as if the agent were busy: they wait
+    for their turn instead of being rejected.
     """
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._was_reset = False
-        self._to_count: frozenset[str] = frozenset()
+        self._to_compare: frozenset[str] = frozenset()
         """Turns that were being answered during the last recovery, or waited for that."""
-        self.is_wanted = False
-        self.is_foreign = False
+        self.is_due = False
+        self.is_another_execution = False
         self.is_reset_run = workflow.info().run_id != workflow.info().original_execution_run_id
         self.is_over = not self.is_reset_run
         # The seed of a workflow changes where a reset has cut its history, and nowhere else.
@@ -70,7 +70,7 @@ class SessionRecovery:
                 organization_id=start.organization_id,
                 first_run_id=info.first_execution_run_id,
             ),
-            **claiming(),
+            **claim_options(),
         )
         self._state.note_local_activity()
         return result.rejection
@@ -78,38 +78,38 @@ class SessionRecovery:
     def compare(self, record: RecordState) -> None:
         """Take note of how the store's record compares to the session."""
         if record in ("is_ahead", "is_behind"):
-            self.is_wanted = True
+            self.is_due = True
         elif record == "is_another":
-            self.is_foreign = True
+            self.is_another_execution = True
         else:
             self.is_over = True
-            self._count_again()
+            self._compare_again()
 
-    def _count_again(self) -> None:
+    def _compare_again(self) -> None:
         """Compare once more when the turns are settled that were being answered during the last recovery.
 
         A turn that was answered and billed before the reset takes its saved reply: it is not paid for twice.
         """
         timeline = self._state.timeline
         open_turns = {*timeline.pending, *timeline.unrecorded.turn_ids, *(each.turn_id for each in timeline.queue)}
-        if self._to_count and not self._to_count & open_turns:
-            self._to_count = frozenset()
-            self.is_wanted = True
+        if self._to_compare and not self._to_compare & open_turns:
+            self._to_compare = frozenset()
+            self.is_due = True
 
-    async def when_done(self) -> None:
+    async def wait_until_done(self) -> None:
         """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect."""
-        if self.is_wanted:
-            await workflow.wait_condition(lambda: not self.is_wanted)
+        if self.is_due:
+            await workflow.wait_condition(lambda: not self.is_due)
 
-    async def recover_when_wanted(self) -> None:
+    async def recover_when_due(self) -> None:
         """Recover whenever that is due, for as long as the session lives."""
         while True:
-            await workflow.wait_condition(lambda: self.is_wanted)
+            await workflow.wait_condition(lambda: self.is_due)
             await self._recover()
 
-    def want(self) -> None:
+    def request(self) -> None:
         """Have the session compared with its record, as after a restore of either database."""
-        self.is_wanted = True
+        self.is_due = True
 
     def unsettled(
         self, record: UnsettledInput, under_way: UnrecordedChanges | None, version_under_way: int | None
@@ -165,8 +165,8 @@ class SessionRecovery:
         """Put back the turns of the active branch, and the steps of a turn under way, where the store lost them."""
         timeline = self._state.timeline
         for turns in _batches(reversed(list(timeline.path_to(timeline.leaf_id)))):
-            await self._put_back(turns)
-        await self._put_back((), steps)
+            await self._restore_batch(turns)
+        await self._restore_batch((), steps)
 
     async def _recover(self) -> None:
         timeline, start = self._state.timeline, self._state.start
@@ -176,19 +176,19 @@ class SessionRecovery:
             RecoveryActivities.read_record,
             ReadRecordInput(session_id=start.session_id, organization_id=start.organization_id, known_turn_ids=known),
             summary="compare with the record",
-            **settling(start.timing),
+            **store_options(start.timing),
         )
         record = result.record
         for turn_ids in _batches(record.missing_turn_ids):
-            await self._put_back(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
+            await self._restore_batch(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
         self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=self._state.now()))
         if self._state.timeline.revision != timeline.revision:
             queued = (each.turn_id for each in self._state.timeline.queue)
-            self._to_count = frozenset((*self._state.timeline.pending, *queued))
-        self.is_wanted = self._was_reset
-        self.is_over = not self.is_wanted
+            self._to_compare = frozenset((*self._state.timeline.pending, *queued))
+        self.is_due = self._was_reset
+        self.is_over = not self.is_due
 
-    async def _put_back(self, turns: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> None:
+    async def _restore_batch(self, turns: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> None:
         closed = tuple(turn for turn in turns if turn.status != "pending")
         if not (closed or steps):
             return
@@ -196,7 +196,7 @@ class SessionRecovery:
             RecoveryActivities.restore_turns,
             self._restored(closed, steps),
             summary=f"put back {len(closed)} turns",
-            **settling(self._state.start.timing),
+            **store_options(self._state.start.timing),
         )
 
     def _restored(self, closed: tuple[Turn, ...], steps: tuple[RestoredStep, ...] = ()) -> RestoreTurnsInput:
@@ -213,7 +213,7 @@ class SessionRecovery:
 
     def _note_reset(self) -> None:
         self._was_reset = True
-        self.is_wanted = True
+        self.is_due = True
         self.is_over = False
 
 

@@ -12,7 +12,7 @@ from contracts.sessions import RecordState, SettleTurnsInput
 from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import recorded_head_of
-from workflows.activity_options import settling
+from workflows.activity_options import store_options
 from workflows.session.batched_settlement import wait_for_a_batch
 from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
@@ -39,7 +39,7 @@ class SettlementLoop:
         self._under_way: UnrecordedChanges | None = None
         self._version: int | None = None
         """The version of the head in the settlement under way."""
-        self._travelling: SettleTurnsInput | None = None
+        self._carried: SettleTurnsInput | None = None
         """The settlement under way, where a model call has taken it along."""
         self._last: datetime | None = None
 
@@ -74,7 +74,7 @@ class SettlementLoop:
             if self._has_unsettled():
                 await self._settle()
 
-    def hand_over(self) -> SettleTurnsInput | None:
+    def take_record(self) -> SettleTurnsInput | None:
         """What is unsettled, for a model call that begins now and settles it along with the reply.
 
         None where there is nothing, where it is settled at once anyway, and where it is not known what an earlier
@@ -83,19 +83,19 @@ class SettlementLoop:
         if not self._state.start.timing.settle_with_replies:
             return None
         is_in_doubt = self._under_way is not None or self._state.timeline.recording_version is not None
-        is_settled_at_once = self._state.is_watched or not self._patience
+        is_settled_at_once = self._state.is_watched or not self._settling_delay
         if is_in_doubt or is_settled_at_once or not self._has_unrecorded():
             return None
-        self._travelling = self._take()
-        return self._travelling
+        self._carried = self._take()
+        return self._carried
 
-    def take_back(self, record: SettleTurnsInput, state: RecordState | None) -> None:
+    def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
         """Go on after a model call that took a record along: `state` is how it compared, None if it was not settled."""
-        if self._travelling is not record:
+        if self._carried is not record:
             return  # settled by itself meanwhile
         if state is None:
             self._state.timeline = self.timeline_to_carry
-            self._under_way = self._travelling = None
+            self._under_way = self._carried = None
         else:
             self._settled(state)
 
@@ -124,10 +124,10 @@ class SettlementLoop:
     def _time_left(self) -> timedelta:
         if self._last is None and not self._is_unattended:
             return timedelta()
-        return (self._last or self._state.timeline.created_at) + self._patience - self._state.now()
+        return (self._last or self._state.timeline.created_at) + self._settling_delay - self._state.now()
 
     @property
-    def _patience(self) -> timedelta:
+    def _settling_delay(self) -> timedelta:
         """The longest time that a finished turn is unsettled."""
         timing = self._state.start.timing
         unattended = timing.settle_unattended_within if self._is_unattended else None
@@ -140,14 +140,14 @@ class SettlementLoop:
         return is_unheard and self._state.start.timing.settle_unattended_within is not None
 
     async def _settle(self) -> None:
-        if self._travelling is not None:
-            self.take_back(self._travelling, None)
+        if self._carried is not None:
+            self.return_record(self._carried, None)
         settlement = self._take()
         result = await workflow.execute_activity_method(
             SettlementActivities.settle_turns,
             settlement,
             summary=f"{len(settlement.turns)} turns",
-            **settling(self._state.start.timing),
+            **store_options(self._state.start.timing),
         )
         self._settled(result.record)
 
@@ -162,7 +162,7 @@ class SettlementLoop:
         turns = tuple(state.timeline.turns[turn_id] for turn_id in unrecorded.turn_ids)
         under_way = tuple(turn for turn_id, turn in state.under_way.items() if turn_id in state.timeline.pending)
         state.under_way.clear()
-        state.publish()
+        state.publish_search_attributes()
         head = recorded_head_of(state.timeline, state.agent, workflow.info().run_id)
         follows = (state.timeline.recorded_version, state.timeline.recording_version)
         self._version = head.version
@@ -182,7 +182,7 @@ class SettlementLoop:
         )
 
     def _settled(self, record: RecordState) -> None:
-        self._under_way = self._travelling = None
+        self._under_way = self._carried = None
         self._state.timeline = self._state.timeline.model_copy(
             update={"recorded_version": self._version, "recording_version": None}
         )
@@ -198,7 +198,7 @@ class SettlementLoop:
 
     def _must_settle_now(self) -> bool:
         """True where there is a reason not to wait. What has travelled with a call waits for the call."""
-        if self._travelling is not None:
+        if self._carried is not None:
             return False
         timeline = self._state.timeline
         is_finished = timeline.is_completed and not timeline.pending

@@ -16,7 +16,7 @@ from domain.sessions.commands import EndSession
 from domain.sessions.timeline import AuxiliaryCall
 from domain.sessions.turn_completion import record_auxiliary_call
 from domain.turns.engine import MAX_BLANK_REPLIES
-from workflows.activity_options import generating
+from workflows.activity_options import model_call_options
 from workflows.errors import reason_of
 from workflows.session.state import SessionState, new_turn_id
 
@@ -37,14 +37,14 @@ class SimulatedCaller:
     async def play(self) -> None:
         """Hold the caller's end of the conversation for as long as the session lives."""
         while not self._state.timeline.is_completed:
-            await self._until_wanted()
+            await self._wait_for_action()
             due = simulated_caller.next_action(self._state.timeline, at=self._state.now())
             if due == "speak" and self._may_begin():
-                await self._speak()
+                await self._send_next_message()
             elif due is not None and due != "speak":
                 self._stop(due)
 
-    async def _until_wanted(self) -> None:
+    async def _wait_for_action(self) -> None:
         """Wait until the caller has something to do: its turn, the end of its time, or its being switched on or off."""
         had_the_floor = simulated_caller.is_callers_turn(self._state.timeline)
 
@@ -57,27 +57,27 @@ class SimulatedCaller:
         with suppress(TimeoutError):
             await workflow.wait_condition(is_wanted, timeout=self._time_left())
 
-    async def _speak(self) -> None:
+    async def _send_next_message(self) -> None:
         """Say the opening as it is written, or buy the next line and say it if the floor is still the caller's."""
         opening = simulated_caller.opening_message(self._state.timeline)
         if opening is not None:
-            self._say(*opening, hangs_up=False)
+            self._send(*opening, hangs_up=False)
             return
-        aside = self._new_aside()
+        call = self._new_call()
         self._is_under_way = True
         try:
-            result = await self._line(aside.id)
+            result = await self._generate_message(call.id)
         except ActivityError as error:
-            self._miss(aside, error)
+            self._take_failure(call, error)
         else:
-            self._take(aside, result)
+            self._take(call, result)
         self._is_under_way = False
 
-    async def _line(self, aside_id: str) -> PlayCallerResult:
+    async def _generate_message(self, aside_id: str) -> PlayCallerResult:
         """Buy a line. Once nobody wants to hear it, the call is cancelled, and what it has cost by then is returned."""
         start, timeline = self._state.start, self._state.timeline
         simulation = self._simulation
-        anchor_aside_id, heard = simulated_caller.utterances_since_last_call(timeline)
+        anchor_aside_id, utterances = simulated_caller.utterances_since_last_call(timeline)
         playing = workflow.start_activity_method(
             SimulationActivities.play_caller,
             PlayCallerInput(
@@ -88,12 +88,12 @@ class SimulatedCaller:
                 config=simulation.config,
                 model=simulation.config.model or start.model,
                 lines=simulation.lines,
-                heard=heard,
+                heard=utterances,
                 timeout=start.timing.model_timeout,
                 price_per_second=start.price_per_second,
             ),
             summary=f"{simulation.config.persona.name}, line {simulation.lines + 1}",
-            **generating(start.timing),
+            **model_call_options(start.timing),
         )
         with suppress(TimeoutError):
             await workflow.wait_condition(
@@ -103,7 +103,7 @@ class SimulatedCaller:
             playing.cancel()
         return await playing
 
-    def _new_aside(self) -> AuxiliaryCall:
+    def _new_call(self) -> AuxiliaryCall:
         timeline = self._state.timeline
         return AuxiliaryCall(
             id=simulated_caller.next_call_id(timeline, self._state.start.session_id),
@@ -112,34 +112,34 @@ class SimulatedCaller:
             created_at=self._state.now(),
         )
 
-    def _take(self, aside: AuxiliaryCall, result: PlayCallerResult) -> None:
+    def _take(self, call: AuxiliaryCall, result: PlayCallerResult) -> None:
         """Bill a line, and say it. One that comes too late, or for which there is no money, is billed and dropped."""
-        is_wanted = self._is_still_wanted(aside.id)
-        self._spend(aside.model_copy(update={"usage": result.usage, "cost": result.cost}))
+        is_wanted = self._is_still_wanted(call.id)
+        self._record_cost(call.model_copy(update={"usage": result.usage, "cost": result.cost}))
         if not is_wanted:
             return
         if simulated_caller.is_cost_limit_reached(self._state.timeline, self._state.agent.limits):
             self._state.change(rules.end(self._state.timeline, EndSession(reason="max_cost"), at=self._state.now()))
         elif result.line is not None:
-            self._say(result.line, simulated_caller.message_id_of_call(aside.id), hangs_up=result.hangs_up)
+            self._send(result.line, simulated_caller.message_id_of_call(call.id), hangs_up=result.hangs_up)
         elif result.hangs_up:
             self._stop("caller_hung_up")
         else:
             self._stop("caller_failed", f"The caller's model answered {MAX_BLANK_REPLIES} times with nothing to say.")
 
-    def _miss(self, aside: AuxiliaryCall, error: ActivityError) -> None:
+    def _take_failure(self, call: AuxiliaryCall, error: ActivityError) -> None:
         """Bill what was saved of a line that did not come, and give up, unless it was not wanted any more."""
-        is_wanted, failed = self._is_still_wanted(aside.id), f"The simulated caller failed: {reason_of(error)}"
-        self._spend(aside.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
+        is_wanted, failed = self._is_still_wanted(call.id), f"The simulated caller failed: {reason_of(error)}"
+        self._record_cost(call.model_copy(update={"error": None if is_cancelled_exception(error) else failed}))
         if is_wanted:
             self._stop("caller_failed", failed)
 
-    def _spend(self, aside: AuxiliaryCall) -> None:
-        seconds = round((self._state.now() - aside.created_at).total_seconds(), 3)
-        timed = aside.model_copy(update={"usage": aside.usage.model_copy(update={"duration_seconds": seconds})})
+    def _record_cost(self, call: AuxiliaryCall) -> None:
+        seconds = round((self._state.now() - call.created_at).total_seconds(), 3)
+        timed = call.model_copy(update={"usage": call.usage.model_copy(update={"duration_seconds": seconds})})
         self._state.change(record_auxiliary_call(self._state.timeline, timed, at=self._state.now()))
 
-    def _say(self, line: str, message_id: str, *, hangs_up: bool) -> None:
+    def _send(self, line: str, message_id: str, *, hangs_up: bool) -> None:
         said = simulated_caller.send_caller_message(
             self._state.timeline,
             line,

@@ -53,13 +53,13 @@ class SessionState:
     def change(self, timeline: Timeline) -> None:
         """Put a timeline in the place of the present one, and show it in the Temporal UI."""
         self.timeline = timeline
-        self.show()
+        self.update_details()
 
-    def show(self) -> None:
+    def update_details(self) -> None:
         """Let people see the newest turns in the Temporal UI."""
         workflow.set_current_details(conversation_tail(self.timeline))
 
-    def publish(self) -> None:
+    def publish_search_attributes(self) -> None:
         """Bring the search attributes up to date, where they differ: each change costs an event."""
         changed = updates_for(self.head, workflow.info().typed_search_attributes)
         if changed:

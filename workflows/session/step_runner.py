@@ -46,22 +46,22 @@ from domain.turns.engine import (
     values_of,
 )
 from domain.turns.turn import Checkpoint, Turn
-from workflows.activity_options import calling, generating
+from workflows.activity_options import model_call_options, tool_call_options
 from workflows.errors import reason_of
 
 Result = TypeVar("Result")
-PutBack = Callable[[tuple[RestoredStep, ...]], Awaitable[None]]
-Ask = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
+Restore = Callable[[tuple[RestoredStep, ...]], Awaitable[None]]
+RequestApproval = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
 
 
-class Unsettled(Protocol):
+class RecordCarrier(Protocol):
     """The part of a session's settlement that a step takes along."""
 
-    def hand_over(self) -> SettleTurnsInput | None:
+    def take_record(self) -> SettleTurnsInput | None:
         """What is to be settled, for a model call that begins now; None where nothing should travel with it."""
         ...
 
-    def take_back(self, record: SettleTurnsInput, state: RecordState | None) -> None:
+    def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
         """The call is over: how the record compared, or None where the call did not settle it."""
         ...
 
@@ -79,18 +79,23 @@ INTERRUPTED = ToolResult(
 class StepRunner:
     """The steps of one session's turns.
 
-    `ask` has a person decide on a tool call and returns the decision with its reason. `put_back` gives the store the
-    turns back that it has lost, with the steps of the turn that is being answered. What is not settled yet, `unsettled`
-    sends along with the next model call.
+    `ask` has a person decide on a tool call and returns the decision with its reason. `restore` gives the store the
+    turns back that it has lost, with the steps of the turn that is being answered. `records` has what is not settled
+    yet, and travels with the next model call.
     """
 
     def __init__(
-        self, start: StartSession, now: Callable[[], datetime], ask: Ask, put_back: PutBack, unsettled: Unsettled
+        self,
+        start: StartSession,
+        now: Callable[[], datetime],
+        ask: RequestApproval,
+        restore: Restore,
+        records: RecordCarrier,
     ) -> None:
         self._now = now
-        self._ask = ask
-        self._put_back = put_back
-        self._unsettled = unsettled
+        self._request_approval = ask
+        self._restore = restore
+        self._records = records
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
@@ -99,7 +104,7 @@ class StepRunner:
         self.are_watched = False
         """True when somebody watched the session at its newest model call."""
 
-    def know(self, fetched: Mapping[str, JsonValue]) -> None:
+    def set_fetched_context(self, fetched: Mapping[str, JsonValue]) -> None:
         """Let what was looked up before the first opening join what the session was started with."""
         self._context = {**self._start.initial_context, **fetched}
 
@@ -123,7 +128,7 @@ class StepRunner:
             context=turn.options.context if turn.options else None,
         )
 
-    async def go_on(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
+    async def advance(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         """Get what the turn is due for, and take it in."""
         if due == "reply":
             step = self._step(progress)
@@ -145,7 +150,7 @@ class StepRunner:
         return progress
 
     async def _generate(self, step: GenerateStepInput) -> ModelReply:
-        record = self._unsettled.hand_over()
+        record = self._records.take_record()
         if record is None:
             result = await self._start_generating(step)
         else:
@@ -154,41 +159,41 @@ class StepRunner:
                 result = await self._start_generating(step.model_copy(update={"record": record}))
                 settled = result.record
             finally:
-                self._unsettled.take_back(record, settled)
+                self._records.return_record(record, settled)
         self.are_watched = result.watched
         self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
         return result.reply
 
     async def _start_generating(self, step: GenerateStepInput) -> GenerateStepResult:
-        return await self._with_its_past(
+        return await self._with_history(
             lambda: workflow.execute_activity_method(
                 ModelActivities.generate_step,
                 step,
                 summary=f"{step.node_id}, step {step.step + 1}",
-                **generating(self._start.timing),
+                **model_call_options(self._start.timing),
             )
         )
 
     async def _extract(self, step: GenerateStepInput) -> ExtractionResult:
         """Read the node's variables from the conversation. A failure is recorded, and stops nothing."""
         try:
-            return await self._with_its_past(lambda: self._start_extraction(step, f"variables of {step.node_id}"))
+            return await self._with_history(lambda: self._start_extraction(step, f"variables of {step.node_id}"))
         except ActivityError as error:
             return ExtractionResult(error=reason_of(error))
 
     def _start_extraction(self, step: GenerateStepInput, summary: str) -> Awaitable[ExtractionResult]:
         return workflow.execute_activity_method(
-            ModelActivities.extract_variables, step, summary=summary, **generating(self._start.timing)
+            ModelActivities.extract_variables, step, summary=summary, **model_call_options(self._start.timing)
         )
 
-    async def _with_its_past(self, call: Callable[[], Awaitable[Result]]) -> Result:
+    async def _with_history(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Make a model call. One that the store has lost the past of is made again, once, with the past put back."""
         try:
             return await call()
         except ActivityError as error:
             if not (isinstance(error.cause, ApplicationError) and error.cause.type == HISTORY_MISSING):
                 raise
-        await self._put_back(self._taken)
+        await self._restore(self._taken)
         return await call()
 
     async def _run_tools(self, progress: TurnProgress, calls: tuple[ToolCall, ...]) -> list[ToolResult]:
@@ -207,14 +212,16 @@ class StepRunner:
         tool = self._agent.tools[find_tool(self._agent.tools, call.name) or call.name]
         # A call that is mocked goes nowhere: there is nothing to allow.
         if tool.approval is not None and not mocks_for_tool(self._start.mocks, call.name):
-            decision, reason = await self._ask(self._approval(progress, call_id, call, tool.approval))
+            decision, reason = await self._request_approval(self._approval(progress, call_id, call, tool.approval))
             if decision == "denied":
                 return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
             if decision == "expired":
                 return ToolResult(content="Nobody allowed this call in time; it was not made.", error="not_approved")
         return await self._call(progress, call_id, call)
 
-    def _approval(self, progress: TurnProgress, call_id: str, call: ToolCall, wanted: ApprovalRule) -> WaitingApproval:
+    def _approval(
+        self, progress: TurnProgress, call_id: str, call: ToolCall, approval: ApprovalRule
+    ) -> WaitingApproval:
         known = values_of(self._agent, progress, self._context)
         # What the model made up must not stand in for what the session knows, in words that a person decides by.
         values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
@@ -223,9 +230,9 @@ class StepRunner:
             turn_id=progress.turn_id,
             tool=call.name,
             arguments=call.arguments,
-            reason=render(wanted.reason, values),
+            reason=render(approval.reason, values),
             requested_at=self._now(),
-            expires_at=self._now() + timedelta(seconds=wanted.timeout_seconds),
+            expires_at=self._now() + timedelta(seconds=approval.timeout_seconds),
         )
 
     async def _call(self, progress: TurnProgress, call_id: str, call: ToolCall) -> ToolResult:
@@ -245,7 +252,7 @@ class StepRunner:
                     mocks=mocks_for_tool(start.mocks, call.name),
                 ),
                 summary=call.name,
-                **calling(start.timing),
+                **tool_call_options(start.timing),
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
@@ -267,7 +274,7 @@ class StepRunner:
             started_at=self._now(),
         )
         step, summary = self._step(ended), f"variables of {checkpoint.node_id}, at the end"
-        return await self._with_its_past(lambda: self._start_extraction(step, summary))
+        return await self._with_history(lambda: self._start_extraction(step, summary))
 
     def _step(self, progress: TurnProgress) -> GenerateStepInput:
         start, newest = self._start, self._newest

@@ -25,21 +25,21 @@ class TurnRunner:
     """The turns of one session that are being answered."""
 
     def __init__(
-        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, settling: SettlementLoop
+        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, store_options: SettlementLoop
     ) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = StepRunner(state.start, state.now, self._ask_a_person, recovery.restore, settling)
+        self._steps = StepRunner(state.start, state.now, self._request_approval, recovery.restore, store_options)
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
 
     @property
-    def are_under_way(self) -> bool:
+    def has_active_turns(self) -> bool:
         return bool(self._answering)
 
     @property
-    def are_all_begun(self) -> bool:
+    def has_begun_all(self) -> bool:
         return all(turn_id in self._answering for turn_id in self._state.timeline.pending)
 
     @property
@@ -71,11 +71,11 @@ class TurnRunner:
 
         A cancelled activity gives back what it has so far, or ends; either way the turn is closed as it then stands.
         """
-        await self._fetch_before_the_first_opening(turn)
+        await self._fetch_context(turn)
         progress = self._steps.begin(turn, self._state.timeline.checkpoint_before(turn.parent_id))
         try:
             while progress.next_step and self._state.timeline.may_continue(turn.id):
-                progress = await self._steps.go_on(progress, progress.next_step)
+                progress = await self._steps.advance(progress, progress.next_step)
                 self._state.is_watched = self._steps.are_watched
                 if self._state.is_watched and progress.next_step:
                     self._state.note_progress(turn, progress)
@@ -89,18 +89,18 @@ class TurnRunner:
         self._stopped.discard(turn.id)
         del self._answering[turn.id]
 
-    async def _fetch_before_the_first_opening(self, turn: Turn) -> None:
+    async def _fetch_context(self, turn: Turn) -> None:
         """Look up, once, what the agent wants to know before it opens the conversation."""
-        wanted = self._state.agent.pre_call_fetch
-        if wanted and self._state.timeline.fetched_context is None:
-            fetched = await self._steps.fetch(turn, wanted)
+        tool = self._state.agent.pre_call_fetch
+        if tool and self._state.timeline.fetched_context is None:
+            fetched = await self._steps.fetch(turn, tool)
             self._state.change(rules.record_fetched_context(self._state.timeline, fetched, at=self._state.now()))
-        self._steps.know(self._state.timeline.fetched_context or {})
+        self._steps.set_fetched_context(self._state.timeline.fetched_context or {})
 
-    async def _ask_a_person(self, approval: WaitingApproval) -> tuple[Decision, str]:
+    async def _request_approval(self, approval: WaitingApproval) -> tuple[Decision, str]:
         """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
         self._state.change(approvals.request(self._state.timeline, approval, at=self._state.now()))
-        is_settled = partial(self._is_decided_or_moot, approval)
+        is_settled = partial(self._is_resolved, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):
             await workflow.wait_condition(is_settled, timeout=approval.expires_at - self._state.now())
@@ -108,7 +108,7 @@ class TurnRunner:
             self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=self._state.now()))
         return self._decisions.pop(approval.call_id, ("expired", ""))
 
-    def _is_decided_or_moot(self, approval: WaitingApproval) -> bool:
+    def _is_resolved(self, approval: WaitingApproval) -> bool:
         return approval.call_id in self._decisions or not self._state.timeline.may_continue(approval.turn_id)
 
     def _close(self, progress: TurnProgress) -> None:

@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.sessions.views import SessionHead, TimelineView, view_of
     from domain.turns.turn import Turn
     from workflows.background_tasks import BackgroundTasks
-    from workflows.errors import refusals_as_errors
+    from workflows.errors import rejections_as_errors
     from workflows.session.lifecycle import SessionLifecycle
     from workflows.session.recovery import SessionRecovery
     from workflows.session.settlement import SettlementLoop
@@ -58,19 +58,19 @@ COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "
 
 Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
 Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, DecideApproval, SetSimulator)
-Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Command_contra = TypeVar("Command_contra", contravariant=True)
 
 
-class OpeningRule(Protocol[Asked_contra]):
+class OpeningRule(Protocol[Command_contra]):
     """A rule that opens a turn."""
 
-    def __call__(self, timeline: Timeline, command: Asked_contra, /, *, turn_id: str, at: datetime) -> Timeline: ...
+    def __call__(self, timeline: Timeline, command: Command_contra, /, *, turn_id: str, at: datetime) -> Timeline: ...
 
 
-class Rule(Protocol[Asked_contra]):
+class Rule(Protocol[Command_contra]):
     """A rule that moves a session without opening a turn."""
 
-    def __call__(self, timeline: Timeline, command: Asked_contra, /, *, at: datetime) -> Timeline: ...
+    def __call__(self, timeline: Timeline, command: Command_contra, /, *, at: datetime) -> Timeline: ...
 
 
 @workflow.defn(name="Session")
@@ -84,12 +84,12 @@ class SessionWorkflow:
         self._tasks = BackgroundTasks()
         self._recovery = SessionRecovery(self._state)
         self._settling = SettlementLoop(
-            self._state, self._recovery, keeps_the_end=lambda: self._ending.is_yet_to_be_told
+            self._state, self._recovery, keeps_the_end=lambda: self._ending.completion_comes_last
         )
         self._replies = TurnRunner(self._state, self._tasks, self._recovery, self._settling)
         self._ending = SessionLifecycle(self._state, self._replies.steps)
         self._simulating = SimulatedCaller(self._state, may_begin=lambda: not self._is_long())
-        self._moves_on = False
+        self._releases_callers = False
         self._updates = 0
         self._signals = 0
 
@@ -99,11 +99,11 @@ class SessionWorkflow:
     async def run(self, start: StartSession) -> SessionResult:
         """Greet, answer what comes, settle behind the replies, and close once everything is settled."""
         await self._require_own_session()
-        self._state.show()
-        self._tasks.start(self._recovery.recover_when_wanted())
+        self._state.update_details()
+        self._tasks.start(self._recovery.recover_when_due())
         self._tasks.start(self._settling.settle_behind_the_replies())
         self._tasks.start(self._ending.end_when_idle())
-        self._tasks.start(self._ending.look_back())
+        self._tasks.start(self._ending.extract_after_the_end())
         self._tasks.start(self._simulating.play())
         while not self._may_close():
             if self._may_continue_as_new():
@@ -112,13 +112,13 @@ class SessionWorkflow:
                     # A session keeps the code it began with only until its next run.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
-            if self._must_move_on():
-                self._moves_on = True
+            if self._must_release_callers():
+                self._releases_callers = True
             else:
                 self._replies.begin()
             await self._until(self._needs_attention)
             self._tasks.surface_errors()
-            if self._recovery.is_foreign:
+            if self._recovery.is_another_execution:
                 raise _not_its_session("The session was begun by another workflow, whose record stays as it is.")
         report = self._tasks.start(self._ending.report())
         await self._until(report.done)
@@ -190,7 +190,7 @@ class SessionWorkflow:
         """Stop the reply that is pending, and return once it has."""
         await self._apply(rules.cancel, command)
         stopping = self._timeline.stopping
-        await workflow.wait_condition(lambda: self._moves_on or all(map(self._timeline.is_closed, stopping)))
+        await workflow.wait_condition(lambda: self._releases_callers or all(map(self._timeline.is_closed, stopping)))
         return self.status()
 
     @cancel.validator
@@ -256,36 +256,36 @@ class SessionWorkflow:
         """Wait until the agent has opened the conversation, or failed to."""
         self._updates += 1
         await workflow.wait_condition(
-            lambda: self._moves_on or (bool(self._timeline.turns) and not self._timeline.pending)
+            lambda: self._releases_callers or (bool(self._timeline.turns) and not self._timeline.pending)
         )
         return self.status()
 
     @workflow.signal
-    def user_message(self, *written: object) -> None:
+    def user_message(self, *arguments: object) -> None:
         """Say something; it waits its turn when the agent is busy. Plain text will do."""
-        self._handle_signal("user_message", written, lambda: self._receive(read_message(written)))
+        self._handle_signal("user_message", arguments, lambda: self._open_from_signal(read_message(arguments)))
 
     @workflow.signal
-    def rewind_to(self, *written: object) -> None:
+    def rewind_to(self, *arguments: object) -> None:
         """Rewind as the update does. The bare id of a turn will do."""
         self._handle_signal(
-            "rewind_to", written, lambda: rules.rewind(self._timeline, read_rewind(written), at=self._state.now())
+            "rewind_to", arguments, lambda: rules.rewind(self._timeline, read_rewind(arguments), at=self._state.now())
         )
 
     @workflow.signal
-    def end_session(self, *written: object) -> None:
+    def end_session(self, *arguments: object) -> None:
         """End as the update does; needs no argument."""
         self._handle_signal(
-            "end_session", written, lambda: rules.end(self._timeline, read_end(written), at=self._state.now())
+            "end_session", arguments, lambda: rules.end(self._timeline, read_end(arguments), at=self._state.now())
         )
 
     @workflow.signal
-    def switch_simulator(self, *written: object) -> None:
+    def switch_simulator(self, *arguments: object) -> None:
         """Switch a simulated caller as the update does. A bare true or false will do."""
         self._handle_signal(
             "switch_simulator",
-            written,
-            lambda: simulated_caller.set_simulator(self._timeline, read_switch(written), at=self._state.now()),
+            arguments,
+            lambda: simulated_caller.set_simulator(self._timeline, read_switch(arguments), at=self._state.now()),
         )
 
     @workflow.query
@@ -307,23 +307,23 @@ class SessionWorkflow:
     def compare_record(self) -> None:
         """Compare the session with its record in the store, and bring both together."""
         self._signals += 1
-        self._recovery.want()
+        self._recovery.request()
 
     # --- applying commands ---------------------------------------------------------------------------------
 
     async def _open(self, rule: OpeningRule[Opening], command: Opening) -> SendMessageResult:
         """Apply a command that opens a turn, and wait for its answer if the command says so."""
         self._updates += 1
-        await self._recovery.when_done()
+        await self._recovery.wait_until_done()
         previous_version = self._timeline.version
-        command = self._delivered_again(command)
+        command = self._as_redelivered(command)
         turn_id = self._new_turn_id(command)
-        with refusals_as_errors(), self._noting_rejections(command):
+        with rejections_as_errors(), self._noting_rejections(command):
             self._change(rule(self._timeline, command, turn_id=turn_id, at=self._state.now()))
         opened_before = self._timeline.remembered_message(command.message_id)
         turn_id = opened_before.turn_id if opened_before else turn_id
         if command.wait:
-            await workflow.wait_condition(lambda: self._moves_on or self._timeline.is_closed(turn_id))
+            await workflow.wait_condition(lambda: self._releases_callers or self._timeline.is_closed(turn_id))
             self._require_closed(turn_id)
         return self._message_result(turn_id, previous_version)
 
@@ -331,7 +331,7 @@ class SessionWorkflow:
         head = self._timeline.head
         return new_turn_id(head.id if head else "", rules.command_digest(command))
 
-    def _delivered_again(self, command: Opening) -> Opening:
+    def _as_redelivered(self, command: Opening) -> Opening:
         """The command as it is taken: after a reset, messages that come at once wait for each other."""
         if self._recovery.takes_every_message and _may_wait(command):
             return command.model_copy(update={"on_busy": "enqueue"})
@@ -356,18 +356,18 @@ class SessionWorkflow:
     def _check_opening(self, rule: OpeningRule[Opening], command: Opening) -> None:
         if self._recovery.takes_every_message:
             return
-        with refusals_as_errors():
+        with rejections_as_errors():
             rule(self._timeline, command, turn_id=CHECKED_TURN, at=self._state.now())
 
     async def _apply(self, rule: Rule[Command], command: Command) -> SessionHead:
         self._updates += 1
-        await self._recovery.when_done()
-        with refusals_as_errors():
+        await self._recovery.wait_until_done()
+        with rejections_as_errors():
             self._change(rule(self._timeline, command, at=self._state.now()))
         return self.status()
 
     def _check(self, rule: Rule[Command], command: Command) -> None:
-        with refusals_as_errors():
+        with rejections_as_errors():
             rule(self._timeline, command, at=self._state.now())
 
     async def _decide(self, command: DecideApproval, decision: Decision) -> SessionHead:
@@ -375,17 +375,19 @@ class SessionWorkflow:
         self._replies.decide(command.call_id, decision, command.reason)
         return head
 
-    def _receive(self, command: SendMessage) -> Timeline:
+    def _open_from_signal(self, command: SendMessage) -> Timeline:
         return rules.send(self._timeline, command, turn_id=self._new_turn_id(command), at=self._state.now())
 
-    def _handle_signal(self, name: str, written: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
+    def _handle_signal(self, name: str, arguments: tuple[object, ...], rule: Callable[[], Timeline]) -> None:
         """Apply a signal's command. A signal has no response, so a rejection is recorded on the timeline."""
         self._signals += 1
         try:
             self._change(rule())
         except CommandRejected as refused:
             self._change(
-                record_rejection(self._timeline, name, refused.rejection, message_id_of(written), at=self._state.now())
+                record_rejection(
+                    self._timeline, name, refused.rejection, message_id_of(arguments), at=self._state.now()
+                )
             )
 
     def _change(self, timeline: Timeline) -> None:
@@ -426,14 +428,14 @@ class SessionWorkflow:
         return self._state.timeline
 
     def _needs_attention(self) -> bool:
-        has_turns_to_answer = not self._replies.are_all_begun and not self._moves_on
-        moves = self._may_continue_as_new() or (self._must_move_on() and not self._moves_on)
-        is_broken = self._tasks.are_broken or self._recovery.is_foreign
+        has_turns_to_answer = not self._replies.has_begun_all and not self._releases_callers
+        moves = self._may_continue_as_new() or (self._must_release_callers() and not self._releases_callers)
+        is_broken = self._tasks.are_broken or self._recovery.is_another_execution
         return has_turns_to_answer or is_broken or self._may_close() or moves
 
     def _may_close(self) -> bool:
         """True when everything is answered, extracted, billed and recorded, and every handler has returned."""
-        is_busy = self._timeline.pending or self._simulating.is_under_way or self._recovery.is_wanted
+        is_busy = self._timeline.pending or self._simulating.is_under_way or self._recovery.is_due
         is_over = self._timeline.is_completed and not is_busy
         return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
@@ -445,12 +447,12 @@ class SessionWorkflow:
         """
         return self._is_long() and self._is_between_turns() and workflow.all_handlers_finished()
 
-    def _must_move_on(self) -> bool:
+    def _must_release_callers(self) -> bool:
         """True when this run is so long that callers who wait for a reply must ask the next one."""
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_busy = self._replies.are_under_way or self._simulating.is_under_way or self._recovery.is_wanted
+        is_busy = self._replies.has_active_turns or self._simulating.is_under_way or self._recovery.is_due
         return not (is_busy or self._timeline.is_completed)
 
     def _is_long(self) -> bool:

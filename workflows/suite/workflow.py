@@ -36,9 +36,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.suites.suite_state import StartedRun, SuiteProgress, SuiteState
     from domain.suites.verdicts import Verdict, inconclusive_verdicts, verdict_of
     from workflows import search_attributes
-    from workflows.activity_options import generating, looking, settling
+    from workflows.activity_options import model_call_options, polling_options, store_options
     from workflows.background_tasks import BackgroundTasks
-    from workflows.errors import reason_of, refusals_as_errors
+    from workflows.errors import reason_of, rejections_as_errors
     from workflows.session.workflow import SessionWorkflow
     from workflows.suite.summary import suite_summary
 
@@ -73,7 +73,7 @@ class SuiteWorkflow:
     async def run(self, start: StartSuite) -> SuiteResult:
         """Start what may start and judge what has ended, until every run has its verdict or none will start."""
         self._show()
-        self._go_on_with_what_is_under_way()
+        self._resume_active_runs()
         while not rules.is_over(self._state, self._suite, self._plan):
             if self._may_continue_as_new():
                 workflow.continue_as_new(
@@ -81,47 +81,47 @@ class SuiteWorkflow:
                     # The sessions that a suite starts run the code of the suite: both follow a deployment.
                     initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
                 )
-            self._start_what_may()
+            self._start_due_runs()
             await self._until(self._needs_attention)
         note = self._tasks.start(self._note())
         await self._until(lambda: note.done() and workflow.all_handlers_finished())
         return self._result()
 
-    def _go_on_with_what_is_under_way(self) -> None:
+    def _resume_active_runs(self) -> None:
         for session_id, started in self._state.under_way.items():
-            self._tasks.start(self._bring_to_its_verdict(session_id, started))
+            self._tasks.start(self._judge_when_closed(session_id, started))
         if self._out_of_sight:
-            self._tasks.start(self._look_for_closed())
+            self._tasks.start(self._poll_closed_sessions())
 
-    def _start_what_may(self) -> None:
+    def _start_due_runs(self) -> None:
         while (started := self._next_start()) is not None:
             session_id = started.run.session_id(self._start.suite_id)
             self._change(rules.record_start(self._state, session_id, started))
-            self._tasks.start(self._conduct(session_id, started))
+            self._tasks.start(self._run(session_id, started))
 
-    async def _conduct(self, session_id: str, started: StartedRun) -> None:
+    async def _run(self, session_id: str, started: StartedRun) -> None:
         """Take a run from nothing to its verdict."""
-        with self._at_work(session_id):
+        with self._counted_as_active(session_id):
             session = run_session(self._start, started)
             try:
-                begun = await self._write_down(started, session)
+                begun = await self._begin_run(started, session)
             except ActivityError as error:  # what it was to go on from is gone
-                await self._give_up(session_id, started, reason_of(error))
+                await self._abandon(session_id, started, reason_of(error))
                 return
-            await self._open(begun.with_history(session))
-        await self._bring_to_its_verdict(session_id, started)
+            await self._start_session(begun.with_history(session))
+        await self._judge_when_closed(session_id, started)
 
-    async def _give_up(self, session_id: str, started: StartedRun, why: str) -> None:
+    async def _abandon(self, session_id: str, started: StartedRun, why: str) -> None:
         """Write down that a run could not begin."""
         criteria = inconclusive_verdicts(scenario_of(self._suite, started.run).success, why)
         await self._finish(session_id, started, verdict_of(criteria, (), NOT_BEGUN), why)
 
-    async def _bring_to_its_verdict(self, session_id: str, started: StartedRun) -> None:
+    async def _judge_when_closed(self, session_id: str, started: StartedRun) -> None:
         """Wait until the session has closed, have it judged and write down what came of it."""
         await self._until_closed(session_id)
         # A run that has been long enough hands over first: whatever is begun here would hold that up.
-        await workflow.wait_condition(lambda: not self._wants_to_continue_as_new())
-        with self._at_work(session_id):
+        await workflow.wait_condition(lambda: not self._should_continue_as_new())
+        with self._counted_as_active(session_id):
             await self._finish(session_id, started, *await self._verdict(session_id, started))
 
     async def _finish(self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None) -> None:
@@ -135,7 +135,7 @@ class SuiteWorkflow:
         """Wait until the session has closed. It is ended, cleanly, when the suite is cancelled meanwhile."""
         await workflow.wait_condition(lambda: session_id in self._closed or self._state.is_cancelled)
         if session_id not in self._closed:
-            with self._at_work(session_id):
+            with self._counted_as_active(session_id):
                 await self._end(session_id)
         await workflow.wait_condition(lambda: session_id in self._closed)
 
@@ -145,44 +145,44 @@ class SuiteWorkflow:
         if self._state.is_cancelled:
             return verdict_of(inconclusive_verdicts(scenario.success, NOT_JUDGED), (), CANCELLED), None
         if not await self._may_judge(session_id):
-            return await self._checked_only(session_id, started, scenario, NO_BUDGET), None
+            return await self._verdict_of_checks(session_id, started, scenario, NO_BUDGET), None
         try:
             return await self._judge(session_id, started, scenario), None
         except ActivityError as error:
             reason = reason_of(error)
-            return await self._checked_only(session_id, started, scenario, reason), reason
+            return await self._verdict_of_checks(session_id, started, scenario, reason), reason
 
     # --- what can be asked for -------------------------------------------------------------------
 
     @workflow.update
     async def pause(self) -> SuiteProgress:
         """Start no more runs until `resume`; those under way go on."""
-        with refusals_as_errors():
+        with rejections_as_errors():
             self._change(rules.pause(self._state))
-        return await self._noted()
+        return await self._note_and_report()
 
     @pause.validator
     def check_pause(self) -> None:
-        with refusals_as_errors():
+        with rejections_as_errors():
             rules.pause(self._state)
 
     @workflow.update
     async def resume(self) -> SuiteProgress:
         """Start runs again."""
-        with refusals_as_errors():
+        with rejections_as_errors():
             self._change(rules.resume(self._state))
-        return await self._noted()
+        return await self._note_and_report()
 
     @resume.validator
     def check_resume(self) -> None:
-        with refusals_as_errors():
+        with rejections_as_errors():
             rules.resume(self._state)
 
     @workflow.update
     async def cancel(self) -> SuiteProgress:
         """Start no more runs, and end the sessions under way; what they spent is billed as ever."""
         self._change(rules.cancel(self._state))
-        return await self._noted()
+        return await self._note_and_report()
 
     @workflow.query
     def progress(self) -> SuiteProgress:
@@ -191,7 +191,7 @@ class SuiteWorkflow:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    async def _write_down(self, started: StartedRun, session: StartSession) -> BeginRunResult:
+    async def _begin_run(self, started: StartedRun, session: StartSession) -> BeginRunResult:
         agent = self._start.agent
         return await workflow.execute_activity_method(
             SuiteActivities.begin_run,
@@ -211,10 +211,10 @@ class SuiteWorkflow:
                 at=workflow.now(),
             ),
             summary=session.name,
-            **settling(self._start.timing),
+            **store_options(self._start.timing),
         )
 
-    async def _open(self, session: StartSession) -> None:
+    async def _start_session(self, session: StartSession) -> None:
         """Start the session. One that is there already was started by an earlier attempt at this, and is found."""
         try:
             child = await workflow.start_child_workflow(
@@ -229,23 +229,23 @@ class SuiteWorkflow:
             )
         except WorkflowAlreadyStartedError:
             if not self._out_of_sight:
-                self._tasks.start(self._look_for_closed())
+                self._tasks.start(self._poll_closed_sessions())
             self._out_of_sight.add(session.session_id)
         else:
-            self._tasks.start(self._watch(session.session_id, child))
+            self._tasks.start(self._note_closed(session.session_id, child))
 
-    async def _watch(self, session_id: str, child: "asyncio.Task[Any]") -> None:
+    async def _note_closed(self, session_id: str, child: "asyncio.Task[Any]") -> None:
         with suppress(ChildWorkflowError):  # terminated by hand, perhaps: the judge sees what there is
             await child
         self._closed.add(session_id)
 
-    async def _look_for_closed(self) -> None:
+    async def _poll_closed_sessions(self) -> None:
         """Find out, by asking, which sessions have closed that no child handle tells about."""
         while self._out_of_sight:
             found = await workflow.execute_activity_method(
                 SuiteActivities.await_sessions,
                 AwaitSessionsInput(session_ids=tuple(sorted(self._out_of_sight)), seconds=LOOK_SECONDS),
-                **looking(self._start.timing, LOOK_SECONDS),
+                **polling_options(self._start.timing, LOOK_SECONDS),
             )
             self._out_of_sight.difference_update(found.closed)
             self._closed.update(found.closed)
@@ -261,7 +261,7 @@ class SuiteWorkflow:
         price = await workflow.execute_activity_method(
             SuiteActivities.price_run,
             PriceRunInput(session_id=session_id, organization_id=self._start.organization_id),
-            **settling(self._start.timing),
+            **store_options(self._start.timing),
         )
         return rules.may_judge(self._state, self._suite, session_id, price.cost)
 
@@ -282,11 +282,11 @@ class SuiteWorkflow:
                 price_per_second=start.price_per_second,
             ),
             summary=f"judge {scenario.id} {started.run.repeat}",
-            **generating(start.timing),
+            **model_call_options(start.timing),
         )
         return result.verdict
 
-    async def _checked_only(self, session_id: str, started: StartedRun, scenario: Scenario, why: str) -> Verdict:
+    async def _verdict_of_checks(self, session_id: str, started: StartedRun, scenario: Scenario, why: str) -> Verdict:
         """The verdict without a judge: the checks decide what they can, the criteria are left open."""
         criteria = inconclusive_verdicts(scenario.success, why)
         try:
@@ -308,10 +308,10 @@ class SuiteWorkflow:
                 at=workflow.now(),
             ),
             summary=f"{started.run.scenario} {started.run.repeat}: {verdict.outcome}",
-            **settling(self._start.timing),
+            **store_options(self._start.timing),
         )
 
-    async def _noted(self) -> SuiteProgress:
+    async def _note_and_report(self) -> SuiteProgress:
         await self._note()
         return self.progress()
 
@@ -328,13 +328,13 @@ class SuiteWorkflow:
                 at=workflow.now(),
             ),
             summary=status,
-            **settling(self._start.timing),
+            **store_options(self._start.timing),
         )
 
     # --- predicates and small change -------------------------------------------------------------
 
     def _next_start(self) -> StartedRun | None:
-        if self._wants_to_continue_as_new() or self._state.started >= len(self._plan):
+        if self._should_continue_as_new() or self._state.started >= len(self._plan):
             return None
         scenario = scenario_of(self._suite, self._plan[self._state.started])
         of_agent = self._start.agent.definition.limits.max_cost_usd
@@ -356,17 +356,17 @@ class SuiteWorkflow:
         is_due = self._next_start() is not None or self._may_continue_as_new()
         return is_over or is_due or self._tasks.are_broken
 
-    def _wants_to_continue_as_new(self) -> bool:
+    def _should_continue_as_new(self) -> bool:
         info = workflow.info()
         return info.is_continue_as_new_suggested() or info.is_target_worker_deployment_version_changed()
 
     def _may_continue_as_new(self) -> bool:
         """True when this run is long enough, and every run of the suite is at a point where the next one can take over:
         its session goes on, or has closed and is not being judged yet."""
-        return self._wants_to_continue_as_new() and not self._busy and workflow.all_handlers_finished()
+        return self._should_continue_as_new() and not self._busy and workflow.all_handlers_finished()
 
     @contextmanager
-    def _at_work(self, session_id: str) -> Iterator[None]:
+    def _counted_as_active(self, session_id: str) -> Iterator[None]:
         self._busy.add(session_id)
         try:
             yield

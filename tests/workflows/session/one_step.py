@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.model import ModelActivities
     from contracts.sessions import GenerateStepInput, GenerateStepResult, Timing
     from domain.turns.engine import ExtractionResult
-    from workflows.activity_options import generating
+    from workflows.activity_options import model_call_options
 
 PATIENT = Timing(heartbeat=120.0, retry_initial=0.05, retry_maximum=0.2)
 """A worker may be silent for so long that a cancellation which waited for it would come too late for any test."""
@@ -27,10 +27,11 @@ class OneStep:
     async def run(self, kind: Literal["reply", "variables"], input: GenerateStepInput) -> str:
         """The result of the step, as JSON."""
         step: asyncio.Task[GenerateStepResult] | asyncio.Task[ExtractionResult]
+        options = model_call_options(PATIENT)
         if kind == "reply":
-            step = workflow.start_activity_method(ModelActivities.generate_step, input, **generating(PATIENT))
+            step = workflow.start_activity_method(ModelActivities.generate_step, input, **options)
         else:
-            step = workflow.start_activity_method(ModelActivities.extract_variables, input, **generating(PATIENT))
+            step = workflow.start_activity_method(ModelActivities.extract_variables, input, **options)
         await workflow.wait_condition(lambda: self._is_cancelled or step.done(), timeout=timedelta(minutes=5))
         if self._is_cancelled:
             step.cancel()
