@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from activities.llm.messages import serialized_step
 from activities.reconciler import Pairing, Reconciler
 from activities.recovery import RecoveryActivities
-from activities.settlement import SettlementActivities
+from activities.settlement import Recorder, SettlementActivities
 from activities.suites import SuiteActivities
 from store.agents import AgentStore
 from store.database.connection import Database
@@ -50,7 +50,7 @@ def build_reconciler(
         agents=AgentStore(database),
         suites=suites,
         recovery=RecoveryActivities(RecoveryStore(database), serialize_step=serialized_step, subscribers=subscribers),
-        settlement=SettlementActivities(SettlementStore(database), subscribers),
+        settlement=SettlementActivities(Recorder(SettlementStore(database), subscribers)),
         suite_records=SuiteActivities(suites, RecordedSessions(SessionStore(database))),
         subscribers=subscribers,
     )

@@ -43,7 +43,6 @@ class SettlementLoop:
         """The settlement under way, where a model call has taken it along."""
         self._last: datetime | None = None
 
-    @property
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
         """The session against its record in the store, with a settlement that is under way."""
         return self._recovery.unsettled(record, self._under_way, self._version if self._under_way else None)
