@@ -21,6 +21,7 @@ from api.routes.dependencies import build_services
 from api.routes.dograh import listing as dograh_listing
 from api.routes.dograh import router as dograh_router
 from api.routes.openai import router as openai_router
+from api.routes.openai_responses import router as openai_responses_router
 from api.settings import ApiSettings
 from store.database.connection import Database
 from streaming.hub import LiveHub
@@ -36,6 +37,7 @@ _ROUTERS: Final = (
     dograh_listing,
     dograh_router,
     openai_router,
+    openai_responses_router,
 )
 
 

@@ -10,7 +10,7 @@ from api.schemas.requests import MAX_CONTEXT_BYTES
 from api.sessions.reader import SessionReader
 from domain.agents.definition import SYSTEM_MESSAGE, AgentDefinition
 from domain.agents.validation_errors import JsonCopy
-from domain.turns.turn import ReplyFormat, ReplyOptions
+from domain.turns.turn import ReplyFormat, ReplyOptions, Turn
 from store.agents import AgentStore
 from store.sessions.sessions import StoredSession
 
@@ -23,10 +23,16 @@ class ReplyOptionsReader:
         self._agents = agents
 
     async def options(
-        self, session: StoredSession, *, reply_format: ReplyFormat | None, system: str | None
+        self,
+        session: StoredSession,
+        *,
+        reply_format: ReplyFormat | None,
+        system: str | None,
+        after: Turn | None = None,
     ) -> ReplyOptions | None:
         """The options of a reply, None without any. Raises ChatError if the session cannot keep them.
 
+        `after` is the turn after which the message is sent, if it may be another than the newest one.
         System messages are among them when the agent uses them and they differ from those that it has.
         """
         if reply_format is None and system is None:
@@ -35,11 +41,13 @@ class ReplyOptionsReader:
         if reply_format is None and not definition.uses_system_message:
             return None
         head = (await self._session_reader.view(session))[0].head
-        require_kept(reply_format, definition, head.current_node_id)
+        branches = after is not None and after.id != head.head_turn_id
+        node_id = (after.node_id if after and branches else None) or head.current_node_id
+        require_kept(reply_format, definition, node_id)
         context: dict[str, JsonValue] = {}
         if system is not None and definition.uses_system_message:
             known = head.gathered_context.get(SYSTEM_MESSAGE, session.initial_context.get(SYSTEM_MESSAGE))
-            context = {} if system == known else {SYSTEM_MESSAGE: system}
+            context = {} if system == known and not branches else {SYSTEM_MESSAGE: system}
             _require_small(context)
         return ReplyOptions(context=context, reply_format=reply_format) if context or reply_format else None
 

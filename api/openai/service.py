@@ -5,14 +5,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from api.http.problems import Problem
 from api.http.sse import StartedStream, start_stream
-from api.openai.chunks import complete_stream
 from api.openai.conversations import MESSAGE_SEPARATOR, Conversation, Conversations, Place, context_of
 from api.openai.errors import ChatError
 from api.openai.reply_options import ReplyOptionsReader, require_kept
@@ -20,7 +19,6 @@ from api.openai.request_parsing import RequestedTurn, read_request
 from api.openai.schemas import ChatRequest
 from api.openai.session_names import SessionName, session_id_of_client
 from api.openai.stopping import ReplyStopper
-from api.openai.streaming import chunk_stream
 from api.schemas.events import TurnClosed
 from api.schemas.requests import AgentVersion, NewSession
 from api.schemas.responses import Turn as TurnResponse
@@ -77,6 +75,18 @@ class CompletionStream:
     events: StartedStream
 
 
+class StreamForm(Protocol):
+    """Encodes the events of a reply in one of OpenAI's protocols."""
+
+    def whole(self, session: StoredSession, turn: Turn) -> AsyncGenerator[bytes]:
+        """The stream of a reply that is already complete."""
+        ...
+
+    def streamed(self, session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
+        """The stream of the reply whose events are given; None is a silence."""
+        ...
+
+
 class ChatCompletions:
     """Answers chat completion requests with turns of sessions."""
 
@@ -130,19 +140,19 @@ class ChatCompletions:
         final, turn = await self._attempt(prepared, send)
         return Completion(final.session, turn)
 
-    async def stream(self, prepared: PreparedCompletion, *, include_usage: bool) -> CompletionStream:
+    async def stream(self, prepared: PreparedCompletion, form: StreamForm) -> CompletionStream:
         """Send the message and stream the reply. Raises ChatError for an error before the first event."""
 
         async def send(prepared: PreparedCompletion) -> StartedStream:
             if prepared.command is None:
                 greeting = await self._greeting(prepared)
-                return await start_stream(complete_stream(prepared.session, greeting, include_usage=include_usage))
+                return await start_stream(form.whole(prepared.session, greeting))
             session, command = prepared.session, prepared.command
             events = self._addressed(prepared, self._streams.events(session, command))
-            chunks = chunk_stream(session, events, include_usage=include_usage)
+            encoded = form.streamed(session, events)
             # A client with an idempotency key may come back for the reply.
             stop = None if prepared.is_repeatable else partial(self._stopper.stop, session, command)
-            return await start_stream(chunks, on_client_left=stop)
+            return await start_stream(encoded, on_client_left=stop)
 
         final, events = await self._attempt(prepared, send)
         return CompletionStream(final.session, events)

@@ -2,14 +2,31 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from api.http.sse import KEEPALIVE
-from api.openai.chunks import Chunks
+from api.openai.chunks import Chunks, complete_stream
 from api.openai.errors import ChatError
 from api.schemas.events import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from api.schemas.responses import Turn
 from api.streams.event_log import StreamEvent
+from domain.turns.turn import Turn as DomainTurn
 from store.sessions.sessions import StoredSession
+
+
+@dataclass(frozen=True)
+class ChunkForm:
+    """The form of chat completions."""
+
+    include_usage: bool
+
+    def whole(self, session: StoredSession, turn: DomainTurn) -> AsyncGenerator[bytes]:
+        """The stream of a reply that is already complete."""
+        return complete_stream(session, turn, include_usage=self.include_usage)
+
+    def streamed(self, session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
+        """The stream of the reply whose events are given."""
+        return chunk_stream(session, events, include_usage=self.include_usage)
 
 
 async def chunk_stream(

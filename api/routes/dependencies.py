@@ -13,6 +13,7 @@ from api.http.request_metrics import Metrics
 from api.http.revocation import StreamRevocation
 from api.http.sse import EventStream, StartedStream
 from api.openai.conversations import Conversations
+from api.openai.responses_api.service import Responses
 from api.openai.service import ChatCompletions
 from api.openai.session_names import SessionNames
 from api.openai.stopping import ReplyStopper
@@ -72,6 +73,7 @@ class Services:
     messages: MessageService
     metrics: Metrics
     reading_threads: ReadingThreads
+    responses: Responses
     commands: SessionCommands
     forks: ForkService
     session_creator: SessionCreator
@@ -131,6 +133,17 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         timing=settings.timing,
         wait_seconds=settings.request_timeout,
     )
+    chat_completions = ChatCompletions(
+        messages,
+        message_streams,
+        session_creator,
+        session_reader,
+        agents,
+        conversations=Conversations(session_reader, sessions, addresses),
+        addresses=addresses,
+        stopper=ReplyStopper(session_client, session_reader, addresses, is_enabled=settings.stop_on_disconnect),
+    )
+    erasure = ErasureService(workflow_deletion, erasures, sessions, session_reader)
     return Services(
         agents=agents,
         default_model=settings.model,
@@ -140,24 +153,22 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         spending_limits=spending_limits,
         branch_comparison=BranchComparison(session_reader, sessions),
         session_client=session_client,
-        chat_completions=ChatCompletions(
-            messages,
-            message_streams,
-            session_creator,
-            session_reader,
-            agents,
-            conversations=Conversations(session_reader, sessions, addresses),
-            addresses=addresses,
-            stopper=ReplyStopper(session_client, session_reader, addresses, is_enabled=settings.stop_on_disconnect),
-        ),
+        chat_completions=chat_completions,
         session_names=SessionNames(settings.chat_id_headers, settings.chat_id_fields),
         authenticator=Authenticator(keys, keyless=settings.keyless),
-        erasure=ErasureService(workflow_deletion, erasures, sessions, session_reader),
+        erasure=erasure,
         ledger=ledger,
         message_streams=message_streams,
         messages=messages,
         metrics=metrics,
         reading_threads=ReadingThreads(),
+        responses=Responses(
+            chat_completions,
+            session_reader=session_reader,
+            sessions=sessions,
+            agents=agents,
+            erasure=erasure,
+        ),
         commands=SessionCommands(session_client, session_reader),
         forks=ForkService(session_creator, session_reader, sessions, agents),
         session_creator=session_creator,

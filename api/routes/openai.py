@@ -14,12 +14,30 @@ from api.openai.errors import SESSION_HEADER, ChatRoute, error_docs
 from api.openai.parameters import IGNORED_HEADER, ignored_parameters
 from api.openai.responses import completion_of, model_of
 from api.openai.schemas import ChatCompletion, ChatRequest, Model, ModelList
+from api.openai.streaming import ChunkForm
 from api.routes.dependencies import Organization, ServicesDep, accepting_commands, log_subject
 from api.schemas.requests import IdempotencyKey
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=ChatRoute)
 
 READ_ERRORS = ("unauthenticated", "validation_error", "internal_error", "unavailable")
+COMMAND_ERRORS = (
+    "invalid_request",
+    "quota_exceeded",
+    "not_found",
+    "revision_conflict",
+    "turn_in_progress",
+    "idempotency_mismatch",
+    "superseded",
+    "session_ended",
+    "session_erased",
+    "too_large",
+    "rate_limited",
+    "model_failed",
+    "session_stuck",
+    "wait_timeout",
+    *READ_ERRORS,
+)
 SessionId = Annotated[str | None, Header(max_length=200, description="The session; the same as `metadata.session_id`.")]
 
 
@@ -42,23 +60,7 @@ SessionId = Annotated[str | None, Header(max_length=200, description="The sessio
                 "text/event-stream": {"example": f"data: {to_json(examples.CHUNK).decode()}\n\ndata: [DONE]\n\n"},
             },
         },
-        **error_docs(
-            "invalid_request",
-            "quota_exceeded",
-            "not_found",
-            "revision_conflict",
-            "turn_in_progress",
-            "idempotency_mismatch",
-            "superseded",
-            "session_ended",
-            "session_erased",
-            "too_large",
-            "rate_limited",
-            "model_failed",
-            "session_stuck",
-            "wait_timeout",
-            *READ_ERRORS,
-        ),
+        **error_docs(*COMMAND_ERRORS),
     },
 )
 async def create_completion(
@@ -81,7 +83,7 @@ async def create_completion(
     prepared = await completions.prepare(organization, body, name=name, key=idempotency_key)
     log_subject(request, "session", prepared.session.id)
     if body.stream:
-        streamed = await completions.stream(prepared, include_usage=body.include_usage)
+        streamed = await completions.stream(prepared, ChunkForm(include_usage=body.include_usage))
         response: Response = services.event_stream(streamed.events)
         session = streamed.session
     else:

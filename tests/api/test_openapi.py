@@ -20,7 +20,14 @@ from store.database.connection import Database
 from tests.api.conftest import quick_settings
 from tests.support.running_api import Json, RunningApi, done
 
-OF_CHAT_PROTOCOL = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
+OF_CHAT_PROTOCOL = {
+    "POST /v1/chat/completions",
+    "GET /v1/models",
+    "GET /v1/models/{model}",
+    "POST /v1/responses",
+    "GET /v1/responses/{response_id}",
+    "DELETE /v1/responses/{response_id}",
+}
 """Their errors have OpenAI's form."""
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -100,6 +107,9 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "POST /v1/chat/completions",
         "GET /v1/models",
         "GET /v1/models/{model}",
+        "POST /v1/responses",
+        "GET /v1/responses/{response_id}",
+        "DELETE /v1/responses/{response_id}",
         "POST /v1/suites",
         "GET /v1/suites",
         "GET /v1/suites/{suite_id}",

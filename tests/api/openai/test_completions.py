@@ -14,7 +14,7 @@ from playhead_client import AsyncPlayhead
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
 from tests.support.provider import Calls, Refuses, Says, ScriptedModel
-from tests.support.running_api import Caller, RunningApi, texts
+from tests.support.running_api import Caller, Json, RunningApi, texts
 from tests.support.waiting import eventually
 
 PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
@@ -307,15 +307,23 @@ async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller
     assert unknown.value.code == "model_not_found"
 
 
-async def test_the_example_of_the_documentation_runs(running_api: RunningApi, caller: Caller) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+async def test_the_examples_of_the_documentation_run(running_api: RunningApi, caller: Caller) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    example = "\n".join(examples)
     async with AsyncPlayhead(running_api.url, key_of(caller)) as playhead:
         await playhead.agents.push(BOOKING_LINE.read_bytes())
     here = example.replace("http://localhost:8080", running_api.url).replace('"dev"', repr(key_of(caller)))
     assert here.count(running_api.url) == 1
     await asyncio.to_thread(exec, compile(here, PAGE.name, "exec"), {})
-    session = await eventually(lambda: caller.items("/v1/sessions"))
-    assert texts(await caller.session(session[0]["id"]))[2] == ("At seven.", "You said: At seven.")
+
+    async def recorded() -> list[Json]:
+        found = await caller.items("/v1/sessions")
+        return found if len(found) == 2 else []
+
+    responses, completions = await eventually(recorded)
+    assert texts(await caller.session(completions["id"]))[2] == ("At seven.", "You said: At seven.")
+    assert texts(await caller.session(responses["id"]))[2] == ("At eight.", "You said: At eight.")
 
 
 async def test_an_unknown_id_of_the_client_opens_a_session_and_continues_it(

@@ -991,6 +991,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Response
+         * @description Send the last user message to an agent and return its reply as a response.
+         *
+         *     With `previous_response_id` the message follows that response: if it is not the newest, a branch begins, as after
+         *     a rewind. With `conversation` it continues the session. Otherwise a new session is created, or that of the earlier
+         *     items in the input is continued.
+         */
+        post: operations["create_response_v1_responses_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{response_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Response
+         * @description A response, also one on a discarded branch.
+         */
+        get: operations["get_response_v1_responses__response_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Response
+         * @description Delete a response that is the only one of its session, by erasing the session.
+         */
+        delete: operations["delete_response_v1_responses__response_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export interface webhooks {
     "session.completed": {
@@ -1238,6 +1286,156 @@ export interface components {
             /** Warnings */
             warnings: string[];
             definition: components["schemas"]["AgentDefinition"];
+        };
+        /**
+         * AgentResponse
+         * @description A turn as a response. `session_id` (also in the header `X-Session-Id`) names its session.
+         *
+         *     An interrupted turn is `incomplete`. The fields without a meaning here have constant values.
+         * @example {
+         *       "background": false,
+         *       "conversation": {
+         *         "id": "ses_5f0c2a9e41b71d20c3aa9e04"
+         *       },
+         *       "created_at": 1795456807,
+         *       "id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+         *       "metadata": {
+         *         "node_id": "booking",
+         *         "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+         *         "status": "completed",
+         *         "turn_id": "turn_5f0c2a9e41b7"
+         *       },
+         *       "model": "booking-line@3",
+         *       "object": "response",
+         *       "output": [
+         *         {
+         *           "content": [
+         *             {
+         *               "annotations": [],
+         *               "logprobs": [],
+         *               "text": "With pleasure. At what time?",
+         *               "type": "output_text"
+         *             }
+         *           ],
+         *           "id": "msg_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+         *           "role": "assistant",
+         *           "status": "completed",
+         *           "type": "message"
+         *         }
+         *       ],
+         *       "parallel_tool_calls": true,
+         *       "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+         *       "status": "completed",
+         *       "store": true,
+         *       "text": {
+         *         "format": {
+         *           "type": "text"
+         *         }
+         *       },
+         *       "tool_choice": "auto",
+         *       "tools": [],
+         *       "truncation": "disabled",
+         *       "usage": {
+         *         "input_tokens": 412,
+         *         "input_tokens_details": {
+         *           "cache_write_tokens": 0,
+         *           "cached_tokens": 0
+         *         },
+         *         "output_tokens": 31,
+         *         "output_tokens_details": {
+         *           "reasoning_tokens": 0
+         *         },
+         *         "total_tokens": 443
+         *       }
+         *     }
+         */
+        AgentResponse: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default response
+             * @constant
+             */
+            object: "response";
+            /** Created At */
+            created_at: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed" | "incomplete" | "failed";
+            /**
+             * Background
+             * @default false
+             * @constant
+             */
+            background: false;
+            conversation: components["schemas"]["ConversationReference"];
+            error?: components["schemas"]["ResponseFailure"] | null;
+            /** Incomplete Details */
+            incomplete_details?: null;
+            /** Instructions */
+            instructions?: null;
+            /** Max Output Tokens */
+            max_output_tokens?: null;
+            metadata: components["schemas"]["TurnMetadata"];
+            /** Model */
+            model: string;
+            /**
+             * Output
+             * @default []
+             */
+            output: components["schemas"]["OutputMessage"][];
+            /**
+             * Parallel Tool Calls
+             * @default true
+             * @constant
+             */
+            parallel_tool_calls: true;
+            /** Previous Response Id */
+            previous_response_id?: string | null;
+            /** Session Id */
+            session_id: string;
+            /**
+             * Store
+             * @default true
+             * @constant
+             */
+            store: true;
+            /** Temperature */
+            temperature?: null;
+            /**
+             * Text
+             * @default {
+             *       "format": {
+             *         "type": "text"
+             *       }
+             *     }
+             */
+            text: {
+                [key: string]: unknown;
+            };
+            /**
+             * Tool Choice
+             * @default auto
+             * @constant
+             */
+            tool_choice: "auto";
+            /**
+             * Tools
+             * @default []
+             */
+            tools: unknown[];
+            /** Top P */
+            top_p?: null;
+            /**
+             * Truncation
+             * @default disabled
+             * @constant
+             */
+            truncation: "disabled";
+            usage?: components["schemas"]["ResponseUsage"] | null;
         };
         /**
          * AgentVersion
@@ -2087,6 +2285,14 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * ConversationReference
+         * @description The session of a response.
+         */
+        ConversationReference: {
+            /** Id */
+            id: string;
+        };
+        /**
          * Cost
          * @description Cost in US dollars. Models without a known price are listed as unpriced, not counted as free.
          */
@@ -2208,6 +2414,31 @@ export interface components {
              * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
+        };
+        /**
+         * DeletedResponse
+         * @description A response that was deleted together with its session.
+         * @example {
+         *       "deleted": true,
+         *       "id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+         *       "object": "response"
+         *     }
+         */
+        DeletedResponse: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default response
+             * @constant
+             */
+            object: "response";
+            /**
+             * Deleted
+             * @default true
+             * @constant
+             */
+            deleted: true;
         };
         /**
          * Detail
@@ -2520,6 +2751,47 @@ export interface components {
             secrets: string[];
             body?: components["schemas"]["JsonValue"] | null;
         };
+        /**
+         * InputItem
+         * @description An item of the input: a message, or what a client keeps of an earlier response.
+         */
+        InputItem: {
+            /**
+             * Type
+             * @default message
+             */
+            type: string;
+            /** Role */
+            role?: ("system" | "developer" | "user" | "assistant") | null;
+            /** Content */
+            content?: string | components["schemas"]["InputPart"][] | null;
+            /** Id */
+            id?: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * InputPart
+         * @description A part of a message. Only text is supported.
+         */
+        InputPart: {
+            /** Type */
+            type: string;
+            /** Text */
+            text?: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * InputTokensDetails
+         * @description Input tokens that were read from a cache, or written to it.
+         */
+        InputTokensDetails: {
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Cache Write Tokens */
+            cache_write_tokens: number;
+        };
         JsonValue: unknown;
         /**
          * LedgerRow
@@ -2785,6 +3057,16 @@ export interface components {
             requests: number;
         };
         /**
+         * NamedConversation
+         * @description A conversation by its id.
+         */
+        NamedConversation: {
+            /** Id */
+            id: string;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * NewMessage
          * @description A message to send. `on_busy` decides what happens while a reply is pending.
          *
@@ -3004,6 +3286,68 @@ export interface components {
              */
             allow_interrupt: boolean;
         };
+        /**
+         * OutputMessage
+         * @description The agent's message. An interrupted one is `incomplete`.
+         */
+        OutputMessage: {
+            /** Id */
+            id: string;
+            /**
+             * Type
+             * @default message
+             * @constant
+             */
+            type: "message";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed" | "incomplete";
+            /**
+             * Role
+             * @default assistant
+             * @constant
+             */
+            role: "assistant";
+            /** Content */
+            content: components["schemas"]["OutputText"][];
+        };
+        /**
+         * OutputText
+         * @description Text of the agent.
+         */
+        OutputText: {
+            /**
+             * Type
+             * @default output_text
+             * @constant
+             */
+            type: "output_text";
+            /** Text */
+            text: string;
+            /**
+             * Annotations
+             * @default []
+             */
+            annotations: unknown[];
+            /**
+             * Logprobs
+             * @default []
+             */
+            logprobs: unknown[];
+        };
+        /**
+         * OutputTokensDetails
+         * @description Output tokens of reasoning: they are not counted apart.
+         */
+        OutputTokensDetails: {
+            /**
+             * Reasoning Tokens
+             * @default 0
+             */
+            reasoning_tokens: number;
+        };
         /** PageOf[AgentVersionSummary] */
         PageOf_AgentVersionSummary_: {
             /** Items */
@@ -3138,6 +3482,90 @@ export interface components {
             content: string;
             /** Refusal */
             refusal?: null;
+        };
+        /**
+         * ResponseFailure
+         * @description The error of a turn that failed.
+         */
+        ResponseFailure: {
+            /**
+             * Code
+             * @default server_error
+             * @constant
+             */
+            code: "server_error";
+            /** Message */
+            message: string;
+        };
+        /**
+         * ResponseRequest
+         * @description A request for a response. Unknown fields are ignored; parameters that cannot be honoured are errors.
+         * @example {
+         *       "input": "A table for four on Friday, please.",
+         *       "model": "booking-line",
+         *       "previous_response_id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7"
+         *     }
+         */
+        ResponseRequest: {
+            /**
+             * Model
+             * @description The agent's name or id; `@version` selects a version other than the latest.
+             */
+            model: string;
+            /**
+             * Input
+             * @description The last user message is sent; the messages before it must match the session.
+             * @default
+             */
+            input: string | components["schemas"]["InputItem"][];
+            /**
+             * Instructions
+             * @description A system message: the variable `system_message`.
+             */
+            instructions?: string | null;
+            /**
+             * Previous Response Id
+             * @description The response to continue from. If it is not the newest, a branch begins.
+             */
+            previous_response_id?: string | null;
+            /**
+             * Conversation
+             * @description The session by its id, or by an id of the client: an unknown one opens a session.
+             */
+            conversation?: string | components["schemas"]["NamedConversation"] | null;
+            /** Stream */
+            stream?: boolean | null;
+            text?: components["schemas"]["TextOptions"] | null;
+            /** @description `session_id` names the session. The rest is kept in the annotations of a new session. */
+            metadata?: components["schemas"]["JsonValue"];
+            /**
+             * Initial Context
+             * @description Extension: values for the agent's templates, for a new session.
+             */
+            initial_context?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ResponseUsage
+         * @description Tokens of the turn, summed over its model calls.
+         */
+        ResponseUsage: {
+            /** Input Tokens */
+            input_tokens: number;
+            input_tokens_details: components["schemas"]["InputTokensDetails"];
+            /** Output Tokens */
+            output_tokens: number;
+            /**
+             * @default {
+             *       "reasoning_tokens": 0
+             *     }
+             */
+            output_tokens_details: components["schemas"]["OutputTokensDetails"];
+            /** Total Tokens */
+            total_tokens: number;
         };
         /**
          * ResultMessage
@@ -4344,6 +4772,15 @@ export interface components {
             run_id: string | null;
             /** Ui Url */
             ui_url: string | null;
+        };
+        /**
+         * TextOptions
+         * @description Options of the text of a response.
+         */
+        TextOptions: {
+            format?: components["schemas"]["JsonValue"];
+        } & {
+            [key: string]: unknown;
         };
         /**
          * TextSession
@@ -14306,6 +14743,427 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+        };
+    };
+    create_response_v1_responses_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The session; the same as `metadata.session_id`. */
+                "x-session-id"?: string | null;
+                /** @description Same as `message_id` in the body. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResponseRequest"];
+            };
+        };
+        responses: {
+            /** @description The response */
+            200: {
+                headers: {
+                    /** @description The session. */
+                    "X-Session-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+                     *       "object": "response",
+                     *       "created_at": 1795456807,
+                     *       "status": "completed",
+                     *       "background": false,
+                     *       "conversation": {
+                     *         "id": "ses_5f0c2a9e41b71d20c3aa9e04"
+                     *       },
+                     *       "metadata": {
+                     *         "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *         "turn_id": "turn_5f0c2a9e41b7",
+                     *         "node_id": "booking",
+                     *         "status": "completed"
+                     *       },
+                     *       "model": "booking-line@3",
+                     *       "output": [
+                     *         {
+                     *           "id": "msg_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+                     *           "type": "message",
+                     *           "status": "completed",
+                     *           "role": "assistant",
+                     *           "content": [
+                     *             {
+                     *               "type": "output_text",
+                     *               "text": "With pleasure. At what time?",
+                     *               "annotations": [],
+                     *               "logprobs": []
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "parallel_tool_calls": true,
+                     *       "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *       "store": true,
+                     *       "text": {
+                     *         "format": {
+                     *           "type": "text"
+                     *         }
+                     *       },
+                     *       "tool_choice": "auto",
+                     *       "tools": [],
+                     *       "truncation": "disabled",
+                     *       "usage": {
+                     *         "input_tokens": 412,
+                     *         "input_tokens_details": {
+                     *           "cached_tokens": 0,
+                     *           "cache_write_tokens": 0
+                     *         },
+                     *         "output_tokens": 31,
+                     *         "output_tokens_details": {
+                     *           "reasoning_tokens": 0
+                     *         },
+                     *         "total_tokens": 443
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AgentResponse"];
+                    /**
+                     * @example event: response.output_text.delta
+                     *     data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7","output_index":0,"content_index":0,"delta":"With pleasure.","logprobs":[]}
+                     */
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description quota_exceeded */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description revision_conflict, turn_in_progress, idempotency_mismatch, superseded */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description session_ended, session_erased */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description model_failed */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description session_stuck, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description wait_timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+        };
+    };
+    get_response_v1_responses__response_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The response. */
+                response_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+                     *       "object": "response",
+                     *       "created_at": 1795456807,
+                     *       "status": "completed",
+                     *       "background": false,
+                     *       "conversation": {
+                     *         "id": "ses_5f0c2a9e41b71d20c3aa9e04"
+                     *       },
+                     *       "metadata": {
+                     *         "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *         "turn_id": "turn_5f0c2a9e41b7",
+                     *         "node_id": "booking",
+                     *         "status": "completed"
+                     *       },
+                     *       "model": "booking-line@3",
+                     *       "output": [
+                     *         {
+                     *           "id": "msg_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+                     *           "type": "message",
+                     *           "status": "completed",
+                     *           "role": "assistant",
+                     *           "content": [
+                     *             {
+                     *               "type": "output_text",
+                     *               "text": "With pleasure. At what time?",
+                     *               "annotations": [],
+                     *               "logprobs": []
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "parallel_tool_calls": true,
+                     *       "session_id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *       "store": true,
+                     *       "text": {
+                     *         "format": {
+                     *           "type": "text"
+                     *         }
+                     *       },
+                     *       "tool_choice": "auto",
+                     *       "tools": [],
+                     *       "truncation": "disabled",
+                     *       "usage": {
+                     *         "input_tokens": 412,
+                     *         "input_tokens_details": {
+                     *           "cached_tokens": 0,
+                     *           "cache_write_tokens": 0
+                     *         },
+                     *         "output_tokens": 31,
+                     *         "output_tokens_details": {
+                     *           "reasoning_tokens": 0
+                     *         },
+                     *         "total_tokens": 443
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AgentResponse"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
+        };
+    };
+    delete_response_v1_responses__response_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The response. */
+                response_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "resp_5f0c2a9e41b71d20c3aa9e04_5f0c2a9e41b7",
+                     *       "object": "response",
+                     *       "deleted": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeletedResponse"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
                 };
             };
             /** @description unauthenticated */

@@ -1,0 +1,35 @@
+"""Ids of responses and of their items: each names the session and the turn that it is made from."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_ID: Final = re.compile(r"(?:resp|msg)_([0-9A-Za-z]{1,64})_([0-9A-Za-z]{1,64})")
+
+
+@dataclass(frozen=True)
+class ResponsePlace:
+    """The session and the turn of a response."""
+
+    session_id: str
+    turn_id: str
+
+    @property
+    def response_id(self) -> str:
+        """The id of the response. Turns of forks have the ids of their originals, so it has the session's too."""
+        return f"resp_{self._digits}"
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message in the output of the response."""
+        return f"msg_{self._digits}"
+
+    @property
+    def _digits(self) -> str:
+        return f"{self.session_id.removeprefix('ses_')}_{self.turn_id.removeprefix('turn_')}"
+
+
+def place_of(given: str) -> ResponsePlace | None:
+    """The place that an id of a response or of its message names; None for an id of another form."""
+    match = _ID.fullmatch(given)
+    return ResponsePlace(f"ses_{match[1]}", f"turn_{match[2]}") if match else None
