@@ -19,6 +19,7 @@ from api.openai.history_matching import Exchange, exchanges_of, find_history, ha
 from api.sessions.reader import SessionReader
 from domain.agents.definition import SYSTEM_MESSAGE
 from domain.sessions.commands import OnBusy, SendMessage
+from domain.sessions.imported_history import ImportedExchange
 from domain.sessions.seen_digest import Spoken, is_same, merged, seen_digest, seen_digests
 from domain.sessions.views import TimelineView
 from domain.turns.turn import ReplyOptions, Turn
@@ -68,6 +69,17 @@ class Conversation:
     def has_history(self) -> bool:
         """True when a message of the user is in the history; a greeting alone is none."""
         return any(each.speaker == "user" for each in self.history)
+
+    @property
+    def imported(self) -> tuple[str | None, list[ImportedExchange]]:
+        """The history as a greeting and exchanges, to begin a session with."""
+        greetings = takewhile(lambda each: each.speaker == "assistant", self.history)
+        greeting = " ".join(each.text for each in greetings) or None
+        exchanges = [
+            ImportedExchange(MESSAGE_SEPARATOR.join(each.asked), each.reply or "")
+            for each in exchanges_of(self.history)
+        ]
+        return greeting, exchanges
 
     @property
     def readings(self) -> Iterator[Reading]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from api.http.problems import Problem
+from api.http.problems import Problem, problem_of
 from api.http.sse import StartedStream, start_stream
 from api.openai.conversations import MESSAGE_SEPARATOR, Conversation, Conversations, Place, context_of
 from api.openai.errors import ChatError
@@ -22,13 +23,16 @@ from api.openai.stopping import ReplyStopper
 from api.schemas.events import TurnClosed
 from api.schemas.requests import AgentVersion, NewSession
 from api.schemas.responses import Turn as TurnResponse
-from api.sessions.creation import SessionCreator
+from api.sessions.creation import SessionCreator, new_session_id
 from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
 from api.streams.event_log import StreamEvent
 from api.streams.message_stream import MessageStreams
 from domain.agents.definition import SYSTEM_MESSAGE
+from domain.rejections import CommandRejected
 from domain.sessions.commands import SendMessage
+from domain.sessions.imported_history import import_history
+from domain.sessions.timeline import Timeline
 from domain.suites.validation import MAX_VERSION_DIGITS
 from domain.turns.turn import ReplyOptions, Turn
 from store.agents import AgentStore, StoredAgent
@@ -228,19 +232,24 @@ class ChatCompletions:
                 return await self._placed(given, place)
         own_id = None if key is None else _session_id_for(given.organization_id, key)
         session = await self._create_session(given, own_id)
+        if conversation.has_history:
+            place = await self._conversations.place_in(session, conversation, sends_all=True, key=key)
+            return await self._placed(given, place)
         return PreparedCompletion(session, _first_command(given), conversation, is_whole=True)
 
     async def _prepared_by_name(self, given: "_Preparation", name: SessionName) -> PreparedCompletion:
         own_id = session_id_of_client(given.organization_id, name.id)
         known = await self._named_session(given.organization_id, name.id)
-        if known is None and not name.is_of_platform:
+        if known is None and not (name.is_of_platform or given.conversation.has_history):
             session = await self._create_session(given, own_id)
             return PreparedCompletion(session, _first_command(given), given.conversation)
         if known is None:
             known = await self._create_session(given, own_id)
         elif known.id == own_id and known.recorded_at is None:
             # An earlier request may have stored the session and not started it.
-            known = await self._session_creator.create_once(given.organization_id, _new_session(given), own_id)
+            known = await self._session_creator.create_once(
+                given.organization_id, _new_session(given), own_id, _imported(given, own_id)
+            )
         try:
             _require_own(known, given)
             if given.requested.text is None:
@@ -284,11 +293,16 @@ class ChatCompletions:
         return None
 
     async def _create_session(self, given: "_Preparation", session_id: str | None) -> StoredSession:
-        if given.conversation.has_history:
-            raise await self._conversations.unknown(given.organization_id, given.conversation)
+        """Create a session, also one that begins with a history that no session has, if the agent takes it."""
         definition = given.agent[0].definition
+        if given.conversation.has_history and definition.history != "accept":
+            raise await self._conversations.unknown(given.organization_id, given.conversation)
         require_kept(given.requested.reply_format, definition, definition.start)
         new = _new_session(given)
+        if given.conversation.has_history:
+            new_id = session_id or new_session_id()
+            imported = _imported(given, new_id)
+            return await self._session_creator.create_once(given.organization_id, new, new_id, imported)
         if session_id is None:
             session, _ = await self._session_creator.create(given.organization_id, new)
             return session
@@ -351,6 +365,18 @@ def _new_session(given: _Preparation) -> NewSession:
     except ValidationError as error:
         message = "The system messages (with initial_context), or the metadata, are too large for a session."
         raise ChatError(413, "too_large", message) from error
+
+
+def _imported(given: _Preparation, session_id: str) -> Timeline | None:
+    """The timeline that a new session begins with. Raises Problem("too_large") for a history that is too long."""
+    definition = given.agent[0].definition
+    if definition.history != "accept" or not given.conversation.has_history:
+        return None
+    greeting, exchanges = given.conversation.imported
+    try:
+        return import_history(definition, session_id, greeting, exchanges, at=datetime.now(UTC))
+    except CommandRejected as rejected:
+        raise problem_of(rejected.rejection) from rejected
 
 
 def _first_command(given: _Preparation) -> SendMessage | None:

@@ -44,6 +44,7 @@ GREETING: Final[dict[str, Any]] = {
     "cost": _NO_COST,
     "node_id": "greet",
     "error": None,
+    "imported": False,
 }
 
 TURN: Final[dict[str, Any]] = {
@@ -69,6 +70,7 @@ TURN: Final[dict[str, Any]] = {
     "cost": _COST,
     "node_id": "booking",
     "error": None,
+    "imported": False,
 }
 
 TREE_TURN: Final[dict[str, Any]] = {

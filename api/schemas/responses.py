@@ -81,7 +81,10 @@ class TurnEvent(Representation):
 
 
 class Turn(Representation):
-    """One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch."""
+    """One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch.
+
+    An `imported` turn was held elsewhere and came as the history of a chat client: it cost nothing.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [TURN]})
 
@@ -97,6 +100,7 @@ class Turn(Representation):
     cost: Cost
     node_id: str | None
     error: str | None
+    imported: bool = False
 
 
 class Branch(Representation):

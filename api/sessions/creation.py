@@ -77,20 +77,24 @@ class SessionCreator:
         await self._start_workflow(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
 
-    async def create_once(self, organization_id: str, wanted: NewSession, session_id: str) -> StoredSession:
+    async def create_once(
+        self, organization_id: str, wanted: NewSession, session_id: str, timeline: Timeline | None = None
+    ) -> StoredSession:
         """Create a session under an id of the caller's, or find the one that an earlier call has created.
 
-        Waits for the greeting. Store and Temporal decide between calls at the same time, also of several processes:
-        all of them get the same session. Raises Problem("session_erased") if it was erased, else as `create` does;
-        after an error the call can be repeated.
+        Waits for the greeting; a `timeline` that the session begins with has one. Store and Temporal decide between
+        calls at the same time, also of several processes: all of them get the same session. Raises
+        Problem("session_erased") if it was erased, else as `create` does; after an error the call can be repeated.
         """
         known = await self._sessions.find(organization_id, session_id)
         if known is None or known.recorded_at is None:
-            known = await self._started_once(organization_id, wanted, session_id)
+            known = await self._started_once(organization_id, wanted, session_id, timeline)
         self._session_reader.remember(known)
         return known
 
-    async def _started_once(self, organization_id: str, wanted: NewSession, session_id: str) -> StoredSession:
+    async def _started_once(
+        self, organization_id: str, wanted: NewSession, session_id: str, timeline: Timeline | None
+    ) -> StoredSession:
         terms = await self._spending_limits.require(organization_id)
         agent = await self._agent(organization_id, wanted.agent.id, wanted.agent.version)
         try:
@@ -100,7 +104,8 @@ class SessionCreator:
         if (session.agent_id, session.agent_version) != (agent.id, agent.version):
             agent = await self._agent(organization_id, session.agent_id, session.agent_version)
         try:
-            await self._session_client.open(self._start(session, _limited(agent.definition, wanted), terms))
+            start = self._start(session, _limited(agent.definition, wanted), terms)
+            await self._session_client.open(start.model_copy(update={"timeline": timeline}))
         except WaitTimedOut as error:
             if await self._session_client.was_started(session.id):
                 raise self._greeting_timeout(session) from error

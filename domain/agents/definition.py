@@ -139,6 +139,8 @@ class AgentDefinition(AuthoredModel):
 
     With `lenient_templates`, which imports set, text in double braces that names no variable stays as it is written,
     and extracted variables may have names that templates cannot contain. Otherwise both are errors.
+
+    With `history: accept` a chat client whose history no session has gets a session that begins with it.
     """
 
     name: Annotated[str, nonblank(200)]
@@ -152,6 +154,7 @@ class AgentDefinition(AuthoredModel):
     pre_call_fetch: str | None = None
     webhook: Webhook | None = None
     lenient_templates: StrictBool = False
+    history: Literal["refuse", "accept"] = "refuse"
 
     @cached_property
     def shows_the_time(self) -> bool:

@@ -244,9 +244,9 @@ class Timeline(FrozenModel):
         return turns[::-1]
 
     def taken_over(self, turn_ids: Iterable[str]) -> tuple[str, ...]:
-        """Those of the given turns that come from the source of a fork, which has billed them."""
+        """Those of the given turns that are not billed: imported ones, and those that the source of a fork has."""
         inherited = {turn.id for turn in self.path_to(self.forked_from.turn_id)} if self.forked_from else set()
-        return tuple(turn_id for turn_id in turn_ids if turn_id in inherited)
+        return tuple(turn_id for turn_id in turn_ids if turn_id in inherited or self.turns[turn_id].imported)
 
     def remembered_message(self, message_id: str | None) -> RememberedMessage | None:
         """The turn that a message id opened, or will open when it leaves the queue."""

@@ -109,7 +109,10 @@ class Checkpoint(FrozenModel):
 
 
 class Turn(FrozenModel):
-    """One user message (None for a greeting) and its reply. `index` counts from the root of the branch."""
+    """One user message (None for a greeting) and its reply. `index` counts from the root of the branch.
+
+    An `imported` turn was held elsewhere, and came as the history of a client: it cost nothing.
+    """
 
     id: str
     parent_id: str | None
@@ -125,3 +128,4 @@ class Turn(FrozenModel):
     error: str | None = None
     checkpoint: Checkpoint | None = None
     options: ReplyOptions | None = None
+    imported: bool = False

@@ -1183,6 +1183,8 @@ export interface components {
          *
          *     With `lenient_templates`, which imports set, text in double braces that names no variable stays as it is written,
          *     and extracted variables may have names that templates cannot contain. Otherwise both are errors.
+         *
+         *     With `history: accept` a chat client whose history no session has gets a session that begins with it.
          */
         AgentDefinition: {
             /** Name */
@@ -1230,6 +1232,12 @@ export interface components {
              * @default false
              */
             lenient_templates: boolean;
+            /**
+             * History
+             * @default refuse
+             * @enum {string}
+             */
+            history: "refuse" | "accept";
         };
         /**
          * AgentDryRun
@@ -1586,6 +1594,7 @@ export interface components {
          *             }
          *           ],
          *           "id": "turn_9a8b7c6d5e4f",
+         *           "imported": false,
          *           "index": 1,
          *           "node_id": "booking",
          *           "parent_id": "turn_0b1c2d3e4f50",
@@ -2028,6 +2037,7 @@ export interface components {
          *               }
          *             ],
          *             "id": "turn_9a8b7c6d5e4f",
+         *             "imported": false,
          *             "index": 1,
          *             "node_id": "booking",
          *             "parent_id": "turn_0b1c2d3e4f50",
@@ -2086,6 +2096,7 @@ export interface components {
          *               }
          *             ],
          *             "id": "turn_5f0c2a9e41b7",
+         *             "imported": false,
          *             "index": 1,
          *             "node_id": "booking",
          *             "parent_id": "turn_0b1c2d3e4f50",
@@ -2136,6 +2147,7 @@ export interface components {
          *           }
          *         ],
          *         "id": "turn_0b1c2d3e4f50",
+         *         "imported": false,
          *         "index": 0,
          *         "node_id": "greet",
          *         "status": "completed",
@@ -4009,6 +4021,7 @@ export interface components {
          *             }
          *           ],
          *           "id": "turn_0b1c2d3e4f50",
+         *           "imported": false,
          *           "index": 0,
          *           "node_id": "greet",
          *           "status": "completed",
@@ -4044,6 +4057,7 @@ export interface components {
          *             }
          *           ],
          *           "id": "turn_5f0c2a9e41b7",
+         *           "imported": false,
          *           "index": 1,
          *           "node_id": "booking",
          *           "parent_id": "turn_0b1c2d3e4f50",
@@ -4580,6 +4594,7 @@ export interface components {
          *                 }
          *               ],
          *               "id": "turn_0b1c2d3e4f50",
+         *               "imported": false,
          *               "index": 0,
          *               "node_id": "greet",
          *               "status": "completed",
@@ -4615,6 +4630,7 @@ export interface components {
          *                 }
          *               ],
          *               "id": "turn_5f0c2a9e41b7",
+         *               "imported": false,
          *               "index": 1,
          *               "node_id": "booking",
          *               "parent_id": "turn_0b1c2d3e4f50",
@@ -5034,6 +5050,8 @@ export interface components {
         /**
          * Turn
          * @description One user message (null for the greeting) and the agent's answer. `index` counts from the root of its branch.
+         *
+         *     An `imported` turn was held elsewhere and came as the history of a chat client: it cost nothing.
          * @example {
          *       "assistant_message": {
          *         "created_at": "2026-11-23T18:00:08.204Z",
@@ -5060,6 +5078,7 @@ export interface components {
          *         }
          *       ],
          *       "id": "turn_5f0c2a9e41b7",
+         *       "imported": false,
          *       "index": 1,
          *       "node_id": "booking",
          *       "parent_id": "turn_0b1c2d3e4f50",
@@ -5112,6 +5131,11 @@ export interface components {
             node_id: string | null;
             /** Error */
             error: string | null;
+            /**
+             * Imported
+             * @default false
+             */
+            imported: boolean;
         };
         /**
          * TurnEvent
@@ -5987,7 +6011,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -6206,7 +6231,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -6256,7 +6282,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -6440,7 +6467,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -6490,7 +6518,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ]
                      *     }
@@ -6740,7 +6769,8 @@ export interface operations {
                      *                 },
                      *                 "unpriced_models": []
                      *               },
-                     *               "node_id": "booking"
+                     *               "node_id": "booking",
+                     *               "imported": false
                      *             }
                      *           ]
                      *         }
@@ -6918,7 +6948,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -6968,7 +6999,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -7305,7 +7337,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -7355,7 +7388,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -7580,7 +7614,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -7630,7 +7665,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -7853,7 +7889,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -7903,7 +7940,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -8221,7 +8259,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -8271,7 +8310,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -8511,7 +8551,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -8561,7 +8602,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -8819,7 +8861,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -8869,7 +8912,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -9119,7 +9163,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -9169,7 +9214,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -9394,7 +9440,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -9444,7 +9491,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -9671,7 +9719,8 @@ export interface operations {
                      *             "breakdown": {},
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "greet"
+                     *           "node_id": "greet",
+                     *           "imported": false
                      *         },
                      *         {
                      *           "id": "turn_5f0c2a9e41b7",
@@ -9721,7 +9770,8 @@ export interface operations {
                      *             },
                      *             "unpriced_models": []
                      *           },
-                     *           "node_id": "booking"
+                     *           "node_id": "booking",
+                     *           "imported": false
                      *         }
                      *       ],
                      *       "discarded_branches": []
@@ -9894,7 +9944,8 @@ export interface operations {
                      *           "breakdown": {},
                      *           "unpriced_models": []
                      *         },
-                     *         "node_id": "greet"
+                     *         "node_id": "greet",
+                     *         "imported": false
                      *       },
                      *       "a": {
                      *         "branch": "br_9a8b7c6d5e4f",
@@ -9948,7 +9999,8 @@ export interface operations {
                      *               },
                      *               "unpriced_models": []
                      *             },
-                     *             "node_id": "booking"
+                     *             "node_id": "booking",
+                     *             "imported": false
                      *           }
                      *         ],
                      *         "turns_after": 0
@@ -10005,7 +10057,8 @@ export interface operations {
                      *               },
                      *               "unpriced_models": []
                      *             },
-                     *             "node_id": "booking"
+                     *             "node_id": "booking",
+                     *             "imported": false
                      *           }
                      *         ],
                      *         "turns_after": 0
@@ -11237,7 +11290,8 @@ export interface operations {
                      *                 "breakdown": {},
                      *                 "unpriced_models": []
                      *               },
-                     *               "node_id": "greet"
+                     *               "node_id": "greet",
+                     *               "imported": false
                      *             },
                      *             {
                      *               "id": "turn_5f0c2a9e41b7",
@@ -11287,7 +11341,8 @@ export interface operations {
                      *                 },
                      *                 "unpriced_models": []
                      *               },
-                     *               "node_id": "booking"
+                     *               "node_id": "booking",
+                     *               "imported": false
                      *             }
                      *           ]
                      *         }

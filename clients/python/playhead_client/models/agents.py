@@ -141,6 +141,7 @@ class AgentDefinition(ResponseModel):
     pre_call_fetch: str | None = None
     webhook: Webhook | None = None
     lenient_templates: bool = False
+    history: Literal["refuse", "accept"] = "refuse"
 
 
 class Agent(ResponseModel):

@@ -66,6 +66,7 @@ class Turn(ResponseModel):
     cost: Cost
     node_id: str | None
     error: str | None
+    imported: bool = False
 
 
 class Branch(ResponseModel):

@@ -1,0 +1,85 @@
+"""Histories that no session has, with an agent that accepts them: the session begins with imported turns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+import pytest_asyncio
+
+from tests.api.openai.talking import assistant, user
+from tests.support.api_agents import library
+from tests.support.provider import Says, ScriptedModel
+from tests.support.running_api import Caller, Json, RunningApi, done, texts
+
+Scripted = Callable[..., ScriptedModel]
+
+HISTORY = [assistant("Welcome!"), user("A table, please."), assistant("For how many?")]
+
+
+@pytest_asyncio.fixture
+async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
+    """The caller at the second API."""
+    async with other_api.caller(caller.organization) as visitor:
+        yield visitor
+
+
+def accepting(model: ScriptedModel) -> Json:
+    return {**library(model.string), "history": "accept"}
+
+
+async def send(caller: Caller, *messages: object, headers: dict[str, str] | None = None) -> httpx2.Response:
+    body = {"model": "library", "messages": messages}
+    return await caller.http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+async def test_an_unknown_history_begins_a_session_whose_turns_are_imported_and_cost_nothing(
+    caller: Caller, visitor: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("At what time?"), Says("Until then."), Says("At six, then."))
+    await caller.push(accepting(model))
+    first = done(await send(caller, *HISTORY, user("Four.")), 200)
+    assert model.journal[0].conversation[-4:] == [
+        ("assistant", "Welcome!"),
+        ("user", "A table, please."),
+        ("assistant", "For how many?"),
+        ("user", "Four."),
+    ]
+    history = [*HISTORY, user("Four."), assistant("At what time?")]
+    second = done(await send(visitor, *history, user("At eight.")), 200)
+    assert second["session_id"] == first["session_id"]
+    session = await caller.session(first["session_id"])
+    assert texts(session) == [
+        (None, "Welcome!"),
+        ("A table, please.", "For how many?"),
+        ("Four.", "At what time?"),
+        ("At eight.", "Until then."),
+    ]
+    assert [turn["imported"] for turn in session["turns"]] == [True, True, False, False]
+    rows = await caller.recorded(session["id"], turns=2)
+    assert {row["turn_id"] for row in rows} == {turn["id"] for turn in session["turns"][2:]}
+    edited = done(await send(caller, *history, user("At six.")), 200)
+    assert edited["session_id"] == session["id"]
+    assert model.journal[-1].conversation[-1] == ("user", "At six.")
+    assert model.journal[-1].conversation[:-1] == [*model.journal[0].conversation, ("assistant", "At what time?")]
+
+
+async def test_one_key_or_one_id_begins_one_session_at_two_apis(
+    caller: Caller, visitor: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Says("At what time?"), Says("At what time?"))
+    await caller.push(accepting(model))
+    key = {"Idempotency-Key": "k-1"}
+    answers = await asyncio.gather(*(send(each, *HISTORY, user("Four."), headers=key) for each in (caller, visitor)))
+    assert len({done(answer, 200)["id"] for answer in answers}) == 1
+    named = [
+        done(await send(each, *HISTORY, user("Four."), headers={"X-Session-Id": "mine"}), 200)
+        for each in (caller, visitor)
+    ]
+    assert len({answer["session_id"] for answer in named}) == 1
+
+
+async def test_a_history_that_is_too_long_is_refused_and_begins_nothing(caller: Caller, scripted: Scripted) -> None:
+    await caller.push(accepting(scripted()))
+    refused = done(await send(caller, user("x" * 20_000), assistant("Yes."), user("More")), 413)
+    assert refused["error"]["code"] == "too_large"
+    assert await caller.items("/v1/sessions") == []
