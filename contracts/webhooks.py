@@ -32,11 +32,19 @@ class WebhookTarget(FrozenModel):
 
 
 class DeliverWebhookInput(FrozenModel):
-    """The ended session to report."""
+    """The ended session to report, and the state of its delivery after earlier runs.
+
+    `attempts` have been made so far, the last of which failed with `error`; the next one is due at `next_at`. None, as
+    in older deliveries, has Temporal make all attempts within one activity.
+    """
 
     session_id: str
     organization_id: str
     target: WebhookTarget
+    attempts: int | None = None
+    began_at: datetime | None = None
+    next_at: datetime | None = None
+    error: str | None = None
 
 
 class SendWebhookInput(FrozenModel):

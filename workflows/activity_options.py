@@ -78,6 +78,16 @@ def store_options(timing: Timing) -> ActivityOptions:
     )
 
 
+def delivery_attempt_options(seconds: float) -> ActivityOptions:
+    """For one attempt to send a report, of a delivery that has so many seconds left. Its workflow decides on others."""
+    left = timedelta(seconds=seconds)
+    return ActivityOptions(
+        schedule_to_close_timeout=left,
+        start_to_close_timeout=min(left, SEND_ATTEMPT),
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+
+
 def delivery_options(patience: DeliveryRetryPolicy) -> ActivityOptions:
     """For a report to a receiver that may be away for hours: pauses grow fourfold, for a day."""
     return ActivityOptions(

@@ -1,9 +1,11 @@
 """Reporting a session's end: sent until the receiver has taken it or a day is over, and written into the log."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.webhooks import WebhookActivities
@@ -11,14 +13,18 @@ with workflow.unsafe.imports_passed_through():
     from contracts.webhooks import (
         DeliverWebhookInput,
         DeliverWebhookResult,
+        DeliveryRetryPolicy,
         RecordDeliveryInput,
         SendWebhookInput,
         webhook_id_of,
     )
-    from workflows.activity_options import delivery_options, store_options
+    from workflows.activity_options import delivery_attempt_options, delivery_options, store_options
     from workflows.errors import reason_of
 
 
+LONGEST_SLEEP = timedelta(hours=1)
+"""Time after which a delivery that waits for its next attempt looks for a newer version of the workers."""
+PAUSE_GROWTH = 4.0
 CANCELLED = "The delivery was cancelled in Temporal before the receiver had taken the report."
 
 
@@ -29,7 +35,7 @@ class DeliverWebhookWorkflow:
     @workflow.run
     async def run(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
         """Send the report, and record what came of it."""
-        result = await self._send(delivery)
+        result = await (self._send(delivery) if delivery.attempts is None else self._deliver(delivery))
         await workflow.execute_activity_method(
             WebhookActivities.record_delivery,
             RecordDeliveryInput(
@@ -42,7 +48,67 @@ class DeliverWebhookWorkflow:
         )
         return result
 
+    async def _deliver(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
+        """Make attempts until one succeeds, the time is over or the delivery is cancelled."""
+        webhook_id = webhook_id_of(delivery.session_id)
+        try:
+            return await self._attempt_until_taken(delivery, webhook_id)
+        except (ActivityError, asyncio.CancelledError) as error:
+            if not is_cancelled_exception(error):
+                raise
+            return DeliverWebhookResult(webhook_id=webhook_id, error=CANCELLED)
+
+    async def _attempt_until_taken(self, delivery: DeliverWebhookInput, webhook_id: str) -> DeliverWebhookResult:
+        patience = delivery.target.patience
+        began_at = delivery.began_at or workflow.now()
+        gives_up_at = began_at + timedelta(seconds=patience.give_up_after)
+        attempts, error, next_at = delivery.attempts or 0, delivery.error, delivery.next_at
+        while next_at is None or next_at < gives_up_at:
+            if next_at is not None:
+                state = {"attempts": attempts, "began_at": began_at, "next_at": next_at, "error": error}
+                await self._wait_until(next_at, delivery.model_copy(update=state))
+            attempts += 1
+            left = (gives_up_at - workflow.now()).total_seconds()
+            try:
+                status = await self._attempt(delivery, webhook_id, left)
+            except ActivityError as failed:
+                if is_cancelled_exception(failed):
+                    raise
+                error = _newest_failure(failed, error)
+                if _is_final(failed):
+                    break
+                next_at = workflow.now() + _pause(failed, patience, attempts)
+                workflow.set_current_details(
+                    f"Attempt {attempts} failed: {error}\n\nThe next one is due at {next_at:%Y-%m-%d %H:%M:%S} UTC."
+                )
+            else:
+                return DeliverWebhookResult(webhook_id=webhook_id, status=status, attempt=attempts)
+        return DeliverWebhookResult(webhook_id=webhook_id, error=error)
+
+    async def _attempt(self, delivery: DeliverWebhookInput, webhook_id: str, seconds_left: float) -> int:
+        sent = await workflow.execute_activity_method(
+            WebhookActivities.send_webhook,
+            SendWebhookInput(
+                session_id=delivery.session_id,
+                organization_id=delivery.organization_id,
+                webhook_id=webhook_id,
+                target=delivery.target,
+            ),
+            **delivery_attempt_options(seconds_left),
+        )
+        return sent.status
+
+    async def _wait_until(self, time: datetime, state: DeliverWebhookInput) -> None:
+        """Wait for the next attempt. A delivery that waits continues as new on a newer version of the workers."""
+        while (left := time - workflow.now()) > timedelta(0):
+            if workflow.info().is_target_worker_deployment_version_changed():
+                workflow.continue_as_new(
+                    state, initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE
+                )
+            await workflow.sleep(min(left, LONGEST_SLEEP), summary=f"until attempt {(state.attempts or 0) + 1}")
+
     async def _send(self, delivery: DeliverWebhookInput) -> DeliverWebhookResult:
+        """Have Temporal make all attempts, as deliveries of older versions do."""
         webhook_id = webhook_id_of(delivery.session_id)
         try:
             sent = await workflow.execute_activity_method(
@@ -70,3 +136,21 @@ def _last_failure(error: BaseException) -> str:
     if isinstance(timeout, TimeoutError) and isinstance(timeout.cause, ApplicationError):
         return timeout.cause.message
     return reason_of(error)
+
+
+def _newest_failure(error: ActivityError, before: str | None) -> str:
+    """Why the report was not taken. An attempt that was cut off, as by the end of the time, hides no earlier reason."""
+    if isinstance(error.cause, TimeoutError) and before is not None:
+        return before
+    return reason_of(error)
+
+
+def _is_final(error: ActivityError) -> bool:
+    return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
+
+
+def _pause(error: ActivityError, patience: DeliveryRetryPolicy, attempts: int) -> timedelta:
+    """The pause before the next attempt: as long as the receiver asks for, or fourfold what it was."""
+    asked = error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
+    grown = patience.first_pause * PAUSE_GROWTH ** min(attempts - 1, 20)
+    return asked or timedelta(seconds=min(grown, patience.longest_pause))

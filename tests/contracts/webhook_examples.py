@@ -24,7 +24,15 @@ def webhook_records() -> tuple[FrozenModel, ...]:
     return (
         PATIENCE,
         TARGET,
-        DeliverWebhookInput(session_id="ses_1", organization_id="org_1", target=TARGET),
+        DeliverWebhookInput(
+            session_id="ses_1",
+            organization_id="org_1",
+            target=TARGET,
+            attempts=3,
+            began_at=AT,
+            next_at=AT,
+            error="The receiver answered 500.",
+        ),
         SendWebhookInput(session_id="ses_1", organization_id="org_1", webhook_id="msg_1", target=TARGET),
         SendWebhookResult(status=204, attempt=3),
         RESULT,

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 OWN_SECRET = "whsec_" + base64.b64encode(b"the key of the installation").decode()
 IMPATIENT = DeliveryRetryPolicy(first_pause=0.05, longest_pause=0.2, give_up_after=60.0)
-BRIEF = DeliveryRetryPolicy(first_pause=0.05, longest_pause=0.2, give_up_after=2.0)
+BRIEF = DeliveryRetryPolicy(first_pause=0.05, longest_pause=0.2, give_up_after=5.0)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ class SessionLifecycle:
             await workflow.start_child_workflow(
                 DeliverWebhookWorkflow.run,
                 DeliverWebhookInput(
-                    session_id=start.session_id, organization_id=start.organization_id, target=start.webhook
+                    session_id=start.session_id,
+                    organization_id=start.organization_id,
+                    target=start.webhook,
+                    attempts=0,
                 ),
                 id=webhook_workflow_id(start.session_id),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
