@@ -14583,7 +14583,7 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description invalid_request */
+            /** @description invalid_request, idempotency_mismatch, superseded */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14619,7 +14619,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorDocument"];
                 };
             };
-            /** @description revision_conflict, turn_in_progress, idempotency_mismatch, superseded */
+            /** @description revision_conflict, turn_in_progress */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14939,7 +14939,7 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description invalid_request */
+            /** @description invalid_request, idempotency_mismatch, superseded */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14975,7 +14975,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorDocument"];
                 };
             };
-            /** @description revision_conflict, turn_in_progress, idempotency_mismatch, superseded */
+            /** @description revision_conflict, turn_in_progress */
             409: {
                 headers: {
                     [name: string]: unknown;

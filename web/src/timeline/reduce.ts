@@ -222,6 +222,7 @@ function applied(timeline: Timeline, { type, data, seq }: StreamEvent): Timeline
         cost: NO_COST,
         node_id: null,
         error: null,
+        imported: false,
       }
       if (known && timeline.visible.includes(turnId)) return timeline
       const grown = withTurn(discardAfter(timeline, parent, at), turn)
