@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, literal, select, text, update
 
 from contracts.reconciliation import Difference
 from contracts.sessions import StartSession
@@ -16,7 +16,7 @@ from domain.usage import Cost, Usage, merge_costs, merge_usage
 from store.billing.charges import Account, ChargeItem, ChargeWriter
 from store.billing.money import bill_of
 from store.billing.unbilled import UnbilledCalls, late_calls, unbilled_calls
-from store.database.column_types import CleanText
+from store.database.column_types import CleanText, UtcDateTime
 from store.database.connection import Database
 from store.database.tables import (
     IS_OPEN,
@@ -35,6 +35,13 @@ from store.database.tables import (
 from store.database.upsert import insert_new, insert_or_replace
 from store.sessions.event_log import LoggedEvent, append, events_of, known_keys
 from store.sessions.turn_rows import turn_values
+
+LATE_CALLS = timedelta(hours=2)
+"""Time after the end of a workflow in which its model calls may still be saved: an attempt lasts an hour at most."""
+LATE_MARGIN = timedelta(minutes=15)
+"""A paid reply may be saved this long after it came, and after its session was closed."""
+MAX_LATELY_CLOSED = 1_000
+"""Closed sessions, the newest first, that are looked at for late calls."""
 
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _COLUMNS = (
@@ -87,16 +94,21 @@ _REPLIES = (
 _SPENT = select(ledger.c.usage, ledger.c.cost).where(ledger.c.session_id == _SESSION_ID, ledger.c.purpose != "judge")
 _LEDGER_ROWS = select(func.count()).select_from(ledger).where(ledger.c.session_id == _SESSION_ID)
 _TURN_IDS = select(turns.c.id).where(turns.c.session_id == _SESSION_ID)
+_NEWEST_STEP = select(
+    func.coalesce(func.max(steps.c.created_at), literal(datetime(1970, 1, 1, tzinfo=UTC), UtcDateTime()))
+).where(steps.c.session_id == _SESSION_ID)
 _SET_SESSION = update(sessions).where(sessions.c.id == bindparam("of_session"))
 _GENERATION = select(reconcilers.c.generation).where(reconcilers.c.name == bindparam("of_name"))
 _LATELY_CLOSED = (
-    select(reconciliations.c.subject_id)
+    select(reconciliations.c.subject_id, func.max(reconciliations.c.created_at))
     .where(
-        reconciliations.c.created_at >= bindparam("since"),
+        reconciliations.c.created_at >= bindparam("since", type_=UtcDateTime()),
         reconciliations.c.subject == "session",
         reconciliations.c.done == "closed",
     )
-    .distinct()
+    .group_by(reconciliations.c.subject_id)
+    .order_by(func.max(reconciliations.c.number).desc())
+    .limit(MAX_LATELY_CLOSED)
 )
 _NEWEST = select(reconciliations).order_by(reconciliations.c.number.desc()).limit(bindparam("limit"))
 _AGENT_NUMBER = (
@@ -109,8 +121,6 @@ _AGENT_NUMBER = (
     )
 )
 _ORGANIZATION = select(organizations.c.id).where(organizations.c.id == bindparam("organization_id", type_=CleanText()))
-LATE_CALLS = timedelta(hours=2)
-"""Time after the end of a workflow in which its model calls may still be saved: an attempt lasts an hour at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,9 +240,14 @@ class ReconciliationStore:
         return await self._database.write(work)
 
     async def lately_closed(self) -> list[str]:
-        """The sessions that were closed by a reconciliation of the last hours."""
+        """The sessions that a reconciliation of the last hours has closed, without those that bought nothing since."""
         key = {"since": datetime.now(UTC) - LATE_CALLS}
-        return list(await self._database.read(lambda connection: connection.scalars(_LATELY_CLOSED, key).all()))
+
+        def read(connection: Connection) -> list[str]:
+            closed = connection.execute(_LATELY_CLOSED, key).all()
+            return [session_id for session_id, at in closed if _bought_since(connection, session_id, at - LATE_MARGIN)]
+
+        return await self._database.read(read)
 
     async def recreate(self, start: StartSession, created_at: datetime) -> bool:
         """Make the row of a session again that the store has lost. Annotations do not come back.
@@ -330,6 +345,11 @@ class ReconciliationStore:
         paid = {each.id for each in calls}
         charges += [ChargeItem(turn.id, "turn", bill_of((), 0.0)) for turn in closing if turn.id not in paid]
         return self._charges.bill(connection, account, charges, now)
+
+
+def _bought_since(connection: Connection, session_id: str, since: datetime) -> bool:
+    newest: datetime = connection.execute(_NEWEST_STEP, {"session_id": session_id}).scalar_one()
+    return newest >= since
 
 
 def _open(row: Row[*tuple[Any, ...]]) -> OpenSession:

@@ -44,5 +44,7 @@ def operated(
         postgres: Postgres = request.getfixturevalue("postgres")
         url = postgres.new_database()
     folder = tmp_path_factory.mktemp("operated")
-    with operated_stack(folder, journaling_provider, loop, database_url=url) as stack:
+    with operated_stack(
+        folder, journaling_provider, loop, database_url=url, PLAYHEAD_RECONCILE_INTERVAL_SECONDS="0"
+    ) as stack:
         yield stack

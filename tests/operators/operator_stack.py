@@ -18,6 +18,7 @@ from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from store.database.tables import events
 from tests.e2e.processes import DevStack, Ports, dev_stack, until_seen
+from tests.e2e.services import playhead
 from tests.operators.witnesses import witnesses_of
 from tests.support.loop_thread import LoopThread
 from tests.support.marked_words import MARK
@@ -203,12 +204,28 @@ class OperatedStack:
         until_seen(agree, lambda: f"{self.session(session_id)['usage']} against {self.ledger(session_id)}")
         return self.session(session_id)
 
-    def compare(self, session_id: str, *, all_in_temporal: bool = True, by_hand: Collection[str] = ()) -> Json:
+    def reconcile(self, *options: str) -> tuple[int, Json]:
+        """The exit status of `playhead reconcile`, and what it says."""
+        done = playhead(
+            self.stack.folder,
+            "reconcile",
+            "--json",
+            "--min-age=0",
+            *options,
+            PLAYHEAD_DATABASE_URL=self.database_url,
+            TEMPORAL_ADDRESS=self.temporal_address,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def compare(
+        self, session_id: str, *, all_in_temporal: bool = True, by_hand: Collection[str] = (), lost: int = 0
+    ) -> Json:
         """The session, once the provider's journal, Temporal's histories, the store and the ledger agree on it.
 
         Every test ends with this. Raises AssertionError with what they still disagree on. `all_in_temporal` is false
         where histories were lost: the database of Temporal was set back, or runs were deleted. `by_hand` are replies
-        that the operator wrote.
+        that the operator wrote. `lost` calls are in the provider's journal alone: both databases were set back.
         """
         journal = self.model_of(session_id).journal
         found: list[str] = []
@@ -218,7 +235,7 @@ class OperatedStack:
                 # A call that broke off is not billed.
                 answered = [asked for asked in journal if not asked.is_hung_up]
                 return await all_of.differences(
-                    session_id, len(answered), all_in_temporal=all_in_temporal, by_hand=by_hand
+                    session_id, len(answered) - lost, all_in_temporal=all_in_temporal, by_hand=by_hand
                 )
 
         def agree() -> bool:

@@ -1,0 +1,69 @@
+"""`playhead reconcile` after an operator's command line: what is over in Temporal is over everywhere."""
+
+import json
+
+from tests.e2e.processes import until_seen
+from tests.e2e.services import playhead
+from tests.operators.operator_stack import Json, OperatedStack, texts
+
+
+def found_of(result: Json, subject_id: str) -> tuple[str, str]:
+    """What a reconciliation found of one session or suite, and did about it."""
+    [found] = [each for each in result["findings"] if each["id"] == subject_id]
+    return found["found"], found["done"]
+
+
+def statuses(operated: OperatedStack) -> dict[str, str]:
+    """Every session of the list, with its status."""
+    items = operated.stack.http.get("/v1/sessions", params={"limit": 200}).json()["items"]
+    return {session["id"]: session["status"] for session in items}
+
+
+def test_a_terminated_session_is_over_in_every_list_and_everything_is_billed(operated: OperatedStack) -> None:
+    session_id = operated.create()
+    operated.say(session_id, "A table, please")
+    operated.workflow("terminate", "-w", f"session-{session_id}", "--reason", "test")
+    status, result = operated.reconcile()
+    assert (status, found_of(result, session_id)) == (0, ("workflow_terminated", "closed"))
+    ended = operated.compare(session_id)
+    assert (ended["status"], ended["completion_reason"]) == ("completed", "workflow_terminated")
+    assert texts(ended) == [None, "A table, please"]
+    assert statuses(operated)[session_id] == "completed"
+
+
+def test_a_deleted_session_is_closed_as_far_as_the_store_has_it(operated: OperatedStack) -> None:
+    operated.create()  # Temporal knows another session of this store
+    session_id = operated.create()
+    operated.say(session_id, "A table, please")
+    operated.until_agreed(session_id, 2)
+    operated.workflow("delete", "-w", f"session-{session_id}", "--yes")
+
+    def is_closed() -> bool:
+        operated.reconcile()
+        return bool(operated.session(session_id)["completion_reason"] == "workflow_not_found")
+
+    until_seen(is_closed, lambda: f"{operated.session(session_id)}")
+    assert statuses(operated)[session_id] == "completed"
+    used = sum(model["requests"] for model in operated.session(session_id)["usage"]["llm"].values())
+    assert used == operated.requests_billed(session_id) == len(operated.model_of(session_id).journal) == 2
+
+
+def test_whoever_waits_for_a_terminated_suite_gets_its_outcome(operated: OperatedStack) -> None:
+    scenario = {"id": "asks", "goal": "Ask for a table.", "caller_model": "demo", "checks": {"max_turns": 500}}
+    suite = {"name": "evenings", "agent": "booking-line", "scenarios": [{**scenario, "repeats": 50}], "concurrency": 1}
+    response = operated.stack.http.post("/v1/suites", json=suite)
+    assert response.status_code == 201, response.text
+    suite_id = response.json()["id"]
+    operated.workflow("terminate", "-w", f"suite-{suite_id}", "--reason", "test")
+    _, result = operated.reconcile()
+    assert found_of(result, suite_id) == ("workflow_terminated", "closed")
+    attached = playhead(
+        operated.stack.folder,
+        "simulate",
+        "attach",
+        suite_id,
+        "--json",
+        PLAYHEAD_API_URL=str(operated.stack.http.base_url),
+    )
+    assert attached.returncode == 1, attached.stderr
+    assert json.loads(attached.stdout)["suite"]["status"] == "cancelled"
