@@ -49,13 +49,19 @@ def _with_additions(document: dict[str, Any]) -> dict[str, Any]:
         components["schemas"].update(schema.pop("$defs", {}))
         components["schemas"][name] = schema
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "An API key. `playhead dev` needs none."}
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key. `playhead dev` needs none."},
+        "header": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "The same key, in dograh's way.",
+        },
     }
     _name_schemas(document)
     for path, operations in document["paths"].items():
         if path.startswith(("/v1/", "/api/v1/")):
             for operation in operations.values():
-                operation["security"] = [{"key": []}]
+                operation["security"] = [{"key": []}, {"header": []}]
     return document
 
 

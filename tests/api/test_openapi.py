@@ -165,7 +165,7 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json)
         assert operation["description"], name
         if "/v1/" in name:
             assert {"401", "422", "500", "503"} <= set(operation["responses"]), name
-            assert operation["security"] == [{"key": []}]
+            assert operation["security"] == [{"key": []}, {"header": []}]
         for status, response in operation["responses"].items():
             for content_type, content in response.get("content", {}).items():
                 if int(status) >= 400 and " /api/" in name:
