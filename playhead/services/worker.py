@@ -185,13 +185,25 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
                     settings, client, database, providers=providers, dispatcher=dispatcher, subscribers=live_subscribers
                 )
                 freeze_garbage_collector()
-                await report_pairing(client, database, settings.task_queue)
-                await keep_schedule(client, settings.task_queue, settings.reconcile_interval_seconds)
                 log.info("worker polling for tasks", task_queue=settings.task_queue, build_id=settings.build_id)
-                await run_until_stopped(worker, stop)
+                looking = asyncio.create_task(_look_after_reconciliation(settings, client, database))
+                try:
+                    await run_until_stopped(worker, stop)
+                finally:
+                    looking.cancel()
+                    await asyncio.wait([looking])
         finally:
             await dispatcher.close()
     log.info("worker stopped")
+
+
+async def _look_after_reconciliation(settings: Settings, client: Client, database: Database) -> None:
+    """Say at the start whether the databases belong together, and keep the reconciler's schedule."""
+    try:
+        await report_pairing(client, database, settings.task_queue)
+        await keep_schedule(client, settings.task_queue, settings.reconcile_interval_seconds)
+    except Exception:  # the worker answers sessions all the same
+        log.exception("the reconciler's schedule could not be kept; run `playhead reconcile` instead")
 
 
 async def run_until_stopped(worker: Worker, stop: asyncio.Event) -> None:

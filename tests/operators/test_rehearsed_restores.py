@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from playhead.services.reconciliation import STRANGE_STORE, STRANGE_TEMPORAL
+from tests.e2e.processes import until_seen
 from tests.operators.operator_stack import Json, OperatedStack, copied, operated_stack, restored, texts
 from tests.support.loop_thread import LoopThread
 from tests.support.postgres import Postgres
@@ -200,11 +201,11 @@ def test_databases_that_do_not_belong_together_are_named_at_the_start(
     copied(tmp_path, "playhead.db", tmp_path / "backup")
     restored(tmp_path / "nothing", "playhead.db", tmp_path)
     with rehearsal.running() as operated:
-        assert STRANGE_TEMPORAL in operated.stack.log
+        until_seen(lambda: STRANGE_TEMPORAL in operated.stack.log, lambda: operated.stack.log)
     restored(tmp_path / "backup", "playhead.db", tmp_path)
     restored(tmp_path / "nothing", "temporal.db", tmp_path)
     with rehearsal.running() as operated:
-        assert STRANGE_STORE in operated.stack.log
+        until_seen(lambda: STRANGE_STORE in operated.stack.log, lambda: operated.stack.log)
         status, rejected = operated.reconcile()
         assert (status, rejected["findings"]) == (1, [])
         assert "--accept-new-temporal" in rejected["rejection"]
