@@ -6,6 +6,7 @@ from json import dumps
 
 from api.schemas.responses import TurnEvent, plain
 from api.schemas.suites import RunReport
+from domain.suites.verdicts import first_reason
 
 MAX_PAYLOAD = 600
 """Characters shown of a tool call's arguments or result."""
@@ -32,7 +33,7 @@ def conversation_view(suite_id: str, run: RunReport) -> ConversationView:
         run=run,
         facts=_facts(run),
         figures=figures + (f" · {run.seconds:.1f} s" if run.seconds is not None else ""),
-        reason=_first_reason(run),
+        reason=first_reason(run),
         quoted=frozenset(_quoted(run)),
         indices=indices,
         fork_command=_fork_command(suite_id, run, indices),
@@ -45,13 +46,6 @@ def _facts(run: RunReport) -> list[str]:
     facts += [f"cut short: {run.cut_short}"] if run.cut_short else []
     facts += [f"price unknown: {', '.join(run.unpriced_models)}"] if run.unpriced_models else []
     return facts
-
-
-def _first_reason(run: RunReport) -> str:
-    if run.findings:
-        return run.findings[0].message
-    reasons = [each.reason for each in run.criteria if each.outcome != "passed"]
-    return (reasons or [run.error or run.cut_short or ""])[0]
 
 
 def event_text(event: TurnEvent) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -34,6 +34,50 @@ class CriterionVerdict(FrozenModel):
     outcome: Outcome
     reason: str
     turn_ids: tuple[str, ...] = ()
+
+
+class Explained(Protocol):
+    """A failed check, with its message."""
+
+    @property
+    def message(self) -> str: ...
+
+
+class Judged(Protocol):
+    """A criterion with its outcome and the judge's reason."""
+
+    @property
+    def outcome(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class FinishedRun(Protocol):
+    """A run of a suite as a report shows it."""
+
+    @property
+    def findings(self) -> Sequence[Explained]: ...
+
+    @property
+    def criteria(self) -> Sequence[Judged]: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+    @property
+    def cut_short(self) -> str | None: ...
+
+
+def first_reason(run: FinishedRun) -> str:
+    """The first reason why a run did not pass: a failed check, else the judge's reason, else what cut it short."""
+    reasons = (
+        *(finding.message for finding in run.findings),
+        *(criterion.reason for criterion in run.criteria if criterion.outcome != "passed"),
+        run.error,
+        run.cut_short,
+    )
+    return next((reason for reason in reasons if reason), "")
 
 
 class Verdict(FrozenModel):

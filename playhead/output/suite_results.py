@@ -9,12 +9,13 @@ from pydantic_core import from_json, to_json
 from rich.markup import escape
 
 from domain.suites.statistics import RunCounts, ScenarioComparison, SuiteComparison, compare
+from domain.suites.verdicts import first_reason
 from playhead.exit_codes import USAGE, CommandFailed
 from playhead.output.plain_text import printable
 from playhead.output.tables import console, in_line, table
 
 if TYPE_CHECKING:
-    from playhead_client import Playhead, RunReport, Suite, SuiteReport
+    from playhead_client import Playhead, Suite, SuiteReport
 
 SHOWN_REASONS = 12
 """Most conversations that did not pass for which the reason is printed; reports have all of them."""
@@ -61,14 +62,6 @@ def show_results(report: "SuiteReport") -> None:
         f"{progress.inconclusive} inconclusive of {progress.planned}; {progress.turns:,} turns, "
         f"{progress.cost.total.normalize():f} USD, seed {suite.seed}"
     )
-
-
-def first_reason(run: "RunReport") -> str:
-    """The first reason why a run did not pass: a failed check, or else the judge's reason."""
-    reasons = [finding.message for finding in run.findings]
-    reasons += [each.reason for each in run.criteria if each.outcome != "passed"]
-    reasons += [each for each in (run.error, run.cut_short) if each]
-    return reasons[0] if reasons else ""
 
 
 def json_lines(report: "SuiteReport") -> Iterable[bytes]:

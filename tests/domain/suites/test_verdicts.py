@@ -1,5 +1,6 @@
 """Checks on recorded conversations, and verdicts that combine them with the judge's findings."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from domain.suites.checks import Checks, Conversation, Finding, run_checks
 from domain.suites.verdicts import (
     CriterionVerdict,
     Outcome,
+    first_reason,
     inconclusive_verdicts,
     parse_verdicts,
     verdict_of,
@@ -182,3 +184,25 @@ def test_the_schema_asks_for_every_criterion() -> None:
     assert isinstance(properties, dict)
     assert isinstance(properties["verdicts"], dict)
     assert properties["verdicts"]["minItems"] == 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run with nothing to say, unless the test gives it something."""
+
+    findings: tuple[Finding, ...] = ()
+    criteria: tuple[CriterionVerdict, ...] = ()
+    error: str | None = None
+    cut_short: str | None = None
+
+
+def test_the_first_reason_is_a_check_then_the_judge_then_what_cut_the_run_short() -> None:
+    check = Finding(check="max_turns", message="It took 12 turns.")
+    passed = CriterionVerdict(criterion="polite", outcome="passed", reason="It was polite.")
+    failed = CriterionVerdict(criterion="books", outcome="failed", reason="No book was lent.")
+    full = Run(findings=(check,), criteria=(passed, failed), error="The judge failed.", cut_short="The caller failed.")
+    assert first_reason(full) == "It took 12 turns."
+    assert first_reason(replace(full, findings=())) == "No book was lent."
+    assert first_reason(replace(full, findings=(), criteria=(passed,))) == "The judge failed."
+    assert first_reason(replace(full, findings=(), criteria=(), error=None)) == "The caller failed."
+    assert first_reason(Run(criteria=(passed,))) == ""
