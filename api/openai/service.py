@@ -1,7 +1,7 @@
 """Chat completions over sessions: finds or creates the session, finds the place in it, sends the message there."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +36,7 @@ from domain.sessions.timeline import Timeline
 from domain.suites.validation import MAX_VERSION_DIGITS
 from domain.turns.turn import ReplyOptions, Turn
 from store.agents import AgentStore, StoredAgent
+from store.database.errors import StoreUnavailable
 from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.sessions import StoredSession
 
@@ -171,7 +172,8 @@ class ChatCompletions:
                 return prepared, await send(prepared)
             except Problem as problem:
                 if has_new_address and prepared.command is not None and problem.code not in _MAYBE_ACCEPTED:
-                    await self._addresses.remove(prepared.session.id, prepared.command.message_id or "")
+                    with suppress(StoreUnavailable):
+                        await self._addresses.remove(prepared.session.id, prepared.command.message_id or "")
                 is_last = attempt == MAX_ATTEMPTS or prepared.again is None
                 if problem.code != "revision_conflict" or is_last:
                     raise ChatError.of(problem).about(prepared.session.id) from problem
@@ -189,10 +191,14 @@ class ChatCompletions:
         )
 
     async def _complete_address(self, prepared: PreparedCompletion, turn: TurnResponse | Turn) -> None:
-        """Let the conversation be found by its reply, which the client is about to have."""
+        """Let the conversation be found by its reply, which the client is about to have.
+
+        A store that is down costs nobody a reply: the conversation is then found by the message and the reply's text.
+        """
         if prepared.command is not None and turn.assistant_message is not None and turn.status != "failed":
             seen = prepared.conversation.with_reply(turn.assistant_message.text)
-            await self._addresses.complete(prepared.session.id, prepared.command.message_id or "", seen)
+            with suppress(StoreUnavailable):
+                await self._addresses.complete(prepared.session.id, prepared.command.message_id or "", seen)
 
     async def _addressed(
         self, prepared: PreparedCompletion, events: AsyncGenerator[StreamEvent | None]

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult
+from store.database.errors import StoreUnavailable
 from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.settlement import SettlementStore
 from tests.api.openai.talking import assistant, user
@@ -250,10 +251,10 @@ async def test_a_history_is_found_while_the_turn_is_not_recorded(
 async def test_a_reply_whose_digest_was_never_stored_is_found_by_its_text(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the death of an API between the reply and the write."""
+    """As after the death of an API, or an outage of the store, between the reply and the write."""
 
     async def lost(self: ChatAddressStore, session_id: str, message_id: str, seen: str) -> None:
-        """Store nothing."""
+        raise StoreUnavailable("here", OSError("no room left"))
 
     monkeypatch.setattr(ChatAddressStore, "complete", lost)
     await caller.push(library())
