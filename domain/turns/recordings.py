@@ -20,7 +20,8 @@ _MAX_TRANSCRIPT_CHARACTERS: Final = 2_000
 _REFERENCE = re.compile(
     rf"{MARK}[ \t]*([\w-]+(?:\.[\w-]+)*)(?:[ \t]*\[[ \t]*([^\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})\])?"
 )
-_OPEN_TRANSCRIPT = re.compile(rf"[ \t]*(?:\[[^\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})?")
+# After a complete reference: a dot, which its id may go on with, or the beginning of a transcript.
+_OPEN_END = re.compile(rf"\.|[ \t]*(?:\[[^\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})?")
 _OPEN_REFERENCE = re.compile(rf"{MARK}[ \t]*")
 
 
@@ -70,7 +71,7 @@ def _certain_end(text: str) -> int:
             if _OPEN_REFERENCE.fullmatch(text, start):
                 return start
             read = start + len(MARK)
-        elif match[2] is None and _OPEN_TRANSCRIPT.fullmatch(text, match.end()):
+        elif match[2] is None and _OPEN_END.fullmatch(text, match.end()):
             return start
         else:
             read = match.end()

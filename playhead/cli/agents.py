@@ -171,22 +171,8 @@ def _validate_file(file: Path, format: Format, name: str | None) -> _Report:
             definition = read_agent(text, written)
     except InvalidAgent as error:
         errors = [{"place": issue.path, "message": issue.message} for issue in error.issues]
-        if format == "playhead" and _is_export(text, written):
-            hint = "this is a workflow export of dograh; validate it with --format dograh"
-            errors = [{"place": "definition", "message": hint}]
         return _Report(file=str(file), valid=False, errors=errors, warnings=[])
     return _Report(file=str(file), valid=True, errors=[], warnings=[*left_out, *warnings_for(definition)])
-
-
-def _is_export(text: bytes, written: Literal["json", "yaml"]) -> bool:
-    from api.schemas.structured_text import parse_text
-    from domain.agents.definition import InvalidAgent
-    from domain.dograh.export_format import is_export
-
-    try:
-        return is_export(parse_text(text, written))
-    except InvalidAgent:
-        return False
 
 
 def _name_of_export(text: bytes, written: Literal["json", "yaml"], file: Path) -> str:

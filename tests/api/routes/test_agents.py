@@ -118,6 +118,13 @@ async def test_a_dograh_export_is_an_agent_under_the_name_given(caller: Caller) 
     assert (pushed["id"], pushed["version"]) == (agent["id"], 1), "what was imported can be pushed as it is"
 
 
+async def test_a_dograh_export_that_is_sent_as_an_agent_is_recognised(caller: Caller) -> None:
+    for export in (dental_export(), {"name": "dental", "workflow_definition": dental_export()}):
+        (issue,) = problem(await caller.post("/v1/agents", export), 400, "invalid_agent")["errors"]
+        assert "workflow export of dograh" in issue["message"]
+        assert "?format=dograh" in issue["message"]
+
+
 async def test_warnings_are_about_the_file_just_sent(caller: Caller) -> None:
     query = {"format": "dograh", "name": "dental"}
     first = done(await caller.post("/v1/agents", dental_export(), **query), 201)

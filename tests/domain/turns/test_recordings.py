@@ -1,7 +1,7 @@
 """References to recorded speech: never said, kept as events of the turn, and held back while a reply streams in."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -69,6 +69,8 @@ PARTS = st.sampled_from(
 )
 
 
+@example("RECORDING_ID: a.b")
+@example("RECORDING_ID: aRECORDING_ID:")
 @given(st.lists(PARTS, max_size=12).map("".join))
 def test_what_streams_in_only_ever_grows_and_ends_as_it_is_recorded(text: str) -> None:
     final = split_recordings(text.strip())[0].strip()
