@@ -34,6 +34,12 @@ MESSAGE_SEPARATOR: Final = "\n\n"
 """Stands between messages in a row that are sent as one."""
 
 
+MAX_LEFT_OUT: Final = 10
+"""Messages in a row that may have been sent before the last one, each without a reply that the client kept."""
+MAX_COMPARED: Final = 1_000
+"""Messages of an unknown history that are compared, to name the one that differs."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """One reading of a request: the conversation that the client has seen, and the text that is to be sent then.
@@ -85,7 +91,7 @@ class Conversation:
     def readings(self) -> Iterator[Reading]:
         """The readings of the request: first the one in which the most messages were sent before."""
         asked = self.asked
-        for length in range(len(asked) - 1, -1, -1):
+        for length in (*_lengths(asked), 0):
             sent = (Spoken("user", text) for text in asked[:length])
             yield Reading((*self.history, *sent), MESSAGE_SEPARATOR.join(asked[length:]))
 
@@ -271,6 +277,7 @@ class Conversations:
     async def unknown(self, organization_id: str, conversation: Conversation) -> ChatError:
         """The error for a history that no session has, with the message at which it differs."""
         spoken = merged(conversation.history)
+        spoken = spoken[:MAX_COMPARED]
         digests = seen_digests(conversation.agent_id, conversation.metadata, spoken)
         known = await self._addresses.known(organization_id, digests[1:])
         length = max((place for place, digest in enumerate(digests) if digest in known), default=0)
@@ -437,7 +444,7 @@ def _after_newest(session: StoredSession, view: TimelineView, asked: Sequence[st
     """The newest visible turn, for messages without a history; the first ones may be those of that turn."""
     newest = view.turns[-1] if view.turns else None
     if newest is not None and newest.user_message is not None and newest.status != "failed":
-        for length in range(len(asked) - 1, 0, -1):
+        for length in _lengths(asked):
             if is_same(" ".join(asked[:length]), newest.user_message.text):
                 return Place(session, MESSAGE_SEPARATOR.join(asked[length:]), newest, view)
     return Place(session, MESSAGE_SEPARATOR.join(asked))
@@ -463,6 +470,11 @@ def _mismatch_in(session: StoredSession, view: TimelineView, history: Sequence[E
         "that position. Send the last message alone, or those of the session.",
         "messages",
     )
+
+
+def _lengths(asked: Sequence[str]) -> range:
+    """The numbers of messages in a row that may have been sent before, the greatest first."""
+    return range(len(asked) - 1, max(len(asked) - 1 - MAX_LEFT_OUT, 0), -1)
 
 
 def _key_of(turn: Turn) -> str | None:

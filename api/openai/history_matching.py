@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from domain.sessions.seen_digest import Spoken, is_beginning, is_same
 from domain.sessions.views import TimelineView
 from domain.turns.turn import Turn
+
+MAX_JOINED: Final = 50
+"""Messages in a row that are compared with one turn."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def _asked_in(turn: Turn, asked: Sequence[str]) -> int:
     if turn.user_message is None:
         return 0
     text = turn.user_message.text
-    return next((length for length in range(1, len(asked) + 1) if is_same(" ".join(asked[-length:]), text)), 0)
+    lengths = range(1, min(len(asked), MAX_JOINED) + 1)
+    return next((length for length in lengths if is_same(" ".join(asked[-length:]), text)), 0)
 
 
 def has_reply(turn: Turn, reply: str) -> bool:

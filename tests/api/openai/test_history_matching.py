@@ -2,6 +2,8 @@
 
 import pytest
 
+from api.openai.conversations import MAX_LEFT_OUT
+from api.openai.conversations import Conversation as ChatConversation
 from api.openai.history_matching import Exchange, exchanges_of, find_history
 from domain.agents.definition import AgentDefinition, Node
 from domain.sessions.seen_digest import Spoken
@@ -105,3 +107,13 @@ def test_turns_past_a_rewind_and_of_discarded_branches_are_found_after_the_visib
     talk.rewind("t2")
     assert found(talk, TABLE, Exchange(("Five.",), "At what time?")) == (other, False)
     assert found(talk, TABLE) == ("t2", False)
+
+
+def test_a_long_row_of_messages_has_few_readings() -> None:
+    asked = tuple(Spoken("user", f"Number {number}") for number in range(5_000))
+    readings = list(ChatConversation("agt", {}, asked, None).readings)
+    assert len(readings) == MAX_LEFT_OUT + 1
+    assert readings[0].text == "Number 4999"
+    assert (readings[-1].seen, readings[-1].text.count("Number")) == ((), 5_000)
+    two = list(ChatConversation("agt", {}, asked[:2], None).readings)
+    assert [(len(each.seen), each.text) for each in two] == [(1, "Number 1"), (0, "Number 0\n\nNumber 1")]
