@@ -113,7 +113,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet
 	--generate-hashes --no-emit-package playhead-client $(LOCK_FLAGS) pyproject.toml
 
 clean:
-	@rm -rf web/node_modules api/page/built .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info
+	@rm -rf .clients web/node_modules api/page/built .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up -------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def _is_slow(item: pytest.Item) -> bool:
     path = item.path.relative_to(TESTS).as_posix()
     if "postgresql" in item.name:
         return True
-    if path.startswith(("e2e/", "operators/", "packaging/", "page/")):
+    if path.startswith(("clients/", "e2e/", "operators/", "packaging/", "page/")):
         return item.name != SMOKE_TEST
     return "temporal_server" in getattr(item, "fixturenames", ()) and path not in FAST_TESTS_ON_TEMPORAL
 

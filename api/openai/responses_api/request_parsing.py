@@ -99,7 +99,12 @@ def _messages(request: ResponseRequest) -> Iterator[ChatMessage]:
         if request.input:
             yield ChatMessage(role="user", content=request.input)
         return
+    newest = max((at for at, item in enumerate(request.input) if _is_of_agent(item)), default=-1)
+    # References have no text, so the messages between them are no history that could be compared.
+    first = newest + 1 if is_reference(request) else 0
     for at, item in enumerate(request.input):
+        if at < first and item.role not in ("system", "developer"):
+            continue
         if item.type == "message" and item.role is not None:
             yield ChatMessage(role=item.role, content=_content(item, at))
 

@@ -84,8 +84,11 @@ async def test_a_client_that_sends_its_items_back_continues_from_the_newest(
     )
     assert session_of(second) == session_of(first)
     reference: Any = {"type": "item_reference", "id": second.output[0].id}
-    third = await official.responses.create(model="library", input=[reference, {"role": "user", "content": "Three"}])
-    assert third.previous_response_id == second.id
+    said: Any = {"role": "user", "content": "Two"}
+    third = await official.responses.create(
+        model="library", input=[said, reference, {"role": "user", "content": "Three"}]
+    )
+    assert (third.previous_response_id, third.output_text) == (second.id, "You said: Three")
     unknown: Any = {"type": "item_reference", "id": "msg_0_0"}
     with pytest.raises(openai.BadRequestError) as refused:
         await official.responses.create(model="library", input=[unknown, {"role": "user", "content": "Four"}])
