@@ -10,6 +10,7 @@
 #   make fmt     generate the blocking client, format, and repair what can be repaired
 #   make web     check, test and build the page (needs Node 20.19 or newer, with npm); demo, dev and test build it too
 #   make openapi write web/openapi.json and the page's types anew from the API (types only where npm is there)
+#   make screenshots  the pictures of the page in README and docs/page.md anew (needs Chromium)
 #   make bench   latency and throughput against the floor
 #   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
@@ -19,7 +20,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast fuzz check fmt web page openapi bench lock clean
+.PHONY: help setup demo dev test test-fast fuzz check fmt web page screenshots openapi bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
@@ -97,6 +98,9 @@ $(PAGE): $(PACKAGES) $(PAGE_INPUTS)
 openapi: $(READY)
 	@.venv/bin/python scripts/write_openapi.py web/openapi.json
 	@if command -v npm >/dev/null; then $(MAKE) --silent $(PACKAGES) && cd web && npm run --silent types; fi
+
+screenshots: $(READY) page
+	@.venv/bin/python -m scripts.screenshots $(ARGS)
 
 bench: $(READY)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -13,36 +13,53 @@ from playwright.async_api import async_playwright, expect
 
 from playhead.demo_model.model import DEMO_USAGE_KEY
 from tests.page.browser import ARGUMENTS, NARROW, WIDE, Person, chromium, person
-from tests.page.stack import PageStack, page_stack
-from tests.support.provider import model_provider
+from tests.page.stack import HOUSE, PRICE, PageStack, page_stack
+from tests.support.provider import Calls, Says, model_provider
 from tests.support.running_api import Json, done
 from tests.support.waiting import eventually
 
 ROOT: Final = Path(__file__).parents[1]
 IMAGES: Final = ROOT / "docs" / "images"
-PRICES: Final = json.dumps({DEMO_USAGE_KEY: {"input": "2.5", "output": "10"}})
+PRICES: Final = json.dumps({DEMO_USAGE_KEY: PRICE, f"openai-chat:{HOUSE}": PRICE})
 BOOKING: Final = (
-    "Good evening! I would like to book a table.",
-    "This Friday, at 20:00.",
-    "We will be four people.",
-    "The name is Lovelace.",
+    ("Good evening! I would like to book a table.", "With pleasure. For which day, and at what time?"),
+    ("This Friday, at eight in the evening.", "Friday at eight. How many guests will you be?"),
+    ("We will be four people.", "A table for four. Under which name may I book it?"),
+    ("The name is Lovelace.", "Thank you. Is there anything that I should note, an allergy perhaps?"),
 )
-SUITE_SECONDS: Final = 300.0
+EDITED: Final = (
+    (
+        "There will be two of us, and a dog.",
+        "A table for two on the terrace, where dogs are welcome. Under which name?",
+    ),
+    ("Under the name Lovelace, please.", "Thank you, I have noted the name. Shall I put a bowl of water out as well?"),
+)
+TAKEN_BACK: Final = ("Yes, that would be kind.", "Then we look forward to seeing all three of you on Friday.")
+INSTEAD: Final = ("No, but make it half past eight.", "Half past eight it is. We look forward to seeing you on Friday.")
+REPEATS: Final = 6
+SUITE_SECONDS: Final = 600.0
 
 
 async def booking(stack: PageStack) -> Json:
     """A conversation with branches: one message was edited, and the last turns were taken back and said otherwise."""
     session = await stack.caller.open("booking-line", name="Ada books a table", initial_context={"first_name": "Ada"})
-    for text in BOOKING:
-        session = await stack.caller.say(session["id"], text)
+    stack.model(HOUSE).script(Calls("to_booking"))
+    for said, answer in BOOKING:
+        session = await exchange(stack, session, f"/v1/sessions/{session['id']}/messages", said, answer)
     third = session["turns"][3]["id"]
-    path = f"/v1/sessions/{session['id']}/turns/{third}/edit"
-    done(await stack.caller.post(path, {"text": "There will be two of us, and a dog."}), 200)
-    for text in ("Under the name Lovelace, please.", "Yes, that is right."):
-        session = await stack.caller.say(session["id"], text)
+    session = await exchange(stack, session, f"/v1/sessions/{session['id']}/turns/{third}/edit", *EDITED[0])
+    for said, answer in (EDITED[1], TAKEN_BACK):
+        session = await exchange(stack, session, f"/v1/sessions/{session['id']}/messages", said, answer)
     await stack.caller.rewind(session["id"], session["turns"][4]["id"])
-    await stack.caller.say(session["id"], "No, make it half past eight.")
+    await exchange(stack, session, f"/v1/sessions/{session['id']}/messages", *INSTEAD)
     return await stack.settled(session["id"])
+
+
+async def exchange(stack: PageStack, session: Json, path: str, said: str, answer: str) -> Json:
+    """Say something, or say it again in the place of a turn, and have it answered like this; returns the session."""
+    tokens = 480 + 40 * len(session["turns"])
+    stack.model(HOUSE).script(Says(answer, prompt_tokens=tokens, completion_tokens=len(answer) // 4))
+    return done(await stack.caller.post(path, {"text": said}), 200)
 
 
 async def red_suite(stack: PageStack) -> Json:
@@ -50,7 +67,8 @@ async def red_suite(stack: PageStack) -> Json:
     definition = yaml.safe_load((ROOT / "examples" / "suites" / "booking-line.yaml").read_text())
     failing = yaml.safe_load((ROOT / "examples" / "suites" / "meant-to-fail.yaml").read_text())
     definition["scenarios"] += failing["scenarios"]
-    suite = done(await stack.caller.post("/v1/suites", definition | {"repeats": 12}), 201)
+    models = {"model": "demo", "caller_model": "demo", "judge_model": "demo"}
+    suite = done(await stack.caller.post("/v1/suites", definition | models | {"repeats": REPEATS}), 201)
 
     async def is_over() -> bool:
         return bool(done(await stack.caller.get(f"/v1/suites/{suite['id']}"), 200)["outcome"])
@@ -72,7 +90,7 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
     suite = await red_suite(stack)
     path = f"/sessions/{session['id']}"
     turn = session["turns"][1]["id"]
-    branch = session["discarded_branches"][-1]["id"]
+    branch = max(session["discarded_branches"], key=lambda each: len(each["turns"]))["id"]
     program = chromium()
     assert program, "no Chromium was found (Debian: apt-get install chromium)"
     async with async_playwright() as playwright:
@@ -91,7 +109,7 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
             await expect(ada.page.get_by_role("button", name=re.compile("in common"))).to_be_visible()
             await draw(ada, folder, "compare")
             await ada.open(f"/suites/{suite['id']}")
-            await expect(ada.page.get_by_role("gridcell").first).to_be_visible()
+            await expect(ada.page.get_by_role("gridcell", name=re.compile("Failed")).first).to_be_visible()
             await draw(ada, folder, "suite")
         async with person(browser, stack.url, viewport=WIDE, color_scheme="dark") as ada:
             await ada.open(f"{path}?turn={turn}&tab=cost")
@@ -100,7 +118,7 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
         phone = {"viewport": NARROW, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
         async with person(browser, stack.url, **phone, color_scheme="light") as ada:
             await ada.open(path)
-            await expect(ada.turns.last).to_be_visible()
+            await expect(ada.page.locator(f"[data-turn={session['turns'][-1]['id']}]")).to_be_in_viewport()
             await draw(ada, folder, "narrow")
         await browser.close()
 
@@ -110,7 +128,7 @@ async def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="playhead-pictures-") as data:
         async with (
             model_provider() as provider,
-            page_stack(Path(data), provider, PLAYHEAD_MODEL="demo", PLAYHEAD_PRICES=PRICES) as stack,
+            page_stack(Path(data), provider, PLAYHEAD_PRICES=PRICES) as stack,
         ):
             await draw_all(stack, folder)
 

@@ -7,6 +7,7 @@ index has these versions, and that another platform can install them, is not che
 """
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from api.page.files import BUILT, INDEX, PageFiles
+from api.page.routes import NOT_BUILT
 from tests.e2e.processes import DevStack, Ports, environment_of, until_gone
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +57,7 @@ print(json.dumps({
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheels by the names of their distributions, built from the files that the image is built from."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
-    leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+    leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "node_modules")
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         name = line.removeprefix("!")
         if line.startswith("!") and (ROOT / name).is_dir():
@@ -155,6 +158,30 @@ def test_the_wheel_of_the_application_holds_every_file_of_its_folders(wheels: di
     assert not missing, f"add to tool.setuptools.package-data in pyproject.toml: {sorted(missing)}"
 
 
+def test_the_wheel_of_the_application_carries_the_page_as_it_was_built(wheels: dict[str, Path]) -> None:
+    packaged = {name for name in ZipFile(wheels["playhead"]).namelist() if name.startswith("api/page/built/")}
+    built = {f"api/page/built/{path.relative_to(BUILT).as_posix()}" for path in BUILT.rglob("*") if path.is_file()}
+    assert packaged == built
+
+
+def serves_the_page(stack: DevStack) -> None:
+    """The root is the page with its scripts, or, where this checkout has none, says how to build it."""
+    index = PageFiles().find(INDEX)
+    answer = stack.http.get("/")
+    assert answer.status_code == 200
+    if index is None:
+        assert answer.text == NOT_BUILT
+        return
+    assert answer.content == index.content
+    scripts = re.findall(r'(?:src|href)="/(assets/[^"]+)"', answer.text)
+    assert scripts
+    for name in scripts:
+        asset = stack.http.get(f"/{name}")
+        assert asset.status_code == 200, name
+        assert asset.headers["content-encoding"] in ("br", "gzip"), name
+    assert stack.http.get("/sessions/ses_any?turn=turn_any").content == index.content
+
+
 @pytest.mark.timeout(300)
 def test_both_run_from_their_wheels_in_environments_of_their_own(
     installed: Callable[..., Path], tmp_path: Path
@@ -177,6 +204,7 @@ def test_both_run_from_their_wheels_in_environments_of_their_own(
     try:
         assert "booking-line" in stack.until_ready()["agents"]
         assert stack.http.get("/readyz").status_code == 200
+        serves_the_page(stack)
         done = subprocess.run(
             [client / "python", "-c", CONVERSATION, str(stack.http.base_url), *PACKAGES],
             cwd=tmp_path,

@@ -105,7 +105,8 @@ class Person:
             await self.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
             found: dict[str, Any] = await self.page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
             shown = [
-                f"{each['id']}: {each['help']}\n" + "\n".join(f"    {node['html'][:200]}" for node in each["nodes"][:5])
+                f"{each['id']}: {each['help']}\n"
+                + "\n".join(f"    {node['html'][:200]}\n{node['failureSummary']}" for node in each["nodes"][:5])
                 for each in found["violations"]
             ]
             assert not shown, f"axe, {theme}, at {self.path}:\n" + "\n".join(shown)

@@ -101,6 +101,8 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
     await expect(ada.turn(3)).to_contain_text("I am sorry.")
     await page.get_by_role("button", name="List").tap()
     await suits_a_finger(page)
+    await ada.open(f"/sessions/{ada.session_id}")
+    await expect(ada.turn(3)).to_be_in_viewport()
     for path in ("/suites", "/agents", "/usage", "/settings", f"/sessions/{ada.session_id}/branches"):
         await ada.open(path)
         await expect(page.get_by_role("heading", level=1)).to_be_visible()

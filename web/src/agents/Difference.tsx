@@ -23,10 +23,10 @@ export default function VersionDifference({ name, from, to, only }: { name: stri
     <ul className="flex flex-col gap-3">
       {shown.map((change) => (
         <li key={change.node} className="rounded-sm border border-line p-2">
-          <h4 className="mb-1 flex items-center gap-2 text-list font-medium">
+          <h3 className="mb-1 flex items-center gap-2 text-list font-medium">
             {change.node || 'The whole agent'}
             <Badge kind={change.kind === 'added' ? 'ok' : change.kind === 'removed' ? 'bad' : 'warn'}>{change.kind}</Badge>
-          </h4>
+          </h3>
           {change.fields.map((field) => (
             <div key={field.name} className="mb-2">
               <p className="text-meta text-muted">{field.name}</p>

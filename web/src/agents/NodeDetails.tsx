@@ -8,32 +8,32 @@ export function NodeDetails({ definition, name, open }: { definition: AgentDefin
   if (!node) return <p className="text-muted">This version has no node {name}.</p>
   return (
     <section aria-label={`Node ${name}`} className="flex flex-col gap-2 text-list">
-      <h3 className="flex items-center gap-2 font-semibold">
+      <h2 className="flex items-center gap-2 font-semibold">
         {name}
         {name === definition.start && <Badge kind="accent">start</Badge>}
         {node.end && <Badge kind="plain">end</Badge>}
-      </h3>
+      </h2>
       {node.greeting && (
         <div>
-          <h4 className="text-meta text-muted">Greeting</h4>
+          <h3 className="text-meta text-muted">Greeting</h3>
           <Template text={node.greeting} />
         </div>
       )}
       {node.prompt && (
         <div>
-          <h4 className="text-meta text-muted">Prompt</h4>
+          <h3 className="text-meta text-muted">Prompt</h3>
           <Template text={node.prompt} />
         </div>
       )}
       {(node.tools?.length ?? 0) > 0 && (
         <div>
-          <h4 className="text-meta text-muted">Tools</h4>
+          <h3 className="text-meta text-muted">Tools</h3>
           <p className="font-mono text-code">{node.tools?.join(', ')}</p>
         </div>
       )}
       {(node.extract?.length ?? 0) > 0 && (
         <div>
-          <h4 className="text-meta text-muted">Reads</h4>
+          <h3 className="text-meta text-muted">Reads</h3>
           <ul>
             {node.extract?.map((each) => (
               <li key={each.name}>
@@ -45,7 +45,7 @@ export function NodeDetails({ definition, name, open }: { definition: AgentDefin
       )}
       {(node.transitions?.length ?? 0) > 0 && (
         <div>
-          <h4 className="text-meta text-muted">Goes on to</h4>
+          <h3 className="text-meta text-muted">Goes on to</h3>
           <ul className="flex flex-col gap-1">
             {node.transitions?.map((transition) => (
               <li key={transition.name} className="rounded-sm bg-sunken px-2 py-1">

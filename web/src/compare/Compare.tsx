@@ -40,6 +40,7 @@ export function Compare() {
   if (!left || !right)
     return (
       <main id="main" className="flex-1">
+        <h1 className="sr-only">Compare</h1>
         <Empty title="Nothing to compare yet">Mark two lanes in the branches of a session, and press Enter.</Empty>
       </main>
     )

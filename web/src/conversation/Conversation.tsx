@@ -112,6 +112,11 @@ export function Conversation({ store, selection }: { store: SessionStore; select
 
   // Landing: at the turn that the link names, flashed once; else at the end.
   const landed = useRef<string | null>(null)
+  /** Landed at the end, and nobody has moved since: rows that turn out taller than estimated do not push it away. */
+  const atEnd = useRef(false)
+  const moved = useCallback(() => {
+    atEnd.current = false
+  }, [])
   const landing = `${id} ${branchId ?? ''}`
   useLayoutEffect(() => {
     if (items.length === 0 || landed.current === landing) return
@@ -125,7 +130,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       show(chosen, 'start')
       setFlash(chosen)
       setTimeout(() => setFlash(null), 1_300)
-    } else virtualizer.scrollToEnd()
+    } else {
+      atEnd.current = true
+      virtualizer.scrollToEnd()
+    }
   }, [items, landing, chosen, path, id, show, virtualizer])
 
   // A link to a turn that is not loaded, or that stands on another branch.
@@ -180,6 +188,9 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     if (box) setAway(box.scrollHeight - box.scrollTop - box.clientHeight > END_THRESHOLD)
   }, [])
   const total = virtualizer.getTotalSize()
+  useLayoutEffect(() => {
+    if (atEnd.current) virtualizer.scrollToEnd()
+  }, [virtualizer, total])
   useEffect(() => {
     // Rows are measured after they are put in: where the end is, is known a frame later.
     const frame = requestAnimationFrame(measureAway)
@@ -210,6 +221,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   const move = useCallback(
     (turn: string | undefined, align: 'auto' | 'center' | 'start' = 'auto') => {
       if (!turn) return
+      atEnd.current = false
       select(turn, true)
       show(turn, align)
       requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-turn="${turn}"]`)?.focus({ preventScroll: true }))
@@ -239,6 +251,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       if (!next) return
       const now = store.getState().timeline
       const start = virtualizer.measurementsCache[itemAt(turnId)]?.start ?? 0
+      atEnd.current = false
       pinned.current = { turn: next, offset: start - (virtualizer.scrollOffset ?? 0) }
       if (now.visible.includes(next)) return go({ branch: undefined, turn: next })
       if (now.hidden.includes(next)) return go({ branch: 'hidden', turn: next })
@@ -436,6 +449,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
           tabIndex={-1}
           className="h-full overflow-y-auto overscroll-contain pr-[10px] [overflow-anchor:none]"
           onScroll={measureAway}
+          onWheel={moved}
+          onTouchMove={moved}
+          onPointerDown={moved}
+          onKeyDown={moved}
         >
           {!loaded || view.state === 'loading' || (searching && path.length === 0) ? (
             <Loading rows={5} height={88} label="Loading the conversation" />

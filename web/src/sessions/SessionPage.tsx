@@ -1,7 +1,7 @@
 /** One session: title and actions, conversation, inspector. */
 import { Link, useNavigate } from '@tanstack/react-router'
 import { GitBranch, MoreHorizontal, PanelRight } from 'lucide-react'
-import { useEffect, useState } from 'react'
+import { useEffect, useMemo, useState } from 'react'
 import { sessions } from '../api/routes.ts'
 import { useCommands } from '../conversation/commands.ts'
 import { Conversation } from '../conversation/Conversation.tsx'
@@ -12,6 +12,7 @@ import { usePreferences } from '../settings/preferences.ts'
 import { amountOf, shown } from '../timeline/money.ts'
 import { useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { Button, Dialog, IconButton, join, Menu, Splitter, Tip } from '../ui/controls.tsx'
+import { useOffers } from '../ui/offers.ts'
 import { usePanes } from '../ui/panes.ts'
 import { Badge, download, StatusShape, useTitle } from '../ui/states.tsx'
 import { reason, STATUS } from '../words.ts'
@@ -92,8 +93,24 @@ function Header({ store }: { store: SessionStore }) {
     goBranches: () => void navigate({ to: '/sessions/$id/branches', params: { id } }),
     sameAgain: () => session && void navigate({ to: '/sessions/new', search: again(agent, session) }),
   })
+  const title = session?.name ?? id
   const save = (format: 'text' | 'markdown' | 'json' | 'jsonl', ending: string): void =>
-    void download(sessions.transcript(id, format), `${session?.name ?? id}.${ending}`)
+    void download(sessions.transcript(id, format), `${title}.${ending}`)
+  const isOver = session?.is_completed ?? true
+  useOffers(
+    useMemo(
+      () => [
+        { label: 'Branches of this session', run: () => void navigate({ to: '/sessions/$id/branches', params: { id } }) },
+        ...(['text', 'markdown', 'json', 'jsonl'] as const).map((format) => ({
+          label: `Export as ${{ text: 'text', markdown: 'Markdown', json: 'JSON', jsonl: 'JSONL' }[format]}`,
+          run: () => void download(sessions.transcript(id, format), `${title}.${{ text: 'txt', markdown: 'md', json: 'json', jsonl: 'jsonl' }[format]}`),
+        })),
+        ...(isOver ? [] : [{ label: 'End the session', run: () => void commands.end() }]),
+        { label: 'Erase the session …', run: () => setErasing(true) },
+      ],
+      [id, title, isOver, navigate, commands],
+    ),
+  )
   return (
     <header className="flex h-11 shrink-0 items-center gap-2 border-b border-line px-3 sm:px-4">
       {session && <StatusShape status={session.status} />}

@@ -5,6 +5,7 @@ import { useMemo } from 'react'
 import { KEYS, keyOf, type Action } from '../keys.ts'
 import { useAgents, useSessionList } from '../sessions/queries.ts'
 import { Dialog, Key } from './controls.tsx'
+import { useOffered } from './offers.ts'
 
 interface Entry {
   value: string
@@ -18,6 +19,7 @@ export default function Palette({ close }: { close: () => void }) {
   const navigate = useNavigate()
   const sessions = useSessionList({})
   const agents = useAgents()
+  const offers = useOffered((state) => state.offers)
   const entries = useMemo((): Entry[] => {
     const places: Entry[] = [
       { value: 'new', label: 'New session', kind: 'Do', hint: keyOf('newSession'), run: () => void navigate({ to: '/sessions/new', search: {} }) },
@@ -57,8 +59,9 @@ export default function Palette({ close }: { close: () => void }) {
       hint: `v${agent.version}`,
       run: () => void navigate({ to: '/agents/$name', params: { name: agent.name }, search: {} }),
     }))
-    return [...places, ...known, ...keys, ...open]
-  }, [sessions.data, agents.data, navigate])
+    const here = offers.map(({ label, run }): Entry => ({ value: `here ${label}`, label, kind: 'Do', hint: '', run }))
+    return [...here, ...places, ...known, ...keys, ...open]
+  }, [sessions.data, agents.data, offers, navigate])
 
   return (
     <Dialog title="Go to" onClose={close}>

@@ -173,6 +173,8 @@ export function Dialog({
     const opener = document.activeElement
     const shown = dialog.current
     shown?.showModal()
+    // The browser takes the first control, which closes the dialog; one came for the field.
+    shown?.querySelector<HTMLElement>('input, select, textarea')?.focus()
     return () => {
       shown?.close()
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus()
