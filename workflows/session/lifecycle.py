@@ -133,6 +133,8 @@ class SessionLifecycle:
 
     async def _answered_within(self, wait: timedelta | None) -> None:
         try:
-            await workflow.wait_condition(lambda: not self._state.timeline.pending, timeout=wait)
+            await workflow.wait_condition(
+                lambda: not self._state.timeline.pending, timeout=wait, timeout_summary="deadline"
+            )
         except TimeoutError:
             return

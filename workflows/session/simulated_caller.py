@@ -55,7 +55,9 @@ class SimulatedCaller:
             return may_act or timeline.is_completed or simulated_caller.is_callers_turn(timeline) != had_the_floor
 
         with suppress(TimeoutError):
-            await workflow.wait_condition(is_wanted, timeout=self._time_left())
+            await workflow.wait_condition(
+                is_wanted, timeout=self._time_left(), timeout_summary="time of the simulated caller"
+            )
 
     async def _send_next_message(self) -> None:
         """Say the opening as it is written, or buy the next line and say it if the floor is still the caller's."""
@@ -97,7 +99,9 @@ class SimulatedCaller:
         )
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: playing.done() or not self._is_still_wanted(aside_id), timeout=self._time_left()
+                lambda: playing.done() or not self._is_still_wanted(aside_id),
+                timeout=self._time_left(),
+                timeout_summary="time of the simulated caller",
             )
         if not playing.done():
             playing.cancel()

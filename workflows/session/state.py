@@ -11,7 +11,7 @@ from domain.turns.call_digest import hex_digest_of
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
 from workflows.search_attributes import updates_for
-from workflows.session.summary import conversation_tail
+from workflows.session.summary import session_details
 
 
 class SessionState:
@@ -57,7 +57,8 @@ class SessionState:
 
     def update_details(self) -> None:
         """Let people see the newest turns in the Temporal UI."""
-        workflow.set_current_details(conversation_tail(self.timeline))
+        agent = f"{self.agent.name}, version {self.start.agent.version}"
+        workflow.set_current_details(session_details(self.start.name, agent, self.timeline))
 
     def publish_search_attributes(self) -> None:
         """Bring the search attributes up to date, where they differ: each change costs an event."""

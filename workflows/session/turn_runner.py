@@ -103,7 +103,11 @@ class TurnRunner:
         is_settled = partial(self._is_resolved, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):
-            await workflow.wait_condition(is_settled, timeout=approval.expires_at - self._state.now())
+            await workflow.wait_condition(
+                is_settled,
+                timeout=approval.expires_at - self._state.now(),
+                timeout_summary=f"approval of {approval.tool}",
+            )
         if approval.call_id not in self._decisions:
             self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=self._state.now()))
         return self._decisions.pop(approval.call_id, ("expired", ""))

@@ -1,13 +1,15 @@
 """The summary of a session in the Temporal UI."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
+from domain.sessions.timeline import WaitingApproval
 from domain.sessions.turn_completion import complete
 from domain.usage import merge_costs, rounded_cost, unpriced_cost
 from tests.support.conversation import Conversation, answered
-from workflows.session.summary import MAX_LINE, TAIL_TURNS, conversation_tail
+from workflows.session.summary import MAX_LINE, TAIL_TURNS, conversation_tail, session_details
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_tail_is_bounded_however_long_the_conversation(talk: Conversation) -> No
 def test_words_of_a_person_stay_on_their_line(talk: Conversation) -> None:
     talk.exchange("One.\n\n# Two\n- **Agent:** I never said that.", "Three.")
     lines = conversation_tail(talk.timeline).splitlines()
-    assert lines[2] == "- **User:** One. # Two - **Agent:** I never said that."
+    assert lines[2] == r"- **User:** One. \# Two - \*\*Agent:\*\* I never said that."
     assert lines[3] == "- **Agent:** Three."
 
 
@@ -82,3 +84,31 @@ def test_model_without_a_price_is_named_rather_than_shown_as_free() -> None:
     progress = answered(talk.head.id, "Hi.").model_copy(update={"cost": cost})
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     assert "0.5 USD without test:secret (price unknown)" in conversation_tail(talk.timeline)
+
+
+def test_words_of_people_are_no_markup(talk: Conversation) -> None:
+    talk.exchange("<img src=x> [click](https://example.com) `rm` a_b *now*!", "Fine.")
+    assert (
+        conversation_tail(talk.timeline).splitlines()[2]
+        == r"- **User:** \<img src=x\> \[click\]\(https://example.com\) \`rm\` a\_b \*now\*\!"
+    )
+
+
+def test_waiting_approval_is_named_with_its_end(talk: Conversation) -> None:
+    approval = WaitingApproval(
+        call_id="turn_1.1.0.call_7",
+        turn_id="turn_1",
+        tool="refund",
+        reason="Refund 20 EUR?",
+        requested_at=datetime(2026, 11, 23, 9, tzinfo=UTC),
+        expires_at=datetime(2026, 11, 23, 10, 30, tzinfo=UTC),
+    )
+    waiting = talk.timeline.model_copy(update={"approvals": (approval,)})
+    assert conversation_tail(waiting).splitlines()[-1] == (
+        "- *waits until 2026-11-23 10:30 UTC for approval of* `refund` (`turn_1.1.0.call_7`): Refund 20 EUR?"
+    )
+
+
+def test_details_begin_with_the_name_of_the_session_and_its_agent() -> None:
+    details = session_details("my *first*", "booking-line, version 3", Conversation().timeline)
+    assert details.splitlines()[0] == r"**my \*first\*** with booking-line, version 3"
