@@ -1,7 +1,7 @@
 """Makes a paid model call at most once per step and stores the reply before returning it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from activities.settlement import NOTHING_TO_RECORD, TravellingRecord
 from contracts.sessions import HISTORY_MISSING, StepHeartbeat
 from domain.turns.call_digest import digest_of
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import KeptRequest, SentRequest, messages_of, request_digest, saved_messages
 
 if TYPE_CHECKING:
     from store.sessions.steps import SavedStep, StepStore
@@ -136,7 +137,8 @@ class IdempotentCaller:
                 if not _is_cancel_requested():
                     raise
                 answer = cancelled.answer
-            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer, record))
+            request = self._request_of(answer, (*history, *own))
+            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer, record, request))
         return StoredReply(reply=saved.reply, reused=False)
 
     async def _history(self, session_id: str, after: str) -> tuple["SavedStep", ...]:
@@ -146,7 +148,25 @@ class IdempotentCaller:
         except LookupError as error:
             raise ApplicationError(str(error), type=HISTORY_MISSING, non_retryable=True) from None
 
-    async def _save(self, key: CallKey, after: str, answer: ModelAnswer, record: TravellingRecord) -> "SavedStep":
+    def _request_of(self, answer: ModelAnswer, past: Sequence["SavedStep"]) -> KeptRequest | None:
+        """What is kept of the request: its frame only where no step that was read has the same."""
+        frame = answer.frame
+        if frame is None:
+            return None
+        own = (("", message) for message in saved_messages(answer.messages)[: answer.new])
+        messages = messages_of(frame, ((step.turn_id, step.messages) for step in past), own)
+        sent = SentRequest(
+            digest=request_digest(frame, messages),
+            new=answer.new,
+            budget=self._context_characters,
+            attempts=activity.info().attempt,
+        )
+        is_known = any(step.frame_digest == frame.digest for step in past)
+        return KeptRequest(sent, frame.digest, None if is_known else frame)
+
+    async def _save(
+        self, key: CallKey, after: str, answer: ModelAnswer, record: TravellingRecord, request: KeptRequest | None
+    ) -> "SavedStep":
         """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again.
 
         The record travels with the first attempt only: a reply never fails for a record that cannot be written.
@@ -168,6 +188,7 @@ class IdempotentCaller:
                     messages=answer.messages,
                     reply=answer.reply,
                     created_at=created_at,
+                    request=request,
                     record=unsettled,
                     on_record=record.note,
                 )

@@ -7,28 +7,28 @@ from pydantic import JsonValue
 from temporalio import activity
 
 from activities.charge_once import IdempotentCaller
-from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, RecordCall
-from activities.llm.metrics import timed
+from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller, OnDelta, RecordCall, ignore_delta
+from activities.llm.metrics import FirstWord, framed, timed
 from activities.llm.reply_stream import NullPublisher, ReplyPublisher, stream_context_of
 from activities.settlement import Recorder, TravellingRecord
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import AnyTool, OfferedTool
-from domain.turns.engine import ExtractionResult, instructions_at
+from domain.turns.engine import ExtractionResult, marked_instructions_at
 from domain.turns.extraction import (
     EXTRACTION_CUE,
     RECORD_TOOL,
+    RECORD_TOOL_DESCRIPTION,
     extracted_values,
     extraction_instructions,
     extraction_schema,
 )
+from domain.turns.model_request import RequestFrame, frame_of_extraction, frame_of_turn, transitions_offered
 
 if TYPE_CHECKING:
     from store.agents import AgentStore
     from store.sessions.steps import StepStore
 
-NO_ARGUMENTS_SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {}}
-"""The JSON schema of a transition's arguments."""
 EXTRACTION_ERRORS = {False: "The model recorded nothing that can be read.", True: "The model call was cancelled."}
 """Error of an extraction without variables, by whether the call was interrupted."""
 
@@ -106,27 +106,35 @@ class ModelActivities:
     async def _generate(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
         node = definition.nodes[input.node_id]
-        transitions = (
-            OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS_SCHEMA)
-            for each in node.transitions
-        )
+        instructions, insertions = marked_instructions_at(definition, input.node_id, input.context)
         tools = await self._dispatcher.list_tools(input.organization_id, definition.tools, node.tools, input.context)
         call = ModelCall(
             model=input.model,
-            instructions=instructions_at(definition, input.node_id, input.context),
+            instructions=instructions,
             history=history,
             messages=input.messages,
-            tools=(*transitions, *tools),
+            tools=(*transitions_offered(node), *tools),
             timeout=input.timeout,
             reply_format=input.reply_format if node.keeps_reply_format else None,
         )
+        settings: dict[str, JsonValue] = {"timeout": call.timeout}
+        if call.reply_format is not None:
+            settings["reply_format"] = call.reply_format.model_dump(mode="json")
+        frame = frame_of_turn(node, (instructions, insertions), call.tools, settings)
         if input.opening is None:
-            return await timed(self._caller.call(call), input.price_per_second)
+            return await self._timed(call, input, frame)
         context = stream_context_of(
             input, input.opening, activity.info().attempt, hides_recordings=definition.has_recordings
         )
         async with self._publisher.publish(context) as on_delta:
-            return await timed(self._caller.call(call, on_delta), input.price_per_second)
+            return await self._timed(call, input, frame, on_delta)
+
+    async def _timed(
+        self, call: ModelCall, input: GenerateStepInput, frame: RequestFrame, on_delta: OnDelta = ignore_delta
+    ) -> ModelAnswer:
+        first_word = FirstWord(on_delta)
+        answer = first_word.noted(timed(self._caller.call(call, first_word.heard), input.price_per_second))
+        return await framed(answer, frame, new=len(input.messages))
 
     async def _extract(self, input: GenerateStepInput, history: tuple[str, ...]) -> ModelAnswer:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
@@ -137,8 +145,10 @@ class ModelActivities:
             history=history,
             asked=EXTRACTION_CUE,
             tool=RECORD_TOOL,
-            description="Record what was found in the conversation.",
+            description=RECORD_TOOL_DESCRIPTION,
             schema=extraction_schema(node.extract, input.context),
             timeout=input.timeout,
         )
-        return await timed(self._caller.record(call), input.price_per_second)
+        tool = OfferedTool(name=call.tool, description=call.description, parameters=call.schema)
+        frame = frame_of_extraction(call.instructions, call.asked, tool, {"timeout": call.timeout})
+        return await framed(timed(self._caller.record(call), input.price_per_second), frame)

@@ -10,6 +10,8 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_, update
 
 from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
+from domain.sessions.timeline import Purpose
+from domain.sessions.views import SessionHead
 from domain.suites.scenario import Suite
 from domain.suites.suite_state import Run, SuiteStatus, Tally, outcome_of
 from domain.suites.verdicts import Outcome, Verdict, inconclusive_verdicts, verdict_of
@@ -66,6 +68,29 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run that was started, in short. `updated_at` is the time of the last record of it or of its session."""
+
+    run: Run
+    outcome: Outcome | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """A run with its session as last recorded: its head, its newest visible turn, and its cost by purpose.
+
+    `cost` is that of the ledger so far where the run has no verdict yet.
+    """
+
+    run: StoredRun
+    head: SessionHead | None
+    newest_turn: Turn | None
+    cost: Cost
+    picodollars: dict[Purpose, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteProgress:
     """Progress of a suite by its runs, and its closed turns and cost so far by its ledger rows."""
 
@@ -100,6 +125,23 @@ _RUNS = (
     select(runs)
     .where(runs.c.suite_id == bindparam("suite_id"))
     .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
+)
+_RUN_RECORDS = (
+    select(runs.c.scenario, runs.c.repeat, runs.c.outcome, runs.c.started_at, runs.c.ended_at, sessions.c.recorded_at)
+    .outerjoin(sessions, sessions.c.id == runs.c.session_id)
+    .where(runs.c.suite_id == bindparam("suite_id"))
+)
+_SPENT_BY_PURPOSE = (
+    select(ledger.c.session_id, ledger.c.purpose, func.sum(ledger.c.picodollars))
+    .where(ledger.c.session_id.in_(bindparam("session_ids", expanding=True)))
+    .group_by(ledger.c.session_id, ledger.c.purpose)
+    .order_by(ledger.c.session_id, ledger.c.purpose)
+)
+_LEDGER_COSTS = select(ledger.c.session_id, ledger.c.cost).where(
+    ledger.c.session_id.in_(bindparam("session_ids", expanding=True))
+)
+_HEADS = select(sessions.c.id, sessions.c.head).where(
+    sessions.c.id.in_(bindparam("session_ids", expanding=True)), sessions.c.head.is_not(None)
 )
 # Turns that a fork shares with its source began before the fork did, and are paid for by the source.
 _SHARED = (
@@ -219,6 +261,33 @@ class SuiteStore:
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
         return [_run(row) for row in rows]
 
+    async def run_records(self, suite_id: str) -> Sequence[RunRecord]:
+        """Every run that was started, in short and in no order: as much as the suite has runs."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(_RUN_RECORDS, {"suite_id": suite_id}).all()
+        )
+        return [
+            RunRecord(
+                run=Run(scenario=row.scenario, repeat=row.repeat),
+                outcome=row.outcome,
+                updated_at=max(at for at in (row.started_at, row.ended_at, row.recorded_at) if at is not None),
+            )
+            for row in rows
+        ]
+
+    async def run_details(self, suite_id: str, wanted: Sequence[Run]) -> dict[Run, RunDetails]:
+        """The runs of a suite with what is recorded of their sessions. Runs that were not started are left out."""
+        if not wanted:
+            return {}
+        keys = [(run.scenario, run.repeat) for run in wanted]
+        statement = select(runs).where(runs.c.suite_id == suite_id, tuple_(runs.c.scenario, runs.c.repeat).in_(keys))
+
+        def work(connection: Connection) -> dict[Run, RunDetails]:
+            found = [_run(row) for row in connection.execute(statement)]
+            return _with_sessions(connection, found)
+
+        return await self._database.read(work)
+
     async def begin_run(self, begun: BeginRunInput, past: RecordedPast | None = None) -> bool:
         """Store a run and its session, with its past if there is one, unless they are stored already.
 
@@ -298,6 +367,31 @@ class SuiteStore:
             return True
 
         return await self._database.write(work)
+
+
+def _with_sessions(connection: Connection, found: Sequence[StoredRun]) -> dict[Run, RunDetails]:
+    key = {"session_ids": [each.session_id for each in found]}
+    heads = {row.id: SessionHead.model_validate_json(row.head) for row in connection.execute(_HEADS, key)}
+    newest = [(session_id, head.head_turn_id) for session_id, head in heads.items() if head.head_turn_id]
+    documents = select(turns.c.session_id, turns.c.document).where(tuple_(turns.c.session_id, turns.c.id).in_(newest))
+    newest_turns = {row.session_id: Turn.model_validate_json(row.document) for row in connection.execute(documents)}
+    by_purpose: dict[str, dict[Purpose, int]] = {}
+    for session_id, purpose, amount in connection.execute(_SPENT_BY_PURPOSE, key):
+        by_purpose.setdefault(session_id, {})[purpose] = int(amount)
+    open_runs = {"session_ids": [each.session_id for each in found if each.verdict is None]}
+    costs: dict[str, list[Cost]] = {}
+    for session_id, cost in connection.execute(_LEDGER_COSTS, open_runs):
+        costs.setdefault(session_id, []).append(Cost.model_validate(cost))
+    return {
+        each.run: RunDetails(
+            run=each,
+            head=heads.get(each.session_id),
+            newest_turn=newest_turns.get(each.session_id),
+            cost=each.cost if each.verdict else merge_costs(costs.get(each.session_id, ())),
+            picodollars=by_purpose.get(each.session_id, {}),
+        )
+        for each in found
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import RequestFrame
 from domain.turns.turn import Message, ReplyFormat
 
 
@@ -51,10 +52,15 @@ class RecordCall:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """A model's reply, and the messages of this call serialized for later calls."""
+    """A model's reply, and the messages of this call serialized for later calls.
+
+    `frame` is the request without its messages, `new` the number of those in `messages` that were sent.
+    """
 
     reply: ModelReply
     messages: str
+    frame: RequestFrame | None = None
+    new: int = 0
 
 
 OnDelta = Callable[[str], None]

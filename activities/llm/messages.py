@@ -18,10 +18,8 @@ from pydantic_ai.messages import (
 )
 
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import OPENING_CUE
 from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
-
-OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
-"""The first user message of a conversation that the agent begins: several providers require one."""
 
 
 def deserialize(steps: Iterable[str]) -> list[ModelMessage]:

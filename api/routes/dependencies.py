@@ -27,12 +27,14 @@ from api.sessions.messages import MessageService
 from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.spending_limits import SpendingLimits
+from api.sessions.steps import TurnSteps
 from api.sessions.transcripts import TranscriptService
 from api.sessions.tree import SessionTree
 from api.settings import ApiSettings
 from api.streams.message_stream import MessageStreams
 from api.streams.session_stream import SessionStreams
 from api.suites.rendering import SuiteRenderer
+from api.suites.runs import SuiteRuns
 from api.suites.service import SuiteService
 from api.temporal.availability import Availability
 from api.temporal.deletion import WorkflowDeletion
@@ -40,6 +42,7 @@ from api.temporal.session_client import SessionClient
 from store.agents import AgentStore
 from store.api_keys import KeyStore
 from store.billing.ledger import LedgerStore
+from store.billing.usage_periods import PeriodUsage
 from store.database.connection import Database
 from store.organizations import OrganizationStore
 from store.recorded_sessions import RecordedSessions
@@ -48,8 +51,12 @@ from store.sessions.erasure import ErasureStore
 from store.sessions.event_log import EventLog
 from store.sessions.forks import ForkStore
 from store.sessions.sessions import SessionStore, StoredSession
+from store.sessions.steps import StepStore
 from store.suites import SuiteStore
 from streaming.hub import LiveHub
+
+STEP_CACHE_BYTES = 8 * 1024 * 1024
+"""Memory for the steps of conversations that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Services:
     message_streams: MessageStreams
     messages: MessageService
     metrics: Metrics
+    period_usage: PeriodUsage
     reading_threads: ReadingThreads
     responses: Responses
     commands: SessionCommands
@@ -82,11 +90,13 @@ class Services:
     stream_revocation: StreamRevocation
     suite_renderer: SuiteRenderer
     suite_reports: SuiteReportService
+    suite_runs: SuiteRuns
     suite_store: SuiteStore
     suites: SuiteService
     session_reader: SessionReader
     transcripts: TranscriptService
     tree: SessionTree
+    turn_steps: TurnSteps
     session_streams: SessionStreams
 
     def event_stream(self, events: StartedStream) -> EventStream:
@@ -161,6 +171,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         message_streams=message_streams,
         messages=messages,
         metrics=metrics,
+        period_usage=PeriodUsage(database),
         reading_threads=ReadingThreads(),
         responses=Responses(
             chat_completions,
@@ -177,11 +188,13 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         stream_revocation=StreamRevocation(keys),
         suite_renderer=suite_renderer,
         suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
+        suite_runs=SuiteRuns(suite_store),
         suite_store=suite_store,
         suites=suites,
         session_reader=session_reader,
         transcripts=TranscriptService(session_reader, sessions),
         tree=SessionTree(session_reader, sessions),
+        turn_steps=TurnSteps(session_reader, sessions, agents, StepStore(database, STEP_CACHE_BYTES)),
         session_streams=SessionStreams(hub, log, session_reader, session_renderer, keepalive_seconds=keepalive),
     )
 

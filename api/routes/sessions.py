@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
-from api.http.problems import error_docs
+from api.http.problems import error_docs, invalid
 from api.http.responses import (
     COMMAND_ERRORS,
     READ_ERRORS,
@@ -38,6 +38,7 @@ from api.schemas.requests import (
     written_out,
 )
 from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, TreeTurn, Turn
+from api.schemas.steps import Step
 from api.sessions.transcripts import MEDIA_TYPES
 from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
@@ -135,9 +136,43 @@ async def get_session(session: OwnSession, services: ServicesDep) -> Response:
         "invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.GREETING, examples.TURN)
     ),
 )
-async def list_turns(session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def list_turns(
+    session: OwnSession,
+    services: ServicesDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    around: Annotated[
+        str | None,
+        Query(max_length=200, description="A turn of any branch: its branch around it, instead of a cursor."),
+    ] = None,
+) -> Response:
     """The visible branch, newest page first. Each page is oldest first, and `next_cursor` leads to older turns."""
-    page = await services.session_reader.turns(session, limit, cursor)
+    if around is None:
+        page = await services.session_reader.turns(session, limit, cursor)
+    elif cursor is None:
+        page = await services.tree.around(session, around, limit)
+    else:
+        problem = "cannot be combined with a cursor"
+        detail = "The query parameter around begins a list. Go on with the cursor alone."
+        raise invalid("invalid_request", detail, [("query.around", problem)])
+    return rendered_page(page.items, page.next_cursor)
+
+
+@router.get(
+    "/{session_id}/turns/{turn_id}/steps",
+    response_model=PageOf[Step],
+    responses=response_docs("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.STEP)),
+)
+async def list_steps(
+    session: OwnSession,
+    turn_id: Annotated[str, Path(max_length=200, description="A turn of any branch.")],
+    services: ServicesDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """The model calls of a turn, oldest first, each with the request that was sent: instructions, messages, offered
+    tools and settings, without credentials. Calls that failed before a reply are not among them."""
+    page = await services.turn_steps.page(session, turn_id, limit, cursor)
     return rendered_page(page.items, page.next_cursor)
 
 

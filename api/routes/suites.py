@@ -7,10 +7,11 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.http.problems import Problem, invalid, not_found
+from api.http.problems import Problem, error_docs, invalid, not_found
 from api.http.reading_threads import ReadingThreads
 from api.http.responses import (
     READ_ERRORS,
@@ -25,14 +26,16 @@ from api.routes.agents import MEDIA_TYPES, TOO_SLOW_TO_READ
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, log_subject
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
-from api.schemas.requests import IdempotencyKey
+from api.schemas.requests import IdempotencyKey, written_out
 from api.schemas.responses import PageOf
 from api.schemas.suite_files import SuiteOverrides, read_suite
-from api.schemas.suites import Suite, SuiteReport, SuiteSummary
+from api.schemas.suites import Suite, SuiteReport, SuiteRun, SuiteSummary
+from api.suites.runs import RunFilter
 from api.suites.service import SuiteCommand, invalid_suite
 from domain.agents.validation_errors import ROOT_PATH, InvalidDefinition
 from domain.suites import scenario as written
 from domain.suites.scenario import MAX_SEED
+from domain.suites.verdicts import Outcome
 from store.suites import StoredSuite
 
 router = APIRouter(prefix="/v1/suites", tags=["suites"])
@@ -144,6 +147,57 @@ async def list_suites(
 async def get_suite(suite: OwnSuite, services: ServicesDep) -> Response:
     """A suite with its progress. The result of a run is included as soon as it has its verdict."""
     return json_response(services.suite_renderer.suite(suite, await services.suite_store.progress(suite.id)))
+
+
+@router.get(
+    "/{suite_id}/runs",
+    response_model=PageOf[SuiteRun],
+    responses=response_docs("invalid_request", "not_found", *READ_ERRORS, example=page_of(examples.SUITE_RUN)),
+)
+async def list_runs(
+    *,
+    suite: OwnSuite,
+    services: ServicesDep,
+    outcome: Outcome | None = None,
+    scenario: Annotated[str | None, Query(max_length=64, description="A scenario's id.")] = None,
+    updated_after: Annotated[
+        AwareDatetime | None,
+        BeforeValidator(written_out),
+        Query(description="Only runs recorded since, and in the five seconds before; the earliest first."),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """The planned runs of a suite without their turns, by scenario and repeat, also those that have not begun."""
+    chosen = RunFilter(outcome=outcome, scenario=scenario, updated_after=updated_after)
+    with cursor_errors_as_problems():
+        return await page_within_bytes(
+            lambda limit, cursor: services.suite_runs.page(suite, chosen, limit, cursor),
+            limit,
+            cursor,
+            lambda run: run.model_dump_json().encode(),
+        )
+
+
+@router.get(
+    "/{suite_id}/definition",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The definition, as `POST /v1/suites` takes it.",
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/SuiteDefinition"},
+                    "example": examples.DEFINITION,
+                }
+            },
+        },
+        **error_docs("not_found", *READ_ERRORS),
+    },
+)
+async def get_definition(suite: OwnSuite) -> Response:
+    """The definition of a suite as it was started, with the values of the query in place of those of the file."""
+    return json_response(suite.suite)
 
 
 @router.get(

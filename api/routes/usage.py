@@ -1,11 +1,14 @@
 """Routes of usage and cost: totals of an organization, and its ledger."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from api.http.problems import invalid
 from api.http.responses import (
     READ_ERRORS,
     cursor_errors_as_problems,
@@ -16,17 +19,94 @@ from api.http.responses import (
 )
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep
 from api.schemas import examples
-from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage
+from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage, UsageRow
+from domain import usage as domain_usage
+from domain.usage import Cost
+from store.billing.usage_periods import Dimension, UsageKey, UsageSum
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 
-@router.get("", response_model=OrganizationUsage, responses=response_docs(*READ_ERRORS, example=examples.USAGE))
-async def get_usage(organization: Organization, services: ServicesDep) -> Response:
-    """Total usage and cost of the organization: the sum of its ledger."""
-    spent = await services.ledger.totals(organization)
-    cost = CalculatedCost.of(spent.cost, at=datetime.now(UTC))
-    return json_response(OrganizationUsage(turns=spent.turns, usage=Usage.model_validate(spent.usage), cost=cost))
+MAX_DAYS: Final = 400
+"""Days of one range."""
+DEFAULT_DAYS: Final = 30
+MIN_YEAR: Final = 2000
+MAX_YEAR: Final = 9000
+
+
+def _zone(
+    name: Annotated[str, Query(alias="zone", max_length=64, description="Time zone of the days.")] = "UTC",
+) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # no such zone, or a directory of the database
+        problem = "is not a time zone; send a name of the IANA database, as Europe/Rome"
+        raise invalid("invalid_request", f"The query parameter zone {problem}.", [("query.zone", problem)]) from None
+
+
+@router.get(
+    "",
+    response_model=OrganizationUsage,
+    responses=response_docs("invalid_request", *READ_ERRORS, example=examples.USAGE),
+)
+async def get_usage(
+    *,
+    organization: Organization,
+    services: ServicesDep,
+    zone: Annotated[ZoneInfo, Depends(_zone)],
+    first: Annotated[date | None, Query(alias="from", description="The first day.")] = None,
+    last: Annotated[date | None, Query(alias="to", description="The last day; by default today.")] = None,
+    by: Annotated[tuple[Dimension, ...], Query(max_length=4, description="Divides the range into rows.")] = (),
+) -> Response:
+    """Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` of a range of days, by
+    default the last 30, and with `by` in rows, newest day first."""
+    now = datetime.now(UTC)
+    if first is None and last is None and not by:
+        spent = await services.ledger.totals(organization)
+        return _usage_response(spent.turns, spent.usage, spent.cost, (), now)
+    start, end = _range(first, last, now.astimezone(zone).date(), zone)
+    sums = await services.period_usage.sums(organization, start, end, (), zone)
+    total = sums.get(UsageKey(), UsageSum())
+    rows = await services.period_usage.sums(organization, start, end, by, zone) if by else {}
+    agent_ids = {key.agent_id for key in rows if key.agent_id is not None}
+    names = await services.period_usage.agent_names(organization, agent_ids)
+    rendered = tuple(_usage_row(key, rows[key], names) for key in sorted(rows, key=_newest_day_first))
+    return _usage_response(total.turns, total.usage, total.cost, rendered, now)
+
+
+def _range(first: date | None, last: date | None, today: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The beginning of the first day, and that of the day after the last. Raises Problem("invalid_request")."""
+    last = last or max(today, first or today)
+    first = first or max(last, date.min + timedelta(days=DEFAULT_DAYS)) - timedelta(days=DEFAULT_DAYS - 1)
+    if not 0 <= (last - first).days < MAX_DAYS or not MIN_YEAR <= first.year <= last.year <= MAX_YEAR:
+        problem = f"must be at or before to, and a range has at most {MAX_DAYS} days"
+        raise invalid("invalid_request", f"The query parameter from {problem}.", [("query.from", problem)])
+    begins = datetime.combine(first, time(), zone)
+    return begins, datetime.combine(last + timedelta(days=1), time(), zone)
+
+
+def _usage_response(
+    turns: int, used: domain_usage.Usage, spent: Cost, rows: tuple[UsageRow, ...], now: datetime
+) -> Response:
+    cost = CalculatedCost.of(spent, at=now)
+    return json_response(OrganizationUsage(turns=turns, usage=Usage.model_validate(used), cost=cost, rows=rows))
+
+
+def _usage_row(key: UsageKey, spent: UsageSum, names: Mapping[str, str]) -> UsageRow:
+    return UsageRow.model_validate(
+        {
+            **key._asdict(),
+            "agent_name": names.get(key.agent_id) if key.agent_id else None,
+            "turns": spent.turns,
+            "prompt_tokens": sum(used.prompt_tokens for used in spent.llm.values()),
+            "completion_tokens": sum(used.completion_tokens for used in spent.llm.values()),
+            "cost": spent.cost,
+        }
+    )
+
+
+def _newest_day_first(key: UsageKey) -> tuple[int, str, str, str]:
+    return -key.day.toordinal() if key.day else 0, key.agent_id or "", key.model or "", key.purpose or ""
 
 
 @router.get(

@@ -17,6 +17,7 @@ class TurnStarted(Representation):
     parent_id: str | None
     index: int
     user_message: UserMessage | None
+    revision: int | None = None
 
 
 class ReplyDelta(Representation):
@@ -42,6 +43,7 @@ class TurnClosed(Representation):
     turn_id: str
     created_at: datetime
     turn: Turn
+    revision: int | None = None
 
 
 class Happened(Representation, extra="allow"):

@@ -40,13 +40,18 @@ GREETING: Final[dict[str, Any]] = {
             "payload": {"from_node": None, "to_node": "greet"},
         }
     ],
-    "usage": _USAGE_OF_GREETING,
+    "usage": {**_USAGE_OF_GREETING, "first_word_seconds": 0.012},
     "cost": _NO_COST,
     "node_id": "greet",
     "error": None,
     "imported": False,
 }
 
+_USAGE_OF_TURN: Final[dict[str, Any]] = {
+    "llm": {"openai:gpt-5-mini": _MODEL_USAGE},
+    "duration_seconds": 1.204,
+    "model_seconds": 1.03,
+}
 TURN: Final[dict[str, Any]] = {
     "id": "turn_5f0c2a9e41b7",
     "parent_id": GREETING["id"],
@@ -66,7 +71,7 @@ TURN: Final[dict[str, Any]] = {
             "payload": {"from_node": "greet", "to_node": "booking", "transition": "to_booking"},
         }
     ],
-    "usage": {"llm": {"openai:gpt-5-mini": _MODEL_USAGE}, "duration_seconds": 1.204, "model_seconds": 1.03},
+    "usage": {**_USAGE_OF_TURN, "first_word_seconds": 0.612},
     "cost": _COST,
     "node_id": "booking",
     "error": None,
@@ -88,10 +93,64 @@ TREE_TURN: Final[dict[str, Any]] = {
     "copied": False,
 }
 
+STEP: Final[dict[str, Any]] = {
+    "index": 0,
+    "purpose": "turn",
+    "model": "openai:gpt-5-mini",
+    "node_id": "greet",
+    "request": {
+        "instructions": "You speak for Osteria Fiorella. The caller is Ada.",
+        "variables": [{"start": 46, "end": 49, "name": "first_name", "source": "initial_context"}],
+        "messages": [
+            {
+                "role": "user",
+                "content": "A table for four on Friday, please.",
+                "turn_id": TURN["id"],
+                "is_new": True,
+                "tool_calls": [],
+                "tool_call_id": None,
+            }
+        ],
+        "tools": [
+            {
+                "name": "to_booking",
+                "kind": "transition",
+                "description": "the caller wants a table",
+                "parameters": {"type": "object", "properties": {}},
+                "to": "booking",
+            }
+        ],
+        "settings": {"timeout": 120.0},
+    },
+    "fidelity": "exact",
+    "digest": "9f2b7c1e5d0a4f8e6b3c2d1a0f9e8d7c6b5a493827161504f3e2d1c0b9a89786",
+    "reply": {
+        "text": "",
+        "tool_calls": [{"id": "call_1", "name": "to_booking", "arguments": {}}],
+        "raw": {"kind": "response", "parts": [{"part_kind": "tool-call", "tool_name": "to_booking"}]},
+    },
+    "usage": {
+        "prompt_tokens": 412,
+        "completion_tokens": 31,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+    },
+    "cost": _COST,
+    "started_at": "2026-11-23T18:00:07.010Z",
+    "first_word_seconds": None,
+    "seconds": 0.78,
+    "finish_reason": "tool_call",
+    "attempts": 1,
+    "error": None,
+}
+
 BRANCH: Final[dict[str, Any]] = {
     "id": "br_9a8b7c6d5e4f",
     "rewound_from_turn_id": GREETING["id"],
     "discarded_at": "2026-11-23T18:00:07Z",
+    "turn_count": 1,
+    "cost": _COST,
+    "head_turn_id": "turn_9a8b7c6d5e4f",
     "turns": [{**TURN, "id": "turn_9a8b7c6d5e4f"}],
 }
 
@@ -278,7 +337,7 @@ LEDGER_ROW: Final[dict[str, Any]] = {
     "purpose": "turn",
     "agent_id": "agt_5f0c91d2a4b7",
     "suite_id": None,
-    "usage": TURN["usage"],
+    "usage": _USAGE_OF_TURN,
     "cost": _COST,
     "created_at": "2026-11-23T18:00:08.204Z",
 }
@@ -292,6 +351,23 @@ USAGE: Final[dict[str, Any]] = {
         "breakdown": {"duration": "0.000515", "openai:gpt-5-mini": "0.000165"},
         **_CALCULATED,
     },
+    "rows": [
+        {
+            "day": "2026-11-23",
+            "agent_id": "agt_5f0c91d2a4b7",
+            "agent_name": "booking-line",
+            "model": None,
+            "purpose": None,
+            "turns": 2,
+            "prompt_tokens": 412,
+            "completion_tokens": 31,
+            "cost": {
+                **_COST,
+                "total": "0.00068",
+                "breakdown": {"duration": "0.000515", "openai:gpt-5-mini": "0.000165"},
+            },
+        }
+    ],
 }
 
 NEW_SESSION: Final[dict[str, Any]] = {

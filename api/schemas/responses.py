@@ -1,6 +1,6 @@
 """Response models of the API."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -52,6 +52,13 @@ class Usage(Representation):
     model_seconds: float
 
 
+class TurnUsage(Usage):
+    """Usage of a turn. `first_word_seconds` is the time from the message to the first word of the reply; null while
+    there is none."""
+
+    first_word_seconds: float | None = None
+
+
 class Cost(Representation):
     """Cost, as decimals in strings. Models without a known price are listed, not counted as free."""
 
@@ -96,7 +103,7 @@ class Turn(Representation):
     user_message: UserMessage | None
     assistant_message: AssistantMessage | None
     events: tuple[TurnEvent, ...]
-    usage: Usage
+    usage: Annotated[TurnUsage, Field(validation_alias=AliasChoices("turn_usage", "usage"))]
     cost: Cost
     node_id: str | None
     error: str | None
@@ -104,13 +111,20 @@ class Turn(Representation):
 
 
 class Branch(Representation):
-    """A branch that was discarded by a rewind, with its newest turns, at most 50, oldest first."""
+    """A branch that was discarded by a rewind, with its newest turns, at most 50, oldest first.
+
+    `turn_count`, `cost` and `head_turn_id`, its first turn, are those of the whole branch, without the turns that it
+    shares with others.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [BRANCH]})
 
     id: str
     rewound_from_turn_id: str | None
     discarded_at: datetime
+    turn_count: int
+    cost: Cost
+    head_turn_id: str | None
     turns: tuple[Turn, ...]
 
 
@@ -309,14 +323,32 @@ class LedgerRow(Representation):
     created_at: datetime
 
 
+class UsageRow(Representation):
+    """Usage and cost of one day, agent, model or purpose. Members are null unless `by` names them.
+
+    By `model`, a turn counts for each model that it used, and the charge for seconds is the model `duration`.
+    """
+
+    day: date | None
+    agent_id: str | None
+    agent_name: str | None
+    model: str | None
+    purpose: Purpose | None
+    turns: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Cost
+
+
 class OrganizationUsage(Representation):
-    """Total usage and cost of the organization."""
+    """Usage and cost of the organization, in total or in the range that was asked for, divided into `rows`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [USAGE]})
 
     turns: int
     usage: Usage
     cost: CalculatedCost
+    rows: tuple[UsageRow, ...]
 
 
 class Quota(Representation):

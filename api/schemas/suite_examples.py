@@ -78,6 +78,39 @@ SUITE: Final[dict[str, Any]] = {
     ],
 }
 
+SUITE_RUN: Final[dict[str, Any]] = {
+    "scenario": "four-on-friday",
+    "repeat": 1,
+    "seed": 1804289383,
+    "session_id": _SESSION_ID,
+    "state": "done",
+    "outcome": "failed",
+    "criteria": [
+        {
+            "criterion": "The agent confirmed a table for four on Friday.",
+            "outcome": "failed",
+            "reason": f"In {TURN['id']} it asked for the time, and never confirmed anything.",
+            "turn_ids": [TURN["id"]],
+        }
+    ],
+    "findings": [],
+    "cut_short": None,
+    "completion_reason": "caller_hung_up",
+    "error": None,
+    "turn_count": 2,
+    "last_said": "With pleasure. At what time?",
+    "cost": {
+        "currency": "USD",
+        "total": "0.00137",
+        "breakdown": {"openai:gpt-5-mini": "0.00137"},
+        "unpriced_models": [],
+    },
+    "cost_by_purpose": {"turn": "0.00068", "caller": "0.00041", "judge": "0.00028"},
+    "started_at": "2026-11-23T18:00:00Z",
+    "seconds": 9.4,
+    "updated_at": "2026-11-23T18:00:09.4Z",
+}
+
 SUITE_REPORT: Final[dict[str, Any]] = {
     "suite": SUITE,
     "runs": [

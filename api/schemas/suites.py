@@ -5,11 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.responses import Money, Representation, TemporalLink, Turn
-from api.schemas.suite_examples import SUITE, SUITE_REPORT, SUITE_SUMMARY
+from api.schemas.responses import Cost, Money, Representation, TemporalLink, Turn
+from api.schemas.suite_examples import SUITE, SUITE_REPORT, SUITE_RUN, SUITE_SUMMARY
+from domain.sessions.timeline import Purpose
 from domain.suites.statistics import Change
 from domain.suites.suite_state import SuiteStatus
 from domain.suites.verdicts import Outcome
+
+RunState = Literal["waiting", "talking", "judging", "done"]
 
 
 class Spent(Representation):
@@ -120,6 +123,35 @@ class RunReport(Representation):
     seconds: float | None
     turns_before: int
     turns: tuple[Turn, ...]
+
+
+class SuiteRun(Representation):
+    """A planned conversation of a suite, without its turns. A run that has not begun has no session.
+
+    `cost_by_purpose` divides the cost into the agent's turns and extractions, the caller and the judge. `last_said` is
+    the beginning of what was said last, `updated_at` the time of the last record.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SUITE_RUN]})
+
+    scenario: str
+    repeat: int
+    seed: int
+    session_id: str | None
+    state: RunState
+    outcome: Outcome | None
+    criteria: tuple[Criterion, ...]
+    findings: tuple[Finding, ...]
+    cut_short: str | None
+    completion_reason: str | None
+    error: str | None
+    turn_count: int
+    last_said: str | None
+    cost: Cost
+    cost_by_purpose: dict[Purpose, Money]
+    started_at: datetime | None
+    seconds: float | None
+    updated_at: datetime
 
 
 class Bounds(Representation):

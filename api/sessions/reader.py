@@ -25,9 +25,11 @@ from domain.sessions.views import (
     BranchView,
     SessionHead,
     TimelineView,
+    branch_view,
     head_of,
 )
 from domain.turns.turn import Turn
+from domain.usage import merge_costs
 from store.agents import AgentStore
 from store.sessions.sessions import SessionStore, StoredSession
 
@@ -174,7 +176,7 @@ class SessionReader:
             size -= len(items[first])
             first += 1
         older = turns[first].parent_id if turns else None
-        return RenderedPage(items=items[first:], next_cursor=older and _encoded(older))
+        return RenderedPage(items=items[first:], next_cursor=older and cursor_of(older))
 
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the discarded branches, newest first. It ends early when it becomes too large."""
@@ -202,7 +204,7 @@ class SessionReader:
                 break
             items.append(item)
         end = start + len(items)
-        return RenderedPage(items=items, next_cursor=_encoded(ids[end - 1]) if items and end < len(ids) else None)
+        return RenderedPage(items=items, next_cursor=cursor_of(ids[end - 1]) if items and end < len(ids) else None)
 
     def _kept(self, session: StoredSession, view: TimelineView) -> Snapshot:
         snapshot = Snapshot.of(view, as_of=datetime.now(UTC))
@@ -250,12 +252,16 @@ class SessionReader:
 
     async def _branch(self, session_id: str, branch: DiscardedBranch) -> BranchView:
         newest = await self._sessions.turns(session_id, leaf_turn_id=branch.leaf_turn_id, limit=MAX_BRANCH_TURNS)
-        return BranchView(
-            id=branch.id,
-            rewound_from_turn_id=branch.rewound_from_turn_id,
-            leaf_turn_id=branch.leaf_turn_id,
-            discarded_at=branch.discarded_at,
-            turns=_after(branch.rewound_from_turn_id, newest),
+        view = branch_view(branch, _after(branch.rewound_from_turn_id, newest))
+        if not view.turns or view.turns[0].parent_id == branch.rewound_from_turn_id:
+            return view
+        costs = await self._sessions.branch_costs(session_id, branch)
+        return view.model_copy(
+            update={
+                "turn_count": len(costs),
+                "cost": merge_costs(costs.values()),
+                "head_turn_id": next(iter(costs), view.head_turn_id),
+            }
         )
 
 
@@ -275,7 +281,8 @@ def _newest_first(branch: BranchView | DiscardedBranch) -> tuple[float, str]:
     return -branch.discarded_at.timestamp(), branch.id
 
 
-def _encoded(turn_id: str) -> str:
+def cursor_of(turn_id: str) -> str:
+    """The cursor of the page of turns that ends with this one."""
     return urlsafe_b64encode(turn_id.encode()).decode().rstrip("=")
 
 

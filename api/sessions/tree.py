@@ -1,11 +1,14 @@
-"""The light tree of a session: every turn of every branch, without its words and events."""
+"""The tree of a session: every turn of every branch, without its words and events, and the turns around one turn."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from api.http.responses import unknown_cursor
+from api.http.problems import not_found
+from api.http.responses import MAX_PAGE_BYTES, unknown_cursor
 from api.schemas.responses import PageOf, TreeTurn
-from api.sessions.reader import SessionReader
+from api.sessions.reader import RenderedPage, SessionReader, cursor_of
+from api.sessions.snapshots import render_turns
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import BranchView, TimelineView
 from domain.turns.turn import Turn
@@ -26,11 +29,7 @@ class SessionTree:
 
     async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> PageOf[TreeTurn]:
         """Turns in the order in which they were opened. Raises Problem("invalid_request") for an unknown cursor."""
-        view, _ = await self._session_reader.view(session)
-        live = {turn.id: turn for turn in _turns_of(view)}
-        parents = await self._sessions.parents(session.id)
-        new = sorted((turn for turn in live.values() if turn.id not in parents), key=lambda turn: turn.created_at)
-        parents.update({turn.id: turn.parent_id for turn in new})
+        view, live, parents = await self._read(session)
         ids = list(parents)
         start = 0
         if cursor is not None:
@@ -38,8 +37,7 @@ class SessionTree:
                 raise unknown_cursor()
             start = ids.index(cursor) + 1
         shown = ids[start : start + limit]
-        recorded = await self._sessions.turns_of(session.id, [each for each in shown if each not in live])
-        turns = {**{turn.id: turn for turn in recorded}, **live}
+        turns = await self._turns(session, shown, live)
         branches = await self._branches(session, view, parents)
         items = tuple(
             _tree_turn(turns[each], branches.get(each, HIDDEN), copied=_is_copied(session, view, turns[each]))
@@ -49,6 +47,37 @@ class SessionTree:
         more = start + limit < len(ids)
         return PageOf[TreeTurn](items=items, next_cursor=shown[-1] if more else None)
 
+    async def around(self, session: StoredSession, turn_id: str, limit: int) -> RenderedPage:
+        """The turns around a turn on its own branch, oldest first; the cursor leads back to those before them.
+
+        Raises Problem("not_found") for an unknown turn.
+        """
+        view, live, parents = await self._read(session)
+        if turn_id not in parents:
+            raise not_found("turn", turn_id)
+        branches = await self._all_branches(session, view)
+        leaves = (view.head.head_turn_id, view.head.leaf_turn_id, *(branch.leaf_turn_id for branch in branches))
+        paths = (_path_to(leaf, parents) for leaf in leaves)
+        path = next((path for path in paths if turn_id in path), _path_to(turn_id, parents))
+        place = path.index(turn_id)
+        start = max(min(place - limit // 2, len(path) - limit), 0)
+        shown = path[start : start + limit]
+        turns = await self._turns(session, shown, live)
+        return _within_bytes([turns[each] for each in shown if each in turns], turn_id)
+
+    async def _read(self, session: StoredSession) -> tuple[TimelineView, dict[str, Turn], dict[str, str | None]]:
+        """The session, its turns that the running workflow shows, and the parent of every turn in opening order."""
+        view, _ = await self._session_reader.view(session)
+        live = {turn.id: turn for turn in turns_of(view)}
+        parents = await self._sessions.parents(session.id)
+        new = sorted((turn for turn in live.values() if turn.id not in parents), key=lambda turn: turn.created_at)
+        parents.update({turn.id: turn.parent_id for turn in new})
+        return view, live, parents
+
+    async def _turns(self, session: StoredSession, turn_ids: list[str], live: Mapping[str, Turn]) -> dict[str, Turn]:
+        recorded = await self._sessions.turns_of(session.id, [each for each in turn_ids if each not in live])
+        return {**{turn.id: turn for turn in recorded}, **live}
+
     async def _branches(
         self, session: StoredSession, view: TimelineView, parents: Mapping[str, str | None]
     ) -> dict[str, str]:
@@ -56,21 +85,46 @@ class SessionTree:
         found: dict[str, str] = {}
         _mark(found, parents, view.head.head_turn_id, None, ACTIVE)
         _mark(found, parents, view.head.leaf_turn_id, view.head.head_turn_id, HIDDEN)
-        known = {branch.id for branch in view.discarded_branches}
-        branches: list[BranchView | DiscardedBranch] = [
-            branch for branch in await self._sessions.branches(session.id) if branch.id not in known
-        ]
-        branches += view.discarded_branches
-        for branch in branches:
+        for branch in await self._all_branches(session, view):
             _mark(found, parents, branch.leaf_turn_id, branch.rewound_from_turn_id, branch.id)
         return found
 
+    async def _all_branches(self, session: StoredSession, view: TimelineView) -> list[BranchView | DiscardedBranch]:
+        """The discarded branches, recorded or not."""
+        known = {branch.id for branch in view.discarded_branches}
+        return [
+            *(branch for branch in await self._sessions.branches(session.id) if branch.id not in known),
+            *view.discarded_branches,
+        ]
 
-def _turns_of(view: TimelineView) -> Iterable[Turn]:
+
+def turns_of(view: TimelineView) -> Iterable[Turn]:
+    """Every turn that a view holds."""
     yield from view.turns
     yield from view.future
     for branch in view.discarded_branches:
         yield from branch.turns
+
+
+def _path_to(leaf: str | None, parents: Mapping[str, str | None]) -> list[str]:
+    """The ids of the turns from the root to a leaf."""
+    path = []
+    while leaf is not None:
+        path.append(leaf)
+        leaf = parents.get(leaf)
+    return path[::-1]
+
+
+def _within_bytes(turns: list[Turn], turn_id: str) -> RenderedPage:
+    """A page of these turns; one that is too large loses turns at its longer side, never the turn asked for."""
+    items = deque(zip(turns, render_turns(turns), strict=True))
+    size = sum(len(rendered) for _, rendered in items)
+    while size > MAX_PAGE_BYTES and len(items) > 1:
+        place = next(place for place, (turn, _) in enumerate(items) if turn.id == turn_id)
+        _, dropped = items.popleft() if 2 * place >= len(items) else items.pop()
+        size -= len(dropped)
+    older = items[0][0].parent_id if items else None
+    return RenderedPage([rendered for _, rendered in items], cursor_of(older) if older else None)
 
 
 def _mark(

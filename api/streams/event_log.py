@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -86,10 +87,16 @@ def turn_started(turn: Turn) -> TurnStarted:
     )
 
 
+def turn_closed(turn: Turn, at: datetime, revision: int | None = None) -> TurnClosed:
+    """The data of a turn's last event."""
+    return TurnClosed(turn_id=turn.id, created_at=at, turn=TurnResponse.model_validate(turn), revision=revision)
+
+
 def _data_of(row: LogRow) -> EventData:
-    turn = row.turn
+    turn, known = row.turn, row.payload.get("revision")
+    revision = known if isinstance(known, int) else None
     if turn is not None and row.type == "turn_started":
-        return turn_started(turn).model_copy(update={"created_at": row.created_at})
+        return turn_started(turn).model_copy(update={"created_at": row.created_at, "revision": revision})
     if turn is not None and row.type in CLOSING:
-        return TurnClosed(turn_id=turn.id, created_at=row.created_at, turn=TurnResponse.model_validate(turn))
+        return turn_closed(turn, row.created_at, revision)
     return Happened.of(row.turn_id, row.created_at, row.payload)

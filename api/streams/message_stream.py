@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
+from typing import Final, get_args
 
 from api.http.problems import Problem
 from api.http.sse import KEEPALIVE
-from api.schemas.events import Happened, TurnClosed
-from api.schemas.responses import Turn as TurnResponse
+from api.schemas.events import Happened
 from api.sessions.messages import MessageService, failure_of
 from api.sessions.reader import SessionReader
 from api.streams.cursor import StreamCursor
-from api.streams.event_log import EventLogReader, LoggedEvent, StreamEvent, turn_started
+from api.streams.event_log import EventLogReader, LoggedEvent, StreamEvent, turn_closed, turn_started
 from domain.sessions.commands import SendMessage
-from domain.turns.turn import Turn
+from domain.turns.turn import EventType, Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
@@ -21,6 +21,8 @@ from streaming.hub import LiveHub, Watch
 
 Open = Callable[[], Coroutine[None, None, Turn]]
 """Opens a turn and returns it at its end."""
+TURN_EVENTS: Final = frozenset(get_args(EventType))
+"""Types of the events that a turn has itself; requests for approval come with its id as well."""
 
 
 class MessageStreams:
@@ -145,7 +147,7 @@ class _TurnStream:
             self._turn_id = row.turn_id
         if self.is_closed or not self.has_begun or row.turn_id != self._turn_id:
             return
-        if row.type != "turn_started" and not event.closes_turn:
+        if row.type in TURN_EVENTS:
             self._sent_events += 1
         self.is_closed = event.closes_turn
         yield from self._cursor.logged(event)
@@ -164,8 +166,7 @@ class _TurnStream:
             yield StreamEvent(event.type, Happened.of(turn.id, event.created_at, event.payload))
         yield from self._cursor.close_turn(turn)
         closed_at = turn.assistant_message.created_at if turn.assistant_message else turn.created_at
-        closed = TurnClosed(turn_id=turn.id, created_at=closed_at, turn=TurnResponse.model_validate(turn))
-        yield StreamEvent(f"turn_{turn.status}", closed)
+        yield StreamEvent(f"turn_{turn.status}", turn_closed(turn, closed_at))
 
 
 def _answers(turn: Turn, command: SendMessage) -> bool:

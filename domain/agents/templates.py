@@ -43,6 +43,15 @@ class Variable(NamedTuple):
     has_fallback: bool
 
 
+class Insertion(NamedTuple):
+    """A place of a rendered text that came from a variable; `is_fallback` where the fallback took its place."""
+
+    start: int
+    end: int
+    name: str
+    is_fallback: bool
+
+
 class _Expression(NamedTuple):
     path: tuple[str, ...]
     fallback: str | None
@@ -69,6 +78,26 @@ def render(template: str, values: Mapping[str, object], escape: Callable[[str], 
         return escape(_text(_value(values, expression, zone, template)) or expression.fallback or "")
 
     return _EXPRESSION.sub(replacement, template)
+
+
+def render_marked(template: str, values: Mapping[str, object]) -> tuple[str, tuple[Insertion, ...]]:
+    """The text that `render` makes, and the places in it that came from variables."""
+    zone: list[str] = []
+    parts: list[str] = []
+    insertions: list[Insertion] = []
+    read, length = 0, 0
+    for match in _EXPRESSION.finditer(template):
+        expression = _expression(match[1])
+        if expression is None:
+            continue
+        found = _text(_value(values, expression, zone, template))
+        inserted = found or expression.fallback or ""
+        literal = template[read : match.start()]
+        start = length + len(literal)
+        insertions.append(Insertion(start, start + len(inserted), expression.name, is_fallback=not found))
+        parts += (literal, inserted)
+        read, length = match.end(), start + len(inserted)
+    return "".join((*parts, template[read:])), tuple(insertions)
 
 
 def syntax_errors(template: str) -> list[str]:

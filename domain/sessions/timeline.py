@@ -18,7 +18,13 @@ from domain.turns.turn import Checkpoint, ReplyOptions, SessionStatus, Turn, Tur
 from domain.usage import Cost, Usage
 
 FactType = Literal[
-    "rewound", "branch_restored", "session_forked", "session_completed", "session_reset", "approval_decided"
+    "rewound",
+    "branch_restored",
+    "session_forked",
+    "session_completed",
+    "session_reset",
+    "approval_requested",
+    "approval_decided",
 ]
 CompletionReason = Literal[
     AgentEnding, "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
@@ -300,8 +306,9 @@ class Timeline(FrozenModel):
         )
 
     def with_fact(self, kind: FactType, at: datetime, **payload: JsonValue) -> "Timeline":
-        """The timeline with a fact added, to be recorded in the store."""
-        fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=payload)
+        """The timeline with a fact added, to be recorded in the store with the present revision."""
+        told: dict[str, JsonValue] = {"revision": self.revision, **payload}
+        fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=told)
         facts = (*self.unrecorded.facts, fact)
         return self.model_copy(update={"unrecorded": self.unrecorded.model_copy(update={"facts": facts})})
 
@@ -328,6 +335,7 @@ def append_turn(
     *,
     at: datetime,
     options: ReplyOptions | None = None,
+    accepted: bool = True,
 ) -> Timeline:
     """Open a turn after the newest visible one; turns past the cursor become a discarded branch."""
     parent = timeline.head
@@ -340,7 +348,7 @@ def append_turn(
         options=options,
     )
     appended = _discard_future(timeline, at).with_turn(turn)
-    return appended.changed(at=at, accepted=True, leaf_id=turn_id, cursor=None)
+    return appended.changed(at=at, accepted=accepted, leaf_id=turn_id, cursor=None)
 
 
 def move_cursor_before(timeline: Timeline, turn: Turn) -> Timeline:
@@ -426,11 +434,11 @@ def record_rejection(
     return timeline.with_turn(updated).changed(at=at, accepted=False)
 
 
-def complete_session(timeline: Timeline, reason: str, *, at: datetime) -> Timeline:
+def complete_session(timeline: Timeline, reason: str, *, at: datetime, accepted: bool = True) -> Timeline:
     """End the session; queued messages are rejected, and each rejection is recorded."""
     reason_for_queue = CommandRejected("session_ended", "The session ended while the message was queued.")
     timeline = reject_queued_messages(timeline, reason_for_queue, at=at)
-    ended = timeline.changed(at=at, accepted=True, ended_at=at, completion_reason=reason)
+    ended = timeline.changed(at=at, accepted=accepted, ended_at=at, completion_reason=reason)
     last = ended.head
     if last is not None:
         event = TurnEvent(type="session_end", created_at=at, payload={"reason": reason})

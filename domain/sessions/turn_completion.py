@@ -115,10 +115,17 @@ def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
     return turn.model_copy(
         update={
             "usage": progress.usage.model_copy(update={"duration_seconds": seconds}),
+            "first_word": _seconds_to_first_word(turn, progress),
             "cost": progress.cost,
             "events": (*turn.events, *progress.events),
         }
     )
+
+
+def _seconds_to_first_word(turn: Turn, progress: TurnProgress) -> float | None:
+    if progress.first_word_at is None:
+        return None
+    return round(max((progress.first_word_at - turn.created_at).total_seconds(), 0.0), 3)
 
 
 def _close(
@@ -137,7 +144,7 @@ def _close(
     if reason is None:
         return _open_next_in_queue(closed, at)
     # A reply raises the revision by one, even if it ends the session.
-    return complete_session(closed, reason, at=at).model_copy(update={"revision": closed.revision})
+    return complete_session(closed, reason, at=at, accepted=False)
 
 
 def _limit_reached(timeline: Timeline, turn: Turn, limits: Limits) -> CompletionReason | None:
@@ -152,5 +159,5 @@ def _open_next_in_queue(timeline: Timeline, at: datetime) -> Timeline:
     if not timeline.queue:
         return timeline
     waiting, *rest = timeline.queue
-    opened = append_turn(timeline, waiting.turn_id, waiting.message, at=at, options=waiting.options)
-    return opened.model_copy(update={"queue": tuple(rest), "revision": timeline.revision})
+    opened = append_turn(timeline, waiting.turn_id, waiting.message, at=at, options=waiting.options, accepted=False)
+    return opened.model_copy(update={"queue": tuple(rest)})

@@ -1,6 +1,6 @@
 """Views of a session: its head, which is small and part of every response, and its visible turns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -10,10 +10,10 @@ from domain.agents.definition import AgentDefinition
 from domain.durable import FrozenModel
 from domain.sessions import simulated_caller
 from domain.sessions.caller_config import SimulatorStatus
-from domain.sessions.timeline import ForkPoint, Timeline, WaitingApproval
+from domain.sessions.timeline import DiscardedBranch, ForkPoint, Timeline, WaitingApproval
 from domain.turns.engine import start_checkpoint
 from domain.turns.turn import SessionStatus, Turn
-from domain.usage import Cost, Usage
+from domain.usage import Cost, Usage, merge_costs
 
 MAX_VISIBLE_TURNS = 200
 """Maximum turns of the visible branch in a view, newest kept; older ones are paged from the store."""
@@ -53,13 +53,19 @@ class SessionHead(FrozenModel):
 
 
 class BranchView(FrozenModel):
-    """A discarded branch with its newest turns, oldest first."""
+    """A discarded branch with its newest turns, oldest first.
+
+    `turn_count`, `cost` and `head_turn_id`, its first turn, are those of the whole branch.
+    """
 
     id: str
     rewound_from_turn_id: str | None
     leaf_turn_id: str
     discarded_at: datetime
     turns: tuple[Turn, ...]
+    turn_count: int = 0
+    cost: Cost = Cost()
+    head_turn_id: str | None = None
 
 
 class TimelineView(FrozenModel):
@@ -121,14 +127,7 @@ def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> Timeline
     """The view of a timeline, limited to the newest turns and branches."""
     newest_first = list(islice(timeline.visible_turns(), MAX_VISIBLE_TURNS))
     branches = tuple(
-        BranchView(
-            id=branch.id,
-            rewound_from_turn_id=branch.rewound_from_turn_id,
-            leaf_turn_id=branch.leaf_turn_id,
-            discarded_at=branch.discarded_at,
-            turns=tuple(timeline.turns_of(branch)[-MAX_BRANCH_TURNS:]),
-        )
-        for branch in timeline.discarded_branches[-MAX_BRANCHES:]
+        branch_view(branch, timeline.turns_of(branch)) for branch in timeline.discarded_branches[-MAX_BRANCHES:]
     )
     future = list(islice(timeline.turns_past_cursor(), MAX_VISIBLE_TURNS))
     return TimelineView(
@@ -136,6 +135,20 @@ def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> Timeline
         turns=tuple(newest_first[::-1]),
         discarded_branches=branches,
         future=tuple(future[::-1]),
+    )
+
+
+def branch_view(branch: DiscardedBranch, turns: Sequence[Turn]) -> BranchView:
+    """The view of a branch with all of its turns, oldest first."""
+    return BranchView(
+        id=branch.id,
+        rewound_from_turn_id=branch.rewound_from_turn_id,
+        leaf_turn_id=branch.leaf_turn_id,
+        discarded_at=branch.discarded_at,
+        turns=tuple(turns[-MAX_BRANCH_TURNS:]),
+        turn_count=len(turns),
+        cost=merge_costs(turn.cost for turn in turns),
+        head_turn_id=turns[0].id if turns else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from domain.agents.definition import RECORDING_MARK, AgentDefinition, Node, Transition
-from domain.agents.templates import TURN_STARTED_AT, render
+from domain.agents.templates import TURN_STARTED_AT, Insertion, render, render_marked
 from domain.agents.tools import BuiltinTool, find_tool
 from domain.durable import FrozenModel
 from domain.turns.recordings import RECORDING_INSTRUCTIONS, reference_to, split_recordings
@@ -34,6 +34,9 @@ GREETING_OVERRIDE = "greeting_override"
 Text, `{"type": "text", "text": ...}`, or `{"type": "audio", "recording_id": ...}`.
 """
 
+BETWEEN_PROMPTS = "\n\n"
+"""Separates the agent's prompt from that of the node."""
+
 TurnOutcome = Literal["answered", "ended", "failed"]
 AgentEnding = Literal["end_node", "end_tool", "handed_over"]
 """How an agent ends a session: at an end node, or with a built-in tool."""
@@ -52,7 +55,8 @@ class ModelReply(FrozenModel):
     """Result of one model call: text, tool calls or both, usage and cost.
 
     `interrupted` is true if the call was cancelled: the text is partial. `estimated` is true if the provider did not
-    report the usage, which was then estimated from request and reply.
+    report the usage, which was then estimated from request and reply. `first_word` is the time in seconds from
+    the start of the call to its first text.
     """
 
     text: str = ""
@@ -61,6 +65,7 @@ class ModelReply(FrozenModel):
     cost: Cost = Cost()
     interrupted: bool = False
     estimated: bool = False
+    first_word: float | None = None
 
 
 class ToolResult(FrozenModel):
@@ -87,7 +92,8 @@ class TurnProgress(FrozenModel):
     `said` is the agent's text so far; `spoke` is true if some of it comes from the model, not only from transitions.
     `calls` are pending tool calls, `leaving` is the transition taken after them, and with `extracting` the variables
     of the node are extracted before it. `ending` is set by a tool that ends the session after the pending calls.
-    Templates show `started_at` as the current time throughout the turn.
+    Templates show `started_at` as the current time throughout the turn. `first_word_at` is the time of the first
+    text of the agent.
     """
 
     turn_id: str
@@ -109,6 +115,7 @@ class TurnProgress(FrozenModel):
     error: str | None = None
     started_at: datetime | None = None
     ending: AgentEnding | None = None
+    first_word_at: datetime | None = None
 
     @property
     def next_step(self) -> NextStep | None:
@@ -149,6 +156,10 @@ class TurnProgress(FrozenModel):
     def after_step(self, digest: str) -> "TurnProgress":
         """The same progress, after the model call of this digest (`domain/turns/call_digest.py`)."""
         return self._with(after=digest)
+
+    def with_first_word(self, at: datetime) -> "TurnProgress":
+        """The progress, with the time of its first text unless that is known, or there is no text."""
+        return self._with(first_word_at=at) if self.said and self.first_word_at is None else self
 
     def failed(self, error: str) -> "TurnProgress":
         """The progress, failed with a readable error."""
@@ -202,12 +213,24 @@ def values_of(
 
 def instructions_at(agent: AgentDefinition, node_id: str, values: Mapping[str, JsonValue]) -> str:
     """The rendered instructions at a node: the agent's prompt, if the node uses it, then the node's prompt."""
+    return marked_instructions_at(agent, node_id, values)[0]
+
+
+def marked_instructions_at(
+    agent: AgentDefinition, node_id: str, values: Mapping[str, JsonValue]
+) -> tuple[str, tuple[Insertion, ...]]:
+    """The instructions at a node, and the places in them that came from variables."""
     node = agent.nodes[node_id]
     prompts = (agent.prompt if node.use_global_prompt else "", node.prompt)
-    rendered = [render(prompt, values) for prompt in prompts if prompt.strip()]
-    if any(RECORDING_MARK in prompt for prompt in rendered):
-        rendered.append(RECORDING_INSTRUCTIONS)
-    return "\n\n".join(rendered)
+    texts: list[str] = []
+    insertions: list[Insertion] = []
+    for text, places in (render_marked(prompt, values) for prompt in prompts if prompt.strip()):
+        start = sum(len(before) + len(BETWEEN_PROMPTS) for before in texts)
+        insertions += [each._replace(start=each.start + start, end=each.end + start) for each in places]
+        texts.append(text)
+    if any(RECORDING_MARK in text for text in texts):
+        texts.append(RECORDING_INSTRUCTIONS)
+    return BETWEEN_PROMPTS.join(texts), tuple(insertions)
 
 
 def begin_turn(

@@ -13,6 +13,7 @@ from domain.agents.templates import render
 
 RECORD_TOOL = "record_variables"
 """Name of the tool with which a model returns variables."""
+RECORD_TOOL_DESCRIPTION = "Record what was found in the conversation."
 EXTRACTION_INSTRUCTIONS = (
     "Read the conversation and record the variables with the tool. Record only what was actually said; leave out "
     "what is not known. Later words count more than earlier ones."

@@ -108,9 +108,16 @@ class Checkpoint(FrozenModel):
     carry: tuple[Message, ...] = ()
 
 
+class TurnUsage(Usage):
+    """Usage of one turn. `first_word_seconds` is the time from the message to the first word of the reply."""
+
+    first_word_seconds: float | None = None
+
+
 class Turn(FrozenModel):
     """One user message (None for a greeting) and its reply. `index` counts from the root of the branch.
 
+    `first_word` is the time in seconds from the message to the first word of the reply; None for turns without words.
     An `imported` turn was held elsewhere, and came as the history of a client: it cost nothing.
     """
 
@@ -129,3 +136,9 @@ class Turn(FrozenModel):
     checkpoint: Checkpoint | None = None
     options: ReplyOptions | None = None
     imported: bool = False
+    first_word: float | None = None
+
+    @property
+    def turn_usage(self) -> TurnUsage:
+        """The usage of the turn, with the time to its first word."""
+        return TurnUsage(**dict(self.usage), first_word_seconds=self.first_word)

@@ -30,9 +30,9 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
 
-from activities.llm.messages import OPENING_CUE
 from domain.sessions.caller_prompt import HANG_UP_TOOL
 from domain.suites.verdicts import VERDICT_TOOL
+from domain.turns.model_request import OPENING_CUE
 from domain.usage import TokenPrice
 from playhead.demo_model.caller import next_message, parse_caller_prompt
 from playhead.demo_model.dialogue import Conversation, DemoReply, answer

@@ -183,7 +183,18 @@ steps = Table(
     Column("characters", Integer, nullable=False),
     Column("reply", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # The request that was sent, without its messages. A frame is stored once where a session's steps share it.
+    Column("frame_digest", CleanText),
+    Column("frame", CleanText),
+    Column("sent", CleanText),
     Index("ix_steps_session_id_turn_id", "session_id", "turn_id", "step"),
+    Index(
+        "ix_steps_session_id_frame_digest",
+        "session_id",
+        "frame_digest",
+        sqlite_where=text("frame IS NOT NULL"),
+        postgresql_where=text("frame IS NOT NULL"),
+    ),
 )
 
 events = Table(
@@ -221,6 +232,7 @@ ledger = Table(
     Column("entry", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("session_id", "turn_id", "entry"),
     Index("ix_ledger_organization_id_number", "organization_id", "number"),
+    Index("ix_ledger_organization_id_created_at", "organization_id", "created_at"),
     Index("ix_ledger_session_id_number", "session_id", "number"),
     Index(
         "ix_ledger_suite_id_picodollars",

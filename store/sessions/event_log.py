@@ -1,7 +1,7 @@
 """The event log of sessions: append-only, numbered without gaps."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -67,6 +67,10 @@ class LoggedEvent:
     turn_id: str | None
     created_at: datetime
     payload: dict[str, JsonValue]
+
+    def with_revision(self, revision: int) -> "LoggedEvent":
+        """The event with the session's revision after it."""
+        return replace(self, payload={**self.payload, "revision": revision})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,12 @@ class EventLog:
         return "recorded"
 
 
+def with_revision(events: Sequence[LoggedEvent], revision: int) -> list[LoggedEvent]:
+    """The events of one record, the last of which names the revision that all of them lead to."""
+    *others, last = events
+    return [*others, last if "revision" in last.payload else last.with_revision(revision)]
+
+
 def known_keys(connection: Connection, session_id: str, keys: Sequence[str]) -> set[str]:
     """Those of the keys that are in the log already."""
     return set(connection.execute(_KNOWN_KEYS, {"session_id": session_id, "keys": keys}).scalars())
@@ -181,7 +191,7 @@ def _log_row(row: Row[*tuple[Any, ...]]) -> LogRow:
 def events_of(turns: Iterable[Turn], facts: Iterable[SessionFact]) -> list[LoggedEvent]:
     """The events of turns and facts in the order of their time; the completion of the session comes last."""
     events = [event for turn in turns for event in _of_turn(turn)]
-    events += [LoggedEvent(fact.key, fact.type, None, fact.created_at, fact.payload) for fact in facts]
+    events += [_of_fact(fact) for fact in facts]
     return sorted(events, key=lambda event: (event.type == "session_completed", event.created_at))
 
 
@@ -208,6 +218,14 @@ def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
     if turn.status != "pending":
         outcome: dict[str, JsonValue] = {"node_id": turn.node_id, "error": turn.error}
         yield LoggedEvent(closing_key(turn.id), f"turn_{turn.status}", turn.id, _closed_at(turn), outcome)
+
+
+def _of_fact(fact: SessionFact) -> LoggedEvent:
+    """The event of a fact; a request for approval belongs to its turn."""
+    turn_id = fact.payload.get("turn_id") if fact.type == "approval_requested" else None
+    return LoggedEvent(
+        fact.key, fact.type, turn_id if isinstance(turn_id, str) else None, fact.created_at, fact.payload
+    )
 
 
 def _closed_at(turn: Turn) -> datetime:

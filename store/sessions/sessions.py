@@ -11,8 +11,10 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    Text,
     bindparam,
     case,
+    cast,
     delete,
     func,
     insert,
@@ -20,10 +22,12 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects import postgresql
 
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead
 from domain.turns.turn import SessionStatus, Turn
+from domain.usage import Cost
 from store.database.column_types import MAX_ROW_NUMBER, CleanText, Number, UtcDateTime
 from store.database.connection import Database
 from store.database.pagination import Page, moment_and_number_after, page_of
@@ -125,6 +129,29 @@ def _path() -> Select[str]:
     return select(path.c.id).order_by(path.c.idx)
 
 
+def _costs_of_branch(database: Database) -> Select[str, str | None]:
+    """The ids of the turns from `leaf_turn_id` back to, and without, `before_turn_id`, with their costs as JSON."""
+    is_leaf = _IN_SESSION & (turns.c.id == bindparam("leaf_turn_id", type_=CleanText()))
+    leaf = select(turns.c.session_id, turns.c.id, turns.c.parent_id).where(is_leaf)
+    path = leaf.cte("path", recursive=True)
+    parent = turns.alias("parent")
+    is_parent = (
+        (parent.c.session_id == path.c.session_id)
+        & (parent.c.id == path.c.parent_id)
+        & (parent.c.id != bindparam("before_turn_id", type_=CleanText()))
+    )
+    path = path.union_all(
+        select(parent.c.session_id, parent.c.id, parent.c.parent_id).join_from(path, parent, is_parent)
+    )
+    is_on_path = (turns.c.session_id == path.c.session_id) & (turns.c.id == path.c.id)
+    cost: ColumnElement[str | None] = (
+        func.json_extract(turns.c.document, "$.cost", type_=Text())
+        if database.is_sqlite
+        else cast(cast(turns.c.document, postgresql.JSON)["cost"], Text())
+    )
+    return select(turns.c.id, cost).join_from(path, turns, is_on_path).order_by(turns.c.idx)
+
+
 _TURNS_OF_BRANCH = _turns_of_branch()
 _PATH = _path()
 _TURN_OF_MESSAGE = (
@@ -145,6 +172,7 @@ class SessionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert_once = insert_new(database, sessions, key=["id"]).returning(sessions.c.number)
+        self._branch_costs = _costs_of_branch(database)
 
     async def create(self, session: NewSession) -> StoredSession:
         """Store a session before its workflow starts. `list` includes it after its first settlement."""
@@ -237,6 +265,16 @@ class SessionStore:
         key = {"session_id": session_id}
         rows = await self._database.read(lambda connection: connection.execute(_BRANCHES, key).all())
         return [DiscardedBranch.model_validate(row._asdict()) for row in rows]
+
+    async def branch_costs(self, session_id: str, branch: DiscardedBranch) -> dict[str, Cost]:
+        """The cost of every recorded turn of a discarded branch, by the turn's id, oldest first."""
+        key = {
+            "session_id": session_id,
+            "leaf_turn_id": branch.leaf_turn_id,
+            "before_turn_id": branch.rewound_from_turn_id or "",
+        }
+        rows = await self._database.read(lambda connection: connection.execute(self._branch_costs, key).all())
+        return {turn_id: Cost.model_validate_json(cost) if cost else Cost() for turn_id, cost in rows}
 
     async def turn_of_message(self, session_id: str, message_id: str) -> Turn | None:
         """The turn of a message."""

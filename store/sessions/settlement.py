@@ -13,7 +13,7 @@ from store.billing.charges import Account, ChargeItem, ChargeWriter, bills_of
 from store.database.connection import Database
 from store.database.tables import branches, sessions, turns
 from store.database.upsert import insert_new, insert_or_replace
-from store.sessions.event_log import LoggedEvent, append, events_of, known_keys
+from store.sessions.event_log import LoggedEvent, append, events_of, known_keys, with_revision
 from store.sessions.turn_rows import turn_values
 
 _SESSION = (
@@ -92,7 +92,8 @@ class SettlementStore:
             self._record_branches(connection, input)
         logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
-            append(connection, input.session_id, session.event_count, logged)
+            told = logged if is_late or keeps_head else with_revision(logged, input.head.revision)
+            append(connection, input.session_id, session.event_count, told)
         head = {} if is_late or keeps_head else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})

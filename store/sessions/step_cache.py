@@ -9,6 +9,7 @@ from operator import attrgetter
 from sys import getsizeof
 
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import SentRequest
 
 STEP_OVERHEAD_BYTES = 3_000
 """Approximate memory of a step besides its messages: the parsed reply and the objects around it."""
@@ -19,7 +20,8 @@ class SavedStep:
     """One model call of a turn. `messages` are the call's serialized messages, opaque to the store.
 
     `digest` stands for everything that was asked, `after` is the digest of the preceding step (empty for a session's
-    first).
+    first). `frame_digest` is that of the request's frame, and `sent` its digest as a whole; both are None where they
+    were not kept, and `sent` where it was not read.
     """
 
     session_id: str
@@ -33,6 +35,8 @@ class SavedStep:
     messages: str
     reply: ModelReply
     created_at: datetime
+    frame_digest: str | None = None
+    sent: SentRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

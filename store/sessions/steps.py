@@ -1,6 +1,6 @@
 """Saved steps: every paid model reply, and the message history that later model calls read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Executable, Row, bindparam, literal, select
 
 from contracts.sessions import RecordState, SettleTurnsInput
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import KeptRequest, RequestFrame, SentRequest
 from store.database.column_types import CleanText
 from store.database.connection import Database
 from store.database.tables import sessions, steps
@@ -34,6 +35,7 @@ _STEP = select(
     steps.c.messages,
     steps.c.reply,
     steps.c.created_at,
+    steps.c.frame_digest,
 )
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _TURN_ID = bindparam("turn_id", type_=CleanText())
@@ -41,6 +43,16 @@ _DIGEST = bindparam("digest", type_=CleanText())
 _STEPS_OF_SESSION = _STEP.where(steps.c.session_id == _SESSION_ID)
 _ONE_STEP = _STEPS_OF_SESSION.where(steps.c.digest == _DIGEST)
 _STEPS_OF_TURN = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
+_SHOWN_STEPS = (
+    _STEP.add_columns(steps.c.sent)
+    .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id == _TURN_ID)
+    .order_by(steps.c.step, steps.c.created_at, steps.c.digest)
+)
+_FRAMES = select(steps.c.frame_digest, steps.c.frame).where(
+    steps.c.session_id == _SESSION_ID,
+    steps.c.frame_digest.in_(bindparam("digests", expanding=True)),
+    steps.c.frame.is_not(None),
+)
 _preceding = steps.alias("preceding")
 _PRECEDING_TURN_ID = (
     select(_preceding.c.turn_id)
@@ -195,6 +207,7 @@ class StepStore:
         messages: str,
         reply: ModelReply,
         created_at: datetime,
+        request: KeptRequest | None = None,
         record: SettleTurnsInput | None = None,
         on_record: Callable[[RecordState], None] = lambda state: None,
     ) -> SavedStep:
@@ -215,14 +228,18 @@ class StepStore:
             messages=messages,
             reply=reply,
             created_at=created_at,
+            frame_digest=request.frame_digest if request else None,
+            sent=request.sent if request else None,
         )
+        frame = request.frame if request else None
+        values = {**step_values(new_step), "frame": frame.model_dump_json() if frame else None}
         if record is None:
             stored = await self._database.write(
-                lambda connection: self._insert_or_find(connection, new_step), autocommit=True
+                lambda connection: self._insert_or_find(connection, new_step, values), autocommit=True
             )
         else:
             stored, state = await self._database.write(
-                lambda connection: self._settle_and_insert(connection, new_step, record)
+                lambda connection: self._settle_and_insert(connection, new_step, values, record)
             )
             on_record(state)
         return stored or await self._late(new_step)
@@ -231,16 +248,29 @@ class StepStore:
         return await self._database.write(lambda connection: self._save_without_session(connection, step))
 
     def _settle_and_insert(
-        self, connection: Connection, step: SavedStep, record: SettleTurnsInput
+        self, connection: Connection, step: SavedStep, row: Mapping[str, object], record: SettleTurnsInput
     ) -> tuple[SavedStep | None, RecordState]:
         # The settlement locks the session's row for itself. After the insert, which shares a lock on it, two
         # settlements of one session could wait for each other.
         state = self._settlements.settle_in(connection, record).record
-        return self._insert_or_find(connection, step), state
+        return self._insert_or_find(connection, step, row), state
 
-    def _insert_or_find(self, connection: Connection, step: SavedStep) -> SavedStep | None:
+    async def of_turn(self, session_id: str, turn_id: str) -> list[SavedStep]:
+        """Every step of a turn, oldest first, also those of an answer that a reset took away."""
+        key = {"session_id": session_id, "turn_id": turn_id}
+        return await self._database.read(lambda connection: _read(connection, _SHOWN_STEPS, key))
+
+    async def frames(self, session_id: str, digests: Collection[str]) -> dict[str, RequestFrame]:
+        """The frames of requests of a session, by their digests. Those that were not kept are left out."""
+        if not digests:
+            return {}
+        key = {"session_id": session_id, "digests": sorted(digests)}
+        rows = await self._database.read(lambda connection: connection.execute(_FRAMES, key).all())
+        return {row.frame_digest: RequestFrame.model_validate_json(row.frame) for row in rows}
+
+    def _insert_or_find(self, connection: Connection, step: SavedStep, row: Mapping[str, object]) -> SavedStep | None:
         """The stored step: this one, or the one saved earlier. None when the session has no row."""
-        values = {f"new_{name}": value for name, value in step_values(step).items()}
+        values = {f"new_{name}": value for name, value in row.items()}
         return step if connection.execute(self._insert, values).rowcount else _find_saved(connection, step)
 
     def _save_without_session(self, connection: Connection, step: SavedStep) -> SavedStep:
@@ -284,6 +314,9 @@ def step_values(step: SavedStep) -> dict[str, object]:
         "characters": len(step.messages),
         "reply": step.reply.model_dump_json(),
         "created_at": step.created_at,
+        "frame_digest": step.frame_digest,
+        "frame": None,
+        "sent": step.sent.model_dump_json() if step.sent else None,
     }
 
 
@@ -300,4 +333,6 @@ def _step_from_row(row: Row[*tuple[Any, ...]]) -> SavedStep:
         messages=row.messages,
         reply=ModelReply.model_validate_json(row.reply),
         created_at=row.created_at,
+        frame_digest=row.frame_digest,
+        sent=SentRequest.model_validate_json(sent) if (sent := row._mapping.get("sent")) else None,
     )

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from activities.llm.interface import ModelCall, RecordCall
-from activities.model import NO_ARGUMENTS_SCHEMA
 from domain.agents.definition import AgentDefinition, mermaid, parse_definition
 from domain.agents.tools import OfferedTool
 from domain.dograh.exporter import OWN_COPY, export_dograh
@@ -33,6 +32,7 @@ from domain.turns.extraction import (
     extraction_instructions,
     extraction_schema,
 )
+from domain.turns.model_request import NO_ARGUMENTS_SCHEMA
 from domain.turns.turn import Checkpoint
 from playhead.services.model_providers import build_providers
 from tests.support.simulated_call import EXAMPLES, example_agent

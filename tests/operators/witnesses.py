@@ -16,11 +16,11 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
-from activities.llm.messages import OPENING_CUE
 from contracts.sessions import GenerateStepInput, GenerateStepResult, SendMessageResult, session_workflow_id
 from domain.sessions.commands import SendMessage
 from domain.sessions.views import SessionHead
 from domain.turns.engine import ModelReply
+from domain.turns.model_request import OPENING_CUE
 from domain.turns.turn import Message, Turn, UserSaid
 from domain.usage import Usage
 from playhead.temporal.client import PlayheadPlugin

@@ -28,8 +28,10 @@ COMPONENTS: Mapping[str, type[BaseModel]] = {
     "Session": sessions.Session,
     "SessionLimits": new_sessions.SessionLimits,
     "SessionSummary": sessions.SessionSummary,
+    "Step": sessions.Step,
     "Suite": suites.Suite,
     "SuiteReport": suites.SuiteReport,
+    "SuiteRun": suites.SuiteRun,
     "SuiteSummary": suites.SuiteSummary,
     "TreeTurn": sessions.TreeTurn,
 }

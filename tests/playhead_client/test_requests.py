@@ -62,6 +62,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("GET /v1/sessions/{session_id}", lambda: sessions.get("s")),
     ("DELETE /v1/sessions/{session_id}", lambda: sessions.erase("s")),
     ("GET /v1/sessions/{session_id}/turns", lambda: sessions.turns("s", limit=1)),
+    ("GET /v1/sessions/{session_id}/turns/{turn_id}/steps", lambda: sessions.steps("s", "t", limit=1)),
     ("GET /v1/sessions/{session_id}/tree", lambda: sessions.tree("s", limit=1)),
     ("GET /v1/sessions/{session_id}/branches", lambda: sessions.branches("s", limit=1)),
     ("GET /v1/sessions/{session_id}/branches/compare", lambda: sessions.compare("s", "b")),
@@ -114,20 +115,27 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ),
     ("GET /v1/suites", lambda: suites.list(limit=1)),
     ("GET /v1/suites/{suite_id}", lambda: suites.get("s")),
+    (
+        "GET /v1/suites/{suite_id}/runs",
+        lambda: suites.runs("s", outcome="failed", scenario="c", updated_after=NOON, limit=1),
+    ),
+    ("GET /v1/suites/{suite_id}/definition", lambda: suites.definition("s")),
     ("GET /v1/suites/{suite_id}/report", lambda: suites.report("s", transcripts=False, baseline="b")),
     ("POST /v1/suites/{suite_id}/{command}", lambda: suites.steer("s", "pause")),
-    ("GET /v1/usage", usage.total),
+    ("GET /v1/usage", lambda: usage.between(NOON.date(), NOON.date(), by=("day", "agent"), zone="UTC")),
     ("GET /v1/about", usage.about),
     ("GET /v1/usage/ledger", lambda: usage.ledger(session_id="s", limit=1)),
 ]
 """Each operation, and the call of the client with every argument."""
 NEVER_SENT = {
     "POST /v1/agents": {"dry_run"},
+    "GET /v1/sessions/{session_id}/turns": {"around"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/edit": {"wait"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/regenerate": {"wait"},
     "GET /v1/suites/{suite_id}/report": {"format"},
 }
-"""Query parameters that these calls leave out; `written_report` sends the format, `check` the dry run."""
+"""Query parameters that these calls leave out; `written_report` sends the format, `check` the dry run, `turns_around`
+the turn."""
 OF_OPENAI = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
 """Operations for OpenAI's own clients."""
 
@@ -161,6 +169,11 @@ def test_a_message_is_sent_and_streamed_as_it_is_submitted() -> None:
     for call in (sent, sent_by(lambda: next(streamed))):
         assert (call.path, call.content) == (submitted.path, submitted.content)
         assert not call.query
+
+
+def test_the_turns_around_a_turn_are_one_page_without_a_cursor() -> None:
+    call = sent_by(lambda: sessions.turns_around("s", "t", limit=20))
+    assert (call.path, call.query) == ("/v1/sessions/s/turns", {"around": "t", "limit": "20"})
 
 
 def test_a_definition_is_checked_as_it_is_pushed() -> None:

@@ -9,7 +9,6 @@ import yaml
 
 from activities.llm.interface import ModelCall, RecordCall
 from activities.llm.providers import ModelProviders
-from activities.model import NO_ARGUMENTS_SCHEMA
 from domain.agents.definition import AgentDefinition, parse_definition
 from domain.agents.tools import OfferedTool
 from domain.sessions.caller_prompt import caller_instructions, caller_tools
@@ -45,6 +44,7 @@ from domain.turns.extraction import (
     extracted_values,
     extraction_schema,
 )
+from domain.turns.model_request import NO_ARGUMENTS_SCHEMA
 from domain.turns.turn import Turn, UserSaid
 from playhead.services.model_providers import build_providers
 

@@ -118,7 +118,7 @@ class StepRunner:
         """Start to answer a turn from what the turns before it left."""
         self._newest = turn
         self._taken = ()
-        return begin_turn(
+        begun = begin_turn(
             self._agent,
             checkpoint or start_checkpoint(self._agent),
             turn_id=turn.id,
@@ -127,14 +127,19 @@ class StepRunner:
             initial_context=self._context,
             context=turn.options.context if turn.options else None,
         )
+        return begun.with_first_word(self._now())
 
     async def advance(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         """Get what the turn is due for, and take it in."""
-        if due == "reply":
-            step = self._step(progress)
-            reply = await self._generate(step)
-            progress = progress.after_step(step.digest)
-            return apply_reply(self._agent, progress, reply, at=self._now(), initial_context=self._context)
+        if due != "reply":
+            return (await self._advance_without_reply(progress, due)).with_first_word(self._now())
+        step = self._step(progress)
+        reply = await self._generate(step)
+        progress = progress.after_step(step.digest)
+        applied = apply_reply(self._agent, progress, reply, at=self._now(), initial_context=self._context)
+        return applied.with_first_word(self._now() - _time_since_first_word(reply))
+
+    async def _advance_without_reply(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         if due == "extraction" and progress.leaving is None:
             return defer_extraction(progress)
         if due == "extraction":
@@ -296,6 +301,13 @@ class StepRunner:
             said=progress.text,
             reply_format=answered.options.reply_format if answered and answered.options else None,
         )
+
+
+def _time_since_first_word(reply: ModelReply) -> timedelta:
+    """The part of a model call after its first text; nothing where the reply came in one piece."""
+    if reply.first_word is None or not reply.text.strip():
+        return timedelta()
+    return timedelta(seconds=max(reply.usage.model_seconds - reply.first_word, 0.0))
 
 
 def opening_of(turn: Turn) -> TurnStart:

@@ -20,6 +20,9 @@ from workflows.session.settlement import SettlementLoop
 from workflows.session.state import SessionState
 from workflows.session.step_runner import StepRunner
 
+RECORDS_REQUESTS = "approval-requests-are-events"
+"""The patch since which a request for approval is recorded at once, as an event."""
+
 
 class TurnRunner:
     """The turns of one session that are being answered."""
@@ -99,7 +102,9 @@ class TurnRunner:
 
     async def _request_approval(self, approval: WaitingApproval) -> tuple[Decision, str]:
         """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
-        self._state.change(approvals.request(self._state.timeline, approval, at=self._state.now()))
+        is_recorded = workflow.patched(RECORDS_REQUESTS)
+        requested = approvals.request(self._state.timeline, approval, at=self._state.now(), is_recorded=is_recorded)
+        self._state.change(requested)
         is_settled = partial(self._is_resolved, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):

@@ -243,3 +243,65 @@ async def test_one_key_at_two_apis_at_once_starts_one_suite(other_api: RunningAp
             suites = [done(response, 201) for response in await asyncio.gather(*asking)]
             assert len({suite["id"] for suite in suites}) == 1
     assert len(await caller.items("/v1/suites")) == 3
+
+
+async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
+    caller: Caller, agent: str, running_api: RunningApi
+) -> None:
+    body = suite_with(
+        agent,
+        scenario("asks", repeats=2),
+        scenario("is-strict", checks=STRICT),
+        scenario("waits", min_turns=1000, limits={"max_turns": 2000, "max_stalled_turns": None}, repeats=2),
+        concurrency=1,
+        model="openai-chat:priced",
+    )
+    suite = await started(caller, body)
+    path = f"/v1/suites/{suite['id']}/runs"
+
+    async def judged() -> list[Json] | None:
+        runs = await caller.items(path, limit=2)
+        return runs if [run["state"] for run in runs[:3]] == ["done"] * 3 else None
+
+    runs = await eventually(judged, within=60)
+    assert runs is not None
+    assert [(run["scenario"], run["repeat"]) for run in runs] == [
+        ("asks", 1),
+        ("asks", 2),
+        ("is-strict", 1),
+        ("waits", 1),
+        ("waits", 2),
+    ]
+    assert [run["outcome"] for run in runs] == ["passed", "passed", "failed", None, None]
+    assert (runs[4]["state"], runs[4]["session_id"], runs[4]["cost"]["total"]) == ("waiting", None, "0")
+    report = done(await caller.get(f"/v1/suites/{suite['id']}/report", transcripts="false"), 200)
+    for told in report["runs"][:2]:
+        run = next(each for each in runs if each["session_id"] == told["session_id"])
+        for name in ("seed", "criteria", "findings", "error", "started_at", "completion_reason"):
+            assert run[name] == told[name], name
+    first = runs[0]
+    session = await caller.session(first["session_id"])
+    last = session["turns"][-1]
+    assert first["last_said"] == (last["assistant_message"] or last["user_message"])["text"][:120]
+    assert first["turn_count"] == len(session["turns"])
+    assert "turns" not in first
+    by_purpose = first["cost_by_purpose"]
+    assert {"turn", "caller"} <= set(by_purpose)
+    assert sum(map(Decimal, by_purpose.values())) == Decimal(first["cost"]["total"]) > 0
+    chosen = {"outcome": "failed"}, {"scenario": "waits"}, {"scenario": "asks", "outcome": "failed"}
+    assert [len(await caller.items(path, **query)) for query in chosen] == [1, 2, 0]
+    changed = await caller.items(path, updated_after="2026-01-01T00:00:00Z", limit=1)
+    assert [run["updated_at"] for run in changed] == sorted(run["updated_at"] for run in changed)
+    assert {run["state"] for run in changed} <= {"done", "talking", "judging"}
+    assert await caller.items(path, updated_after="2199-01-01T00:00:00Z") == []
+    problem(await caller.get(path, cursor="nonsense"), 400, "invalid_request")
+    problem(await caller.get(path, updated_after="1"), 422, "validation_error")
+    definition = done(await caller.get(f"/v1/suites/{suite['id']}/definition"), 200)
+    assert [each["id"] for each in definition["scenarios"]] == ["asks", "is-strict", "waits"]
+    async with running_api.caller() as stranger:
+        problem(await stranger.get(path), 404, "not_found")
+        problem(await stranger.get(f"/v1/suites/{suite['id']}/definition"), 404, "not_found")
+    done(await caller.post(f"/v1/suites/{suite['id']}/cancel"), 200)
+    await over(caller, suite["id"])
+    again = done(await caller.post("/v1/suites", {**definition, "scenarios": definition["scenarios"][:1]}), 201)
+    assert [each["id"] for each in (await over(caller, again["id"]))["scenarios"]] == ["asks"]

@@ -6,7 +6,7 @@ from api.schemas.responses import LedgerRow, OrganizationUsage
 from tests.api.conftest import PRICED
 from tests.support.api_agents import library
 from tests.support.provider import Says, ScriptedModel
-from tests.support.running_api import Caller, done
+from tests.support.running_api import Caller, RunningApi, done, problem
 
 
 async def test_the_ledger_has_one_row_a_turn_and_adds_up(
@@ -52,3 +52,42 @@ async def test_the_ledger_is_paged_newest_first_and_can_be_of_one_session(caller
     assert len(rows) == 4
     assert [row["created_at"] for row in rows] == sorted((row["created_at"] for row in rows), reverse=True)
     assert {row["session_id"] for row in await caller.items("/v1/usage/ledger", session=two)} == {two}
+
+
+async def test_usage_is_divided_by_day_agent_model_and_purpose(
+    caller: Caller, scripted: Callable[..., ScriptedModel], running_api: RunningApi
+) -> None:
+    agent = await caller.push(library(scripted(Says("One."), name=PRICED).string))
+    session = await caller.say((await caller.open("library"))["id"], "One?")
+    await caller.recorded(session["id"], turns=2)
+    total = done(await caller.get("/v1/usage"), 200)
+    assert total["rows"] == []
+    divided = {"by": ["day", "agent", "model", "purpose"], "zone": "Europe/Rome"}
+    ranged = done(await caller.http.get("/v1/usage", params=divided), 200)
+    for name in ("turns", "usage"):
+        assert ranged[name] == total[name], name
+    assert ranged["cost"]["total"] == total["cost"]["total"]
+    [row] = ranged["rows"]
+    assert row == {
+        "day": row["day"],
+        "agent_id": agent["id"],
+        "agent_name": "library",
+        "model": f"openai:{PRICED}",
+        "purpose": "turn",
+        "turns": 1,
+        "prompt_tokens": 11,
+        "completion_tokens": 7,
+        "cost": {name: value for name, value in total["cost"].items() if name != "calculated_at"},
+    }
+    before = done(await caller.http.get("/v1/usage", params={"from": "2026-01-01", "to": "2026-01-31"}), 200)
+    assert (before["turns"], before["cost"]["total"], before["rows"]) == (0, "0", [])
+    async with running_api.caller() as stranger:
+        foreign = done(await stranger.http.get("/v1/usage", params={"by": "day"}), 200)
+        assert (foreign["turns"], foreign["rows"]) == (0, [])
+    for wrong in (
+        {"from": "2026-02-01", "to": "2026-01-01"},
+        {"from": "2020-01-01"},
+        {"by": "day", "zone": "Mars/Base"},
+    ):
+        problem(await caller.http.get("/v1/usage", params=wrong), 400, "invalid_request")
+    problem(await caller.http.get("/v1/usage", params={"by": "week"}), 422, "validation_error")

@@ -28,7 +28,9 @@ def test_end_is_noted_once_and_ending_again_changes_nothing(talk: Conversation) 
     assert ended.ended_at == talk.now
     assert talk.head.events[-1].type == "session_end"
     assert talk.head.events[-1].payload == {"reason": "done"}
-    assert [(fact.type, fact.payload) for fact in ended.unrecorded.facts] == [("session_completed", {"reason": "done"})]
+    assert [(fact.type, fact.payload) for fact in ended.unrecorded.facts] == [
+        ("session_completed", {"revision": 3, "reason": "done"})
+    ]
     talk.end("again", expected_revision=0)
     assert talk.timeline is ended
 

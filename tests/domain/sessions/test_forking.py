@@ -67,7 +67,7 @@ def test_shared_turns_are_nothing_the_store_has_to_be_told(source: Conversation)
     unrecorded = talk.timeline.unrecorded
     assert (unrecorded.turn_ids, unrecorded.branches) == ((), ())
     (fact,) = unrecorded.facts
-    assert (fact.type, fact.payload) == ("session_forked", {"session_id": "ses_source", "turn_id": "t2"})
+    assert (fact.type, fact.payload) == ("session_forked", {"revision": 1, "session_id": "ses_source", "turn_id": "t2"})
 
 
 def test_shared_turn_that_something_is_noted_on_is_told_as_taken_over(source: Conversation) -> None:

@@ -15,6 +15,7 @@ from domain.usage import Cost, Usage
 from store.billing.ledger import LedgerStore
 from store.database.connection import Database
 from store.database.tables import events
+from store.sessions.event_log import EventLog
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
@@ -304,3 +305,13 @@ async def test_turn_that_was_taken_over_is_recorded_and_not_billed_again(
     assert (await settlement.settle(batch)).billed == 1
     assert await billed_turns(database) == ["turn_1"]
     assert (await stored_turns(database, "turn_0"))[0] == shared
+
+
+async def test_the_last_event_of_a_record_names_the_revision(database: Database, settlement: SettlementStore) -> None:
+    settled = settling(*conversation(2))
+    await settlement.settle(settled)
+    rows = await EventLog(database).after(SESSION, 0)
+    assert rows[-1].type == "turn_completed"
+    assert [row.payload.get("revision") for row in rows] == [*[None] * (len(rows) - 1), settled.head.revision]
+    await settlement.settle(settled)
+    assert await EventLog(database).after(SESSION, 0) == rows, "settled again, nothing is told again"

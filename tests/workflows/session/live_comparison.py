@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from activities.llm.messages import OPENING_CUE
 from domain.sessions.views import TimelineView
+from domain.turns.model_request import OPENING_CUE
 from domain.turns.turn import Turn
 from tests.support.agents import GREETING
 from tests.support.provider import Asked

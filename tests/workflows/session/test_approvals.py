@@ -5,9 +5,11 @@ import asyncio
 from pytest_httpserver import HTTPServer
 
 from domain.agents.definition import parse_definition
+from store.sessions.event_log import EventLog, LogRow
 from tests.support.provider import Calls, Says
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval
 from tests.support.session_stack import SessionStack, refusal_of, spoken
+from tests.support.waiting import eventually
 from tests.workflows.session.test_queue import Scripted
 
 
@@ -99,3 +101,22 @@ async def test_what_is_fetched_before_the_first_opening_is_in_the_greeting(
     assert view.head.fetched_context == {"caller": {"name": "Ada"}}
     await session.reply("Hello.")
     assert len(httpserver.log) == 1, "it is fetched once, not at every turn"
+
+
+async def test_a_request_is_in_the_event_log_before_anybody_decides(
+    stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
+) -> None:
+    session = await stack.open(refunding(httpserver), model=scripted(Calls("refund", '{"amount": 40}')).string)
+    asking = asyncio.create_task(session.say("I want my money back."))
+    waiting = await waiting_approval(session)
+    log = EventLog(stack.database)
+
+    async def requests() -> list[LogRow]:
+        return [row for row in await log.after(session.id, 0) if row.type == "approval_requested"]
+
+    (row,) = await eventually(requests)
+    assert (row.turn_id, row.payload["call_id"]) == (waiting.turn_id, waiting.call_id)
+    assert (row.payload["tool"], row.payload["arguments"]) == ("refund", {"amount": 40})
+    assert row.payload["revision"] == (await session.status()).revision
+    await deny(session, waiting.call_id, "No.")
+    await asking

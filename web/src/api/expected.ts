@@ -5,23 +5,17 @@
  * answers 404, 405 or 422 the page takes it as "not there yet" and shows the view without it. When a form has arrived in
  * `openapi.json`, its type here becomes an alias of the generated one.
  */
+import type { components } from './schema.ts'
 import type { Cost, Json, JsonObject, LedgerRow, Outcome, TurnStatus } from './types.ts'
 
-/** Members added to `usage` of a turn. Without them the page shows the time of the whole reply only. */
+/** Members added to `usage` of a turn (`TurnUsage`). Without them the page shows the time of the whole reply only. */
 export interface UsageExtras {
-  /** Seconds from the message to the first word that the agent said; absent for turns without words. */
+  /** Seconds from the message to the first word that the agent said; null for turns without words. */
   first_word_seconds?: number | null
 }
 
-/** Members added to a branch. Without them the page counts what it has loaded and says "at least". */
-export interface BranchExtras {
-  /** Turns that belong to this branch alone (those after `rewound_from_turn_id`). */
-  turn_count?: number
-  /** What those turns cost. */
-  cost?: Cost
-  /** The first of those turns: where the branch begins, also when `turns` holds only the newest 50. */
-  head_turn_id?: string
-}
+/** Members of a branch that events do not tell. Without them the page counts what it has loaded and says "at least". */
+export type BranchExtras = Partial<Pick<components['schemas']['Branch'], 'turn_count' | 'cost' | 'head_turn_id'>>
 
 /** Members added to a session, in lists too. Without them the page leaves the figures out. */
 export interface SessionExtras {
@@ -34,8 +28,8 @@ export interface SessionExtras {
 }
 
 /**
- * Data that every durable event carries beside its own. Without `revision` the page reads the session again after a
- * durable event to learn it.
+ * Data of the last durable event of each record, and of those that concern the session. Without `revision` the page reads
+ * the session again after a durable event to learn it.
  */
 export interface EventExtras {
   revision?: number

@@ -73,6 +73,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{session_id}/turns/{turn_id}/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Steps
+         * @description The model calls of a turn, oldest first, each with the request that was sent: instructions, messages, offered
+         *     tools and settings, without credentials. Calls that failed before a reply are not among them.
+         */
+        get: operations["list_steps_v1_sessions__session_id__turns__turn_id__steps_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{session_id}/tree": {
         parameters: {
             query?: never;
@@ -524,6 +545,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/suites/{suite_id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Runs
+         * @description The planned runs of a suite without their turns, by scenario and repeat, also those that have not begun.
+         */
+        get: operations["list_runs_v1_suites__suite_id__runs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/suites/{suite_id}/definition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Definition
+         * @description The definition of a suite as it was started, with the values of the query in place of those of the file.
+         */
+        get: operations["get_definition_v1_suites__suite_id__definition_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/suites/{suite_id}/report": {
         parameters: {
             query?: never;
@@ -574,7 +635,8 @@ export interface paths {
         };
         /**
          * Get Usage
-         * @description Total usage and cost of the organization: the sum of its ledger.
+         * @description Usage and cost of the organization: the sum of its ledger. With `from`, `to` or `by` of a range of days, by
+         *     default the last 30, and with `by` in rows, newest day first.
          */
         get: operations["get_usage_v1_usage_get"];
         put?: never;
@@ -1563,10 +1625,23 @@ export interface components {
         /**
          * Branch
          * @description A branch that was discarded by a rewind, with its newest turns, at most 50, oldest first.
+         *
+         *     `turn_count`, `cost` and `head_turn_id`, its first turn, are those of the whole branch, without the turns that it
+         *     shares with others.
          * @example {
+         *       "cost": {
+         *         "breakdown": {
+         *           "openai:gpt-5-mini": "0.000165"
+         *         },
+         *         "currency": "USD",
+         *         "total": "0.000165",
+         *         "unpriced_models": []
+         *       },
          *       "discarded_at": "2026-11-23T18:00:07Z",
+         *       "head_turn_id": "turn_9a8b7c6d5e4f",
          *       "id": "br_9a8b7c6d5e4f",
          *       "rewound_from_turn_id": "turn_0b1c2d3e4f50",
+         *       "turn_count": 1,
          *       "turns": [
          *         {
          *           "assistant_message": {
@@ -1601,6 +1676,7 @@ export interface components {
          *           "status": "completed",
          *           "usage": {
          *             "duration_seconds": 1.204,
+         *             "first_word_seconds": 0.612,
          *             "llm": {
          *               "openai:gpt-5-mini": {
          *                 "cache_creation_input_tokens": 0,
@@ -1632,6 +1708,11 @@ export interface components {
              * Format: date-time
              */
             discarded_at: string;
+            /** Turn Count */
+            turn_count: number;
+            cost: components["schemas"]["Cost"];
+            /** Head Turn Id */
+            head_turn_id: string | null;
             /** Turns */
             turns: components["schemas"]["Turn"][];
         };
@@ -2044,6 +2125,7 @@ export interface components {
          *             "status": "completed",
          *             "usage": {
          *               "duration_seconds": 1.204,
+         *               "first_word_seconds": 0.612,
          *               "llm": {
          *                 "openai:gpt-5-mini": {
          *                   "cache_creation_input_tokens": 0,
@@ -2103,6 +2185,7 @@ export interface components {
          *             "status": "completed",
          *             "usage": {
          *               "duration_seconds": 1.204,
+         *               "first_word_seconds": 0.612,
          *               "llm": {
          *                 "openai:gpt-5-mini": {
          *                   "cache_creation_input_tokens": 0,
@@ -2153,6 +2236,7 @@ export interface components {
          *         "status": "completed",
          *         "usage": {
          *           "duration_seconds": 0.012,
+         *           "first_word_seconds": 0.012,
          *           "llm": {},
          *           "model_seconds": 0
          *         }
@@ -3246,7 +3330,7 @@ export interface components {
         };
         /**
          * OrganizationUsage
-         * @description Total usage and cost of the organization.
+         * @description Usage and cost of the organization, in total or in the range that was asked for, divided into `rows`.
          * @example {
          *       "cost": {
          *         "breakdown": {
@@ -3258,6 +3342,25 @@ export interface components {
          *         "total": "0.00068",
          *         "unpriced_models": []
          *       },
+         *       "rows": [
+         *         {
+         *           "agent_id": "agt_5f0c91d2a4b7",
+         *           "agent_name": "booking-line",
+         *           "completion_tokens": 31,
+         *           "cost": {
+         *             "breakdown": {
+         *               "duration": "0.000515",
+         *               "openai:gpt-5-mini": "0.000165"
+         *             },
+         *             "currency": "USD",
+         *             "total": "0.00068",
+         *             "unpriced_models": []
+         *           },
+         *           "day": "2026-11-23",
+         *           "prompt_tokens": 412,
+         *           "turns": 2
+         *         }
+         *       ],
          *       "turns": 2,
          *       "usage": {
          *         "duration_seconds": 1.216,
@@ -3280,6 +3383,8 @@ export interface components {
             turns: number;
             usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
+            /** Rows */
+            rows: components["schemas"]["UsageRow"][];
         };
         /**
          * Origin
@@ -3392,6 +3497,20 @@ export interface components {
         PageOf_SessionSummary_: {
             /** Items */
             items: components["schemas"]["SessionSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** PageOf[Step] */
+        PageOf_Step_: {
+            /** Items */
+            items: components["schemas"]["Step"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** PageOf[SuiteRun] */
+        PageOf_SuiteRun_: {
+            /** Items */
+            items: components["schemas"]["SuiteRun"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -4027,6 +4146,7 @@ export interface components {
          *           "status": "completed",
          *           "usage": {
          *             "duration_seconds": 0.012,
+         *             "first_word_seconds": 0.012,
          *             "llm": {},
          *             "model_seconds": 0
          *           }
@@ -4064,6 +4184,7 @@ export interface components {
          *           "status": "completed",
          *           "usage": {
          *             "duration_seconds": 1.204,
+         *             "first_word_seconds": 0.612,
          *             "llm": {
          *               "openai:gpt-5-mini": {
          *                 "cache_creation_input_tokens": 0,
@@ -4440,6 +4561,251 @@ export interface components {
             total: string;
         };
         /**
+         * Step
+         * @description One model call of a turn. `turn` calls answer the user, `extraction` calls read variables.
+         *
+         *     The request is `exact` when its digest, the SHA-256 of what was sent, equals the one that was kept; otherwise it is
+         *     `rebuilt` from what is stored. `attempts` counts the tries at the call, the successful one included.
+         * @example {
+         *       "attempts": 1,
+         *       "cost": {
+         *         "breakdown": {
+         *           "openai:gpt-5-mini": "0.000165"
+         *         },
+         *         "currency": "USD",
+         *         "total": "0.000165",
+         *         "unpriced_models": []
+         *       },
+         *       "digest": "9f2b7c1e5d0a4f8e6b3c2d1a0f9e8d7c6b5a493827161504f3e2d1c0b9a89786",
+         *       "fidelity": "exact",
+         *       "finish_reason": "tool_call",
+         *       "index": 0,
+         *       "model": "openai:gpt-5-mini",
+         *       "node_id": "greet",
+         *       "purpose": "turn",
+         *       "reply": {
+         *         "raw": {
+         *           "kind": "response",
+         *           "parts": [
+         *             {
+         *               "part_kind": "tool-call",
+         *               "tool_name": "to_booking"
+         *             }
+         *           ]
+         *         },
+         *         "text": "",
+         *         "tool_calls": [
+         *           {
+         *             "arguments": {},
+         *             "id": "call_1",
+         *             "name": "to_booking"
+         *           }
+         *         ]
+         *       },
+         *       "request": {
+         *         "instructions": "You speak for Osteria Fiorella. The caller is Ada.",
+         *         "messages": [
+         *           {
+         *             "content": "A table for four on Friday, please.",
+         *             "is_new": true,
+         *             "role": "user",
+         *             "tool_calls": [],
+         *             "turn_id": "turn_5f0c2a9e41b7"
+         *           }
+         *         ],
+         *         "settings": {
+         *           "timeout": 120
+         *         },
+         *         "tools": [
+         *           {
+         *             "description": "the caller wants a table",
+         *             "kind": "transition",
+         *             "name": "to_booking",
+         *             "parameters": {
+         *               "properties": {},
+         *               "type": "object"
+         *             },
+         *             "to": "booking"
+         *           }
+         *         ],
+         *         "variables": [
+         *           {
+         *             "end": 49,
+         *             "name": "first_name",
+         *             "source": "initial_context",
+         *             "start": 46
+         *           }
+         *         ]
+         *       },
+         *       "seconds": 0.78,
+         *       "started_at": "2026-11-23T18:00:07.010Z",
+         *       "usage": {
+         *         "cache_creation_input_tokens": 0,
+         *         "cache_read_input_tokens": 0,
+         *         "completion_tokens": 31,
+         *         "prompt_tokens": 412
+         *       }
+         *     }
+         */
+        Step: {
+            /** Index */
+            index: number;
+            /**
+             * Purpose
+             * @enum {string}
+             */
+            purpose: "turn" | "extraction";
+            /** Model */
+            model: string;
+            /** Node Id */
+            node_id: string | null;
+            request: components["schemas"]["StepRequest"];
+            /**
+             * Fidelity
+             * @enum {string}
+             */
+            fidelity: "exact" | "rebuilt";
+            /** Digest */
+            digest: string | null;
+            reply: components["schemas"]["StepReply"];
+            usage: components["schemas"]["StepUsage"];
+            cost: components["schemas"]["Cost"];
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** First Word Seconds */
+            first_word_seconds: number | null;
+            /** Seconds */
+            seconds: number;
+            /** Finish Reason */
+            finish_reason: string | null;
+            /** Attempts */
+            attempts: number;
+            /** Error */
+            error: string | null;
+        };
+        /**
+         * StepMessage
+         * @description A message of a request, with the turn that it belongs to. `is_new` is true unless an earlier step had it.
+         */
+        StepMessage: {
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "system" | "user" | "assistant" | "tool";
+            /** Content */
+            content: string;
+            /** Turn Id */
+            turn_id: string | null;
+            /** Is New */
+            is_new: boolean;
+            /** Tool Calls */
+            tool_calls: components["schemas"]["StepToolCall"][];
+            /** Tool Call Id */
+            tool_call_id: string | null;
+        };
+        /**
+         * StepReply
+         * @description A model's reply. `raw` is the reply as the provider gave it; null where it was not kept.
+         */
+        StepReply: {
+            /** Text */
+            text: string;
+            /** Tool Calls */
+            tool_calls: components["schemas"]["StepToolCall"][];
+            /** Raw */
+            raw: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+        };
+        /**
+         * StepRequest
+         * @description A request to a model, without credentials: instructions, messages, offered tools and settings.
+         */
+        StepRequest: {
+            /** Instructions */
+            instructions: string;
+            /** Variables */
+            variables: components["schemas"]["StepVariable"][];
+            /** Messages */
+            messages: components["schemas"]["StepMessage"][];
+            /** Tools */
+            tools: components["schemas"]["StepTool"][];
+            /** Settings */
+            settings: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+        };
+        /**
+         * StepTool
+         * @description A tool that was offered to the model. A transition leads `to` a node.
+         */
+        StepTool: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "tool" | "transition";
+            /** Description */
+            description: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** To */
+            to: string | null;
+        };
+        /**
+         * StepToolCall
+         * @description A tool call of the model.
+         */
+        StepToolCall: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Arguments */
+            arguments: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+        };
+        /**
+         * StepUsage
+         * @description Tokens of one model call.
+         */
+        StepUsage: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Cache Read Input Tokens */
+            cache_read_input_tokens: number;
+            /** Cache Creation Input Tokens */
+            cache_creation_input_tokens: number;
+        };
+        /**
+         * StepVariable
+         * @description A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source.
+         */
+        StepVariable: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Name */
+            name: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "initial_context" | "gathered_context" | "agent_default" | "fallback" | "pre_call_fetch" | "built_in";
+        };
+        /**
          * StreamOptions
          * @description Options of a streamed reply.
          */
@@ -4600,6 +4966,7 @@ export interface components {
          *               "status": "completed",
          *               "usage": {
          *                 "duration_seconds": 0.012,
+         *                 "first_word_seconds": 0.012,
          *                 "llm": {},
          *                 "model_seconds": 0
          *               }
@@ -4637,6 +5004,7 @@ export interface components {
          *               "status": "completed",
          *               "usage": {
          *                 "duration_seconds": 1.204,
+         *                 "first_word_seconds": 0.612,
          *                 "llm": {
          *                   "openai:gpt-5-mini": {
          *                     "cache_creation_input_tokens": 0,
@@ -4713,6 +5081,96 @@ export interface components {
             runs: components["schemas"]["RunReport"][];
             /** @description Only in reports that were requested with a baseline. */
             baseline?: components["schemas"]["BaselineReport"] | null;
+        };
+        /**
+         * SuiteRun
+         * @description A planned conversation of a suite, without its turns. A run that has not begun has no session.
+         *
+         *     `cost_by_purpose` divides the cost into the agent's turns and extractions, the caller and the judge. `last_said` is
+         *     the beginning of what was said last, `updated_at` the time of the last record.
+         * @example {
+         *       "completion_reason": "caller_hung_up",
+         *       "cost": {
+         *         "breakdown": {
+         *           "openai:gpt-5-mini": "0.00137"
+         *         },
+         *         "currency": "USD",
+         *         "total": "0.00137",
+         *         "unpriced_models": []
+         *       },
+         *       "cost_by_purpose": {
+         *         "caller": "0.00041",
+         *         "judge": "0.00028",
+         *         "turn": "0.00068"
+         *       },
+         *       "criteria": [
+         *         {
+         *           "criterion": "The agent confirmed a table for four on Friday.",
+         *           "outcome": "failed",
+         *           "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
+         *           "turn_ids": [
+         *             "turn_5f0c2a9e41b7"
+         *           ]
+         *         }
+         *       ],
+         *       "findings": [],
+         *       "last_said": "With pleasure. At what time?",
+         *       "outcome": "failed",
+         *       "repeat": 1,
+         *       "scenario": "four-on-friday",
+         *       "seconds": 9.4,
+         *       "seed": 1804289383,
+         *       "session_id": "ses_91c04be1a86f3d5207aa4c11",
+         *       "started_at": "2026-11-23T18:00:00Z",
+         *       "state": "done",
+         *       "turn_count": 2,
+         *       "updated_at": "2026-11-23T18:00:09.4Z"
+         *     }
+         */
+        SuiteRun: {
+            /** Scenario */
+            scenario: string;
+            /** Repeat */
+            repeat: number;
+            /** Seed */
+            seed: number;
+            /** Session Id */
+            session_id: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "talking" | "judging" | "done";
+            /** Outcome */
+            outcome: ("passed" | "failed" | "inconclusive") | null;
+            /** Criteria */
+            criteria: components["schemas"]["Criterion"][];
+            /** Findings */
+            findings: components["schemas"]["Finding"][];
+            /** Cut Short */
+            cut_short: string | null;
+            /** Completion Reason */
+            completion_reason: string | null;
+            /** Error */
+            error: string | null;
+            /** Turn Count */
+            turn_count: number;
+            /** Last Said */
+            last_said: string | null;
+            cost: components["schemas"]["Cost"];
+            /** Cost By Purpose */
+            cost_by_purpose: {
+                [key: string]: string;
+            };
+            /** Started At */
+            started_at: string | null;
+            /** Seconds */
+            seconds: number | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
         };
         /**
          * SuiteSummary
@@ -5085,6 +5543,7 @@ export interface components {
          *       "status": "completed",
          *       "usage": {
          *         "duration_seconds": 1.204,
+         *         "first_word_seconds": 0.612,
          *         "llm": {
          *           "openai:gpt-5-mini": {
          *             "cache_creation_input_tokens": 0,
@@ -5125,7 +5584,7 @@ export interface components {
             assistant_message: components["schemas"]["AssistantMessage"] | null;
             /** Events */
             events: components["schemas"]["TurnEvent"][];
-            usage: components["schemas"]["Usage"];
+            usage: components["schemas"]["TurnUsage"];
             cost: components["schemas"]["Cost"];
             /** Node Id */
             node_id: string | null;
@@ -5170,6 +5629,23 @@ export interface components {
             node_id: string;
             /** Status */
             status: string;
+        };
+        /**
+         * TurnUsage
+         * @description Usage of a turn. `first_word_seconds` is the time from the message to the first word of the reply; null while
+         *     there is none.
+         */
+        TurnUsage: {
+            /** Llm */
+            llm: {
+                [key: string]: components["schemas"]["ModelUsage"];
+            };
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** Model Seconds */
+            model_seconds: number;
+            /** First Word Seconds */
+            first_word_seconds?: number | null;
         };
         /**
          * Usage
@@ -5236,6 +5712,31 @@ export interface components {
             };
             /** Call Duration Seconds */
             call_duration_seconds: number;
+        };
+        /**
+         * UsageRow
+         * @description Usage and cost of one day, agent, model or purpose. Members are null unless `by` names them.
+         *
+         *     By `model`, a turn counts for each model that it used, and the charge for seconds is the model `duration`.
+         */
+        UsageRow: {
+            /** Day */
+            day: string | null;
+            /** Agent Id */
+            agent_id: string | null;
+            /** Agent Name */
+            agent_name: string | null;
+            /** Model */
+            model: string | null;
+            /** Purpose */
+            purpose: ("turn" | "extraction" | "caller" | "judge") | null;
+            /** Turns */
+            turns: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            cost: components["schemas"]["Cost"];
         };
         /**
          * UserMessage
@@ -6003,7 +6504,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6223,7 +6725,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6272,7 +6775,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6420,6 +6924,8 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
+                /** @description A turn of any branch: its branch around it, instead of a cursor. */
+                around?: string | null;
             };
             header?: never;
             path: {
@@ -6459,7 +6965,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6508,7 +7015,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6525,6 +7033,175 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["PageOf_Turn_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_steps_v1_sessions__session_id__turns__turn_id__steps_get: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items. */
+                limit?: number;
+                /** @description `next_cursor` of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description A turn of any branch. */
+                turn_id: string;
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "index": 0,
+                     *           "purpose": "turn",
+                     *           "model": "openai:gpt-5-mini",
+                     *           "node_id": "greet",
+                     *           "request": {
+                     *             "instructions": "You speak for Osteria Fiorella. The caller is Ada.",
+                     *             "variables": [
+                     *               {
+                     *                 "start": 46,
+                     *                 "end": 49,
+                     *                 "name": "first_name",
+                     *                 "source": "initial_context"
+                     *               }
+                     *             ],
+                     *             "messages": [
+                     *               {
+                     *                 "role": "user",
+                     *                 "content": "A table for four on Friday, please.",
+                     *                 "turn_id": "turn_5f0c2a9e41b7",
+                     *                 "is_new": true,
+                     *                 "tool_calls": []
+                     *               }
+                     *             ],
+                     *             "tools": [
+                     *               {
+                     *                 "name": "to_booking",
+                     *                 "kind": "transition",
+                     *                 "description": "the caller wants a table",
+                     *                 "parameters": {
+                     *                   "type": "object",
+                     *                   "properties": {}
+                     *                 },
+                     *                 "to": "booking"
+                     *               }
+                     *             ],
+                     *             "settings": {
+                     *               "timeout": 120
+                     *             }
+                     *           },
+                     *           "fidelity": "exact",
+                     *           "digest": "9f2b7c1e5d0a4f8e6b3c2d1a0f9e8d7c6b5a493827161504f3e2d1c0b9a89786",
+                     *           "reply": {
+                     *             "text": "",
+                     *             "tool_calls": [
+                     *               {
+                     *                 "id": "call_1",
+                     *                 "name": "to_booking",
+                     *                 "arguments": {}
+                     *               }
+                     *             ],
+                     *             "raw": {
+                     *               "kind": "response",
+                     *               "parts": [
+                     *                 {
+                     *                   "part_kind": "tool-call",
+                     *                   "tool_name": "to_booking"
+                     *                 }
+                     *               ]
+                     *             }
+                     *           },
+                     *           "usage": {
+                     *             "prompt_tokens": 412,
+                     *             "completion_tokens": 31,
+                     *             "cache_read_input_tokens": 0,
+                     *             "cache_creation_input_tokens": 0
+                     *           },
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.000165",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "started_at": "2026-11-23T18:00:07.010Z",
+                     *           "seconds": 0.78,
+                     *           "finish_reason": "tool_call",
+                     *           "attempts": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PageOf_Step_"];
                 };
             };
             /** @description invalid_request */
@@ -6720,6 +7397,16 @@ export interface operations {
                      *           "id": "br_9a8b7c6d5e4f",
                      *           "rewound_from_turn_id": "turn_0b1c2d3e4f50",
                      *           "discarded_at": "2026-11-23T18:00:07Z",
+                     *           "turn_count": 1,
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.000165",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "head_turn_id": "turn_9a8b7c6d5e4f",
                      *           "turns": [
                      *             {
                      *               "id": "turn_9a8b7c6d5e4f",
@@ -6759,7 +7446,8 @@ export interface operations {
                      *                   }
                      *                 },
                      *                 "duration_seconds": 1.204,
-                     *                 "model_seconds": 1.03
+                     *                 "model_seconds": 1.03,
+                     *                 "first_word_seconds": 0.612
                      *               },
                      *               "cost": {
                      *                 "currency": "USD",
@@ -6940,7 +7628,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -6989,7 +7678,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7329,7 +8019,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7378,7 +8069,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7606,7 +8298,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7655,7 +8348,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7881,7 +8575,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -7930,7 +8625,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8251,7 +8947,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8300,7 +8997,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8543,7 +9241,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8592,7 +9291,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8853,7 +9553,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -8902,7 +9603,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9155,7 +9857,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9204,7 +9907,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9432,7 +10136,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9481,7 +10186,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9711,7 +10417,8 @@ export interface operations {
                      *           "usage": {
                      *             "llm": {},
                      *             "duration_seconds": 0.012,
-                     *             "model_seconds": 0
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9760,7 +10467,8 @@ export interface operations {
                      *               }
                      *             },
                      *             "duration_seconds": 1.204,
-                     *             "model_seconds": 1.03
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
                      *           },
                      *           "cost": {
                      *             "currency": "USD",
@@ -9936,7 +10644,8 @@ export interface operations {
                      *         "usage": {
                      *           "llm": {},
                      *           "duration_seconds": 0.012,
-                     *           "model_seconds": 0
+                     *           "model_seconds": 0,
+                     *           "first_word_seconds": 0.012
                      *         },
                      *         "cost": {
                      *           "currency": "USD",
@@ -9989,7 +10698,8 @@ export interface operations {
                      *                 }
                      *               },
                      *               "duration_seconds": 1.204,
-                     *               "model_seconds": 1.03
+                     *               "model_seconds": 1.03,
+                     *               "first_word_seconds": 0.612
                      *             },
                      *             "cost": {
                      *               "currency": "USD",
@@ -10047,7 +10757,8 @@ export interface operations {
                      *                 }
                      *               },
                      *               "duration_seconds": 1.204,
-                     *               "model_seconds": 1.03
+                     *               "model_seconds": 1.03,
+                     *               "first_word_seconds": 0.612
                      *             },
                      *             "cost": {
                      *               "currency": "USD",
@@ -11165,6 +11876,232 @@ export interface operations {
             };
         };
     };
+    list_runs_v1_suites__suite_id__runs_get: {
+        parameters: {
+            query?: {
+                outcome?: ("passed" | "failed" | "inconclusive") | null;
+                /** @description A scenario's id. */
+                scenario?: string | null;
+                /** @description Only runs recorded since, and in the five seconds before; the earliest first. */
+                updated_after?: string | null;
+                /** @description Maximum number of items. */
+                limit?: number;
+                /** @description `next_cursor` of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                suite_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "scenario": "four-on-friday",
+                     *           "repeat": 1,
+                     *           "seed": 1804289383,
+                     *           "session_id": "ses_91c04be1a86f3d5207aa4c11",
+                     *           "state": "done",
+                     *           "outcome": "failed",
+                     *           "criteria": [
+                     *             {
+                     *               "criterion": "The agent confirmed a table for four on Friday.",
+                     *               "outcome": "failed",
+                     *               "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
+                     *               "turn_ids": [
+                     *                 "turn_5f0c2a9e41b7"
+                     *               ]
+                     *             }
+                     *           ],
+                     *           "findings": [],
+                     *           "completion_reason": "caller_hung_up",
+                     *           "turn_count": 2,
+                     *           "last_said": "With pleasure. At what time?",
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.00137",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.00137"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "cost_by_purpose": {
+                     *             "turn": "0.00068",
+                     *             "caller": "0.00041",
+                     *             "judge": "0.00028"
+                     *           },
+                     *           "started_at": "2026-11-23T18:00:00Z",
+                     *           "seconds": 9.4,
+                     *           "updated_at": "2026-11-23T18:00:09.4Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PageOf_SuiteRun_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_definition_v1_suites__suite_id__definition_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                suite_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The definition, as `POST /v1/suites` takes it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "name": "booking-evenings",
+                     *       "agent": "booking-line",
+                     *       "repeats": 3,
+                     *       "scenarios": [
+                     *         {
+                     *           "id": "four-on-friday",
+                     *           "goal": "Book a table for four on Friday at eight.",
+                     *           "facts": {
+                     *             "name": "Ada Rossi",
+                     *             "guests": 4
+                     *           },
+                     *           "success": [
+                     *             "The agent confirmed a table for four on Friday."
+                     *           ],
+                     *           "checks": {
+                     *             "must_visit": [
+                     *               "booking"
+                     *             ],
+                     *             "max_turns": 8
+                     *           },
+                     *           "tags": [
+                     *             "smoke"
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SuiteDefinition"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_report_v1_suites__suite_id__report_get: {
         parameters: {
             query?: {
@@ -11282,7 +12219,8 @@ export interface operations {
                      *               "usage": {
                      *                 "llm": {},
                      *                 "duration_seconds": 0.012,
-                     *                 "model_seconds": 0
+                     *                 "model_seconds": 0,
+                     *                 "first_word_seconds": 0.012
                      *               },
                      *               "cost": {
                      *                 "currency": "USD",
@@ -11331,7 +12269,8 @@ export interface operations {
                      *                   }
                      *                 },
                      *                 "duration_seconds": 1.204,
-                     *                 "model_seconds": 1.03
+                     *                 "model_seconds": 1.03,
+                     *                 "first_word_seconds": 0.612
                      *               },
                      *               "cost": {
                      *                 "currency": "USD",
@@ -11534,7 +12473,16 @@ export interface operations {
     };
     get_usage_v1_usage_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The first day. */
+                from?: string | null;
+                /** @description The last day; by default today. */
+                to?: string | null;
+                /** @description Divides the range into rows. */
+                by?: ("day" | "agent" | "model" | "purpose")[];
+                /** @description Time zone of the days. */
+                zone?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -11573,10 +12521,38 @@ export interface operations {
                      *         },
                      *         "unpriced_models": [],
                      *         "calculated_at": "2026-11-23T18:00:08.204Z"
-                     *       }
+                     *       },
+                     *       "rows": [
+                     *         {
+                     *           "day": "2026-11-23",
+                     *           "agent_id": "agt_5f0c91d2a4b7",
+                     *           "agent_name": "booking-line",
+                     *           "turns": 2,
+                     *           "prompt_tokens": 412,
+                     *           "completion_tokens": 31,
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.00068",
+                     *             "breakdown": {
+                     *               "duration": "0.000515",
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           }
+                     *         }
+                     *       ]
                      *     }
                      */
                     "application/json": components["schemas"]["OrganizationUsage"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description unauthenticated */

@@ -1,9 +1,11 @@
 """Calls about usage and cost."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from typing import Literal
 
 from playhead_client._async.transport import AsyncResource
-from playhead_client.calls import Listing, get, given, path_of
+from playhead_client.calls import Call, Listing, get, given, path_of
 from playhead_client.models.usage import About, LedgerRow, OrganizationUsage
 
 
@@ -17,6 +19,29 @@ class AsyncUsage(AsyncResource):
     async def total(self) -> OrganizationUsage:
         """Return the total usage and cost of the organization."""
         return await self._transport.send(get(path_of("usage"), OrganizationUsage))
+
+    async def between(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        *,
+        by: tuple[Literal["day", "agent", "model", "purpose"], ...] = (),
+        zone: str | None = None,
+    ) -> OrganizationUsage:
+        """Return the usage and cost from the first to the last day (by default the last 30), divided `by` rows.
+
+        Days are those of the time `zone`, as Europe/Rome; by default UTC.
+        """
+        days = {"from": first.isoformat() if first else None, "to": last.isoformat() if last else None, "zone": zone}
+        query: dict[str, str | Sequence[str]] = {**given(**days)}
+        call = Call(
+            "GET",
+            path_of("usage"),
+            OrganizationUsage.model_validate_json,
+            {**query, "by": by} if by else query,
+            repeatable=True,
+        )
+        return await self._transport.send(call)
 
     def ledger(self, *, session_id: str | None = None, limit: int | None = None) -> AsyncIterator[LedgerRow]:
         """List the rows of the ledger, newest first, of one session or of all."""

@@ -18,6 +18,7 @@ from playhead_client.models.sessions import (
     Session,
     SessionStatus,
     SessionSummary,
+    Step,
     TranscriptFormat,
     TreeTurn,
     Turn,
@@ -78,6 +79,15 @@ class Sessions(Resource):
     def turns(self, session_id: str, *, limit: int | None = None) -> Iterator[Turn]:
         """List the turns of the visible branch, newest first, back to the greeting."""
         return self._transport.items(Listing(_path(session_id, "turns"), Turn, limit=limit, reversed=True))
+
+    def turns_around(self, session_id: str, turn_id: str, *, limit: int = 50) -> tuple[Turn, ...]:
+        """Return the turns around a turn of any branch, on its own branch and oldest first: at most 100."""
+        call = Listing(_path(session_id, "turns"), Turn, {"around": turn_id}, limit).page(None, 0)
+        return tuple((self._transport.send(call)).items) if call else ()
+
+    def steps(self, session_id: str, turn_id: str, *, limit: int | None = None) -> Iterator[Step]:
+        """List the model calls of a turn, oldest first, each with the request that was sent."""
+        return self._transport.items(Listing(_path(session_id, "turns", turn_id, "steps"), Step, limit=limit))
 
     def tree(self, session_id: str, *, limit: int | None = None) -> Iterator[TreeTurn]:
         """List every turn of every branch in the order in which they were opened, without their events."""

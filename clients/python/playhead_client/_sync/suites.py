@@ -2,14 +2,16 @@
 """Calls about suites."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from playhead_client._sync.transport import Resource
 from playhead_client.calls import Call, Listing, document, get, given, new_id, path_of, post
-from playhead_client.models.suites import Suite, SuiteReport, SuiteSummary
+from playhead_client.models.suites import Suite, SuiteReport, SuiteRun, SuiteSummary
 
 SUITES = path_of("suites")
 
@@ -59,6 +61,27 @@ class Suites(Resource):
     def get(self, suite_id: str) -> Suite:
         """Return a suite with its progress."""
         return self._transport.send(get(path_of("suites", suite_id), Suite))
+
+    def runs(
+        self,
+        suite_id: str,
+        *,
+        outcome: Literal["passed", "failed", "inconclusive"] | None = None,
+        scenario: str | None = None,
+        updated_after: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[SuiteRun]:
+        """List the planned runs of a suite without their turns, also those that have not begun.
+
+        With `updated_after` only those recorded since then, and in the five seconds before it.
+        """
+        after = updated_after.isoformat() if updated_after else None
+        query = given(outcome=outcome, scenario=scenario, updated_after=after)
+        return self._transport.items(Listing(path_of("suites", suite_id, "runs"), SuiteRun, query, limit))
+
+    def definition(self, suite_id: str) -> dict[str, JsonValue]:
+        """Return the definition of a suite, which `start` takes."""
+        return self._transport.send(Call("GET", path_of("suites", suite_id, "definition"), from_json, repeatable=True))
 
     def report(self, suite_id: str, *, transcripts: bool = True, baseline: str | None = None) -> SuiteReport:
         """Return every conversation of a suite with its verdict, compared with an earlier suite if one is given."""

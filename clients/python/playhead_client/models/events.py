@@ -14,6 +14,7 @@ class TurnStarted(ResponseModel):
     parent_id: str | None
     index: int
     user_message: UserMessage | None
+    revision: int | None = None
 
 
 class ReplyDelta(ResponseModel):
@@ -39,6 +40,7 @@ class TurnClosed(ResponseModel):
     turn_id: str
     created_at: datetime
     turn: Turn
+    revision: int | None = None
 
 
 class Happened(ResponseModel, extra="allow"):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from playhead_client.models.response_model import ResponseModel
-from playhead_client.models.usage import CalculatedCost, Cost, Usage
+from playhead_client.models.usage import CalculatedCost, Cost, TurnUsage, Usage
 
 TurnStatus = Literal["pending", "completed", "failed", "interrupted"]
 SessionStatus = Literal["idle", "pending_assistant_turn", "rewound", "error", "completed"]
@@ -62,7 +62,7 @@ class Turn(ResponseModel):
     user_message: UserMessage | None
     assistant_message: AssistantMessage | None
     events: tuple[TurnEvent, ...]
-    usage: Usage
+    usage: TurnUsage
     cost: Cost
     node_id: str | None
     error: str | None
@@ -70,11 +70,17 @@ class Turn(ResponseModel):
 
 
 class Branch(ResponseModel):
-    """A discarded branch: its newest turns, at most 50, oldest first."""
+    """A discarded branch: its newest turns, at most 50, oldest first.
+
+    `turn_count`, `cost` and `head_turn_id`, its first turn, are those of the whole branch.
+    """
 
     id: str
     rewound_from_turn_id: str | None
     discarded_at: datetime
+    turn_count: int
+    cost: Cost
+    head_turn_id: str | None
     turns: tuple[Turn, ...]
 
 
@@ -97,6 +103,95 @@ class TreeTurn(ResponseModel):
     total_tokens: int
     text: str
     copied: bool
+
+
+class StepVariable(ResponseModel):
+    """A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
+
+    start: int
+    end: int
+    name: str
+    source: Literal["initial_context", "gathered_context", "agent_default", "fallback", "pre_call_fetch", "built_in"]
+
+
+class StepToolCall(ResponseModel):
+    """A tool call of the model."""
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+class StepMessage(ResponseModel):
+    """A message of a request, with the turn that it belongs to. `is_new` is true unless an earlier step had it."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    turn_id: str | None
+    is_new: bool
+    tool_calls: tuple[StepToolCall, ...]
+    tool_call_id: str | None
+
+
+class StepTool(ResponseModel):
+    """A tool that was offered to the model. A transition leads `to` a node."""
+
+    name: str
+    kind: Literal["tool", "transition"]
+    description: str
+    parameters: dict[str, JsonValue]
+    to: str | None
+
+
+class StepRequest(ResponseModel):
+    """A request to a model, without credentials: instructions, messages, offered tools and settings."""
+
+    instructions: str
+    variables: tuple[StepVariable, ...]
+    messages: tuple[StepMessage, ...]
+    tools: tuple[StepTool, ...]
+    settings: dict[str, JsonValue]
+
+
+class StepReply(ResponseModel):
+    """A model's reply. `raw` is the reply as the provider gave it; null where it was not kept."""
+
+    text: str
+    tool_calls: tuple[StepToolCall, ...]
+    raw: dict[str, JsonValue] | None
+
+
+class StepUsage(ResponseModel):
+    """Tokens of one model call."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+
+
+class Step(ResponseModel):
+    """One model call of a turn. `turn` calls answer the user, `extraction` calls read variables.
+
+    The request is `exact` when its digest equals the one that was kept, otherwise `rebuilt` from what is stored.
+    """
+
+    index: int
+    purpose: Literal["turn", "extraction"]
+    model: str
+    node_id: str | None
+    request: StepRequest
+    fidelity: Literal["exact", "rebuilt"]
+    digest: str | None
+    reply: StepReply
+    usage: StepUsage
+    cost: Cost
+    started_at: datetime
+    first_word_seconds: float | None
+    seconds: float
+    finish_reason: str | None
+    attempts: int
+    error: str | None
 
 
 class ComparisonSide(ResponseModel):

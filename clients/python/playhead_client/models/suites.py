@@ -5,6 +5,7 @@ from typing import Literal
 
 from playhead_client.models.response_model import Money, ResponseModel
 from playhead_client.models.sessions import TemporalLink, Turn
+from playhead_client.models.usage import Cost, Purpose
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 SuiteStatus = Literal["running", "paused", "completed", "cancelled"]
@@ -114,6 +115,29 @@ class RunReport(ResponseModel):
     seconds: float | None
     turns_before: int
     turns: tuple[Turn, ...]
+
+
+class SuiteRun(ResponseModel):
+    """A planned conversation of a suite, without its turns. A run that has not begun has no session."""
+
+    scenario: str
+    repeat: int
+    seed: int
+    session_id: str | None
+    state: Literal["waiting", "talking", "judging", "done"]
+    outcome: Outcome | None
+    criteria: tuple[Criterion, ...]
+    findings: tuple[Finding, ...]
+    cut_short: str | None
+    completion_reason: str | None
+    error: str | None
+    turn_count: int
+    last_said: str | None
+    cost: Cost
+    cost_by_purpose: dict[Purpose, Money]
+    started_at: datetime | None
+    seconds: float | None
+    updated_at: datetime
 
 
 class Bounds(ResponseModel):

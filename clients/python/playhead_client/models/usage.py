@@ -1,6 +1,6 @@
 """Usage and cost: of a turn, of a session, and of the organization."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from playhead_client.models.response_model import Money, ResponseModel
@@ -25,6 +25,12 @@ class Usage(ResponseModel):
     llm: dict[str, ModelUsage]
     duration_seconds: float
     model_seconds: float
+
+
+class TurnUsage(Usage):
+    """Usage of a turn. `first_word_seconds` is the time from the message to the first word of the reply."""
+
+    first_word_seconds: float | None = None
 
 
 class Cost(ResponseModel):
@@ -60,12 +66,27 @@ class LedgerRow(ResponseModel):
     created_at: datetime
 
 
+class UsageRow(ResponseModel):
+    """Usage and cost of one day, agent, model or purpose; members are null unless the range was divided by them."""
+
+    day: date | None
+    agent_id: str | None
+    agent_name: str | None
+    model: str | None
+    purpose: Purpose | None
+    turns: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Cost
+
+
 class OrganizationUsage(ResponseModel):
-    """Usage and cost of the organization so far."""
+    """Usage and cost of the organization, so far or in a range of days, which `rows` divide."""
 
     turns: int
     usage: Usage
     cost: CalculatedCost
+    rows: tuple[UsageRow, ...]
 
 
 class Quota(ResponseModel):

@@ -1,0 +1,106 @@
+"""Response models of steps: the model calls of a turn, with the requests that were sent."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import ConfigDict, JsonValue
+
+from api.schemas.examples import STEP
+from api.schemas.responses import Cost, Representation
+from domain.turns.model_request import MessageRole, RequestPurpose
+
+VariableSource = Literal[
+    "initial_context", "gathered_context", "agent_default", "fallback", "pre_call_fetch", "built_in"
+]
+
+
+class StepVariable(Representation):
+    """A place of the instructions that came from a variable: offsets in UTF-16 code units, and the value's source."""
+
+    start: int
+    end: int
+    name: str
+    source: VariableSource
+
+
+class StepToolCall(Representation):
+    """A tool call of the model."""
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+class StepMessage(Representation):
+    """A message of a request, with the turn that it belongs to. `is_new` is true unless an earlier step had it."""
+
+    role: MessageRole
+    content: str
+    turn_id: str | None
+    is_new: bool
+    tool_calls: tuple[StepToolCall, ...]
+    tool_call_id: str | None
+
+
+class StepTool(Representation):
+    """A tool that was offered to the model. A transition leads `to` a node."""
+
+    name: str
+    kind: Literal["tool", "transition"]
+    description: str
+    parameters: dict[str, JsonValue]
+    to: str | None
+
+
+class StepRequest(Representation):
+    """A request to a model, without credentials: instructions, messages, offered tools and settings."""
+
+    instructions: str
+    variables: tuple[StepVariable, ...]
+    messages: tuple[StepMessage, ...]
+    tools: tuple[StepTool, ...]
+    settings: dict[str, JsonValue]
+
+
+class StepReply(Representation):
+    """A model's reply. `raw` is the reply as the provider gave it; null where it was not kept."""
+
+    text: str
+    tool_calls: tuple[StepToolCall, ...]
+    raw: dict[str, JsonValue] | None
+
+
+class StepUsage(Representation):
+    """Tokens of one model call."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+
+
+class Step(Representation):
+    """One model call of a turn. `turn` calls answer the user, `extraction` calls read variables.
+
+    The request is `exact` when its digest, the SHA-256 of what was sent, equals the one that was kept; otherwise it is
+    `rebuilt` from what is stored. `attempts` counts the tries at the call, the successful one included.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [STEP]})
+
+    index: int
+    purpose: RequestPurpose
+    model: str
+    node_id: str | None
+    request: StepRequest
+    fidelity: Literal["exact", "rebuilt"]
+    digest: str | None
+    reply: StepReply
+    usage: StepUsage
+    cost: Cost
+    started_at: datetime
+    first_word_seconds: float | None
+    seconds: float
+    finish_reason: str | None
+    attempts: int
+    error: str | None

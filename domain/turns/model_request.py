@@ -1,0 +1,249 @@
+"""The request of a model call as it was sent: its frame, its messages, and the digest that both are known by.
+
+The messages of a request are those of the steps before it, which are saved anyway. Only its frame (instructions, tools
+and settings) is kept beside them, and the digest of the whole, so that a request that is put together again can be told
+from one that differs.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+
+from pydantic import JsonValue
+
+from domain.agents.definition import Node
+from domain.agents.names import UNPARSED_ARGUMENTS
+from domain.agents.templates import Insertion
+from domain.agents.tools import OfferedTool
+from domain.durable import FrozenModel
+
+RequestPurpose = Literal["turn", "extraction"]
+OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
+"""The first user message of a conversation that the agent begins: several providers require one."""
+NO_ARGUMENTS_SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {}}
+"""The JSON schema of a transition's arguments."""
+
+MessageRole = Literal["system", "user", "assistant", "tool"]
+
+
+class RequestedTool(FrozenModel):
+    """A tool that was offered. A transition leads `to` a node."""
+
+    name: str
+    kind: Literal["tool", "transition"]
+    description: str
+    parameters: dict[str, JsonValue] = {}
+    to: str | None = None
+
+
+class RequestFrame(FrozenModel):
+    """A request without its messages. `insertions` are the places of the instructions that came from variables.
+
+    `asked` is the last user message of an extraction, which is not part of the conversation.
+    """
+
+    purpose: RequestPurpose
+    instructions: str
+    insertions: tuple[Insertion, ...] = ()
+    tools: tuple[RequestedTool, ...] = ()
+    settings: dict[str, JsonValue] = {}
+    asked: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the frame, in hex."""
+        return _sha256_of(self.model_dump_json())
+
+
+class RequestedCall(FrozenModel):
+    """A tool call in a message."""
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue] = {}
+
+
+class RequestMessage(FrozenModel):
+    """A message of a request, in the words that were sent."""
+
+    role: MessageRole
+    content: str
+    tool_calls: tuple[RequestedCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+class PlacedMessage(NamedTuple):
+    """A message of a request, with the turn it belongs to, if any. `is_new` is false for those of earlier steps."""
+
+    message: RequestMessage
+    turn_id: str | None
+    is_new: bool
+
+
+class SentRequest(FrozenModel):
+    """The request of a saved step, beside its frame: what is needed to put it together again, and to compare it.
+
+    `digest` is the SHA-256 of the whole request in hex, `new` the number of the step's own messages that were sent,
+    `budget` the characters of earlier turns that could be, and `attempts` counts the tries at the call.
+    """
+
+    digest: str
+    new: int
+    budget: int
+    attempts: int = 1
+
+
+class KeptRequest(NamedTuple):
+    """What is kept of the request of one step. `frame` is None where an earlier step has one with the same digest."""
+
+    sent: SentRequest
+    frame_digest: str
+    frame: RequestFrame | None
+
+
+def frame_of_turn(
+    node: Node,
+    instructions: tuple[str, tuple[Insertion, ...]],
+    tools: Iterable[OfferedTool],
+    settings: Mapping[str, JsonValue],
+) -> RequestFrame:
+    """The frame of a call that answers the user at a node; `tools` are all that are offered there."""
+    text, insertions = instructions
+    leads_to = {each.tool_name: each.to for each in node.transitions}
+    return RequestFrame(
+        purpose="turn",
+        instructions=text,
+        insertions=insertions,
+        tools=tuple(
+            RequestedTool(
+                name=tool.name,
+                kind="transition" if tool.name in leads_to else "tool",
+                description=tool.description,
+                parameters=dict(tool.parameters),
+                to=leads_to.get(tool.name),
+            )
+            for tool in tools
+        ),
+        settings=dict(settings),
+    )
+
+
+def frame_of_extraction(
+    instructions: str, asked: str, tool: OfferedTool, settings: Mapping[str, JsonValue]
+) -> RequestFrame:
+    """The frame of a call that reads variables with a tool that the model must call."""
+    requested = RequestedTool(
+        name=tool.name, kind="tool", description=tool.description, parameters=dict(tool.parameters)
+    )
+    return RequestFrame(
+        purpose="extraction", instructions=instructions, tools=(requested,), settings=dict(settings), asked=asked
+    )
+
+
+def transitions_offered(node: Node) -> tuple[OfferedTool, ...]:
+    """The transitions of a node as the model sees them."""
+    return tuple(
+        OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS_SCHEMA)
+        for each in node.transitions
+    )
+
+
+def messages_of(
+    frame: RequestFrame, earlier: Iterable[tuple[str, str]], own: Iterable[tuple[str, RequestMessage]]
+) -> list[PlacedMessage]:
+    """The messages of a request, as providers get them: those of the saved steps before it, and its own.
+
+    Both come with the id of their turn. An extraction gets the words of the conversation only, and is asked for the
+    variables last. A conversation that the agent begins gets a user message first.
+    """
+    before = [
+        PlacedMessage(message, turn_id, is_new=False) for turn_id, saved in earlier for message in saved_messages(saved)
+    ]
+    placed = [*before, *(PlacedMessage(message, turn_id, is_new=True) for turn_id, message in own)]
+    if frame.purpose == "extraction":
+        asked = RequestMessage(role="user", content=frame.asked or "")
+        spoken = [each for each in before if each.message.role in ("user", "assistant") and each.message.content]
+        placed = [each._replace(message=_words_of(each.message)) for each in spoken]
+        placed.append(PlacedMessage(asked, None, is_new=True))
+    if not placed or placed[0].message.role == "assistant":
+        cue = RequestMessage(role="user", content=OPENING_CUE)
+        placed.insert(0, PlacedMessage(cue, None, is_new=not before))
+    return placed
+
+
+def request_digest(frame: RequestFrame, messages: Iterable[PlacedMessage]) -> str:
+    """The SHA-256 of a whole request, in hex."""
+    return _sha256_of(frame.model_dump_json(), *(each.message.model_dump_json() for each in messages))
+
+
+@lru_cache(maxsize=8192)
+def saved_messages(saved: str) -> tuple[RequestMessage, ...]:
+    """The messages of a saved step: its own, and the model's reply last. Cached: every step reads those before it."""
+    found: list[RequestMessage] = []
+    for message in _objects(json.loads(saved)):
+        parts = _objects(message.get("parts"))
+        if message.get("kind") == "response":
+            found += _of_response(parts)
+        else:
+            found += [_of_part(part) for part in parts]
+    return tuple(found)
+
+
+def saved_response(saved: str) -> dict[str, Any] | None:
+    """The model's reply in a saved step, as the provider gave it; None where it was not kept."""
+    messages = _objects(json.loads(saved))
+    return messages[-1] if messages and messages[-1].get("kind") == "response" else None
+
+
+def _words_of(message: RequestMessage) -> RequestMessage:
+    return RequestMessage(role=message.role, content=message.content)
+
+
+def _of_part(part: Mapping[str, Any]) -> RequestMessage:
+    kind, content = part.get("part_kind"), _text(part.get("content"))
+    if kind == "tool-return":
+        return RequestMessage(role="tool", content=content, tool_call_id=str(part.get("tool_call_id")))
+    return RequestMessage(role="system" if kind == "system-prompt" else "user", content=content)
+
+
+def _of_response(parts: Sequence[Mapping[str, Any]]) -> list[RequestMessage]:
+    if not parts:
+        return []
+    return [
+        RequestMessage(
+            role="assistant",
+            content="".join(_text(part.get("content")) for part in parts if part.get("part_kind") == "text"),
+            tool_calls=tuple(
+                RequestedCall(
+                    id=str(part.get("tool_call_id")),
+                    name=str(part.get("tool_name")),
+                    arguments=_arguments(part.get("args")),
+                )
+                for part in parts
+                if part.get("part_kind") == "tool-call"
+            ),
+        )
+    ]
+
+
+def _arguments(written: object) -> dict[str, JsonValue]:
+    if isinstance(written, str):
+        try:
+            written = json.loads(written or "{}")
+        except ValueError:
+            return {UNPARSED_ARGUMENTS: str(written)}
+    return dict(written) if isinstance(written, dict) else {}
+
+
+def _objects(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _text(content: object) -> str:
+    return content if isinstance(content, str) else "" if content is None else json.dumps(content, ensure_ascii=False)
+
+
+def _sha256_of(*texts: str) -> str:
+    return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,145 @@
+"""The steps of a turn over HTTP: the requests that the provider got, as they are put together again."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from store.database.connection import Database
+from store.database.tables import steps
+from tests.support.api_agents import library
+from tests.support.provider import Asked, Calls, Says, ScriptedModel
+from tests.support.running_api import Caller, Json, RunningApi, done, problem
+
+Scripted = Callable[..., ScriptedModel]
+TO_VISIT = Calls("to_visit", text="One moment.")
+
+
+def visitors(model: ScriptedModel) -> Json:
+    """A library whose desk reads a variable, and sends visitors on."""
+    agent = library(model.string)
+    agent["context"] = {"time_of_day": "morning", "first_name": None}
+    agent["prompt"] = "You speak for the town library 📚 to {{first_name | a visitor}}, in the {{time_of_day}}."
+    agent["nodes"] |= {
+        "desk": {
+            "prompt": "Find out what {{initial_context.first_name}} wants.",
+            "greeting": "Good {{time_of_day}}.",
+            "extract": [{"name": "guests", "type": "number", "hint": "how many come"}],
+            "transitions": [
+                {"name": "to_visit", "when": "the visitor wants to come", "to": "visit"},
+                {"name": "farewell", "when": "the visitor leaves", "to": "goodbye"},
+            ],
+        },
+        "visit": {"prompt": "Plan the visit of {{guests}} people.", "transitions": []},
+    }
+    return agent
+
+
+async def visited(caller: Caller, scripted: Scripted) -> tuple[ScriptedModel, str, Json]:
+    """A session in which one turn took three model calls: a transition, an extraction and the reply."""
+    model = scripted(Says("Who comes?"), TO_VISIT, Calls("record_variables", '{"guests": 4}'), Says("Four, then."))
+    await caller.push(visitors(model))
+    session = await caller.open("library", initial_context={"first_name": "Ada"})
+    await caller.say(session["id"], "May we come?")
+    session = await caller.say(session["id"], "Four of us.")
+    return model, session["id"], session["turns"][-1]
+
+
+def as_sent(asked: Asked) -> dict[str, Any]:
+    """What the provider got, in the form of a step's request."""
+    system, *messages = asked.body["messages"]
+    return {
+        "instructions": system["content"],
+        "messages": [(each["role"], each.get("content") or "") for each in messages],
+        "tools": [each["function"]["name"] for each in asked.body.get("tools", [])],
+    }
+
+
+def as_shown(step: Json) -> dict[str, Any]:
+    request = step["request"]
+    return {
+        "instructions": request["instructions"],
+        "messages": [(each["role"], each["content"]) for each in request["messages"]],
+        "tools": [each["name"] for each in request["tools"]],
+    }
+
+
+def marked(step: Json) -> list[tuple[str, str, str]]:
+    """The marked places of a step's instructions: the text, the variable and its source."""
+    units = step["request"]["instructions"].encode("utf-16-le")
+    return [
+        (units[2 * each["start"] : 2 * each["end"]].decode("utf-16-le"), each["name"], each["source"])
+        for each in step["request"]["variables"]
+    ]
+
+
+async def test_a_step_shows_what_the_provider_got(caller: Caller, scripted: Scripted) -> None:
+    model, session_id, turn = await visited(caller, scripted)
+    found = await caller.items(f"/v1/sessions/{session_id}/turns/{turn['id']}/steps", limit=2)
+    assert [(step["index"], step["purpose"]) for step in found] == [(0, "turn"), (1, "extraction"), (2, "turn")]
+    assert [as_shown(step) for step in found] == [as_sent(asked) for asked in model.journal[1:]]
+    assert [step["fidelity"] for step in found] == ["exact"] * 3
+    assert len({step["digest"] for step in found}) == 3
+    first, extraction, last = found
+    assert marked(first) == [
+        ("Ada", "first_name", "initial_context"),
+        ("morning", "time_of_day", "agent_default"),
+        ("Ada", "initial_context.first_name", "initial_context"),
+    ]
+    assert marked(last)[-1] == ("4", "guests", "gathered_context")
+    assert [(tool["name"], tool["kind"], tool["to"]) for tool in first["request"]["tools"]] == [
+        ("to_visit", "transition", "visit"),
+        ("farewell", "transition", "goodbye"),
+    ]
+    assert first["reply"]["tool_calls"][0]["name"] == "to_visit"
+    assert first["reply"]["raw"]["parts"]
+    assert "provider_url" not in first["reply"]["raw"]
+    assert extraction["reply"]["tool_calls"][0]["arguments"] == {"guests": 4}
+    new = [each["content"] for each in first["request"]["messages"] if each["is_new"]]
+    assert new == ["Four of us."]
+    assert first["request"]["messages"][-1]["turn_id"] == turn["id"]
+    assert {step["attempts"] for step in found} == {1}
+    assert last["reply"]["text"] == "Four, then."
+    assert 0 <= last["first_word_seconds"] <= last["seconds"]
+    assert last["usage"]["prompt_tokens"] == 11
+    assert first["started_at"] <= extraction["started_at"] <= last["started_at"]
+
+
+async def test_a_frame_is_stored_once_and_copied_into_forks(
+    caller: Caller, scripted: Scripted, running_api: RunningApi
+) -> None:
+    await caller.push(library(scripted().string))
+    session_id = (await caller.open("library"))["id"]
+    for text in ("One.", "Two.", "Three."):
+        session = await caller.say(session_id, text)
+    database = Database.open(running_api.settings.database_url)
+    counted = select(func.count(steps.c.sent), func.count(steps.c.frame)).where(steps.c.session_id == session_id)
+    assert tuple(await database.read(lambda connection: connection.execute(counted).one())) == (3, 1)
+    turn_id = session["turns"][-1]["id"]
+    [shown] = await caller.items(f"/v1/sessions/{session_id}/turns/{turn_id}/steps")
+    assert shown["fidelity"] == "exact"
+    fork = done(await caller.post(f"/v1/sessions/{session_id}/fork", {}), 201)
+    assert await caller.items(f"/v1/sessions/{fork['id']}/turns/{turn_id}/steps") == [shown]
+    forgotten = update(steps).where(steps.c.session_id == session_id).values(frame=None, frame_digest=None, sent=None)
+    await database.write(lambda connection: connection.execute(forgotten).close())
+    [rebuilt] = await caller.items(f"/v1/sessions/{session_id}/turns/{turn_id}/steps")
+    assert (rebuilt["fidelity"], rebuilt["digest"]) == ("rebuilt", None)
+    assert as_shown(rebuilt) == as_shown(shown)
+    changed = update(steps).where(steps.c.session_id == fork["id"], steps.c.step == 0).values(messages="[]")
+    await database.write(lambda connection: connection.execute(changed).close())
+    [differs] = await caller.items(f"/v1/sessions/{fork['id']}/turns/{turn_id}/steps")
+    assert differs["fidelity"] == "rebuilt", "the digest tells that the messages are no longer those that were sent"
+    await database.aclose()
+
+
+async def test_steps_are_those_of_the_callers_own_turns(
+    caller: Caller, scripted: Scripted, running_api: RunningApi
+) -> None:
+    await caller.push(library(scripted().string))
+    session = await caller.say((await caller.open("library"))["id"], "One.")
+    greeting, turn = (f"/v1/sessions/{session['id']}/turns/{each['id']}/steps" for each in session["turns"])
+    assert await caller.items(greeting) == [], "a greeting without a model call"
+    problem(await caller.get(turn, cursor="unknown"), 400, "invalid_request")
+    problem(await caller.get(f"/v1/sessions/{session['id']}/turns/turn_unknown/steps"), 404, "not_found")
+    async with running_api.caller() as stranger:
+        problem(await stranger.get(turn), 404, "not_found")
