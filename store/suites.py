@@ -506,6 +506,7 @@ def _session_values(begun: BeginRunInput, past: RecordedPast | None) -> dict[str
         "annotations": {"suite": begun.suite_id, "scenario": begun.run.scenario, "repeat": begun.run.repeat},
         "simulator": begun.simulator,
         "suite_id": begun.suite_id,
+        "forked_from": past.session_id if past else None,
         "created_at": begun.at,
         "event_count": 0,
     }

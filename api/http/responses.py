@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeVar
+from hashlib import sha256
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
+from fastapi import Header
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -35,6 +37,10 @@ class ListPage(Protocol[Item_co]):
 
 READ_ERRORS: Final = ("unauthenticated", "validation_error", "unavailable")
 """Errors of every route that reads."""
+NOT_MODIFIED: Final["ResponseDocs"] = {304: {"description": "The state is that of `If-None-Match`."}}
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=1000, description="The `ETag` of an earlier response: 304 while nothing changed.")
+]
 COMMAND_ERRORS: Final = (
     "invalid_request",
     "unauthenticated",
@@ -84,6 +90,21 @@ async def page_within_bytes(
         count = min(limit - len(rendered), room)
         if cursor is None or count <= 0:
             return rendered_page(rendered, cursor)
+
+
+def tag_of(content: bytes) -> str:
+    """The entity tag of a state: equal for an equal state. It is weak, as times of reading are not part of it."""
+    return f'W/"{sha256(content).hexdigest()[:32]}"'
+
+
+def unless_known(response: Response, if_none_match: str | None, tag: str) -> Response:
+    """The response with its tag, or 304 without a body for a client that has this state already."""
+    known = {each.strip() for each in (if_none_match or "").split(",")}
+    if tag in known or "*" in known:
+        response = Response(status_code=304)
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
 
 
 def rendered_as(model: type[BaseModel]) -> Callable[[object], bytes]:

@@ -6,12 +6,14 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.http.problems import Problem, invalid, not_found
+from api.http.problems import Problem, error_docs, invalid, not_found
 from api.http.reading_threads import ReadingThreads
 from api.http.responses import (
     READ_ERRORS,
+    ResponseDocs,
     cursor_errors_as_problems,
     json_response,
     page_within_bytes,
@@ -23,7 +25,7 @@ from api.schemas import examples
 from api.schemas.agent_files import read_agent, read_export
 from api.schemas.requests import Phrase
 from api.schemas.responses import Agent, AgentDryRun, AgentVersionSummary, PageOf
-from api.schemas.structured_text import TextFormat
+from api.schemas.structured_text import TextFormat, write_yaml
 from domain.agents.definition import AgentDefinition, InvalidAgent, warnings_for
 from domain.agents.validation_errors import ROOT_PATH, error_count
 from store.agents import StoredAgent
@@ -42,6 +44,17 @@ MEDIA_TYPES: Final[dict[str, TextFormat]] = {
 }
 MAX_VERSION: Final = 2**31 - 1
 TOO_SLOW_TO_READ: Final = "The body took too long to read; nothing was stored. Send it again, or make it smaller."
+Form = Annotated[Literal["json", "yaml"], Query(alias="format", description="yaml: the definition alone.")]
+_SHOWN: Final[ResponseDocs] = {
+    200: {
+        "description": "The agent, or its definition as YAML",
+        "content": {
+            "application/json": {"example": examples.AGENT},
+            "application/yaml": {"schema": {"type": "string"}, "example": examples.DEFINITION_YAML},
+        },
+    },
+    **error_docs("not_found", *READ_ERRORS),
+}
 AgentId = Annotated[str, Path(description="The agent's id or name.")]
 _DEFINITION_SCHEMA: Final = {"$ref": "#/components/schemas/AgentDefinition"}
 _BODY: Final[dict[str, Any]] = {
@@ -132,19 +145,18 @@ async def list_agents(
         return await page_within_bytes(partial(services.agents.list, organization), limit, cursor, rendered_as(Agent))
 
 
-@router.get(
-    "/{agent_id}", response_model=Agent, responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT)
-)
+@router.get("/{agent_id}", response_model=Agent, responses=_SHOWN)
 async def get_agent(
     agent_id: AgentId,
     organization: Organization,
     services: ServicesDep,
+    form: Form = "json",
 ) -> Response:
-    """The latest version of an agent."""
+    """The latest version of an agent; with format=yaml its definition, as `POST /v1/agents` takes it."""
     agent = await services.agents.find(organization, agent_id)
     if agent is None:
         raise not_found("agent", agent_id)
-    return _agent_response(agent)
+    return await _shown(agent, form)
 
 
 @router.get(
@@ -165,22 +177,19 @@ async def list_agent_versions(
         return await page_within_bytes(partial(services.agents.versions, agent.id), limit, cursor, _render_version)
 
 
-@router.get(
-    "/{agent_id}/versions/{version}",
-    response_model=Agent,
-    responses=response_docs("not_found", *READ_ERRORS, example=examples.AGENT),
-)
+@router.get("/{agent_id}/versions/{version}", response_model=Agent, responses=_SHOWN)
 async def get_agent_version(
     agent_id: AgentId,
     version: Annotated[int, Path(ge=1, le=MAX_VERSION)],
     organization: Organization,
     services: ServicesDep,
+    form: Form = "json",
 ) -> Response:
-    """One version of an agent."""
+    """One version of an agent; with format=yaml its definition, as `POST /v1/agents` takes it."""
     agent = await services.agents.find(organization, agent_id, version)
     if agent is None:
         raise not_found("agent", f"{agent_id}, version {version}")
-    return _agent_response(agent)
+    return await _shown(agent, form)
 
 
 def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
@@ -231,6 +240,13 @@ def _render_version(agent: StoredAgent) -> bytes:
         warnings=len(agent.warnings),
     )
     return summary.model_dump_json().encode()
+
+
+async def _shown(agent: StoredAgent, form: Literal["json", "yaml"]) -> Response:
+    if form == "json":
+        return _agent_response(agent)
+    text = await run_in_threadpool(write_yaml, agent.definition.model_dump(mode="json"))
+    return Response(text, media_type="application/yaml")
 
 
 def _agent_response(agent: StoredAgent, status: int = 200) -> Response:

@@ -132,6 +132,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     message_streams = MessageStreams(hub, log, messages, session_reader, keepalive_seconds=keepalive)
     suite_store, addresses = SuiteStore(database), ChatAddressStore(database)
     suite_renderer = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
+    suite_runs = SuiteRuns(suite_store)
     suites = SuiteService(
         client,
         suite_store,
@@ -188,7 +189,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         stream_revocation=StreamRevocation(keys),
         suite_renderer=suite_renderer,
         suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
-        suite_runs=SuiteRuns(suite_store),
+        suite_runs=suite_runs,
         suite_store=suite_store,
         suites=suites,
         session_reader=session_reader,

@@ -3,18 +3,22 @@
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from starlette.responses import Response, StreamingResponse
 
 from api.http.problems import error_docs, invalid
 from api.http.responses import (
     COMMAND_ERRORS,
+    NOT_MODIFIED,
     READ_ERRORS,
+    IfNoneMatch,
     cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     rendered_page,
     response_docs,
+    tag_of,
+    unless_known,
 )
 from api.http.sse import EVENT_STREAM, accepts_event_stream, start_stream
 from api.routes.dependencies import (
@@ -35,6 +39,7 @@ from api.schemas.requests import (
     NewSession,
     RewindBody,
     SimulatorSwitch,
+    storable_or_none,
     written_out,
 )
 from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, TreeTurn, Turn
@@ -42,6 +47,8 @@ from api.schemas.steps import Step
 from api.sessions.transcripts import MEDIA_TYPES
 from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
+from store.database.pagination import Page
+from store.sessions.sessions import SessionOrder, StoredSession
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -88,7 +95,9 @@ async def create_session(
 @router.get(
     "",
     response_model=PageOf[SessionSummary],
-    responses=response_docs("invalid_request", *READ_ERRORS, example=examples.page_of(examples.SESSION_SUMMARY)),
+    responses=response_docs(
+        "invalid_request", *READ_ERRORS, example=examples.page_of(examples.SESSION_SUMMARY), also=NOT_MODIFIED
+    ),
 )
 async def list_sessions(
     *,
@@ -98,35 +107,55 @@ async def list_sessions(
     agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
     suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
     created_after: Annotated[AwareDatetime | None, BeforeValidator(written_out)] = None,
+    forked_from: Annotated[str | None, Query(max_length=200, description="The session they were forked from.")] = None,
+    q: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="A part of the name, id, tags or initial context."),
+        AfterValidator(storable_or_none),
+    ] = None,
+    order: Annotated[SessionOrder, Query(description="updated: the last changed first.")] = "newest",
     limit: Limit = 50,
     cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Sessions of the organization, newest first, as last recorded (up to two seconds ago)."""
-    with cursor_errors_as_problems():
-        return await page_within_bytes(
-            lambda limit, cursor: services.sessions.list(
-                organization,
-                status=status,
-                agent=agent,
-                suite=suite,
-                created_after=created_after,
-                limit=limit,
-                cursor=cursor,
-            ),
-            limit,
-            cursor,
-            services.session_renderer.recorded_summary,
+    """Sessions of the organization, newest first, as last recorded (up to two seconds ago).
+
+    With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
+    """
+
+    async def listed(limit: int, cursor: str | None) -> Page[tuple[StoredSession, int]]:
+        page = await services.sessions.list(
+            organization,
+            status=status,
+            agent=agent,
+            suite=suite,
+            created_after=created_after,
+            forked_from=forked_from,
+            search=q,
+            order=order,
+            limit=limit,
+            cursor=cursor,
         )
+        positions = await services.sessions.positions(page.items)
+        return Page(tuple((each, positions.get(each.id, -1) + 1) for each in page.items), page.next_cursor)
+
+    with cursor_errors_as_problems():
+        response = await page_within_bytes(
+            listed, limit, cursor, lambda found: services.session_renderer.recorded_summary(*found)
+        )
+    return unless_known(response, if_none_match, tag_of(bytes(response.body)))
 
 
 @router.get(
     "/{session_id}",
     response_model=Session,
-    responses=response_docs("not_found", *READ_ERRORS, example=examples.SESSION),
+    responses=response_docs("not_found", *READ_ERRORS, example=examples.SESSION, also=NOT_MODIFIED),
 )
-async def get_session(session: OwnSession, services: ServicesDep) -> Response:
+async def get_session(session: OwnSession, services: ServicesDep, if_none_match: IfNoneMatch = None) -> Response:
     """The session with its visible turns: live, or as last recorded when it is closed or no worker answers."""
-    return services.session_renderer.session(session, await services.session_reader.now(session))
+    snapshot = await services.session_reader.now(session)
+    tag = tag_of(snapshot.head.model_dump_json().encode())
+    return unless_known(services.session_renderer.session(session, snapshot), if_none_match, tag)
 
 
 @router.get(

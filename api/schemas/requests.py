@@ -38,6 +38,11 @@ def storable(value: str) -> str:
     return value
 
 
+def storable_or_none(value: str | None) -> str | None:
+    """Reject text of a query that PostgreSQL or UTF-8 cannot represent."""
+    return None if value is None else storable(value)
+
+
 def written_out(value: object) -> object:
     """Reject a time that is written as a number: nobody could tell seconds from milliseconds."""
     if isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}", value):

@@ -207,7 +207,8 @@ class ForkedFrom(Representation):
 class SessionSummary(Representation):
     """A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
 
-    `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition.
+    `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition. `turn_count`
+    counts the turns of the visible branch.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION_SUMMARY]})
@@ -216,8 +217,10 @@ class SessionSummary(Representation):
     workflow_run_id: int
     agent_id: str
     agent_version: int
+    agent_name: str
     model: str
     name: str
+    suite_id: str | None
     status: SessionStatus
     revision: int
     cursor_turn_id: str | None
@@ -232,6 +235,7 @@ class SessionSummary(Representation):
     simulator: dict[str, JsonValue] | None
     approvals: list[Approval] = []
     forked_from: ForkedFrom | None
+    turn_count: int
     usage: Usage
     cost: CalculatedCost
     created_at: datetime

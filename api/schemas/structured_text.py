@@ -30,6 +30,11 @@ def parse_text(text: bytes, format: TextFormat) -> object:
     return _read_json(text) if format == "json" else _read_yaml(text)
 
 
+def write_yaml(value: object) -> str:
+    """A JSON value as YAML, in the order of its keys."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+
+
 def _read_json(text: bytes) -> object:
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)

@@ -152,6 +152,7 @@ class SessionCreator:
         row = self._row(new_session_id(), source.organization_id, agent, wanted)
         if model or agent.id == source.agent_id:
             row = replace(row, model=model or source.model)
+        row = replace(row, forked_from=source.id)
         session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
         self._session_reader.remember(session)
         start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})

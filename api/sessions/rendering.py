@@ -27,7 +27,8 @@ class SessionRenderer:
     def body(self, session: StoredSession, snapshot: Snapshot) -> bytes:
         """A whole session as JSON, written around its turns, which are already encoded."""
         head = snapshot.head
-        summary = self.summary(session, head, snapshot.as_of).model_dump_json()
+        count = head.turns_before + len(snapshot.turns)
+        summary = self.summary(session, head, snapshot.as_of, count).model_dump_json()
         return b"".join(
             (
                 summary[:-1].encode(),
@@ -39,7 +40,7 @@ class SessionRenderer:
             )
         )
 
-    def summary(self, session: StoredSession, head: SessionHead, as_of: datetime) -> SessionSummary:
+    def summary(self, session: StoredSession, head: SessionHead, as_of: datetime, turn_count: int) -> SessionSummary:
         """A session without its turns."""
         return SessionSummary.model_validate(
             {
@@ -47,8 +48,10 @@ class SessionRenderer:
                 "workflow_run_id": session.number,
                 "agent_id": session.agent_id,
                 "agent_version": session.agent_version,
+                "agent_name": session.agent_name,
                 "model": session.model,
                 "name": session.name,
+                "suite_id": session.suite_id,
                 "status": head.status,
                 "revision": head.revision,
                 "cursor_turn_id": head.cursor_turn_id,
@@ -60,6 +63,7 @@ class SessionRenderer:
                 "initial_context": {**session.initial_context, **head.fetched_context},
                 "approvals": head.approvals,
                 "forked_from": head.forked_from,
+                "turn_count": turn_count,
                 "gathered_context": head.gathered_context,
                 "annotations": session.annotations,
                 "simulator": head.simulator.model_dump(mode="json") if head.simulator else session.simulator,
@@ -72,11 +76,11 @@ class SessionRenderer:
             }
         )
 
-    def recorded_summary(self, session: StoredSession) -> bytes:
+    def recorded_summary(self, session: StoredSession, turn_count: int) -> bytes:
         """A session of a list, as last recorded."""
         if session.head is None or session.recorded_at is None:
             raise LookupError(f"the session {session.id} is listed, but was never recorded")
-        return self.summary(session, session.head, session.recorded_at).model_dump_json().encode()
+        return self.summary(session, session.head, session.recorded_at, turn_count).model_dump_json().encode()
 
     def _link(self, session_id: str, run_id: str) -> TemporalLink:
         workflow_id = session_workflow_id(session_id)

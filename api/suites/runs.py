@@ -1,6 +1,5 @@
 """The runs of a suite in pages, without their turns: planned, talking, judged."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -52,14 +51,6 @@ class SuiteRuns:
         shown = [plan[place] for place in page.items]
         details = await self._suites.run_details(suite.id, [run for run in shown if run in records])
         return Page(tuple(_rendered(suite, run, details.get(run), records.get(run)) for run in shown), page.next_cursor)
-
-    async def changed(self, suite: StoredSuite, known: dict[Run, datetime]) -> Sequence[SuiteRun]:
-        """The runs whose record is newer than the one known of them, which they become."""
-        records = {record.run: record for record in await self._suites.run_records(suite.id)}
-        new = [run for run, record in records.items() if known.get(run) != record.updated_at]
-        known.update({run: records[run].updated_at for run in new})
-        details = await self._suites.run_details(suite.id, new)
-        return [_rendered(suite, run, details.get(run), records[run]) for run in new]
 
 
 def _plan_of(suite: StoredSuite) -> list[Run]:

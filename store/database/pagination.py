@@ -31,6 +31,11 @@ def page_of(rows: Sequence[Item], limit: int, key: Callable[[Item], Key]) -> Pag
     return Page(items=items, next_cursor=_encode(key(items[-1])) if more else None)
 
 
+def cursor_at(key: Key) -> str:
+    """The cursor of the page that begins after an item with this key."""
+    return _encode(key)
+
+
 def number_after(cursor: str) -> int:
     """The row number in a cursor. Raises ValueError for an invalid cursor."""
     match _decode(cursor):

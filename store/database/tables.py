@@ -96,6 +96,8 @@ sessions = Table(
     Column("annotations", Document, nullable=False),
     Column("simulator", Document),
     Column("suite_id", CleanText),
+    # The session that this one was forked from, or whose past it continues.
+    Column("forked_from", CleanText),
     Column("created_at", UtcDateTime, nullable=False),
     # As last settled; all empty until then.
     Column("status", CleanText),
@@ -113,6 +115,16 @@ sessions = Table(
     Index("ix_sessions_newest_of_suite", "organization_id", "suite_id", "created_at", "number"),
     # Those that are open or were never settled, for the reconciler.
     Index("ix_sessions_open", "number", sqlite_where=text(IS_OPEN), postgresql_where=text(IS_OPEN)),
+    Index("ix_sessions_last_updated", "organization_id", "updated_at", "number"),
+    Index(
+        "ix_sessions_newest_fork",
+        "organization_id",
+        "forked_from",
+        "created_at",
+        "number",
+        sqlite_where=text("forked_from IS NOT NULL"),
+        postgresql_where=text("forked_from IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -1,8 +1,9 @@
 """The read model of sessions as of their last settlement: lists, single sessions, turns and discarded branches."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import JsonValue
 from sqlalchemy import (
@@ -19,10 +20,10 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql
 
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead
@@ -30,7 +31,8 @@ from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost
 from store.database.column_types import MAX_ROW_NUMBER, CleanText, Number, UtcDateTime
 from store.database.connection import Database
-from store.database.pagination import Page, moment_and_number_after, page_of
+from store.database.documents import json_text
+from store.database.pagination import Page, cursor_at, moment_and_number_after, page_of
 from store.database.tables import agents, branches, sessions, turns
 from store.database.upsert import insert_new
 from store.sessions.erasure import require_not_erased
@@ -59,6 +61,7 @@ class NewSession:
     annotations: dict[str, JsonValue]
     simulator: dict[str, JsonValue] | None = None
     suite_id: str | None = None
+    forked_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,9 @@ _BY_NUMBER = select(sessions).where(
 _IN_SESSION = turns.c.session_id == bindparam("session_id", type_=CleanText())
 _AFTER_ALL = 2**31 - 1
 _NO_FILTERS = RunFilters()
+SessionOrder = Literal["newest", "updated"]
+MAX_SEARCHED = 2_000
+"""Sessions that one page of a search looks at, however many the organization has."""
 MAX_CREATE_ATTEMPTS = 5
 """Attempts to create a session whose row another process keeps inserting and removing."""
 
@@ -144,11 +150,7 @@ def _costs_of_branch(database: Database) -> Select[str, str | None]:
         select(parent.c.session_id, parent.c.id, parent.c.parent_id).join_from(path, parent, is_parent)
     )
     is_on_path = (turns.c.session_id == path.c.session_id) & (turns.c.id == path.c.id)
-    cost: ColumnElement[str | None] = (
-        func.json_extract(turns.c.document, "$.cost", type_=Text())
-        if database.is_sqlite
-        else cast(cast(turns.c.document, postgresql.JSON)["cost"], Text())
-    )
+    cost = json_text(database, turns.c.document, "cost")
     return select(turns.c.id, cost).join_from(path, turns, is_on_path).order_by(turns.c.idx)
 
 
@@ -292,14 +294,21 @@ class SessionStore:
         agent: str | None = None,
         suite: str | None = None,
         created_after: datetime | None = None,
+        forked_from: str | None = None,
+        search: str | None = None,
+        order: SessionOrder = "newest",
         limit: int,
         cursor: str | None = None,
     ) -> Page[StoredSession]:
-        """Sessions that were settled at least once, newest first. `agent` is an id or a name.
+        """Sessions that were settled at least once, newest first or last changed first. `agent` is an id or a name.
+
+        `search` is looked for in names, ids, tags and initial contexts: in the next `MAX_SEARCHED` sessions, so that a
+        page may hold few of those that are found, or none, and go on all the same.
 
         Raises ValueError for an invalid cursor.
         """
-        newest_first = (sessions.c.created_at, sessions.c.number)
+        by_time = sessions.c.created_at if order == "newest" else sessions.c.updated_at
+        newest_first = (by_time, sessions.c.number)
         statement = select(sessions).where(
             sessions.c.organization_id == organization_id, sessions.c.recorded_at.is_not(None)
         )
@@ -311,17 +320,44 @@ class SessionStore:
             statement = statement.where(sessions.c.suite_id == suite)
         if created_after is not None:
             statement = statement.where(sessions.c.created_at > created_after)
+        if forked_from is not None:
+            statement = statement.where(sessions.c.forked_from == forked_from)
         if cursor is not None:
             moment, number = moment_and_number_after(cursor)
             older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
             statement = statement.where(tuple_(*newest_first) < older)
-        statement = statement.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
+        statement = statement.order_by(*(column.desc() for column in newest_first))
+        searched: Row[datetime, int] | None = None
+        if search is not None:
+            numbers = statement.with_only_columns(*newest_first)
+            end = numbers.offset(MAX_SEARCHED - 1).limit(1)
+            searched = await self._database.read(lambda connection: connection.execute(end).one_or_none())
+            window = numbers.limit(MAX_SEARCHED).subquery()
+            statement = statement.join(window, window.c.number == sessions.c.number).where(self._has_text(search))
 
         def work(connection: Connection) -> Sessions:
-            return [_session(row) for row in connection.execute(statement)]
+            return [_session(row) for row in connection.execute(statement.limit(limit + 1))]
 
         found = await self._database.read(work)
-        return page_of(found, limit, lambda session: (session.created_at, session.number))
+        if searched is not None and len(found) <= limit:
+            return Page(tuple(found), cursor_at((searched[0], searched[1])))
+        return page_of(found, limit, lambda session: (_time_of(session, order), session.number))
+
+    async def positions(self, listed: Collection[StoredSession]) -> dict[str, int]:
+        """The index of the newest visible turn of sessions, by their ids. Those without turns are left out."""
+        keys = [(each.id, each.head.head_turn_id) for each in listed if each.head and each.head.head_turn_id]
+        if not keys:
+            return {}
+        statement = select(turns.c.session_id, turns.c.idx).where(tuple_(turns.c.session_id, turns.c.id).in_(keys))
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return {row.session_id: row.idx for row in rows}
+
+    def _has_text(self, search: str) -> ColumnElement[bool]:
+        """SQL for the sessions with a text in their name, id, tags or initial context, in any case."""
+        paths = ("gathered_context", "call_tags"), ("gathered_context", "call_disposition"), ("completion_reason",)
+        endings = (json_text(self._database, sessions.c.head, *path) for path in paths)
+        texts = (sessions.c.name, sessions.c.id, cast(sessions.c.initial_context, Text()), *endings)
+        return or_(*(each.icontains(search, autoescape=True) for each in texts))
 
     async def numbered_page(
         self,
@@ -369,6 +405,12 @@ def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:
     by_id = own.where(agents.c.id == id_or_name).scalar_subquery()
     by_name = own.where(agents.c.name == id_or_name).scalar_subquery()
     return func.coalesce(by_id, by_name)
+
+
+def _time_of(session: StoredSession, order: SessionOrder) -> datetime:
+    if order == "newest" or session.head is None:
+        return session.created_at
+    return session.head.updated_at
 
 
 def _session(row: Row[*tuple[Any, ...]]) -> StoredSession:

@@ -58,7 +58,19 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
             "a", version=1, name="n", initial_context={}, annotations={}, limits=LIMITS, simulator=CALLER, wait=False
         ),
     ),
-    ("GET /v1/sessions", lambda: sessions.list(status="idle", agent="a", suite="s", created_after=NOON, limit=1)),
+    (
+        "GET /v1/sessions",
+        lambda: sessions.list(
+            status="idle",
+            agent="a",
+            suite="s",
+            created_after=NOON,
+            forked_from="f",
+            search="q",
+            order="updated",
+            limit=1,
+        ),
+    ),
     ("GET /v1/sessions/{session_id}", lambda: sessions.get("s")),
     ("DELETE /v1/sessions/{session_id}", lambda: sessions.erase("s")),
     ("GET /v1/sessions/{session_id}/turns", lambda: sessions.turns("s", limit=1)),
@@ -132,10 +144,12 @@ NEVER_SENT = {
     "GET /v1/sessions/{session_id}/turns": {"around"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/edit": {"wait"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/regenerate": {"wait"},
+    "GET /v1/agents/{agent_id}": {"format"},
+    "GET /v1/agents/{agent_id}/versions/{version}": {"format"},
     "GET /v1/suites/{suite_id}/report": {"format"},
 }
-"""Query parameters that these calls leave out; `written_report` sends the format, `check` the dry run, `turns_around`
-the turn."""
+"""Query parameters that these calls leave out; `written_report` and `written` send the format, `check` the dry run,
+`turns_around` the turn."""
 OF_OPENAI = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
 """Operations for OpenAI's own clients."""
 

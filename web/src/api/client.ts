@@ -3,17 +3,7 @@ import { create } from 'zustand'
 import type { paths } from './schema.ts'
 import { problemOf, unreachable } from './problems.ts'
 
-/** Paths beyond `openapi.json`; their forms stand in expected.ts. */
-type ExpectedPath =
-  | '/v1/about'
-  | '/v1/agents/{agent_id}/versions'
-  | '/v1/sessions/{session_id}/tree'
-  | '/v1/sessions/{session_id}/turns/{turn_id}/steps'
-  | '/v1/suites/{suite_id}/definition'
-  | '/v1/suites/{suite_id}/events'
-  | '/v1/suites/{suite_id}/runs'
-
-export type Path = keyof paths | ExpectedPath
+export type Path = keyof paths
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 type Value = string | number | boolean | null | undefined
 

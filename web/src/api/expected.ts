@@ -6,7 +6,9 @@
  * `openapi.json`, its type here becomes an alias of the generated one.
  */
 import type { components } from './schema.ts'
-import type { Cost, Json, JsonObject, LedgerRow, Outcome, TurnStatus } from './types.ts'
+import type { Cost, Json, JsonObject } from './types.ts'
+
+type Forms = components['schemas']
 
 /** Members added to `usage` of a turn (`TurnUsage`). Without them the page shows the time of the whole reply only. */
 export interface UsageExtras {
@@ -17,7 +19,7 @@ export interface UsageExtras {
 /** Members of a branch that events do not tell. Without them the page counts what it has loaded and says "at least". */
 export type BranchExtras = Partial<Pick<components['schemas']['Branch'], 'turn_count' | 'cost' | 'head_turn_id'>>
 
-/** Members added to a session, in lists too. Without them the page leaves the figures out. */
+/** Members of a session that an older API does not tell. Without them the page leaves the figures out. */
 export interface SessionExtras {
   /** The agent's name; else the page asks for the list of agents. */
   agent_name?: string
@@ -74,12 +76,8 @@ export interface Step {
   error: string | null
 }
 
-export interface StepUsage {
-  prompt_tokens: number
-  completion_tokens: number
-  cache_read_input_tokens: number
-  cache_creation_input_tokens: number
-}
+/** Tokens of one model call. */
+export type StepUsage = Forms['StepUsage']
 
 export interface StepRequest {
   /** The system prompt as sent, variables filled in. */
@@ -92,7 +90,7 @@ export interface StepRequest {
     start: number
     end: number
     name: string
-    source: 'initial_context' | 'gathered_context' | 'agent_default' | 'fallback' | 'pre_call_fetch'
+    source: 'initial_context' | 'gathered_context' | 'agent_default' | 'fallback' | 'pre_call_fetch' | 'built_in'
   }[]
   messages: StepMessage[]
   tools: StepTool[]
@@ -104,6 +102,8 @@ export interface StepMessage {
   content: string
   /** The turn that the message belongs to, where it belongs to one. */
   turn_id: string | null
+  /** True unless an earlier step of the session had the message. */
+  is_new?: boolean
   tool_calls?: { id: string; name: string; arguments: JsonObject }[]
   tool_call_id?: string | null
 }
@@ -124,27 +124,8 @@ export interface StepReply {
   raw: Json
 }
 
-/**
- * `GET /v1/sessions/{session_id}/tree?cursor=&limit=` -> pages of `TreeTurn`, by the order in which they were opened.
- * Without it the page replays the event log.
- */
-export interface TreeTurn {
-  id: string
-  parent_id: string | null
-  index: number
-  status: TurnStatus
-  node_id: string | null
-  /** Where the turn stands: seen, hidden by a rewind, or on the discarded branch of this id. */
-  branch: 'active' | 'hidden' | string
-  created_at: string
-  seconds: number
-  cost: Cost
-  total_tokens: number
-  /** The first 80 characters of what the caller said, else of what the agent said. */
-  text: string
-  /** True for a turn that a fork copied: it was paid in another session. */
-  copied?: boolean
-}
+/** A turn of the tree, in the order in which they were opened; `branch` is `active`, `hidden` or the id of a discarded one. */
+export type TreeTurn = Forms['TreeTurn']
 
 /**
  * `GET /v1/sessions/{session_id}/turns?around={turn_id}&limit=` -> the turn's own branch around it, oldest first;
@@ -163,34 +144,8 @@ export type SessionSearch = {
   order?: 'newest' | 'updated'
 }
 
-/**
- * `GET /v1/suites/{suite_id}/runs?outcome=&scenario=&updated_after=&cursor=&limit=` -> pages of `SuiteRun`, ordered by
- * `(scenario, repeat)`; with `updated_after` by `updated_at`. Runs not begun yet are among them. Without it the page
- * reads the report without transcripts.
- */
-export interface SuiteRun {
-  scenario: string
-  repeat: number
-  seed: number
-  session_id: string | null
-  state: 'waiting' | 'talking' | 'judging' | 'done'
-  outcome: Outcome | null
-  criteria: { criterion: string; outcome: Outcome; reason: string; turn_ids: string[] }[]
-  findings: { check: string; message: string; turn_ids: string[] }[]
-  /** Why the run was cut short, such as `caller_failed` or `suite_cancelled`. */
-  cut_short: string | null
-  completion_reason: string | null
-  error: string | null
-  turn_count: number
-  /** The first 120 characters of what was said last. */
-  last_said: string | null
-  cost: Cost
-  /** The same by purpose: agent (`turn`, `extraction`), `caller`, `judge`. */
-  cost_by_purpose: { [purpose in LedgerRow['purpose']]?: string }
-  started_at: string | null
-  seconds: number | null
-  updated_at: string
-}
+/** A run of a suite without its turns, by `(scenario, repeat)`; with `updated_after` by `updated_at`. */
+export type SuiteRun = Forms['SuiteRun']
 
 /** `GET /v1/suites/{suite_id}/definition` -> the suite's file as JSON (`SuiteDefinition`), for "replay from here". */
 export interface SuiteDefinition {
@@ -231,22 +186,8 @@ export interface ScenarioDefinition {
  * which takes none of the browser's four places for streams.
  */
 
-/**
- * `GET /v1/usage?from=&to=&by=day|agent|model|purpose&zone=` -> the totals as today, and `rows`. `by` may be named twice
- * (`by=day&by=agent`). Without it the page adds up the ledger's newest 1,000 rows and says so.
- */
-export interface UsageRow {
-  /** The day in `zone` (an IANA name), `2026-11-28`; null unless grouped by day. */
-  day: string | null
-  agent_id: string | null
-  agent_name: string | null
-  model: string | null
-  purpose: LedgerRow['purpose'] | null
-  turns: number
-  prompt_tokens: number
-  completion_tokens: number
-  cost: Cost
-}
+/** Usage of a day in `zone`, of an agent, a model or a purpose, as `by` divides it. */
+export type UsageRow = Forms['UsageRow']
 
 /** `POST /v1/agents?dry_run=true` -> 200 with this, or 400 `invalid_agent`. Nothing is stored. */
 export interface AgentDryRun {
@@ -258,23 +199,8 @@ export interface AgentDryRun {
   definition: JsonObject
 }
 
-/** `GET /v1/agents/{agent_id}/versions?cursor=` -> pages of this, newest first. Without it: one request a version. */
-export interface AgentVersionSummary {
-  version: number
-  created_at: string
-  node_count: number
-  warnings: number
-}
+/** A version in the list of an agent, newest first. */
+export type AgentVersionSummary = Forms['AgentVersionSummary']
 
-/**
- * `GET /v1/about`. Without it the page shows no quota, and does not dry-run agents: an API that does not know `dry_run`
- * would store them. An API that answers this route must know `dry_run`.
- */
-export interface About {
-  version: string
-  organization: string
-  keyless: boolean
-  models: string[]
-  default_model: string
-  quota: { limit: string; spent: string; currency: 'USD'; month: string } | null
-}
+/** `GET /v1/about`. Without it the page shows no quota, and does not dry-run agents. */
+export type About = Forms['About']

@@ -14,6 +14,8 @@ export interface paths {
         /**
          * List Sessions
          * @description Sessions of the organization, newest first, as last recorded (up to two seconds ago).
+         *
+         *     With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
          */
         get: operations["list_sessions_v1_sessions_get"];
         put?: never;
@@ -447,7 +449,7 @@ export interface paths {
         };
         /**
          * Get Agent
-         * @description The latest version of an agent.
+         * @description The latest version of an agent; with format=yaml its definition, as `POST /v1/agents` takes it.
          */
         get: operations["get_agent_v1_agents__agent_id__get"];
         put?: never;
@@ -487,7 +489,7 @@ export interface paths {
         };
         /**
          * Get Agent Version
-         * @description One version of an agent.
+         * @description One version of an agent; with format=yaml its definition, as `POST /v1/agents` takes it.
          */
         get: operations["get_agent_version_v1_agents__agent_id__versions__version__get"];
         put?: never;
@@ -4083,6 +4085,7 @@ export interface components {
          *     its data: now for a live session, the time of its last record when no worker answers.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
+         *       "agent_name": "booking-line",
          *       "agent_version": 3,
          *       "annotations": {
          *         "ticket": "T-1042"
@@ -4117,6 +4120,7 @@ export interface components {
          *         "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/session-ses_5f0c2a9e41b71d20c3aa9e04/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history",
          *         "workflow_id": "session-ses_5f0c2a9e41b71d20c3aa9e04"
          *       },
+         *       "turn_count": 2,
          *       "turns": [
          *         {
          *           "assistant_message": {
@@ -4232,10 +4236,14 @@ export interface components {
             agent_id: string;
             /** Agent Version */
             agent_version: number;
+            /** Agent Name */
+            agent_name: string;
             /** Model */
             model: string;
             /** Name */
             name: string;
+            /** Suite Id */
+            suite_id: string | null;
             /**
              * Status
              * @enum {string}
@@ -4277,6 +4285,8 @@ export interface components {
              */
             approvals: components["schemas"]["Approval"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
+            /** Turn Count */
+            turn_count: number;
             usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
             /**
@@ -4373,9 +4383,11 @@ export interface components {
          * SessionSummary
          * @description A session without its turns. `as_of` is the time of its data: lists are a moment behind the conversation.
          *
-         *     `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition.
+         *     `disposition` is a word for how it ended; `tags` are the gathered `call_tags` and the disposition. `turn_count`
+         *     counts the turns of the visible branch.
          * @example {
          *       "agent_id": "agt_5f0c91d2a4b7",
+         *       "agent_name": "booking-line",
          *       "agent_version": 3,
          *       "annotations": {
          *         "ticket": "T-1042"
@@ -4409,6 +4421,7 @@ export interface components {
          *         "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/session-ses_5f0c2a9e41b71d20c3aa9e04/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history",
          *         "workflow_id": "session-ses_5f0c2a9e41b71d20c3aa9e04"
          *       },
+         *       "turn_count": 2,
          *       "updated_at": "2026-11-23T18:00:08.204Z",
          *       "usage": {
          *         "duration_seconds": 8.204,
@@ -4436,10 +4449,14 @@ export interface components {
             agent_id: string;
             /** Agent Version */
             agent_version: number;
+            /** Agent Name */
+            agent_name: string;
             /** Model */
             model: string;
             /** Name */
             name: string;
+            /** Suite Id */
+            suite_id: string | null;
             /**
              * Status
              * @enum {string}
@@ -4481,6 +4498,8 @@ export interface components {
              */
             approvals: components["schemas"]["Approval"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
+            /** Turn Count */
+            turn_count: number;
             usage: components["schemas"]["Usage"];
             cost: components["schemas"]["CalculatedCost"];
             /**
@@ -6282,12 +6301,21 @@ export interface operations {
                 /** @description A suite's id. */
                 suite?: string | null;
                 created_after?: string | null;
+                /** @description The session they were forked from. */
+                forked_from?: string | null;
+                /** @description A part of the name, id, tags or initial context. */
+                q?: string | null;
+                /** @description updated: the last changed first. */
+                order?: "newest" | "updated";
                 /** @description Maximum number of items. */
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an earlier response: 304 while nothing changed. */
+                "if-none-match"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6306,6 +6334,8 @@ export interface operations {
                      *           "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *           "workflow_run_id": 17,
                      *           "agent_id": "agt_5f0c91d2a4b7",
+                     *           "agent_name": "booking-line",
+                     *           "turn_count": 2,
                      *           "agent_version": 3,
                      *           "model": "openai:gpt-5-mini",
                      *           "name": "WR-TEXT-7K2QDX",
@@ -6359,6 +6389,13 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["PageOf_SessionSummary_"];
                 };
+            };
+            /** @description The state is that of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description invalid_request */
             400: {
@@ -6434,6 +6471,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -6636,7 +6675,10 @@ export interface operations {
     get_session_v1_sessions__session_id__get: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an earlier response: 304 while nothing changed. */
+                "if-none-match"?: string | null;
+            };
             path: {
                 session_id: string;
             };
@@ -6655,6 +6697,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -6795,6 +6839,13 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["Session"];
                 };
+            };
+            /** @description The state is that of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description unauthenticated */
             401: {
@@ -7558,6 +7609,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -7949,6 +8002,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -8228,6 +8283,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -8505,6 +8562,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -8877,6 +8936,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -9171,6 +9232,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -9483,6 +9546,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -9787,6 +9852,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -10066,6 +10133,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -10343,6 +10412,8 @@ export interface operations {
                      *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
                      *       "workflow_run_id": 17,
                      *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
                      *       "agent_version": 3,
                      *       "model": "openai:gpt-5-mini",
                      *       "name": "WR-TEXT-7K2QDX",
@@ -11146,7 +11217,10 @@ export interface operations {
     };
     get_agent_v1_agents__agent_id__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description yaml: the definition alone. */
+                format?: "json" | "yaml";
+            };
             header?: never;
             path: {
                 /** @description The agent's id or name. */
@@ -11156,7 +11230,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success */
+            /** @description The agent, or its definition as YAML */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11206,6 +11280,24 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Agent"];
+                    /**
+                     * @example name: booking-line
+                     *     prompt: You speak for Osteria Fiorella. Be brief and warm.
+                     *     start: greet
+                     *     nodes:
+                     *       greet:
+                     *         prompt: Find out what the caller wants.
+                     *         greeting: "Hello {{first_name | and welcome}}, this is Osteria Fiorella. How can I help you?"
+                     *         transitions:
+                     *           - {name: to_booking, when: the caller wants a table, to: booking}
+                     *       booking:
+                     *         prompt: Ask for date, time, party size and a name.
+                     *         transitions:
+                     *           - {name: finished, when: the booking is complete, to: goodbye}
+                     *       goodbye: {prompt: Say goodbye in one sentence., end: true}
+                     *     context: {first_name: null}
+                     */
+                    "application/yaml": string;
                 };
             };
             /** @description unauthenticated */
@@ -11351,7 +11443,10 @@ export interface operations {
     };
     get_agent_version_v1_agents__agent_id__versions__version__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description yaml: the definition alone. */
+                format?: "json" | "yaml";
+            };
             header?: never;
             path: {
                 /** @description The agent's id or name. */
@@ -11362,7 +11457,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success */
+            /** @description The agent, or its definition as YAML */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11412,6 +11507,24 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Agent"];
+                    /**
+                     * @example name: booking-line
+                     *     prompt: You speak for Osteria Fiorella. Be brief and warm.
+                     *     start: greet
+                     *     nodes:
+                     *       greet:
+                     *         prompt: Find out what the caller wants.
+                     *         greeting: "Hello {{first_name | and welcome}}, this is Osteria Fiorella. How can I help you?"
+                     *         transitions:
+                     *           - {name: to_booking, when: the caller wants a table, to: booking}
+                     *       booking:
+                     *         prompt: Ask for date, time, party size and a name.
+                     *         transitions:
+                     *           - {name: finished, when: the booking is complete, to: goodbye}
+                     *       goodbye: {prompt: Say goodbye in one sentence., end: true}
+                     *     context: {first_name: null}
+                     */
+                    "application/yaml": string;
                 };
             };
             /** @description unauthenticated */

@@ -20,7 +20,7 @@ export type Approval = Omit<Forms['Approval'], 'arguments'> & { arguments: JsonO
 export type SessionStatus = Forms['Session']['status']
 export type SessionSummary = Omit<
   Forms['SessionSummary'],
-  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals'
+  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals' | keyof SessionExtras
 > & {
   initial_context: JsonObject
   gathered_context: JsonObject
@@ -30,7 +30,7 @@ export type SessionSummary = Omit<
 } & SessionExtras
 export type Session = SessionSummary & { turns_before: number; turns: Turn[]; discarded_branches: Branch[] }
 export type LedgerRow = Omit<Forms['LedgerRow'], 'usage'> & { usage: Usage }
-export type OrganizationUsage = Forms['OrganizationUsage']
+export type OrganizationUsage = Omit<Forms['OrganizationUsage'], 'rows'>
 export type Agent = Forms['Agent']
 export type AgentDefinition = Forms['AgentDefinition']
 export type AgentNode = Forms['Node']

@@ -9,6 +9,7 @@ const SOURCES: Record<StepRequest['variables'][number]['source'], string> = {
   agent_default: 'the agent’s default',
   fallback: 'the words after | in the template',
   pre_call_fetch: 'fetched before the call',
+  built_in: 'the time of the turn',
 }
 
 /** Rendered text: each filled place is marked and names its source. */

@@ -61,3 +61,8 @@ class AsyncAgents(AsyncResource):
         """Return an agent by id or name: its newest version, or the given one."""
         path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
         return await self._transport.send(get(path, Agent))
+
+    async def written(self, agent: str, version: int | None = None) -> str:
+        """Return the definition of an agent as YAML, which `push` takes."""
+        path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
+        return await self._transport.send(Call("GET", path, bytes.decode, {"format": "yaml"}, repeatable=True))

@@ -64,11 +64,25 @@ class AsyncSessions(AsyncResource):
         agent: str | None = None,
         suite: str | None = None,
         created_after: datetime | None = None,
+        forked_from: str | None = None,
+        search: str | None = None,
+        order: Literal["newest", "updated"] | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[SessionSummary]:
-        """List sessions, newest first, without their turns."""
+        """List sessions without their turns, newest first, or with `order="updated"` the last changed first.
+
+        `search` is looked for in names, ids, tags and initial contexts.
+        """
         after = created_after.isoformat() if created_after else None
-        query = given(status=status, agent=agent, suite=suite, created_after=after)
+        query = given(
+            status=status,
+            agent=agent,
+            suite=suite,
+            created_after=after,
+            forked_from=forked_from,
+            q=search,
+            order=order,
+        )
         return self._transport.items(Listing(SESSIONS, SessionSummary, query, limit))
 
     async def get(self, session_id: str) -> Session:

@@ -62,3 +62,8 @@ class Agents(Resource):
         """Return an agent by id or name: its newest version, or the given one."""
         path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
         return self._transport.send(get(path, Agent))
+
+    def written(self, agent: str, version: int | None = None) -> str:
+        """Return the definition of an agent as YAML, which `push` takes."""
+        path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
+        return self._transport.send(Call("GET", path, bytes.decode, {"format": "yaml"}, repeatable=True))

@@ -253,8 +253,10 @@ class SessionSummary(ResponseModel):
     workflow_run_id: int
     agent_id: str
     agent_version: int
+    agent_name: str
     model: str
     name: str
+    suite_id: str | None
     status: SessionStatus
     revision: int
     cursor_turn_id: str | None
@@ -269,6 +271,7 @@ class SessionSummary(ResponseModel):
     simulator: dict[str, JsonValue] | None
     approvals: tuple[Approval, ...] = ()
     forked_from: ForkedFrom | None
+    turn_count: int
     usage: Usage
     cost: CalculatedCost
     created_at: datetime
