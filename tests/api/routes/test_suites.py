@@ -252,8 +252,8 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
         agent,
         scenario("asks", repeats=2),
         scenario("is-strict", checks=STRICT),
-        scenario("waits", min_turns=1000, limits={"max_turns": 2000, "max_stalled_turns": None}, repeats=2),
-        concurrency=1,
+        scenario("waits", min_turns=1000, limits={"max_turns": 2000, "max_stalled_turns": None}, repeats=3),
+        concurrency=2,
         model="openai-chat:priced",
     )
     suite = await started(caller, body)
@@ -271,9 +271,11 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
         ("is-strict", 1),
         ("waits", 1),
         ("waits", 2),
+        ("waits", 3),
     ]
-    assert [run["outcome"] for run in runs] == ["passed", "passed", "failed", None, None]
-    assert (runs[4]["state"], runs[4]["session_id"], runs[4]["cost"]["total"]) == ("waiting", None, "0")
+    assert [run["outcome"] for run in runs] == ["passed", "passed", "failed", None, None, None]
+    assert runs[3]["state"] == "talking"
+    assert (runs[5]["state"], runs[5]["session_id"], runs[5]["cost"]["total"]) == ("waiting", None, "0")
     report = done(await caller.get(f"/v1/suites/{suite['id']}/report", transcripts="false"), 200)
     for told in report["runs"][:2]:
         run = next(each for each in runs if each["session_id"] == told["session_id"])
@@ -289,7 +291,7 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
     assert {"turn", "caller"} <= set(by_purpose)
     assert sum(map(Decimal, by_purpose.values())) == Decimal(first["cost"]["total"]) > 0
     chosen = {"outcome": "failed"}, {"scenario": "waits"}, {"scenario": "asks", "outcome": "failed"}
-    assert [len(await caller.items(path, **query)) for query in chosen] == [1, 2, 0]
+    assert [len(await caller.items(path, **query)) for query in chosen] == [1, 3, 0]
     changed = await caller.items(path, updated_after="2026-01-01T00:00:00Z", limit=1)
     assert [run["updated_at"] for run in changed] == sorted(run["updated_at"] for run in changed)
     assert {run["state"] for run in changed} <= {"done", "talking", "judging"}
