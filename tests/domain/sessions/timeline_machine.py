@@ -13,6 +13,7 @@ from domain.sessions.command_handlers import new_timeline, open_greeting
 from domain.sessions.commands import TurnCommand
 from domain.sessions.timeline import DiscardedBranch, Timeline
 from domain.sessions.turn_completion import complete, fail, interrupt
+from domain.turns.engine import PART_SEPARATOR
 from tests.support.conversation import BEGINNING, MODEL, answered
 from tests.support.reference_timeline import ReferenceTimeline, usd
 
@@ -50,7 +51,7 @@ class TimelineMachine(RuleBasedStateMachine):
         )
         before = self.timeline
         assert self.obeys(None, lambda: CLOSINGS[how](before, progress, self.limits, at=self.tick()))
-        reply = "\n".join(said) if said and how != "fail" else None
+        reply = PART_SEPARATOR.join(said) if said and how != "fail" else None
         self.model.close(turn_id, CLOSED[how], reply=reply, tokens=tokens, ends=ends)
         if self.model.revision == before.revision:
             was, seen = (
