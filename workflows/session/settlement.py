@@ -145,7 +145,7 @@ class SettlementLoop:
         result = await workflow.execute_activity_method(
             SettlementActivities.settle_turns,
             settlement,
-            summary=f"{len(settlement.turns)} turns",
+            summary=f"{len(settlement.turns)} turns" if len(settlement.turns) > 1 else None,
             **store_options(self._state.start.timing),
         )
         self._settled(result.record)
