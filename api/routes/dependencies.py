@@ -36,6 +36,7 @@ from api.streams.session_stream import SessionStreams
 from api.suites.rendering import SuiteRenderer
 from api.suites.runs import SuiteRuns
 from api.suites.service import SuiteService
+from api.suites.stream import SuiteStreams
 from api.temporal.availability import Availability
 from api.temporal.deletion import WorkflowDeletion
 from api.temporal.session_client import SessionClient
@@ -92,6 +93,7 @@ class Services:
     suite_reports: SuiteReportService
     suite_runs: SuiteRuns
     suite_store: SuiteStore
+    suite_streams: SuiteStreams
     suites: SuiteService
     session_reader: SessionReader
     transcripts: TranscriptService
@@ -190,6 +192,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         suite_renderer=suite_renderer,
         suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
         suite_runs=suite_runs,
+        suite_streams=SuiteStreams(suite_store, suite_runs, suite_renderer, keepalive_seconds=keepalive),
         suite_store=suite_store,
         suites=suites,
         session_reader=session_reader,

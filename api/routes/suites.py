@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.http.problems import Problem, error_docs, invalid, not_found
 from api.http.reading_threads import ReadingThreads
@@ -20,10 +20,12 @@ from api.http.responses import (
     page_within_bytes,
     response_docs,
 )
+from api.http.sse import EVENT_STREAM, start_stream
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES, TOO_SLOW_TO_READ
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, log_subject
+from api.routes.sessions import LastEventId
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
 from api.schemas.requests import IdempotencyKey, written_out
@@ -177,6 +179,23 @@ async def list_runs(
             cursor,
             lambda run: run.model_dump_json().encode(),
         )
+
+
+@router.get(
+    "/{suite_id}/events",
+    response_class=StreamingResponse,
+    responses=response_docs(
+        "invalid_request",
+        "not_found",
+        *READ_ERRORS,
+        example=examples.EVENTS,
+        says="`run_updated` and `suite_updated`, as docs/events.md describes them.",
+        media_type=EVENT_STREAM,
+    ),
+)
+async def watch_suite(suite: OwnSuite, services: ServicesDep, last_event_id: LastEventId = None) -> Response:
+    """Stream the suite with its progress, and its runs as they are recorded, until it is over."""
+    return services.event_stream(await start_stream(services.suite_streams.events(suite, last_event_id)))
 
 
 @router.get(

@@ -111,6 +111,13 @@ SUITE_RUN: Final[dict[str, Any]] = {
     "updated_at": "2026-11-23T18:00:09.4Z",
 }
 
+EVENTS: Final = """\
+event: run_updated
+data: {"scenario":"four-on-friday","repeat":1,"state":"talking","turn_count":2,"last_said":"At what time?"}
+id: 1795456809400
+
+"""
+
 SUITE_REPORT: Final[dict[str, Any]] = {
     "suite": SUITE,
     "runs": [

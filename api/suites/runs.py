@@ -52,6 +52,19 @@ class SuiteRuns:
         details = await self._suites.run_details(suite.id, [run for run in shown if run in records])
         return Page(tuple(_rendered(suite, run, details.get(run), records.get(run)) for run in shown), page.next_cursor)
 
+    async def known(self, suite: StoredSuite, *, before: datetime | None) -> dict[Run, datetime]:
+        """The time of the record of every run that was started, or of those that were recorded before a time."""
+        records = await self._suites.run_records(suite.id)
+        return {each.run: each.updated_at for each in records if before is None or each.updated_at < before}
+
+    async def changed(self, suite: StoredSuite, known: dict[Run, datetime]) -> list[SuiteRun]:
+        """The runs whose record is newer than the one known of them, which they become."""
+        records = {record.run: record for record in await self._suites.run_records(suite.id)}
+        new = [run for run, record in records.items() if known.get(run) != record.updated_at]
+        known.update({run: records[run].updated_at for run in new})
+        details = await self._suites.run_details(suite.id, new)
+        return [_rendered(suite, run, details.get(run), records[run]) for run in new]
+
 
 def _plan_of(suite: StoredSuite) -> list[Run]:
     """The planned runs, by scenario and repeat."""

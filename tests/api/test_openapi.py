@@ -117,6 +117,7 @@ def test_every_route_of_the_contract_is_described(document: Json) -> None:
         "GET /v1/suites/{suite_id}/report",
         "GET /v1/suites/{suite_id}/runs",
         "GET /v1/suites/{suite_id}/definition",
+        "GET /v1/suites/{suite_id}/events",
         "POST /v1/suites/{suite_id}/{command}",
         "GET /v1/usage",
         "GET /v1/usage/ledger",

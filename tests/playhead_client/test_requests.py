@@ -131,6 +131,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
         "GET /v1/suites/{suite_id}/runs",
         lambda: suites.runs("s", outcome="failed", scenario="c", updated_after=NOON, limit=1),
     ),
+    ("GET /v1/suites/{suite_id}/events", lambda: next(suites.watch("s"))),
     ("GET /v1/suites/{suite_id}/definition", lambda: suites.definition("s")),
     ("GET /v1/suites/{suite_id}/report", lambda: suites.report("s", transcripts=False, baseline="b")),
     ("POST /v1/suites/{suite_id}/{command}", lambda: suites.steer("s", "pause")),

@@ -1,4 +1,4 @@
-"""Events of a session as the client returns them."""
+"""Events of sessions and suites as the client returns them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ from httpx2 import ServerSentEvent
 
 from playhead_client.models.events import Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from playhead_client.models.sessions import Session
+from playhead_client.models.suites import Suite, SuiteRun
 
-EventData = Session | TurnStarted | ReplyDelta | ReplyReset | TurnClosed | Happened
+EventData = Session | Suite | SuiteRun | TurnStarted | ReplyDelta | ReplyReset | TurnClosed | Happened
 
 _DATA: Mapping[str, type[EventData]] = {
     "snapshot": Session,
+    "suite_updated": Suite,
+    "run_updated": SuiteRun,
     "turn_started": TurnStarted,
     "reply_delta": ReplyDelta,
     "reply_reset": ReplyReset,
@@ -23,7 +26,7 @@ _DATA: Mapping[str, type[EventData]] = {
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `id` is its number in the session's log; events that are only sent live have none."""
+    """One event. `id` is its number in the session's log, or a time of a suite; live events have none."""
 
     type: str
     data: EventData

@@ -7,6 +7,7 @@ from playhead_client.calls import Call
 from playhead_client.events import Event
 from playhead_client.models.events import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from playhead_client.models.sessions import Session
+from playhead_client.models.suites import Suite
 
 SILENCE_SECONDS = 45.0
 """The API sends something every 15 seconds; a connection that is silent for this long is lost."""
@@ -63,6 +64,31 @@ class SessionPosition:
     def stream_ended(self, session: Session) -> None:
         """A session whose workflow was closed from outside has no last event: nothing follows."""
         self.is_over = session.is_completed and not self._received
+
+
+class SuitePosition:
+    """A position in the records of a suite: the API resumes a little before the last known one."""
+
+    read_timeout: float | None = SILENCE_SECONDS
+    session_call: Call[Session] | None = None
+
+    def __init__(self, call: Call[Session]) -> None:
+        self.is_over = False
+        self._call = call
+        self._after: int | None = None
+
+    def request(self) -> Call[Session]:
+        """The request, with the id of the last known event."""
+        return self._call if self._after is None else replace(self._call, headers={"Last-Event-ID": str(self._after)})
+
+    def take(self, event: Event) -> Event:
+        """Record an event. The suite, once it has its outcome, is the last."""
+        self._after = event.id if event.id is not None else self._after
+        self.is_over = isinstance(event.data, Suite) and event.data.outcome is not None
+        return event
+
+    def stream_ended(self, session: Session) -> None:
+        """A suite has a last event of its own."""
 
 
 class TurnPosition:

@@ -1,6 +1,7 @@
 """Suites over HTTP: started once, read, controlled, reported, and isolated by organization."""
 
 import asyncio
+import json
 from decimal import Decimal
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -307,3 +308,29 @@ async def test_runs_are_listed_without_turns_also_those_that_have_not_begun(
     await over(caller, suite["id"])
     again = done(await caller.post("/v1/suites", {**definition, "scenarios": definition["scenarios"][:1]}), 201)
     assert [each["id"] for each in (await over(caller, again["id"]))["scenarios"]] == ["asks"]
+
+
+async def test_a_suite_is_streamed_until_it_is_over(caller: Caller, agent: str, running_api: RunningApi) -> None:
+    suite = await started(caller, suite_with(agent, scenario("asks", repeats=2)))
+    path = f"/v1/suites/{suite['id']}/events"
+    events = await streamed(caller, path)
+    assert events[0][0] == events[-1][0] == "suite_updated"
+    assert [data["outcome"] for kind, data in events if kind == "suite_updated"][-1] == "passed"
+    runs = {data["repeat"]: data for kind, data in events if kind == "run_updated"}
+    assert {repeat: run["state"] for repeat, run in runs.items()} == {1: "done", 2: "done"}
+    again = await streamed(caller, path)
+    assert [kind for kind, _ in again] == ["suite_updated"], "a suite that is over has nothing more to tell"
+    resumed = await streamed(caller, path, {"last-event-id": "1"})
+    assert [kind for kind, _ in resumed] == ["run_updated", "run_updated", "suite_updated"]
+    wrong = await caller.http.get(path, headers={"last-event-id": "yesterday"})
+    problem(wrong, 400, "invalid_request")
+    async with running_api.caller() as stranger:
+        problem(await stranger.get(path), 404, "not_found")
+
+
+async def streamed(caller: Caller, path: str, headers: dict[str, str] | None = None) -> list[tuple[str, Json]]:
+    """The events of a stream that ends by itself, as type and data."""
+    response = await caller.http.get(path, headers=headers, timeout=90)
+    assert response.status_code == 200, response.text
+    blocks = [block.splitlines() for block in response.text.split("\n\n") if block.startswith("event:")]
+    return [(lines[0].removeprefix("event:").strip(), json.loads(lines[1].removeprefix("data:"))) for lines in blocks]

@@ -567,6 +567,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/suites/{suite_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Suite
+         * @description Stream the suite with its progress, and its runs as they are recorded, until it is over.
+         */
+        get: operations["watch_suite_v1_suites__suite_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/suites/{suite_id}/definition": {
         parameters: {
             query?: never;
@@ -12061,6 +12081,90 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["PageOf_SuiteRun_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_suite_v1_suites__suite_id__events_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the last event received; without it the stream starts with a snapshot. */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                suite_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description `run_updated` and `suite_updated`, as docs/events.md describes them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example event: run_updated
+                     *     data: {"scenario":"four-on-friday","repeat":1,"state":"talking","turn_count":2,"last_said":"At what time?"}
+                     *     id: 1795456809400
+                     */
+                    "text/event-stream": unknown;
                 };
             };
             /** @description invalid_request */

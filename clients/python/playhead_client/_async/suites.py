@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from playhead_client._async.transport import AsyncResource
+from playhead_client._async.transport import AsyncEventStream, AsyncResource
 from playhead_client.calls import Call, Listing, document, get, given, new_id, path_of, post
+from playhead_client.models.sessions import Session
 from playhead_client.models.suites import Suite, SuiteReport, SuiteRun, SuiteSummary
+from playhead_client.stream_position import SuitePosition
 
 SUITES = path_of("suites")
 
@@ -77,6 +79,14 @@ class AsyncSuites(AsyncResource):
         after = updated_after.isoformat() if updated_after else None
         query = given(outcome=outcome, scenario=scenario, updated_after=after)
         return self._transport.items(Listing(path_of("suites", suite_id, "runs"), SuiteRun, query, limit))
+
+    def watch(self, suite_id: str) -> AsyncEventStream:
+        """Stream a suite until it is over: `suite_updated` with its progress, and `run_updated` for each recorded run.
+
+        After a lost connection a run may come twice.
+        """
+        call = get(path_of("suites", suite_id, "events"), Session)
+        return AsyncEventStream(self._transport, SuitePosition(call))
 
     async def definition(self, suite_id: str) -> dict[str, JsonValue]:
         """Return the definition of a suite, which `start` takes."""
