@@ -37,10 +37,12 @@ def visitors(model: ScriptedModel) -> Json:
 
 async def visited(caller: Caller, scripted: Scripted) -> tuple[ScriptedModel, str, Json]:
     """A session in which one turn took three model calls: a transition, an extraction and the reply."""
-    model = scripted(Says("Who comes?"), TO_VISIT, Calls("record_variables", '{"guests": 4}'), Says("Four, then."))
+    model = scripted()
     await caller.push(visitors(model))
     session = await caller.open("library", initial_context={"first_name": "Ada"})
     await caller.say(session["id"], "May we come?")
+    # Scripted only now: a worker's first call may be slow, and be made twice.
+    model.script(TO_VISIT, Calls("record_variables", '{"guests": 4}'), Says("Four, then."))
     session = await caller.say(session["id"], "Four of us.")
     return model, session["id"], session["turns"][-1]
 
@@ -77,7 +79,7 @@ async def test_a_step_shows_what_the_provider_got(caller: Caller, scripted: Scri
     model, session_id, turn = await visited(caller, scripted)
     found = await caller.items(f"/v1/sessions/{session_id}/turns/{turn['id']}/steps", limit=2)
     assert [(step["index"], step["purpose"]) for step in found] == [(0, "turn"), (1, "extraction"), (2, "turn")]
-    assert [as_shown(step) for step in found] == [as_sent(asked) for asked in model.journal[1:]]
+    assert [as_shown(step) for step in found] == [as_sent(asked) for asked in model.journal[-3:]]
     assert [step["fidelity"] for step in found] == ["exact"] * 3
     assert len({step["digest"] for step in found}) == 3
     first, extraction, last = found
