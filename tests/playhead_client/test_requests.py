@@ -151,7 +151,14 @@ NEVER_SENT = {
 }
 """Query parameters that these calls leave out; `written_report` and `written` send the format, `check` the dry run,
 `turns_around` the turn."""
-OF_OPENAI = {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
+OF_OPENAI = {
+    "POST /v1/chat/completions",
+    "POST /v1/responses",
+    "GET /v1/responses/{response_id}",
+    "DELETE /v1/responses/{response_id}",
+    "GET /v1/models",
+    "GET /v1/models/{model}",
+}
 """Operations for OpenAI's own clients."""
 
 
