@@ -38,7 +38,11 @@ class SuiteStreams:
         since = _time_of(last_event_id)
         known = await self._runs.known(suite, before=None if since is None else since - LATE)
         told = max((suite.created_at, *known.values()))
-        shown: Suite | None = None
+        shown: Suite | None = await self._current(suite)
+        if shown is not None and shown.outcome is None:
+            yield format_event("suite_updated", shown, _id_of(told))
+        else:
+            shown = None  # it comes last, after the runs that were recorded since
         silence = 0.0
         while True:
             # The suite before its runs: once it is over, all of them are recorded.
