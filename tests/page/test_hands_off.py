@@ -1,4 +1,4 @@
-"""Story 11: without a mouse: an approval by keys with a focus one can see, and words of an input method."""
+"""Story 11: without a mouse, and without seeing: keys alone, a focus one can see, each reply read aloud once."""
 
 import json
 import re
@@ -8,9 +8,18 @@ from playwright.async_api import Page, expect
 from playhead.temporal.dev_server import LOOPBACK, free_port
 from tests.page.agents import shop, talked
 from tests.page.browser import Person
-from tests.page.stack import PageStack
+from tests.page.stack import HOUSE, PageStack
 from tests.page.test_small_and_old import with_a_careful_tool
 from tests.support.provider import Calls, Says
+from tests.support.waiting import eventually
+
+READ_ALOUD = """() => {
+  const region = document.querySelector('[data-region=polite]')
+  window.readAloud = []
+  new MutationObserver(() => region.textContent && window.readAloud.push(region.textContent))
+    .observe(region, { childList: true, characterData: true, subtree: true })
+}"""
+"""Writes down what the page's one polite region says."""
 
 
 async def focus_is_seen(page: Page) -> None:
@@ -39,6 +48,97 @@ async def tab_to(person: Person, name: str | re.Pattern[str], role: str = "butto
     raise AssertionError(f"Tab never came to {name!r}")
 
 
+async def test_a_whole_conversation_is_held_by_keys_and_read_aloud(stack: PageStack, ada: Person) -> None:
+    await starts(ada)
+    await talks(stack, ada)
+    await goes_back(stack, ada)
+    await finds_exports_and_ends(ada)
+
+
+async def starts(ada: Person) -> None:
+    """From the empty address to the greeting."""
+    page = ada.page
+    await ada.open("/")
+    await expect(page.get_by_role("link", name="New session").first).to_be_visible()
+    await ada.presses("n")
+    await page.wait_for_url("**/sessions/new")
+    agent = page.get_by_role("main").get_by_label("Agent")
+    await expect(agent).to_be_visible()
+    await tab_to(ada, re.compile("^Agent"), "combobox")
+    await page.keyboard.type("booking")
+    await expect(page.get_by_label("first_name")).to_be_visible()
+    await tab_to(ada, "first_name", "textbox")
+    await page.keyboard.type("Ada")
+    await ada.presses("Enter")
+    await page.wait_for_url("**/sessions/ses_*")
+    await expect(ada.turn(0)).to_contain_text("Hello Ada, this is Osteria Fiorella.")
+
+
+async def talks(stack: PageStack, ada: Person) -> None:
+    """Two messages; letters are written and mean nothing else, and each reply is read aloud once."""
+    page = ada.page
+    await page.evaluate(READ_ALOUD)
+    stack.model(HOUSE).script(Calls("to_booking"), Says("For which day?"), Says("At what time?"))
+    await ada.presses("i")
+    await expect(ada.composer).to_be_focused()
+    await page.keyboard.type("A table, please. jkgg?n")
+    await ada.presses("Enter")
+    await expect(ada.turn(1)).to_contain_text("For which day?")
+    await expect(ada.turn(1)).to_contain_text("A table, please. jkgg?n")
+    await page.keyboard.type("Friday")
+    await ada.presses("Enter")
+    await expect(ada.turn(2)).to_contain_text("At what time?")
+
+    async def replies_read() -> list[str]:
+        said: list[str] = await page.evaluate("window.readAloud")
+        return [each for each in said if each != "Agent is answering"]
+
+    async def last_was_read() -> bool:
+        return "Agent: At what time?" in await replies_read()
+
+    await eventually(last_was_read, within=60)
+    assert await replies_read() == ["Agent: For which day?", "Agent: At what time?"]
+
+
+async def goes_back(stack: PageStack, ada: Person) -> None:
+    """A rewind, other words, and a look at the words before."""
+    page = ada.page
+    await ada.presses("Escape", "k")
+    await expect(ada.turn(1)).to_be_focused()
+    await focus_is_seen(page)
+    await ada.presses("r")
+    await ada.sees("1 turn kept out of sight")
+    stack.model(HOUSE).script(Says("At what time on Saturday?"))
+    await ada.presses("i")
+    await page.keyboard.type("Saturday")
+    await ada.presses("Enter")
+    await expect(ada.turn(2)).to_contain_text("At what time on Saturday?")
+    await ada.presses("Escape", "G", "ArrowLeft")
+    await expect(ada.turn(2)).to_contain_text("Friday")
+    await ada.presses("ArrowRight")
+    await expect(ada.turn(2)).to_contain_text("Saturday")
+
+
+async def finds_exports_and_ends(ada: Person) -> None:
+    """Find, export and end."""
+    page = ada.page
+    await ada.presses("/")
+    await page.keyboard.type("time")
+    await ada.presses("Enter")
+    await expect(page.get_by_role("search").get_by_role("status")).to_have_text("1 / 1")
+    await ada.presses("Escape")
+    await expect(page.get_by_role("search")).to_have_count(0)
+
+    await chooses(ada, "Export as text")
+    async with page.expect_download() as exported:
+        await ada.presses("Enter")
+    assert "Saturday" in (await (await exported.value).path()).read_text()
+    await chooses(ada, "End the session")
+    await ada.presses("Enter")
+    await ada.sees("Ended: the caller hung up")
+    await tab_to(ada, "Fork")
+
+
 async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> None:
     agent = with_a_careful_tool(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-keys"}
     await stack.caller.push(agent)
@@ -57,6 +157,14 @@ async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> No
     await expect(ada.turn(1)).to_contain_text("It is reserved.")
     session = await stack.caller.session(session_id)
     assert session["turns"][-1]["assistant_message"]["text"] == "It is reserved."
+
+
+async def chooses(person: Person, label: str) -> None:
+    """Open the commands, and type until the one of that name is the first."""
+    await person.presses("Control+k")
+    await expect(person.page.get_by_role("combobox", name="Commands, sessions, agents")).to_be_focused()
+    await person.page.keyboard.type(label)
+    await expect(person.page.get_by_role("dialog", name="Go to").get_by_role("option").first).to_contain_text(label)
 
 
 async def page_type(person: Person, text: str) -> None:

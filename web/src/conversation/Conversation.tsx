@@ -338,18 +338,21 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   }, [loaded, id, log, timeline.seq, turns])
 
   // Every reply is said once, when it is over.
-  const awaited = useRef<Set<string> | null>(null)
+  const heardOf = useRef<{ settled: ReadonlySet<string>; pending: ReadonlySet<string>; from: number } | null>(null)
   useEffect(() => {
     if (!loaded) return
-    const pending = new Set(timeline.visible.filter((turn) => turns.get(turn)?.status === 'pending'))
-    const before = awaited.current
-    awaited.current = pending
+    const shown = timeline.visible.flatMap((turn) => turns.get(turn) ?? [])
+    const pending = new Set(shown.filter((turn) => turn.status === 'pending').map((turn) => turn.id))
+    const settled = new Set([...turns.values()].filter((turn) => turn.status !== 'pending').map((turn) => turn.id))
+    const before = heardOf.current
+    heardOf.current = { settled, pending, from: before?.from ?? shown[0]?.index ?? 0 }
     if (before === null) return
-    const over = [...before].filter((turn) => !pending.has(turn)).flatMap((turn) => turns.get(turn) ?? [])
+    // A quick reply may be over before it was ever seen under way; older turns that are loaded later are no replies.
+    const over = shown.filter((turn) => turn.status !== 'pending' && !before.settled.has(turn.id) && turn.index >= before.from)
     for (const turn of over) if (turn.status === 'failed') warn(`The reply failed. ${turn.error ?? ''}`)
     const said = over.filter((turn) => turn.status !== 'failed').map(spokenOf)
     if (said.length > 0) announce(said.join(' '))
-    else if ([...pending].some((turn) => !before.has(turn))) announce('Agent is answering')
+    else if ([...pending].some((turn) => !before.pending.has(turn))) announce('Agent is answering')
   }, [loaded, timeline.visible, turns])
 
   useEffect(() => {
