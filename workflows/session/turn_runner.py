@@ -28,11 +28,11 @@ class TurnRunner:
     """The turns of one session that are being answered."""
 
     def __init__(
-        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, store_options: SettlementLoop
+        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, settlement: SettlementLoop
     ) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = StepRunner(state.start, state.now, self._request_approval, recovery.restore, store_options)
+        self._steps = StepRunner(state.start, state.now, self._request_approval, recovery.restore, settlement)
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
