@@ -58,7 +58,7 @@ class SettlementActivities:
 
 
 class TravellingRecord:
-    """What a session had not settled when it asked for a reply: settled along with it, or earlier by itself.
+    """The unsettled part of a session at the time it asked for a reply: settled along with it, or earlier by itself.
 
     `state` is how the record compared when it was settled, None while it is not. What is settled twice is so once:
     a worker that dies in between changes nothing.
@@ -71,7 +71,7 @@ class TravellingRecord:
 
     @property
     def unsettled(self) -> SettleTurnsInput | None:
-        """What the transaction that saves the reply is to settle."""
+        """The record for the transaction that saves the reply to settle."""
         return self._input if self.state is None else None
 
     def note(self, state: RecordState) -> None:
