@@ -88,7 +88,9 @@ async def test_a_rewound_session_goes_on_on_another_branch(caller: Caller) -> No
     other = await caller.say(session_id, "Three")
     assert [said for said, _ in texts(other)] == [None, "One", "Three"]
     (branch,) = other["discarded_branches"]
-    assert set(branch) == {"id", "rewound_from_turn_id", "discarded_at", "turns"}
+    assert set(branch) == {"id", "rewound_from_turn_id", "discarded_at", "turns", "turn_count", "head_turn_id", "cost"}
+    assert (branch["turn_count"], branch["head_turn_id"]) == (1, second["turns"][-1]["id"])
+    assert branch["cost"] == second["turns"][-1]["cost"]
     assert branch["rewound_from_turn_id"] == first["turns"][-1]["id"]
     assert [turn["id"] for turn in branch["turns"]] == [second["turns"][-1]["id"]]
     assert await caller.items(f"/v1/sessions/{session_id}/branches") == [branch]

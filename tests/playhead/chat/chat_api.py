@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any
 
@@ -13,8 +13,10 @@ from werkzeug import Request, Response
 
 from api.schemas.examples import AGENT, SESSION
 from domain.rejections import CommandRejected
+from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.turn_completion import complete
 from domain.turns.turn import Turn, TurnEvent
+from domain.usage import merge_costs
 from playhead.chat.app import converse
 from playhead.chat.delivery import RetryingClient, RetryLimits
 from playhead.chat.input import Reader
@@ -149,13 +151,7 @@ class Stage:
         """The session as the API shows it."""
         timeline = self.conversation.timeline
         turns = list(timeline.visible_turns())[::-1]
-        branches = [
-            {
-                **branch.model_dump(mode="json", exclude={"leaf_turn_id"}),
-                "turns": [shown(turn) for turn in timeline.turns_of(branch)],
-            }
-            for branch in timeline.discarded_branches
-        ]
+        branches = [discarded(branch, timeline.turns_of(branch)) for branch in timeline.discarded_branches]
         return Response(
             json.dumps(
                 {
@@ -183,6 +179,17 @@ class Stage:
 def shown(turn: Turn) -> Body:
     """A turn as the API shows it."""
     return turn.model_dump(mode="json", exclude={"checkpoint"})
+
+
+def discarded(branch: DiscardedBranch, turns: Sequence[Turn]) -> Body:
+    """A branch that a rewind left, as the API shows it."""
+    return {
+        **branch.model_dump(mode="json", exclude={"leaf_turn_id"}),
+        "turns": [shown(turn) for turn in turns],
+        "turn_count": len(turns),
+        "head_turn_id": turns[0].id if turns else None,
+        "cost": {**SESSION["cost"], **merge_costs(turn.cost for turn in turns).model_dump(mode="json")},
+    }
 
 
 def told(turn: Turn) -> Iterator[str]:
