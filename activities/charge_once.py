@@ -149,7 +149,7 @@ class IdempotentCaller:
             raise ApplicationError(str(error), type=HISTORY_MISSING, non_retryable=True) from None
 
     def _request_of(self, answer: ModelAnswer, past: Sequence["SavedStep"]) -> KeptRequest | None:
-        """What is kept of the request: its frame only where no step that was read has the same."""
+        """The record of the request: its frame only where no step that was read has the same."""
         frame = answer.frame
         if frame is None:
             return None

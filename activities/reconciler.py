@@ -138,7 +138,7 @@ class Reconciler:
         self._subscribers = subscribers
 
     async def pairing(self) -> Pairing:
-        """How many of Temporal's newest sessions the store knows. Raises RPCError without Temporal."""
+        """Count those of Temporal's newest sessions that the store knows. Raises RPCError without Temporal."""
         ids = [workflow_id async for workflow_id, _ in self._listed(SAMPLE)]
         known = await self._store.known([_session_id(each) for each in ids])
         return Pairing(known=len(known), unknown=len(ids) - len(known))

@@ -290,7 +290,7 @@ class ReconciliationStore:
         await self._database.write(work)
 
     async def newest(self, limit: int) -> list[tuple[datetime, Difference]]:
-        """What was recorded last, newest first."""
+        """The newest findings on record, newest first."""
         rows = await self._database.read(lambda connection: connection.execute(_NEWEST, {"limit": limit}).all())
         return [(row.created_at, _finding(row)) for row in rows]
 

@@ -37,10 +37,10 @@ class SuiteStreams:
         """
         since = _time_of(last_event_id)
         known = await self._runs.known(suite, before=None if since is None else since - LATE)
-        told = max((suite.created_at, *known.values()))
+        newest = max((suite.created_at, *known.values()))
         shown: Suite | None = await self._current(suite)
         if shown is not None and shown.outcome is None:
-            yield format_event("suite_updated", shown, _id_of(told))
+            yield format_event("suite_updated", shown, _id_of(newest))
         else:
             shown = None  # it comes last, after the runs that were recorded since
         silence = 0.0
@@ -48,11 +48,11 @@ class SuiteStreams:
             # The suite before its runs: once it is over, all of them are recorded.
             current = await self._current(suite)
             for run in await self._runs.changed(suite, known):
-                told, silence = max(told, run.updated_at), 0.0
-                yield format_event("run_updated", run, _id_of(told))
+                newest, silence = max(newest, run.updated_at), 0.0
+                yield format_event("run_updated", run, _id_of(newest))
             if current != shown:
                 shown, silence = current, 0.0
-                yield format_event("suite_updated", current, _id_of(told))
+                yield format_event("suite_updated", current, _id_of(newest))
             if current.outcome is not None:
                 return
             if silence >= self._keepalive_seconds:
@@ -68,9 +68,9 @@ class SuiteStreams:
         return self._renderer.suite(current, await self._suites.progress(suite.id))
 
 
-def _id_of(told: datetime) -> int:
-    """The id of an event: the time of the newest record that was told, in milliseconds."""
-    return int(told.timestamp() * 1000)
+def _id_of(newest: datetime) -> int:
+    """The id of an event: the time of the newest record that was sent, in milliseconds."""
+    return int(newest.timestamp() * 1000)
 
 
 def _time_of(last_event_id: str | None) -> datetime | None:

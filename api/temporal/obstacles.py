@@ -39,7 +39,7 @@ Kind = Literal["workflow_paused", "workflow_task_failed"]
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What holds a workflow up. `failure` is the reason that Temporal has for it; it may be empty."""
+    """The obstacle that holds a workflow up. `failure` is the reason that Temporal has for it; it may be empty."""
 
     kind: Kind
     failure: str
@@ -66,7 +66,7 @@ class Obstacle:
 
 
 async def obstacle_of(client: Client, workflow_id: str) -> Obstacle | None:
-    """What holds a workflow up; None when nothing does, or when that cannot be found out within two seconds."""
+    """The obstacle that holds a workflow up; None when there is none, or none can be found out within two seconds."""
     with suppress(TimeoutError, RPCError, RuntimeError):
         async with asyncio.timeout(LOOK_SECONDS):
             return await _look(client, workflow_id)

@@ -137,7 +137,7 @@ def recording_of(data: Mapping[str, object], field: str) -> str | None:
 
 
 def spoken(data: Mapping[str, object], field: str) -> object:
-    """What is said for a field: its text, after a reference to the recording if there is one."""
+    """The spoken text of a field, after a reference to the recording if there is one."""
     text, recording = data.get(field), recording_of(data, field)
     if recording is None or not (text is None or isinstance(text, str)):
         return text

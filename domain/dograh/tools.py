@@ -139,7 +139,7 @@ class _Source:
             self.warn("credential_uuid", _MISSING_CREDENTIAL.format(name=self.name))
 
     def say(self) -> dict[str, object]:
-        """What is said before the session ends."""
+        """The text that is spoken before the session ends."""
         kind = self.config.get("messageType", "none")
         if kind == "custom":
             text = _text(self.config.get("customMessage"))

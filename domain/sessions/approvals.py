@@ -18,8 +18,8 @@ def request(timeline: Timeline, approval: WaitingApproval, *, at: datetime, is_r
     requested = timeline.changed(at=at, accepted=False, approvals=(*timeline.approvals, approval))
     if not is_recorded:
         return requested
-    told = approval.model_dump(mode="json", exclude={"requested_at"})
-    return requested.with_fact("approval_requested", at, **told)
+    payload = approval.model_dump(mode="json", exclude={"requested_at"})
+    return requested.with_fact("approval_requested", at, **payload)
 
 
 def decide(timeline: Timeline, command: DecideApproval, *, decision: Decision, at: datetime) -> Timeline:

@@ -307,8 +307,8 @@ class Timeline(FrozenModel):
 
     def with_fact(self, kind: FactType, at: datetime, **payload: JsonValue) -> "Timeline":
         """The timeline with a fact added, to be recorded in the store with the present revision."""
-        told: dict[str, JsonValue] = {"revision": self.revision, **payload}
-        fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=told)
+        with_revision: dict[str, JsonValue] = {"revision": self.revision, **payload}
+        fact = SessionFact(key=f"{kind}-{self.version}", type=kind, created_at=at, payload=with_revision)
         facts = (*self.unrecorded.facts, fact)
         return self.model_copy(update={"unrecorded": self.unrecorded.model_copy(update={"facts": facts})})
 

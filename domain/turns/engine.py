@@ -39,7 +39,7 @@ BETWEEN_PROMPTS = "\n\n"
 
 TurnOutcome = Literal["answered", "ended", "failed"]
 AgentEnding = Literal["end_node", "end_tool", "handed_over"]
-"""How an agent ends a session: at an end node, or with a built-in tool."""
+"""The way in which an agent ends a session: at an end node, or with a built-in tool."""
 NextStep = Literal["reply", "tools", "extraction"]
 
 

@@ -96,7 +96,7 @@ class SentRequest(FrozenModel):
 
 
 class KeptRequest(NamedTuple):
-    """What is kept of the request of one step. `frame` is None where an earlier step has one with the same digest."""
+    """The record of the request of one step. `frame` is None where an earlier step has one with the same digest."""
 
     sent: SentRequest
     frame_digest: str

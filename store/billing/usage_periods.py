@@ -43,7 +43,7 @@ _PICODOLLARS_IN_SQLITE = (
 
 
 class UsageKey(NamedTuple):
-    """What a row of usage is of; None for what it was not divided by."""
+    """The key of a row of usage: None for everything that it was not divided by."""
 
     day: date | None = None
     agent_id: str | None = None

@@ -92,8 +92,8 @@ class SettlementStore:
             self._record_branches(connection, input)
         logged = _unknown(connection, input.session_id, events_of(settled, input.facts))
         if logged:
-            told = logged if is_late or keeps_head else with_revision(logged, input.head.revision)
-            append(connection, input.session_id, session.event_count, told)
+            log_entries = logged if is_late or keeps_head else with_revision(logged, input.head.revision)
+            append(connection, input.session_id, session.event_count, log_entries)
         head = {} if is_late or keeps_head else _head_values(input, now)
         changes = {**head, "event_count": session.event_count + len(logged)}
         connection.execute(_UPDATE_SESSION, {"of_session": input.session_id, **changes})

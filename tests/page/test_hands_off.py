@@ -23,7 +23,7 @@ READ_ALOUD = """() => {
 
 
 async def focus_is_seen(page: Page) -> None:
-    """What has the focus shows it, by an outline or as a field with a caret."""
+    """The focused element shows it, by an outline or as a field with a caret."""
     shown = await page.evaluate(
         """() => {
           const at = document.activeElement

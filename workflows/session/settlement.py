@@ -74,7 +74,7 @@ class SettlementLoop:
                 await self._settle()
 
     def take_record(self) -> SettleTurnsInput | None:
-        """What is unsettled, for a model call that begins now and settles it along with the reply.
+        """The unsettled record, for a model call that begins now and settles it along with the reply.
 
         None where there is nothing, where it is settled at once anyway, and where it is not known what an earlier
         settlement did.
@@ -192,8 +192,8 @@ class SettlementLoop:
 
     def _has_unrecorded(self) -> bool:
         unrecorded = self._state.timeline.unrecorded
-        told = unrecorded.without_completion if self._keeps_the_end() else unrecorded
-        return bool(self._state.under_way) or not told.is_empty
+        to_settle = unrecorded.without_completion if self._keeps_the_end() else unrecorded
+        return bool(self._state.under_way) or not to_settle.is_empty
 
     def _must_settle_now(self) -> bool:
         """True where there is a reason not to wait. What has travelled with a call waits for the call."""

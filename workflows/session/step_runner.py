@@ -58,7 +58,7 @@ class RecordCarrier(Protocol):
     """The part of a session's settlement that a step takes along."""
 
     def take_record(self) -> SettleTurnsInput | None:
-        """What is to be settled, for a model call that begins now; None where nothing should travel with it."""
+        """The record to be settled, for a model call that begins now; None where nothing should travel with it."""
         ...
 
     def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
@@ -229,7 +229,7 @@ class StepRunner:
     ) -> WaitingApproval:
         known = values_of(self._agent, progress, self._context)
         # What the model made up must not stand in for what the session knows, in words that a person decides by.
-        values = {**known, **{name: told for name, told in call.arguments.items() if known.get(name) is None}}
+        values = {**known, **{name: value for name, value in call.arguments.items() if known.get(name) is None}}
         return WaitingApproval(
             call_id=f"{progress.turn_id}.{call_id}",
             turn_id=progress.turn_id,

@@ -300,7 +300,7 @@ class SessionWorkflow:
 
     @workflow.query
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
-        """What the store has not recorded, compared with the record that is given."""
+        """Everything that the store has not recorded, compared with the record that is given."""
         return self._settling.unsettled(record)
 
     @workflow.signal
