@@ -1,7 +1,10 @@
-"""Health checks of the store and of Temporal, in the background, so that commands fail at once during an outage."""
+"""Health checks of the store and of Temporal, in the background, so that commands fail at once during an outage.
+
+A service that is busy is not down: an outage is an error, or a long silence in which nothing else was answered either.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,10 +20,15 @@ from store.database.errors import StoreUnavailable
 from store.migrate import pending
 
 Service = Literal["store", "temporal"]
+Check = Callable[[], Coroutine[None, None, "Outage | None"]]
 NAMES: Final[dict[Service, str]] = {"store": "The store", "temporal": "Temporal"}
 CHECK_EVERY_SECONDS = 1.0
-CHECK_TIMEOUT_SECONDS: Final = 2.0
-"""A service that takes longer to answer a health check counts as down."""
+PATIENCE_SECONDS = 10
+"""A service that leaves a check unanswered for longer counts as down: as long as a request waits for a connection."""
+TICK_SECONDS = 1.0
+"""A pause of this process counts for so long at most: an answer may have arrived in it, and was not read yet."""
+FIRST_CHECKS_SECONDS: Final = 2.0
+"""Time that the start of the API waits for the first checks."""
 PROBE_EVERY_SECONDS = 5.0
 """Pause between two writes that show that the store can be written. They cost more than the other checks."""
 
@@ -36,6 +44,7 @@ class Outage:
 
 
 _NOT_WRITABLE: Final = "The store cannot be written: its disk may be full or read-only. The API's log has the error."
+_LOCKED: Final = "The store completes no writes: it may be locked by another process. The API's log has the error."
 
 
 class Availability:
@@ -45,6 +54,8 @@ class Availability:
         self._client = client
         self._database = database
         self._outages: dict[Service, Outage] = {}
+        self._unchecked: set[Service] = set(NAMES)
+        self._all_checked = asyncio.Event()
         self._migrated = False
         self._write_outage: Outage | None = None
 
@@ -60,10 +71,15 @@ class Availability:
 
     @asynccontextmanager
     async def monitored(self) -> AsyncIterator[None]:
-        """Check now, then every second while the block runs."""
-        await self.check()
-        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_writes())]
+        """Check now, then a second after each check while the block runs."""
+        tasks = [
+            asyncio.create_task(self._watch("store", self._check_store)),
+            asyncio.create_task(self._watch("temporal", self._check_temporal)),
+            asyncio.create_task(self._watch_writes()),
+        ]
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_checked.wait(), FIRST_CHECKS_SECONDS)
             yield
         finally:
             for task in tasks:
@@ -71,14 +87,10 @@ class Availability:
                 with suppress(asyncio.CancelledError):
                     await task
 
-    async def check(self) -> None:
-        """Check both services once."""
-        await asyncio.gather(self._check("store", self._check_store), self._check("temporal", self._check_temporal))
-
-    async def _watch(self) -> None:
+    async def _watch(self, service: Service, check: Check) -> None:
         while True:
+            await self._check(service, check)
             await asyncio.sleep(CHECK_EVERY_SECONDS)
-            await self.check()
 
     async def _watch_writes(self) -> None:
         """Probe the store apart from the checks: a write may wait for other writers, which is no outage."""
@@ -89,29 +101,37 @@ class Availability:
             await asyncio.sleep(CHECK_EVERY_SECONDS if is_down else PROBE_EVERY_SECONDS)
 
     async def _probe_write(self) -> None:
+        written = self._database.completed_writes
         try:
             await self._database.probe_write()
+        except StoreUnavailable as error:
+            if not error.is_timeout:
+                self._write_outage = Outage(_NOT_WRITABLE, cause=str(error))
+            elif self._database.completed_writes == written:
+                self._write_outage = Outage(_LOCKED, cause=str(error))
+            else:
+                self._write_outage = None
         except Exception as error:
             self._write_outage = Outage(_NOT_WRITABLE, cause=str(error))
-            if not isinstance(error, StoreUnavailable):
-                log.exception("write probe failed")
+            log.exception("write probe failed")
         else:
             self._write_outage = None
 
-    async def _check(self, service: Service, check: Callable[[], Awaitable[Outage | None]]) -> None:
+    async def _check(self, service: Service, check: Check) -> None:
+        completed = self._database.completed
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                outage = await check()
-        except TimeoutError:
-            outage = Outage(f"{NAMES[service]} did not answer within {CHECK_TIMEOUT_SECONDS:g} seconds.")
+            outage = await _patiently(check())
         except Exception as error:
             # Any error of a health check is an outage, and the monitoring must go on.
-            outage = Outage(f"{NAMES[service]} cannot be reached.", cause=str(error))
-            if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
-                log.exception("health check failed", service=service)
+            outage = _outage_by(error, service)
+            if service == "store" and self._database.completed != completed:
+                outage = None  # the store is at work
         self._record(service, outage)
 
     def _record(self, service: Service, outage: Outage | None) -> None:
+        self._unchecked.discard(service)
+        if not self._unchecked:
+            self._all_checked.set()
         if outage is None:
             if self._outages.pop(service, None):
                 log.info("service available again", service=service)
@@ -141,5 +161,34 @@ class Availability:
         return Outage("The store is not migrated: run `playhead db upgrade`.") if missing else None
 
     async def _check_temporal(self) -> Outage | None:
-        serving = await self._client.service_client.check_health(timeout=timedelta(seconds=CHECK_TIMEOUT_SECONDS))
+        # Its own time-out goes on while this process stands still, and is therefore the longer one.
+        serving = await self._client.service_client.check_health(timeout=timedelta(seconds=2 * PATIENCE_SECONDS))
         return None if serving else Outage("The Temporal server reports that it is not serving.")
+
+
+def _outage_by(error: Exception, service: Service) -> Outage:
+    """The outage that the error of a check means."""
+    if isinstance(error, TimeoutError):
+        return Outage(f"{NAMES[service]} did not answer within {PATIENCE_SECONDS} seconds.")
+    if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
+        log.error("health check failed", service=service, exc_info=error)
+    return Outage(f"{NAMES[service]} cannot be reached.", cause=str(error))
+
+
+async def _patiently(check: Coroutine[None, None, Outage | None]) -> Outage | None:
+    """The result of a check. Raises TimeoutError when it takes too long, not counting pauses of this process."""
+    task = asyncio.create_task(check)
+    try:
+        for _ in range(PATIENCE_SECONDS):
+            await asyncio.wait([task], timeout=TICK_SECONDS)
+            if task.done():
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.add_done_callback(_take_error)
+        task.cancel()
+
+
+def _take_error(task: asyncio.Task[Outage | None]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -37,6 +37,8 @@ class Database:
         self.address = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
         """The address without driver and password, for messages and logs."""
         self._file = file
+        self.completed_reads = 0
+        self.completed_writes = 0
         self._at = (SqliteFile if self.is_sqlite else PostgresqlServer)(url, wait_seconds=CONNECTION_TIMEOUT_SECONDS)
 
     @classmethod
@@ -57,10 +59,17 @@ class Database:
         """SQLAlchemy's engine, for its URL and events only; transactions use this class."""
         return self._at.engine
 
+    @property
+    def completed(self) -> int:
+        """Number of transactions that were completed: a database that completes them is up, however slow it is."""
+        return self.completed_reads + self.completed_writes
+
     async def read(self, work: Work[Result]) -> Result:
         """Run read-only work, each statement in autocommit, and return its result."""
         with self._outages():
-            return await self._at.read(work)
+            result = await self._at.read(work)
+        self.completed_reads += 1
+        return result
 
     async def write(self, work: Work[Result], *, autocommit: bool = False) -> Result:
         """Run work in one transaction and return its result: committed at the end, rolled back on an error.
@@ -68,7 +77,9 @@ class Database:
         With `autocommit` every statement is its own transaction, which saves a single one the begin and commit.
         """
         with self._outages():
-            return await self._at.write(work, autocommit=autocommit)
+            result = await self._at.write(work, autocommit=autocommit)
+        self.completed_writes += 1
+        return result
 
     async def change_schema(self, work: Work[Result]) -> Result:
         """Like `write`, without a statement timeout."""

@@ -5,9 +5,9 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+_SQLITE_LOCKS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_CODES = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
+    *_SQLITE_LOCKS,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
@@ -23,9 +23,13 @@ _SQLSTATES = (
 
 
 class StoreUnavailable(Exception):
-    """The database is unavailable. The operation may be retried once it is back."""
+    """The database is unavailable. The operation may be retried once it is back.
+
+    `is_timeout` is true when the database rejected nothing: no connection, lock or answer came in time.
+    """
 
     def __init__(self, address: str, cause: BaseException) -> None:
+        self.is_timeout = _means_timeout(cause)
         reason = str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__
         super().__init__(
             f"The database {address} cannot be reached ({reason}). "
@@ -40,6 +44,11 @@ def means_unavailable(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _driver_says_unavailable(error.orig)
     return _driver_says_unavailable(error)
+
+
+def _means_timeout(error: BaseException) -> bool:
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return isinstance(error, TimeoutError | PoolTimeout) or (code is not None and code & 0xFF in _SQLITE_LOCKS)
 
 
 def _driver_says_unavailable(error: BaseException | None) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,37 @@ async def test_write_that_cannot_begin_in_time_is_unavailable(url: str, monkeypa
         await database.ping()
     await database.write(lambda connection: add(connection, "c"))
     assert await names(database) == ["a", "c"]
+    await database.aclose()
+
+
+async def test_database_that_is_busy_is_known_by_its_time_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.2)
+    database = Database.open(url)
+    async with AsyncExitStack() as held:
+        for _ in range(1 if database.is_sqlite else 20):
+            await held.enter_async_context(held_open(database, lambda connection: None))
+        before = database.completed
+        with pytest.raises(StoreUnavailable) as caught:
+            await database.write(lambda connection: add(connection, "b"))
+        assert caught.value.is_timeout
+        assert database.completed == before
+    assert database.completed > before
+    await database.aclose()
+
+
+async def test_database_that_others_lock_is_known_by_its_time_out(
+    url: str, other_process: Database, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite alone has a lock for the whole database."""
+    monkeypatch.setattr(store.database.connection, "CONNECTION_TIMEOUT_SECONDS", 0.2)
+    database = Database.open(url)
+    async with held_open(other_process, lambda connection: add(connection, "a")):
+        if kind == "sqlite":
+            with pytest.raises(StoreUnavailable) as caught:
+                await database.write(lambda connection: add(connection, "b"))
+            assert caught.value.is_timeout
+        else:
+            await database.write(lambda connection: add(connection, "b"))
     await database.aclose()
 
 

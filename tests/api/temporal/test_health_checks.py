@@ -1,0 +1,210 @@
+"""Health checks: neither a busy service nor a process that stood still for a while is an outage."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from api.temporal import availability
+from api.temporal.availability import Availability
+from store.database.errors import StoreUnavailable
+from tests.support.waiting import eventually
+
+Answer = Callable[[], Awaitable[None]]
+
+TICK = 0.01
+
+
+async def at_once() -> None:
+    """Answer."""
+
+
+async def never() -> None:
+    """Leave a check without an answer."""
+    await asyncio.Event().wait()
+
+
+async def after_a_pause_of_the_process() -> None:
+    """Answer while the process stands still, for longer than a check once could take."""
+    time.sleep(2.1)  # noqa: ASYNC251  # the process stands still
+    await asyncio.sleep(TICK)
+
+
+class FakeStore:
+    """A migrated store that answers pings and writes as a test says."""
+
+    def __init__(self) -> None:
+        self.completed = 0
+        self.completed_writes = 0
+        self.answer: Answer = at_once
+        self.answer_write: Answer = at_once
+        self.pings = 0
+        self.probes = 0
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.answer()
+
+    async def require_room(self) -> None: ...
+
+    async def read(self, _work: object) -> list[str]:
+        return []  # no migration is pending
+
+    async def probe_write(self) -> None:
+        self.probes += 1
+        await self.answer_write()
+
+    async def busy(self) -> None:
+        """Leave a check without an answer while others get theirs."""
+        while True:
+            await asyncio.sleep(TICK)
+            self.completed += 1
+
+    async def all_connections_taken(self) -> None:
+        self.completed += 1
+        self.completed_writes += 1
+        raise StoreUnavailable("postgresql://test", TimeoutError("no connection"))
+
+    async def locked(self) -> None:
+        raise StoreUnavailable("postgresql://test", TimeoutError("no connection"))
+
+    async def full(self) -> None:
+        self.completed_writes += 1
+        raise StoreUnavailable("postgresql://test", OSError("no room"))
+
+
+class FakeTemporal:
+    """A Temporal client whose health checks are answered as a test says."""
+
+    def __init__(self) -> None:
+        self.service_client = self
+        self.answer: Answer = at_once
+        self.checks = 0
+
+    async def check_health(self, *, timeout: timedelta) -> bool:  # noqa: ASYNC109  # as in the SDK
+        self.checks += 1
+        await self.answer()
+        return True
+
+
+class Stage:
+    """Services under watch."""
+
+    def __init__(self) -> None:
+        self.store, self.temporal = FakeStore(), FakeTemporal()
+        self.availability = Availability(cast(Any, self.temporal), cast(Any, self.store))
+
+    async def some_checks(self, count: int = 3) -> None:
+        """Wait until some more checks of everything were made."""
+        store, temporal, probes = self.store.pings, self.temporal.checks, self.store.probes
+
+        async def made() -> bool:
+            return min(self.store.pings - store, self.temporal.checks - temporal, self.store.probes - probes) >= count
+
+        await eventually(made)
+
+    async def is_down(self, service: availability.Service) -> None:
+        async def seen() -> bool:
+            return self.availability.outage_of(service) is not None
+
+        await eventually(seen)
+
+    async def is_up(self) -> None:
+        async def seen() -> bool:
+            return self.availability.error() is None
+
+        await eventually(seen)
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    for name in ("CHECK_EVERY_SECONDS", "PROBE_EVERY_SECONDS", "TICK_SECONDS"):
+        monkeypatch.setattr(availability, name, TICK)
+    stage = Stage()
+    async with stage.availability.monitored():
+        await stage.some_checks(1)
+        yield stage
+
+
+@asynccontextmanager
+async def no_outage(stage: Stage) -> AsyncIterator[None]:
+    """Look after every answer."""
+    seen: list[object] = []
+    record = stage.availability._record
+
+    def recorded(service: availability.Service, outage: availability.Outage | None) -> None:
+        record(service, outage)
+        seen.append(stage.availability.error())
+
+    stage.availability._record = recorded  # type: ignore[method-assign]
+    yield
+    assert seen
+    assert not any(seen), seen
+
+
+async def test_pause_of_the_process_is_no_outage(stage: Stage) -> None:
+    """The answer lies unread while a process that is busy, or suspended, does not come to read it."""
+    async with no_outage(stage):
+        stage.store.answer = after_a_pause_of_the_process
+        await stage.some_checks(1)
+        stage.store.answer = at_once
+        await stage.some_checks()
+
+
+async def test_store_that_answers_others_is_up(stage: Stage) -> None:
+    async with no_outage(stage):
+        stage.store.answer = stage.store.busy
+        pings = stage.store.pings
+
+        async def passed_over() -> bool:
+            return stage.store.pings >= pings + 3
+
+        await eventually(passed_over)
+        stage.store.answer = stage.store.all_connections_taken
+        stage.store.answer_write = stage.store.all_connections_taken
+        await stage.some_checks()
+
+
+async def test_service_that_answers_nobody_is_down(stage: Stage) -> None:
+    stage.store.answer = stage.temporal.answer = never
+    for service in ("store", "temporal"):
+        await stage.is_down(service)
+        outage = stage.availability.outage_of(service)
+        assert outage is not None
+        assert "did not answer within 10 seconds" in outage.reason
+    stage.store.answer = stage.temporal.answer = at_once
+    await stage.is_up()
+
+
+async def test_error_of_a_check_is_an_outage_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "PATIENCE_SECONDS", 1_000_000)
+    stage.store.answer = stage.store.locked
+    await stage.is_down("store")
+    stage.store.answer = at_once
+    await stage.is_up()
+
+
+@pytest.mark.parametrize(("case", "reason"), [("locked", "completes no writes"), ("full", "cannot be written")])
+async def test_store_that_takes_no_write_is_down(stage: Stage, case: str, reason: str) -> None:
+    stage.store.answer_write = getattr(stage.store, case)
+    await stage.is_down("store")
+    outage = stage.availability.outage_of("store")
+    assert outage is not None
+    assert reason in outage.reason
+    stage.store.answer_write = at_once
+    await stage.is_up()
+
+
+async def test_silent_service_delays_no_check_of_the_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "PATIENCE_SECONDS", 1_000_000)
+    stage.store.answer = never
+    checks = stage.temporal.checks
+
+    async def made() -> bool:
+        return stage.temporal.checks >= checks + 5
+
+    await eventually(made)
