@@ -156,7 +156,7 @@ def audit(evidence: Evidence) -> AuditResult:
 def _places_without(turn_id: str, evidence: Evidence) -> list[str]:
     places = {
         "Temporal's history": evidence.history.opened,
-        "the settle_turns inputs of the history": evidence.history.settled,
+        "the settled records of the history": evidence.history.settled,
         "the store": evidence.store.turns,
         "the ledger": [row.turn_id for row in evidence.ledger],
     }

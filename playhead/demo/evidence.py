@@ -84,7 +84,7 @@ async def gather(
 
 
 async def read_history(client: "Client", handle: "WorkflowHandle[SessionWorkflow, object]") -> HistoryRecord:
-    """Read Temporal's history: answered updates, inputs of settle_turns, results of model calls."""
+    """Read Temporal's history: answered updates, settled records, results of model calls."""
     history = await handle.fetch_history()
     return await read_events(history.events, client.data_converter)
 
@@ -160,9 +160,14 @@ class _HistoryReader:
                 StepKey(step.turn_id, step.step),
                 MODEL_ACTIVITIES[scheduled.activity_type.name],
             )
+            self._take_record(step.record)
         elif scheduled.activity_type.name == "settle_turns":
-            settling = await self._read(scheduled.input, SettleTurnsInput)
-            self.settled.update(turn.id for turn in settling.turns)
+            self._take_record(await self._read(scheduled.input, SettleTurnsInput))
+
+    def _take_record(self, record: SettleTurnsInput | None) -> None:
+        """Collect the turns that an activity records: settle_turns always, a model call where a record travels along."""
+        if record is not None:
+            self.settled.update(turn.id for turn in record.turns)
 
     async def _take_completed(self, event: HistoryEvent) -> None:
         completed = event.activity_task_completed_event_attributes

@@ -150,7 +150,7 @@ def _with_a_wrong_count() -> Evidence:
             "4 turns, 3 billed, 1 lost",
             "turn_again, which was not returned over HTTP",
         ),
-        (_with_an_unsettled_turn, "1 lost", f"{DISCARDED} is missing in the settle_turns inputs of the history"),
+        (_with_an_unsettled_turn, "1 lost", f"{DISCARDED} is missing in the settled records of the history"),
         (
             _with_a_step_bought_twice,
             "0 lost, 1 billed twice",

@@ -100,7 +100,7 @@ def _completed(scheduled_event_id: int, result: FrozenModel) -> HistoryEvent:
     )
 
 
-def _step(step: int) -> GenerateStepInput:
+def _step(step: int, record: SettleTurnsInput | None = None) -> GenerateStepInput:
     return GenerateStepInput(
         session_id="ses_1",
         organization_id="demo",
@@ -110,6 +110,7 @@ def _step(step: int) -> GenerateStepInput:
         agent=AGENT,
         model="demo",
         node_id="greet",
+        record=record,
     )
 
 
@@ -121,6 +122,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
     used = Usage(llm={"demo:scripted": ModelUsage(prompt_tokens=5, total_tokens=5, requests=1)})
     answer = SendMessageResult(turn=ANSWERED, head=HEAD, previous_version=1)
     settled = SettleTurnsInput(session_id="ses_1", organization_id="demo", agent=AGENT, head=HEAD, turns=(GREETING,))
+    travelling = settled.model_copy(update={"turns": (ANSWERED,)})
     return (
         _accepted(1, "await_greeting", "greeting"),
         _answered(1, HEAD),
@@ -135,7 +137,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
         _scheduled(4, "settle_turns", settled),
         _started(4, 3),
         _accepted(5, "send_message", "msg_2"),
-        _scheduled(6, "generate_step", _step(2)),
+        _scheduled(6, "generate_step", _step(2, travelling)),
         _started(6, 1),
         _accepted(7, "rewind", "rewind"),
         _answered(7, HEAD),
@@ -145,7 +147,7 @@ def _a_conversation() -> Iterable[HistoryEvent]:
 async def test_history_tells_turns_by_their_updates_and_steps_by_their_activities() -> None:
     account = await read_events(_a_conversation(), pydantic_data_converter)
     assert account.opened == (GREETING.id, ANSWERED.id, "the turn of update msg_2")
-    assert account.settled == {GREETING.id}
+    assert account.settled == {GREETING.id, ANSWERED.id}, "a record travels with the next model call, or by itself"
     bought = [StepKey(ANSWERED.id, 0), StepKey(ANSWERED.id, 1)]
     assert list(account.steps) == bought, "a call that did not complete has bought nothing"
     assert [spent.usage.total_tokens for spent in account.steps.values()] == [5, 5]

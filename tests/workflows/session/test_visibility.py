@@ -32,7 +32,9 @@ async def test_the_current_details_tell_the_conversation(stack: SessionStack, sc
     await session.say("When do you open?", wait=False)
     await gate.reached()
     pending = await shown(session)
-    assert pending.startswith("**a test** with library-clerk, version 1\n\n**pending_assistant_turn** at revision 3")
+    version = session.start.agent.version
+    described = f"**a test** with library-clerk, version {version}\n\n**pending_assistant_turn** at revision 3"
+    assert pending.startswith(described)
     assert pending.endswith("- **User:** When do you open?\n- *pending*")
     gate.open()
     await session.until_settled()
