@@ -165,7 +165,7 @@ class _HistoryReader:
             self._take_record(await self._read(scheduled.input, SettleTurnsInput))
 
     def _take_record(self, record: SettleTurnsInput | None) -> None:
-        """Collect the turns that an activity records: settle_turns always, a model call where a record travels along."""
+        """Collect the turns that an activity records: settle_turns always, a model call where it has a record."""
         if record is not None:
             self.settled.update(turn.id for turn in record.turns)
 
