@@ -16,11 +16,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, TaskQueueType
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeWorkflowExecutionRequest
 from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowFailureError, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -69,6 +70,13 @@ SAMPLE = 100
 MAX_ROUNDS = 1_000
 RPC_SECONDS = timedelta(seconds=10)
 QUERY_SECONDS = 10.0
+UNPOLLED = timedelta(minutes=2)
+"""Silence after which nobody works on a task queue: a worker that waits for tasks asks for them every minute."""
+UNANSWERED_CODES = (
+    RPCStatusCode.FAILED_PRECONDITION,  # no worker polls the task queue
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+)
 OPEN = (
     Status.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED,
     Status.WORKFLOW_EXECUTION_STATUS_RUNNING,
@@ -136,6 +144,7 @@ class Reconciler:
         self._settlement = settlement
         self._suite_records = suite_records
         self._subscribers = subscribers
+        self._deserted: set[str] = set()
 
     async def pairing(self) -> Pairing:
         """Count those of Temporal's newest sessions that the store knows. Raises RPCError without Temporal."""
@@ -151,6 +160,7 @@ class Reconciler:
         `name` is that of a schedule, whose runs are counted in both databases. Raises RPCError when Temporal cannot be
         reached and StoreUnavailable without the store; what was done by then stays done, and can be done again.
         """
+        self._deserted = set()
         counted = await self._store.generation(name) if name else 0
         was_set_back = name is not None and counted != before.generation
         pairing = await self.pairing()
@@ -189,23 +199,36 @@ class Reconciler:
             if len(seen) >= limit:
                 return
 
-    async def _ask(self, session_id: str, run_id: str, record: UnsettledInput) -> UnsettledTurns | None:
+    async def _ask(self, session_id: str, info: WorkflowExecutionInfo, record: UnsettledInput) -> UnsettledTurns | None:
         """The session against its record. None when its code cannot answer; raises TimeoutError without a worker."""
-        handle = self._client.get_workflow_handle(session_workflow_id(session_id), run_id=run_id)
+        if info.task_queue in self._deserted:
+            raise TimeoutError
+        handle = self._client.get_workflow_handle(session_workflow_id(session_id), run_id=info.execution.run_id)
         try:
             async with asyncio.timeout(QUERY_SECONDS):
                 answer: UnsettledTurns = await handle.query(UNSETTLED_QUERY, record, result_type=UnsettledTurns)
                 return answer
         except WorkflowQueryFailedError:
             return None
-        except RPCTimeoutOrCancelledError as error:
-            raise TimeoutError from error
-        except RPCError as error:
-            if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED):
-                raise TimeoutError from error  # no worker polls the task queue
-            if error.status is RPCStatusCode.NOT_FOUND:
+        except (TimeoutError, RPCTimeoutOrCancelledError, RPCError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return None
-            raise
+            if isinstance(error, RPCError) and error.status not in UNANSWERED_CODES:
+                raise
+            await self._note_silence(info.task_queue)
+            raise TimeoutError from error
+
+    async def _note_silence(self, task_queue: str) -> None:
+        """Ask no other session of a task queue that no worker polls: each would be waited for in vain."""
+        request = DescribeTaskQueueRequest(
+            namespace=self._client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        described = await self._client.workflow_service.describe_task_queue(request, retry=True, timeout=RPC_SECONDS)
+        since = datetime.now(UTC) - UNPOLLED
+        if not any(each.last_access_time.ToDatetime(tzinfo=UTC) > since for each in described.pollers):
+            self._deserted.add(task_queue)
 
     async def _events(self, workflow_id: str, run_id: str) -> AsyncIterator[HistoryEvent]:
         """The events of a workflow from its first run on, as far as Temporal has them."""
@@ -248,10 +271,10 @@ class Reconciler:
     async def _compare(self, session: OpenSession, info: WorkflowExecutionInfo, options: ReconcilerOptions) -> "_Look":
         if not options.is_thorough:
             return _Look()
-        look = await self._apart(session, info.execution.run_id)
+        look = await self._apart(session, info)
         if look.finding is None or look.finding.found == "no_worker":
             return look
-        look = await self._apart(session, info.execution.run_id)  # it may have been settled between both questions
+        look = await self._apart(session, info)  # it may have been settled between both questions
         if look.finding is None or options.only_looks or look.finding.found == "no_worker":
             return look
         await self.nudge(session.id)
@@ -264,14 +287,14 @@ class Reconciler:
         with suppress(RPCError):  # closed meanwhile: the next reconciliation finds it so
             await handle.signal(COMPARE_SIGNAL)
 
-    async def _apart(self, session: OpenSession, run_id: str) -> "_Look":
+    async def _apart(self, session: OpenSession, info: WorkflowExecutionInfo) -> "_Look":
         """The difference of a running session and its record."""
         recorded = await self._store.recorded_turns(session.id)
         current = await self._store.find(session.id)
         version = current.version if current is not None else None
         try:
             record = UnsettledInput(recorded_turn_ids=recorded, recorded_version=version)
-            answer = await self._ask(session.id, run_id, record)
+            answer = await self._ask(session.id, info, record)
         except TimeoutError:
             return _Look(_finding(session, "no_worker", turns_in_store=len(recorded)))
         if answer is None:
@@ -289,7 +312,7 @@ class Reconciler:
             info = await self._describe(session_workflow_id(session.id))
             if info is None or info.status not in OPEN:
                 return
-            if (await self._apart(session, info.execution.run_id)).finding is None:
+            if (await self._apart(session, info)).finding is None:
                 return
             await asyncio.sleep(0.2)
 
@@ -305,7 +328,7 @@ class Reconciler:
         rows = await self._store.ledger_rows(session.id)
         recorded = await self._store.recorded_turns(session.id)
         try:
-            turns = await self._settle_closed(session, run_id, only_looks=options.only_looks)
+            turns = await self._settle_closed(session, info, only_looks=options.only_looks)
         except TimeoutError:
             if datetime.now(UTC) - closed_at < UNANSWERED:
                 return _Look(_finding(session, "no_worker", turns_in_store=len(recorded)))
@@ -328,14 +351,16 @@ class Reconciler:
         finding = look.finding.model_copy(update={**counted, "billed": billed})
         return _Look(finding, len(recorded), turns or 0)
 
-    async def _settle_closed(self, session: OpenSession, run_id: str, *, only_looks: bool) -> int | None:
+    async def _settle_closed(
+        self, session: OpenSession, info: WorkflowExecutionInfo, *, only_looks: bool
+    ) -> int | None:
         """Record what a closed workflow still holds; returns its turns. None when its code cannot say."""
         for _ in range(MAX_ROUNDS):
             recorded = await self._store.recorded_turns(session.id)
             record = UnsettledInput(
                 recorded_turn_ids=recorded, recorded_version=session.version, with_turns=not only_looks
             )
-            answer = await self._ask(session.id, run_id, record)
+            answer = await self._ask(session.id, info, record)
             if answer is None:
                 return None
             if answer.restore is not None:
@@ -394,7 +419,7 @@ class Reconciler:
         is_closing = info is None or info.status not in OPEN
         if is_closing or session is None or not session.is_completed:
             return _Look()
-        look = await self._apart(session, info.execution.run_id) if info is not None else _Look()
+        look = await self._apart(session, info) if info is not None else _Look()
         if look.finding is None or look.finding.found == "no_worker" or options.only_looks:
             return look
         await self.nudge(session_id)
@@ -545,30 +570,32 @@ class _Run:
 
     async def _open_sessions(self) -> int:
         store, after = self._reconciler._store, self._next_session
-        while not self._is_long(self._sessions):
+        while True:
             page = await store.open_sessions(after=after, limit=PAGE)
             for some in _pages(page, AT_ONCE):
                 for look in await asyncio.gather(
                     *(self._reconciler.session(each, self._options, is_ours=self._is_ours) for each in some)
                 ):
                     self._note(look)
-            self._sessions += len(page)
+                self._sessions += len(some)
+                after = some[-1].number
+                if self._is_long(self._sessions):
+                    return after
             if len(page) < PAGE:
                 return 0
-            after = page[-1].number
-        return after
 
     async def _open_suites(self) -> int:
         store, after = self._reconciler._store, self._next_suite
-        while not self._is_long(self._suites):
+        while True:
             page = await store.open_suites(after=after, limit=PAGE)
             for each in page:
                 self._note(await self._reconciler.suite(each, self._options, is_ours=self._is_ours))
                 self._suites += 1
+                after = each.number
+                if self._is_long(self._suites):
+                    return after
             if len(page) < PAGE:
                 return 0
-            after = page[-1].number
-        return after
 
     def _note(self, look: "_Look") -> None:
         self._strangers += look.is_stranger

@@ -13,8 +13,13 @@ STEP_ATTEMPT = timedelta(hours=1)
 """One attempt at a step: the model call has a timeout of its own, the rest is for a store that is down."""
 SETTLE_ATTEMPT = timedelta(seconds=30)
 """One transaction takes milliseconds; half a minute means the store hangs."""
-SETTLE_HEARTBEAT = timedelta(seconds=2)
+SETTLE_HEARTBEAT = timedelta(seconds=1.5)
 """The silence after which the worker of a transaction counts as dead. Made twice, it changes nothing."""
+SETTLE_AGAIN = timedelta(seconds=0.1)
+"""The first pause after a transaction that failed, or whose worker died; it doubles up to that of model calls.
+
+With the heartbeat, a ledger row is written within two seconds of the death of its worker.
+"""
 
 SEND_ATTEMPT = timedelta(seconds=60)
 """One attempt to send a report has a shorter timeout of its own; the rest is for reading it from the store."""
@@ -74,7 +79,9 @@ def store_options(timing: Timing) -> ActivityOptions:
     The activity sends heartbeats: when its worker dies, another one takes over within seconds.
     """
     return ActivityOptions(
-        start_to_close_timeout=SETTLE_ATTEMPT, heartbeat_timeout=SETTLE_HEARTBEAT, retry_policy=_backoff(timing)
+        start_to_close_timeout=SETTLE_ATTEMPT,
+        heartbeat_timeout=SETTLE_HEARTBEAT,
+        retry_policy=_backoff(timing, first=SETTLE_AGAIN),
     )
 
 
@@ -111,9 +118,10 @@ def polling_options(timing: Timing, seconds: float) -> ActivityOptions:
     )
 
 
-def _backoff(timing: Timing) -> RetryPolicy:
+def _backoff(timing: Timing, first: timedelta | None = None) -> RetryPolicy:
+    initial = timedelta(seconds=timing.retry_initial)
     return RetryPolicy(
-        initial_interval=timedelta(seconds=timing.retry_initial),
+        initial_interval=initial if first is None else min(first, initial),
         backoff_coefficient=2.0,
         maximum_interval=timedelta(seconds=timing.retry_maximum),
         maximum_attempts=0,

@@ -57,7 +57,10 @@ _BODY: Final[dict[str, Any]] = {
         },
     }
 }
-_STEERING_ERRORS: Final = ("not_found", "unauthenticated", "validation_error", "unavailable", "wait_timeout")
+_STEERING_ERRORS: Final = (
+    *("not_found", "unauthenticated", "validation_error"),
+    *("unavailable", "session_stuck", "wait_timeout"),
+)
 _TYPES: Final[Mapping[Format, str]] = {"junit": "application/xml", "html": "text/html; charset=utf-8"}
 
 

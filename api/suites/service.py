@@ -11,6 +11,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from api.http.problems import Problem, invalid, not_found, unavailable
 from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitTimedOut, translate_temporal_errors
+from api.temporal.time_limit import time_limit
 from contracts.sessions import AgentRef, Timing
 from contracts.suites import PinnedAgent, StartSuite, SuiteResult, suite_workflow_id
 from domain.agents.validation_errors import InvalidDefinition, ValidationIssue, error_count
@@ -93,11 +94,13 @@ class SuiteService:
         return stored
 
     async def send(self, suite: StoredSuite, command: SuiteCommand) -> SuiteProgress:
-        """Pause, resume or cancel a suite. Raises Problem("suite_ended") when it is over."""
+        """Pause, resume or cancel a suite.
+
+        Raises Problem("suite_ended") when it is over, and Problem("session_stuck") when its workflow cannot go on.
+        """
         try:
-            with translate_temporal_errors():
-                async with asyncio.timeout(self._wait_seconds):
-                    return await self._handle(suite.id).execute_update(_UPDATES[command])
+            async with time_limit(self._client, suite_workflow_id(suite.id), self._wait_seconds):
+                return await self._handle(suite.id).execute_update(_UPDATES[command])
         except SessionClosed as error:
             raise Problem("suite_ended", "The suite has ended and accepts no more commands.") from error
         except WaitTimedOut as error:

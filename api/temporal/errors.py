@@ -60,7 +60,7 @@ def _error_of_update(error: WorkflowUpdateFailedError) -> Exception:
     if cause.type == UNPROCESSED:
         return Problem(
             "session_stuck",
-            "A worker has newer state of this session than Temporal, whose database was probably restored from an "
+            "A worker has newer state of this workflow than Temporal, whose database was probably restored from an "
             "older copy, and does not take commands. Nothing was accepted. Restart the workers.",
             reason="worker_is_ahead",
             failure=cause.message,

@@ -1,4 +1,5 @@
-"""Reasons why Temporal cannot go on with a session although everything is up: its workflow is paused or fails."""
+"""Reasons why Temporal cannot go on with a session or a suite although everything is up: its workflow is paused or
+fails."""
 
 import asyncio
 from contextlib import suppress
@@ -18,6 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.http.problems import Problem
+from contracts.suites import suite_workflow_id
 
 LOOK_SECONDS: Final = 2.0
 MIN_ATTEMPTS: Final = 2
@@ -49,20 +51,26 @@ class Obstacle:
 
     def problem(self) -> Problem:
         """The error for a command that the workflow could not take."""
+        subject = subject_of(self.workflow_id)
         if self.kind == "workflow_paused":
             because = f" ({self.failure})" if self.failure else ""
             detail = (
-                f"An operator has paused the session's workflow in Temporal{because}. It goes on when it is unpaused: "
-                f"temporal workflow unpause --workflow-id {self.workflow_id}"
+                f"An operator has paused the {subject}'s workflow in Temporal{because}. It goes on when it is "
+                f"unpaused: temporal workflow unpause --workflow-id {self.workflow_id}"
             )
         else:
             detail = (
-                f"The session's workflow fails, at attempt {self.attempt}: {self.failure or 'no reason is known'}. "
-                "Temporal tries again by itself, and the session goes on once the cause is removed. See the workflow "
-                f"{self.workflow_id} in the Temporal UI and the log of the workers."
+                f"The {subject}'s workflow fails, at attempt {self.attempt}: {self.failure or 'no reason is known'}. "
+                f"Temporal tries again by itself, and the {subject} goes on once the cause is removed. See the "
+                f"workflow {self.workflow_id} in the Temporal UI and the log of the workers."
             )
         figures = {"reason": self.kind, "failure": self.failure}
         return Problem("session_stuck", detail, **figures, workflow_id=self.workflow_id, run_id=self.run_id)
+
+
+def subject_of(workflow_id: str) -> str:
+    """The word for the subject of a workflow: a suite or a session."""
+    return "suite" if workflow_id.startswith(suite_workflow_id("")) else "session"
 
 
 async def obstacle_of(client: Client, workflow_id: str) -> Obstacle | None:

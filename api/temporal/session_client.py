@@ -2,8 +2,7 @@
 
 import asyncio
 from asyncio import Semaphore
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from typing import Final, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -27,14 +26,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from api.http.problems import Problem
-from api.temporal.errors import (
-    CLOSED_UNDER_AN_UPDATE,
-    SessionClosed,
-    WaitTimedOut,
-    translate_temporal_errors,
-)
-from api.temporal.obstacles import obstacle_of
+from api.temporal.errors import CLOSED_UNDER_AN_UPDATE, SessionClosed
+from api.temporal.time_limit import time_limit
 from contracts.sessions import (
     CONTINUED_AS_NEW,
     SendMessageResult,
@@ -61,8 +54,6 @@ from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
 """Upper bound on the time of a query, after which the store is read instead."""
-LOOKS_FOR_OBSTACLES: Final = (5.0, 15.0)
-"""Seconds into the wait for a command, and after that, at which it is checked that its session can go on."""
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
 
@@ -276,33 +267,8 @@ class SessionClient:
             case Regenerate():
                 return await handle.execute_update(SessionWorkflow.regenerate, command, id=update_id)
 
-    @asynccontextmanager
-    async def _timed(self, session_id: str) -> AsyncIterator[None]:
-        """Limit the time of a command. Raises Problem("session_stuck") when the session cannot take it for a reason
-        that Temporal knows, without waiting for the end of that time."""
-        try:
-            with translate_temporal_errors():
-                async with asyncio.timeout(self.wait_seconds) as limit:
-                    looking = asyncio.create_task(self._give_up_when_stuck(session_id, limit))
-                    try:
-                        yield
-                    finally:
-                        looking.cancel()
-        except (WaitTimedOut, Problem, RPCError, WorkflowUpdateFailedError, ValueError) as error:
-            if isinstance(error, Problem) and error.code != "unavailable":
-                raise
-            obstacle = await obstacle_of(self._client, session_workflow_id(session_id))
-            if obstacle is not None:
-                raise obstacle.problem() from error
-            raise
-
-    async def _give_up_when_stuck(self, session_id: str, limit: asyncio.Timeout) -> None:
-        """End the wait for a command soon when its session is stuck; most commands are done before the first look."""
-        for pause in LOOKS_FOR_OBSTACLES:
-            await asyncio.sleep(pause)
-            if await obstacle_of(self._client, session_workflow_id(session_id)) is not None:
-                limit.reschedule(asyncio.get_running_loop().time())
-                return
+    def _timed(self, session_id: str) -> AbstractAsyncContextManager[None]:
+        return time_limit(self._client, session_workflow_id(session_id), self.wait_seconds)
 
 
 def _summary(start: StartSession) -> str:

@@ -1,6 +1,7 @@
 """Fixtures of the workflow tests: a worker as `playhead worker` builds it, with a store of its own."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from uuid import uuid4
 
@@ -27,16 +28,35 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Da
 @pytest_asyncio.fixture(scope="session")
 async def stack(client: Client, database: Database, provider: ModelProvider) -> AsyncIterator[SessionStack]:
     """A worker that runs as long as the tests do."""
+    async with working_stack(client, database, "sessions") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stack_alone(
+    client: Client, provider: ModelProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SessionStack]:
+    """A worker with a store of its own, for tests that look at every session of a store or a task queue."""
+    async with (
+        store_in(tmp_path_factory.mktemp("alone")) as database,
+        working_stack(client, database, f"alone-{uuid4().hex[:8]}") as running,
+    ):
+        yield running
+
+
+@asynccontextmanager
+async def working_stack(client: Client, database: Database, task_queue: str) -> AsyncIterator[SessionStack]:
+    """A worker while the block runs. Afterwards all its sessions are replayed."""
     settings = Settings(
         egress_allowlist=("127.0.0.1", "localhost"),
         database_url=database.address,
-        task_queue="sessions",
+        task_queue=task_queue,
         prices={f"openai:{PRICED}": TokenPrice(input=Decimal(1000), output=Decimal(1000))},
         shutdown_grace_seconds=0.1,
     )
     async with build_worker(settings, client, database):
         yield SessionStack.on(client, database, settings.task_queue)
-    await replay_all(client, database, "sessions")
+    await replay_all(client, database, task_queue)
 
 
 @pytest_asyncio.fixture

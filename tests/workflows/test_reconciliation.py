@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
+import pytest
 from sqlalchemy import Connection, delete, update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowHandle
 
+from activities import reconciler as reconciler_module
 from activities.reconciler import Reconciler, ReconcilerOptions
 from contracts.reconciliation import Difference, ReconciliationResult
 from domain.turns.engine import ModelReply
@@ -26,6 +31,12 @@ from tests.support.waiting import eventually
 NOW = ReconcilerOptions(grace=timedelta(0), is_bounded=False)
 LATE = QUICK.model_copy(update={"settle_within": 60.0})
 """Only the greeting is settled at once: everything after it waits for a minute."""
+
+
+@pytest.fixture
+def stack(stack_alone: SessionStack) -> SessionStack:
+    """Every session of the store is looked at: there are none but those of these tests."""
+    return stack_alone
 
 
 def reconciler(stack: SessionStack) -> Reconciler:
@@ -151,6 +162,19 @@ async def set_back(session: SessionHandle, to: StoredSession, *lost_turn_ids: st
     await session.stack.database.write(work)
 
 
+async def lose(*lost: SessionHandle) -> None:
+    """Have the store forget sessions altogether."""
+    ids = [session.id for session in lost]
+
+    def work(connection: Connection) -> None:
+        execute = connection.execute
+        for table in (steps, ledger):
+            execute(delete(table).where(table.c.session_id.in_(ids)))
+        execute(delete(sessions).where(sessions.c.id.in_(ids)))
+
+    await lost[0].stack.database.write(work)
+
+
 async def test_turns_that_the_store_lost_of_an_idle_session_are_settled_again(stack: SessionStack) -> None:
     session = await stack.open()
     await session.until_settled()
@@ -185,18 +209,36 @@ async def test_turns_that_the_store_lost_of_a_terminated_session_are_settled_aga
     assert len(await stack.ledger(session)) == 3
 
 
+async def test_a_task_queue_that_no_worker_polls_is_waited_for_once(
+    stack: SessionStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler_module, "QUERY_SECONDS", 0.5)
+    asked: list[str] = []
+    query = WorkflowHandle.query
+
+    def counted(handle: WorkflowHandle[Any, Any], *arguments: Any, **options: Any) -> Any:
+        asked.append(handle.id)
+        return query(handle, *arguments, **options)
+
+    monkeypatch.setattr(WorkflowHandle, "query", counted)
+    deserted = replace(stack, task_queue=f"deserted-{uuid4().hex[:8]}")
+    waiting = [await deserted.prepare() for _ in range(3 * reconciler_module.AT_ONCE)]
+    for session in waiting:
+        await session.begin()
+    of_all, _ = await found_of(stack, waiting[0], replace(NOW, is_thorough=True))
+    ids = {session.id for session in waiting}
+    found = [finding for finding in of_all.findings if finding.id in ids]
+    assert [(finding.found, finding.done) for finding in found] == [("no_worker", "left")] * len(waiting)
+    assert len(ids & {workflow_id.removeprefix("session-") for workflow_id in asked}) <= reconciler_module.AT_ONCE
+    await lose(*waiting)
+
+
 async def test_a_session_that_the_store_lost_is_made_again(stack: SessionStack) -> None:
     session = await stack.open()
     said = await session.say("One")
     await session.until_settled()
 
-    def lose(connection: Connection) -> None:
-        execute = connection.execute
-        for table in (steps, ledger):
-            execute(delete(table).where(table.c.session_id == session.id))
-        execute(delete(sessions).where(sessions.c.id == session.id))
-
-    await stack.database.write(lose)
+    await lose(session)
     _, [finding] = await found_of(stack, session, replace(NOW, is_thorough=True, wait_seconds=20.0))
     assert (finding.found, finding.done) == ("unknown_to_store", "recreated")
     assert [turn.id for turn in await session.stored_turns(said.turn.id)][1:] == [said.turn.id]

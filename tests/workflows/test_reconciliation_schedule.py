@@ -21,6 +21,11 @@ HOUR = 3_600.0
 
 
 @pytest.fixture
+def stack(stack_alone: SessionStack) -> SessionStack:
+    return stack_alone
+
+
+@pytest.fixture
 async def schedule(stack: SessionStack) -> AsyncIterator[ScheduleHandle]:
     """The schedule of the stack's task queue, new and gone afterwards."""
     yield stack.client.get_schedule_handle(reconciliation_schedule_id(stack.task_queue))

@@ -226,7 +226,7 @@ class Unavailable(APIStatusError):
 
 
 class SessionStuck(APIStatusError):
-    """Temporal cannot go on with the session: its workflow is paused or fails. What was recorded can still be read.
+    """Temporal cannot go on with the session or suite: its workflow is paused or fails. What was recorded can be read.
 
     A message may have been accepted: sent again under the same `message_id`, it is not sent twice.
     """
