@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from temporalio.client import Client
 
 from api import openapi
@@ -26,6 +27,11 @@ from api.settings import ApiSettings
 from store.database.connection import Database
 from streaming.hub import LiveHub
 
+EXPOSED_HEADERS: Final = (
+    *("Allow", "Content-Disposition", "ETag", "Last-Event-ID", "Location", "Retry-After", "WWW-Authenticate"),
+    *("X-Ignored-Parameters", "X-Request-Id", "X-Session-Id", "X-Should-Retry"),
+)
+"""Headers of responses that pages of allowed origins may read."""
 _ROUTERS: Final = (
     sessions.router,
     branches.router,
@@ -70,6 +76,14 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(ChatPathsMiddleware)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+            allow_headers=("*",),  # keys come in headers, never in cookies; OpenAI's client adds any number of its own
+            expose_headers=EXPOSED_HEADERS,
+        )
     app.add_middleware(RequestMetricsMiddleware, metrics=services.metrics)
     app.add_middleware(HeadMiddleware)
     error_handlers.install(app)

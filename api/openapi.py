@@ -62,7 +62,15 @@ def _with_additions(document: dict[str, Any]) -> dict[str, Any]:
         if path.startswith(("/v1/", "/api/v1/")):
             for operation in operations.values():
                 operation["security"] = [{"key": []}, {"header": []}]
+                _remove_validation_error(operation["responses"])
     return document
+
+
+def _remove_validation_error(responses: dict[str, Any]) -> None:
+    """Remove the framework's 422 where a route has none: below OpenAI's paths such a request is a 400."""
+    content = responses.get("422", {}).get("content", {}).get("application/json", {})
+    if content.get("schema") == {"$ref": "#/components/schemas/HTTPValidationError"}:
+        del responses["422"]
 
 
 def _name_schemas(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ class ApiSettings:
     `keyless` accepts calls without a key, from this machine only. `model` is the default of agents that name none, and
     `timing` that of new sessions. `chat_id_headers` and `chat_id_fields` name further places of session ids in chat
     completions; with `stop_on_disconnect` a client that closes the stream of one stops the reply. `webhook_url`
-    receives the reports of agents without a webhook.
+    receives the reports of agents without a webhook. `allowed_origins` are those whose web pages may call the API.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
@@ -33,6 +33,7 @@ class ApiSettings:
     chat_id_headers: tuple[str, ...] = ()
     chat_id_fields: tuple[str, ...] = ()
     stop_on_disconnect: bool = True
+    allowed_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keyless and not is_loopback(self.host):

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from store.database.column_types import CleanText
 from store.database.connection import Database
 from store.database.ids import new_id
 from store.database.tables import api_keys, organizations
@@ -43,6 +44,12 @@ _ORGANIZATION_OF_SECRET = select(api_keys.c.organization_id).where(
 )
 _VALID = select(api_keys.c.secret_sha256).where(
     api_keys.c.secret_sha256.in_(bindparam("digests", expanding=True)), api_keys.c.revoked_at.is_(None)
+)
+_ID_OF_DIGEST = select(api_keys.c.id).where(
+    api_keys.c.secret_sha256 == bindparam("secret_sha256"), api_keys.c.revoked_at.is_(None)
+)
+_VALID_KEY = select(api_keys.c.organization_id, api_keys.c.secret_sha256).where(
+    api_keys.c.id == bindparam("key_id", type_=CleanText()), api_keys.c.revoked_at.is_(None)
 )
 KEYS_AT_ONCE = 500
 """Digests in one query: databases limit the values of a statement."""
@@ -112,6 +119,20 @@ class KeyStore:
                 batch = {"digests": wanted[start : start + KEYS_AT_ONCE]}
                 found.update(map(bytes.fromhex, connection.scalars(_VALID, batch)))
             return found
+
+        return await self._database.read(work)
+
+    async def id_of(self, fingerprint: bytes) -> str | None:
+        """The id of the key with this SHA-256 digest; None for an unknown or revoked key."""
+        key = {"secret_sha256": fingerprint.hex()}
+        return await self._database.read(lambda connection: connection.execute(_ID_OF_DIGEST, key).scalar_one_or_none())
+
+    async def valid_key(self, key_id: str) -> tuple[str, bytes] | None:
+        """The organization and the SHA-256 digest of a key; None for an unknown or revoked key."""
+
+        def work(connection: Connection) -> tuple[str, bytes] | None:
+            row = connection.execute(_VALID_KEY, {"key_id": key_id}).one_or_none()
+            return None if row is None else (row.organization_id, bytes.fromhex(row.secret_sha256))
 
         return await self._database.read(work)
 

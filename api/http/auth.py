@@ -1,6 +1,7 @@
 """Authentication: API keys and the organizations they belong to."""
 
 import re
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Final
 
@@ -28,9 +29,10 @@ _LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9
 class Authenticator:
     """Finds the organization of a request by its API key."""
 
-    def __init__(self, keys: KeyStore, *, keyless: bool) -> None:
+    def __init__(self, keys: KeyStore, *, keyless: bool, allowed_origins: Collection[str] = ()) -> None:
         self._keys = keys
         self._keyless = keyless
+        self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         self._owners: TLRUCache[bytes, str | None] = TLRUCache(
             MAX_CACHED_KEYS, ttu=lambda _key, _owner, now: now + KEY_CACHE_SECONDS
         )
@@ -63,8 +65,14 @@ class Authenticator:
             )
         host = _local_host(request)
         if host is None:
-            raise _unauthenticated("Calls without a key are accepted at localhost only. Send an API key.")
-        if _is_from_another_site(request, host):
+            raise _unauthenticated(
+                f"Calls without a key, or with the word {KEYLESS_ORGANIZATION}, are accepted at localhost only. From "
+                "elsewhere, such as a container, send a key: "
+                f"`playhead keys create NAME --organization {KEYLESS_ORGANIZATION}` makes one."
+            )
+        origins = request.headers.getlist("origin")
+        is_allowed = len(origins) == 1 and origins[0].lower() in self._allowed_origins  # by its name: `*` allows none
+        if not is_allowed and _is_from_another_site(request, host):
             raise _unauthenticated("Calls without a key are not accepted from web pages of other sites.")
         return KEYLESS_ORGANIZATION
 

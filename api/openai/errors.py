@@ -24,6 +24,8 @@ _REPEATABLE: Final = frozenset({"turn_in_progress", "revision_conflict", "rate_l
 """Codes of requests that were not accepted: the official clients may retry them by themselves."""
 _PERMANENT: Final = frozenset({"idempotency_mismatch", "superseded", "turn_not_pending", "approval_not_pending"})
 """Codes with 409 elsewhere that no repeat can cure: 400 here, because clients repeat a 409."""
+_BAD_REQUESTS: Final = _PERMANENT | {"validation_error"}
+"""Codes that are 400 here. OpenAI answers 400 to a body of the wrong form."""
 _DETAILS: Final[Mapping[str, str]] = {
     "turn_in_progress": "The agent is still answering an earlier message of this conversation. Send the request again "
     "in a moment, or choose the effect with `on_busy`.",
@@ -86,7 +88,7 @@ class ChatError(Exception):
     @classmethod
     def of(cls, problem: Problem) -> "ChatError":
         """A problem of this API as an error of the protocol."""
-        status = 400 if problem.code in _PERMANENT else PROBLEM_TYPES[problem.code].status
+        status = 400 if problem.code in _BAD_REQUESTS else PROBLEM_TYPES[problem.code].status
         error = cls(status, problem.code, _detail(problem), _param(problem))
         error.headers.update(problem.headers)
         return error

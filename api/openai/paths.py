@@ -51,6 +51,21 @@ class ChatPathsMiddleware:
         await self._app(scope, receive, send)
 
 
+def problem_response_at(path: str, problem: Problem) -> Response:
+    """A problem of a connection as the response to a request of this path, which may be unknown yet.
+
+    Without a path the document has the error in both forms: OpenAI's clients read its member `error`.
+    """
+    path = _SLASHES.sub("/", path).rstrip("/")
+    if area := _area_of(path):
+        return _response(problem, path, area)
+    if path:
+        return problem.response()
+    error = ChatError.of(problem)
+    figures = {**problem.figures, "error": error.body.model_dump(mode="json")}
+    return Problem(problem.code, problem.detail, **figures).response()
+
+
 def _area_of(path: str) -> str | None:
     """The part of the protocol that a path belongs to; None for other paths of this API."""
     version, _, rest = path.removeprefix("/").partition("/")

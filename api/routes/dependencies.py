@@ -10,8 +10,9 @@ from api.http import request_metrics
 from api.http.auth import Authenticator
 from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
-from api.http.revocation import StreamRevocation
+from api.http.revocation import KEY_SCOPE, StreamRevocation
 from api.http.sse import EventStream, StartedStream
+from api.http.tickets import EventTickets
 from api.openai.conversations import Conversations
 from api.openai.responses_api.service import Responses
 from api.openai.service import ChatCompletions
@@ -88,6 +89,7 @@ class Services:
     session_creator: SessionCreator
     sessions: SessionStore
     sse_write_timeout: float
+    event_tickets: EventTickets
     stream_revocation: StreamRevocation
     suite_renderer: SuiteRenderer
     suite_reports: SuiteReportService
@@ -168,7 +170,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_client=session_client,
         chat_completions=chat_completions,
         session_names=SessionNames(settings.chat_id_headers, settings.chat_id_fields),
-        authenticator=Authenticator(keys, keyless=settings.keyless),
+        authenticator=Authenticator(keys, keyless=settings.keyless, allowed_origins=settings.allowed_origins),
         erasure=erasure,
         ledger=ledger,
         message_streams=message_streams,
@@ -188,6 +190,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_creator=session_creator,
         sessions=sessions,
         sse_write_timeout=settings.sse_write_timeout,
+        event_tickets=EventTickets(keys, keyless=settings.keyless),
         stream_revocation=StreamRevocation(keys),
         suite_renderer=suite_renderer,
         suite_reports=SuiteReportService(suite_store, sessions, suite_renderer),
@@ -225,6 +228,19 @@ async def _own_session(request: Request, session_id: str) -> StoredSession:
     return await (await _services(request)).session_reader.session(organization_id, session_id)
 
 
+async def _watched_session(request: Request, session_id: str) -> StoredSession:
+    """The session of an event stream, whose address may hold a ticket in place of a key."""
+    ticket = request.query_params.get("ticket")
+    if ticket is None:
+        return await _own_session(request, session_id)
+    services = await _services(request)
+    holder = await services.event_tickets.verify(ticket, session_id)
+    log_subject(request, "organization", holder.organization_id)
+    if holder.fingerprint is not None:
+        request.scope[KEY_SCOPE] = holder.fingerprint
+    return await services.session_reader.session(holder.organization_id, session_id)
+
+
 async def _require_available(request: Request) -> None:
     error = (await _services(request)).availability.error()
     if error is not None:
@@ -237,6 +253,8 @@ Organization = Annotated[str, Depends(_caller)]
 """The organization of the caller. Requests without one are rejected."""
 OwnSession = Annotated[StoredSession, Depends(_own_session)]
 """The session in the path, which must belong to the caller's organization."""
+WatchedSession = Annotated[StoredSession, Depends(_watched_session)]
+"""The session in the path of an event stream."""
 Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the previous page.")]
 

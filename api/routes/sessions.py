@@ -20,6 +20,7 @@ from api.http.responses import (
     tag_of,
     unless_known,
 )
+from api.http.revocation import KEY_SCOPE
 from api.http.sse import EVENT_STREAM, accepts_event_stream, start_stream
 from api.routes.dependencies import (
     Cursor,
@@ -27,6 +28,7 @@ from api.routes.dependencies import (
     Organization,
     OwnSession,
     ServicesDep,
+    WatchedSession,
     accepting_commands,
     log_subject,
 )
@@ -42,7 +44,7 @@ from api.schemas.requests import (
     storable_or_none,
     written_out,
 )
-from api.schemas.responses import Accepted, Branch, PageOf, Session, SessionSummary, TreeTurn, Turn
+from api.schemas.responses import Accepted, Branch, EventTicket, PageOf, Session, SessionSummary, TreeTurn, Turn
 from api.schemas.steps import Step
 from api.sessions.transcripts import MEDIA_TYPES
 from domain.sessions.transcript import TranscriptFormat
@@ -61,6 +63,9 @@ Accept = Annotated[str | None, Header(max_length=1000, description="`text/event-
 LastEventId = Annotated[
     str | None,
     Header(max_length=100, description="Id of the last event received; without it the stream starts with a snapshot."),
+]
+Ticket = Annotated[
+    str | None, Query(max_length=300, description="A ticket in place of a key, for clients that send no headers.")
 ]
 STREAM_DESCRIPTION = (
     "A snapshot and the events after it, or the events after `Last-Event-ID`. docs/events.md describes each event."
@@ -280,13 +285,22 @@ async def send_message(
         example=examples.EVENTS,
         says=STREAM_DESCRIPTION,
         media_type=EVENT_STREAM,
+        also={204: {"description": "The session has ended, and `Last-Event-ID` is its last event."}},
     ),
 )
-async def watch_session(session: OwnSession, services: ServicesDep, last_event_id: LastEventId = None) -> Response:
+async def watch_session(
+    session: WatchedSession,
+    services: ServicesDep,
+    last_event_id: LastEventId = None,
+    ticket: Ticket = None,  # read by `WatchedSession`
+) -> Response:
     """Stream a snapshot of the session, then its events until it ends.
 
-    After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order.
+    After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order. 204 says that
+    the client has all events of a session that has ended: a browser's EventSource then stops.
     """
+    if await services.session_streams.has_everything(session, last_event_id):
+        return Response(status_code=204)
     return services.event_stream(await start_stream(services.session_streams.events(session, last_event_id)))
 
 
@@ -382,3 +396,20 @@ async def set_simulator(session: OwnSession, body: SimulatorSwitch, services: Se
     if body.enabled:
         await services.spending_limits.require(session.organization_id)
     return services.session_renderer.session(session, await services.commands.set_simulator(session, body.command()))
+
+
+@router.post(
+    "/{session_id}/events/ticket",
+    status_code=201,
+    response_model=EventTicket,
+    responses=response_docs(
+        "not_found", *READ_ERRORS, status=201, says="The ticket, valid for a minute", example=examples.EVENT_TICKET
+    ),
+)
+async def create_event_ticket(request: Request, session: OwnSession, services: ServicesDep) -> Response:
+    """Create a ticket for the event stream of this session, for clients that send no headers.
+
+    A browser opens `GET /v1/sessions/{id}/events?ticket=...` with it. The stream may last longer than the ticket.
+    """
+    ticket, expires_at = await services.event_tickets.issue(session.id, request.scope.get(KEY_SCOPE))
+    return json_response(EventTicket(ticket=ticket, expires_at=expires_at), status=201)

@@ -194,10 +194,13 @@ async def list_runs(
         example=examples.EVENTS,
         says="`run_updated` and `suite_updated`, as docs/events.md describes them.",
         media_type=EVENT_STREAM,
+        also={204: {"description": "The suite is over, and `Last-Event-ID` is the last event."}},
     ),
 )
 async def watch_suite(suite: OwnSuite, services: ServicesDep, last_event_id: LastEventId = None) -> Response:
     """Stream the suite with its progress, and its runs as they are recorded, until it is over."""
+    if await services.suite_streams.has_everything(suite, last_event_id):
+        return Response(status_code=204)
     return services.event_stream(await start_stream(services.suite_streams.events(suite, last_event_id)))
 
 

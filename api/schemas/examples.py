@@ -414,3 +414,8 @@ EVENTS = "\n".join(
     )
 )
 """A piece of a stream of events."""
+
+EVENT_TICKET: Final[dict[str, Any]] = {
+    "ticket": "key_1a2b3c4d5e6f.1795000000.hB4pD0y0Yv2dJt7m4m1t5o0o1w8m3n5b2c9d6e4f0a1",
+    "expires_at": "2026-11-18T11:06:40Z",
+}

@@ -13,6 +13,7 @@ from api.schemas.examples import (
     AGENT_VERSION,
     BRANCH,
     COMPARISON,
+    EVENT_TICKET,
     FORKED_FROM,
     LEDGER_ROW,
     SESSION,
@@ -126,6 +127,15 @@ class Branch(Representation):
     cost: Cost
     head_turn_id: str | None
     turns: tuple[Turn, ...]
+
+
+class EventTicket(Representation):
+    """A ticket for the event stream of one session, in place of an API key."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EVENT_TICKET]})
+
+    ticket: str
+    expires_at: datetime
 
 
 class TreeTurn(Representation):

@@ -77,6 +77,16 @@ class SessionStreams:
                         return
                     yield KEEPALIVE
 
+    async def has_everything(self, session: StoredSession, last_event_id: str | None) -> bool:
+        """True when a client that has this event misses nothing: the session has ended with it, or without an end.
+
+        Raises Problem for an id that is not a number.
+        """
+        after = _sequence_of(last_event_id)
+        if after is None or after != await self._log.length(session.id):
+            return False
+        return await self._is_over(session, after) or await self._session_reader.was_closed_abnormally(session)
+
     async def _logged(
         self, session: StoredSession, cursor: StreamCursor, watch: Watch
     ) -> AsyncIterator[tuple[bytes, bool]]:

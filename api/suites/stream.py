@@ -50,16 +50,27 @@ class SuiteStreams:
             for run in await self._runs.changed(suite, known):
                 newest, silence = max(newest, run.updated_at), 0.0
                 yield format_event("run_updated", run, _id_of(newest))
+            if current.outcome is not None:
+                yield format_event("suite_updated", current, _id_of(newest) + 1)  # an id that no event of a run has
+                return
             if current != shown:
                 shown, silence = current, 0.0
                 yield format_event("suite_updated", current, _id_of(newest))
-            if current.outcome is not None:
-                return
             if silence >= self._keepalive_seconds:
                 silence = 0.0
                 yield KEEPALIVE
             await asyncio.sleep(POLL_SECONDS)
             silence += POLL_SECONDS
+
+    async def has_everything(self, suite: StoredSuite, last_event_id: str | None) -> bool:
+        """True when a client that has this event misses nothing: the suite was over with it.
+
+        Raises Problem for an id that is not one of this stream.
+        """
+        if not last_event_id or _time_of(last_event_id) is None or (await self._current(suite)).outcome is None:
+            return False
+        known = await self._runs.known(suite, before=None)
+        return int(last_event_id) > _id_of(max((suite.created_at, *known.values())))
 
     async def _current(self, suite: StoredSuite) -> Suite:
         current = await self._suites.find(suite.organization_id, suite.id)

@@ -1,5 +1,6 @@
 """Commands that run services: the whole stack on one machine, or single services."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def dev(
     addresses = ServerAddresses(settings.data_dir, temporal_port, temporal_ui_port)
 
     def when_ready(agents: list[str]) -> None:
-        _announce(settings, addresses, agents, as_json=json)
+        announce(settings, addresses, agents, as_json=json, data_dir=data_dir)
         if open_page:
             typer.launch(settings.api_url)
 
@@ -125,8 +126,18 @@ def settings_of_environment(**given: object) -> "Settings":
         ) from None
 
 
-def _announce(settings: "Settings", addresses: "ServerAddresses", agents: list[str], *, as_json: bool) -> None:
+def announce(
+    settings: "Settings",
+    addresses: "ServerAddresses",
+    agents: list[str],
+    *,
+    as_json: bool,
+    data_dir: Path | None = None,
+) -> None:
+    """Print the addresses of a stack that is ready, and how to talk to it."""
     import json
+
+    from playhead.services.dev_stack import DEV_ORGANIZATION
 
     api_url = settings.api_url
     if as_json:
@@ -142,8 +153,16 @@ def _announce(settings: "Settings", addresses: "ServerAddresses", agents: list[s
         "Data": str(settings.data_dir),
         "Model": settings.model,
         "Agents": ", ".join(agents),
+        "OpenAI": f"{api_url}/v1 with the key {DEV_ORGANIZATION}, for OpenAI clients on this machine",
+        "Containers": f"http://host.docker.internal:{settings.api_port}/v1 with a key of "
+        f"`{_in_data_dir(data_dir)}playhead keys create container --organization {DEV_ORGANIZATION}`",
     }
     _print_ready(rows, settings, agents)
+
+
+def _in_data_dir(data_dir: Path | None) -> str:
+    """The beginning of a command that works in the data folder of the command line, as in a shell."""
+    return "" if data_dir is None else f"PLAYHEAD_DATA_DIR={shlex.quote(str(data_dir))} "
 
 
 def _print_ready(rows: Mapping[str, str], settings: "Settings", agents: list[str]) -> None:

@@ -24,6 +24,7 @@ from playhead.config.values import (
     Addresses,
     Credentials,
     OrganizationCredentials,
+    Origins,
     Prices,
     WebhookSecret,
     lower,
@@ -212,6 +213,12 @@ class Settings(BaseSettings):
         60.0, means="Longest wait for a reply; then the request ends with 504.", least=0.1, most=3_600
     )
 
+    allowed_origins: Origins = setting(
+        tuple,
+        means="Origins whose web pages may call the API from a browser (CORS), separated by commas; `*` for all.",
+        expects="origins such as https://app.example.com,http://localhost:3000",
+        shown="none",
+    )
     chat_id_headers: Addresses = setting(
         tuple,
         means="Further headers in which OpenAI clients send the id of a chat, separated by commas.",
@@ -339,6 +346,7 @@ class Settings(BaseSettings):
             chat_id_headers=self.chat_id_headers,
             chat_id_fields=self.chat_id_fields,
             stop_on_disconnect=self.chat_stop_on_disconnect,
+            allowed_origins=self.allowed_origins,
         )
 
     def timing(self) -> "Timing":

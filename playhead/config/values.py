@@ -1,6 +1,7 @@
 """Declaration of settings with their documentation, and parsers of those that are not plain values."""
 
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -64,6 +65,13 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(f"{value[:80]!r} is not an origin: write a scheme, a host and a port, without a path")
+    return tuple(value.lower() for value in values)
+
+
 def _signing(value: str) -> str:
     decode_key(value)
     return value
@@ -73,3 +81,5 @@ WebhookSecret = Annotated[str, AfterValidator(_signing)]
 Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_credentials)]
 OrganizationCredentials = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_parsed_credentials)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+", re.IGNORECASE)

@@ -4,6 +4,7 @@ import asyncio
 import resource
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 import structlog
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.http.problems import Problem
 from api.http.request_metrics import SECURITY_HEADERS, new_request_id
+from api.openai.paths import problem_response_at
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADER_LINES: Final = 100
@@ -55,6 +57,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Accept the connection, or answer 503 at once when there are too many."""
         super().connection_made(transport)
+        self.url = b""
         self._head_bytes = 0
         self._head_lines = 0
         self._counted = 0
@@ -192,7 +195,7 @@ class LimitedProtocol(HttpToolsProtocol):
         is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
         is_answered = self._is_head_complete and cycle is not None and cycle.response_complete
         if not is_answering and not is_answered:
-            response = problem.response()
+            response = problem_response_at(_path_of(self.url), problem)
             response.headers["x-request-id"] = request_id = new_request_id()
             log.info("connection rejected", status=response.status_code, reason=problem.detail, request_id=request_id)
             self.transport.write(_raw(response))
@@ -208,6 +211,11 @@ def _head_too_large() -> Problem:
         f"The address and the headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADER_LINES} lines.",
         limit=MAX_HEAD_BYTES,
     )
+
+
+def _path_of(url: bytes) -> str:
+    """The path of an address as far as it has arrived."""
+    return unquote(url.partition(b"?")[0].decode("ascii", "replace"))
 
 
 def _raw(response: Response) -> bytes:

@@ -142,6 +142,12 @@ def test_a_session_that_was_closed_from_outside_has_no_last_event(httpserver: HT
     assert [event.type for event in playhead.sessions.watch(SESSION_ID)] == ["snapshot"]
 
 
+def test_a_session_of_which_everything_is_known_has_nothing_more(httpserver: HTTPServer, playhead: Playhead) -> None:
+    asked = answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), Response(status=204)])
+    assert [event.type for event in playhead.sessions.watch(SESSION_ID)] == ["snapshot"]
+    assert asked[1].headers["Last-Event-ID"] == "3"
+
+
 def test_a_stream_that_cannot_be_taken_up_again_is_told(httpserver: HTTPServer, playhead: Playhead) -> None:
     answering(httpserver, f"{PATH}/events", [stream(SNAPSHOT, cut=True), *[Response("<html>", 503)] * 3])
     events = playhead.sessions.watch(SESSION_ID)

@@ -175,6 +175,14 @@ describe('a connection', () => {
     expect(streams).toHaveLength(2)
   })
 
+  test('stops when the API has nothing more to say', async () => {
+    const answers: Response[] = [new Response(null, { status: 204 })]
+    const quiet = new Connection(watch(), { ...around(), fetch: () => Promise.resolve(answers.shift() as Response) })
+    quiet.start()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect([kinds(), answers.length]).toEqual([['connecting', 'over'], 0])
+  })
+
   test('stops when the session is over', async () => {
     connection.start()
     await tick()

@@ -74,6 +74,16 @@ async def test_a_key_is_accepted_in_either_header(running_api: RunningApi, keyle
             assert (await stranger.get("/api/v1/workflow/1/runs/1")).status_code == 401
 
 
+async def test_a_container_needs_a_key_and_is_told_how_to_get_one(keyless_api: RunningApi) -> None:
+    _, secret = await KeyStore(keyless_api.database).create("dev", "container")
+    for given in ({}, {"Authorization": "Bearer dev"}):
+        async with keyless_api.stranger(Host="host.docker.internal:8080", **given) as container:
+            refused = problem(await container.get("/v1/agents"), 401, "unauthenticated")
+            assert "`playhead keys create NAME --organization dev`" in refused["detail"]
+    async with keyless_api.stranger(Host="host.docker.internal:8080", Authorization=f"Bearer {secret}") as container:
+        done(await container.get("/v1/models"), 200)
+
+
 async def test_a_key_is_looked_up_once_in_a_while(running_api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     authenticate = KeyStore.authenticate

@@ -258,9 +258,9 @@ async def test_refusals_have_the_form_and_the_status_that_clients_know(
     with pytest.raises(openai.BadRequestError) as several:
         await create(model="library", messages=[user("Hello")], n=2)
     assert error_of(several.value) == (400, "invalid_request_error", "unsupported_parameter", "n")
-    with pytest.raises(openai.UnprocessableEntityError) as wrong:
+    with pytest.raises(openai.BadRequestError) as wrong:
         await create(model="library", messages=[{"role": "king", "content": "Hello"}])  # type: ignore[misc, list-item]
-    assert error_of(wrong.value) == (422, "invalid_request_error", "validation_error", "messages[0].role")
+    assert error_of(wrong.value) == (400, "invalid_request_error", "validation_error", "messages[0].role")
     with pytest.raises(openai.BadRequestError) as torn:
         await create(
             model="library",
@@ -309,6 +309,7 @@ async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller
 
 async def test_the_examples_of_the_documentation_run(running_api: RunningApi, caller: Caller) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    examples = [example for example in examples if "client" in example]  # without those of other programs
     assert len(examples) == 2
     example = "\n".join(examples)
     async with AsyncPlayhead(running_api.url, key_of(caller)) as playhead:

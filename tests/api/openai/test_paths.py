@@ -95,9 +95,17 @@ async def test_param_names_the_value_and_no_type_of_ours(caller: Caller) -> None
         ([user("Hi"), "Hi"], "messages[1]"),
         ("Hi", "messages"),
     ):
-        error = error_of(await caller.post(CHAT, {"model": "library", "messages": messages}), 422, "validation_error")
+        error = error_of(await caller.post(CHAT, {"model": "library", "messages": messages}), 400, "validation_error")
         assert error["param"] == param, error
         assert "body." not in error["message"]
+    for fields, param in (
+        ({"input": 7}, "input"),
+        ({"input": [{"role": "user", "content": 7}]}, "input[0].content"),
+        ({"input": "Hi", "stream": "perhaps"}, "stream"),
+        ({"input": "Hi", "conversation": {"id": 7}}, "conversation.id"),
+    ):
+        answer = await caller.post("/v1/responses", {"model": "library", **fields})
+        assert error_of(answer, 400, "validation_error")["param"] == param, answer.text
 
 
 async def test_refusal_that_no_repeat_can_cure_is_no_conflict(caller: Caller) -> None:

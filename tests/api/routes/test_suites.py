@@ -322,6 +322,12 @@ async def test_a_suite_is_streamed_until_it_is_over(caller: Caller, agent: str, 
     assert [kind for kind, _ in again] == ["suite_updated"], "a suite that is over has nothing more to tell"
     resumed = await streamed(caller, path, {"last-event-id": "1"})
     assert [kind for kind, _ in resumed] == ["run_updated", "run_updated", "suite_updated"]
+    whole = await caller.http.get(path)
+    last_id = int(whole.text.rpartition("id: ")[2])
+    stopped = await caller.http.get(path, headers={"last-event-id": str(last_id)})
+    assert (stopped.status_code, stopped.content) == (204, b""), "a client that has everything stops"
+    missed = await streamed(caller, path, {"last-event-id": str(last_id - 1)})
+    assert missed[-1][0] == "suite_updated", "the last event of a run is not the end"
     wrong = await caller.http.get(path, headers={"last-event-id": "yesterday"})
     problem(wrong, 400, "invalid_request")
     async with running_api.caller() as stranger:

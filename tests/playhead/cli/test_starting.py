@@ -11,9 +11,11 @@ from pytest_httpserver import HTTPServer
 
 from api.schemas.examples import AGENT, SESSION, SESSION_SUMMARY, page_of
 from playhead.cli.agents import complete_agents
+from playhead.cli.services import announce
 from playhead.cli.sessions import complete_sessions
+from playhead.config.settings import load_settings
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE
-from playhead.temporal.dev_server import free_port
+from playhead.temporal.dev_server import ServerAddresses, free_port
 from tests.playhead.cli.running import playhead, printed
 
 SESSION_ID = SESSION["id"]
@@ -81,6 +83,17 @@ def test_a_wrong_setting_stops_every_command_that_reads_settings(
         "playhead: PLAYHEAD_API_PORT is set to 'eighty'; it must be a port: a whole number from 1 to 65535.",
         "`playhead settings` lists every setting with its meaning.",
     ]
+
+
+def test_dev_names_the_address_and_the_key_of_a_container(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    settings = load_settings(api_port=8090, keyless=True, data_dir=tmp_path)
+    addresses = ServerAddresses(tmp_path, 7233, 8233)
+    for data_dir, command in ((None, ""), (tmp_path, f"PLAYHEAD_DATA_DIR={tmp_path} ")):
+        announce(settings, addresses, ["booking-line"], as_json=False, data_dir=data_dir)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "http://host.docker.internal:8090/v1 with a key of" in shown
+        assert f"`{command}playhead keys create container --organization dev`" in shown
+        assert "http://127.0.0.1:8090/v1 with the key dev" in shown.replace("localhost", "127.0.0.1")
 
 
 def test_settings_are_listed_with_their_values_and_warnings(monkeypatch: pytest.MonkeyPatch) -> None:

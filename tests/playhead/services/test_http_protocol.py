@@ -1,6 +1,7 @@
 """Limits on connections, over raw sockets: large heads, slow requests, and too many connections."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -127,6 +128,18 @@ async def test_head_that_drips_is_answered_with_408() -> None:
         assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]
 
 
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1//responses/?x=1"])
+async def test_limits_of_a_connection_are_answered_in_openais_form_below_its_paths(path: bytes) -> None:
+    head = b"POST " + path + b" HTTP/1.1\r\nhost: a\r\n"
+    async with server(head_seconds=0.3) as port:
+        for status, parts in ((431, [head + b"x: " + b"a" * 40_000]), (408, [head, *[b"x: y\r\n"] * 8])):
+            answer = await answer_to(port, *parts, pause=0.1)
+            assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
+            error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+            assert set(error) == {"message", "type", "param", "code"}
+            assert b"content-type: application/json\r\n" in answer
+
+
 async def test_connection_without_a_request_is_closed() -> None:
     async with server(first_byte_seconds=0.2) as port:
         assert await answer_to(port) == b""
@@ -174,6 +187,8 @@ async def test_too_many_connections_are_told_so() -> None:
         answer = await answer_to(port, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after" in answer.lower()
+        document = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert document["code"] == document["error"]["code"] == "unavailable", "the path is not known yet"
         for _, writer in held:
             writer.close()
 

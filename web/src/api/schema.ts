@@ -171,7 +171,8 @@ export interface paths {
          * Watch Session
          * @description Stream a snapshot of the session, then its events until it ends.
          *
-         *     After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order.
+         *     After a lost connection, `Last-Event-ID` resumes the stream: each event arrives once and in order. 204 says that
+         *     the client has all events of a session that has ended: a browser's EventSource then stops.
          */
         get: operations["watch_session_v1_sessions__session_id__events_get"];
         put?: never;
@@ -280,6 +281,28 @@ export interface paths {
          */
         put: operations["set_simulator_v1_sessions__session_id__simulator_put"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{session_id}/events/ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Event Ticket
+         * @description Create a ticket for the event stream of this session, for clients that send no headers.
+         *
+         *     A browser opens `GET /v1/sessions/{id}/events?ticket=...` with it. The stream may last longer than the ticket.
+         */
+        post: operations["create_event_ticket_v1_sessions__session_id__events_ticket_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2690,6 +2713,23 @@ export interface components {
             payload: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+        };
+        /**
+         * EventTicket
+         * @description A ticket for the event stream of one session, in place of an API key.
+         * @example {
+         *       "expires_at": "2026-11-18T11:06:40Z",
+         *       "ticket": "key_1a2b3c4d5e6f.1795000000.hB4pD0y0Yv2dJt7m4m1t5o0o1w8m3n5b2c9d6e4f0a1"
+         *     }
+         */
+        EventTicket: {
+            /** Ticket */
+            ticket: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * Extraction
@@ -7911,7 +7951,10 @@ export interface operations {
     };
     watch_session_v1_sessions__session_id__events_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description A ticket in place of a key, for clients that send no headers. */
+                ticket?: string | null;
+            };
             header?: {
                 /** @description Id of the last event received; without it the stream starts with a snapshot. */
                 "last-event-id"?: string | null;
@@ -7939,6 +7982,13 @@ export interface operations {
                      */
                     "text/event-stream": unknown;
                 };
+            };
+            /** @description The session has ended, and `Last-Event-ID` is its last event. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description invalid_request */
             400: {
@@ -9209,6 +9259,79 @@ export interface operations {
             };
             /** @description wait_timeout */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_event_ticket_v1_sessions__session_id__events_ticket_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ticket, valid for a minute */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "ticket": "key_1a2b3c4d5e6f.1795000000.hB4pD0y0Yv2dJt7m4m1t5o0o1w8m3n5b2c9d6e4f0a1",
+                     *       "expires_at": "2026-11-18T11:06:40Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EventTicket"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12166,6 +12289,13 @@ export interface operations {
                      */
                     "text/event-stream": unknown;
                 };
+            };
+            /** @description The suite is over, and `Last-Event-ID` is the last event. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description invalid_request */
             400: {
@@ -15776,7 +15906,7 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description invalid_request, idempotency_mismatch, superseded */
+            /** @description invalid_request, idempotency_mismatch, superseded, validation_error */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -15832,15 +15962,6 @@ export interface operations {
             };
             /** @description too_large */
             413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorDocument"];
-                };
-            };
-            /** @description validation_error */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15926,8 +16047,8 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description unauthenticated */
-            401: {
+            /** @description validation_error */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15935,8 +16056,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorDocument"];
                 };
             };
-            /** @description validation_error */
-            422: {
+            /** @description unauthenticated */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15993,6 +16114,15 @@ export interface operations {
                     "application/json": components["schemas"]["Model"];
                 };
             };
+            /** @description validation_error */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
             /** @description unauthenticated */
             401: {
                 headers: {
@@ -16004,15 +16134,6 @@ export interface operations {
             };
             /** @description not_found */
             404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorDocument"];
-                };
-            };
-            /** @description validation_error */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16132,7 +16253,7 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description invalid_request, idempotency_mismatch, superseded */
+            /** @description invalid_request, idempotency_mismatch, superseded, validation_error */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16188,15 +16309,6 @@ export interface operations {
             };
             /** @description too_large */
             413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorDocument"];
-                };
-            };
-            /** @description validation_error */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16330,6 +16442,15 @@ export interface operations {
                     "application/json": components["schemas"]["AgentResponse"];
                 };
             };
+            /** @description validation_error */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorDocument"];
+                };
+            };
             /** @description unauthenticated */
             401: {
                 headers: {
@@ -16341,15 +16462,6 @@ export interface operations {
             };
             /** @description not_found */
             404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorDocument"];
-                };
-            };
-            /** @description validation_error */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16405,7 +16517,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeletedResponse"];
                 };
             };
-            /** @description invalid_request */
+            /** @description invalid_request, validation_error */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16425,15 +16537,6 @@ export interface operations {
             };
             /** @description not_found */
             404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorDocument"];
-                };
-            };
-            /** @description validation_error */
-            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -248,6 +248,11 @@ export class Connection {
       }
       this.lostSince = null
       this.attempts = 0
+      if (response.status === 204) {
+        this.watch.linked({ kind: 'over' })
+        this.stopping.abort()
+        return
+      }
       this.watch.linked({ kind: 'live' })
       await readEvents(response, this.watch.heard, alive)
     } catch (error) {

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -89,6 +90,9 @@ class AsyncTransport:
                 if not source.response.is_success:
                     await source.response.aread()
                     raise self._endpoint.error(call, source.response)
+                if source.response.status_code == HTTPStatus.NO_CONTENT:
+                    position.is_over = True
+                    return
                 async for sent in source:
                     event = position.take(self._endpoint.event(call, reader, sent))
                     if event is not None:

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -90,6 +91,9 @@ class Transport:
                 if not source.response.is_success:
                     source.response.read()
                     raise self._endpoint.error(call, source.response)
+                if source.response.status_code == HTTPStatus.NO_CONTENT:
+                    position.is_over = True
+                    return
                 for sent in source:
                     event = position.take(self._endpoint.event(call, reader, sent))
                     if event is not None:
