@@ -1,24 +1,35 @@
-"""Workers killed in the middle of a step: another one continues, and paid replies are not bought again."""
+"""Workers killed in the middle of a step or a settlement: another one continues, nothing is bought again, and what was
+bought is in the ledger within two seconds.
+
+Two seconds count from the kill where a settlement was under way, and otherwise from the moment at which the session
+goes on: Temporal leaves a session's next task to the worker that has it in memory for up to `STICKY_TIMEOUT`, and
+misses a model call after its heartbeat timeout.
+"""
 
 import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.worker import Worker
 
-from contracts.sessions import GenerateStepResult
+from contracts.sessions import GenerateStepResult, Timing
 from tests.support.activities import session_activities
 from tests.support.provider import Gate, Says, ScriptedModel
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
-from tests.support.waiting import eventually
-from tests.workflows.session.killable_worker import KillPoint, killable_worker
+from tests.workflows.session.killable_worker import SOON, KillPoint, killable_worker
 
-WITHIN_A_HEARTBEAT = 15.0
-"""Seconds on a busy machine; the transaction itself may take twice as long before it counts as failed."""
+IN_THE_LEDGER = timedelta(seconds=2)
 Scripted = Callable[..., ScriptedModel]
 
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
 """A dead worker is noticed after five seconds; a living one is not silent for so long, however busy the machine is."""
+MACHINE_PACE = SOON_MISSED.model_copy(update={"settle_within": 60.0})
+"""Turns follow each other so fast that each is settled with the next reply."""
 
 
 async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
@@ -40,32 +51,13 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
             assert len(model.journal) == 1
             assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1]
             assert await attempts_and_reuse(session) == (2, True)
+            await session.until_settled()
+            assert (await settlements(session))[-1].ended - await answered(session) < IN_THE_LEDGER
 
 
-async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_missed(
-    stack_without_worker: SessionStack, scripted: Scripted
-) -> None:
-    gate = Gate()
-    model = scripted(Says("Never heard.", gate=gate), Says("At nine."))
-    session = await settled_session(stack_without_worker, model)
-    async with session_worker(stack_without_worker, activities=[]):
-        saying = asyncio.create_task(session.say("When do you open?"))
-        async with killable_worker(
-            stack_without_worker.client, stack_without_worker.task_queue, stack_without_worker.database, kill_at=None
-        ) as process:
-            await gate.reached()
-            process.kill()
-            await process.wait()
-        gate.open()
-        async with rescuer_on(stack_without_worker):
-            assert spoken((await saying).turn) == "At nine."
-            assert len(model.journal) == 2
-            assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1], "what was saved is billed"
-            assert await attempts_and_reuse(session) == (2, False)
-
-
-async def test_ledger_row_whose_worker_died_is_written_by_another_one_within_seconds(
-    stack_without_worker: SessionStack, scripted: Scripted
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_ledger_row_is_written_within_two_seconds_of_the_death_of_the_worker_that_writes_it(
+    stack_without_worker: SessionStack, scripted: Scripted, moment: str
 ) -> None:
     session = await settled_session(stack_without_worker, scripted(Says("At nine.")))
     async with session_worker(stack_without_worker, activities=[]):
@@ -73,22 +65,112 @@ async def test_ledger_row_whose_worker_died_is_written_by_another_one_within_sec
             stack_without_worker.client,
             stack_without_worker.task_queue,
             stack_without_worker.database,
-            kill_at=KillPoint("before", "settle_turns"),
+            kill_at=KillPoint(moment, "settle_turns"),
         ) as process:
             assert await session.reply("When do you open?") == "At nine."
             assert await process.wait() == -signal.SIGKILL
+            killed = datetime.now(UTC)
+        assert len(await stack_without_worker.ledger(session)) == (1 if moment == "before" else 2)
         async with rescuer_on(stack_without_worker):
+            rescued = datetime.now(UTC)
+            await session.billed(2)
+            await session.until_settled()
+            last = (await settlements(session))[-1]
+            assert last.attempt == 2
+            assert last.began - max(killed, rescued) < IN_THE_LEDGER
 
-            async def billed() -> bool:
-                return len(await stack_without_worker.ledger(session)) == 2
 
-            await eventually(billed, within=WITHIN_A_HEARTBEAT)
+async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_missed(
+    stack_without_worker: SessionStack, scripted: Scripted
+) -> None:
+    """What the step took along is in the ledger by then."""
+    gate = Gate()
+    model = scripted(Says("At nine."), Says("Never heard.", gate=gate), Says("At six."))
+    session = await settled_session(stack_without_worker, model, MACHINE_PACE)
+    async with session_worker(stack_without_worker, activities=[]):
+        async with killable_worker(
+            stack_without_worker.client, stack_without_worker.task_queue, stack_without_worker.database, kill_at=None
+        ) as process:
+            assert await session.reply("When do you open?") == "At nine."
+            saying = asyncio.create_task(session.say("And when do you close?"))
+            await gate.reached()
+            await session.billed(2)  # a quarter of a second later
+            process.kill()
+            await process.wait()
+        gate.open()
+        async with rescuer_on(stack_without_worker):
+            assert spoken((await saying).turn) == "At six."
+            assert len(model.journal) == 3
+            assert await attempts_and_reuse(session) == (2, False)
+            await session.end()
+            assert [entry.usage.requests for entry in await session.billed(3)] == [0, 1, 1], "what was saved is billed"
 
 
-async def settled_session(stack: SessionStack, model: ScriptedModel) -> SessionHandle:
+async def test_what_a_step_could_not_take_along_is_settled_by_itself_when_the_session_goes_on(
+    stack_without_worker: SessionStack, scripted: Scripted
+) -> None:
+    """Killed in the quarter of a second before it is written: the settling time and the wait for the dead worker."""
+    within = timedelta(seconds=2)
+    timing = SOON_MISSED.model_copy(update={"heartbeat": 30.0, "settle_within": within.total_seconds()})
+    session = await settled_session(stack_without_worker, scripted(Says("At nine."), Says("At six.")), timing)
+    async with killable_worker(
+        stack_without_worker.client,
+        stack_without_worker.task_queue,
+        stack_without_worker.database,
+        kill_at=KillPoint("before", "generate_step", 2),
+    ) as process:
+        await session.say("When do you open?")
+        saying = asyncio.create_task(session.say("And when do you close?", wait=False))
+        assert await process.wait() == -signal.SIGKILL
+        killed = datetime.now(UTC)
+    async with session_worker(stack_without_worker):
+        await saying
+        rescued = datetime.now(UTC)
+        await session.billed(2)
+        last = (await settlements(session))[-1]
+        assert last.ended - max(killed, rescued) < within + SOON + IN_THE_LEDGER
+        assert last.ended - last.scheduled < IN_THE_LEDGER
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The times of a settlement in the history of a session, and the attempt that succeeded."""
+
+    scheduled: datetime
+    began: datetime
+    ended: datetime
+    attempt: int
+
+
+async def settlements(session: SessionHandle) -> list[Settlement]:
+    """The completed settlements of a session that were activities of their own."""
+    events = {event.event_id: event for event in await session.events()}
+    found = []
+    for event in events.values():
+        if event.event_type != EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            continue
+        completed = event.activity_task_completed_event_attributes
+        scheduled, started = events[completed.scheduled_event_id], events[completed.started_event_id]
+        if scheduled.activity_task_scheduled_event_attributes.activity_type.name == "settle_turns":
+            attempt = started.activity_task_started_event_attributes.attempt
+            found.append(Settlement(time_of(scheduled), time_of(started), time_of(event), attempt))
+    return found
+
+
+async def answered(session: SessionHandle) -> datetime:
+    """The time at which the newest message was answered."""
+    done = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED
+    return [time_of(event) for event in await session.events() if event.event_type == done][-1]
+
+
+def time_of(event: HistoryEvent) -> datetime:
+    return event.event_time.ToDatetime(tzinfo=UTC)
+
+
+async def settled_session(stack: SessionStack, model: ScriptedModel, timing: Timing = SOON_MISSED) -> SessionHandle:
     """A session that leaves a killable worker nothing to do but the next step."""
     async with session_worker(stack):
-        session = await stack.open(model=model.string, timing=SOON_MISSED)
+        session = await stack.open(model=model.string, timing=timing)
         await session.until_settled()
         return session
 
@@ -99,9 +181,9 @@ def rescuer_on(stack: SessionStack) -> Worker:
 
 
 async def attempts_and_reuse(session: SessionHandle) -> tuple[int, bool]:
-    """The attempts of the only step of the session, and whether its result came from the store."""
+    """The attempts of the newest step of the session, and whether its result came from the store."""
     events = await session.events()
-    [step] = [
+    *_, step = [
         event.event_id
         for event in events
         if event.activity_task_scheduled_event_attributes.activity_type.name == "generate_step"
