@@ -18,10 +18,10 @@ RECORDING_INSTRUCTIONS: Final = (
 )
 _MAX_TRANSCRIPT_CHARACTERS: Final = 2_000
 _REFERENCE = re.compile(
-    rf"{MARK}[ \t]*([\w-]+(?:\.[\w-]+)*)(?:[ \t]*\[[ \t]*([^\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})\])?"
+    rf"{MARK}[ \t]*([\w-]+(?:\.[\w-]+)*)(?:[ \t]*\[[ \t]*([^\[\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})\])?"
 )
 # After a complete reference: a dot, which its id may go on with, or the beginning of a transcript.
-_OPEN_END = re.compile(rf"\.|[ \t]*(?:\[[^\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})?")
+_OPEN_END = re.compile(rf"\.|[ \t]*(?:\[[^\[\]\n]{{0,{_MAX_TRANSCRIPT_CHARACTERS}}})?")
 _OPEN_REFERENCE = re.compile(rf"{MARK}[ \t]*")
 
 

@@ -175,8 +175,13 @@ async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
     await caller.push(library(model.string))
     settings = running_api.settings.model_copy(update={"chat_stop_on_disconnect": False})
     database = Database.open(settings.database_url)
-    async with serving(settings, running_api.client, database) as patient, patient.caller(caller.organization) as there:
-        _, session_id = await heard(there, user("When?"))
+    async with (
+        serving(settings, running_api.client, database, running_api.hub) as patient,
+        patient.caller(caller.organization) as there,
+    ):
+        begun, session_id = await heard(there, user("When?"))
+        assert begun
+        assert HEARD.startswith(begun)
         gate.open()
 
         async def is_answered() -> bool:
