@@ -107,7 +107,8 @@ class ModelActivities:
         definition = await self._agents.definition(input.agent.id, input.agent.version)
         node = definition.nodes[input.node_id]
         instructions, insertions = marked_instructions_at(definition, input.node_id, input.context)
-        tools = await self._dispatcher.list_tools(input.organization_id, definition.tools, node.tools, input.context)
+        offered = [name for name in node.tools if name not in input.withheld]
+        tools = await self._dispatcher.list_tools(input.organization_id, definition.tools, offered, input.context)
         call = ModelCall(
             model=input.model,
             instructions=instructions,

@@ -14,14 +14,15 @@ from domain.agents.definition import AgentDefinition
 from domain.agents.tool_mocks import ToolMock
 from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig
+from domain.sessions.client_calls import results_digest
 from domain.sessions.command_handlers import command_digest
-from domain.sessions.commands import TurnCommand
+from domain.sessions.commands import ReturnResults, TurnCommand
 from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact, Timeline
 from domain.sessions.views import SessionHead
 from domain.turns.call_digest import step_digest
 from domain.turns.engine import ModelReply
 from domain.turns.turn import Message, ReplyFormat, Turn
-from domain.usage import Money
+from domain.usage import Money, Usage
 
 CONTINUED_AS_NEW = "session_moved_on"
 """Error type of an update whose run continued as new before the update was answered.
@@ -111,6 +112,18 @@ class SendMessageResult(FrozenModel):
     previous_version: int
 
 
+class ReturnResultsResult(FrozenModel):
+    """The turn whose calls have got their results, and the session's head after it.
+
+    `said` counts the characters of the reply before those calls, and `used` is the usage of the turn up to them.
+    """
+
+    turn: Turn
+    head: SessionHead
+    said: int = 0
+    used: Usage = Usage()
+
+
 class TurnStart(FrozenModel):
     """The start of a turn, for watchers, without the user's text, which is among the messages of the step."""
 
@@ -157,6 +170,7 @@ class GenerateStepInput(FrozenModel):
     template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
     `after` is the digest of the preceding step, the newest that the model reads; empty for the first of a session.
     `record` is what the session had not settled when it asked: it is settled along with the reply, at most once.
+    `withheld` are tools of the node that the model is not offered.
     """
 
     session_id: str
@@ -175,6 +189,7 @@ class GenerateStepInput(FrozenModel):
     said: str = ""
     reply_format: ReplyFormat | None = None
     record: SettleTurnsInput | None = None
+    withheld: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -189,6 +204,7 @@ class GenerateStepInput(FrozenModel):
             node_id=self.node_id,
             messages=self.messages,
             reply_format=self.reply_format,
+            withheld=self.withheld,
         )
 
     @property
@@ -242,4 +258,10 @@ def message_update_id(command: TurnCommand) -> str:
     """
     if command.message_id is None:
         raise ValueError("a message without a message_id cannot be sent as an update: generate a message_id")
-    return f"{command.message_id}~{command_digest(command)}{'' if command.wait else '~accepted'}"
+    waits_for = "~handed_over" if command.hands_over else ""
+    return f"{command.message_id}~{command_digest(command)}{waits_for if command.wait else '~accepted'}"
+
+
+def results_update_id(command: ReturnResults) -> str:
+    """Update id of results: equal results of the same calls join the first call, others reach the validator."""
+    return f"results~{results_digest(command.results)}{'' if command.wait else '~accepted'}"

@@ -7,6 +7,7 @@ from domain.durable import FrozenModel
 RejectionCode = Literal[
     "approval_not_pending",
     "branch_not_found",
+    "client_call_not_pending",
     "idempotency_mismatch",
     "queue_full",
     "revision_conflict",

@@ -401,6 +401,7 @@ def _ended(head: SessionHead, closed: Sequence[Turn], closing: Closing) -> Sessi
             "is_completed": True,
             "completion_reason": closing.reason,
             "approvals": (),
+            "client_calls": (),
             # A change of its own: a session that goes on after all, as after a reset, notices it.
             "version": head.version + 1,
             "revision": head.revision + 1,

@@ -1,4 +1,7 @@
-"""Dispatches tool calls to the HTTP client, the MCP client, built-in tools or mocks, and redacts credentials."""
+"""Dispatches tool calls to the HTTP client, the MCP client, built-in tools or mocks, and redacts credentials.
+
+Of calls that the client of a conversation carries out only the arguments are checked.
+"""
 
 import asyncio
 import logging
@@ -12,6 +15,7 @@ from pydantic import JsonValue
 
 from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials, Redactor
+from activities.tool_clients.argument_validation import check_arguments
 from activities.tool_clients.builtin import run_builtin
 from activities.tool_clients.http import HttpTools
 from activities.tool_clients.interface import ToolCall, ToolFailed
@@ -19,7 +23,7 @@ from activities.tool_clients.mocks import mocked_result
 from activities.tool_clients.responses import to_content
 from contracts.tools import CallToolResult
 from domain.agents.offered_tools import offered_tool
-from domain.agents.tools import AnyTool, HttpTool, McpTool, OfferedTool
+from domain.agents.tools import AnyTool, ClientTool, HttpTool, McpTool, OfferedTool
 
 if TYPE_CHECKING:
     from activities.tool_clients.mcp import McpTools
@@ -64,6 +68,9 @@ class ToolDispatcher:
                 return await self._http.run(call, call.tool)
             if isinstance(call.tool, McpTool):
                 return await self._mcp.run(call, call.tool)
+            if isinstance(call.tool, ClientTool):
+                check_arguments(call.tool.parameters, call.arguments)
+                return CallToolResult(content="The arguments are valid.")
             return run_builtin(call, call.tool, now=lambda: datetime.now(UTC))
         except ToolFailed as failure:
             raise ToolFailed(

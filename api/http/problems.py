@@ -109,6 +109,13 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "No tool call of this id is waiting for approval: it was decided, has expired or does not exist.",
         {"call_id": "turn_1b2c3d4e5f60.1.0.call_7"},
     ),
+    "client_call_not_pending": ProblemType(
+        409,
+        "No such pending call of a client tool",
+        "No tool call of this id is waiting for its client: it has expired, its reply was stopped, or it does not "
+        "exist.",
+        {"call_id": "call_0a1b2c3d4e5f_1b2c3d4e5f60_1_0_9f86d081884c"},
+    ),
     "turn_not_pending": ProblemType(
         409,
         "No reply is pending",

@@ -3,11 +3,21 @@
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
+from api.openai.completions import NOTHING_USED
 from api.openai.errors import ChatError
-from api.openai.responses import completion_id, finish_reason, model_name, usage_of
-from api.openai.schemas import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
+from api.openai.responses import completion_id, finish_reason, model_name, tool_call_of, usage_since
+from api.openai.schemas import (
+    ChatCompletionChunk,
+    ChunkChoice,
+    CompletionUsage,
+    Delta,
+    FinishReason,
+    ToolCallDelta,
+)
+from api.schemas.events import HandedOver
 from api.schemas.responses import Turn
 from domain.turns.turn import Turn as DomainTurn
+from domain.usage import Usage
 from store.sessions.sessions import StoredSession
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -30,11 +40,24 @@ class Chunks:
         """A chunk with text of the reply."""
         return self._choice(Delta(content=piece))
 
-    def end(self, turn: DomainTurn | Turn) -> Iterator[bytes]:
-        """The last chunks: the finish reason, the usage if it is included, and the end of the stream."""
-        yield self._choice(Delta(), finish_reason(turn.status))
+    def end(self, turn: DomainTurn | Turn, used: Usage = NOTHING_USED) -> Iterator[bytes]:
+        """The last chunks: the finish reason, the usage if it is included, and the end of the stream.
+
+        `used` is the usage that an earlier response has.
+        """
+        yield from self._last(finish_reason(turn.status), usage_since(turn.usage.llm, used.llm))
+
+    def calls(self, handed_over: HandedOver, used: Usage) -> Iterator[bytes]:
+        """The last chunks of a reply that waits for its client: the calls, and then as in `end`."""
+        calls = (tool_call_of(call) for call in handed_over.calls)
+        deltas = (ToolCallDelta(index=index, id=call.id, function=call.function) for index, call in enumerate(calls))
+        yield self._choice(Delta(tool_calls=tuple(deltas)))
+        yield from self._last("tool_calls", usage_since(handed_over.used.llm, used.llm))
+
+    def _last(self, finish: FinishReason, usage: CompletionUsage) -> Iterator[bytes]:
+        yield self._choice(Delta(), finish)
         if self._include_usage:
-            yield self._event((), usage_of(turn.usage.llm))
+            yield self._event((), usage)
         yield DONE
 
     @staticmethod

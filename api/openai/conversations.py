@@ -124,9 +124,15 @@ class Conversation:
             seen=self.digest((Spoken("assistant", text),)),
         )
 
+    @property
+    def asked_last(self) -> tuple[Spoken, ...]:
+        """The conversation up to the last message of the user, without a part of the reply to it."""
+        ending = takewhile(lambda each: each.speaker == "assistant", reversed(self.spoken))
+        return self.spoken[: len(self.spoken) - sum(1 for _ in ending)]
+
     def with_reply(self, text: str) -> str:
         """The digest of the conversation with the reply to its last message."""
-        return self.digest((*self.spoken, Spoken("assistant", text)))
+        return self.digest((*self.asked_last, Spoken("assistant", text)))
 
 
 @dataclass(frozen=True)
@@ -264,7 +270,8 @@ class Conversations:
             after = head.id
             is_stopped = head.status == "pending"
         else:
-            is_stopped = head.status == "pending" and await self._was_stopped(place.session, head)
+            is_left = waits_for_client(place.view) or await self._was_stopped(place.session, head)
+            is_stopped = head.status == "pending" and is_left
         stopping: OnBusy | None = "interrupt" if is_stopped else None
         return command.model_copy(
             update={
@@ -273,6 +280,15 @@ class Conversations:
                 "on_busy": on_busy or stopping,
             }
         )
+
+    async def turn(self, session: StoredSession, turn_id: str) -> Turn | None:
+        """The turn with this id, on any branch."""
+        view, _ = await self._session_reader.view(session)
+        shown = (*view.turns, *view.future, *(turn for branch in view.discarded_branches for turn in branch.turns))
+        found = next((turn for turn in shown if turn.id == turn_id), None)
+        if found is None:
+            found = next(iter(await self._sessions.turns_of(session.id, [turn_id])), None)
+        return found
 
     async def unknown(self, organization_id: str, conversation: Conversation) -> ChatError:
         """The error for a history that no session has, with the message at which it differs."""
@@ -364,7 +380,7 @@ class Conversations:
             return None
         is_exact = reply is None and not is_left_out
         rank = _rank(view, turn, is_exact=is_exact, is_stopped=address.is_stopped)
-        if rank == _BUSY and await self._was_stopped(session, view.turns[-1]):
+        if rank == _BUSY and (waits_for_client(view) or await self._was_stopped(session, view.turns[-1])):
             rank = _EARLIER
         place = Place(session, reading.text, turn, view, is_whole=True)
         return _Candidate(
@@ -404,6 +420,11 @@ class Conversations:
         return message_id is not None and await self._addresses.was_stopped(session.id, message_id)
 
 
+def waits_for_client(view: TimelineView) -> bool:
+    """True when the newest turn is pending because its client has tools to carry out."""
+    return bool(view.turns) and any(call.turn_id == view.turns[-1].id for call in view.head.client_calls)
+
+
 def context_of(session: StoredSession) -> dict[str, JsonValue]:
     """The initial context of a session without the system messages of the client."""
     return {name: value for name, value in session.initial_context.items() if name != SYSTEM_MESSAGE}
@@ -429,6 +450,8 @@ def _rank(view: TimelineView, turn: Turn, *, is_exact: bool, is_stopped: bool) -
     if head.status == "pending":
         if head.id != turn.id:
             return _BUSY
+        if waits_for_client(view):
+            return _NEWEST_BUT_CUT
         return _NEWEST if is_stopped else _PENDING
     if turn.id not in (head.id, _reached(view).id):
         return _EARLIER

@@ -22,7 +22,15 @@ _TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 402: "insuffici
 _RETRIED: Final = frozenset({429, 503})
 _REPEATABLE: Final = frozenset({"turn_in_progress", "revision_conflict", "rate_limited", "queue_full", "unavailable"})
 """Codes of requests that were not accepted: the official clients may retry them by themselves."""
-_PERMANENT: Final = frozenset({"idempotency_mismatch", "superseded", "turn_not_pending", "approval_not_pending"})
+_PERMANENT: Final = frozenset(
+    {
+        "idempotency_mismatch",
+        "superseded",
+        "turn_not_pending",
+        "approval_not_pending",
+        "client_call_not_pending",
+    }
+)
 """Codes with 409 elsewhere that no repeat can cure: 400 here, because clients repeat a 409."""
 _BAD_REQUESTS: Final = _PERMANENT | {"validation_error"}
 """Codes that are 400 here. OpenAI answers 400 to a body of the wrong form."""

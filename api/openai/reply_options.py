@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from api.openai.client_tools import client_tools_among
 from api.openai.errors import ChatError
 from api.schemas.requests import MAX_CONTEXT_BYTES
 from api.sessions.reader import SessionReader
@@ -28,18 +29,21 @@ class ReplyOptionsReader:
         *,
         reply_format: ReplyFormat | None,
         system: str | None,
+        offered: frozenset[str] = frozenset(),
         after: Turn | None = None,
     ) -> ReplyOptions | None:
         """The options of a reply, None without any. Raises ChatError if the session cannot keep them.
 
+        `offered` are the functions that the client offers: the agent's client tools among them are options.
         `after` is the turn after which the message is sent, if it may be another than the newest one.
         System messages are among them when the agent uses them and they differ from those that it has.
         """
-        if reply_format is None and system is None:
+        if reply_format is None and system is None and not offered:
             return None
         definition = await self._agents.definition(session.agent_id, session.agent_version)
-        if reply_format is None and not definition.uses_system_message:
-            return None
+        client_tools = client_tools_among(offered, definition)
+        if reply_format is None and (system is None or not definition.uses_system_message):
+            return ReplyOptions(client_tools=client_tools) if client_tools else None
         head = (await self._session_reader.view(session))[0].head
         branches = after is not None and after.id != head.head_turn_id
         node_id = (after.node_id if after and branches else None) or head.current_node_id
@@ -49,7 +53,8 @@ class ReplyOptionsReader:
             known = head.gathered_context.get(SYSTEM_MESSAGE, session.initial_context.get(SYSTEM_MESSAGE))
             context = {} if system == known and not branches else {SYSTEM_MESSAGE: system}
             _require_small(context)
-        return ReplyOptions(context=context, reply_format=reply_format) if context or reply_format else None
+        options = ReplyOptions(context=context, reply_format=reply_format, client_tools=client_tools)
+        return None if options == ReplyOptions() else options
 
 
 def read_reply_format(value: JsonValue, param: str = "response_format") -> ReplyFormat | None:

@@ -2,34 +2,59 @@
 
 from collections.abc import Mapping
 
+from pydantic_core import to_json
+
+from api.openai.client_tools import reply_since
+from api.openai.completions import Completion
 from api.openai.schemas import (
     ChatCompletion,
     Choice,
+    ClientFunction,
     CompletionUsage,
     FinishReason,
+    FunctionToolCall,
     Model,
     PromptDetails,
     Reply,
     TurnMetadata,
 )
-from domain.turns.turn import Turn, TurnStatus
+from api.schemas.responses import ClientCall
+from domain.sessions.timeline import WaitingClientCall
+from domain.turns.turn import TurnStatus
 from domain.usage import ModelUsage
 from store.agents import StoredAgent
 from store.sessions.sessions import StoredSession
 
 
-def completion_of(session: StoredSession, turn: Turn) -> ChatCompletion:
-    """A completed or interrupted turn as a chat completion."""
-    text = turn.assistant_message.text if turn.assistant_message else ""
+def completion_of(completion: Completion) -> ChatCompletion:
+    """A turn as a chat completion: completed, interrupted, or waiting for its client."""
+    session, turn, calls = completion.session, completion.turn, completion.calls
+    text = reply_since(text_of(completion), completion.said)
+    message = Reply(
+        content=(text or None) if calls else text, tool_calls=tuple(map(tool_call_of, calls)) if calls else None
+    )
     return ChatCompletion(
         id=completion_id(turn.id),
         created=int(turn.created_at.timestamp()),
         model=model_name(session),
-        choices=(Choice(message=Reply(content=text), finish_reason=finish_reason(turn.status)),),
-        usage=usage_of(turn.usage.llm),
+        choices=(Choice(message=message, finish_reason="tool_calls" if calls else finish_reason(turn.status)),),
+        usage=usage_since(calls[0].used.llm if calls else turn.usage.llm, completion.used.llm),
         session_id=session.id,
         metadata=TurnMetadata(session_id=session.id, turn_id=turn.id, node_id=turn.node_id or "", status=turn.status),
     )
+
+
+def text_of(completion: Completion) -> str:
+    """The whole text of the reply so far."""
+    if completion.calls:
+        return completion.calls[0].said
+    return completion.turn.assistant_message.text if completion.turn.assistant_message else ""
+
+
+def tool_call_of(call: WaitingClientCall | ClientCall) -> FunctionToolCall:
+    """A call that waits for its client."""
+    arguments = to_json(call.arguments).decode()
+    return FunctionToolCall(id=call.call_id, function=ClientFunction(name=call.tool, arguments=arguments))
 
 
 def model_of(agent: StoredAgent) -> Model:
@@ -60,4 +85,17 @@ def usage_of(llm: Mapping[str, ModelUsage]) -> CompletionUsage:
         completion_tokens=sum(model.completion_tokens for model in used),
         total_tokens=sum(model.total_tokens for model in used),
         prompt_tokens_details=PromptDetails(cached_tokens=sum(model.cache_read_input_tokens for model in used)),
+    )
+
+
+def usage_since(llm: Mapping[str, ModelUsage], before: Mapping[str, ModelUsage]) -> CompletionUsage:
+    """Tokens of a turn without those that an earlier response has."""
+    whole, earlier = usage_of(llm), usage_of(before)
+    return CompletionUsage(
+        prompt_tokens=whole.prompt_tokens - earlier.prompt_tokens,
+        completion_tokens=whole.completion_tokens - earlier.completion_tokens,
+        total_tokens=whole.total_tokens - earlier.total_tokens,
+        prompt_tokens_details=PromptDetails(
+            cached_tokens=whole.prompt_tokens_details.cached_tokens - earlier.prompt_tokens_details.cached_tokens
+        ),
     )

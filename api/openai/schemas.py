@@ -9,7 +9,7 @@ from api.schemas.requests import AnyJson, Phrase, Text, Values
 from domain.sessions.commands import OnBusy
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class _RequestModel(BaseModel):
@@ -101,16 +101,37 @@ class CompletionUsage(BaseModel):
     prompt_tokens_details: PromptDetails
 
 
+class ClientFunction(BaseModel):
+    """A call of a function; `arguments` is JSON."""
+
+    name: str
+    arguments: str
+
+
+class FunctionToolCall(BaseModel):
+    """A call of a client tool, for the client to carry out. Its result is sent with its `id` in the next request."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: ClientFunction
+
+
 class Reply(BaseModel):
-    """The agent's reply."""
+    """The agent's reply. With `tool_calls` it is the part before them, null without a text."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    tool_calls: tuple[FunctionToolCall, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_calls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        fields: dict[str, JsonValue] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "tool_calls" or value is not None}
 
 
 class Choice(BaseModel):
-    """The one reply. `finish_reason` is `length` when it was interrupted."""
+    """The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` when it waits for results."""
 
     index: Literal[0] = 0
     message: Reply
@@ -142,14 +163,21 @@ class ChatCompletion(BaseModel):
     metadata: TurnMetadata
 
 
+class ToolCallDelta(FunctionToolCall):
+    """A call of a client tool as a whole, at its place among those of the reply."""
+
+    index: int
+
+
 class Delta(BaseModel):
-    """A part of the reply: the role in the first chunk, text in the following ones, nothing in the last."""
+    """A part of the reply: the role in the first chunk, then text, then calls of client tools, nothing in the last."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, str]:
+    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         return {name: value for name, value in serialize(self).items() if value is not None}
 
 

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from api.http.problems import Problem, problem_of
 from api.http.sse import StartedStream, start_stream
+from api.openai.client_tools import ReturnedResults, are_all_taken, client_tools_among
+from api.openai.completions import NOTHING_USED, Completion
 from api.openai.conversations import MESSAGE_SEPARATOR, Conversation, Conversations, Place, context_of
 from api.openai.errors import ChatError
 from api.openai.reply_options import ReplyOptionsReader, require_kept
@@ -24,17 +26,19 @@ from api.schemas.events import TurnClosed
 from api.schemas.requests import AgentVersion, NewSession
 from api.schemas.responses import Turn as TurnResponse
 from api.sessions.creation import SessionCreator, new_session_id
-from api.sessions.messages import MessageService
+from api.sessions.messages import MessageService, failure_of
 from api.sessions.reader import SessionReader
 from api.streams.event_log import StreamEvent
 from api.streams.message_stream import MessageStreams
 from domain.agents.definition import SYSTEM_MESSAGE
 from domain.rejections import CommandRejected
-from domain.sessions.commands import SendMessage
+from domain.sessions.client_calls import CallPlace
+from domain.sessions.commands import ReturnResults, SendMessage
 from domain.sessions.imported_history import import_history
 from domain.sessions.timeline import Timeline
 from domain.suites.validation import MAX_VERSION_DIGITS
 from domain.turns.turn import ReplyOptions, Turn
+from domain.usage import Usage
 from store.agents import AgentStore, StoredAgent
 from store.database.errors import StoreUnavailable
 from store.sessions.chat_addresses import ChatAddressStore
@@ -50,10 +54,12 @@ _MAYBE_ACCEPTED: Final = frozenset({"wait_timeout", "unavailable", "model_failed
 
 @dataclass(frozen=True)
 class PreparedCompletion:
-    """A session and the message to send to it; without a message the reply is the agent's greeting.
+    """A session and what is sent to it: a message, or the results of client tools. Without either the reply is the
+    agent's greeting.
 
     `is_whole` is true when the conversation begins with the first message of the session, `is_repeatable` when the
-    request has an idempotency key. `again` prepares anew when the session was changed meanwhile.
+    request has an idempotency key. `again` prepares anew when the session was changed meanwhile. `turn` is the one that
+    goes on with the results. `takes_tools` is true when all tools of the request are client tools of the agent.
     """
 
     session: StoredSession
@@ -62,14 +68,16 @@ class PreparedCompletion:
     is_whole: bool = False
     is_repeatable: bool = False
     again: Callable[[], Awaitable["PreparedCompletion"]] | None = None
+    results: ReturnResults | None = None
+    turn: Turn | None = None
+    takes_tools: bool = False
 
-
-@dataclass(frozen=True)
-class Completion:
-    """A session and its turn that answers a request."""
-
-    session: StoredSession
-    turn: Turn
+    @property
+    def message_id(self) -> str | None:
+        """The id of the message that is answered."""
+        if self.command is not None:
+            return self.command.message_id
+        return self.turn.user_message.message_id if self.turn and self.turn.user_message else None
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,18 @@ class StreamForm(Protocol):
         """The stream of a reply that is already complete."""
         ...
 
-    def streamed(self, session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
-        """The stream of the reply whose events are given; None is a silence."""
+    def streamed(
+        self,
+        session: StoredSession,
+        events: AsyncGenerator[StreamEvent | None],
+        *,
+        said: int = 0,
+        used: Usage = NOTHING_USED,
+    ) -> AsyncGenerator[bytes]:
+        """The stream of the reply whose events are given; None is a silence.
+
+        The client has the first `said` characters of the reply, and `used` is the usage of the turn up to there.
+        """
         ...
 
 
@@ -130,37 +148,59 @@ class ChatCompletions:
         conversation = Conversation(agent[0].id, request.annotations, requested.spoken, requested.system)
         prepare = _Preparation(organization_id, request, requested, agent, conversation, name, key)
         prepared = await self._prepared(prepare)
-        return replace(prepared, is_repeatable=key is not None)
+        takes_tools = are_all_taken(request.others, agent[0].definition)
+        return replace(prepared, is_repeatable=key is not None, takes_tools=takes_tools)
 
     async def reply(self, prepared: PreparedCompletion) -> Completion:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
 
-        async def send(prepared: PreparedCompletion) -> Turn:
-            if prepared.command is None:
-                return await self._greeting(prepared)
-            turn = await self._messages.reply(prepared.session, prepared.command)
-            await self._complete_address(prepared, turn)
-            return turn
+        async def send(prepared: PreparedCompletion) -> Completion:
+            session = prepared.session
+            if prepared.results is not None:
+                answer, result = await self._messages.return_results(session, prepared.results)
+                completion = Completion(session, answer.turn, answer.calls, result.said, result.used)
+            elif prepared.command is not None:
+                answer = await self._messages.reply_or_calls(session, prepared.command)
+                completion = Completion(session, answer.turn, answer.calls)
+            else:
+                return Completion(session, await self._greeting(prepared))
+            if completion.turn.status == "failed":
+                raise failure_of(completion.turn)
+            await self._complete_address(prepared, completion.turn)
+            return completion
 
-        final, turn = await self._attempt(prepared, send)
-        return Completion(final.session, turn)
+        _, completion = await self._attempt(prepared, send)
+        return completion
 
     async def stream(self, prepared: PreparedCompletion, form: StreamForm) -> CompletionStream:
         """Send the message and stream the reply. Raises ChatError for an error before the first event."""
 
         async def send(prepared: PreparedCompletion) -> StartedStream:
-            if prepared.command is None:
-                greeting = await self._greeting(prepared)
-                return await start_stream(form.whole(prepared.session, greeting))
-            session, command = prepared.session, prepared.command
-            events = self._addressed(prepared, self._streams.events(session, command))
-            encoded = form.streamed(session, events)
+            session = prepared.session
+            if prepared.results is not None:
+                encoded = await self._rest(prepared, prepared.results, form)
+            elif prepared.command is not None:
+                events = self._streams.events_or_calls(session, prepared.command)
+                encoded = form.streamed(session, self._addressed(prepared, events))
+            else:
+                return await start_stream(form.whole(session, await self._greeting(prepared)))
             # A client with an idempotency key may come back for the reply.
-            stop = None if prepared.is_repeatable else partial(self._stopper.stop, session, command)
+            stop = None if prepared.is_repeatable else partial(self._stopper.stop, session, prepared.message_id)
             return await start_stream(encoded, on_client_left=stop)
 
         final, events = await self._attempt(prepared, send)
         return CompletionStream(final.session, events)
+
+    async def _rest(
+        self, prepared: PreparedCompletion, results: ReturnResults, form: StreamForm
+    ) -> AsyncGenerator[bytes]:
+        """Return results, and the stream of the reply after them. Raises Problem when they are rejected."""
+        session = prepared.session
+        answer, result = await self._messages.return_results(session, results.model_copy(update={"wait": False}))
+        if answer.turn.status == "failed":
+            raise failure_of(answer.turn)
+        events = self._addressed(prepared, self._streams.rest(session, prepared.turn or answer.turn, results))
+        return form.streamed(session, events, said=result.said, used=result.used)
 
     async def _attempt(
         self, prepared: PreparedCompletion, send: Callable[[PreparedCompletion], Awaitable[_Sent]]
@@ -195,10 +235,13 @@ class ChatCompletions:
 
         A store that is down costs nobody a reply: the conversation is then found by the message and the reply's text.
         """
-        if prepared.command is not None and turn.assistant_message is not None and turn.status != "failed":
-            seen = prepared.conversation.with_reply(turn.assistant_message.text)
+        is_answered = turn.assistant_message is not None and turn.status not in ("failed", "pending")
+        if prepared.message_id is not None and turn.assistant_message is not None and is_answered:
+            conversation = prepared.conversation
+            seen = conversation.with_reply(turn.assistant_message.text)
+            asked = conversation.digest(conversation.asked_last)
             with suppress(StoreUnavailable):
-                await self._addresses.complete(prepared.session.id, prepared.command.message_id or "", seen)
+                await self._addresses.complete(prepared.session.id, prepared.message_id, seen, asked=asked)
 
     async def _addressed(
         self, prepared: PreparedCompletion, events: AsyncGenerator[StreamEvent | None]
@@ -224,8 +267,14 @@ class ChatCompletions:
 
     async def _prepared(self, given: "_Preparation") -> PreparedCompletion:
         conversation, key = given.conversation, given.key
+        if given.requested.results is not None and given.requested.text is None:
+            return await self._prepared_results(given, given.requested.results)
         if given.name is not None:
             return await self._prepared_by_name(given, given.name)
+        if given.requested.called is not None and given.requested.text is not None:
+            called = await self._place_after_calls(given, given.requested.called)
+            if called is not None:
+                return await self._placed(given, called)
         if given.requested.text is not None and (conversation.history or len(conversation.asked) > 1):
             place = await self._conversations.find(
                 given.organization_id,
@@ -242,6 +291,41 @@ class ChatCompletions:
             place = await self._conversations.place_in(session, conversation, sends_all=True, key=key)
             return await self._placed(given, place)
         return PreparedCompletion(session, _first_command(given), conversation, is_whole=True)
+
+    async def _prepared_results(self, given: "_Preparation", returned: ReturnedResults) -> PreparedCompletion:
+        """The results of a request, with the turn that goes on with them. Raises ChatError if there is none."""
+        session = await self._session_of_calls(given, returned.place)
+        named = None if given.name is None else await self._named_session(given.organization_id, given.name.id)
+        if session is not None and named is not None and named.id != session.id:
+            message = f"The tool results are of calls of another session than {named.id}, which the request names."
+            raise ChatError(400, "conversation_mismatch", message, "messages").about(named.id)
+        turn = None if session is None else await self._conversations.turn(session, returned.place.turn_id)
+        if session is None or turn is None:
+            message = f"There is no tool call {returned.results[0].call_id} that waits for a result."
+            raise ChatError(400, "client_call_not_pending", message, "messages")
+        _require_own(session, given)
+        results = ReturnResults(results=returned.results, wait=True)
+        return PreparedCompletion(session, None, given.conversation, results=results, turn=turn)
+
+    async def _place_after_calls(self, given: "_Preparation", place: CallPlace) -> Place | None:
+        """The place of a message in the session of the newest call in its history; None if it is not there."""
+        session = await self._session_of_calls(given, place)
+        if session is None:
+            return None
+        try:
+            _require_own(session, given)
+            return await self._conversations.place_in(session, given.conversation, sends_all=True, key=given.key)
+        except ChatError:
+            return None
+
+    async def _session_of_calls(self, given: "_Preparation", place: CallPlace) -> StoredSession | None:
+        """The session of calls, if it is one of the organization."""
+        try:
+            return await self._session_reader.session(given.organization_id, place.session_id)
+        except Problem as problem:
+            if problem.code != "not_found":
+                raise
+        return None
 
     async def _prepared_by_name(self, given: "_Preparation", name: SessionName) -> PreparedCompletion:
         own_id = session_id_of_client(given.organization_id, name.id)
@@ -272,11 +356,13 @@ class ChatCompletions:
         """The message of a request at its place."""
         requested = given.requested
         options = await self._reply_options.options(
-            place.session, reply_format=requested.reply_format, system=requested.system
+            place.session, reply_format=requested.reply_format, system=requested.system, offered=requested.offered
         )
         command = await self._conversations.command(
             place, _message_id(given.key), on_busy=given.request.on_busy, options=options
         )
+        results = requested.results.results if requested.results else ()
+        command = command.model_copy(update={"hands_over": True, "results": results})
         return PreparedCompletion(
             place.session, command, given.conversation, place.is_whole, again=partial(self._prepared, given)
         )
@@ -389,12 +475,14 @@ def _first_command(given: _Preparation) -> SendMessage | None:
     """The first message of a session that was created with the system messages of the request."""
     if given.requested.text is None:
         return None
-    reply_format = given.requested.reply_format
+    client_tools = client_tools_among(given.requested.offered, given.agent[0].definition)
+    options = ReplyOptions(reply_format=given.requested.reply_format, client_tools=client_tools)
     return SendMessage(
         text=MESSAGE_SEPARATOR.join(given.conversation.asked),
         message_id=_message_id(given.key),
         on_busy=given.request.on_busy,
-        options=ReplyOptions(reply_format=reply_format) if reply_format else None,
+        options=None if options == ReplyOptions() else options,
+        hands_over=True,
     )
 
 

@@ -10,7 +10,7 @@ from api.http.problems import Problem
 from api.sessions.reader import SessionReader
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
-from domain.sessions.commands import CancelTurn, SendMessage
+from domain.sessions.commands import CancelTurn
 from store.database.errors import StoreUnavailable
 from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.sessions import StoredSession
@@ -38,10 +38,10 @@ class ReplyStopper:
         self._is_enabled = is_enabled
         self._stopping: set[asyncio.Task[None]] = set()
 
-    def stop(self, session: StoredSession, command: SendMessage) -> None:
+    def stop(self, session: StoredSession, message_id: str | None) -> None:
         """Stop the reply to a message; a repeat of it or another message is not affected."""
-        if self._is_enabled and command.message_id is not None:
-            task = asyncio.create_task(self._stop(session, command.message_id))
+        if self._is_enabled and message_id is not None:
+            task = asyncio.create_task(self._stop(session, message_id))
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
 

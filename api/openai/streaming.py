@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from api.http.sse import KEEPALIVE
 from api.openai.chunks import Chunks, complete_stream
+from api.openai.client_tools import reply_since
+from api.openai.completions import NOTHING_USED
 from api.openai.errors import ChatError
-from api.schemas.events import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
+from api.schemas.events import HandedOver, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from api.schemas.responses import Turn
 from api.streams.event_log import StreamEvent
 from domain.turns.turn import Turn as DomainTurn
+from domain.usage import Usage
 from store.sessions.sessions import StoredSession
 
 
@@ -24,20 +27,32 @@ class ChunkForm:
         """The stream of a reply that is already complete."""
         return complete_stream(session, turn, include_usage=self.include_usage)
 
-    def streamed(self, session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
+    def streamed(
+        self,
+        session: StoredSession,
+        events: AsyncGenerator[StreamEvent | None],
+        *,
+        said: int = 0,
+        used: Usage = NOTHING_USED,
+    ) -> AsyncGenerator[bytes]:
         """The stream of the reply whose events are given."""
-        return chunk_stream(session, events, include_usage=self.include_usage)
+        return chunk_stream(session, events, include_usage=self.include_usage, said=said, used=used)
 
 
 async def chunk_stream(
-    session: StoredSession, events: AsyncGenerator[StreamEvent | None], *, include_usage: bool
+    session: StoredSession,
+    events: AsyncGenerator[StreamEvent | None],
+    *,
+    include_usage: bool,
+    said: int = 0,
+    used: Usage = NOTHING_USED,
 ) -> AsyncGenerator[bytes]:
-    """The chunks of the turn whose events are given.
+    """The chunks of the turn whose events are given, after the first `said` characters of its reply.
 
     The protocol cannot take back text that was sent. When the model restarts its reply, nothing is sent until the new
     text continues what the client has; a reply with another text ends with an error.
     """
-    reply = _StreamedReply(session, include_usage=include_usage)
+    reply = _StreamedReply(session, include_usage=include_usage, said=said, used=used)
     async with aclosing(events):
         async for event in events:
             if event is None:
@@ -50,9 +65,11 @@ async def chunk_stream(
 class _StreamedReply:
     """State of one streamed reply: its text so far, and the part of it that was sent."""
 
-    def __init__(self, session: StoredSession, *, include_usage: bool) -> None:
+    def __init__(self, session: StoredSession, *, include_usage: bool, said: int, used: Usage) -> None:
         self._session = session
         self._include_usage = include_usage
+        self._said = said
+        self._used = used
         self._chunks: Chunks | None = None
         self._sent = ""
         self._text = ""
@@ -75,20 +92,23 @@ class _StreamedReply:
                 yield from self._send_text(self._chunks)
             case TurnClosed(turn=turn):
                 yield from self._end(self._chunks, turn)
+            case HandedOver():
+                yield from self._chunks.calls(event.data, self._used)
 
     def _send_text(self, chunks: Chunks) -> Iterator[bytes]:
-        if self._text.startswith(self._sent) and len(self._text) > len(self._sent):
-            yield chunks.text(self._text[len(self._sent) :])
-            self._sent = self._text
+        text = reply_since(self._text, self._said)
+        if text.startswith(self._sent) and len(text) > len(self._sent):
+            yield chunks.text(text[len(self._sent) :])
+            self._sent = text
 
     def _end(self, chunks: Chunks, turn: Turn) -> Iterator[bytes]:
         if turn.status == "failed":
             yield chunks.failed(ChatError(502, "model_failed", turn.error or "The turn failed."))
-        elif self._sent != self._text:
+        elif self._sent != reply_since(self._text, self._said):
             message = (
                 "The model restarted its reply with another text. Discard the text you received: read the session, or "
                 "send the request again with the same Idempotency-Key."
             )
             yield chunks.failed(ChatError(502, "reply_restarted", message))
         else:
-            yield from chunks.end(turn)
+            yield from chunks.end(turn, self._used)

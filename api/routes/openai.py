@@ -88,10 +88,11 @@ async def create_completion(
         session = streamed.session
     else:
         completed = await completions.reply(prepared)
-        response = json_response(completion_of(completed.session, completed.turn))
+        response = json_response(completion_of(completed))
         session = completed.session
     response.headers[SESSION_HEADER] = session.id
-    others = {field: value for field, value in body.others.items() if field not in names.fields}
+    known = names.fields | ({"tools"} if prepared.takes_tools else set())
+    others = {field: value for field, value in body.others.items() if field not in known}
     name_ignored_parameters(request, response, others)
     return response
 

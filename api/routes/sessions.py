@@ -34,6 +34,7 @@ from api.routes.dependencies import (
 )
 from api.schemas import examples
 from api.schemas.requests import (
+    ClientResultBody,
     DecisionBody,
     EndBody,
     IdempotencyKey,
@@ -267,8 +268,9 @@ async def send_message(
     A repeat with the same `message_id` (or `Idempotency-Key`) and text joins the first call and returns its result:
     after a timeout or a lost connection, send the message again.
     """
-    command = body.command(idempotency_key, wait=wait)
-    if wait and accepts_event_stream(accept):
+    streams = wait and accepts_event_stream(accept)
+    command = body.command(idempotency_key, wait=wait, hands_over=not streams)
+    if streams:
         return services.event_stream(await start_stream(services.message_streams.encoded(session, command)))
     if not wait:
         return json_response(await services.messages.accept(session, command), status=202)
@@ -334,6 +336,30 @@ async def decide(
     """Approve or deny a tool call of `approvals`. Without a decision until `expires_at` it is not made."""
     command = (body or DecisionBody()).command(call_id)
     return services.session_renderer.session(session, await services.commands.decide(session, command, decision))
+
+
+@router.post(
+    "/{session_id}/client-calls/{call_id}/result",
+    response_model=Session,
+    dependencies=[accepting_commands],
+    responses=response_docs(
+        *COMMAND_ERRORS,
+        "revision_conflict",
+        "client_call_not_pending",
+        "session_ended",
+        example=examples.SESSION,
+    ),
+)
+async def return_result(
+    session: OwnSession,
+    call_id: Annotated[str, Path(max_length=300, description="A call of `client_calls`.")],
+    body: ClientResultBody,
+    services: ServicesDep,
+) -> Response:
+    """Return the result of a client tool, and the session at once: the turn goes on when all of its calls have theirs.
+    Without a result until `expires_at` the model receives an error. The same result again changes nothing."""
+    snapshot = await services.commands.return_results(session, body.command(call_id))
+    return services.session_renderer.session(session, snapshot)
 
 
 @router.post(

@@ -5,8 +5,9 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from api.schemas.responses import Representation, Turn
+from api.schemas.responses import ClientCall, Representation, Turn
 from domain.turns.turn import UserMessage
+from domain.usage import Usage
 
 
 class TurnStarted(Representation):
@@ -58,4 +59,15 @@ class Happened(Representation, extra="allow"):
         return cls.model_validate({**payload, "turn_id": turn_id, "created_at": created_at})
 
 
-EventData = TurnStarted | ReplyDelta | ReplyReset | TurnClosed | Happened
+class HandedOver(Representation):
+    """The end of a stream whose turn waits for its client: the calls of client tools, and the usage of the turn so far.
+
+    Only streams of protocols in which a client carries out tools between two requests have it.
+    """
+
+    turn_id: str
+    calls: list[ClientCall]
+    used: Usage
+
+
+EventData = TurnStarted | ReplyDelta | ReplyReset | TurnClosed | HandedOver | Happened

@@ -169,6 +169,7 @@ SESSION_SUMMARY: Final[dict[str, Any]] = {
     "cursor_turn_id": None,
     "current_node_id": "booking",
     "approvals": [],
+    "client_calls": [],
     "forked_from": None,
     "is_completed": False,
     "completion_reason": None,

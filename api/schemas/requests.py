@@ -22,7 +22,18 @@ from api.schemas.examples import END, NEW_MESSAGE, NEW_SESSION, REWIND, SIMULATO
 from domain.agents.definition import Limits
 from domain.agents.validation_errors import JsonCopy
 from domain.sessions.caller_config import CallerLimits, Persona, SetSimulator, SimulatorConfig
-from domain.sessions.commands import DecideApproval, EditMessage, EndSession, OnBusy, Regenerate, Rewind, SendMessage
+from domain.sessions.commands import (
+    ClientResult,
+    DecideApproval,
+    EditMessage,
+    EndSession,
+    OnBusy,
+    Regenerate,
+    ReturnResults,
+    Rewind,
+    SendMessage,
+)
+from domain.turns.turn import ReplyOptions
 
 MAX_CONTEXT_BYTES: Final = 65_536
 """64 KiB of JSON for the initial context and for the annotations, which are part of every session response."""
@@ -70,6 +81,14 @@ def _storable_value(value: JsonValue) -> JsonValue:
     return value
 
 
+def storable_value(value: JsonValue) -> JsonValue:
+    """Reject a value that JSON, PostgreSQL or UTF-8 cannot represent."""
+    issue = next(iter(JsonCopy({"result": value}).issues), None)
+    if issue is not None:
+        raise PydanticCustomError("not_storable", "cannot be stored: {message}", {"message": issue.message})
+    return value
+
+
 def _as_version(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
@@ -84,6 +103,18 @@ IdempotencyKey = Annotated[
 ]
 ExpectedRevision = Annotated[
     int | None, Field(ge=0, description="Rejected with 409 unless the session is at this revision.")
+]
+
+
+MAX_CLIENT_TOOLS: Final = 100
+ClientTools = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=200), AfterValidator(storable)], ...],
+    Field(
+        max_length=MAX_CLIENT_TOOLS,
+        strict=False,
+        description="Names of the agent's client tools that you are able to carry out; only those are offered to the "
+        "model. The response then also comes when the turn waits for you: see `client_calls`.",
+    ),
 ]
 
 
@@ -200,9 +231,10 @@ class NewMessage(_Body):
     message_id: Annotated[MessageId | None, Field(description="Same as the header `Idempotency-Key`.")] = None
     expected_revision: ExpectedRevision = None
     on_busy: OnBusy | None = None
+    client_tools: ClientTools = ()
 
-    def command(self, idempotency_key: str | None, *, wait: bool) -> SendMessage:
-        """The domain command, always with a message id.
+    def command(self, idempotency_key: str | None, *, wait: bool, hands_over: bool = False) -> SendMessage:
+        """The domain command, always with a message id. With `hands_over` the wait may end at calls of client tools.
 
         Raises Problem("invalid_request") when header and body name different ids.
         """
@@ -212,6 +244,8 @@ class NewMessage(_Body):
             expected_revision=self.expected_revision,
             on_busy=self.on_busy,
             wait=wait,
+            options=ReplyOptions(client_tools=self.client_tools) if self.client_tools else None,
+            hands_over=hands_over and bool(self.client_tools),
         )
 
 
@@ -223,6 +257,7 @@ class EditBody(_Body):
     text: Annotated[Text, Field(description="At most 32,000 characters, not blank.")]
     message_id: Annotated[MessageId | None, Field(description="Same as the header `Idempotency-Key`.")] = None
     expected_revision: ExpectedRevision = None
+    client_tools: ClientTools = ()
 
     def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> EditMessage:
         """The domain command. Raises Problem("invalid_request") as `NewMessage.command` does."""
@@ -233,6 +268,8 @@ class EditBody(_Body):
             message_id=message_id,
             expected_revision=self.expected_revision,
             wait=wait,
+            options=ReplyOptions(client_tools=self.client_tools) if self.client_tools else None,
+            hands_over=bool(self.client_tools),
         )
 
 
@@ -247,7 +284,13 @@ class RegenerateBody(_Body):
     def command(self, turn_id: str, idempotency_key: str | None, *, wait: bool) -> Regenerate:
         """The domain command. Raises Problem("invalid_request") as `NewMessage.command` does."""
         message_id = _message_id(self.message_id, idempotency_key)
-        return Regenerate(turn_id=turn_id, message_id=message_id, expected_revision=self.expected_revision, wait=wait)
+        return Regenerate(
+            turn_id=turn_id,
+            message_id=message_id,
+            expected_revision=self.expected_revision,
+            wait=wait,
+            hands_over=True,
+        )
 
 
 class RevisionBody(_Body):
@@ -296,6 +339,22 @@ class DecisionBody(_Body):
     def command(self, call_id: str) -> DecideApproval:
         """The domain command."""
         return DecideApproval(call_id=call_id, reason=self.reason, expected_revision=self.expected_revision)
+
+
+class ClientResultBody(_Body):
+    """Result of a call of a client tool: a text, or any JSON. With `is_error` it says why the call failed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"result": {"transferred": True}}]})
+
+    result: Annotated[JsonValue, AfterValidator(storable_value)]
+    is_error: bool = False
+    expected_revision: ExpectedRevision = None
+
+    def command(self, call_id: str) -> ReturnResults:
+        """The domain command."""
+        content = self.result if isinstance(self.result, str) else to_json(self.result).decode()
+        result = ClientResult(call_id=call_id, content=content, is_error=self.is_error)
+        return ReturnResults(results=(result,), expected_revision=self.expected_revision)
 
 
 class EndBody(_Body):

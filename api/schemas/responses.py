@@ -205,6 +205,18 @@ class Approval(Representation):
     expires_at: datetime
 
 
+class ClientCall(Representation):
+    """A call of a client tool that waits for its result until `expires_at`. `said` is the reply before the call."""
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    said: str
+    requested_at: datetime
+    expires_at: datetime
+
+
 class ForkedFrom(Representation):
     """Source of a fork: the session, and the last turn that was taken from it."""
 
@@ -244,6 +256,7 @@ class SessionSummary(Representation):
     annotations: dict[str, JsonValue]
     simulator: dict[str, JsonValue] | None
     approvals: list[Approval] = []
+    client_calls: list[ClientCall] = []
     forked_from: ForkedFrom | None
     turn_count: int
     usage: Usage

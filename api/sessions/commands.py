@@ -1,4 +1,4 @@
-"""Commands that send no message: rewind, cancel, restore, decide on an approval, switch the simulator, end."""
+"""Commands that send no message: rewind, cancel, restore, decide on a call, return a result, simulate, end."""
 
 from typing import Literal, NoReturn
 
@@ -8,7 +8,7 @@ from api.sessions.snapshots import Snapshot
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
 from domain.sessions.caller_config import SetSimulator
-from domain.sessions.commands import CancelTurn, DecideApproval, EndSession, RestoreBranch, Rewind
+from domain.sessions.commands import CancelTurn, DecideApproval, EndSession, RestoreBranch, ReturnResults, Rewind
 from store.sessions.sessions import StoredSession
 
 
@@ -59,6 +59,16 @@ class SessionCommands:
             await self._session_client.decide(session.id, command, decision)
         except SessionClosed as error:
             raise Problem("session_ended", "The session has ended: no approval is pending.") from error
+        except WaitTimedOut:
+            self._raise_timeout()
+        return await self._session_reader.now(session)
+
+    async def return_results(self, session: StoredSession, command: ReturnResults) -> Snapshot:
+        """Return results of client tools. Raises Problem when the command is rejected."""
+        try:
+            await self._session_client.return_results(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: no call waits for its client.") from error
         except WaitTimedOut:
             self._raise_timeout()
         return await self._session_reader.now(session)

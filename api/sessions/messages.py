@@ -1,6 +1,7 @@
 """Messages to sessions and their results: answered, failed, still pending, or a repeat."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api.http.problems import Problem, not_found
@@ -12,10 +13,20 @@ from api.sessions.snapshots import Snapshot
 from api.sessions.spending_limits import SpendingLimits
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import LiveQueryFailed, SessionClient
-from contracts.sessions import SendMessageResult
-from domain.sessions.commands import Regenerate, TurnCommand
+from contracts.sessions import ReturnResultsResult, SendMessageResult
+from domain.sessions.commands import Regenerate, ReturnResults, SendMessage, TurnCommand
+from domain.sessions.timeline import WaitingClientCall
+from domain.sessions.views import SessionHead
 from domain.turns.turn import Turn, UserMessage
 from store.sessions.sessions import SessionStore, StoredSession
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A turn at its end, or a pending one with the calls that wait for its client."""
+
+    turn: Turn
+    calls: tuple[WaitingClientCall, ...] = ()
 
 
 class MessageService:
@@ -42,7 +53,7 @@ class MessageService:
         """
         turn, result = await self._closed_turn(session, command)
         self._require_answered(turn)
-        if result is None:
+        if result is None or turn.status == "pending":
             return await self._session_reader.now(session)
         return await self._session_reader.after(session, result, turn)
 
@@ -59,6 +70,35 @@ class MessageService:
         """
         turn, _ = await self._closed_turn(session, command)
         return turn
+
+    async def reply_or_calls(self, session: StoredSession, command: SendMessage) -> Answer:
+        """Send a message; returns its turn at its end, or with the calls that its client is to carry out.
+
+        Raises Problem when the message is rejected, or the wait ends first.
+        """
+        turn, result = await self._closed_turn(session, command)
+        return Answer(turn) if result is None else _answer_of(turn, result.head)
+
+    async def return_results(
+        self, session: StoredSession, command: ReturnResults
+    ) -> tuple[Answer, ReturnResultsResult]:
+        """Return results of client tools; returns their turn as `reply_or_calls` does, or at once.
+
+        Raises Problem when the results are rejected, or the wait ends first.
+        """
+        try:
+            result = await self._session_client.return_results(session.id, command)
+        except SessionClosed as error:
+            raise Problem("session_ended", "The session has ended: no call waits for its client.") from error
+        except WaitTimedOut as error:
+            raise Problem(
+                "wait_timeout",
+                f"The agent has not answered within {self._session_client.wait_seconds:g} seconds. The turn goes on: "
+                "return the same results again to wait for it.",
+            ) from error
+        if result.turn.status != "pending":
+            self._metrics.count_turn(result.turn.status)
+        return _answer_of(result.turn, result.head), result
 
     async def accept(self, session: StoredSession, command: TurnCommand) -> Accepted:
         """Send a message and wait only until it is accepted."""
@@ -83,7 +123,8 @@ class MessageService:
             turn = await self._turn_after_the_wait(session, command)
         else:
             turn = _with_user_message(result.turn, command)
-        self._metrics.count_turn(turn.status)
+        if turn.status != "pending":
+            self._metrics.count_turn(turn.status)
         return turn, result
 
     async def _send(self, session: StoredSession, command: TurnCommand) -> SendMessageResult:
@@ -173,6 +214,11 @@ class MessageService:
     def _require_answered(self, turn: Turn) -> None:
         if turn.status == "failed":
             raise failure_of(turn)
+
+
+def _answer_of(turn: Turn, head: SessionHead) -> Answer:
+    calls = (call for call in head.client_calls if call.turn_id == turn.id) if turn.status == "pending" else ()
+    return Answer(turn, tuple(calls))
 
 
 def failure_of(turn: Turn) -> Problem:

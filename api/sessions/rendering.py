@@ -62,6 +62,7 @@ class SessionRenderer:
                 "tags": tags_of(head.gathered_context, head.completion_reason),
                 "initial_context": {**session.initial_context, **head.fetched_context},
                 "approvals": head.approvals,
+                "client_calls": head.client_calls,
                 "forked_from": head.forked_from,
                 "turn_count": turn_count,
                 "gathered_context": head.gathered_context,

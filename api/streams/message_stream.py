@@ -3,26 +3,28 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Final, get_args
 
 from api.http.problems import Problem
 from api.http.sse import KEEPALIVE
-from api.schemas.events import Happened
-from api.sessions.messages import MessageService, failure_of
+from api.schemas.events import HandedOver, Happened
+from api.schemas.responses import ClientCall
+from api.sessions.messages import Answer, MessageService, failure_of
 from api.sessions.reader import SessionReader
 from api.streams.cursor import StreamCursor
 from api.streams.event_log import EventLogReader, LoggedEvent, StreamEvent, turn_closed, turn_started
-from domain.sessions.commands import SendMessage
+from domain.sessions.commands import ReturnResults, SendMessage
 from domain.turns.turn import EventType, Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
 from streaming.hub import LiveHub, Watch
 
-Open = Callable[[], Coroutine[None, None, Turn]]
-"""Opens a turn and returns it at its end."""
+Open = Callable[[], Coroutine[None, None, Turn | Answer]]
+"""Opens a turn and returns it at its end, or when it waits for its client."""
 TURN_EVENTS: Final = frozenset(get_args(EventType))
-"""Types of the events that a turn has itself; requests for approval come with its id as well."""
+"""Types of the events that a turn has itself; those of waiting tool calls come with its id as well."""
 
 
 class MessageStreams:
@@ -43,7 +45,7 @@ class MessageStreams:
         self._log_reader = EventLogReader(log)
         self._messages = messages
         self._keepalive_seconds = keepalive_seconds
-        self._sending: set[asyncio.Task[Turn]] = set()
+        self._sending: set[asyncio.Task[Turn | Answer]] = set()
 
     async def encoded(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[bytes]:
         """The events of `events` in the text format of server-sent events."""
@@ -60,6 +62,29 @@ class MessageStreams:
         position = await self._log.length(session.id)
         stream = _TurnStream(position, lambda turn: _answers(turn, command))
         async with aclosing(self._events(session, stream, lambda: self._messages.turn(session, command))) as events:
+            async for event in events:
+                yield event
+
+    async def events_or_calls(self, session: StoredSession, command: SendMessage) -> AsyncGenerator[StreamEvent | None]:
+        """The events of `events`, up to the last or to the calls that the client is to carry out."""
+        position = await self._log.length(session.id)
+        stream = _TurnStream(position, lambda turn: _answers(turn, command))
+        answer = partial(self._messages.reply_or_calls, session, command)
+        async with aclosing(self._events(session, stream, answer)) as events:
+            async for event in events:
+                yield event
+
+    async def rest(
+        self, session: StoredSession, turn: Turn, command: ReturnResults
+    ) -> AsyncGenerator[StreamEvent | None]:
+        """The events of a turn whose client has returned results, as in `events_or_calls`: all of its text again."""
+        stream = _TurnStream(await self._log.length(session.id), lambda _: False)
+        yield stream.join(turn)
+
+        async def answer() -> Answer:
+            return (await self._messages.return_results(session, command))[0]
+
+        async with aclosing(self._events(session, stream, answer)) as events:
             async for event in events:
                 yield event
 
@@ -90,12 +115,12 @@ class MessageStreams:
                 for event in stream.finish(_streamable(sending.result(), stream)):
                     yield event
 
-    def _send(self, open_turn: Open, watch: Watch) -> "asyncio.Task[Turn]":
+    def _send(self, open_turn: Open, watch: Watch) -> "asyncio.Task[Turn | Answer]":
         """Open the turn and wait for its end in a task that outlives the stream."""
         sending = asyncio.create_task(open_turn())
         self._sending.add(sending)
 
-        def finished(task: "asyncio.Task[Turn]") -> None:
+        def finished(task: "asyncio.Task[Turn | Answer]") -> None:
             self._sending.discard(task)
             if not task.cancelled():
                 task.exception()  # retrieved, so that asyncio does not report it when the client has disconnected
@@ -139,6 +164,12 @@ class _TurnStream:
         """True once the start of the turn was sent."""
         return self._turn_id is not None
 
+    def join(self, turn: Turn) -> StreamEvent:
+        """Begin in the middle of a turn, with its start and no text of it."""
+        self._turn_id = turn.id
+        self._cursor.start_turn(turn.id)
+        return StreamEvent("turn_started", turn_started(turn))
+
     def logged(self, event: LoggedEvent) -> Iterator[StreamEvent]:
         """The events to send for an event of the log; none when it belongs to another turn."""
         row = event.row
@@ -157,11 +188,17 @@ class _TurnStream:
         if self._turn_id in replies:
             yield from self._cursor.replies({self._turn_id: replies[self._turn_id]})
 
-    def finish(self, turn: Turn) -> Iterator[StreamEvent]:
+    def finish(self, result: Turn | Answer) -> Iterator[StreamEvent]:
         """The remaining events, from the turn itself: its result arrives before the log has recorded it."""
+        turn = result if isinstance(result, Turn) else result.turn
         if not self.has_begun:
-            self._cursor.start_turn(turn.id)
-            yield StreamEvent("turn_started", turn_started(turn))
+            yield self.join(turn)
+        if isinstance(result, Answer) and result.calls:
+            first = result.calls[0]
+            yield from self._cursor.replies({turn.id: first.said})
+            calls = [ClientCall.model_validate(call) for call in result.calls]
+            yield StreamEvent("handed_over", HandedOver(turn_id=turn.id, calls=calls, used=first.used))
+            return
         for event in turn.events[self._sent_events :]:
             yield StreamEvent(event.type, Happened.of(turn.id, event.created_at, event.payload))
         yield from self._cursor.close_turn(turn)
@@ -177,14 +214,15 @@ def _is_opening(turn: Turn) -> bool:
     return turn.parent_id is None and turn.user_message is None
 
 
-def _streamable(turn: Turn, stream: _TurnStream) -> Turn:
+def _streamable(result: Turn | Answer, stream: _TurnStream) -> Turn | Answer:
     """The turn. Raises Problem for one that failed before anything was sent: the response is then an error."""
+    turn = result if isinstance(result, Turn) else result.turn
     if turn.status == "failed" and not stream.has_begun:
         raise failure_of(turn)
-    return turn
+    return result
 
 
-def _has_result(sending: "asyncio.Task[Turn]", stream: _TurnStream) -> bool:
+def _has_result(sending: "asyncio.Task[Turn | Answer]", stream: _TurnStream) -> bool:
     """True once the message has its result, also a rejection.
 
     A turn that has begun goes on when the wait for it ends or is lost: its end is then read from the log.

@@ -30,10 +30,12 @@ from api.temporal.errors import CLOSED_UNDER_AN_UPDATE, SessionClosed
 from api.temporal.time_limit import time_limit
 from contracts.sessions import (
     CONTINUED_AS_NEW,
+    ReturnResultsResult,
     SendMessageResult,
     SessionResult,
     StartSession,
     message_update_id,
+    results_update_id,
     session_workflow_id,
 )
 from domain.sessions.caller_config import SetSimulator
@@ -44,6 +46,7 @@ from domain.sessions.commands import (
     EndSession,
     Regenerate,
     RestoreBranch,
+    ReturnResults,
     Rewind,
     SendMessage,
     TurnCommand,
@@ -160,6 +163,22 @@ class SessionClient:
         """Approve or deny a tool call."""
         update = SessionWorkflow.approve if decision == "approve" else SessionWorkflow.deny
         return await self._apply(session_id, update, command)
+
+    async def return_results(self, session_id: str, command: ReturnResults) -> ReturnResultsResult:
+        """Return results of client tools, and wait for the rest of the reply if the command says so.
+
+        Equal results join the first call.
+        """
+        update_id = results_update_id(command)
+        handle, slots = self._handle(session_id), self._slots
+        slot = slots.waiting(session_id) if command.wait else slots.immediate(session_id)
+        async with self._timed(session_id), slot:
+            while True:
+                try:
+                    return await handle.execute_update(SessionWorkflow.return_results, command, id=update_id)
+                except WorkflowUpdateFailedError as error:
+                    if not await self._goes_on_elsewhere(session_id, error):
+                        raise
 
     async def end(self, session_id: str, command: EndSession) -> SessionHead:
         """End the session."""

@@ -15,6 +15,7 @@ from domain.agents.tools import (
     ApprovalRule,
     AuthoredModel,
     BuiltinTool,
+    ClientTool,
     HttpTool,
     McpTool,
     Tool,
@@ -27,6 +28,7 @@ __all__ = [
     "AgentDefinition",
     "ApprovalRule",
     "BuiltinTool",
+    "ClientTool",
     "Extraction",
     "HttpTool",
     "InvalidAgent",
@@ -53,7 +55,12 @@ RECORDING_MARK = "RECORDING_ID:"
 MAX_PROMPT_CHARACTERS = 500_000
 MAX_SPEECH_CHARACTERS = 10_000
 MAX_HINT_CHARACTERS = 50_000
-TOOL_TYPES: dict[str, type[AnyTool]] = {"http": HttpTool, "mcp": McpTool, "builtin": BuiltinTool}
+TOOL_TYPES: dict[str, type[AnyTool]] = {
+    "http": HttpTool,
+    "mcp": McpTool,
+    "builtin": BuiltinTool,
+    "client": ClientTool,
+}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Speech = Annotated[str, Field(max_length=MAX_SPEECH_CHARACTERS)]

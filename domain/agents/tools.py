@@ -117,7 +117,21 @@ class BuiltinTool(AuthoredModel):
         return self.action in ENDING_ACTIONS
 
 
-AnyTool = HttpTool | McpTool | BuiltinTool
+class ClientTool(AuthoredModel):
+    """A tool that the client of a conversation carries out; `parameters` is a JSON schema of type object.
+
+    The model is offered the tool when the client of the message is able to carry it out. Without a result within
+    `timeout_seconds` the model receives an error.
+    """
+
+    kind: Literal["client"]
+    description: Annotated[str, nonblank(2_000)]
+    parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=30 * DAY_SECONDS)] = 300
+    approval: ApprovalRule | None = None
+
+
+AnyTool = HttpTool | McpTool | BuiltinTool | ClientTool
 Tool = Annotated[AnyTool, Field(discriminator="kind")]
 
 

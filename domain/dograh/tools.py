@@ -324,7 +324,7 @@ def _definition(tool: AnyTool) -> dict[str, JsonValue] | None:
         config: dict[str, JsonValue] = {"transport": "streamable_http", "url": tool.url}
         config |= {"tools_filter": list(tool.allow), "timeout_secs": int(tool.timeout_seconds)}
         return {"schema_version": 1, "type": "mcp", "config": config}
-    return _builtin_definition(tool)
+    return _builtin_definition(tool) if isinstance(tool, BuiltinTool) else None
 
 
 def _builtin_definition(tool: BuiltinTool) -> dict[str, JsonValue] | None:

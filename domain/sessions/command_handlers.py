@@ -11,6 +11,7 @@ from hashlib import sha256
 from pydantic import JsonValue
 
 from domain.rejections import CommandRejected
+from domain.sessions.client_calls import take_results
 from domain.sessions.commands import (
     CancelTurn,
     EditMessage,
@@ -83,6 +84,7 @@ def send(timeline: Timeline, command: SendMessage, *, turn_id: str, at: datetime
     timeline.require_revision(command.expected_revision)
     _require_text(command.text)
     message = _message(command.text, command.message_id, at)
+    timeline = take_results(timeline, command.results, at=at)
     remembered = _remember(timeline, command.message_id, turn_id, digest)
     queued = QueuedMessage(turn_id=turn_id, message=message, options=command.options)
     newest = timeline.head

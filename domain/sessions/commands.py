@@ -13,13 +13,23 @@ is kept, and is answered next. `rollback`: it stops the reply and replaces its t
 """
 
 
+class ClientResult(FrozenModel):
+    """The result of a call of a client tool; `is_error` marks one that failed."""
+
+    call_id: str
+    content: str
+    is_error: bool = False
+
+
 class SendMessage(FrozenModel):
     """Send a message to the agent.
 
     `message_id` identifies repeats; without one every call is a new message. `on_busy` applies while a reply is
     pending: by default an update is rejected and a signal is queued. An update waits for the reply, or with
-    `wait=False` only until the message is accepted. `after_turn_id` is the turn that the message follows, on any
-    branch (None: the newest visible one). After another turn than the newest visible one it grows a branch there.
+    `wait=False` only until the message is accepted; with `hands_over` it also returns when the turn waits for its
+    client to carry out tools. `after_turn_id` is the turn that the message follows, on any branch (None: the newest
+    visible one). After another turn than the newest visible one it grows a branch there. `results` are those of calls
+    that waited for the client before the message; results of calls that wait no longer are ignored.
     """
 
     text: str
@@ -29,6 +39,8 @@ class SendMessage(FrozenModel):
     wait: bool = True
     after_turn_id: str | None = None
     options: ReplyOptions | None = None
+    hands_over: bool = False
+    results: tuple[ClientResult, ...] = ()
 
 
 class Rewind(FrozenModel):
@@ -51,6 +63,7 @@ class EditMessage(FrozenModel):
     expected_revision: int | None = None
     wait: bool = True
     options: ReplyOptions | None = None
+    hands_over: bool = False
 
 
 class Regenerate(FrozenModel):
@@ -64,6 +77,7 @@ class Regenerate(FrozenModel):
     expected_revision: int | None = None
     wait: bool = True
     options: ReplyOptions | None = None
+    hands_over: bool = False
 
 
 TurnCommand = SendMessage | EditMessage | Regenerate
@@ -90,6 +104,17 @@ class DecideApproval(FrozenModel):
     call_id: str
     reason: str = ""
     expected_revision: int | None = None
+
+
+class ReturnResults(FrozenModel):
+    """Return the results of calls of client tools, all of one turn.
+
+    With `wait` the update returns when the turn is closed, or waits for its client again; otherwise at once.
+    """
+
+    results: tuple[ClientResult, ...]
+    expected_revision: int | None = None
+    wait: bool = False
 
 
 class EndSession(FrozenModel):

@@ -25,6 +25,8 @@ FactType = Literal[
     "session_reset",
     "approval_requested",
     "approval_decided",
+    "client_call_requested",
+    "client_call_closed",
 ]
 CompletionReason = Literal[
     AgentEnding, "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
@@ -80,6 +82,35 @@ class WaitingApproval(FrozenModel):
     reason: str = ""
     requested_at: datetime
     expires_at: datetime
+
+
+class WaitingClientCall(FrozenModel):
+    """A call of a client tool that waits for its result until `expires_at`.
+
+    `said` is the text of the reply before the call, and `used` the usage of the turn up to it.
+    """
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue] = {}
+    said: str = ""
+    used: Usage = Usage()
+    requested_at: datetime
+    expires_at: datetime
+
+
+class ReturnedClientCall(FrozenModel):
+    """A call of a client tool that has its result, to recognise a repeat of it by its digest.
+
+    `said` counts the characters of the reply before the call, and `used` is the usage of the turn up to it.
+    """
+
+    call_id: str
+    turn_id: str
+    digest: str
+    said: int = 0
+    used: Usage = Usage()
 
 
 class ForkPoint(FrozenModel):
@@ -163,7 +194,8 @@ class Timeline(FrozenModel):
     contains variables fetched before the greeting (None: not fetched yet), `learned_context` variables extracted
     after the end. `forked_from` is the origin of a fork, `simulator` the state of a simulated user. `recorded_version`
     is the version settled last, `recording_version` one that a settlement under way at the end of the last run may
-    have recorded.
+    have recorded. `client_calls` are calls of client tools that wait for their results, `returned_calls` the newest
+    ones that have them.
     """
 
     created_at: datetime
@@ -190,6 +222,8 @@ class Timeline(FrozenModel):
     simulator: SimulatorState | None = None
     recorded_version: int | None = None
     recording_version: int | None = None
+    client_calls: tuple[WaitingClientCall, ...] = ()
+    returned_calls: tuple[ReturnedClientCall, ...] = ()
 
     @property
     def is_completed(self) -> bool:
@@ -270,6 +304,10 @@ class Timeline(FrozenModel):
         """True if a turn is neither pending nor queued."""
         is_queued = any(queued.turn_id == turn_id for queued in self.queue)
         return not is_queued and turn_id not in self.pending
+
+    def waits_for_client(self, turn_id: str) -> bool:
+        """True if a turn waits for its client to carry out tools."""
+        return any(call.turn_id == turn_id for call in self.client_calls)
 
     def checkpoint_before(self, turn_id: str | None) -> Checkpoint | None:
         """The newest checkpoint up to the given turn, from which the next turn continues."""

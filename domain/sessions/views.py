@@ -10,7 +10,7 @@ from domain.agents.definition import AgentDefinition
 from domain.durable import FrozenModel
 from domain.sessions import simulated_caller
 from domain.sessions.caller_config import SimulatorStatus
-from domain.sessions.timeline import DiscardedBranch, ForkPoint, Timeline, WaitingApproval
+from domain.sessions.timeline import DiscardedBranch, ForkPoint, Timeline, WaitingApproval, WaitingClientCall
 from domain.turns.engine import start_checkpoint
 from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost, Usage, merge_costs
@@ -50,6 +50,7 @@ class SessionHead(FrozenModel):
     leaf_turn_id: str | None = None
     forked_from: ForkPoint | None = None
     simulator: SimulatorStatus | None = None
+    client_calls: tuple[WaitingClientCall, ...] = ()
 
 
 class BranchView(FrozenModel):
@@ -110,6 +111,7 @@ def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionH
         leaf_turn_id=timeline.leaf_id,
         forked_from=timeline.forked_from,
         simulator=simulated_caller.status_of(timeline),
+        client_calls=timeline.client_calls,
     )
 
 

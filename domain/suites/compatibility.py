@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from domain.agents.definition import AgentDefinition
 from domain.agents.offered_tools import offered_tool, variables_left_by
-from domain.agents.tools import find_tool
+from domain.agents.tools import ClientTool, find_tool
 from domain.agents.validation_errors import Location, NameSuggestions, ValidationIssue, format_path, format_value
 from domain.suites.scenario import Scenario, Suite
 
@@ -47,6 +47,7 @@ class _CompatibilityCheck:
         for index, call in enumerate(scenario.checks.must_call):
             if call.tool not in self._transitions:
                 yield from self._call((*checks, "must_call", index), call.tool, call.arguments)
+                yield from self._mocked((*checks, "must_call", index, "tool"), call.tool, scenario)
             elif call.arguments:
                 yield _issue(
                     (*checks, "must_call", index, "arguments"), f"{format_value(call.tool)} takes no arguments"
@@ -72,6 +73,16 @@ class _CompatibilityCheck:
         offered = offered_tool(name, tool)
         if offered is not None:
             yield from self._arguments((*location, "arguments"), offered.parameters, arguments)
+
+    def _mocked(self, location: Location, called: str, scenario: Scenario) -> Iterator[ValidationIssue]:
+        """The issue of a call that no client of a simulated conversation carries out, unless it is mocked."""
+        is_mocked = any(mock.tool == called for mock in scenario.mocks)
+        if isinstance(self._agent.tools.get(called), ClientTool) and not is_mocked:
+            yield _issue(
+                location,
+                f"the tool {format_value(called)} is carried out by the client, and a simulated conversation has none: "
+                "add a mock",
+            )
 
     def _arguments(
         self, location: Location, schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]

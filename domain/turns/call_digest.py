@@ -30,6 +30,7 @@ def step_digest(
     node_id: str,
     messages: Sequence[Message],
     reply_format: ReplyFormat | None = None,
+    withheld: Sequence[str] = (),
 ) -> str:
     """The digest of one model call: the digest of the call before it, and all that is new in this one.
 
@@ -38,7 +39,8 @@ def step_digest(
     """
     call = [after, turn_id, step, agent_id, agent_version, model, node_id]
     form = () if reply_format is None else (json.dumps(reply_format.model_dump(), sort_keys=True),)
-    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode(), *form)
+    tools = (json.dumps(["withheld", *withheld]),) if withheld else ()
+    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode(), *form, *tools)
 
 
 def tool_digest(after: str, tool: str, arguments: Mapping[str, JsonValue]) -> str:

@@ -93,7 +93,7 @@ class TurnProgress(FrozenModel):
     `calls` are pending tool calls, `leaving` is the transition taken after them, and with `extracting` the variables
     of the node are extracted before it. `ending` is set by a tool that ends the session after the pending calls.
     Templates show `started_at` as the current time throughout the turn. `first_word_at` is the time of the first
-    text of the agent.
+    text of the agent. `withheld` are tools of the agent that the model is not offered in this turn.
     """
 
     turn_id: str
@@ -116,6 +116,7 @@ class TurnProgress(FrozenModel):
     started_at: datetime | None = None
     ending: AgentEnding | None = None
     first_word_at: datetime | None = None
+    withheld: tuple[str, ...] = ()
 
     @property
     def next_step(self) -> NextStep | None:
@@ -242,8 +243,11 @@ def begin_turn(
     at: datetime,
     initial_context: Mapping[str, JsonValue],
     context: Mapping[str, JsonValue] | None = None,
+    withheld: tuple[str, ...] = (),
 ) -> TurnProgress:
     """Start to answer a turn. `context` contains values that the message brings for the gathered context.
+
+    `withheld` are tools that the model is not offered.
 
     A turn without a user message starts the conversation with the greeting of the node, without a model call. Without
     a greeting, or if it is blank after rendering, the model starts the conversation.
@@ -255,6 +259,7 @@ def begin_turn(
         after=checkpoint.after,
         messages=checkpoint.carry,
         started_at=at,
+        withheld=withheld,
     )
     if not checkpoint.entered:
         progress = progress._with_event("node_transition", at, from_node=None, to_node=checkpoint.node_id)
@@ -370,7 +375,7 @@ def _apply_tool_calls(
             "tool_call_started", at, call_id=call.id, name=call.name, arguments=call.arguments
         )
         if _transition_named(node, call.name) is None:
-            known = is_offered(agent, progress.node_id, call.name)
+            known = call.name not in progress.withheld and is_offered(agent, progress.node_id, call.name)
             progress = (
                 progress._with(calls=(*progress.calls, call)) if known else _reject_call(agent, progress, call, at)
             )
@@ -465,7 +470,8 @@ def is_offered(agent: AgentDefinition, node_id: str, called: str) -> bool:
 
 def _reject_call(agent: AgentDefinition, progress: TurnProgress, call: ToolCall, at: datetime) -> TurnProgress:
     node = agent.nodes[progress.node_id]
-    available = ", ".join([*(each.tool_name for each in node.transitions), *node.tools]) or "none"
+    tools = (name for name in node.tools if name not in progress.withheld)
+    available = ", ".join([*(each.tool_name for each in node.transitions), *tools]) or "none"
     result = f"There is no tool named {call.name} here. Available tools: {available}."
     rejected = progress._with_event(
         "tool_call_result", at, call_id=call.id, name=call.name, error="unknown_tool", result=result

@@ -50,10 +50,14 @@ class ReplyFormat(FrozenModel):
 
 
 class ReplyOptions(FrozenModel):
-    """Options of one reply. `context` contains new values of template variables, which later turns keep."""
+    """Options of one reply. `context` contains new values of template variables, which later turns keep.
+
+    `client_tools` are the names of the client tools that the client of the message is able to carry out.
+    """
 
     context: dict[str, JsonValue] = {}
     reply_format: ReplyFormat | None = None
+    client_tools: tuple[str, ...] = ()
 
 
 class TurnEvent(FrozenModel):

@@ -18,6 +18,7 @@ from playhead_client import (
 FINDINGS = frozenset(
     {
         "approval_not_pending",
+        "client_call_not_pending",
         "idempotency_mismatch",
         "invalid_agent",
         "invalid_suite",

@@ -28,7 +28,11 @@ _LOCK_SESSION = (
     .with_for_update()
 )
 _NO_LONGER_NEWEST = update(chat_addresses).where(_IN_SESSION, chat_addresses.c.is_newest).values(is_newest=False)
-_SET_SEEN = update(chat_addresses).where(_KEY).values(seen=bindparam("digest", type_=CleanText()))
+_SET_SEEN = (
+    update(chat_addresses)
+    .where(_KEY, chat_addresses.c.asked == bindparam("up_to", type_=CleanText()))
+    .values(seen=bindparam("digest", type_=CleanText()))
+)
 _SET_STOPPED = update(chat_addresses).where(_KEY).values(is_stopped=True)
 _DELETE = delete(chat_addresses).where(_KEY)
 _NEWEST = (
@@ -89,9 +93,9 @@ class ChatAddressStore:
 
         return await self._database.write(work)
 
-    async def complete(self, session_id: str, message_id: str, seen: str) -> None:
-        """Store the digest of a conversation up to the reply to a message."""
-        values = {"of_session": session_id, "of_message": message_key(message_id), "digest": seen}
+    async def complete(self, session_id: str, message_id: str, seen: str, *, asked: str) -> None:
+        """Store the digest of a conversation up to the reply to a message, if it was that conversation up to there."""
+        values = {"of_session": session_id, "of_message": message_key(message_id), "digest": seen, "up_to": asked}
         await self._database.write(lambda connection: connection.execute(_SET_SEEN, values).close(), autocommit=True)
 
     async def note_stopped(self, session_id: str, message_id: str) -> None:

@@ -22,6 +22,9 @@ COMPLETION = "session_completed"
 RESET = "session_reset"
 """The type of the event after which a session goes on, also one that had ended."""
 
+_FACTS_OF_TURNS = frozenset({"approval_requested", "client_call_requested", "client_call_closed"})
+"""Events of a session that belong to a turn, which stands in their payload."""
+
 Recorded = Literal["recorded", "known", "too_early", "no_session"]
 """Outcome of recording a turn's start: `too_early` while the end of the previous turn is not recorded."""
 
@@ -221,8 +224,8 @@ def _of_turn(turn: Turn) -> Iterable[LoggedEvent]:
 
 
 def _of_fact(fact: SessionFact) -> LoggedEvent:
-    """The event of a fact; a request for approval belongs to its turn."""
-    turn_id = fact.payload.get("turn_id") if fact.type == "approval_requested" else None
+    """The event of a fact; what a tool call of a turn waits for belongs to that turn."""
+    turn_id = fact.payload.get("turn_id") if fact.type in _FACTS_OF_TURNS else None
     return LoggedEvent(
         fact.key, fact.type, turn_id if isinstance(turn_id, str) else None, fact.created_at, fact.payload
     )

@@ -7,6 +7,7 @@ from contracts.sessions import (
     AgentRef,
     GenerateStepInput,
     GenerateStepResult,
+    ReturnResultsResult,
     SendMessageResult,
     SessionResult,
     SettleTurnsInput,
@@ -20,6 +21,7 @@ from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult
 from domain.agents.definition import (
     AgentDefinition,
     ApprovalRule,
+    ClientTool,
     Extraction,
     HttpTool,
     Limits,
@@ -31,19 +33,22 @@ from domain.agents.definition import (
 )
 from domain.durable import FrozenModel
 from domain.rejections import Rejection
+from domain.sessions import client_calls
 from domain.sessions.approvals import request
 from domain.sessions.command_handlers import cancel, record_fetched_context
 from domain.sessions.commands import (
     CancelTurn,
+    ClientResult,
     DecideApproval,
     EditMessage,
     EndSession,
     Regenerate,
     RestoreBranch,
+    ReturnResults,
     Rewind,
     SendMessage,
 )
-from domain.sessions.timeline import AuxiliaryCall, ForkPoint, WaitingApproval
+from domain.sessions.timeline import AuxiliaryCall, ForkPoint, WaitingApproval, WaitingClientCall
 from domain.sessions.turn_completion import complete, record_extraction
 from domain.sessions.views import head_of, view_of
 from domain.turns.engine import ExtractionResult, ModelReply, ToolCall
@@ -58,10 +63,12 @@ from tests.support.conversation import Conversation, answered
 
 OPTIONS = ReplyOptions(
     context={"system_message": "Be brief."},
+    client_tools=("transfer",),
     reply_format=ReplyFormat(
         json_schema={"type": "object"}, name="booking", description="What was booked.", strict=True
     ),
 )
+RESULT = ClientResult(call_id="call_1_t5_1_0_9f86d081884c", content="Connected.", is_error=True)
 AGENT = AgentRef(id="agt_1", version=3)
 DEFINITION = AgentDefinition(
     name="booking-line",
@@ -98,6 +105,7 @@ DEFINITION = AgentDefinition(
             body={"guests": "{{guests}}"},
         ),
         "crm": McpTool(kind="mcp", url="https://example.com/mcp", allow=("find",), secrets=("CRM_KEY",)),
+        "transfer": ClientTool(kind="client", description="Transfers the call.", timeout_seconds=20),
     },
     context={"first_name": None, "guests": [1, {"vip": True}]},
     limits=Limits(
@@ -153,20 +161,36 @@ def example_records() -> dict[str, FrozenModel]:
         opening=OPENING,
         said="One moment.",
         reply_format=OPTIONS.reply_format,
+        withheld=("transfer",),
     )
     examples = (
         SendMessage(
-            text="A table.", message_id="m1", expected_revision=4, on_busy="enqueue", wait=False, options=OPTIONS
+            text="A table.",
+            message_id="m1",
+            expected_revision=4,
+            on_busy="enqueue",
+            wait=False,
+            options=OPTIONS,
+            hands_over=True,
+            results=(RESULT,),
         ),
         Rewind(turn_id="t1", before=True, expected_revision=4),
         EditMessage(
-            turn_id="t1", text="Two tables.", message_id="m1", expected_revision=4, wait=False, options=OPTIONS
+            turn_id="t1",
+            text="Two tables.",
+            message_id="m1",
+            expected_revision=4,
+            wait=False,
+            options=OPTIONS,
+            hands_over=True,
         ),
-        Regenerate(turn_id="t1", message_id="m1", expected_revision=4, wait=False, options=OPTIONS),
+        Regenerate(turn_id="t1", message_id="m1", expected_revision=4, wait=False, options=OPTIONS, hands_over=True),
         CancelTurn(expected_revision=4),
         RestoreBranch(branch_id="br_1", expected_revision=4),
         EndSession(reason="done", expected_revision=4),
         DecideApproval(call_id="t1.1.0.c1", reason="It is too expensive.", expected_revision=4),
+        RESULT,
+        ReturnResults(results=(RESULT,), expected_revision=4, wait=True),
         AGENT,
         Timing(model_timeout=60, heartbeat=5, retry_initial=0.5, retry_maximum=10, settle_within=1),
         StartSession(
@@ -186,6 +210,7 @@ def example_records() -> dict[str, FrozenModel]:
         ),
         SessionResult(completion_reason="done", revision=9, turns=5),
         SendMessageResult(turn=timeline.turns["t1"], head=head, previous_version=3),
+        ReturnResultsResult(turn=timeline.turns["t1"], head=head, said=11, used=REPLY.usage),
         OPENING,
         step,
         GenerateStepResult(reply=REPLY, reused=True),
@@ -264,6 +289,19 @@ def _eventful() -> Conversation:
         expires_at=talk.now + timedelta(hours=1),
     )
     talk.timeline = request(talk.timeline, waiting, at=talk.tick())
+    for call_id in (RESULT.call_id, "call_1_t5_1_1_9f86d081884c"):
+        call = WaitingClientCall(
+            call_id=call_id,
+            turn_id="t5",
+            tool="transfer",
+            arguments={"to": "sales"},
+            said="One moment.",
+            used=REPLY.usage,
+            requested_at=talk.now,
+            expires_at=talk.now + timedelta(minutes=5),
+        )
+        talk.timeline = client_calls.request(talk.timeline, call, at=talk.tick())
+    talk.timeline = client_calls.return_results(talk.timeline, ReturnResults(results=(RESULT,)), at=talk.tick())
     talk.timeline = cancel(talk.timeline, CancelTurn(), at=talk.tick())
     aside = AuxiliaryCall(
         id="turn_a",

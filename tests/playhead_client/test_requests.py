@@ -82,7 +82,9 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("GET /v1/sessions/{session_id}/events", lambda: next(sessions.watch("s", after=1))),
     (
         "POST /v1/sessions/{session_id}/messages",
-        lambda: sessions.submit("s", "text", message_id="m", expected_revision=1, on_busy="enqueue"),
+        lambda: sessions.submit(
+            "s", "text", message_id="m", expected_revision=1, on_busy="enqueue", client_tools=["c"]
+        ),
     ),
     (
         "POST /v1/sessions/{session_id}/rewind",
@@ -90,7 +92,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ),
     (
         "POST /v1/sessions/{session_id}/turns/{turn_id}/edit",
-        lambda: sessions.edit("s", "t", "text", message_id="m", expected_revision=1),
+        lambda: sessions.edit("s", "t", "text", message_id="m", expected_revision=1, client_tools=["c"]),
     ),
     (
         "POST /v1/sessions/{session_id}/turns/{turn_id}/regenerate",
@@ -108,6 +110,10 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     (
         "POST /v1/sessions/{session_id}/approvals/{call_id}/{decision}",
         lambda: sessions.decide("s", "c", "deny", reason="no", expected_revision=1),
+    ),
+    (
+        "POST /v1/sessions/{session_id}/client-calls/{call_id}/result",
+        lambda: sessions.return_result("s", "c", {"ok": False}, is_error=True, expected_revision=1),
     ),
     (
         "PUT /v1/sessions/{session_id}/simulator",

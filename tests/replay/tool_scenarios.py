@@ -5,8 +5,10 @@ import asyncio
 from pytest_httpserver import HTTPServer
 
 from domain.agents.definition import AgentDefinition, parse_definition
+from domain.sessions.commands import ClientResult
 from domain.sessions.timeline import WaitingApproval
 from tests.support.booking_agent import library_agent
+from tests.support.client_tool_agent import ask, asking, operator, returned
 from tests.support.provider import Calls, ModelProvider, Refuses, Says
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval, waiting_approvals
 from tests.support.session_stack import SessionHandle, SessionStack
@@ -99,6 +101,41 @@ async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHand
         await session.end()
         await again
         await session.handle.result()
+    return session
+
+
+async def client_tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """Calls with results, with some of them, without any in time, after a message, after a rewind, and at the end."""
+    model = provider.model("client-tools")
+    transfer = Calls("transfer", '{"to": "sales"}', text="One moment.")
+    both = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
+    model.script(
+        *(both, Says("Connected.")),
+        *(transfer, Says("Nobody answers.")),
+        *(both, Says("You are welcome.")),
+        *(Calls("transfer", '{"towards": 7}'), transfer, transfer, Says("Yes?"), transfer),
+    )
+    session = await stack.open(operator(timeout_seconds=3), model=model.string)
+    tools = ("transfer", "play")
+
+    one, two = (await ask(session, asking("Both.", *tools, message_id="m1"))).head.client_calls
+    await returned(session, ClientResult(call_id=two.call_id, content="It rings.", is_error=True))
+    first = await returned(session, ClientResult(call_id=one.call_id, content="Connected."))
+    await returned(session, ClientResult(call_id=one.call_id, content="Connected."))
+
+    await ask(session, asking("Sales.", *tools, message_id="m2", hands_over=False))
+
+    one, _ = (await ask(session, asking("Both.", *tools, message_id="m3"))).head.client_calls
+    results = (ClientResult(call_id=one.call_id, content="Connected."),)
+    await ask(session, asking("Thanks.", message_id="m4", on_busy="interrupt", results=results))
+
+    await ask(session, asking("Seven.", *tools, message_id="m5"))
+    await session.rewind(first.turn.id)
+    await ask(session, asking("Again.", *tools, message_id="m6"))
+    await ask(session, asking("Hello?", message_id="m7", on_busy="interrupt"))
+    await ask(session, asking("Sales.", *tools, message_id="m8"))
+    await session.end()
+    await session.handle.result()
     return session
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 from temporalio import workflow
@@ -25,10 +26,12 @@ from contracts.sessions import (
 from contracts.tools import CallToolInput
 from domain.agents.templates import render
 from domain.agents.tool_mocks import mocks_for_tool
-from domain.agents.tools import ApprovalRule, find_tool
+from domain.agents.tools import ApprovalRule, ClientTool, find_tool
 from domain.dograh.lookup import variables_of
 from domain.sessions.approvals import Decision
-from domain.sessions.timeline import WaitingApproval
+from domain.sessions.client_calls import client_call_id
+from domain.sessions.commands import ClientResult
+from domain.sessions.timeline import WaitingApproval, WaitingClientCall
 from domain.turns.call_digest import tool_digest
 from domain.turns.engine import (
     ExtractionResult,
@@ -52,6 +55,7 @@ from workflows.errors import reason_of
 Result = TypeVar("Result")
 Restore = Callable[[tuple[RestoredStep, ...]], Awaitable[None]]
 RequestApproval = Callable[[WaitingApproval], Awaitable[tuple[Decision, str]]]
+RequestResult = Callable[[WaitingClientCall], Awaitable[ClientResult | Literal["expired", "unanswered"]]]
 
 
 class RecordCarrier(Protocol):
@@ -76,24 +80,40 @@ INTERRUPTED = ToolResult(
 )
 
 
+NOT_ANSWERED = {
+    "expired": ToolResult(content="The client did not return a result in time.", error="no_result_in_time"),
+    "unanswered": ToolResult(
+        content="The client did not return a result: the conversation went on without it.", error="no_result"
+    ),
+}
+"""Results of calls of client tools that got none, by the outcome of the call."""
+
+
+@dataclass(frozen=True)
+class ToolWaits:
+    """Waits of tool calls for others: a person's decision with its reason, and the result of a client."""
+
+    decision: RequestApproval
+    result: RequestResult
+
+
 class StepRunner:
     """The steps of one session's turns.
 
-    `ask` has a person decide on a tool call and returns the decision with its reason. `restore` gives the store the
-    turns back that it has lost, with the steps of the turn that is being answered. `records` has what is not settled
-    yet, and travels with the next model call.
+    `waits` are what tool calls may wait for. `restore` gives the store the turns back that it has lost, with the steps
+    of the turn that is being answered. `records` has what is not settled yet, and travels with the next model call.
     """
 
     def __init__(
         self,
         start: StartSession,
         now: Callable[[], datetime],
-        ask: RequestApproval,
+        waits: ToolWaits,
         restore: Restore,
         records: RecordCarrier,
     ) -> None:
         self._now = now
-        self._request_approval = ask
+        self._waits = waits
         self._restore = restore
         self._records = records
         self._start = start
@@ -101,8 +121,14 @@ class StepRunner:
         self._context = start.initial_context
         self._newest: Turn | None = None
         self._taken: tuple[RestoredStep, ...] = ()
+        self._unchecked: set[str] = set()
         self.are_watched = False
         """True when somebody watched the session at its newest model call."""
+
+    @property
+    def checks_calls(self) -> bool:
+        """True while the arguments of client tools are checked: calls of one reply are handed over together."""
+        return bool(self._unchecked)
 
     def set_fetched_context(self, fetched: Mapping[str, JsonValue]) -> None:
         """Let what was looked up before the first opening join what the session was started with."""
@@ -126,8 +152,18 @@ class StepRunner:
             at=self._now(),
             initial_context=self._context,
             context=turn.options.context if turn.options else None,
+            withheld=self._withheld(turn),
         )
         return begun.with_first_word(self._now())
+
+    def _withheld(self, turn: Turn) -> tuple[str, ...]:
+        """The client tools that nobody carries out in this turn: neither the client of its message nor a mock."""
+        carried_out = turn.options.client_tools if turn.options else ()
+        return tuple(
+            name
+            for name, tool in self._agent.tools.items()
+            if isinstance(tool, ClientTool) and name not in carried_out and not mocks_for_tool(self._start.mocks, name)
+        )
 
     async def advance(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         """Get what the turn is due for, and take it in."""
@@ -217,12 +253,41 @@ class StepRunner:
         tool = self._agent.tools[find_tool(self._agent.tools, call.name) or call.name]
         # A call that is mocked goes nowhere: there is nothing to allow.
         if tool.approval is not None and not mocks_for_tool(self._start.mocks, call.name):
-            decision, reason = await self._request_approval(self._approval(progress, call_id, call, tool.approval))
+            decision, reason = await self._waits.decision(self._approval(progress, call_id, call, tool.approval))
             if decision == "denied":
                 return ToolResult(content=f"A person did not allow this call. {reason}".strip(), error="denied")
             if decision == "expired":
                 return ToolResult(content="Nobody allowed this call in time; it was not made.", error="not_approved")
+        if isinstance(tool, ClientTool) and not mocks_for_tool(self._start.mocks, call.name):
+            return await self._result_of_client(progress, call_id, call, tool)
         return await self._call(progress, call_id, call)
+
+    async def _result_of_client(
+        self, progress: TurnProgress, call_id: str, call: ToolCall, tool: ClientTool
+    ) -> ToolResult:
+        """Have the client carry out a call, once its arguments are checked."""
+        self._unchecked.add(call_id)
+        try:
+            checked = await self._call(progress, call_id, call)
+        finally:
+            self._unchecked.discard(call_id)
+        if checked.error is not None:
+            return checked
+        step, number, digest = call_id.split(".", 2)
+        waiting = WaitingClientCall(
+            call_id=client_call_id(self._start.session_id, progress.turn_id, int(step), int(number), digest),
+            turn_id=progress.turn_id,
+            tool=call.name,
+            arguments=call.arguments,
+            said=progress.text,
+            used=progress.usage,
+            requested_at=self._now(),
+            expires_at=self._now() + timedelta(seconds=tool.timeout_seconds),
+        )
+        result = await self._waits.result(waiting)
+        if isinstance(result, ClientResult):
+            return ToolResult(content=result.content, error="tool_error" if result.is_error else None)
+        return NOT_ANSWERED[result]
 
     def _approval(
         self, progress: TurnProgress, call_id: str, call: ToolCall, approval: ApprovalRule
@@ -300,6 +365,7 @@ class StepRunner:
             opening=opening_of(answered) if answered else None,
             said=progress.text,
             reply_format=answered.options.reply_format if answered and answered.options else None,
+            withheld=progress.withheld,
         )
 
 

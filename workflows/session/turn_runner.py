@@ -1,16 +1,19 @@
 """The replies of a session: each pending turn is answered by a task of its own, which can be stopped."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from domain.sessions import approvals, turn_completion
+from domain.sessions import approvals, client_calls, turn_completion
 from domain.sessions import command_handlers as rules
 from domain.sessions.approvals import Decision
-from domain.sessions.timeline import WaitingApproval
+from domain.sessions.commands import ClientResult
+from domain.sessions.timeline import Timeline, WaitingApproval, WaitingClientCall
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
 from workflows.background_tasks import BackgroundTasks
@@ -18,7 +21,7 @@ from workflows.errors import reason_of
 from workflows.session.recovery import SessionRecovery
 from workflows.session.settlement import SettlementLoop
 from workflows.session.state import SessionState
-from workflows.session.step_runner import StepRunner
+from workflows.session.step_runner import StepRunner, ToolWaits
 
 RECORDS_REQUESTS = "approval-requests-are-events"
 """The patch since which a request for approval is recorded at once, as an event."""
@@ -32,8 +35,10 @@ class TurnRunner:
     ) -> None:
         self._state = state
         self._tasks = tasks
-        self._steps = StepRunner(state.start, state.now, self._request_approval, recovery.restore, settlement)
+        waits = ToolWaits(decision=self._request_approval, result=self._request_result)
+        self._steps = StepRunner(state.start, state.now, waits, recovery.restore, settlement)
         self._decisions: dict[str, tuple[Decision, str]] = {}
+        self._results: dict[str, ClientResult] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
 
@@ -68,6 +73,11 @@ class TurnRunner:
     def decide(self, call_id: str, decision: Decision, reason: str) -> None:
         """Tell the tool call that waits for it what a person has decided."""
         self._decisions[call_id] = (decision, reason)
+
+    def take_results(self, results: Sequence[ClientResult], before: Timeline) -> None:
+        """Hand the results that were taken to the tool calls that waited for them `before` they were."""
+        waited = {call.call_id for call in before.client_calls}
+        self._results.update({result.call_id: result for result in results if result.call_id in waited})
 
     async def _answer(self, turn: Turn) -> None:
         """Take a turn from its user message to its answer, step by step.
@@ -116,6 +126,24 @@ class TurnRunner:
         if approval.call_id not in self._decisions:
             self._state.change(approvals.expire(self._state.timeline, approval.call_id, at=self._state.now()))
         return self._decisions.pop(approval.call_id, ("expired", ""))
+
+    async def _request_result(self, call: WaitingClientCall) -> ClientResult | Literal["expired", "unanswered"]:
+        """Wait, durably, until the client returns the result of a call, its time is over, or its turn has ended."""
+        self._state.change(client_calls.request(self._state.timeline, call, at=self._state.now()))
+        with suppress(TimeoutError, asyncio.CancelledError):
+            await workflow.wait_condition(
+                lambda: call.call_id in self._results or not self._state.timeline.may_continue(call.turn_id),
+                timeout=call.expires_at - self._state.now(),
+                timeout_summary=f"result of {call.tool}",
+            )
+        result = self._results.pop(call.call_id, None)
+        if result is not None:
+            return result
+        outcome: Literal["expired", "unanswered"] = (
+            "expired" if self._state.timeline.may_continue(call.turn_id) else "unanswered"
+        )
+        self._state.change(client_calls.close(self._state.timeline, call.call_id, outcome, at=self._state.now()))
+        return outcome
 
     def _is_resolved(self, approval: WaitingApproval) -> bool:
         return approval.call_id in self._decisions or not self._state.timeline.may_continue(approval.turn_id)

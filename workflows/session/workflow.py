@@ -13,9 +13,16 @@ from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from contracts.reconciliation import UnsettledInput, UnsettledTurns
-    from contracts.sessions import CONTINUED_AS_NEW, SendMessageResult, SessionResult, StartSession, session_workflow_id
+    from contracts.sessions import (
+        CONTINUED_AS_NEW,
+        ReturnResultsResult,
+        SendMessageResult,
+        SessionResult,
+        StartSession,
+        session_workflow_id,
+    )
     from domain.rejections import CommandRejected
-    from domain.sessions import approvals, simulated_caller
+    from domain.sessions import approvals, client_calls, simulated_caller
     from domain.sessions import command_handlers as rules
     from domain.sessions.approvals import Decision
     from domain.sessions.caller_config import SetSimulator
@@ -26,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         EndSession,
         Regenerate,
         RestoreBranch,
+        ReturnResults,
         Rewind,
         SendMessage,
     )
@@ -57,7 +65,7 @@ CHECKED_TURN = "turn_unchecked"
 COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "regenerate"}
 
 Opening = TypeVar("Opening", SendMessage, EditMessage, Regenerate)
-Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, DecideApproval, SetSimulator)
+Command = TypeVar("Command", CancelTurn, Rewind, RestoreBranch, EndSession, DecideApproval, ReturnResults, SetSimulator)
 Command_contra = TypeVar("Command_contra", contravariant=True)
 
 
@@ -243,6 +251,26 @@ class SessionWorkflow:
         self._check(partial(approvals.decide, decision="denied"), command)
 
     @workflow.update
+    async def return_results(self, command: ReturnResults) -> ReturnResultsResult:
+        """Take the results of client tools, and return their turn: as it is, or once it needs nothing of them."""
+        self._updates += 1
+        await self._recovery.wait_until_done()
+        before = self._timeline
+        with rejections_as_errors():
+            self._change(client_calls.return_results(before, command, at=self._state.now()))
+        self._replies.take_results(command.results, before)
+        call = client_calls.returned_call(self._timeline, command.results[0].call_id)
+        assert call is not None, "the call has got its result"
+        if command.wait:
+            await self._until_answered(call.turn_id, hands_over=True)
+        turn = self._without_text(self._timeline.turns[call.turn_id])
+        return ReturnResultsResult(turn=turn, head=self.status(), said=call.said, used=call.used)
+
+    @return_results.validator
+    def check_return_results(self, command: ReturnResults) -> None:
+        self._check(client_calls.return_results, command)
+
+    @workflow.update
     async def set_simulator(self, command: SetSimulator) -> SessionHead:
         """Switch a simulated caller on or off, or hand the conversation back to it."""
         return await self._apply(simulated_caller.set_simulator, command)
@@ -318,14 +346,28 @@ class SessionWorkflow:
         previous_version = self._timeline.version
         command = self._as_redelivered(command)
         turn_id = self._new_turn_id(command)
+        before = self._timeline
         with rejections_as_errors(), self._noting_rejections(command):
-            self._change(rule(self._timeline, command, turn_id=turn_id, at=self._state.now()))
+            self._change(rule(before, command, turn_id=turn_id, at=self._state.now()))
+        if isinstance(command, SendMessage):
+            self._replies.take_results(command.results, before)
         opened_before = self._timeline.remembered_message(command.message_id)
         turn_id = opened_before.turn_id if opened_before else turn_id
         if command.wait:
-            await workflow.wait_condition(lambda: self._releases_callers or self._timeline.is_closed(turn_id))
-            self._require_closed(turn_id)
+            await self._until_answered(turn_id, hands_over=command.hands_over)
         return self._message_result(turn_id, previous_version)
+
+    async def _until_answered(self, turn_id: str, *, hands_over: bool) -> None:
+        """Wait until a turn is closed, or waits for its client if that is to be handed over."""
+
+        def is_handed_over() -> bool:
+            return hands_over and self._timeline.waits_for_client(turn_id) and not self._replies.steps.checks_calls
+
+        await workflow.wait_condition(
+            lambda: self._releases_callers or self._timeline.is_closed(turn_id) or is_handed_over()
+        )
+        if not is_handed_over():
+            self._require_closed(turn_id)
 
     def _new_turn_id(self, command: SendMessage | EditMessage | Regenerate) -> str:
         head = self._timeline.head
@@ -405,8 +447,12 @@ class SessionWorkflow:
 
     def _message_result(self, turn_id: str, previous_version: int) -> SendMessageResult:
         turn = self._timeline.turns.get(turn_id) or self._queued_turn(turn_id)
-        without_text = turn.model_copy(update={"user_message": None, "checkpoint": None, "options": None})
-        return SendMessageResult(turn=without_text, head=self.status(), previous_version=previous_version)
+        return SendMessageResult(turn=self._without_text(turn), head=self.status(), previous_version=previous_version)
+
+    @staticmethod
+    def _without_text(turn: Turn) -> Turn:
+        """A turn without what its client has or does not see."""
+        return turn.model_copy(update={"user_message": None, "checkpoint": None, "options": None})
 
     def _queued_turn(self, turn_id: str) -> Turn:
         """The turn that a waiting message will open; a message that lost its place was refused."""

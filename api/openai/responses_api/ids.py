@@ -7,6 +7,16 @@ from typing import Final
 _ID: Final = re.compile(r"(?:resp|msg)_([0-9A-Za-z]{1,64})_([0-9A-Za-z]{1,64})")
 
 
+def function_call_item_id(call_id: str) -> str:
+    """The id of the item of a call of a client tool, which has the id of the call as well."""
+    return f"fc_{call_id.removeprefix('call_')}"
+
+
+def call_id_of_item(item_id: str) -> str | None:
+    """The id of the call that an item is; None for an id of another form."""
+    return f"call_{item_id.removeprefix('fc_')}" if item_id.startswith("fc_") else None
+
+
 @dataclass(frozen=True)
 class ResponsePlace:
     """The session and the turn of a response."""

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from api.openai.errors import ChatError
-from api.openai.responses_api.ids import ResponsePlace, place_of
+from api.openai.responses_api.ids import ResponsePlace, call_id_of_item, place_of
 from api.openai.responses_api.schemas import InputItem, ResponseRequest
 from api.openai.schemas import ChatMessage, ChatRequest, ContentPart
+from domain.sessions.client_calls import call_place
 
 TUNING: Final = frozenset(
     {"include", "max_output_tokens", "max_tool_calls", "reasoning", "stream_options", "truncation", "background"}
@@ -66,7 +68,11 @@ def named_place(request: ResponseRequest) -> ResponsePlace | None:
         return place
     items = request.input if isinstance(request.input, list) else []
     newest = next((item for item in reversed(items) if _is_of_agent(item)), None)
-    return place_of(newest.id) if newest is not None and newest.id else None
+    if newest is None or not newest.id:
+        return None
+    call_id = call_id_of_item(newest.id)
+    called = None if call_id is None else call_place(call_id)
+    return ResponsePlace(called.session_id, called.turn_id) if called else place_of(newest.id)
 
 
 def is_reference(request: ResponseRequest) -> bool:
@@ -107,6 +113,11 @@ def _messages(request: ResponseRequest) -> Iterator[ChatMessage]:
             continue
         if item.type == "message" and item.role is not None:
             yield ChatMessage(role=item.role, content=_content(item, at))
+        elif item.type == "function_call":
+            yield ChatMessage.model_validate({"role": "assistant", "tool_calls": [{"id": item.call_id}]})
+        elif item.type == "function_call_output":
+            output = _output(item, at)
+            yield ChatMessage.model_validate({"role": "tool", "tool_call_id": item.call_id, "content": output})
 
 
 def _content(item: InputItem, at: int) -> str | list[ContentPart] | None:
@@ -117,6 +128,20 @@ def _content(item: InputItem, at: int) -> str | list[ContentPart] | None:
             message = f"Content parts of type {part.type} are not supported: send text."
             raise ChatError(400, "unsupported_message", message, f"input[{at}].content[{number}]")
     return [ContentPart(type="text", text=part.text) for part in item.content]
+
+
+def _output(item: InputItem, at: int) -> str:
+    """The result of a call: a text, the parts of one, or JSON."""
+    if isinstance(item.output, str):
+        return item.output
+    if not isinstance(item.output, list):
+        return to_json(item.output).decode()
+    texts = [part.get("text") if isinstance(part, dict) else None for part in item.output]
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            message = "The output of a function call must be text."
+            raise ChatError(400, "unsupported_message", message, f"input[{at}].output[{number}]")
+    return "".join(map(str, texts))
 
 
 def _response_format(request: ResponseRequest) -> JsonValue:

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from api.openai.responses_api.examples import DELETED, REQUEST, RESPONSE
 from api.openai.schemas import TurnMetadata
-from api.schemas.requests import AnyJson, Phrase, Text, Values
+from api.schemas.requests import AnyJson, Phrase, Text, Values, storable_value
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -31,6 +31,8 @@ class InputItem(_RequestModel):
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: Text | list[InputPart] | None = None
     id: Text | None = None
+    call_id: Text | None = None
+    output: Annotated[JsonValue, AfterValidator(storable_value)] = None
 
 
 class NamedConversation(_RequestModel):
@@ -105,6 +107,23 @@ class OutputMessage(BaseModel):
     content: tuple[OutputText, ...]
 
 
+class FunctionCallItem(BaseModel):
+    """A call of a client tool, for the client to carry out.
+
+    Its result is a `function_call_output` with the same `call_id`.
+    """
+
+    id: str
+    type: Literal["function_call"] = "function_call"
+    status: Literal["in_progress", "completed"] = "completed"
+    call_id: str
+    name: str
+    arguments: str
+
+
+OutputItem = OutputMessage | FunctionCallItem
+
+
 class InputTokensDetails(BaseModel):
     """Input tokens that were read from a cache, or written to it."""
 
@@ -161,7 +180,7 @@ class AgentResponse(BaseModel):
     max_output_tokens: None = None
     metadata: TurnMetadata
     model: str
-    output: tuple[OutputMessage, ...] = ()
+    output: tuple[OutputItem, ...] = ()
     parallel_tool_calls: Literal[True] = True
     previous_response_id: str | None = None
     session_id: str
@@ -196,12 +215,33 @@ class LifecycleEvent(BaseModel):
 
 
 class OutputItemEvent(BaseModel):
-    """The begin and the end of the message."""
+    """The begin and the end of the message, or of a call."""
 
     type: Literal["response.output_item.added", "response.output_item.done"]
     sequence_number: int
     output_index: int = 0
-    item: OutputMessage
+    item: OutputItem
+
+
+class FunctionArgumentsDeltaEvent(BaseModel):
+    """The arguments of a call, all at once."""
+
+    type: Literal["response.function_call_arguments.delta"] = "response.function_call_arguments.delta"
+    sequence_number: int
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class FunctionArgumentsDoneEvent(BaseModel):
+    """The whole arguments of a call."""
+
+    type: Literal["response.function_call_arguments.done"] = "response.function_call_arguments.done"
+    sequence_number: int
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
 
 
 class ContentPartEvent(BaseModel):
@@ -239,4 +279,12 @@ class TextDoneEvent(BaseModel):
     logprobs: tuple[()] = ()
 
 
-ResponseEvent = LifecycleEvent | OutputItemEvent | ContentPartEvent | TextDeltaEvent | TextDoneEvent
+ResponseEvent = (
+    LifecycleEvent
+    | OutputItemEvent
+    | ContentPartEvent
+    | TextDeltaEvent
+    | TextDoneEvent
+    | FunctionArgumentsDeltaEvent
+    | FunctionArgumentsDoneEvent
+)

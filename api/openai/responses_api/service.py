@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from api.http.problems import Problem, not_found
+from api.openai.client_tools import are_all_taken
 from api.openai.conversations import MESSAGE_SEPARATOR, Conversation
 from api.openai.errors import ChatError
 from api.openai.reply_options import ReplyOptionsReader
 from api.openai.request_parsing import read_request
 from api.openai.responses_api.ids import ResponsePlace, place_of
-from api.openai.responses_api.rendering import response_of
+from api.openai.responses_api.rendering import response_of, waiting_response
 from api.openai.responses_api.request_parsing import (
     chat_request_of,
     in_terms_of_responses,
@@ -25,7 +26,9 @@ from api.openai.service import ChatCompletions, CompletionStream, PreparedComple
 from api.openai.session_names import SessionName
 from api.sessions.erasure import ErasureService
 from api.sessions.reader import SessionReader
+from domain.sessions.client_calls import CallPlace
 from domain.sessions.commands import SendMessage
+from domain.sessions.timeline import WaitingClientCall
 from domain.sessions.views import TimelineView
 from domain.turns.turn import Turn
 from store.agents import AgentStore
@@ -70,6 +73,10 @@ class Responses:
             chat = chat_request_of(request)
             name = _name_of(request, name)
             place = named_place(request) if name is None or request.previous_response_id else None
+            if (requested := read_request(chat)).results is not None and requested.text is None:
+                _require_same(place if request.previous_response_id else None, requested.results.place)
+                completion = await self._chat_completions.prepare(organization_id, chat, name=name, key=key)
+                return PreparedResponse(completion, chat)
             found = None if place is None else await self._turn_at(organization_id, place)
             if found is not None:
                 return PreparedResponse(await self._after(organization_id, chat, *found, key=key), chat)
@@ -86,7 +93,11 @@ class Responses:
     async def create(self, prepared: PreparedResponse) -> AgentResponse:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
         completion = await self._chat_completions.reply(prepared.completion)
-        return response_of(completion.session, completion.turn)
+        session, turn, calls = completion.session, completion.turn, completion.calls
+        said, used = completion.said, completion.used
+        if calls:
+            return waiting_response(session, turn, calls, up_to=calls[0].used, said=said, used=used)
+        return response_of(session, turn, said=said, used=used)
 
     async def stream(self, prepared: PreparedResponse) -> CompletionStream:
         """Send the message and stream the response. Raises ChatError for an error before the first event."""
@@ -95,7 +106,8 @@ class Responses:
     async def get(self, organization_id: str, response_id: str) -> AgentResponse:
         """A response. Raises Problem("not_found")."""
         session, turn = await self._found(organization_id, response_id)
-        return response_of(session, turn)
+        calls = await self._calls_of(session, turn)
+        return waiting_response(session, turn, calls, up_to=calls[0].used) if calls else response_of(session, turn)
 
     async def delete(self, organization_id: str, response_id: str) -> DeletedResponse:
         """Erase the session of a response that is its only one.
@@ -127,17 +139,33 @@ class Responses:
             message = "The request has no user message to answer."
             raise ChatError(400, "nothing_to_say", message, "input").about(session.id)
         options = await self._reply_options.options(
-            session, reply_format=requested.reply_format, system=requested.system, after=turn
+            session,
+            reply_format=requested.reply_format,
+            system=requested.system,
+            offered=requested.offered,
+            after=turn,
         )
         conversation = Conversation(agent.id, chat.annotations, requested.spoken, requested.system)
         command = SendMessage(
             text=MESSAGE_SEPARATOR.join(conversation.asked),
             message_id=key or f"msg_{uuid4().hex}",
-            on_busy=chat.on_busy,
+            on_busy=chat.on_busy or ("interrupt" if await self._calls_of(session, turn) else None),
             options=options,
             after_turn_id=turn.id,
+            hands_over=True,
+            results=requested.results.results if requested.results else (),
         )
-        return PreparedCompletion(session, command, conversation, is_repeatable=key is not None)
+        takes_tools = are_all_taken(chat.others, agent.definition)
+        return PreparedCompletion(
+            session, command, conversation, is_repeatable=key is not None, takes_tools=takes_tools
+        )
+
+    async def _calls_of(self, session: StoredSession, turn: Turn) -> tuple[WaitingClientCall, ...]:
+        """The calls of a turn that wait for its client."""
+        if turn.status != "pending":
+            return ()
+        view, _ = await self._session_reader.view(session)
+        return tuple(call for call in view.head.client_calls if call.turn_id == turn.id)
 
     async def _found(self, organization_id: str, response_id: str) -> tuple[StoredSession, Turn]:
         place = place_of(response_id)
@@ -160,6 +188,13 @@ class Responses:
         view, _ = await self._session_reader.view(session)
         turn = next((turn for turn in _turns_of(view) if turn.id == place.turn_id), None)
         return None if turn is None else (session, turn)
+
+
+def _require_same(named: ResponsePlace | None, called: CallPlace) -> None:
+    """Raise ChatError for results of calls of another response than the one that is named."""
+    if named is not None and (named.session_id, named.turn_id) != called:
+        message = "The function_call_output is of a call of another response than previous_response_id."
+        raise ChatError(400, "conversation_mismatch", message, "previous_response_id")
 
 
 def _turns_of(view: TimelineView) -> tuple[Turn, ...]:

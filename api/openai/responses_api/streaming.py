@@ -4,11 +4,23 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from api.http.sse import KEEPALIVE, format_event
+from api.openai.client_tools import reply_since
+from api.openai.completions import NOTHING_USED
 from api.openai.responses_api.ids import ResponsePlace
-from api.openai.responses_api.rendering import message_of, response_of, started_response
+from api.openai.responses_api.rendering import (
+    function_call_of,
+    message_of,
+    pending_turn,
+    response_of,
+    started_response,
+    waiting_response,
+)
 from api.openai.responses_api.schemas import (
     AgentResponse,
     ContentPartEvent,
+    FunctionArgumentsDeltaEvent,
+    FunctionArgumentsDoneEvent,
+    FunctionCallItem,
     LifecycleEvent,
     OutputItemEvent,
     OutputMessage,
@@ -18,10 +30,11 @@ from api.openai.responses_api.schemas import (
     TextDeltaEvent,
     TextDoneEvent,
 )
-from api.schemas.events import ReplyDelta, ReplyReset, TurnClosed, TurnStarted
+from api.schemas.events import HandedOver, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from api.schemas.responses import Turn
 from api.streams.event_log import StreamEvent
 from domain.turns.turn import Turn as DomainTurn
+from domain.usage import Usage
 from store.sessions.sessions import StoredSession
 
 
@@ -32,17 +45,30 @@ class ResponseForm:
         """The stream of a response that is already complete."""
         return complete_stream(session, turn)
 
-    def streamed(self, session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
+    def streamed(
+        self,
+        session: StoredSession,
+        events: AsyncGenerator[StreamEvent | None],
+        *,
+        said: int = 0,
+        used: Usage = NOTHING_USED,
+    ) -> AsyncGenerator[bytes]:
         """The stream of the response whose events are given."""
-        return response_stream(session, events)
+        return response_stream(session, events, said=said, used=used)
 
 
-async def response_stream(session: StoredSession, events: AsyncGenerator[StreamEvent | None]) -> AsyncGenerator[bytes]:
-    """The events of the response that a turn is, whose own events are given.
+async def response_stream(
+    session: StoredSession,
+    events: AsyncGenerator[StreamEvent | None],
+    *,
+    said: int = 0,
+    used: Usage = NOTHING_USED,
+) -> AsyncGenerator[bytes]:
+    """The events of the response that a turn is, whose own events are given, after `said` characters of its reply.
 
     As with chat completions, text that was sent cannot be taken back: a reply with another text fails.
     """
-    response = _StreamedResponse(session)
+    response = _StreamedResponse(session, said, used)
     async with aclosing(events):
         async for event in events:
             if event is None:
@@ -62,8 +88,11 @@ async def complete_stream(session: StoredSession, turn: DomainTurn) -> AsyncGene
 class _StreamedResponse:
     """State of one streamed response: its text so far, and the part of it that was sent."""
 
-    def __init__(self, session: StoredSession) -> None:
+    def __init__(self, session: StoredSession, said: int = 0, used: Usage = NOTHING_USED) -> None:
         self._session = session
+        self._said = said
+        self._used = used
+        self._started: TurnStarted | None = None
         self._message_id: str | None = None
         self._sequence = -1
         self._sent = ""
@@ -73,6 +102,7 @@ class _StreamedResponse:
         """The events to send for an event of the turn."""
         match event.data:
             case TurnStarted():
+                self._started = event.data
                 yield from self._begin(event.data.turn_id, started_response(self._session, event.data))
             case ReplyDelta(text=text):
                 self._text += text
@@ -82,6 +112,8 @@ class _StreamedResponse:
                 yield from self._send_text()
             case TurnClosed(turn=turn):
                 yield from self._end(turn)
+            case HandedOver():
+                yield from self._hand_over(event.data)
 
     def whole(self, turn: DomainTurn) -> Iterator[ResponseEvent]:
         """All events of a turn that is complete."""
@@ -98,13 +130,14 @@ class _StreamedResponse:
         yield LifecycleEvent(type="response.in_progress", sequence_number=self._next(), response=response)
 
     def _send_text(self) -> Iterator[ResponseEvent]:
-        if not self._text.startswith(self._sent) or len(self._text) == len(self._sent):
+        text = reply_since(self._text, self._said)
+        if not text.startswith(self._sent) or len(text) == len(self._sent):
             return
         if self._message_id is None:
             raise LookupError("text came before the start of its turn")
         if not self._sent:
             yield from self._begin_message(self._message_id)
-        delta, self._sent = self._text[len(self._sent) :], self._text
+        delta, self._sent = text[len(self._sent) :], text
         yield TextDeltaEvent(sequence_number=self._next(), item_id=self._message_id, delta=delta)
 
     def _begin_message(self, message_id: str) -> Iterator[ResponseEvent]:
@@ -118,8 +151,8 @@ class _StreamedResponse:
         )
 
     def _end(self, turn: Turn | DomainTurn) -> Iterator[ResponseEvent]:
-        response = response_of(self._session, turn)
-        if response.status != "failed" and self._sent != self._text:
+        response = response_of(self._session, turn, said=self._said, used=self._used)
+        if response.status != "failed" and self._sent != reply_since(self._text, self._said):
             failure = ResponseFailure(
                 message="The model restarted its reply with another text. Discard the text you received: get the "
                 "response, which has the correct one."
@@ -129,11 +162,49 @@ class _StreamedResponse:
             yield LifecycleEvent(type="response.failed", sequence_number=self._next(), response=response)
             return
         if self._sent:
-            yield from self._end_message(message_of(self._session, turn))
+            yield from self._end_message(message_of(self._session, turn, self._sent))
         yield LifecycleEvent(
             type="response.incomplete" if response.status == "incomplete" else "response.completed",
             sequence_number=self._next(),
             response=response,
+        )
+
+    def _hand_over(self, handed_over: HandedOver) -> Iterator[ResponseEvent]:
+        """The end of a response whose turn waits for its client."""
+        if self._started is None:
+            raise LookupError("calls came before the start of their turn")
+        turn = pending_turn(self._started)
+        response = waiting_response(
+            self._session,
+            turn,
+            handed_over.calls,
+            up_to=handed_over.used,
+            said=self._said,
+            used=self._used,
+        )
+        if self._sent:
+            yield from self._end_message(message_of(self._session, turn, self._sent))
+        for index, call in enumerate(handed_over.calls, start=1 if self._sent else 0):
+            yield from self._call(index, function_call_of(call))
+        yield LifecycleEvent(type="response.completed", sequence_number=self._next(), response=response)
+
+    def _call(self, index: int, item: FunctionCallItem) -> Iterator[ResponseEvent]:
+        begun = item.model_copy(update={"status": "in_progress", "arguments": ""})
+        yield OutputItemEvent(
+            type="response.output_item.added", sequence_number=self._next(), output_index=index, item=begun
+        )
+        yield FunctionArgumentsDeltaEvent(
+            sequence_number=self._next(), item_id=item.id, output_index=index, delta=item.arguments
+        )
+        yield FunctionArgumentsDoneEvent(
+            sequence_number=self._next(),
+            item_id=item.id,
+            output_index=index,
+            name=item.name,
+            arguments=item.arguments,
+        )
+        yield OutputItemEvent(
+            type="response.output_item.done", sequence_number=self._next(), output_index=index, item=item
         )
 
     def _end_message(self, message: OutputMessage) -> Iterator[ResponseEvent]:

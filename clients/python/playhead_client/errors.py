@@ -152,6 +152,12 @@ class ApprovalNotPending(APIStatusError):
     codes = ("approval_not_pending",)
 
 
+class ClientCallNotPending(APIStatusError):
+    """No tool call waits for this result: it has another one, has expired, was stopped or never existed."""
+
+    codes = ("client_call_not_pending",)
+
+
 class SessionEnded(APIStatusError):
     """The session has ended and accepts no further commands."""
 

@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from playhead_client import AsyncPlayhead
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
+from tests.support.client_tool_agent import switchboard
 from tests.support.provider import Calls, Refuses, Says, ScriptedModel
 from tests.support.running_api import Caller, Json, RunningApi, texts
 from tests.support.waiting import eventually
@@ -307,22 +308,28 @@ async def test_agents_are_listed_as_models(official: AsyncOpenAI, caller: Caller
     assert unknown.value.code == "model_not_found"
 
 
-async def test_the_examples_of_the_documentation_run(running_api: RunningApi, caller: Caller) -> None:
+async def test_the_examples_of_the_documentation_run(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     examples = [example for example in examples if "client" in example]  # without those of other programs
-    assert len(examples) == 2
+    assert len(examples) == 3
     example = "\n".join(examples)
     async with AsyncPlayhead(running_api.url, key_of(caller)) as playhead:
         await playhead.agents.push(BOOKING_LINE.read_bytes())
+    model = scripted(Calls("transfer", '{"to": "sales"}'), Says("You are connected."))
+    await caller.push(switchboard(model.string))
     here = example.replace("http://localhost:8080", running_api.url).replace('"dev"', repr(key_of(caller)))
     assert here.count(running_api.url) == 1
     await asyncio.to_thread(exec, compile(here, PAGE.name, "exec"), {})
 
     async def recorded() -> list[Json]:
         found = await caller.items("/v1/sessions")
-        return found if len(found) == 2 else []
+        return found if len(found) == 3 else []
 
-    responses, completions = await eventually(recorded)
+    called, responses, completions = await eventually(recorded)
+    assert texts(await caller.session(called["id"]))[1] == ("Sales, please.", "You are connected.")
+    assert "Transferred." in str(model.journal[-1].conversation)
     assert texts(await caller.session(completions["id"]))[2] == ("At seven.", "You said: At seven.")
     assert texts(await caller.session(responses["id"]))[2] == ("At eight.", "You said: At eight.")
 

@@ -253,7 +253,7 @@ async def test_a_reply_whose_digest_was_never_stored_is_found_by_its_text(
 ) -> None:
     """As after the death of an API, or an outage of the store, between the reply and the write."""
 
-    async def lost(self: ChatAddressStore, session_id: str, message_id: str, seen: str) -> None:
+    async def lost(self: ChatAddressStore, session_id: str, message_id: str, seen: str, *, asked: str) -> None:
         raise StoreUnavailable("here", OSError("no room left"))
 
     monkeypatch.setattr(ChatAddressStore, "complete", lost)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.agents.definition import parse_definition
+from domain.agents.definition import ClientTool, parse_definition
 from domain.agents.tool_mocks import ToolMock, find_mock, mocks_for_tool
 from domain.suites.compatibility import compatibility_issues
 from domain.suites.scenario import InvalidSuite, parse_suite
@@ -216,6 +216,20 @@ def test_what_could_never_be_is_told_before_the_run(change: Callable[[Data], obj
     [issue] = compatibility_issues(suite, AGENT)
     assert issue.path == f"scenarios[0].{place}"
     assert told in issue.message
+
+
+def test_a_call_of_a_client_tool_needs_a_mock() -> None:
+    client = ClientTool(kind="client", description="Transfers the call.")
+    node = AGENT.nodes["greet"].model_copy(update={"tools": ("find_table", "transfer")})
+    agent = AGENT.model_copy(
+        update={"tools": {**AGENT.tools, "transfer": client}, "nodes": {**AGENT.nodes, "greet": node}}
+    )
+    expected = suite_data(lambda data: first(data)["checks"].update(must_call=[{"tool": "transfer"}]))
+    [issue] = compatibility_issues(parse_suite(expected), agent)
+    assert issue.path == "scenarios[0].checks.must_call[0].tool"
+    assert "add a mock" in issue.message
+    first(expected)["mocks"].append({"tool": "transfer", "result": "Connected."})
+    assert compatibility_issues(parse_suite(expected), agent) == ()
 
 
 def test_a_transition_can_be_asked_for_like_a_tool() -> None:

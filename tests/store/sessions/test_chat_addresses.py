@@ -34,7 +34,9 @@ async def test_message_is_found_before_its_reply_and_by_it_afterwards(database: 
     assert await store.add(FIRST)
     assert places(await store.asked(ORGANIZATION, ["asked", "other"], system="")) == [(SESSION, "m1")]
     assert await store.seen(ORGANIZATION, "seen", system="") == []
-    await store.complete(SESSION, "m1", "seen")
+    await store.complete(SESSION, "m1", "seen", asked="another conversation up to the message")
+    assert await store.seen(ORGANIZATION, "seen", system="") == []
+    await store.complete(SESSION, "m1", "seen", asked="asked")
     assert places(await store.seen(ORGANIZATION, "seen", system="")) == [(SESSION, "m1")]
     assert await store.seen("org_other", "seen", system="") == []
     assert await store.known(ORGANIZATION, ["seen", "asked", "other"]) == {"seen", "asked"}
@@ -78,7 +80,7 @@ async def test_digests_that_do_not_begin_with_the_session_name_no_place(database
     await session_in(database)
     store = ChatAddressStore(database)
     await store.add(replace(FIRST, is_whole=False, has_history=True))
-    await store.complete(SESSION, "m1", "seen")
+    await store.complete(SESSION, "m1", "seen", asked="asked")
     assert await store.asked(ORGANIZATION, ["asked"], system="") == []
     assert await store.seen(ORGANIZATION, "seen", system="") == []
     assert await store.known(ORGANIZATION, ["seen", "asked"]) == set()
@@ -99,11 +101,11 @@ async def test_nothing_is_found_or_stored_after_an_erasure(database: Database) -
     await session_in(database)
     store = ChatAddressStore(database)
     await store.add(FIRST)
-    await store.complete(SESSION, "m1", "seen")
+    await store.complete(SESSION, "m1", "seen", asked="asked")
     assert await ErasureStore(database).erase(ORGANIZATION, SESSION)
     assert await store.asked(ORGANIZATION, ["asked"], system="") == []
     assert await store.seen(ORGANIZATION, "seen", system="") == []
     assert not await store.add(LATER)
-    await store.complete(SESSION, "m2", "seen")
+    await store.complete(SESSION, "m2", "seen", asked="asked later")
     await store.remove(SESSION, "m2")
     assert await store.known(ORGANIZATION, ["seen", "asked", "asked later"]) == set()

@@ -224,6 +224,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{session_id}/client-calls/{call_id}/result": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Return Result
+         * @description Return the result of a client tool, and the session at once: the turn goes on when all of its calls have theirs.
+         *     Without a result until `expires_at` the model receives an error. The same result again changes nothing.
+         */
+        post: operations["return_result_v1_sessions__session_id__client_calls__call_id__result_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{session_id}/end": {
         parameters: {
             query?: never;
@@ -1314,7 +1335,7 @@ export interface components {
              * @default {}
              */
             tools: {
-                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"] | components["schemas"]["BuiltinTool"];
+                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"] | components["schemas"]["BuiltinTool"] | components["schemas"]["ClientTool"];
             };
             /**
              * Context
@@ -1501,7 +1522,7 @@ export interface components {
              * Output
              * @default []
              */
-            output: components["schemas"]["OutputMessage"][];
+            output: (components["schemas"]["OutputMessage"] | components["schemas"]["FunctionCallItem"])[];
             /**
              * Parallel Tool Calls
              * @default true
@@ -2111,7 +2132,7 @@ export interface components {
         };
         /**
          * Choice
-         * @description The one reply. `finish_reason` is `length` when it was interrupted.
+         * @description The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` when it waits for results.
          */
         Choice: {
             /**
@@ -2125,9 +2146,101 @@ export interface components {
              * Finish Reason
              * @enum {string}
              */
-            finish_reason: "stop" | "length";
+            finish_reason: "stop" | "length" | "tool_calls";
             /** Logprobs */
             logprobs?: null;
+        };
+        /**
+         * ClientCall
+         * @description A call of a client tool that waits for its result until `expires_at`. `said` is the reply before the call.
+         */
+        ClientCall: {
+            /** Call Id */
+            call_id: string;
+            /** Turn Id */
+            turn_id: string;
+            /** Tool */
+            tool: string;
+            /** Arguments */
+            arguments: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Said */
+            said: string;
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
+         * ClientFunction
+         * @description A call of a function; `arguments` is JSON.
+         */
+        ClientFunction: {
+            /** Name */
+            name: string;
+            /** Arguments */
+            arguments: string;
+        };
+        /**
+         * ClientResultBody
+         * @description Result of a call of a client tool: a text, or any JSON. With `is_error` it says why the call failed.
+         * @example {
+         *       "result": {
+         *         "transferred": true
+         *       }
+         *     }
+         */
+        ClientResultBody: {
+            result: components["schemas"]["JsonValue"];
+            /**
+             * Is Error
+             * @default false
+             */
+            is_error: boolean;
+            /**
+             * Expected Revision
+             * @description Rejected with 409 unless the session is at this revision.
+             */
+            expected_revision?: number | null;
+        };
+        /**
+         * ClientTool
+         * @description A tool that the client of a conversation carries out; `parameters` is a JSON schema of type object.
+         *
+         *     The model is offered the tool when the client of the message is able to carry it out. Without a result within
+         *     `timeout_seconds` the model receives an error.
+         */
+        ClientTool: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "client";
+            /** Description */
+            description: string;
+            /**
+             * Parameters
+             * @default {
+             *       "type": "object",
+             *       "properties": {}
+             *     }
+             */
+            parameters: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Timeout Seconds
+             * @default 300
+             */
+            timeout_seconds: number;
+            approval?: components["schemas"]["ApprovalRule"] | null;
         };
         /**
          * Comparison
@@ -2629,6 +2742,12 @@ export interface components {
              * @description Rejected with 409 unless the session is at this revision.
              */
             expected_revision?: number | null;
+            /**
+             * Client Tools
+             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response then also comes when the turn waits for you: see `client_calls`.
+             * @default []
+             */
+            client_tools: string[];
         };
         /**
          * EndBody
@@ -2814,6 +2933,49 @@ export interface components {
             /** Turn Id */
             turn_id: string;
         };
+        /**
+         * FunctionCallItem
+         * @description A call of a client tool, for the client to carry out.
+         *
+         *     Its result is a `function_call_output` with the same `call_id`.
+         */
+        FunctionCallItem: {
+            /** Id */
+            id: string;
+            /**
+             * Type
+             * @default function_call
+             * @constant
+             */
+            type: "function_call";
+            /**
+             * Status
+             * @default completed
+             * @enum {string}
+             */
+            status: "in_progress" | "completed";
+            /** Call Id */
+            call_id: string;
+            /** Name */
+            name: string;
+            /** Arguments */
+            arguments: string;
+        };
+        /**
+         * FunctionToolCall
+         * @description A call of a client tool, for the client to carry out. Its result is sent with its `id` in the next request.
+         */
+        FunctionToolCall: {
+            /** Id */
+            id: string;
+            /**
+             * Type
+             * @default function
+             * @constant
+             */
+            type: "function";
+            function: components["schemas"]["ClientFunction"];
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -2925,6 +3087,9 @@ export interface components {
             content?: string | components["schemas"]["InputPart"][] | null;
             /** Id */
             id?: string | null;
+            /** Call Id */
+            call_id?: string | null;
+            output?: components["schemas"]["JsonValue"];
         } & {
             [key: string]: unknown;
         };
@@ -3254,6 +3419,12 @@ export interface components {
             expected_revision?: number | null;
             /** On Busy */
             on_busy?: ("reject" | "enqueue" | "interrupt" | "rollback") | null;
+            /**
+             * Client Tools
+             * @description Names of the agent's client tools that you are able to carry out; only those are offered to the model. The response then also comes when the turn waits for you: see `client_calls`.
+             * @default []
+             */
+            client_tools: string[];
         };
         /**
          * NewSession
@@ -3660,21 +3831,8 @@ export interface components {
              */
             expected_revision?: number | null;
         };
-        /**
-         * Reply
-         * @description The agent's reply.
-         */
         Reply: {
-            /**
-             * Role
-             * @default assistant
-             * @constant
-             */
-            role: "assistant";
-            /** Content */
-            content: string;
-            /** Refusal */
-            refusal?: null;
+            [key: string]: components["schemas"]["JsonValue"];
         };
         /**
          * ResponseFailure
@@ -4152,6 +4310,7 @@ export interface components {
          *       },
          *       "approvals": [],
          *       "as_of": "2026-11-23T18:00:08.204Z",
+         *       "client_calls": [],
          *       "cost": {
          *         "breakdown": {
          *           "openai:gpt-5-mini": "0.000165"
@@ -4344,6 +4503,11 @@ export interface components {
              * @default []
              */
             approvals: components["schemas"]["Approval"][];
+            /**
+             * Client Calls
+             * @default []
+             */
+            client_calls: components["schemas"]["ClientCall"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
             /** Turn Count */
             turn_count: number;
@@ -4454,6 +4618,7 @@ export interface components {
          *       },
          *       "approvals": [],
          *       "as_of": "2026-11-23T18:00:08.204Z",
+         *       "client_calls": [],
          *       "cost": {
          *         "breakdown": {
          *           "openai:gpt-5-mini": "0.000165"
@@ -4557,6 +4722,11 @@ export interface components {
              * @default []
              */
             approvals: components["schemas"]["Approval"][];
+            /**
+             * Client Calls
+             * @default []
+             */
+            client_calls: components["schemas"]["ClientCall"][];
             forked_from: components["schemas"]["ForkedFrom"] | null;
             /** Turn Count */
             turn_count: number;
@@ -6403,6 +6573,7 @@ export interface operations {
                      *           "revision": 4,
                      *           "current_node_id": "booking",
                      *           "approvals": [],
+                     *           "client_calls": [],
                      *           "is_completed": false,
                      *           "tags": [],
                      *           "initial_context": {
@@ -6540,6 +6711,7 @@ export interface operations {
                      *       "revision": 2,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -6766,6 +6938,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -7678,6 +7851,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -8081,6 +8255,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -8362,6 +8537,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -8606,6 +8782,288 @@ export interface operations {
             };
         };
     };
+    return_result_v1_sessions__session_id__client_calls__call_id__result_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A call of `client_calls`. */
+                call_id: string;
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClientResultBody"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "ses_5f0c2a9e41b71d20c3aa9e04",
+                     *       "workflow_run_id": 17,
+                     *       "agent_id": "agt_5f0c91d2a4b7",
+                     *       "agent_name": "booking-line",
+                     *       "turn_count": 2,
+                     *       "agent_version": 3,
+                     *       "model": "openai:gpt-5-mini",
+                     *       "name": "WR-TEXT-7K2QDX",
+                     *       "status": "idle",
+                     *       "revision": 4,
+                     *       "current_node_id": "booking",
+                     *       "approvals": [],
+                     *       "client_calls": [],
+                     *       "is_completed": false,
+                     *       "tags": [],
+                     *       "initial_context": {
+                     *         "first_name": "Ada"
+                     *       },
+                     *       "gathered_context": {},
+                     *       "annotations": {
+                     *         "ticket": "T-1042"
+                     *       },
+                     *       "usage": {
+                     *         "llm": {
+                     *           "openai:gpt-5-mini": {
+                     *             "prompt_tokens": 412,
+                     *             "completion_tokens": 31,
+                     *             "total_tokens": 443,
+                     *             "cache_read_input_tokens": 0,
+                     *             "cache_creation_input_tokens": 0,
+                     *             "requests": 1
+                     *           }
+                     *         },
+                     *         "duration_seconds": 8.204,
+                     *         "model_seconds": 1.03
+                     *       },
+                     *       "cost": {
+                     *         "currency": "USD",
+                     *         "total": "0.000165",
+                     *         "breakdown": {
+                     *           "openai:gpt-5-mini": "0.000165"
+                     *         },
+                     *         "unpriced_models": [],
+                     *         "calculated_at": "2026-11-23T18:00:08.204Z"
+                     *       },
+                     *       "created_at": "2026-11-23T18:00:00Z",
+                     *       "updated_at": "2026-11-23T18:00:08.204Z",
+                     *       "as_of": "2026-11-23T18:00:08.204Z",
+                     *       "temporal": {
+                     *         "workflow_id": "session-ses_5f0c2a9e41b71d20c3aa9e04",
+                     *         "run_id": "0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55",
+                     *         "ui_url": "http://127.0.0.1:8233/namespaces/default/workflows/session-ses_5f0c2a9e41b71d20c3aa9e04/0199e6b2-2f7c-7d06-93a4-3f1e1f0a6f55/history"
+                     *       },
+                     *       "turns_before": 0,
+                     *       "turns": [
+                     *         {
+                     *           "id": "turn_0b1c2d3e4f50",
+                     *           "index": 0,
+                     *           "status": "completed",
+                     *           "created_at": "2026-11-23T18:00:00Z",
+                     *           "assistant_message": {
+                     *             "text": "Hello Ada, this is Osteria Fiorella. How can I help you?",
+                     *             "created_at": "2026-11-23T18:00:00.012Z"
+                     *           },
+                     *           "events": [
+                     *             {
+                     *               "type": "node_transition",
+                     *               "created_at": "2026-11-23T18:00:00Z",
+                     *               "payload": {
+                     *                 "to_node": "greet"
+                     *               }
+                     *             }
+                     *           ],
+                     *           "usage": {
+                     *             "llm": {},
+                     *             "duration_seconds": 0.012,
+                     *             "model_seconds": 0,
+                     *             "first_word_seconds": 0.012
+                     *           },
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0",
+                     *             "breakdown": {},
+                     *             "unpriced_models": []
+                     *           },
+                     *           "node_id": "greet",
+                     *           "imported": false
+                     *         },
+                     *         {
+                     *           "id": "turn_5f0c2a9e41b7",
+                     *           "parent_id": "turn_0b1c2d3e4f50",
+                     *           "index": 1,
+                     *           "status": "completed",
+                     *           "created_at": "2026-11-23T18:00:07Z",
+                     *           "user_message": {
+                     *             "text": "A table for four on Friday, please.",
+                     *             "created_at": "2026-11-23T18:00:07Z",
+                     *             "message_id": "m-1"
+                     *           },
+                     *           "assistant_message": {
+                     *             "text": "With pleasure. At what time?",
+                     *             "created_at": "2026-11-23T18:00:08.204Z"
+                     *           },
+                     *           "events": [
+                     *             {
+                     *               "type": "node_transition",
+                     *               "created_at": "2026-11-23T18:00:07.801Z",
+                     *               "payload": {
+                     *                 "from_node": "greet",
+                     *                 "to_node": "booking",
+                     *                 "transition": "to_booking"
+                     *               }
+                     *             }
+                     *           ],
+                     *           "usage": {
+                     *             "llm": {
+                     *               "openai:gpt-5-mini": {
+                     *                 "prompt_tokens": 412,
+                     *                 "completion_tokens": 31,
+                     *                 "total_tokens": 443,
+                     *                 "cache_read_input_tokens": 0,
+                     *                 "cache_creation_input_tokens": 0,
+                     *                 "requests": 1
+                     *               }
+                     *             },
+                     *             "duration_seconds": 1.204,
+                     *             "model_seconds": 1.03,
+                     *             "first_word_seconds": 0.612
+                     *           },
+                     *           "cost": {
+                     *             "currency": "USD",
+                     *             "total": "0.000165",
+                     *             "breakdown": {
+                     *               "openai:gpt-5-mini": "0.000165"
+                     *             },
+                     *             "unpriced_models": []
+                     *           },
+                     *           "node_id": "booking",
+                     *           "imported": false
+                     *         }
+                     *       ],
+                     *       "discarded_branches": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description revision_conflict, client_call_not_pending */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description session_ended */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable, session_stuck */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description wait_timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     end_v1_sessions__session_id__end_post: {
         parameters: {
             query?: never;
@@ -8641,6 +9099,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -9015,6 +9474,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -9384,6 +9844,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -9698,6 +10159,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -10004,6 +10466,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -10285,6 +10748,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "is_completed": false,
                      *       "tags": [],
                      *       "initial_context": {
@@ -10564,6 +11028,7 @@ export interface operations {
                      *       "revision": 4,
                      *       "current_node_id": "booking",
                      *       "approvals": [],
+                     *       "client_calls": [],
                      *       "forked_from": {
                      *         "session_id": "ses_0a1b2c3d4e5f60718293a4b5",
                      *         "turn_id": "turn_5f0c2a9e41b7"

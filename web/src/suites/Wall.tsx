@@ -2,7 +2,8 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { getRouteApi } from '@tanstack/react-router'
-import type { Suite, SuiteRun } from '../api/types.ts'
+import type { SuiteRun } from '../api/expected.ts'
+import type { Suite } from '../api/types.ts'
 import { wilson } from '../timeline/interval.ts'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
 import { join } from '../ui/controls.tsx'
@@ -48,10 +49,7 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
   const virtualizer = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (at) => {
-      const cells = Math.ceil((rows[at]?.runs.length ?? 1) / perLine) * CELL
-      return narrow ? cells + 56 : Math.max(cells, 34) + 18
-    },
+    estimateSize: (at) => Math.ceil((rows[at]?.runs.length ?? 1) / perLine) * CELL + (narrow ? 44 : 18),
     getItemKey: (at) => rows[at]?.scenario.id ?? at,
     overscan: 4,
   })
@@ -87,19 +85,14 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
                 <button
                   type="button"
                   onClick={() => void navigate({ search: (before) => ({ ...before, scenario: before.scenario ? undefined : row.scenario.id }), replace: true })}
-                  className="target flex w-full items-start gap-2 text-left text-list hover:underline"
+                  className="target flex w-full items-center gap-2 text-left text-list hover:underline"
                 >
-                  <span className="mt-px shrink-0">{row.scenario.outcome ? <StatusShape status={row.scenario.outcome} /> : <span className="inline-block w-4" />}</span>
-                  <span className="min-w-0 flex-1">
-                    <span className="block font-medium break-words">{row.scenario.id}</span>
-                    <span className="block text-meta text-muted">
-                      {decided > 0 && `${percent(passed / decided)}${range ? ` (${Math.round(range.low * 100)}–${Math.round(range.high * 100)})` : ''} `}
-                      {row.runs.some((run) => run.session_id !== null) ? (
-                        <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
-                      ) : (
-                        'waiting'
-                      )}
-                    </span>
+                  {row.scenario.outcome && <StatusShape status={row.scenario.outcome} />}
+                  <span className="min-w-0 flex-1 truncate font-medium">{row.scenario.id}</span>
+                  <span className="text-meta whitespace-nowrap text-muted">
+                    {decided > 0 && percent(passed / decided)}
+                    {range && ` (${Math.round(range.low * 100)}–${Math.round(range.high * 100)})`}{' '}
+                    <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
                   </span>
                 </button>
                 </div>

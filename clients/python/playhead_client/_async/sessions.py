@@ -1,6 +1,6 @@
 """Calls about sessions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -129,13 +129,21 @@ class AsyncSessions(AsyncResource):
         message_id: str | None = None,
         expected_revision: int | None = None,
         on_busy: OnBusy | None = None,
+        client_tools: Sequence[str] = (),
     ) -> Session:
         """Send a message, wait for the reply, and return the session after it.
 
         The same `message_id` again returns the same reply and adds no message. One is made unless it is given, and
-        every attempt of this call uses it.
+        every attempt of this call uses it. `client_tools` are the agent's client tools that the caller carries out: the
+        session is then returned too when its `client_calls` wait for results.
         """
-        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        body = _message(
+            message_id,
+            text=text,
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            client_tools=_names(client_tools),
+        )
         return await self._transport.send(post(_path(session_id, "messages"), Session, body, repeatable=True))
 
     def stream(
@@ -146,13 +154,20 @@ class AsyncSessions(AsyncResource):
         message_id: str | None = None,
         expected_revision: int | None = None,
         on_busy: OnBusy | None = None,
+        client_tools: Sequence[str] = (),
     ) -> AsyncEventStream:
         """Send a message and stream the reply: the events of the turn, up to the one that ends it.
 
         Everything else is as with `send`. A turn that fails after it has begun ends with `turn_failed` and raises
         nothing.
         """
-        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        body = _message(
+            message_id,
+            text=text,
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            client_tools=_names(client_tools),
+        )
         call = post(_path(session_id, "messages"), Session, body, repeatable=True)
         return AsyncEventStream(self._transport, TurnPosition(call))
 
@@ -172,9 +187,16 @@ class AsyncSessions(AsyncResource):
         message_id: str | None = None,
         expected_revision: int | None = None,
         on_busy: OnBusy | None = None,
+        client_tools: Sequence[str] = (),
     ) -> Accepted:
         """Send a message without waiting for the reply, and return the turn that will answer it."""
-        body = _message(message_id, text=text, expected_revision=expected_revision, on_busy=on_busy)
+        body = _message(
+            message_id,
+            text=text,
+            expected_revision=expected_revision,
+            on_busy=on_busy,
+            client_tools=_names(client_tools),
+        )
         path = _path(session_id, "messages")
         return await self._transport.send(post(path, Accepted, body, query={"wait": "false"}, repeatable=True))
 
@@ -197,13 +219,14 @@ class AsyncSessions(AsyncResource):
         *,
         message_id: str | None = None,
         expected_revision: int | None = None,
+        client_tools: Sequence[str] = (),
     ) -> Session:
         """Replace the message of a turn, wait for the reply, and return the session after it.
 
         The old turn and all that followed it become a discarded branch. A `message_id` is made unless it is given, and
         every attempt of this call uses it.
         """
-        body = _message(message_id, text=text, expected_revision=expected_revision)
+        body = _message(message_id, text=text, expected_revision=expected_revision, client_tools=_names(client_tools))
         path = _path(session_id, "turns", turn_id, "edit")
         return await self._transport.send(post(path, Session, body, repeatable=True))
 
@@ -257,6 +280,24 @@ class AsyncSessions(AsyncResource):
         body: dict[str, JsonValue] = given(reason=reason, expected_revision=expected_revision)
         return await self._transport.send(post(_path(session_id, "approvals", call_id, decision), Session, body))
 
+    async def return_result(
+        self,
+        session_id: str,
+        call_id: str,
+        result: JsonValue,
+        *,
+        is_error: bool = False,
+        expected_revision: int | None = None,
+    ) -> Session:
+        """Return the result of a call of a client tool, and the session at once.
+
+        The turn goes on when all of its calls have their results. The same result again changes nothing.
+        """
+        body: dict[str, JsonValue] = {"result": result, **given(is_error=is_error or None)}
+        body |= given(expected_revision=expected_revision)
+        path = _path(session_id, "client-calls", call_id, "result")
+        return await self._transport.send(post(path, Session, body, repeatable=True))
+
     async def set_simulator(
         self,
         session_id: str,
@@ -287,6 +328,10 @@ def _path(session_id: str, *parts: str) -> str:
 
 def _message(message_id: str | None, **fields: JsonValue) -> dict[str, JsonValue]:
     return given(message_id=message_id or new_id("msg"), **fields)
+
+
+def _names(names: Sequence[str]) -> JsonValue:
+    return [*names] if names else None
 
 
 def _switch(enabled: bool, config: SimulatorConfig | None) -> dict[str, JsonValue]:

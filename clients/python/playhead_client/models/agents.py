@@ -103,7 +103,17 @@ class BuiltinTool(ResponseModel):
     approval: ToolApproval | None = None
 
 
-Tool = Annotated[HttpTool | McpTool | BuiltinTool, Field(discriminator="kind")]
+class ClientTool(ResponseModel):
+    """A tool that the client carries out; `parameters` is a JSON schema of type object."""
+
+    kind: Literal["client"]
+    description: str
+    parameters: dict[str, JsonValue] = {"type": "object", "properties": {}}
+    timeout_seconds: int = 300
+    approval: ToolApproval | None = None
+
+
+Tool = Annotated[HttpTool | McpTool | BuiltinTool | ClientTool, Field(discriminator="kind")]
 
 
 class Limits(ResponseModel):

@@ -1,4 +1,4 @@
-"""Sessions: turns, branches, approvals, and the session itself."""
+"""Sessions: turns, branches, waiting tool calls, and the session itself."""
 
 from datetime import datetime
 from typing import Literal
@@ -236,6 +236,18 @@ class Approval(ResponseModel):
     expires_at: datetime
 
 
+class ClientCall(ResponseModel):
+    """A call of a client tool that waits for its result until `expires_at`. `said` is the reply before the call."""
+
+    call_id: str
+    turn_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    said: str
+    requested_at: datetime
+    expires_at: datetime
+
+
 class ForkedFrom(ResponseModel):
     """The session that this one was forked from, and the last turn it took over."""
 
@@ -270,6 +282,7 @@ class SessionSummary(ResponseModel):
     annotations: dict[str, JsonValue]
     simulator: dict[str, JsonValue] | None
     approvals: tuple[Approval, ...] = ()
+    client_calls: tuple[ClientCall, ...] = ()
     forked_from: ForkedFrom | None
     turn_count: int
     usage: Usage

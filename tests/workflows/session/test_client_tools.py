@@ -1,0 +1,178 @@
+"""Calls of tools that the client carries out: the turn waits for their results, durably."""
+
+import asyncio
+
+from domain.sessions.commands import CancelTurn, ClientResult
+from store.sessions.event_log import EventLog, LogRow
+from tests.support.client_tool_agent import ask, asking, operator, returned, waiting_calls
+from tests.support.provider import Calls, Says
+from tests.support.session_stack import SessionStack, refusal_of, spoken
+from tests.support.waiting import eventually
+from tests.workflows.session.test_queue import Scripted
+from workflows.session.workflow import SessionWorkflow
+
+TRANSFER = Calls("transfer", '{"to": "sales"}', text="One moment.")
+BOTH = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
+
+
+async def test_a_call_is_handed_over_and_the_turn_goes_on_with_its_result(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    model = scripted(TRANSFER, Says("You are connected."))
+    session = await stack.open(operator(), model=model.string)
+    handed = await ask(session, asking("Sales, please.", "transfer", message_id="m1"))
+    (call,) = handed.head.client_calls
+    assert (handed.turn.status, call.tool, call.arguments) == ("pending", "transfer", {"to": "sales"})
+    assert (call.said, call.used.total_tokens, call.turn_id) == ("One moment.", 18, handed.turn.id)
+    assert {tool["function"]["name"] for tool in model.journal[0].body["tools"]} == {"transfer"}
+
+    done = await returned(session, ClientResult(call_id=call.call_id, content="Connected."))
+    assert (spoken(done.turn), done.said) == ("One moment.\n\nYou are connected.", len("One moment."))
+    assert done.head.client_calls == ()
+    assert "Connected." in str(model.journal[-1].conversation)
+    result = next(event for event in done.turn.events if event.type == "tool_call_result")
+    assert result.payload["result"] == "Connected."
+    assert "error" not in result.payload
+    await session.until_settled()
+    (row,) = [row for row in await stack.ledger(session) if row.turn_id == done.turn.id]
+    assert row.usage.total_tokens == 36, "both model calls are billed, with the turn"
+
+
+async def test_a_client_tool_that_nobody_carries_out_is_not_offered_and_not_called(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    model = scripted(TRANSFER, Says("I cannot transfer you."))
+    session = await stack.open(operator(), model=model.string)
+    turn = (await session.say("Sales, please.")).turn
+    assert spoken(turn) == "One moment.\n\nI cannot transfer you."
+    assert "tools" not in model.journal[0].body
+    result = next(event for event in turn.events if event.type == "tool_call_result")
+    assert result.payload["error"] == "unknown_tool"
+    assert "Available tools: none" in str(result.payload["result"])
+
+
+async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    model = scripted(BOTH, Says("Done."))
+    session = await stack.open(operator(), model=model.string)
+    handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
+    transfer, play = handed.head.client_calls
+    part = await returned(session, ClientResult(call_id=play.call_id, content="It rings.", is_error=True))
+    assert (part.turn.status, part.head.client_calls) == ("pending", (transfer,))
+    done = await returned(session, ClientResult(call_id=transfer.call_id, content="Connected."))
+    assert spoken(done.turn) == "Done."
+    errors = [event.payload.get("error") for event in done.turn.events if event.type == "tool_call_result"]
+    assert errors == [None, "tool_error"]
+
+
+async def test_the_same_results_again_join_the_turn_and_others_are_refused(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    session = await stack.open(operator(), model=scripted(TRANSFER, Says("You are connected.")).string)
+    (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
+    result = ClientResult(call_id=call.call_id, content="Connected.")
+    first = await returned(session, result)
+    again = await returned(session, result)
+    assert (again.turn, again.said, again.used) == (first.turn, first.said, first.used)
+    other = ClientResult(call_id=call.call_id, content="Busy.")
+    assert (await refusal_of(returned(session, other))).code == "client_call_not_pending"
+    unknown = ClientResult(call_id=call.call_id[:-1] + "x", content="Busy.")
+    assert (await refusal_of(returned(session, unknown))).code == "client_call_not_pending"
+    await session.end()
+    assert (await refusal_of(returned(session, unknown))).code == "session_ended"
+
+
+async def test_a_message_in_place_of_a_result_goes_on_and_the_call_is_noted_as_unanswered(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    model = scripted(TRANSFER, Says("Of course not."))
+    session = await stack.open(operator(), model=model.string)
+    (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
+    reply = await ask(session, asking("Never mind.", "transfer", message_id="m2", on_busy="interrupt"))
+    assert spoken(reply.turn) == "Of course not."
+    stopped = (await session.timeline()).turns[1]
+    assert (stopped.status, spoken(stopped)) == ("interrupted", "One moment.")
+    result = next(event for event in stopped.events if event.type == "tool_call_result")
+    assert result.payload["error"] == "no_result"
+    assert "the conversation went on without it" in str(model.journal[-1].conversation)
+    late = ClientResult(call_id=call.call_id, content="Connected.")
+    assert (await refusal_of(returned(session, late))).code == "client_call_not_pending"
+
+
+async def test_results_that_come_with_the_next_message_count(stack: SessionStack, scripted: Scripted) -> None:
+    model = scripted(BOTH, Says("You are welcome."))
+    session = await stack.open(operator(), model=model.string)
+    handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
+    transfer, _ = handed.head.client_calls
+    results = (ClientResult(call_id=transfer.call_id, content="Connected."), ClientResult(call_id="x", content=""))
+    await ask(session, asking("Thanks.", message_id="m2", on_busy="interrupt", results=results))
+    stopped = (await session.timeline()).turns[1]
+    found = [event.payload for event in stopped.events if event.type == "tool_call_result"]
+    assert [each.get("error") for each in found] == [None, "no_result"]
+    assert "Connected." in str(model.journal[-1].conversation)
+
+
+async def test_a_call_without_a_result_in_time_has_an_error(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.open(
+        operator(timeout_seconds=1), model=scripted(TRANSFER, Says("Nobody answers there.")).string
+    )
+    await ask(session, asking("Sales.", "transfer", message_id="m1"))
+    turn = (await ask(session, asking("Sales.", "transfer", message_id="m1", hands_over=False))).turn
+    assert spoken(turn) == "One moment.\n\nNobody answers there."
+    result = next(event for event in turn.events if event.type == "tool_call_result")
+    assert result.payload["error"] == "no_result_in_time"
+    assert (await session.status()).client_calls == ()
+
+
+async def test_arguments_are_checked_before_the_client_has_the_call(stack: SessionStack, scripted: Scripted) -> None:
+    model = scripted(Calls("transfer", '{"towards": 7}'), Says("To whom?"))
+    session = await stack.open(operator(), model=model.string)
+    turn = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).turn
+    assert spoken(turn) == "To whom?"
+    result = next(event for event in turn.events if event.type == "tool_call_result")
+    assert result.payload["error"] == "invalid_arguments"
+
+
+async def test_a_cancel_a_rewind_or_the_end_closes_the_call(stack: SessionStack, scripted: Scripted) -> None:
+    model = scripted(TRANSFER, TRANSFER, Says("Yes?"), TRANSFER)
+    session = await stack.open(operator(), model=model.string)
+    await ask(session, asking("Sales.", "transfer", message_id="m1"))
+    cancelled = await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
+    assert cancelled.client_calls == ()
+    handed = await ask(session, asking("Sales!", "transfer", message_id="m2"))
+    await session.rewind(handed.turn.parent_id)
+    assert len((await session.status()).client_calls) == 1, "a rewind stops no reply"
+    await ask(session, asking("Hello?", message_id="m3"))
+    assert (await session.status()).client_calls == ()
+    await ask(session, asking("Sales.", "transfer", message_id="m4"))
+    ended = await session.end()
+    await eventually(lambda: _has_closed_all(session.id, stack))
+    assert ended.is_completed
+
+
+async def test_a_call_survives_another_worker_and_is_in_the_event_log_while_it_waits(
+    stack: SessionStack, scripted: Scripted
+) -> None:
+    session = await stack.open(operator(), model=scripted(TRANSFER, Says("Done.")).string)
+    asked = asyncio.create_task(ask(session, asking("Sales.", "transfer", message_id="m1")))
+    (call,) = await waiting_calls(session, 1)
+    log = EventLog(stack.database)
+
+    async def rows() -> list[LogRow]:
+        return [row for row in await log.after(session.id, 0) if row.type == "client_call_requested"]
+
+    (row,) = await eventually(rows)
+    assert (row.turn_id, row.payload["call_id"], row.payload["tool"]) == (call.turn_id, call.call_id, "transfer")
+    assert (row.payload["arguments"], row.payload["said"]) == ({"to": "sales"}, "One moment.")
+    await asked
+    await returned(session, ClientResult(call_id=call.call_id, content="Connected."))
+    await session.until_settled()
+    closed = [row for row in await log.after(session.id, 0) if row.type == "client_call_closed"]
+    assert [(row.turn_id, row.payload["outcome"]) for row in closed] == [(call.turn_id, "returned")]
+
+
+async def _has_closed_all(session_id: str, stack: SessionStack) -> bool:
+    rows = await EventLog(stack.database).after(session_id, 0)
+    closed = [row for row in rows if row.type == "client_call_closed"]
+    return [row.payload["outcome"] for row in closed] == ["unanswered"] * 3
