@@ -174,9 +174,11 @@ async def test_the_connection_may_be_lost_at_every_event_and_the_union_is_the_lo
     log = await whole_log(caller, session_id)
     assert [event.id for event in log] == list(range(1, len(log) + 1))
     assert log[-1].type == "session_completed"
-    for cut in range(len(log) + 1):
+    for cut in range(len(log)):
         async with watching(caller, session_id, after=cut) as stream:
             assert [event for event in await stream.rest() if event.id] == log[cut:]
+    whole = await caller.http.get(f"/v1/sessions/{session_id}/events", headers={"Last-Event-ID": str(len(log))})
+    assert whole.status_code == 204
 
 
 async def test_a_live_session_can_be_followed_over_connections_that_break_after_every_event(
