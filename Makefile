@@ -44,10 +44,10 @@ dev: $(READY) page
 PROCESSES ?= 3
 
 test: $(READY) page
-	@.venv/bin/python -m pytest -q -n $(PROCESSES) $(ARGS)
+	@.venv/bin/python -m pytest -q -n $(PROCESSES) --dist worksteal $(ARGS)
 
 test-fast: $(READY)
-	@.venv/bin/python -m pytest -q -n $(PROCESSES) -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not slow" $(ARGS)
 
 # Every fuzzer has a process of its own, so that all of them together take little more than one.
 FUZZ_SECONDS ?= 60

@@ -86,6 +86,10 @@ class WebhookActivities:
         Every failure is retryable, as Standard Webhooks recommends, with two exceptions: the receiver answers
         410 Gone, or the session was erased.
         """
+        async with heartbeats():
+            return await self._send(input)
+
+    async def _send(self, input: SendWebhookInput) -> SendWebhookResult:
         session = await self._sessions.find(input.organization_id, input.session_id)
         if session is None or session.head is None:
             raise ApplicationError("The session was erased.", type="session_erased", non_retryable=True)

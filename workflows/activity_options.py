@@ -23,6 +23,8 @@ With the heartbeat, a ledger row is written within two seconds of the death of i
 
 SEND_ATTEMPT = timedelta(seconds=60)
 """One attempt to send a report has a shorter timeout of its own; the rest is for reading it from the store."""
+SEND_HEARTBEAT = timedelta(seconds=10)
+"""Time without a heartbeat after which an attempt counts as failed: its worker is dead."""
 
 
 class ActivityOptions(TypedDict, total=False):
@@ -91,6 +93,7 @@ def delivery_attempt_options(seconds: float) -> ActivityOptions:
     return ActivityOptions(
         schedule_to_close_timeout=left,
         start_to_close_timeout=min(left, SEND_ATTEMPT),
+        heartbeat_timeout=SEND_HEARTBEAT,
         retry_policy=RetryPolicy(maximum_attempts=1),
     )
 
@@ -100,6 +103,7 @@ def delivery_options(patience: DeliveryRetryPolicy) -> ActivityOptions:
     return ActivityOptions(
         schedule_to_close_timeout=timedelta(seconds=patience.give_up_after),
         start_to_close_timeout=SEND_ATTEMPT,
+        heartbeat_timeout=SEND_HEARTBEAT,
         retry_policy=RetryPolicy(
             initial_interval=timedelta(seconds=patience.first_pause),
             backoff_coefficient=4.0,
