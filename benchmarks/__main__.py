@@ -12,6 +12,7 @@ from time import perf_counter
 from benchmarks.first_token import first_tokens
 from benchmarks.floor import Floor
 from benchmarks.load import Talk, latencies, throughput
+from benchmarks.page import page_measures
 from benchmarks.report import Measure, show
 from benchmarks.sessions import Sessions
 from benchmarks.simulated import simulated
@@ -32,7 +33,9 @@ async def measure(rounds: int, seconds: float, turns: int) -> list[Measure]:
         print(f"a session of {turns} turns ...", flush=True)
         late = await _long(stack, turns)
     print("the first token of streamed replies ...", flush=True)
-    return [*latency, served, late, *await first_tokens(rounds, seconds), *await simulated()]
+    first = await first_tokens(rounds, seconds)
+    print("the page with a long conversation ...", flush=True)
+    return [*latency, served, late, *first, *await simulated(), *await page_measures()]
 
 
 async def _paced(stack: Stack, rounds: int, seconds: float) -> list[Measure]:
@@ -88,8 +91,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each load on each side")
     parser.add_argument("--seconds", type=float, default=8.0, help="seconds of one round")
     parser.add_argument("--turns", type=int, default=2_000, help="turns of the long session")
+    parser.add_argument("--page", action="store_true", help="measure the page only")
     arguments = parser.parse_args()
-    show(asyncio.run(measure(arguments.rounds, arguments.seconds, arguments.turns)))
+    if arguments.page:
+        show(asyncio.run(page_measures()))
+    else:
+        show(asyncio.run(measure(arguments.rounds, arguments.seconds, arguments.turns)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fixtures of the page's stories: one stack and one Chromium a process, and a window of its own for every test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,8 @@ from tests.page.stack import PageStack, page_stack
 from tests.support.provider import ModelProvider, model_provider
 
 HERE = Path(__file__).parent
+LOG_CHARACTERS = 4_000
+"""Characters of a log that are shown with a failure."""
 
 
 class Opens(Protocol):
@@ -35,6 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the end of what the stack's processes wrote to the report of a failure."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(stack, PageStack):
+        for process in (stack.api, stack.worker):
+            report.sections.append((f"log of the {process.name}", process.log_file.read_text()[-LOG_CHARACTERS:]))
+    return report
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 HOUSE = "house"
 """The model of agents that name none: the examples."""
-PRICED = (HOUSE, "first", "second", "dear")
+PRICED = (HOUSE, "first", "second", "dear", "clerk")
 """Models of the provider whose price is known; that of all others is not."""
 PRICE = {"input": "3", "output": "15"}
 """US dollars a million tokens."""
@@ -47,6 +47,11 @@ class PageStack:
     worker: Process
     database: Database
     folder: Path
+
+    @property
+    def temporal_address(self) -> str:
+        """The address of the Temporal server."""
+        return self.api.environment["TEMPORAL_ADDRESS"]
 
     def model(self, name: str) -> ScriptedModel:
         """A model of the provider."""

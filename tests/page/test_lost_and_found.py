@@ -51,7 +51,7 @@ async def test_an_api_that_dies_in_mid_reply_loses_nothing_and_doubles_nothing(s
         if turn["user_message"]:
             await expect(row).to_contain_text(turn["user_message"]["text"])
     assert [asked.conversation[-1][1] for asked in model.journal] == ["Tell me everything.", "When do you close?"]
-    await ada.has_no_violations(themes=("light",))
+    await ada.has_no_violations()
 
 
 async def test_more_tabs_than_connections_all_load_and_all_move(stack: PageStack, opens: Opens) -> None:

@@ -11,6 +11,7 @@ journal holds every request that came in: it is the independent witness for what
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -50,12 +51,16 @@ class Gate:
 
 @dataclass(frozen=True)
 class Says:
-    """An answer of text; empty text is a blank reply. The gate holds it back after its first half was sent."""
+    """An answer of text; empty text is a blank reply. The gate holds it back after its first half was sent.
+
+    With `word_seconds` it comes word by word, at this pace.
+    """
 
     text: str
     prompt_tokens: int = 11
     completion_tokens: int = 7
     gate: Gate | None = None
+    word_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -313,9 +318,14 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
 
 
 async def _speak(reply: Says | Calls, stream: Stream) -> None:
-    """Send the text in two parts, with the gate between them, so that a held reply has started to stream."""
+    """Send the text in words, or in two parts with the gate between, so that a held reply has started to stream."""
     middle = len(reply.text) // 2
     await stream.begin()
+    if isinstance(reply, Says) and reply.word_seconds is not None:
+        for word in re.findall(r"\S+\s*", reply.text):
+            await stream.send(delta(content=word))
+            await asyncio.sleep(reply.word_seconds)
+        return
     await stream.send(delta(content=reply.text[:middle]))
     if reply.gate is not None:
         await reply.gate.passed()

@@ -53,10 +53,10 @@ export function AgentPage() {
   return (
     <main id="main" className="flex min-h-0 flex-1 flex-col">
       <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4 py-1">
-        <h1 className="text-title font-semibold">{name}</h1>
-        <label className="text-list text-muted">
+        <h1 className="min-w-0 text-title font-semibold break-words">{name}</h1>
+        <label className="max-w-full text-list text-muted">
           version{' '}
-          <select value={version} onChange={(event) => set({ version: Number(event.target.value) })} className="field text-text">
+          <select value={version} onChange={(event) => set({ version: Number(event.target.value) })} className="field max-w-full text-text">
             {(versions.data ?? [{ version, at: null }]).map((each) => (
               <option key={each.version} value={each.version}>
                 {each.version}
@@ -66,9 +66,9 @@ export function AgentPage() {
           </select>
         </label>
         {(versions.data?.length ?? 0) > 1 && (
-          <label className="text-list text-muted">
+          <label className="max-w-full text-list text-muted">
             against{' '}
-            <select value={search.against ?? ''} onChange={(event) => set({ against: event.target.value ? Number(event.target.value) : undefined })} className="field text-text">
+            <select value={search.against ?? ''} onChange={(event) => set({ against: event.target.value ? Number(event.target.value) : undefined })} className="field max-w-full text-text">
               <option value="">none</option>
               {versions.data
                 ?.filter((each) => each.version !== version)

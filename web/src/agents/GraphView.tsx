@@ -2,7 +2,7 @@
 import { Background, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react'
 import '@xyflow/react/dist/base.css'
 import { Maximize, Minus, Plus } from 'lucide-react'
-import { memo, useCallback, useEffect, useMemo } from 'react'
+import { memo, useCallback, useEffect, useMemo, useRef } from 'react'
 import type { AgentDefinition } from '../api/types.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { IconButton, join } from '../ui/controls.tsx'
@@ -124,8 +124,21 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
   }, [flow, graph, at, follow])
   useEffect(() => void centre(), [centre])
 
+  // Until somebody moves it, the graph is laid out anew whenever its pane gets another size: also the first, which may come late.
+  const pane = useRef<HTMLDivElement>(null)
+  const touched = useRef(false)
+  const fit = useCallback(() => {
+    if (!touched.current && !centre()) void flow.fitView({ maxZoom: 1, padding: 0.08, duration: 0 })
+  }, [flow, centre])
+  useEffect(() => {
+    if (!pane.current) return
+    const watch = new ResizeObserver(fit)
+    watch.observe(pane.current)
+    return () => watch.disconnect()
+  }, [fit])
+
   return (
-    <div className="relative h-full min-h-64">
+    <div ref={pane} className="relative h-full min-h-64">
       <ReactFlow
         nodes={nodes}
         edges={edges}
@@ -135,8 +148,10 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         edgesFocusable={false}
         elementsSelectable={false}
         onNodeClick={(_, node) => open(node.id)}
-        onInit={() => {
-          if (!centre()) void flow.fitView({ maxZoom: 1, padding: 0.05 })
+        onInit={fit}
+        onMoveStart={(event) => {
+          // Without an event it was not a person who moved it.
+          if (event) touched.current = true
         }}
         minZoom={0.2}
         maxZoom={1.5}
@@ -151,7 +166,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         <IconButton label="Smaller" onClick={() => void flow.zoomOut()}>
           <Minus size={14} />
         </IconButton>
-        <IconButton label="All of it" onClick={() => void flow.fitView({ maxZoom: 1, padding: 0.05 })}>
+        <IconButton label="All of it" onClick={() => void flow.fitView({ maxZoom: 1, padding: 0.08 })}>
           <Maximize size={14} />
         </IconButton>
       </div>

@@ -83,17 +83,34 @@ export async function send(method: Method, path: Path, call: Call = {}): Promise
     if (error instanceof DOMException && error.name === 'AbortError') throw error
     throw unreachable(error)
   }
-  if (response.ok) return response
+  if (response.ok || response.status === 304) return response
   const problem = await problemOf(response)
   if (problem.status === 401) useAuth.setState({ asked: true })
   throw problem
 }
 
+/** Answers that came with an entity tag, by URL and key; the newest last. What is asked again often is sent once. */
+const known = new Map<string, { tag: string; body: unknown }>()
+const MOST_KNOWN = 40
+
 /** The answer's JSON. Its form is that of the route, which the callers in routes.ts name. */
 export async function call<Form>(method: Method, path: Path, options: Call = {}): Promise<Form> {
-  const response = await send(method, path, options)
+  const place = method === 'GET' ? `${useAuth.getState().key ?? ''} ${urlOf(path, options)}` : null
+  const before = place === null ? undefined : known.get(place)
+  const response = await send(method, path, before ? { ...options, headers: { ...options.headers, 'if-none-match': before.tag } } : options)
   if (response.status === 204) return undefined as Form
-  return (await response.json()) as Form
+  if (response.status === 304 && before) return before.body as Form
+  const body = (await response.json()) as Form
+  const tag = response.headers.get('etag')
+  if (place !== null && tag) {
+    known.delete(place)
+    known.set(place, { tag, body })
+    for (const oldest of known.keys()) {
+      if (known.size <= MOST_KNOWN) break
+      known.delete(oldest)
+    }
+  }
+  return body
 }
 
 /** The same call as a command line, without the key. */

@@ -2,18 +2,10 @@
 import { call, send } from './client.ts'
 import type {
   About,
-  AgentDryRun,
-  AgentVersionSummary,
-  SessionSearch,
-  Step,
-  SuiteDefinition,
-  SuiteRun,
-  TreeTurn,
-  UsageRow,
-} from './expected.ts'
-import type {
   Accepted,
   Agent,
+  AgentDryRun,
+  AgentVersionSummary,
   Branch,
   JsonObject,
   LedgerRow,
@@ -23,17 +15,22 @@ import type {
   Page,
   Session,
   SessionSummary,
+  Step,
   Suite,
+  SuiteDefinition,
   SuiteReport,
+  SuiteRun,
   SuiteSummary,
+  TreeTurn,
   Turn,
+  UsageRow,
 } from './types.ts'
 
 type Signal = { signal?: AbortSignal }
 type Paging = { cursor?: string | null; limit?: number }
 
 export const sessions = {
-  list: (query: { status?: string; agent?: string; suite?: string; created_after?: string } & SessionSearch & Paging, more: Signal = {}) =>
+  list: (query: { status?: string; agent?: string; suite?: string; created_after?: string; q?: string; forked_from?: string; order?: 'newest' | 'updated' } & Paging, more: Signal = {}) =>
     call<Page<SessionSummary>>('GET', '/v1/sessions', { query, ...more }),
   open: (body: NewSession) => call<Session>('POST', '/v1/sessions', { query: { wait: false }, body }),
   get: (session_id: string, more: Signal = {}) =>

@@ -1,6 +1,5 @@
 /** The names that the page uses for the forms of the API. Only this file knows what the generated ones are called. */
 import type { components } from './schema.ts'
-import type { BranchExtras, SessionExtras, UsageExtras } from './expected.ts'
 
 type Forms = components['schemas']
 
@@ -12,22 +11,26 @@ export type TurnEvent = Omit<Forms['Turn']['events'][number], 'payload' | 'type'
   type: string
   payload: JsonObject
 }
-export type Usage = Forms['Usage'] & UsageExtras
+export type Usage = Forms['Usage'] & { first_word_seconds?: number | null }
 export type Cost = Forms['Cost']
 export type Turn = Omit<Forms['Turn'], 'events' | 'usage'> & { events: TurnEvent[]; usage: Usage }
-export type Branch = Omit<Forms['Branch'], 'turns' | keyof BranchExtras> & { turns: Turn[] } & BranchExtras
+/** What an older API does not tell; without it the page counts what it has loaded. */
+type BranchFigures = 'turn_count' | 'cost' | 'head_turn_id'
+export type Branch = Omit<Forms['Branch'], 'turns' | BranchFigures> & { turns: Turn[] } & Partial<Pick<Forms['Branch'], BranchFigures>>
 export type Approval = Omit<Forms['Approval'], 'arguments'> & { arguments: JsonObject }
 export type SessionStatus = Forms['Session']['status']
+/** What an older API does not tell of a session; without it the page leaves the figures out. */
+type SessionFigures = 'agent_name' | 'turn_count' | 'suite_id'
 export type SessionSummary = Omit<
   Forms['SessionSummary'],
-  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals' | keyof SessionExtras
+  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals' | SessionFigures
 > & {
   initial_context: JsonObject
   gathered_context: JsonObject
   annotations: JsonObject
   simulator: JsonObject | null
   approvals?: Approval[]
-} & SessionExtras
+} & Partial<Pick<Forms['SessionSummary'], SessionFigures>>
 export type Session = SessionSummary & { turns_before: number; turns: Turn[]; discarded_branches: Branch[] }
 export type LedgerRow = Omit<Forms['LedgerRow'], 'usage'> & { usage: Usage }
 export type OrganizationUsage = Omit<Forms['OrganizationUsage'], 'rows'>
@@ -42,6 +45,22 @@ export type RunReport = Forms['RunReport']
 export type BaselineReport = Forms['BaselineReport']
 export type Criterion = Forms['Criterion']
 export type Finding = Forms['Finding']
+export type SuiteRun = Forms['SuiteRun']
+/** A suite as it was started, with every default filled in. */
+export type SuiteDefinition = Forms['SuiteDefinition']
+/** A suite to start: what is not given has its default. */
+export type NewSuite = Pick<SuiteDefinition, 'name' | 'agent'> & Partial<Omit<SuiteDefinition, 'scenarios'>> & { scenarios: NewScenario[] }
+export type NewScenario = Pick<Forms['Scenario'], 'id' | 'goal'> & Partial<Forms['Scenario']>
+export type Step = Forms['Step']
+export type StepRequest = Forms['StepRequest']
+export type StepMessage = Forms['StepMessage']
+/** A turn of the tree, in the order in which they were opened; `branch` is `active`, `hidden` or the id of a discarded one. */
+export type TreeTurn = Forms['TreeTurn']
+/** Usage of a day, of an agent, a model or a purpose, as `by` divides it. */
+export type UsageRow = Forms['UsageRow']
+export type AgentDryRun = Forms['AgentDryRun']
+export type AgentVersionSummary = Forms['AgentVersionSummary']
+export type About = Forms['About']
 export type Outcome = 'passed' | 'failed' | 'inconclusive'
 export type OnBusy = 'reject' | 'enqueue' | 'interrupt' | 'rollback'
 export type NewSession = Forms['NewSession']

@@ -5,7 +5,7 @@ import { ArrowDown } from 'lucide-react'
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { sessions } from '../api/routes.ts'
 import type { JsonObject, Turn } from '../api/types.ts'
-import type { SessionHead } from '../timeline/reduce.ts'
+import { pathTo, type SessionHead } from '../timeline/reduce.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
@@ -114,8 +114,10 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   const landed = useRef<string | null>(null)
   /** Landed at the end, and nobody has moved since: rows that turn out taller than estimated do not push it away. */
   const atEnd = useRef(false)
+  const pinned = useRef<{ turn: string; offset: number; leaf: string | undefined } | null>(null)
   const moved = useCallback(() => {
     atEnd.current = false
+    pinned.current = null
   }, [])
   const landing = `${id} ${branchId ?? ''}`
   useLayoutEffect(() => {
@@ -202,33 +204,69 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   }, [away, path.length])
   const fresh = away ? Math.max(0, path.length - seen.current) : 0
 
-  // A turn that was switched stays at its pixel.
-  const pinned = useRef<{ turn: string; offset: number } | null>(null)
+  // A turn that was switched stays at its pixel, also when rows turn out otherwise than estimated, until somebody moves.
+  const newest = path.at(-1)
   useLayoutEffect(() => {
     const pin = pinned.current
     if (!pin) return
     const at = itemAt(pin.turn)
     const box = scroller.current
     if (at === -1 || !box) return
+    pin.leaf ??= newest
+    if (pin.leaf !== newest) {
+      pinned.current = null
+      return
+    }
     const offset = Math.max(0, (virtualizer.measurementsCache[at]?.start ?? 0) - pin.offset)
-    const missing = offset + box.clientHeight - (virtualizer.getTotalSize() - room)
-    if (missing > room) return setRoom(missing)
-    pinned.current = null
-    virtualizer.scrollToOffset(offset)
-  }, [itemAt, virtualizer, path, room])
+    const missing = Math.max(0, offset + box.clientHeight - (total - room))
+    if (Math.abs(missing - room) > 0.5) return setRoom(missing)
+    if (Math.abs(box.scrollTop - offset) > 0.5) virtualizer.scrollToOffset(offset)
+  }, [itemAt, virtualizer, newest, room, total])
 
   const select = useCallback((turn: string, replace = false) => go({ turn }, { replace }), [go])
   const move = useCallback(
     (turn: string | undefined, align: 'auto' | 'center' | 'start' = 'auto') => {
       if (!turn) return
-      atEnd.current = false
+      moved()
       select(turn, true)
       show(turn, align)
       requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-turn="${turn}"]`)?.focus({ preventScroll: true }))
     },
-    [select, show],
+    [select, show, moved],
   )
   const moveTo = useCallback((at: number) => move(path[Math.min(path.length - 1, Math.max(0, at))]), [move, path])
+
+  // A turn of the whole branch: those before the loaded ones are loaded first. Only the newest wish counts.
+  const offset = first?.index ?? 0
+  const leaf = path.at(-1) ?? null
+  const wanted = useRef<number | null>(null)
+  const [aim, setAim] = useState<string | null>(null)
+  const moveToIndex = useCallback(
+    async (index: number): Promise<void> => {
+      if (index >= offset) return moveTo(index - offset)
+      const isUnderWay = wanted.current !== null
+      wanted.current = Math.max(0, index)
+      if (isUnderWay) return
+      for (;;) {
+        const { timeline: now, olderCursor: more, problem: trouble } = store.getState()
+        const known = pathTo(now.turns, leaf)
+        const from = now.turns.get(known[0] ?? '')?.index ?? 0
+        const turn = known[wanted.current - from]
+        if (turn === undefined && more !== null && trouble === null) {
+          await store.actions.loadOlder()
+          continue
+        }
+        wanted.current = null
+        return setAim(turn ?? known[0] ?? null)
+      }
+    },
+    [store, offset, leaf, moveTo],
+  )
+  useEffect(() => {
+    if (aim === null || !path.includes(aim)) return
+    setAim(null)
+    move(aim, 'center')
+  }, [aim, path, move])
 
   const branchPoints = useMemo(
     () => new Set([...byParent].filter(([parent, list]) => parent !== null && list.length > 1).flatMap(([, list]) => list.map((turn) => turn.id))),
@@ -252,7 +290,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       const now = store.getState().timeline
       const start = virtualizer.measurementsCache[itemAt(turnId)]?.start ?? 0
       atEnd.current = false
-      pinned.current = { turn: next, offset: start - (virtualizer.scrollOffset ?? 0) }
+      pinned.current = { turn: next, offset: start - (virtualizer.scrollOffset ?? 0), leaf: undefined }
       if (now.visible.includes(next)) return go({ branch: undefined, turn: next })
       if (now.hidden.includes(next)) return go({ branch: 'hidden', turn: next })
       const leaf = leafBeneath(byParent, next, new Set([...now.visible, ...now.hidden]))
@@ -281,7 +319,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   useKeys({
     nextTurn: () => moveTo(selectedAt + 1),
     previousTurn: () => moveTo(selectedAt - 1),
-    firstTurn: () => moveTo(0),
+    firstTurn: () => void moveToIndex(0),
     lastTurn: () => moveTo(path.length - 1),
     nextProblem: () => nextWhere(1, (turn) => troubleOf(turn) !== null || quoted.has(turn.id)),
     previousProblem: () => nextWhere(-1, (turn) => troubleOf(turn) !== null || quoted.has(turn.id)),
@@ -416,7 +454,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   return (
     <RowContext.Provider value={context}>
       <div className="border-b border-line px-3 py-0.5 sm:px-4">
-        <PlayheadBar turns={ofPath} at={Math.max(0, selectedAt)} offset={first?.index ?? 0} move={moveTo} />
+        <PlayheadBar turns={ofPath} at={Math.max(0, selectedAt)} offset={offset} move={moveToIndex} />
       </div>
       <LinkBar store={store} />
       <ConflictBanner session={id} />
@@ -510,7 +548,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
             </ol>
           )}
         </div>
-        <Strip turns={ofPath} branchPoints={branchPoints} quoted={quoted} jump={moveTo} />
+        <Strip turns={ofPath} offset={offset} branchPoints={branchPoints} quoted={quoted} jump={moveToIndex} />
         {away && path.length > 0 && (
           <Button
             className="absolute right-6 bottom-3 rounded-full shadow-layer"

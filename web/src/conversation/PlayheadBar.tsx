@@ -11,8 +11,9 @@ const SPEEDS = [1, 2, 8] as const
 interface PlayheadProps {
   turns: readonly (Turn | undefined)[]
   at: number
-  /** Where the first of the turns stands in the whole branch. */
+  /** Where the first of the turns stands in the whole branch: those before it are not loaded. */
   offset: number
+  /** Moves to a turn of the whole branch. */
   move: (index: number) => void
 }
 
@@ -34,22 +35,22 @@ export function PlayheadBar({ turns, at, offset, move }: PlayheadProps) {
     // The needle is written into the DOM; React renders only when a turn begins.
     const draw = (now: number): void => {
       const part = Math.min(1, (now - began) / wait)
-      if (needle.current) needle.current.style.transform = `scaleX(${(at + part) / Math.max(1, last)})`
+      if (needle.current) needle.current.style.transform = `scaleX(${(offset + at + part) / Math.max(1, offset + last)})`
       if (part < 1) frame = requestAnimationFrame(draw)
-      else move(at + 1)
+      else move(offset + at + 1)
     }
     frame = requestAnimationFrame(draw)
     return () => cancelAnimationFrame(frame)
-  }, [playing, at, last, speed, turns, move])
+  }, [playing, at, last, offset, speed, turns, move])
 
   useEffect(() => {
-    if (!playing && needle.current) needle.current.style.transform = `scaleX(${last > 0 ? at / last : 1})`
-  }, [playing, at, last])
+    if (!playing && needle.current) needle.current.style.transform = `scaleX(${offset + last > 0 ? (offset + at) / (offset + last) : 1})`
+  }, [playing, at, last, offset])
 
   if (turns.length === 0) return null
   return (
     <div className="flex items-center gap-2">
-      <IconButton label={playing ? 'Pause' : 'Play the conversation at its own pace'} onClick={() => (at >= last ? move(0) : undefined, setPlaying(!playing))}>
+      <IconButton label={playing ? 'Pause' : 'Play the conversation at its own pace'} onClick={() => (at >= last ? move(offset) : undefined, setPlaying(!playing))}>
         {playing ? <Pause size={14} /> : <Play size={14} />}
       </IconButton>
       <div className="relative min-w-24 flex-1">
@@ -60,8 +61,8 @@ export function PlayheadBar({ turns, at, offset, move }: PlayheadProps) {
           type="range"
           role="slider"
           min={0}
-          max={last}
-          value={at}
+          max={offset + last}
+          value={offset + at}
           aria-label="Playhead"
           aria-valuetext={`turn ${(turn?.index ?? at + offset) + 0} of ${last + offset}${turn?.node_id ? `, ${turn.node_id}` : ''}`}
           onChange={(event) => move(Number(event.target.value))}

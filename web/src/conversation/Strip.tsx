@@ -5,6 +5,8 @@ import { changesNode, troubleOf } from './view.ts'
 
 interface StripProps {
   turns: readonly (Turn | undefined)[]
+  /** How many turns of the branch come before them and are not loaded. */
+  offset: number
   branchPoints: ReadonlySet<string>
   quoted: ReadonlySet<string>
   jump: (index: number) => void
@@ -23,7 +25,7 @@ const MARKS: Record<Mark, { colour: string; draw: (y: number) => string; label: 
 const markOf = (turn: Turn, branchPoints: ReadonlySet<string>, quoted: ReadonlySet<string>): Mark | null =>
   quoted.has(turn.id) ? 'quoted' : (troubleOf(turn) ?? (branchPoints.has(turn.id) ? 'branch' : changesNode(turn) ? 'move' : null))
 
-export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: StripProps) {
+export const Strip = memo(function Strip({ turns, offset, branchPoints, quoted, jump }: StripProps) {
   const box = useRef<HTMLDivElement>(null)
   const [height, setHeight] = useState(600)
   useLayoutEffect(() => {
@@ -36,12 +38,12 @@ export const Strip = memo(function Strip({ turns, branchPoints, quoted, jump }: 
   const paths = new Map<Mark, string>()
   turns.forEach((turn, at) => {
     const mark = turn && markOf(turn, branchPoints, quoted)
-    if (mark) paths.set(mark, `${paths.get(mark) ?? ''}${MARKS[mark].draw(((at + 0.5) / turns.length) * height)}`)
+    if (mark) paths.set(mark, `${paths.get(mark) ?? ''}${MARKS[mark].draw(((offset + at + 0.5) / (offset + turns.length)) * height)}`)
   })
   const at = (event: React.PointerEvent): void => {
     const box = event.currentTarget.getBoundingClientRect()
     const part = Math.min(0.9999, Math.max(0, (event.clientY - box.top) / box.height))
-    jump(Math.floor(part * turns.length))
+    jump(Math.floor(part * (offset + turns.length)))
   }
   return (
     <div

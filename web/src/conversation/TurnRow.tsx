@@ -165,23 +165,26 @@ const costTip = (turn: Turn): string =>
     : `$${turn.cost.total}`
 
 function Actions({ turn }: { turn: Turn }) {
-  const { commands, mayAct, edit, fork } = useRow()
+  const { commands, mayAct, ended, edit, fork } = useRow()
+  // While one only looks at a branch the place of these buttons is kept: heads must not wrap otherwise, and turns not move.
+  const isPlaceKept = !mayAct && !ended
+  const kept = isPlaceKept ? 'invisible' : undefined
   const settled = turn.status !== 'pending'
   const words = [turn.user_message?.text, turn.assistant_message?.text].filter(Boolean).join('\n')
   return (
     <span className="on-hover inline-flex items-center">
-      {mayAct && turn.user_message && (
-        <IconButton label="Edit and send again" action="edit" onClick={() => edit(turn.id)}>
+      {(mayAct || isPlaceKept) && turn.user_message && (
+        <IconButton className={kept} disabled={isPlaceKept} label="Edit and send again" action="edit" onClick={() => edit(turn.id)}>
           <Pencil size={14} />
         </IconButton>
       )}
-      {mayAct && (
-        <IconButton className="max-sm:hidden" label="Try again: answer anew, keep this one" action="tryAgain" onClick={() => void commands.tryAgain(turn.id)}>
+      {(mayAct || isPlaceKept) && (
+        <IconButton className={join('max-sm:hidden', kept)} disabled={isPlaceKept} label="Try again: answer anew, keep this one" action="tryAgain" onClick={() => void commands.tryAgain(turn.id)}>
           <RotateCcw size={14} />
         </IconButton>
       )}
-      {mayAct && (
-        <IconButton className="max-sm:hidden" label="Rewind to here: what follows is kept out of sight" action="rewindTo" onClick={() => void commands.rewind(turn.id)}>
+      {(mayAct || isPlaceKept) && (
+        <IconButton className={join('max-sm:hidden', kept)} disabled={isPlaceKept} label="Rewind to here: what follows is kept out of sight" action="rewindTo" onClick={() => void commands.rewind(turn.id)}>
           <Undo2 size={14} />
         </IconButton>
       )}

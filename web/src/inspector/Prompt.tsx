@@ -1,6 +1,6 @@
 /** A prompt with the places marked that variables fill. */
 import { Fragment } from 'react'
-import type { StepRequest } from '../api/expected.ts'
+import type { StepRequest } from '../api/types.ts'
 import { Tip } from '../ui/controls.tsx'
 
 const SOURCES: Record<StepRequest['variables'][number]['source'], string> = {

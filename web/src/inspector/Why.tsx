@@ -2,16 +2,16 @@
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { ChevronDown, ChevronRight } from 'lucide-react'
-import { useState } from 'react'
+import { lazy, Suspense, useMemo, useState } from 'react'
 import { curl } from '../api/client.ts'
-import type { Step, StepMessage } from '../api/expected.ts'
 import { asProblem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
-import type { Turn } from '../api/types.ts'
+import type { Step, StepMessage, Turn } from '../api/types.ts'
 import { useCommands } from '../conversation/commands.ts'
 import { useAgent } from '../sessions/queries.ts'
 import { amountOf, shown } from '../timeline/money.ts'
-import { useSession } from '../timeline/store.ts'
+import { children, family } from '../timeline/siblings.ts'
+import { knownTurns, useSession } from '../timeline/store.ts'
 import { variablesAt } from '../timeline/variables.ts'
 import { Button, Dialog, join } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
@@ -20,21 +20,75 @@ import { count, duration } from '../words.ts'
 import type { TabProps } from './Inspector.tsx'
 import { Rendered, Template } from './Prompt.tsx'
 
-export function Why({ store, selection, turn, upTo }: TabProps) {
-  const { id } = store.getState()
-  const steps = useQuery({
-    queryKey: ['steps', id, turn?.id, turn?.status],
+const RequestDifference = lazy(() => import('./RequestDifference.tsx'))
+
+/** The steps of a turn; null where the API keeps none. */
+const useSteps = (session: string, turn: string | undefined, status: string | undefined) =>
+  useQuery({
+    queryKey: ['steps', session, turn, status],
     queryFn: ({ signal }) =>
-      sessions.steps(id, turn?.id ?? '', { signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
-    enabled: turn !== undefined && turn.status !== 'pending',
+      sessions.steps(session, turn ?? '', { signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
+    enabled: turn !== undefined && status !== 'pending',
     staleTime: Infinity,
   })
+
+interface Other {
+  key: string
+  label: string
+  session: string
+  turn: string
+}
+
+/** Turns whose requests can be held against those of this one: other versions of it, and the same place in the session it was forked from. */
+function useOthers(store: TabProps['store'], turn: Turn | undefined): Other[] {
+  const { id } = store.getState()
+  const turns = useSession(store, (state) => state.timeline.turns)
+  const tree = useSession(store, (state) => state.tree)
+  const source = useSession(store, (state) => state.timeline.session?.forked_from)
+  const isFirst = source !== null && source !== undefined && turn?.parent_id === source.turn_id
+  const there = useQuery({
+    queryKey: ['source', source?.session_id, source?.turn_id],
+    queryFn: ({ signal }) => sessions.turns(source?.session_id ?? '', { around: source?.turn_id ?? '', limit: 10 }, { signal }),
+    enabled: isFirst,
+    staleTime: Infinity,
+  })
+  return useMemo(() => {
+    if (!turn) return []
+    const { all } = family(children(knownTurns({ timeline: { turns }, tree })), turn)
+    const versions = all.flatMap((each, at): Other[] => (each === turn.id ? [] : [{ key: each, label: `version ${at + 1} of this turn`, session: id, turn: each }]))
+    const same = there.data?.items.find((each) => each.parent_id === turn.parent_id)
+    const origin: Other[] = same && source ? [{ key: 'source', label: 'the session it was forked from', session: source.session_id, turn: same.id }] : []
+    return [...origin, ...versions]
+  }, [id, turn, turns, tree, source, there.data])
+}
+
+export function Why({ store, selection, turn, upTo }: TabProps) {
+  const { id } = store.getState()
+  const steps = useSteps(id, turn?.id, turn?.status)
+  const others = useOthers(store, turn)
+  const [against, setAgainst] = useState('')
+  const other = others.find((each) => each.key === against)
+  const theirs = useSteps(other?.session ?? '', other?.turn, undefined)
   if (!turn) return <Empty title="Nothing was said yet" />
   if (turn.status === 'pending') return <Empty title="The reply is under way">What it read is shown when it is over.</Empty>
   if (steps.isPending) return <Loading rows={3} />
   if (steps.isError) return <ProblemNote error={steps.error} retry={() => void steps.refetch()} />
   return (
     <div className="flex flex-col gap-3 p-3">
+      {steps.data !== null && (steps.data.items.length > 1 || (others.length > 0 && steps.data.items.length > 0)) && (
+        <label className="flex flex-wrap items-center gap-x-2 text-list text-muted">
+          Requests against
+          <select value={other || against === 'before' ? against : ''} onChange={(event) => setAgainst(event.target.value)} className="field min-w-0 flex-1 text-text">
+            <option value="">nothing</option>
+            {steps.data.items.length > 1 && <option value="before">the step before</option>}
+            {others.map((each) => (
+              <option key={each.key} value={each.key}>
+                {each.label}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
       {steps.data === null ? (
         <FromDefinition store={store} turn={turn} upTo={upTo} />
       ) : steps.data.items.length === 0 ? (
@@ -45,6 +99,7 @@ export function Why({ store, selection, turn, upTo }: TabProps) {
             key={step.index}
             step={step}
             before={steps.data?.items[at - 1]}
+            against={against === 'before' ? steps.data?.items[at - 1] : theirs.data?.items[at]}
             open={selection.step === step.index || (selection.step === undefined && steps.data?.items.length === 1)}
             toggle={(open) => selection.go({ step: open ? step.index : undefined }, { replace: true })}
           />
@@ -71,7 +126,16 @@ function Section({ title, count: size, children, open: initially = false }: { ti
   )
 }
 
-function StepCard({ step, before, open, toggle }: { step: Step; before: Step | undefined; open: boolean; toggle: (open: boolean) => void }) {
+interface StepCardProps {
+  step: Step
+  before: Step | undefined
+  /** A step whose request this one is held against. */
+  against: Step | undefined
+  open: boolean
+  toggle: (open: boolean) => void
+}
+
+function StepCard({ step, before, against, open, toggle }: StepCardProps) {
   const { request, reply } = step
   const chosen = new Set(reply?.tool_calls.map((call) => call.name))
   const known = new Set(before?.request.messages.map((message) => JSON.stringify(message)))
@@ -101,6 +165,13 @@ function StepCard({ step, before, open, toggle }: { step: Step; before: Step | u
       </button>
       {open && (
         <div className="px-2 pb-2">
+          {against && (
+            <Section title="Difference" open>
+              <Suspense fallback={<Loading rows={2} />}>
+                <RequestDifference before={against} after={step} />
+              </Suspense>
+            </Section>
+          )}
           <Section title="Instructions" open>
             <Rendered text={request.instructions} variables={request.variables} />
           </Section>

@@ -2,9 +2,8 @@
 import { useMutation } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
-import type { SuiteDefinition, SuiteRun } from '../api/expected.ts'
 import { suites } from '../api/routes.ts'
-import type { Suite, Turn } from '../api/types.ts'
+import type { NewSuite, Suite, SuiteDefinition, SuiteRun, Turn } from '../api/types.ts'
 import { useAgent } from '../sessions/queries.ts'
 import { dollars, parse } from '../timeline/money.ts'
 import { pathTo } from '../timeline/reduce.ts'
@@ -50,7 +49,7 @@ export function Replay({ suite, run, definition, turns, close }: ReplayProps) {
     mutationFn: () => {
       if (!scenario) throw new Error('the scenario is not known')
       const { opening, repeats: _, tags: __, ...same } = scenario
-      const body: SuiteDefinition = {
+      const body: NewSuite = {
         name: `${suite.name}: ${run.scenario} again`,
         agent: `${suite.agent_name}@${chosen}`,
         ...(model ? { model } : definition?.model ? { model: definition.model } : {}),

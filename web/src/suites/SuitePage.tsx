@@ -2,9 +2,8 @@
 import { useQuery } from '@tanstack/react-query'
 import { getRouteApi, useNavigate } from '@tanstack/react-router'
 import { useMemo, useState } from 'react'
-import type { SuiteRun } from '../api/expected.ts'
 import { suites } from '../api/routes.ts'
-import type { Suite } from '../api/types.ts'
+import type { Suite, SuiteRun } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
 import { queries } from '../sessions/queries.ts'
 import { wilson } from '../timeline/interval.ts'
@@ -24,7 +23,7 @@ export function SuitePage() {
   const search = route.useSearch()
   const navigate = route.useNavigate()
   const goTo = useNavigate()
-  const { suite, runs, error, pending } = useRuns(id)
+  const { suite, runs, error, pending, loading } = useRuns(id)
   useTitle(suite?.name ?? 'Suite')
   const filtered = useMemo(
     () =>
@@ -59,7 +58,9 @@ export function SuitePage() {
         <div className={join('min-w-0 flex-1 overflow-auto', open && 'max-md:hidden')}>
           <Filters suite={suite} runs={runs} filtered={filtered.length} />
           {search.baseline && <Baseline suite={suite} baseline={search.baseline} />}
-          {filtered.length === 0 ? (
+          {loading ? (
+            <Loading rows={Math.min(8, suite.scenarios.length)} height={32} label="Loading the runs" />
+          ) : filtered.length === 0 ? (
             <Empty title="No run fits">
               <Button onClick={() => set({ outcome: undefined, reason: undefined, scenario: undefined })}>Show all</Button>
             </Empty>
@@ -334,9 +335,9 @@ function Table({ runs, open, choose }: { runs: readonly SuiteRun[]; open: SuiteR
                   <StatusShape status={run.outcome ?? run.state} /> {STATUS[run.outcome ?? ''] ?? run.state}
                 </span>
               </td>
-              <td className="pr-3">{run.turn_count}</td>
+              <td className="pr-3">{run.session_id && run.turn_count}</td>
               <td className="pr-3">{run.seconds !== null && duration(run.seconds)}</td>
-              <td className="pr-3 text-money">{shown(amountOf(run.cost))}</td>
+              <td className="pr-3 text-money">{run.session_id && shown(amountOf(run.cost))}</td>
               <td className="max-w-80 truncate text-muted">{reasonsOf(run)[0]}</td>
             </tr>
           ))}

@@ -2,8 +2,7 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { getRouteApi } from '@tanstack/react-router'
-import type { SuiteRun } from '../api/expected.ts'
-import type { Suite } from '../api/types.ts'
+import type { Suite, SuiteRun } from '../api/types.ts'
 import { wilson } from '../timeline/interval.ts'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
 import { join } from '../ui/controls.tsx'
@@ -49,7 +48,10 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
   const virtualizer = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (at) => Math.ceil((rows[at]?.runs.length ?? 1) / perLine) * CELL + (narrow ? 44 : 18),
+    estimateSize: (at) => {
+      const cells = Math.ceil((rows[at]?.runs.length ?? 1) / perLine) * CELL
+      return narrow ? cells + 56 : Math.max(cells, 34) + 18
+    },
     getItemKey: (at) => rows[at]?.scenario.id ?? at,
     overscan: 4,
   })
@@ -85,14 +87,19 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
                 <button
                   type="button"
                   onClick={() => void navigate({ search: (before) => ({ ...before, scenario: before.scenario ? undefined : row.scenario.id }), replace: true })}
-                  className="target flex w-full items-center gap-2 text-left text-list hover:underline"
+                  className="target flex w-full items-start gap-2 text-left text-list hover:underline"
                 >
-                  {row.scenario.outcome && <StatusShape status={row.scenario.outcome} />}
-                  <span className="min-w-0 flex-1 truncate font-medium">{row.scenario.id}</span>
-                  <span className="text-meta whitespace-nowrap text-muted">
-                    {decided > 0 && percent(passed / decided)}
-                    {range && ` (${Math.round(range.low * 100)}–${Math.round(range.high * 100)})`}{' '}
-                    <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
+                  <span className="mt-px shrink-0">{row.scenario.outcome ? <StatusShape status={row.scenario.outcome} /> : <span className="inline-block w-4" />}</span>
+                  <span className="min-w-0 flex-1">
+                    <span className="block font-medium break-words">{row.scenario.id}</span>
+                    <span className="block text-meta text-muted">
+                      {decided > 0 && `${percent(passed / decided)}${range ? ` (${Math.round(range.low * 100)}–${Math.round(range.high * 100)})` : ''} `}
+                      {row.runs.some((run) => run.session_id !== null) ? (
+                        <span className="text-money">{shown(add(NOTHING, ...row.runs.map((run) => amountOf(run.cost))))}</span>
+                      ) : (
+                        'waiting'
+                      )}
+                    </span>
                   </span>
                 </button>
                 </div>

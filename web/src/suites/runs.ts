@@ -1,10 +1,9 @@
 /** A suite and its runs, kept up to date while it goes on. */
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useMemo } from 'react'
-import type { SuiteRun } from '../api/expected.ts'
 import { asProblem } from '../api/problems.ts'
 import { all, suites } from '../api/routes.ts'
-import type { RunReport, Suite } from '../api/types.ts'
+import type { RunReport, Suite, SuiteRun } from '../api/types.ts'
 
 const ASK_MS = 2_000
 
@@ -72,7 +71,8 @@ export function useSuite(id: string) {
   })
 }
 
-export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[]; error: unknown; pending: boolean } {
+/** `pending` is true while the suite is not known, `loading` while its runs are not: nothing is told of them then. */
+export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[]; error: unknown; pending: boolean; loading: boolean } {
   const client = useQueryClient()
   const suite = useSuite(id)
   const over = !goesOn(suite.data)
@@ -97,7 +97,7 @@ export function useRuns(id: string): { suite: Suite | undefined; runs: SuiteRun[
     placeholderData: (previous) => previous,
   })
   const list = useMemo(() => (suite.data ? complete(suite.data, runs.data?.runs ?? []) : []), [suite.data, runs.data])
-  return { suite: suite.data, runs: list, error: suite.error ?? runs.error, pending: suite.isPending }
+  return { suite: suite.data, runs: list, error: suite.error ?? runs.error, pending: suite.isPending, loading: runs.data === undefined && !runs.isError }
 }
 
 /** Why a run did not pass, in words that are the same for the same cause. */

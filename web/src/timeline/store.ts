@@ -1,15 +1,16 @@
 /** A live session: its timeline, its connection, and what is loaded beside them. One store for a session on show. */
 import { useEffect, useState } from 'react'
 import { createStore, useStore, type StoreApi } from 'zustand'
-import type { TreeTurn } from '../api/expected.ts'
 import { asProblem, type Problem } from '../api/problems.ts'
 import { all, sessions } from '../api/routes.ts'
 import { Connection, replayLog, type Link } from '../api/stream.ts'
-import type { Session, Turn } from '../api/types.ts'
+import type { Session, TreeTurn, Turn } from '../api/types.ts'
 import { EMPTY, reduce, withHead, withSession, withTurns, type StreamEvent, type Timeline } from './reduce.ts'
 import type { Placed } from './siblings.ts'
 
 const REFRESH_MS = 250
+/** A browser that draws no frames, because it is busy or shows something else, does not keep what was heard from the page. */
+const LONGEST_FRAME_MS = 100
 /** A burst of events within this time of a reconnect is what was missed. */
 const CAUGHT_UP_MS = 600
 
@@ -43,7 +44,7 @@ export interface SessionActions {
 
 export type SessionStore = StoreApi<SessionState> & { actions: SessionActions }
 
-function createSession(id: string): SessionStore & { open(): void; close(): void } {
+export function createSession(id: string): SessionStore & { open(): void; close(): void } {
   const store = createStore<SessionState>(() => ({
     id,
     timeline: EMPTY,
@@ -60,7 +61,8 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
   const closing = { controller: new AbortController() }
   let connection: Connection | null = null
   let queue: StreamEvent[] = []
-  let flushing = false
+  let due: { frame: number; timer: ReturnType<typeof setTimeout> } | null = null
+  let heardEvents = 0
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshing = false
   let loading: Promise<void> | null = null
@@ -71,7 +73,11 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
 
   /** All events of a frame at once: a word changes one string in one row, at most once a frame. */
   function flush(): void {
-    flushing = false
+    if (due) {
+      cancelAnimationFrame(due.frame)
+      clearTimeout(due.timer)
+      due = null
+    }
     const events = queue
     queue = []
     const state = get()
@@ -88,10 +94,8 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
 
   function heard(event: StreamEvent): void {
     queue.push(event)
-    if (flushing) return
-    flushing = true
-    if (document.visibilityState === 'hidden') setTimeout(flush, 50)
-    else requestAnimationFrame(flush)
+    heardEvents += 1
+    due ??= { frame: requestAnimationFrame(flush), timer: setTimeout(flush, LONGEST_FRAME_MS) }
   }
 
   function scheduleRefresh(): void {
@@ -132,6 +136,19 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
 
   const take = (session: Session): void => change((timeline) => withSession(timeline, session, null))
 
+  /**
+   * Reads the session. An answer during which events were heard may be older than they are, and would undo them: the
+   * stream tells what it would have told, and without one the session is read again.
+   */
+  async function readSession(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const before = heardEvents
+      const session = await sessions.get(id, { signal })
+      if (get().timeline.session === null || heardEvents === before) return take(session)
+      if (get().link.kind === 'live') return
+    }
+  }
+
   async function loadPage(): Promise<void> {
     const state = get()
     if (state.olderCursor === null) return
@@ -160,7 +177,7 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
   const actions: SessionActions = {
     async refresh() {
       try {
-        take(await sessions.get(id, { signal: closing.controller.signal }))
+        await readSession(closing.controller.signal)
         set({ problem: null })
       } catch (error) {
         if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
@@ -214,7 +231,7 @@ function createSession(id: string): SessionStore & { open(): void; close(): void
         url: `/v1/sessions/${encodeURIComponent(id)}/events`,
         lastId: () => get().timeline.seq,
         heard,
-        ask: async (signal) => take(await sessions.get(id, { signal })),
+        ask: readSession,
         isOver: () => get().timeline.ended && get().timeline.session !== null,
         linked: (link) => {
           if (link.kind === 'live' && get().link.kind === 'lost') {
@@ -279,7 +296,7 @@ export function useSessionStore(id: string): SessionStore {
 export const useSession = <Part>(store: SessionStore, select: (state: SessionState) => Part): Part => useStore(store, select)
 
 /** All turns that are known, in short: from the tree where it was loaded, else the turns themselves. */
-export function knownTurns(state: Pick<SessionState, 'timeline' | 'tree'>): Iterable<Placed> {
+export function knownTurns(state: { timeline: Pick<Timeline, 'turns'>; tree: SessionState['tree'] }): Iterable<Placed> {
   if (!state.tree) return state.timeline.turns.values()
   const turns = new Map<string, Placed>(state.tree.map((turn) => [turn.id, turn]))
   for (const turn of state.timeline.turns.values()) turns.set(turn.id, turn)

@@ -45,20 +45,21 @@ export function Frame() {
       <div className="flex h-dvh flex-col">
         <header className="flex h-11 shrink-0 items-center gap-1 border-b border-line bg-surface px-2 sm:px-3">
           <ListButton />
-          <Link to="/sessions" className="target mr-1 flex items-center justify-center gap-2 rounded-sm px-1 font-semibold">
+          <Link to="/sessions" className="target mr-1 flex shrink-0 items-center justify-center gap-2 rounded-sm px-1 font-semibold max-sm:hidden">
             <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden className="text-accent">
               <path d="M1 8h14M5 3v10" stroke="currentColor" strokeWidth="1.75" strokeLinecap="round" fill="none" />
               <circle cx="10.5" cy="8" r="2.25" fill="currentColor" />
             </svg>
-            <span className="max-sm:sr-only">Playhead</span>
+            Playhead
           </Link>
-          <nav aria-label="Main" className="flex">
+          {/* Where letters are too large for the bar, its links scroll by themselves. */}
+          <nav aria-label="Main" className="-my-1 flex min-w-0 overflow-x-auto px-0.5 py-1 [scrollbar-width:none]">
             {NAV.map((each) => (
               <Link
                 key={each.to}
                 to={each.to}
                 activeOptions={{ includeSearch: false }}
-                className="target flex items-center rounded-sm px-1.5 text-list text-muted hover:bg-hover data-[status=active]:font-medium data-[status=active]:text-text sm:px-2"
+                className="target flex shrink-0 items-center rounded-sm px-1.5 text-list text-muted hover:bg-hover data-[status=active]:font-medium data-[status=active]:text-text sm:px-2"
               >
                 {each.label}
               </Link>
@@ -67,7 +68,7 @@ export function Frame() {
           <button
             type="button"
             onClick={() => setPalette(true)}
-            className="field ml-auto flex items-center gap-2 text-list text-muted max-md:hidden md:w-56"
+            className="field ml-auto flex min-w-0 items-center gap-2 text-list text-muted max-md:hidden md:w-56"
           >
             <span className="flex-1 text-left">Go to</span>
             <Key>{keyOf('commands')}</Key>
@@ -82,7 +83,7 @@ export function Frame() {
             </span>
           </IconButton>
           <Tip label="Settings">
-            <Link to="/settings" aria-label="Settings" className="target inline-flex items-center justify-center rounded-sm text-muted hover:bg-hover hover:text-text">
+            <Link to="/settings" aria-label="Settings" className="target inline-flex shrink-0 items-center justify-center rounded-sm text-muted hover:bg-hover hover:text-text">
               <SettingsIcon size={16} />
             </Link>
           </Tip>
@@ -122,8 +123,11 @@ function ApprovalsWaiting() {
   const [first] = waiting
   if (!first) return null
   return (
-    <Link to="/sessions/$id" params={{ id: first.id }} search={{}} className="target flex items-center">
-      <Badge kind="warn">{waiting.length === 1 ? '1 approval' : `${waiting.length} approvals`}</Badge>
+    <Link to="/sessions/$id" params={{ id: first.id }} search={{}} className="target flex shrink-0 items-center justify-center">
+      <Badge kind="warn">
+        {waiting.length}
+        <span className="max-sm:sr-only">{waiting.length === 1 ? ' approval' : ' approvals'}</span>
+      </Badge>
     </Link>
   )
 }
@@ -135,7 +139,7 @@ function Spent() {
   if (!quota && !total.data) return null
   return (
     <Tip label={quota ? `Spent in ${quota.month}, of $${quota.limit}` : 'Spent in all'}>
-      <Link to="/usage" className="target flex items-center px-1 text-list text-money max-sm:hidden">
+      <Link to="/usage" className="target flex shrink-0 items-center px-1 text-list text-money max-sm:hidden">
         {quota ? shown({ value: parse(quota.spent), unpriced: [] }) : total.data && shown(amountOf(total.data.cost))}
       </Link>
     </Tip>
@@ -158,7 +162,7 @@ function LinkDot() {
   if (!told) return null
   return (
     <Tip label={told.words}>
-      <span role="img" aria-label={`Connection: ${told.words}`} tabIndex={-1} className="inline-flex size-6 items-center justify-center">
+      <span role="img" aria-label={`Connection: ${told.words}`} tabIndex={-1} className="inline-flex size-6 shrink-0 items-center justify-center">
         <span className={join('size-2 rounded-full', told.look)} />
       </span>
     </Tip>

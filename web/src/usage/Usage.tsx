@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { useMemo } from 'react'
-import type { UsageRow } from '../api/expected.ts'
+import type { UsageRow } from '../api/types.ts'
 import { all, usage } from '../api/routes.ts'
 import { useAbout, useAgents } from '../sessions/queries.ts'
 import { add, amountOf, dollars, NOTHING, parse, plain, shown, type Amount } from '../timeline/money.ts'
