@@ -40,8 +40,8 @@ demo: $(READY) page
 dev: $(READY) page
 	@.venv/bin/playhead dev $(ARGS)
 
-# Tests wait more than they compute: three processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
-PROCESSES ?= 3
+# Tests wait more than they compute: four processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
+PROCESSES ?= 4
 
 test: $(READY) page
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) --dist worksteal $(ARGS)
