@@ -14,8 +14,8 @@ def rejections_as_errors() -> Iterator[None]:
     try:
         yield
     except CommandRejected as refused:
-        refusal = refused.rejection
-        raise ApplicationError(refusal.detail, refusal, type=refusal.code, non_retryable=True) from None
+        rejection = refused.rejection
+        raise ApplicationError(rejection.detail, rejection, type=rejection.code, non_retryable=True) from None
 
 
 def reason_of(error: ActivityError) -> str:

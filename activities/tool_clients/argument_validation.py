@@ -37,12 +37,12 @@ class UnusableSchema(ValueError):
 def check_arguments(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> None:
     """Validate arguments by the parameters of a tool. Raises ToolFailed with a message for the model."""
     try:
-        faults = argument_errors(schema, arguments)
+        issues = argument_errors(schema, arguments)
     except UnusableSchema as error:
         message = f"The call was not made: the parameters of this tool cannot be checked ({error})."
         raise ToolFailed("invalid_tool", message) from None
-    if faults:
-        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(faults)}"[:MAX_CONTENT_CHARACTERS])
+    if issues:
+        raise ToolFailed("invalid_arguments", f"The call was not made. {'; '.join(issues)}"[:MAX_CONTENT_CHARACTERS])
 
 
 def argument_errors(schema: Mapping[str, JsonValue], arguments: Mapping[str, JsonValue]) -> list[str]:

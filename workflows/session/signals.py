@@ -67,7 +67,7 @@ def _read(form: type[Command], argument: object) -> Command:
     try:
         return TypeAdapter(form).validate_python(argument)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'argument'}: {fault['msg']}" for fault in error.errors())
+        issues = (f"{'.'.join(map(str, issue['loc'])) or 'argument'}: {issue['msg']}" for issue in error.errors())
         raise CommandRejected(
-            "validation_error", f"The signal's argument is not a command: {'; '.join(faults)}"
+            "validation_error", f"The signal's argument is not a command: {'; '.join(issues)}"
         ) from None
