@@ -13,7 +13,7 @@ from activities.tool_clients.interface import ToolCall, ToolFailed, ToolRunner
 from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempotency_key
 from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED_ARGUMENTS
-from domain.agents.tools import AnyTool, HttpTool, McpTool, find_tool
+from domain.agents.tools import AnyTool, DocumentsTool, HttpTool, McpTool, find_tool
 
 AGENT_NUMBER = "agent_number"
 """Name of the template variable with the agent's integer alias, in tools."""
@@ -90,7 +90,11 @@ def _previous_failures() -> int:
 
 def _retry_delay(failure: ToolFailed, tool: AnyTool, failures_before: int) -> timedelta | None:
     """The pause before the next attempt; None after the last one."""
-    if not failure.retryable or not isinstance(tool, HttpTool | McpTool) or failures_before >= tool.retries:
+    if (
+        not failure.retryable
+        or not isinstance(tool, HttpTool | McpTool | DocumentsTool)
+        or failures_before >= tool.retries
+    ):
         return None
     if failure.retry_after is not None and failure.retry_after > MAX_RETRY_PAUSE_SECONDS:
         return None

@@ -17,7 +17,7 @@ from api.http.request_metrics import RequestMetricsMiddleware, UnexpectedErrorMi
 from api.openai.paths import ChatPathsMiddleware
 from api.page.files import PageFiles
 from api.page.routes import page_router
-from api.routes import about, agents, branches, health, sessions, suites, usage
+from api.routes import about, agents, branches, documents, health, sessions, suites, usage
 from api.routes.dependencies import build_services
 from api.routes.dograh import listing as dograh_listing
 from api.routes.dograh import router as dograh_router
@@ -36,6 +36,7 @@ _ROUTERS: Final = (
     sessions.router,
     branches.router,
     agents.router,
+    documents.router,
     suites.router,
     usage.router,
     about.router,

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from domain.agents.definition import AgentDefinition
 from store.database.column_types import MAX_ROW_NUMBER
 from store.database.connection import Database
 from store.database.ids import new_id
 from store.database.pagination import Page, number_after, page_of
-from store.database.tables import agent_versions, agents
+from store.database.tables import agent_documents, agent_versions, agents, sessions, suites
 from store.database.upsert import insert_new
 
 MAX_CACHED_DEFINITIONS = 1_000
@@ -51,6 +52,14 @@ _IS_LATEST = agent_versions.c.version == agents.c.latest_version
 MAX_VERSION = 2**31 - 1
 
 
+class AgentInUse(Exception):
+    """The agent has `objects` (sessions or suites), which show its definition."""
+
+    def __init__(self, agent_id: str, objects: str) -> None:
+        super().__init__(f"the agent {agent_id} has {objects}")
+        self.objects = objects
+
+
 class AgentStore:
     """Stores agents. Within an organization an agent is found by its name or its id."""
 
@@ -58,6 +67,7 @@ class AgentStore:
         self._database = database
         self._definitions: OrderedDict[tuple[str, int], AgentDefinition] = OrderedDict()
         self._insert_agent = insert_new(database, agents, key=["organization_id", "name"])
+        self._insert_document = insert_new(database, agent_documents, key=["agent_id", "digest"])
 
     async def add_version(
         self, organization_id: str, definition: AgentDefinition, warnings: tuple[str, ...]
@@ -90,6 +100,9 @@ class AgentStore:
                 created_at=datetime.now(UTC),
             )
             _add_version(connection, added)
+            for file in definition.documents:
+                if file.sha256 is not None:
+                    connection.execute(self._insert_document, {"agent_id": agent.id, "digest": file.sha256})
             return added
 
         return await self._database.write(work)
@@ -162,6 +175,30 @@ class AgentStore:
         else:
             self._definitions.move_to_end(key)
         return known
+
+    async def erase(self, organization_id: str, agent_id: str) -> tuple[str, ...] | None:
+        """Delete an agent with all its versions. Returns the digests of the documents that it searched.
+
+        Returns None when there is no such agent. Raises AgentInUse while sessions or suites belong to it.
+        """
+
+        def work(connection: Connection) -> tuple[str, ...] | None:
+            own = (agents.c.organization_id == organization_id) & (agents.c.id == agent_id)
+            if connection.execute(select(agents.c.id).where(own).with_for_update()).one_or_none() is None:
+                return None
+            for table in (sessions, suites):
+                if connection.execute(select(table.c.id).where(table.c.agent_id == agent_id).limit(1)).first():
+                    raise AgentInUse(agent_id, table.name)
+            digests = select(agent_documents.c.digest).where(agent_documents.c.agent_id == agent_id)
+            searched = tuple(connection.scalars(digests))
+            connection.execute(delete(agent_versions).where(agent_versions.c.agent_id == agent_id))
+            connection.execute(delete(agents).where(own))
+            return searched
+
+        try:
+            return await self._database.write(work)
+        except IntegrityError as error:  # a session was opened at the same time
+            raise AgentInUse(agent_id, sessions.name) from error
 
     async def _read_definition(self, agent_id: str, version: int) -> AgentDefinition:
         statement = select(agent_versions.c.definition).where(

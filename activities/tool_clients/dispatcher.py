@@ -1,4 +1,4 @@
-"""Dispatches tool calls to the HTTP client, the MCP client, built-in tools or mocks, and redacts credentials.
+"""Dispatches tool calls to HTTP, MCP, built-in and documents tools or to mocks, and redacts credentials.
 
 Of calls that the client of a conversation carries out only the arguments are checked.
 """
@@ -17,13 +17,14 @@ from activities.network.egress_guard import EgressGuard
 from activities.network.secrets import Credentials, Redactor
 from activities.tool_clients.argument_validation import check_arguments
 from activities.tool_clients.builtin import run_builtin
+from activities.tool_clients.documents import PassageSearch, search_documents
 from activities.tool_clients.http import HttpTools
 from activities.tool_clients.interface import ToolCall, ToolFailed
 from activities.tool_clients.mocks import mocked_result
 from activities.tool_clients.responses import to_content
 from contracts.tools import CallToolResult
 from domain.agents.offered_tools import offered_tool
-from domain.agents.tools import AnyTool, ClientTool, HttpTool, McpTool, OfferedTool
+from domain.agents.tools import AnyTool, ClientTool, DocumentsTool, HttpTool, McpTool, OfferedTool
 
 if TYPE_CHECKING:
     from activities.tool_clients.mcp import McpTools
@@ -36,7 +37,8 @@ class ToolDispatcher:
 
     `credentials` are the values behind the names in `secrets`, `organization_credentials` those that only one
     organization's agents may name; `allowlist` are the addresses that tools may reach beside public ones (see
-    `AllowedAddresses`). Raises ValueError for an entry of `allowlist` that cannot be read.
+    `AllowedAddresses`), `documents` the passages that documents tools search. Raises ValueError for an entry of
+    `allowlist` that cannot be read.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class ToolDispatcher:
         credentials: Mapping[str, str],
         organization_credentials: Mapping[str, Mapping[str, str]] | None = None,
         allowlist: Iterable[str] = (),
+        documents: PassageSearch | None = None,
     ) -> None:
         self.guard = EgressGuard(allowlist)
         """The guard of every connection to an address that an agent names."""
         self.credentials = Credentials(credentials, organization_credentials or {})
         self._redactor = Redactor(self.credentials.all_values())
+        self._documents = documents
         self._http = HttpTools(guard=self.guard, credentials=self.credentials)
 
     @cached_property
@@ -71,6 +75,8 @@ class ToolDispatcher:
             if isinstance(call.tool, ClientTool):
                 check_arguments(call.tool.parameters, call.arguments)
                 return CallToolResult(content="The arguments are valid.")
+            if isinstance(call.tool, DocumentsTool):
+                return await search_documents(call, call.tool, self._documents)
             return run_builtin(call, call.tool, now=lambda: datetime.now(UTC))
         except ToolFailed as failure:
             raise ToolFailed(

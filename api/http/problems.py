@@ -63,6 +63,12 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
             ]
         },
     ),
+    "invalid_document": ProblemType(
+        400,
+        "The document cannot be read",
+        "The document menu.pdf is encrypted; save it without a password. Nothing was stored.",
+        {"reason": "encrypted"},
+    ),
     "unauthenticated": ProblemType(
         401,
         "No valid API key",
@@ -121,6 +127,18 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "No reply is pending",
         "No reply is pending: there is nothing to cancel.",
         {},
+    ),
+    "too_many_documents": ProblemType(
+        409,
+        "Too many documents",
+        "The organization would have 1,001 documents; at most 1,000 are allowed. Delete documents that no agent needs.",
+        {"limit": 1_000, "actual": 1_001},
+    ),
+    "agent_in_use": ProblemType(
+        409,
+        "The agent has sessions or suites",
+        "The agent booking-line has sessions, which show its definition. Nothing was deleted; erase them first.",
+        {"objects": "sessions"},
     ),
     "session_ended": ProblemType(
         410, "The session has ended", "The session has ended and accepts no more commands.", {}

@@ -1,11 +1,13 @@
 """Routes of agents: store a version, list, get."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.message import Message
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import StringConstraints
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -42,6 +44,8 @@ MEDIA_TYPES: Final[dict[str, TextFormat]] = {
     "application/x-yaml": "yaml",
     "text/yaml": "yaml",
 }
+DocumentReference = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:.{1,200}$")]
+MAX_REFERENCES: Final = 100
 MAX_VERSION: Final = 2**31 - 1
 TOO_SLOW_TO_READ: Final = "The body took too long to read; nothing was stored. Send it again, or make it smaller."
 Form = Annotated[Literal["json", "yaml"], Query(alias="format", description="yaml: the definition alone.")]
@@ -106,13 +110,23 @@ async def push_agent(
         Phrase | None, Query(description="The agent's name, for exports; by default the name in the export.")
     ] = None,
     dry_run: Annotated[bool, Query(description="True: check the definition, and store nothing.")] = False,
+    document: Annotated[
+        list[DocumentReference] | None,
+        Query(max_length=MAX_REFERENCES, description="Uploaded documents that files of the agent are: sha256:name."),
+    ] = None,
 ) -> Response:
     """Store a new version of the agent with the name of the definition. A definition equal to the latest adds none.
 
     With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
     not apply to text chats are listed in `warnings`.
+
+    A file of a documents tool is the document named for it in `document`, or else the newest upload of its name. The
+    version keeps its content.
     """
     definition, warnings = await _parse_body(request, services.reading_threads, _reader(format, name))
+    sent = {file: digest for digest, _, file in (each.partition(":") for each in document or ())}
+    with invalid_agents_as_problems():
+        definition = await services.documents.attach(organization, definition, sent, dry_run=dry_run)
     latest = await services.agents.find(organization, definition.name)
     if latest is not None and latest.name != definition.name:
         latest = None  # an id that equals the name
@@ -157,6 +171,25 @@ async def get_agent(
     if agent is None:
         raise not_found("agent", agent_id)
     return await _shown(agent, form)
+
+
+@router.delete(
+    "/{agent_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[accepting_commands],
+    responses=error_docs("not_found", "agent_in_use", *READ_ERRORS),
+)
+async def erase_agent(agent_id: AgentId, organization: Organization, services: ServicesDep) -> Response:
+    """Erase an agent with all its versions, and the documents that no other agent searches.
+
+    An agent with sessions or suites cannot be erased: erase its sessions first.
+    """
+    agent = await services.agents.find(organization, agent_id)
+    if agent is None:
+        raise not_found("agent", agent_id)
+    await services.documents.erase_agent(agent)
+    return Response(status_code=204)
 
 
 @router.get(
@@ -222,9 +255,17 @@ async def _parse_body(request: Request, threads: ReadingThreads, read: Reader) -
         accepted = ", ".join(MEDIA_TYPES)
         raise Problem("unsupported_media_type", f"Send the definition with a Content-Type of {accepted}.")
     try:
-        return await threads.run(partial(read, await request.body(), text_format))
+        with invalid_agents_as_problems():
+            return await threads.run(partial(read, await request.body(), text_format))
     except TimeoutError as error:
         raise invalid("invalid_agent", TOO_SLOW_TO_READ, [(ROOT_PATH, "takes too long to read")]) from error
+
+
+@contextmanager
+def invalid_agents_as_problems() -> Iterator[None]:
+    """Raise Problem("invalid_agent") with every issue."""
+    try:
+        yield
     except InvalidAgent as error:
         issues = error.issues
         has = f"The agent definition has {error_count(error.count)}"

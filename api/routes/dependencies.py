@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from temporalio.client import Client
 
+from api.documents.reader import DocumentReader
+from api.documents.service import DocumentService
 from api.http import request_metrics
 from api.http.auth import Authenticator
 from api.http.reading_threads import ReadingThreads
@@ -46,6 +48,7 @@ from store.api_keys import KeyStore
 from store.billing.ledger import LedgerStore
 from store.billing.usage_periods import PeriodUsage
 from store.database.connection import Database
+from store.documents import DocumentStore
 from store.organizations import OrganizationStore
 from store.recorded_sessions import RecordedSessions
 from store.sessions.chat_addresses import ChatAddressStore
@@ -67,6 +70,8 @@ class Services:
 
     agents: AgentStore
     default_model: str
+    document_store: DocumentStore
+    documents: DocumentService
     keyless: bool
     session_renderer: SessionRenderer
     availability: Availability
@@ -111,7 +116,7 @@ class Services:
 def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
     """Build the services. Events published to the hub are streamed to watchers."""
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
-    metrics, keys = Metrics(), KeyStore(database)
+    metrics, keys, documents = Metrics(), KeyStore(database), DocumentStore(database)
     availability = Availability(client, database)
     session_client = SessionClient(client, task_queue=settings.task_queue, wait_seconds=settings.request_timeout)
     session_reader = SessionReader(session_client, sessions, agents, availability)
@@ -162,6 +167,8 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
     return Services(
         agents=agents,
         default_model=settings.model,
+        document_store=documents,
+        documents=DocumentService(documents, agents, DocumentReader()),
         keyless=settings.keyless,
         session_renderer=session_renderer,
         availability=availability,

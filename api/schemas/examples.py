@@ -317,6 +317,17 @@ AGENT_VERSION: Final[dict[str, Any]] = {
     "warnings": 0,
 }
 
+DOCUMENT: Final[dict[str, Any]] = {
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "names": ["menu.md"],
+    "format": "markdown",
+    "bytes": 5_120,
+    "characters": 5_034,
+    "pages": None,
+    "passages": 7,
+    "created_at": "2026-11-23T17:55:00Z",
+}
+
 AGENT_DRY_RUN: Final[dict[str, Any]] = {
     "name": "booking-line",
     "version": 4,

@@ -13,6 +13,7 @@ from api.schemas.examples import (
     AGENT_VERSION,
     BRANCH,
     COMPARISON,
+    DOCUMENT,
     EVENT_TICKET,
     FORKED_FROM,
     LEDGER_ROW,
@@ -24,6 +25,7 @@ from api.schemas.examples import (
 )
 from domain import usage
 from domain.agents.definition import AgentDefinition
+from domain.agents.document_files import DocumentFormat
 from domain.sessions.timeline import Purpose
 from domain.turns.turn import AssistantMessage, EventType, SessionStatus, TurnStatus, UserMessage
 from domain.usage import ModelUsage
@@ -313,6 +315,25 @@ class AgentVersionSummary(Representation):
     created_at: datetime
     node_count: int
     warnings: int
+
+
+class Document(Representation):
+    """A document that agents can search, without its text. `sha256` is that of the file.
+
+    `names` are those under which it is the newest upload. `pages` is null unless the format has pages. `passages`
+    counts the parts that a search can find.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [DOCUMENT]})
+
+    sha256: str
+    names: tuple[str, ...]
+    format: DocumentFormat
+    bytes: int
+    characters: int
+    pages: int | None
+    passages: int
+    created_at: datetime
 
 
 class AgentDryRun(Representation):

@@ -24,8 +24,9 @@ from api.schemas.steps import (
 from api.sessions.reader import RenderedPage, SessionReader
 from api.sessions.tree import turns_of
 from domain.agents.definition import AgentDefinition
+from domain.agents.offered_tools import offered_tool
 from domain.agents.templates import Insertion, is_built_in
-from domain.agents.tools import HttpTool, OfferedTool
+from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply, marked_instructions_at, template_values
 from domain.turns.extraction import (
     EXTRACTION_CUE,
@@ -230,9 +231,9 @@ def _rebuilt_frame(context: _TurnContext, step: SavedStep) -> RequestFrame:
         return frame_of_extraction(extraction_instructions(node, values), EXTRACTION_CUE, tool, {})
     declared = ((name, agent.tools[name]) for name in node.tools if name in agent.tools)
     tools = (
-        OfferedTool(name=name, description=tool.description, parameters=tool.parameters)
+        offered
         for name, tool in declared
-        if isinstance(tool, HttpTool)  # those of MCP servers are known to the servers only
+        if (offered := offered_tool(name, tool)) is not None  # those of MCP servers are known to the servers only
     )
     instructions = marked_instructions_at(agent, step.node_id, values)
     return frame_of_turn(node, instructions, (*transitions_offered(node), *tools), {})

@@ -5,9 +5,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from domain.agents import templates
+from domain.agents.document_files import DocumentFile
 from domain.agents.graph_validation import reachable_nodes, semantic_issues, transition_tool_name
 from domain.agents.tools import (
     DAY_SECONDS,
@@ -16,6 +17,7 @@ from domain.agents.tools import (
     AuthoredModel,
     BuiltinTool,
     ClientTool,
+    DocumentsTool,
     HttpTool,
     McpTool,
     Tool,
@@ -29,6 +31,7 @@ __all__ = [
     "ApprovalRule",
     "BuiltinTool",
     "ClientTool",
+    "DocumentsTool",
     "Extraction",
     "HttpTool",
     "InvalidAgent",
@@ -60,6 +63,7 @@ TOOL_TYPES: dict[str, type[AnyTool]] = {
     "mcp": McpTool,
     "builtin": BuiltinTool,
     "client": ClientTool,
+    "documents": DocumentsTool,
 }
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
@@ -179,6 +183,12 @@ class AgentDefinition(AuthoredModel):
         """True when a text refers to recorded speech: only then the model's replies are searched for references."""
         return RECORDING_MARK in self.model_dump_json()
 
+    @property
+    def documents(self) -> tuple[DocumentFile, ...]:
+        """The files that its tools search, without those of equal name and content."""
+        tools = (tool for tool in self.tools.values() if isinstance(tool, DocumentsTool))
+        return tuple(dict.fromkeys(file for tool in tools for file in tool.files))
+
     def origin_of(self, node_id: str) -> Origin:
         """Id and name of a node in its export, or its own id for both if it was not imported."""
         node = self.nodes.get(node_id)
@@ -231,7 +241,7 @@ def mermaid(definition: AgentDefinition) -> str:
 
 
 def _known_fields(location: Location) -> Collection[str]:
-    models: dict[tuple[int | str, ...], type[AuthoredModel]] = {
+    models: dict[Location, type[BaseModel]] = {
         (): AgentDefinition,
         ("limits",): Limits,
         ("webhook",): Webhook,
@@ -241,10 +251,12 @@ def _known_fields(location: Location) -> Collection[str]:
         ("nodes", "origin"): Origin,
         **{("tools", kind): tool for kind, tool in TOOL_TYPES.items()},
         **{("tools", kind, "approval"): ApprovalRule for kind in TOOL_TYPES},
+        ("tools", "documents", "files"): DocumentFile,
     }
     within_tool = location[:1] == ("tools",)
     # Without the names of nodes and tools, and without list indices.
-    model = models.get((*location[:1], *location[2:]) if within_tool else location[::2])
+    of_tool = (*location[:1], *(part for part in location[2:] if not isinstance(part, int)))
+    model = models.get(of_tool if within_tool else location[::2])
     return model.model_fields if model else ()
 
 

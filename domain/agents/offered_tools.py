@@ -5,12 +5,23 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from domain.agents.tools import AnyTool, BuiltinAction, BuiltinTool, HttpTool, McpTool, OfferedTool
+from domain.agents.tools import (
+    AnyTool,
+    BuiltinAction,
+    BuiltinTool,
+    DocumentsTool,
+    HttpTool,
+    McpTool,
+    OfferedTool,
+)
 
 REASON: Final = "reason"
 EXPRESSION: Final = "expression"
 TIME_ZONE: Final = "time_zone"
 """Arguments of built-in tools."""
+QUERY: Final = "query"
+MAX_QUERY_CHARACTERS: Final = 500
+"""The argument of documents tools, and its length."""
 
 DISPOSITION: Final = "call_disposition"
 """Name of the variable with the reason for which the agent ended the session."""
@@ -48,6 +59,21 @@ _PARAMETERS: Final[Mapping[BuiltinAction, Mapping[str, JsonValue]]] = {
 }
 
 
+_QUERY_PARAMETERS: Final[Mapping[str, JsonValue]] = {
+    "type": "object",
+    "properties": {
+        QUERY: {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_QUERY_CHARACTERS,
+            "description": "The words to look for, in the language of the documents",
+        }
+    },
+    "required": [QUERY],
+}
+_MAX_NAMES_SHOWN: Final = 5
+
+
 def offered_tool(name: str, tool: AnyTool) -> OfferedTool | None:
     """A tool as offered to the model; None for an MCP server, which alone knows its tools."""
     if isinstance(tool, McpTool):
@@ -55,6 +81,10 @@ def offered_tool(name: str, tool: AnyTool) -> OfferedTool | None:
     if isinstance(tool, BuiltinTool):
         description = tool.description.strip() or _DESCRIPTIONS[tool.action]
         return OfferedTool(name=name, description=description, parameters=_parameters(tool))
+    if isinstance(tool, DocumentsTool):
+        return OfferedTool(
+            name=name, description=tool.description.strip() or _searched(tool), parameters=_QUERY_PARAMETERS
+        )
     return OfferedTool(name=name, description=tool.description, parameters=tool.parameters)
 
 
@@ -66,6 +96,13 @@ def variables_left_by(tool: AnyTool) -> tuple[str, ...]:
         return ()
     target = (HANDED_OVER_TO,) if tool.action == "hand_over" else ()
     return (*target, *((DISPOSITION,) if tool.reason is not None else ()))
+
+
+def _searched(tool: DocumentsTool) -> str:
+    names = [file.name for file in tool.files]
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    shown = ", ".join(names[:_MAX_NAMES_SHOWN])
+    return f"Searches documents, and returns the passages that match best with their source: {shown}{more}."
 
 
 def _parameters(tool: BuiltinTool) -> Mapping[str, JsonValue]:

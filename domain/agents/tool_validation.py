@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import quote, urlsplit
 
 from domain.agents import templates
+from domain.agents.document_files import MAX_FILES, file_name_error, is_digest
 from domain.agents.names import SECRETS_VARIABLE, UNPARSED_ARGUMENTS, name_issues
 from domain.agents.safe_regex import RegexLimits
 from domain.agents.tools import MCP_SEPARATOR
@@ -20,7 +21,7 @@ from domain.agents.validation_errors import (
 
 MAX_SERVER_NAME_CHARACTERS = 32
 """Maximum characters of the name of an MCP server, which is the prefix of its tools' names."""
-MAX_ENTRIES = {"headers": 50, "assign": 50, "secrets": 20, "allow": 200}
+MAX_ENTRIES = {"headers": 50, "assign": 50, "secrets": 20, "allow": 200, "files": MAX_FILES}
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADERS_SET_BY_PLAYHEAD = frozenset(
@@ -78,6 +79,9 @@ def tool_issues(
     yield from _reserved_name(location, name, servers)
     if tool.get("kind") == "builtin":
         yield from _builtin(location, tool, lenient_templates)
+        return
+    if tool.get("kind") == "documents":
+        yield from _files(location, tool)
         return
     yield from _request(location, tool)
     yield from _assignments(location, tool)
@@ -180,6 +184,26 @@ def _builtin(location: Location, tool: Mapping[str, object], lenient: bool) -> I
         text = tool.get(field)
         if isinstance(text, str):
             yield from _shown_template((*location, field), text, lenient)
+
+
+def _files(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:
+    """Issues of the names of files: each must be usable, and listed once."""
+    seen = set()
+    for index, file in enumerate(list_or_empty(tool.get("files"))[:MAX_FILES]):
+        name = file if isinstance(file, str) else mapping_or_empty(file).get("name")
+        if not isinstance(name, str) or not name.strip():
+            continue
+        path = format_path((*location, "files", index))
+        digest = mapping_or_empty(file).get("sha256")
+        if isinstance(digest, str) and not is_digest(digest):
+            message = "must be the sha256 of an uploaded document, 64 hexadecimal digits; leave it out to send the file"
+            yield ValidationIssue(path=f"{path}.sha256", message=message)
+        error = file_name_error(name)
+        if error is not None:
+            yield ValidationIssue(path=path, message=error)
+        elif name in seen:
+            yield ValidationIssue(path=path, message=f"the file {format_value(name)} is listed twice; remove one")
+        seen.add(name)
 
 
 def _approval_reason(location: Location, tool: Mapping[str, object]) -> Iterator[ValidationIssue]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from domain.agents.document_files import FileReference
+
 MCP_SEPARATOR = "__"
 """Separator between the name of an MCP server and that of its tool."""
 MAX_TOOL_NAME_CHARACTERS = 64
@@ -131,7 +133,28 @@ class ClientTool(AuthoredModel):
     approval: ApprovalRule | None = None
 
 
-AnyTool = HttpTool | McpTool | BuiltinTool | ClientTool
+DocumentLanguage = Literal["english", "other"]
+
+
+class DocumentsTool(AuthoredModel):
+    """A tool that searches documents: the model gets the passages that match its query best, with their source.
+
+    `files` lie beside the agent, or were uploaded. `language` english finds other forms of a word too; other compares
+    words as they are. `passages` is the maximum number in a result. `description` replaces the usual description for
+    the model.
+    """
+
+    kind: Literal["documents"]
+    files: Annotated[tuple[FileReference, ...], Field(min_length=1)]
+    description: Annotated[str, Field(max_length=2_000)] = ""
+    language: DocumentLanguage = "english"
+    passages: Annotated[int, Field(strict=True, ge=1, le=10)] = 5
+    retries: Retries = 2
+    retry_pause_seconds: RetryPauseSeconds = 1.0
+    approval: ApprovalRule | None = None
+
+
+AnyTool = HttpTool | McpTool | BuiltinTool | ClientTool | DocumentsTool
 Tool = Annotated[AnyTool, Field(discriminator="kind")]
 
 

@@ -15,6 +15,7 @@ from domain.agents.validation_errors import (
     format_value,
     list_or_empty,
 )
+from domain.dograh.documents import ReadDocuments, read_documents
 from domain.dograh.export_format import (
     END_TYPE,
     FETCH_TOOL,
@@ -60,7 +61,8 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     node's prompt becomes the agent's prompt. A fetch before the call becomes a tool called before the greeting: it
     sends the same request, and its response extends the context. A webhook node becomes the agent's webhook; the
     time-out of text chats and the template variables become its limits and its context. Tools are imported if the list
-    of dograh's API stands beside the graph. Voice-only fields are ignored.
+    of dograh's API stands beside the graph, and documents likewise, as files that are sent with the agent. Voice-only
+    fields are ignored.
     Without a `name` the agent has the one in the file. An unchanged export of Playhead gives the agent it was made of.
 
     Raises InvalidAgent with every issue of the export and of the agent, at its path in the export.
@@ -78,7 +80,8 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
     if name is None and read.name is None:
         raise InvalidAgent([ValidationIssue(path="name", message="is not in this export; pass a name for the agent")])
     tools = read_tools(read)
-    draft = _Draft(read, settings, tools, name if name is not None else read.name or "")
+    documents = read_documents(read, tools.tools)
+    draft = _Draft(read, settings, tools, documents, name if name is not None else read.name or "")
     issues = [*copy.issues, *read.issues, *draft.issues]
     try:
         definition = parse_definition(draft.definition)
@@ -91,9 +94,10 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
         *settings.warnings,
         *irregular_parts(read),
         *long_texts(read),
-        *import_warnings(read, tools.listed),
+        *import_warnings(read, tools.listed, documents.listed),
         *read_webhook(read).warnings,
         *tools.warnings,
+        *documents.warnings,
     )
     return ImportedAgent(definition=definition, warnings=warnings)
 
@@ -101,9 +105,12 @@ def import_dograh(export: object, *, name: str | None = None) -> ImportedAgent:
 class _Draft:
     """An agent definition built from an export, not validated yet, with the source path of each part."""
 
-    def __init__(self, export: Export, settings: Settings, tools: ReadTools, name: str) -> None:
+    def __init__(
+        self, export: Export, settings: Settings, tools: ReadTools, documents: ReadDocuments, name: str
+    ) -> None:
         self.issues: list[ValidationIssue] = []
         self._tools = tools
+        self._documents = documents
         self._sources: dict[str, Location] = {"name": ("name",)}
         self._node_paths: set[str] = set()
         self._nodes: dict[str, dict[str, object]] = {}
@@ -118,8 +125,8 @@ class _Draft:
         self._ids = _node_ids(node for node in export.nodes if node.converses)
         if self._ids:
             self._set_source(("nodes",), (*export.root, "nodes"))
-        if tools.tools:
-            self.definition["tools"] = dict(tools.tools)
+        if tools.tools or documents.tools:
+            self.definition["tools"] = {**tools.tools, **documents.tools}
             for tool, source in tools.sources.items():
                 self._set_source(("tools", tool), source)
         self._add_global_prompt(export)
@@ -188,6 +195,7 @@ class _Draft:
         self.definition["pre_call_fetch"] = FETCH_TOOL
         self.definition["tools"] = {
             **self._tools.tools,
+            **self._documents.tools,
             FETCH_TOOL: {
                 "kind": "http",
                 "description": "Looks up what is known before the conversation opens.",
@@ -228,6 +236,9 @@ class _Draft:
         if found:
             self._set_source(("nodes", self._ids[node.id], "tools"), node.at("tool_uuids"))
             part["tools"] = found
+        search = self._documents.tool_of.get(node.id)
+        if search is not None:
+            part["tools"] = [*found, search]
 
     def _add_extraction(self, node: ExportedNode, part: dict[str, object]) -> None:
         enabled = node.data.get("extraction_enabled")

@@ -48,14 +48,16 @@ _EDGE_FIELDS: Final = frozenset({"label", "condition", "transition_speech", "tra
 _VARIABLE_FIELDS: Final = frozenset({"name", "type", "prompt"})
 
 
-def import_warnings(export: Export, listed_tools: Collection[str] = ()) -> Iterator[str]:
+def import_warnings(
+    export: Export, listed_tools: Collection[str] = (), listed_documents: Collection[str] = ()
+) -> Iterator[str]:
     """A warning for every field or node with content that has no counterpart in the agent.
 
-    `listed_tools` are the ids of tools in the export, which have warnings of their own.
+    `listed_tools` and `listed_documents` are the ids of those in the export, which have warnings of their own.
     """
     for node in export.nodes:
         if node.converses or node.type == GLOBAL_TYPE:
-            yield from _node(node, listed_tools)
+            yield from _node(node, listed_tools, listed_documents)
         elif node.type != WEBHOOK_TYPE:
             reason = _REASONS.get(node.type, f"nodes of the type {format_value(node.type)} are unknown here")
             what = f"the {node.type} node" if node.type in _REASONS else "the node"
@@ -65,12 +67,12 @@ def import_warnings(export: Export, listed_tools: Collection[str] = ()) -> Itera
         yield from _edge(edge)
 
 
-def _node(node: ExportedNode, listed_tools: Collection[str]) -> Iterator[str]:
+def _node(node: ExportedNode, listed_tools: Collection[str], listed_documents: Collection[str]) -> Iterator[str]:
     data = dict(node.data)
     if node.converses:
         yield from _recording(node.at("greeting_type"), node.data, "greeting")
         data.pop("greeting_type", None)
-        yield from _references(node, data, listed_tools)
+        yield from _references(node, data, listed_tools, listed_documents)
         yield from _fetch(node, data)
         if data.pop("delayed_start", None) is True:
             yield f"{format_path(node.at('delayed_start'))}: left out; in a text chat the agent does not wait to speak"
@@ -113,7 +115,9 @@ def _recording(location: Location, data: Mapping[str, object], field: str) -> It
     yield f"{format_path(location)}: a text chat cannot play speech of the type {format_value(kind)}; {instead} instead"
 
 
-def _references(node: ExportedNode, data: dict[str, object], listed_tools: Collection[str]) -> Iterator[str]:
+def _references(
+    node: ExportedNode, data: dict[str, object], listed_tools: Collection[str], listed_documents: Collection[str]
+) -> Iterator[str]:
     """Remove references that the export contains only as ids, with warnings."""
     tools, documents = data.pop("tool_uuids", None), data.pop("document_uuids", None)
     filters = data.pop("mcp_tool_filters", None)
@@ -129,10 +133,13 @@ def _references(node: ExportedNode, data: dict[str, object], listed_tools: Colle
             f"{format_path(node.at('mcp_tool_filters'))}: left out; every node that offers an MCP server offers all "
             f"tools in its allow"
         )
-    if not is_blank(documents):
+    unknown = [uuid for uuid in list_or_empty(documents) if not isinstance(uuid, str) or uuid not in listed_documents]
+    if unknown or not (is_blank(documents) or isinstance(documents, list)):
+        some = f"{len(unknown)} of {len(list_or_empty(documents))} " if listed_documents else ""
         yield (
-            f"{format_path(node.at('document_uuids'))}: left out, because the export has the ids of documents but not "
-            f"the documents; write what the agent has to know into the prompt"
+            f"{format_path(node.at('document_uuids'))}: {some}left out, because the export has the ids of documents "
+            f"but not the documents; put dograh's list of documents beside the graph as documents and the files beside "
+            f"the export, or declare a tool of kind documents in the agent and name it at this node"
         )
 
 

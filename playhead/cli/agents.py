@@ -63,7 +63,10 @@ def validate(files: Files, format: ReadAs = "playhead", name: Name = None, json:
 
 @app.command()
 def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJson = False) -> None:
-    """Store definitions. If one differs from the newest version of its agent, it becomes the next version."""
+    """Store definitions. If one differs from the newest version of its agent, it becomes the next version.
+
+    The files that its documents tools search are uploaded with it from the same folder.
+    """
     from playhead.cli.api_client import api_client
     from playhead.output.tables import note, print_json
 
@@ -73,7 +76,8 @@ def push(files: Files, format: ReadAs = "playhead", name: Name = None, json: AsJ
         for file in files:
             text, written = file.read_bytes(), _file_format(file)
             called = name or _name_of_export(text, written, file) if format == "dograh" else None
-            agent = api.agents.push(text, written=written, format=format, name=called)
+            files_sent = _files_to_send(file, text, format, called)
+            agent = api.agents.push(text, written=written, format=format, name=called, files=files_sent)
             stored.append(agent)
             if not json:
                 sys.stdout.write(f"{agent.name} version {agent.version} ({agent.id})\n")
@@ -143,6 +147,15 @@ def show(
         show_agent(found)
 
 
+@app.command("rm")
+def erase(agent: Agent) -> None:
+    """Erase an agent with its versions, and the documents that only it searches. It must have no sessions or suites."""
+    from playhead.cli.api_client import api_client
+
+    with api_client() as api:
+        api.agents.erase(agent)
+
+
 class _Report(TypedDict):
     """The result of validating one file."""
 
@@ -160,6 +173,7 @@ def _require_one_name(files: list[Path], format: Format, name: str | None) -> No
 def _validate_file(file: Path, format: Format, name: str | None) -> _Report:
     from api.schemas.agent_files import read_agent, read_export
     from domain.agents.definition import InvalidAgent, warnings_for
+    from playhead.cli.agent_documents import document_issues
 
     text, written = file.read_bytes(), _file_format(file)
     left_out: tuple[str, ...] = ()
@@ -172,7 +186,22 @@ def _validate_file(file: Path, format: Format, name: str | None) -> _Report:
     except InvalidAgent as error:
         errors = [{"place": issue.path, "message": issue.message} for issue in error.issues]
         return _Report(file=str(file), valid=False, errors=errors, warnings=[])
-    return _Report(file=str(file), valid=True, errors=[], warnings=[*left_out, *warnings_for(definition)])
+    errors = [{"place": path, "message": message} for path, message in document_issues(file, definition)]
+    return _Report(file=str(file), valid=not errors, errors=errors, warnings=[*left_out, *warnings_for(definition)])
+
+
+def _files_to_send(file: Path, text: bytes, format: Format, name: str | None) -> dict[str, bytes]:
+    """The files of an agent that lie beside its own; none of an invalid one, whose errors the API lists."""
+    from api.schemas.agent_files import read_agent, read_export
+    from domain.agents.definition import InvalidAgent
+    from playhead.cli.agent_documents import files_beside
+
+    written = _file_format(file)
+    try:
+        definition = read_export(text, written, name).definition if format == "dograh" else read_agent(text, written)
+    except InvalidAgent:
+        return {}
+    return files_beside(file, definition)
 
 
 def _name_of_export(text: bytes, written: Literal["json", "yaml"], file: Path) -> str:

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from playhead.cli import (
     agents,
     database,
+    documents,
     organizations,
     reconcile,
     services,
@@ -46,6 +47,7 @@ app = typer.Typer(
 services.add_to(app)
 app.command()(reconcile.reconcile)
 app.add_typer(agents.app, name="agents")
+app.add_typer(documents.app, name="documents")
 session_commands.add_to(sessions.app)
 tail.add_to(sessions.app)
 app.add_typer(sessions.app, name="sessions")

@@ -37,6 +37,7 @@ from playhead.temporal.reconciliation_schedule import keep_schedule
 from store.agents import AgentStore
 from store.database.connection import Database
 from store.database.errors import StoreUnavailable
+from store.documents import DocumentStore
 from store.organizations import OrganizationStore
 from store.recorded_sessions import RecordedSessions
 from store.sessions.event_log import EventLog
@@ -75,7 +76,7 @@ def build_worker(
     The caller that passes a tool dispatcher closes it. `subscribers` get the live events of the sessions they watch.
     """
     agents, steps, settlements = AgentStore(database), StepStore(database), SettlementStore(database)
-    dispatcher = dispatcher or build_tool_dispatcher(settings)
+    dispatcher = dispatcher or build_tool_dispatcher(settings, database)
     providers = providers or build_model_providers(settings)
     recorder = Recorder(settlements, subscribers)
     model = ModelActivities(
@@ -154,12 +155,13 @@ def build_model_providers(settings: Settings) -> ModelProviders:
     return build_providers(prices=settings.prices, demo_delay_seconds=settings.demo_delay_seconds, credentials=secrets)
 
 
-def build_tool_dispatcher(settings: Settings) -> ToolDispatcher:
-    """The client of agents' tools, with the credentials and the egress allowlist of the settings."""
+def build_tool_dispatcher(settings: Settings, database: Database) -> ToolDispatcher:
+    """The client of agents' tools, with the credentials and the egress allowlist of the settings, and the documents."""
     return ToolDispatcher(
         credentials=settings.credentials,
         organization_credentials=settings.organization_credentials,
         allowlist=settings.egress_allowlist,
+        documents=DocumentStore(database),
     )
 
 
@@ -178,7 +180,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
         )
         providers = build_model_providers(settings)
         await asyncio.to_thread(providers.load, settings.model)
-        dispatcher = build_tool_dispatcher(settings)
+        dispatcher = build_tool_dispatcher(settings, database)
         try:
             async with worker_subscribers(database, subscribers) as live_subscribers:
                 worker = build_worker(

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Date,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -78,6 +79,67 @@ agent_versions = Table(
     Column("definition", CleanText, nullable=False),
     Column("warnings", Document, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    # Text of files that agents search, once in each organization.
+    Column("number", Number, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    # SHA-256 of the file.
+    Column("digest", CleanText, nullable=False),
+    Column("format", CleanText, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("characters", Integer, nullable=False),
+    # Empty unless the format has pages.
+    Column("pages", Integer),
+    Column("passages", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Empty until every passage is stored.
+    Column("stored_at", UtcDateTime),
+    UniqueConstraint("organization_id", "digest"),
+    sqlite_autoincrement=True,
+)
+
+document_names = Table(
+    "document_names",
+    metadata,
+    # The newest document of each name.
+    Column("organization_id", CleanText, primary_key=True),
+    Column("name", CleanText, primary_key=True),
+    Column("digest", CleanText, nullable=False),
+    Column("uploaded_at", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(
+        ["organization_id", "digest"], ["documents.organization_id", "documents.digest"], ondelete="CASCADE"
+    ),
+    Index("ix_document_names_digest", "organization_id", "digest"),
+)
+
+document_passages = Table(
+    "document_passages",
+    metadata,
+    # Full text search is beside this table: see store/documents.py.
+    Column("number", Number, primary_key=True),
+    Column("organization_id", CleanText, nullable=False),
+    Column("digest", CleanText, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("page", Integer),
+    Column("heading", CleanText, nullable=False),
+    Column("text", CleanText, nullable=False),
+    ForeignKeyConstraint(
+        ["organization_id", "digest"], ["documents.organization_id", "documents.digest"], ondelete="CASCADE"
+    ),
+    UniqueConstraint("organization_id", "digest", "position"),
+    sqlite_autoincrement=True,
+)
+
+agent_documents = Table(
+    "agent_documents",
+    metadata,
+    # The documents that any version of an agent searches.
+    Column("agent_id", ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", CleanText, primary_key=True),
 )
 
 sessions = Table(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import playhead_client.models
 from api.schemas import events as api_events
-from playhead_client.models import agents, events, new_sessions, sessions, suites, usage
+from playhead_client.models import agents, documents, events, new_sessions, sessions, suites, usage
 from playhead_client.models.response_model import ResponseModel
 from tests.playhead_client.openapi import Document, Schema
 
@@ -23,6 +23,7 @@ COMPONENTS: Mapping[str, type[BaseModel]] = {
     "Branch": sessions.Branch,
     "CallerConfig": new_sessions.SimulatorConfig,
     "Comparison": sessions.Comparison,
+    "Document": documents.Document,
     "LedgerRow": usage.LedgerRow,
     "OrganizationUsage": usage.OrganizationUsage,
     "Session": sessions.Session,

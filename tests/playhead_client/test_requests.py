@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, TypeVar, get_args
 
 import pytest
 
 from playhead_client import EventStream, OnBusy, SessionLimits, SessionStatus, SimulatorConfig, TranscriptFormat
 from playhead_client._sync.agents import Agents
+from playhead_client._sync.documents import Documents
 from playhead_client._sync.sessions import Sessions
 from playhead_client._sync.suites import Suites
 from playhead_client._sync.transport import Transport
@@ -50,6 +52,7 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 LIMITS, CALLER = SessionLimits(max_turns=3), SimulatorConfig(goal="Book a table.")
 recorder = Recorder()
 sessions, agents, suites, usage = Sessions(recorder), Agents(recorder), Suites(recorder), Usage(recorder)
+documents = Documents(recorder)
 
 CALLS: list[tuple[str, Callable[[], object]]] = [
     (
@@ -121,6 +124,11 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ),
     ("POST /v1/sessions/{session_id}/end", lambda: sessions.end("s", reason="done", expected_revision=1)),
     ("POST /v1/agents", lambda: agents.push("{}", format="dograh", name="n")),
+    ("DELETE /v1/agents/{agent_id}", lambda: agents.erase("a")),
+    ("POST /v1/documents", lambda: documents.upload("a.md", b"x")),
+    ("GET /v1/documents", lambda: documents.list(limit=1)),
+    ("GET /v1/documents/{sha256}", lambda: documents.get("0")),
+    ("DELETE /v1/documents/{sha256}", lambda: documents.erase("0")),
     ("GET /v1/agents", lambda: agents.list(limit=1)),
     ("GET /v1/agents/{agent_id}/versions", lambda: agents.versions("a", limit=1)),
     ("GET /v1/agents/{agent_id}", lambda: agents.get("a")),
@@ -147,7 +155,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
 ]
 """Each operation, and the call of the client with every argument."""
 NEVER_SENT = {
-    "POST /v1/agents": {"dry_run"},
+    "POST /v1/agents": {"dry_run", "document"},
     "GET /v1/sessions/{session_id}/turns": {"around"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/edit": {"wait"},
     "POST /v1/sessions/{session_id}/turns/{turn_id}/regenerate": {"wait"},
@@ -155,8 +163,8 @@ NEVER_SENT = {
     "GET /v1/agents/{agent_id}/versions/{version}": {"format"},
     "GET /v1/suites/{suite_id}/report": {"format"},
 }
-"""Query parameters that these calls leave out; `written_report` and `written` send the format, `check` the dry run,
-`turns_around` the turn."""
+"""Query parameters that these calls leave out; `written_report` and `written` send the format, `check` the dry run and
+the digests of files, `turns_around` the turn."""
 OF_OPENAI = {
     "POST /v1/chat/completions",
     "POST /v1/responses",
@@ -221,3 +229,10 @@ def test_choices_are_those_of_the_openapi_document(document: Document) -> None:
     assert document.choices_of_body(messages, "on_busy") == set(get_args(OnBusy))
     assert document.choices_of_query(transcript, "format") == set(get_args(TranscriptFormat))
     assert document.choices_of_query("GET /v1/sessions", "status") == set(get_args(SessionStatus))
+
+
+def test_files_of_an_agent_are_uploaded_before_it_and_named_by_their_digests() -> None:
+    uploaded = sent_by(lambda: agents.push("{}", files={"faq.md": b"Words."}))
+    assert (uploaded.path, uploaded.query, uploaded.content) == ("/v1/documents", {"name": "faq.md"}, b"Words.")
+    checked = sent_by(lambda: agents.check("{}", files={"faq.md": b"Words."}))
+    assert checked.query["document"] == [f"{sha256(b'Words.').hexdigest()}:faq.md"]

@@ -7,6 +7,7 @@ from playhead_client._sync.transport import EventStream
 from playhead_client.endpoint import DEFAULT_TIMEOUT
 from playhead_client.environment import API_KEY, API_URL, DEFAULT_API_URL
 from playhead_client.errors import (
+    AgentInUse,
     APIConnectionError,
     APIStatusError,
     ApprovalNotPending,
@@ -15,6 +16,7 @@ from playhead_client.errors import (
     IdempotencyMismatch,
     InvalidAddress,
     InvalidAgentDefinition,
+    InvalidDocument,
     InvalidRequest,
     InvalidSuiteDefinition,
     ModelFailed,
@@ -31,6 +33,7 @@ from playhead_client.errors import (
     SuiteEnded,
     Superseded,
     TooLarge,
+    TooManyDocuments,
     TurnInProgress,
     TurnNotPending,
     Unauthenticated,
@@ -40,6 +43,7 @@ from playhead_client.errors import (
 )
 from playhead_client.events import Event, EventData
 from playhead_client.models.agents import Agent, AgentDefinition, Limits, Node, Transition
+from playhead_client.models.documents import Document
 from playhead_client.models.events import Happened, ReplyDelta, ReplyReset, TurnClosed, TurnStarted
 from playhead_client.models.new_sessions import CallerLimits, Persona, SessionLimits, SimulatorConfig
 from playhead_client.models.sessions import (
@@ -75,6 +79,7 @@ __all__ = [
     "Accepted",
     "Agent",
     "AgentDefinition",
+    "AgentInUse",
     "Approval",
     "ApprovalNotPending",
     "AssistantMessage",
@@ -87,6 +92,7 @@ __all__ = [
     "Comparison",
     "ComparisonSide",
     "Cost",
+    "Document",
     "Event",
     "EventData",
     "EventStream",
@@ -95,6 +101,7 @@ __all__ = [
     "IdempotencyMismatch",
     "InvalidAddress",
     "InvalidAgentDefinition",
+    "InvalidDocument",
     "InvalidRequest",
     "InvalidSuiteDefinition",
     "LedgerRow",
@@ -133,6 +140,7 @@ __all__ = [
     "SuiteSummary",
     "Superseded",
     "TooLarge",
+    "TooManyDocuments",
     "TranscriptFormat",
     "Transition",
     "Turn",

@@ -96,6 +96,12 @@ def given(**values: Value | None) -> dict[str, Value]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def nothing(content: bytes) -> None:
+    """The result of a response without content."""
+    if content:
+        raise ValueError("the response has content")
+
+
 def new_id(prefix: str) -> str:
     """A random id by which the API recognises repeats."""
     return f"{prefix}_{uuid4().hex}"

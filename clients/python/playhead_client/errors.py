@@ -87,6 +87,29 @@ class InvalidAgentDefinition(APIStatusError):
     codes = ("invalid_agent",)
 
 
+class InvalidDocument(APIStatusError):
+    """A file cannot be read as a document. Nothing was stored."""
+
+    codes = ("invalid_document",)
+
+    @property
+    def reason(self) -> str | None:
+        """`unreadable`, `encrypted`, `no_text`, `too_long` or `too_costly`."""
+        return self._text("reason")
+
+
+class TooManyDocuments(APIStatusError):
+    """The organization has reached a limit of its documents. Nothing was stored."""
+
+    codes = ("too_many_documents",)
+
+
+class AgentInUse(APIStatusError):
+    """The agent has sessions or suites, and was not erased."""
+
+    codes = ("agent_in_use",)
+
+
 class InvalidSuiteDefinition(APIStatusError):
     """A suite is not valid, or not compatible with its agent; `errors` lists the fields. Nothing was started."""
 

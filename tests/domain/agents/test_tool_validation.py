@@ -110,7 +110,11 @@ def test_tool_from_before_retries_and_credentials_existed_still_loads() -> None:
 TOOL = "tools.find_table"
 ONE_FAULT: list[tuple[Callable[[Data], object], str, str]] = [
     # the form
-    (http(kind="htpp"), f"{TOOL}.kind", "must be one of 'http', 'mcp', 'builtin' or 'client', is the text \"htpp\""),
+    (
+        http(kind="htpp"),
+        f"{TOOL}.kind",
+        "must be one of 'http', 'mcp', 'builtin', 'client' or 'documents', is the text \"htpp\"",
+    ),
     (without("crm", "kind"), "tools.crm.kind", "is required"),
     (http(retries=11), f"{TOOL}.retries", "must be at most 10"),
     (http(retries=-1), f"{TOOL}.retries", "must be at least 0"),

@@ -233,7 +233,7 @@ def test_the_conversation_may_return_to_the_start() -> None:
     ("data", "place", "said"),
     [
         ({"tool_uuids": ["x"]}, "nodes[0].data.tool_uuids", "declare them in the agent"),
-        ({"document_uuids": ["x"]}, "nodes[0].data.document_uuids", "write what the agent has to know"),
+        ({"document_uuids": ["x"]}, "nodes[0].data.document_uuids", "declare a tool of kind documents"),
         ({"greeting_type": "audio"}, "nodes[0].data.greeting_type", "the model speaks for itself"),
         ({"greeting_type": "audio", "greeting": "Hi."}, "nodes[0].data.greeting_type", "the text beside it is said"),
         ({"pre_call_fetch_enabled": True}, "nodes[0].data.pre_call_fetch_enabled", "no pre_call_fetch_url"),

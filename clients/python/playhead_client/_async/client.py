@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from playhead_client._async.agents import AsyncAgents
+from playhead_client._async.documents import AsyncDocuments
 from playhead_client._async.sessions import AsyncSessions
 from playhead_client._async.suites import AsyncSuites
 from playhead_client._async.transport import AsyncTransport
@@ -36,6 +37,7 @@ class AsyncPlayhead:
         self._transport = AsyncTransport(endpoint, timeout=timeout, retries=retries or RetryPolicy(), sleep=sleep)
         self.sessions = AsyncSessions(self._transport)
         self.agents = AsyncAgents(self._transport)
+        self.documents = AsyncDocuments(self._transport)
         self.suites = AsyncSuites(self._transport)
         self.usage = AsyncUsage(self._transport)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from playhead_client._async.transport import AsyncEventStream, AsyncResource
-from playhead_client.calls import Call, Listing, get, given, new_id, path_of, post
+from playhead_client.calls import Call, Listing, get, given, new_id, nothing, path_of, post
 from playhead_client.models.new_sessions import SessionLimits, SimulatorConfig
 from playhead_client.models.sessions import (
     Accepted,
@@ -319,7 +319,7 @@ class AsyncSessions(AsyncResource):
 
     async def erase(self, session_id: str) -> None:
         """Erase the session everywhere; its ledger rows are kept. Erasing it again changes nothing."""
-        await self._transport.send(Call("DELETE", _path(session_id), _nothing, repeatable=True))
+        await self._transport.send(Call("DELETE", _path(session_id), nothing, repeatable=True))
 
 
 def _path(session_id: str, *parts: str) -> str:
@@ -339,9 +339,3 @@ def _switch(enabled: bool, config: SimulatorConfig | None) -> dict[str, JsonValu
         "enabled": enabled,
         **given(config=config.model_dump(mode="json", exclude_unset=True) if config else None),
     }
-
-
-def _nothing(content: bytes) -> None:
-    """The result of a response without content."""
-    if content:
-        raise ValueError("the response has content")

@@ -2,12 +2,14 @@
 """Agents: calls of the blocking client."""
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Literal
 
 from pydantic import JsonValue
 
+from playhead_client._sync.documents import Documents
 from playhead_client._sync.transport import Resource
-from playhead_client.calls import Call, Listing, document, get, given, path_of
+from playhead_client.calls import Call, Listing, document, get, given, nothing, path_of
 from playhead_client.models.agents import Agent, AgentDryRun, AgentVersionSummary
 
 AGENTS = path_of("agents")
@@ -23,14 +25,19 @@ class Agents(Resource):
         written: Literal["json", "yaml"] = "yaml",
         format: Literal["playhead", "dograh"] = "playhead",
         name: str | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> Agent:
         """Store a definition as the newest version of its agent: an object, or text that is `written` as YAML or JSON.
 
         A definition equal to the newest version adds none. With `format="dograh"` it is a workflow export, and `name`
-        is the name of the agent it becomes.
+        is the name of the agent it becomes. `files` are uploaded first, for documents tools that name them; files that
+        are not given must have been uploaded.
         """
+        documents = Documents(self._transport)
+        for file, text in (files or {}).items():
+            documents.upload(file, text)
         content, headers = document(definition, written)
-        query = given(format=format if format != "playhead" else None, name=name)
+        query = given(format=format if format != "playhead" else None, name=name, document=_references(files))
         return self._transport.send(
             Call("POST", AGENTS, Agent.model_validate_json, query, content, headers, repeatable=True)
         )
@@ -42,10 +49,16 @@ class Agents(Resource):
         written: Literal["json", "yaml"] = "yaml",
         format: Literal["playhead", "dograh"] = "playhead",
         name: str | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> AgentDryRun:
-        """Check a definition as `push` would, and store nothing. Raises InvalidAgentDefinition with every error."""
+        """Check a definition as `push` would, and store nothing. Raises InvalidAgentDefinition with every error.
+
+        `files` are not read: they count as uploaded.
+        """
         content, headers = document(definition, written)
-        query = given(format=format if format != "playhead" else None, name=name, dry_run="true")
+        query = given(
+            format=format if format != "playhead" else None, name=name, dry_run="true", document=_references(files)
+        )
         return self._transport.send(
             Call("POST", AGENTS, AgentDryRun.model_validate_json, query, content, headers, repeatable=True)
         )
@@ -67,3 +80,15 @@ class Agents(Resource):
         """Return the definition of an agent as YAML, which `push` takes."""
         path = path_of("agents", agent) if version is None else path_of("agents", agent, "versions", str(version))
         return self._transport.send(Call("GET", path, bytes.decode, {"format": "yaml"}, repeatable=True))
+
+    def erase(self, agent: str) -> None:
+        """Erase an agent with its versions, and the documents that no other agent searches.
+
+        Raises AgentInUse while it has sessions or suites.
+        """
+        self._transport.send(Call("DELETE", path_of("agents", agent), nothing, repeatable=True))
+
+
+def _references(files: Mapping[str, bytes] | None) -> list[str] | None:
+    """The files by digest and name, as the API takes them."""
+    return [f"{sha256(text).hexdigest()}:{name}" for name, text in files.items()] if files else None

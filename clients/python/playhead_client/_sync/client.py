@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from playhead_client._sync.agents import Agents
+from playhead_client._sync.documents import Documents
 from playhead_client._sync.sessions import Sessions
 from playhead_client._sync.suites import Suites
 from playhead_client._sync.transport import Transport
@@ -37,6 +38,7 @@ class Playhead:
         self._transport = Transport(endpoint, timeout=timeout, retries=retries or RetryPolicy(), sleep=sleep)
         self.sessions = Sessions(self._transport)
         self.agents = Agents(self._transport)
+        self.documents = Documents(self._transport)
         self.suites = Suites(self._transport)
         self.usage = Usage(self._transport)
 

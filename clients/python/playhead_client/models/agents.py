@@ -113,7 +113,27 @@ class ClientTool(ResponseModel):
     approval: ToolApproval | None = None
 
 
-Tool = Annotated[HttpTool | McpTool | BuiltinTool | ClientTool, Field(discriminator="kind")]
+class DocumentFile(ResponseModel):
+    """A file by the name it has beside its agent, and the SHA-256 of its content."""
+
+    name: str
+    sha256: str | None = None
+
+
+class DocumentsTool(ResponseModel):
+    """A tool that searches files; the model gets the passages that match its query best."""
+
+    kind: Literal["documents"]
+    files: tuple[DocumentFile, ...]
+    description: str = ""
+    language: Literal["english", "other"] = "english"
+    passages: int = 5
+    retries: int = 2
+    retry_pause_seconds: float = 1.0
+    approval: ToolApproval | None = None
+
+
+Tool = Annotated[HttpTool | McpTool | BuiltinTool | ClientTool | DocumentsTool, Field(discriminator="kind")]
 
 
 class Limits(ResponseModel):

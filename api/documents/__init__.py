@@ -1,0 +1,1 @@
+"""Documents that agents search: reading of files, limits, and the files of agents."""
