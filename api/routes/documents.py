@@ -28,7 +28,12 @@ _FILE: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "description": "The file as it is. Its format is that of the ending of its name, whatever its Content-Type.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+                "example": "# Fees\nTwenty cents for each day that a book is late.\n",
+            }
+        },
     }
 }
 

@@ -249,7 +249,7 @@ def test_what_is_sent_is_described_with_an_example_that_is_true(document: Json) 
 
 def test_the_error_table_has_the_codes_of_the_contract() -> None:
     table = {
-        400: {"invalid_agent", "invalid_request", "invalid_suite"},
+        400: {"invalid_agent", "invalid_document", "invalid_request", "invalid_suite"},
         401: {"unauthenticated"},
         402: {"quota_exceeded"},
         404: {"not_found"},
@@ -261,6 +261,8 @@ def test_the_error_table_has_the_codes_of_the_contract() -> None:
             "client_call_not_pending",
             "superseded",
             "turn_not_pending",
+            "agent_in_use",
+            "too_many_documents",
         },
         410: {"session_ended", "session_erased", "suite_ended"},
         413: {"too_large"},

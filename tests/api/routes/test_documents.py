@@ -82,7 +82,7 @@ async def test_the_model_gets_passages_with_their_source_and_the_search_costs_no
     assert {"document": "rules.pdf", "page": 2, "text": "Late books: see the fines."} in passages
     assert next(each["heading"] for each in passages if each["document"] == "faq.md") == "Fines"
     assert list(turn["usage"]["llm"]) == [f"openai:{model.name}"], "a search is no purchase"
-    (offered,) = [tool for tool in model.calls[0].tools if tool["function"]["name"] == "faq"]
+    (offered,) = [each for each in model.journal[0].body["tools"] if each["function"]["name"] == "faq"]
     assert "faq.md, rules.pdf" in offered["function"]["description"]
 
 
@@ -97,7 +97,8 @@ async def test_a_version_keeps_the_document_it_was_pushed_with(
     assert (await caller.push(searching(model.string)))["version"] == 2, "another file makes another version"
     assert (await caller.push(searching(model.string)))["version"] == 2
     for version, text in ((1, "Nine to five"), (2, "Closed hours")):
-        session = await caller.open("library", agent_version=version)
+        agent = {"id": "library", "version": version}
+        session = done(await caller.post("/v1/sessions", {"agent": agent}), 201)
         turn = (await caller.say(session["id"], "When?"))["turns"][-1]
         result = next(event["payload"] for event in turn["events"] if event["type"] == "tool_call_result")
         assert text in result["result"]
