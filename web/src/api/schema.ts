@@ -476,6 +476,9 @@ export interface paths {
          *
          *     With `format=dograh` the body is a workflow export of dograh, whose name `name` replaces. Parts of an export that do
          *     not apply to text chats are listed in `warnings`.
+         *
+         *     A file of a documents tool is the document named for it in `document`, or else the newest upload of its name. The
+         *     version keeps its content.
          */
         post: operations["push_agent_v1_agents_post"];
         delete?: never;
@@ -498,7 +501,13 @@ export interface paths {
         get: operations["get_agent_v1_agents__agent_id__get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Erase Agent
+         * @description Erase an agent with all its versions, and the documents that no other agent searches.
+         *
+         *     An agent with sessions or suites cannot be erased: erase its sessions first.
+         */
+        delete: operations["erase_agent_v1_agents__agent_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -539,6 +548,56 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Documents
+         * @description The documents of the organization, newest first.
+         */
+        get: operations["list_documents_v1_documents_get"];
+        put?: never;
+        /**
+         * Upload Document
+         * @description Store a document of at most 8 MiB: Markdown, plain text, HTML or PDF. The same content is stored once.
+         *
+         *     Agents that are stored later and name this file get it; agents that are stored already keep theirs.
+         */
+        post: operations["upload_document_v1_documents_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/documents/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Document
+         * @description One document, without its text.
+         */
+        get: operations["get_document_v1_documents__sha256__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Erase Document
+         * @description Erase a document and its passages. Agents that search it stay, and find nothing in it any more.
+         */
+        delete: operations["erase_document_v1_documents__sha256__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1335,7 +1394,7 @@ export interface components {
              * @default {}
              */
             tools: {
-                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"] | components["schemas"]["BuiltinTool"] | components["schemas"]["ClientTool"];
+                [key: string]: components["schemas"]["HttpTool"] | components["schemas"]["McpTool"] | components["schemas"]["BuiltinTool"] | components["schemas"]["ClientTool"] | components["schemas"]["DocumentsTool"];
             };
             /**
              * Context
@@ -2720,6 +2779,102 @@ export interface components {
             turns: (components["schemas"]["CompletedTurn"] | components["schemas"]["OpenTurn"])[];
         };
         /**
+         * Document
+         * @description A document that agents can search, without its text. `sha256` is that of the file.
+         *
+         *     `names` are those under which it is the newest upload. `pages` is null unless the format has pages. `passages`
+         *     counts the parts that a search can find.
+         * @example {
+         *       "bytes": 5120,
+         *       "characters": 5034,
+         *       "created_at": "2026-11-23T17:55:00Z",
+         *       "format": "markdown",
+         *       "names": [
+         *         "menu.md"
+         *       ],
+         *       "passages": 7,
+         *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *     }
+         */
+        Document: {
+            /** Sha256 */
+            sha256: string;
+            /** Names */
+            names: string[];
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "markdown" | "text" | "html" | "pdf";
+            /** Bytes */
+            bytes: number;
+            /** Characters */
+            characters: number;
+            /** Pages */
+            pages: number | null;
+            /** Passages */
+            passages: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * DocumentFile
+         * @description A file by the name it has beside its agent. `sha256` is set when the agent is stored, and keeps its version.
+         */
+        DocumentFile: {
+            /** Name */
+            name: string;
+            /** Sha256 */
+            sha256?: string | null;
+        };
+        /**
+         * DocumentsTool
+         * @description A tool that searches documents: the model gets the passages that match its query best, with their source.
+         *
+         *     `files` lie beside the agent, or were uploaded. `language` english finds other forms of a word too; other compares
+         *     words as they are. `passages` is the maximum number in a result. `description` replaces the usual description for
+         *     the model.
+         */
+        DocumentsTool: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "documents";
+            /** Files */
+            files: components["schemas"]["DocumentFile"][];
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Language
+             * @default english
+             * @enum {string}
+             */
+            language: "english" | "other";
+            /**
+             * Passages
+             * @default 5
+             */
+            passages: number;
+            /**
+             * Retries
+             * @default 2
+             */
+            retries: number;
+            /**
+             * Retry Pause Seconds
+             * @default 1
+             */
+            retry_pause_seconds: number;
+            approval?: components["schemas"]["ApprovalRule"] | null;
+        };
+        /**
          * EditBody
          * @description The new message of a turn.
          * @example {
@@ -3716,6 +3871,13 @@ export interface components {
         PageOf_Branch_: {
             /** Items */
             items: components["schemas"]["Branch"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** PageOf[Document] */
+        PageOf_Document_: {
+            /** Items */
+            items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -11632,6 +11794,8 @@ export interface operations {
                 name?: string | null;
                 /** @description True: check the definition, and store nothing. */
                 dry_run?: boolean;
+                /** @description Uploaded documents that files of the agent are: sha256:name. */
+                document?: string[] | null;
             };
             header?: never;
             path?: never;
@@ -11955,6 +12119,81 @@ export interface operations {
             };
         };
     };
+    erase_agent_v1_agents__agent_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The agent's id or name. */
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description agent_in_use */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_agent_versions_v1_agents__agent_id__versions_get: {
         parameters: {
             query?: {
@@ -12134,6 +12373,384 @@ export interface operations {
                      */
                     "application/yaml": string;
                 };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_documents_v1_documents_get: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items. */
+                limit?: number;
+                /** @description `next_cursor` of the previous page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "names": [
+                     *             "menu.md"
+                     *           ],
+                     *           "format": "markdown",
+                     *           "bytes": 5120,
+                     *           "characters": 5034,
+                     *           "passages": 7,
+                     *           "created_at": "2026-11-23T17:55:00Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PageOf_Document_"];
+                };
+            };
+            /** @description invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_document_v1_documents_post: {
+        parameters: {
+            query: {
+                /** @description The file's name, such as faq.md. */
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The file as it is. Its format is that of the ending of its name, whatever its Content-Type. */
+        requestBody: {
+            content: {
+                /**
+                 * @example # Fees
+                 *     Twenty cents for each day that a book is late.
+                 */
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description The document, whose content was stored already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description The document */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "names": [
+                     *         "menu.md"
+                     *       ],
+                     *       "format": "markdown",
+                     *       "bytes": 5120,
+                     *       "characters": 5034,
+                     *       "passages": 7,
+                     *       "created_at": "2026-11-23T17:55:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description invalid_document, invalid_request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too_many_documents */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_document_v1_documents__sha256__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the file, in hexadecimal digits. */
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "names": [
+                     *         "menu.md"
+                     *       ],
+                     *       "format": "markdown",
+                     *       "bytes": 5120,
+                     *       "characters": 5034,
+                     *       "passages": 7,
+                     *       "created_at": "2026-11-23T17:55:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description validation_error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal_error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    erase_document_v1_documents__sha256__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the file, in hexadecimal digits. */
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description unauthenticated */
             401: {
