@@ -1,5 +1,6 @@
 """Recovery of a session after a reset, and after its record or its own history was set back."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -47,6 +48,7 @@ class SessionRecovery:
         self.is_another_execution = False
         self.is_reset_run = workflow.info().run_id != workflow.info().original_execution_run_id
         self.is_over = not self.is_reset_run
+        self._loop = asyncio.get_running_loop()
         # The seed of a workflow changes where a reset has cut its history, and nowhere else.
         workflow.register_random_seed_callback(lambda _: self._note_reset())
 
@@ -97,7 +99,13 @@ class SessionRecovery:
             self.is_due = True
 
     async def wait_until_done(self) -> None:
-        """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect."""
+        """Wait for a recovery that is due. Without one, nothing comes between the check of a command and its effect.
+
+        After a reset, Temporal delivers signals and updates again in their order, but a replay hands over all signals
+        first. A command therefore waits for the signals that came with it, so that both take the same way.
+        """
+        if self.is_reset_run:
+            await asyncio.sleep(0)
         if self.is_due:
             await workflow.wait_condition(lambda: not self.is_due)
 
@@ -215,6 +223,9 @@ class SessionRecovery:
         self._was_reset = True
         self.is_due = True
         self.is_over = False
+        # The SDK looks at conditions only where something runs. A task that begins nothing is handed over together with
+        # the next one if its worker has forgotten it, and by itself in a later replay: the recovery begins at once.
+        self._loop.call_soon(lambda: None)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
