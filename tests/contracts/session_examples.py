@@ -303,7 +303,7 @@ def _eventful() -> Conversation:
         talk.timeline = client_calls.request(talk.timeline, call, at=talk.tick())
     talk.timeline = client_calls.return_results(talk.timeline, ReturnResults(results=(RESULT,)), at=talk.tick())
     talk.timeline = cancel(talk.timeline, CancelTurn(), at=talk.tick())
-    aside = AuxiliaryCall(
+    at_the_end = AuxiliaryCall(
         id="turn_a",
         purpose="caller",
         after_turn_id=first,
@@ -313,7 +313,7 @@ def _eventful() -> Conversation:
         error="It said nothing.",
     )
     learned = ExtractionResult(values={"party_size": 2}, error="Half of it cannot be read.")
-    talk.timeline = record_extraction(talk.timeline, aside, learned, at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, at_the_end, learned, at=talk.tick())
     forked_from = ForkPoint(session_id="ses_0", turn_id="t0")
     talk.timeline = talk.timeline.model_copy(update={"forked_from": forked_from, "simulator": SIMULATION})
     return talk

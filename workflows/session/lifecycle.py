@@ -96,7 +96,7 @@ class SessionLifecycle:
         except ActivityError as error:
             extraction = ExtractionResult(error=reason_of(error))
         seconds = round((self._state.now() - at).total_seconds(), 3)
-        aside = AuxiliaryCall(
+        call = AuxiliaryCall(
             id=aside_id,
             purpose="extraction",
             after_turn_id=head.id if head else None,
@@ -106,7 +106,7 @@ class SessionLifecycle:
             error=extraction.error,
         )
         self._state.change(
-            turn_completion.record_extraction(self._state.timeline, aside, extraction, at=self._state.now())
+            turn_completion.record_extraction(self._state.timeline, call, extraction, at=self._state.now())
         )
 
     def _has_final_extraction(self) -> bool:

@@ -77,15 +77,15 @@ class BranchCommands(TimelineMachine):
 
     @rule(tokens=TOKENS)
     def call_a_model_beside_the_turns(self, tokens: int) -> None:
-        before, aside = self.timeline, self.auxiliary_call(tokens)
-        assert self.obeys(None, lambda: record_auxiliary_call(before, aside, at=self.tick()))
+        before, call = self.timeline, self.auxiliary_call(tokens)
+        assert self.obeys(None, lambda: record_auxiliary_call(before, call, at=self.tick()))
 
     @precondition(lambda self: self.model.reason is not None)
     @rule(tokens=TOKENS, error=st.sampled_from([None, "The model is away."]))
     def learn(self, tokens: int, error: str | None) -> None:
-        before, aside = self.timeline, self.auxiliary_call(tokens)
+        before, call = self.timeline, self.auxiliary_call(tokens)
         extraction = ExtractionResult(values={} if error else {"guests": tokens}, error=error)
-        assert self.obeys(None, lambda: record_extraction(before, aside, extraction, at=self.tick()))
+        assert self.obeys(None, lambda: record_extraction(before, call, extraction, at=self.tick()))
         known = before.learned_context or {}
         assert self.timeline.learned_context == {**known, **extraction.values}
         if self.model.head is not None:

@@ -138,7 +138,7 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
 # --- beside the turns ----------------------------------------------------------------------------
 
 
-def aside(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
+def call(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
     return AuxiliaryCall(
         id=f"aside_{number}",
         purpose=purpose,
@@ -153,8 +153,8 @@ def aside(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str 
 def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(talk: Conversation) -> None:
     talk.answer()
     before = talk.timeline
-    talk.timeline = record_auxiliary_call(talk.timeline, aside(1, "caller"), at=talk.tick())
-    talk.timeline = record_auxiliary_call(talk.timeline, aside(2, "judge"), at=talk.tick())
+    talk.timeline = record_auxiliary_call(talk.timeline, call(1, "caller"), at=talk.tick())
+    talk.timeline = record_auxiliary_call(talk.timeline, call(2, "judge"), at=talk.tick())
     assert talk.timeline.usage.requests == before.usage.requests + 2
     assert talk.timeline.cost.total == before.cost.total + Decimal("0.14")
     assert (talk.timeline.turns, talk.timeline.revision) == (before.turns, before.revision)
@@ -169,7 +169,7 @@ def test_what_is_learned_after_the_end_is_kept_and_told_on_the_last_turn(talk: C
     talk.end()
     talk.timeline, _ = take_unrecorded(talk.timeline)
     revision, spent = talk.timeline.revision, talk.timeline.cost.total
-    talk.timeline = record_extraction(talk.timeline, aside(), ExtractionResult(values={"guests": 4}), at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, call(), ExtractionResult(values={"guests": 4}), at=talk.tick())
     assert talk.timeline.learned_context == {"guests": 4}
     assert kinds(talk.head) == ["session_end", "variables_extracted"]
     assert talk.head.events[-1].payload == {"node": "greet", "variables": {"guests": 4}}
@@ -181,17 +181,17 @@ def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> Non
     talk.answer()
     talk.end()
     failed = ExtractionResult(error="The model is away.")
-    talk.timeline = record_extraction(talk.timeline, aside(error=failed.error), failed, at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, call(error=failed.error), failed, at=talk.tick())
     assert talk.timeline.learned_context == {}, "it was tried, and is not tried again"
     assert talk.head.events[-1].payload["error"] == "The model is away."
-    assert talk.timeline.unrecorded.asides == (aside(error="The model is away."),)
+    assert talk.timeline.unrecorded.asides == (call(error="The model is away."),)
 
 
 def test_what_is_learned_twice_joins(talk: Conversation) -> None:
     talk.answer()
     talk.end()
     for extraction in (ExtractionResult(values={"guests": 4, "day": "Monday"}), ExtractionResult(values={"guests": 5})):
-        talk.timeline = record_extraction(talk.timeline, aside(), extraction, at=talk.tick())
+        talk.timeline = record_extraction(talk.timeline, call(), extraction, at=talk.tick())
     assert talk.timeline.learned_context == {"guests": 5, "day": "Monday"}
 
 
@@ -200,10 +200,10 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
     talk.rewind("t0", before=True)
     talk.end()
     turns = talk.timeline.turns
-    talk.timeline = record_extraction(talk.timeline, aside(), ExtractionResult(values={"guests": 4}), at=talk.tick())
+    talk.timeline = record_extraction(talk.timeline, call(), ExtractionResult(values={"guests": 4}), at=talk.tick())
     assert talk.timeline.turns == turns
     assert talk.timeline.learned_context == {"guests": 4}
-    assert talk.timeline.unrecorded.asides == (aside(),)
+    assert talk.timeline.unrecorded.asides == (call(),)
 
 
 def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:

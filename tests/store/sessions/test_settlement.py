@@ -264,7 +264,7 @@ async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_
     ledger = LedgerStore(database)
     rows = {row.turn_id: row for row in (await ledger.rows(ORGANIZATION, limit=10)).items}
     assert {row.turn_id: row.purpose for row in rows.values()} == {"turn_0": "turn", "turn_a": "caller"}
-    assert rows["turn_a"].cost.total == PRICE, "the saved step is what was bought, whatever the aside says"
+    assert rows["turn_a"].cost.total == PRICE, "the saved step is what was bought, whatever the call says"
     assert rows["turn_a"].usage.duration_seconds == 0.25
     totals = await ledger.totals(ORGANIZATION)
     assert (totals.turns, totals.cost.total) == (1, 2 * PRICE)
