@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.pdf_files import pdf_of_streams
+
 FOLDER = Path(__file__).parent / "corpus"
-YAML, JSON = "application/yaml", "application/json"
+YAML, JSON, BINARY = "application/yaml", "application/json", "application/octet-stream"
 MEBIBYTE = 1_048_576
 
 
@@ -33,6 +35,12 @@ def hostile_inputs() -> Iterator[HostileInput]:
         yield HostileInput(name, "/v1/agents?format=dograh&name=a", JSON, body)
     for name, body in _suites():
         yield HostileInput(name, "/v1/suites", JSON, body)
+
+
+def hostile_documents() -> Iterator[HostileInput]:
+    """Files that expand, or take a parser long."""
+    for name, file, body in _documents():
+        yield HostileInput(name, f"/v1/documents?name={file}", BINARY, body)
 
 
 def regex_agent(patterns: int, pattern: str = r"^\w{2}x%d") -> dict[str, Any]:
@@ -110,3 +118,9 @@ def _suites() -> Iterator[tuple[str, bytes]]:
     scenarios = [{"id": "a", "checks": {"never_matches": [rf"\w{{60}}{n}"]}} for n in range(10_000)]
     yield "a suite of many patterns", json.dumps({"name": "s", "scenarios": scenarios}).encode()
     yield "a suite of many scenarios", json.dumps({"name": "s", "scenarios": [{}] * 90_000}).encode()
+
+
+def _documents() -> Iterator[tuple[str, str, bytes]]:
+    yield "a page that expands to a hundred million bytes", "bomb.pdf", pdf_of_streams([b"q " * 50_000_000])
+    yield "a hundred thousand sections", "sections.md", b"# a\nb\n" * 100_000
+    yield "tags that are never closed", "tags.html", b"<div>" * 50_000

@@ -15,7 +15,7 @@ import pytest
 from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import until_seen
 from tests.e2e.services import Service, playhead, service
-from tests.hostile.inputs import MEBIBYTE, hostile_inputs, regex_agent
+from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, regex_agent
 from tests.support.provider import Calls, Says, model_provider
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_hostile_body_costs_the_api_little(tmp_path: Path, temporal_server: "Wor
     address = temporal_server.client.service_client.config.target_host
     with running(tmp_path, address) as (api, _, http):
         http.post("/v1/agents", json={"name": "warm"})
-        for hostile in hostile_inputs():
+        for hostile in [*hostile_inputs(), *hostile_documents()]:
             assert len(hostile.body) <= MEBIBYTE, hostile.name
             meter = Meter(api)
             answer = http.post(hostile.path, content=hostile.body, headers={"content-type": hostile.media_type})
