@@ -125,7 +125,11 @@ class ModelActivities:
         if input.opening is None:
             return await self._timed(call, input, frame)
         context = stream_context_of(
-            input, input.opening, activity.info().attempt, hides_recordings=definition.has_recordings
+            input,
+            input.opening,
+            activity.info().attempt,
+            saved=history,
+            hides_recordings=definition.has_recordings,
         )
         async with self._publisher.publish(context) as on_delta:
             return await self._timed(call, input, frame, on_delta)

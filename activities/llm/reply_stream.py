@@ -1,12 +1,13 @@
 """The interface of reply streaming: the context of a model call, and the publisher of its text."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from activities.llm.interface import OnDelta, ignore_delta
 from contracts.sessions import GenerateStepInput, TurnStart
+from domain.turns.model_request import saved_messages
 from domain.turns.turn import Turn, UserMessage, UserSaid
 
 
@@ -51,10 +52,22 @@ class NullPublisher:
 
 
 def stream_context_of(
-    input: GenerateStepInput, opening: TurnStart, attempt: int, *, hides_recordings: bool = False
+    input: GenerateStepInput,
+    opening: TurnStart,
+    attempt: int,
+    *,
+    saved: Sequence[str] = (),
+    hides_recordings: bool = False,
 ) -> StreamContext:
-    """The stream context of a step: its turn as it was opened, with the user's message."""
+    """The stream context of a step: its turn as it was opened, with the user's message.
+
+    `saved` are the messages of the steps before it. The first step of a turn has the user's message among its own; a
+    later one may be the first to be streamed, and finds it among those of the first.
+    """
     user_text = next((message.text for message in reversed(input.messages) if isinstance(message, UserSaid)), None)
+    if user_text is None and 0 < input.step <= len(saved):
+        first = reversed(saved_messages(saved[-input.step]))
+        user_text = next((message.content for message in first if message.role == "user"), None)
     user_message = None
     said_at = opening.said_at or (opening.created_at if opening.message_id is not None else None)
     if said_at is not None and user_text is not None:

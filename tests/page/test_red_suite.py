@@ -15,7 +15,7 @@ from tests.support.provider import Asked, Says, ScriptedModel
 from tests.support.running_api import Json, done
 from tests.support.waiting import eventually
 
-REPEATS = 6
+REPEATS = 4
 FAILING = ("fails-a-check", "fails-a-criterion")
 
 
