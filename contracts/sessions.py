@@ -21,7 +21,7 @@ from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.sessions.views import SessionHead
 from domain.turns.call_digest import step_digest
 from domain.turns.engine import ModelReply
-from domain.turns.turn import Message, ReplyFormat, Turn
+from domain.turns.turn import Message, ReplyFormat, Turn, UserMessage
 from domain.usage import Money, Usage
 
 CONTINUED_AS_NEW = "session_moved_on"
@@ -133,6 +133,16 @@ class TurnStart(FrozenModel):
     said_at: datetime | None = None
     """Time of the user's message where it is not `created_at`: it waited, or has no id. None for a turn without one."""
     message_id: str | None = None
+
+    def turn(self, turn_id: str, user_text: str | None) -> Turn:
+        """The turn as it was opened, with the user's text."""
+        said_at = self.said_at or (self.created_at if self.message_id is not None else None)
+        message = None
+        if said_at is not None and user_text is not None:
+            message = UserMessage(text=user_text, created_at=said_at, message_id=self.message_id)
+        return Turn(
+            id=turn_id, parent_id=self.parent_id, index=self.index, created_at=self.created_at, user_message=message
+        )
 
 
 RecordState = Literal["agrees", "is_ahead", "is_behind", "is_another"]

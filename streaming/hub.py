@@ -10,18 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from contracts.sessions import TurnStart
 from streaming.messages import TextDelta
 
 
 @dataclass(slots=True)
 class StreamState:
-    """The agent's text so far in a turn that is being answered."""
+    """The agent's text so far in a turn that is being answered.
+
+    `opening` is the start of the turn, and `is_logged` says that the log has it.
+    """
 
     attempt: tuple[int, int]
     text: str
+    opening: TurnStart | None = None
+    is_logged: bool = False
 
     def follow(self, delta: TextDelta) -> None:
         """Apply a delta. A repeated one changes nothing; one after a gap or from an older attempt is ignored."""
+        self.opening = self.opening or delta.opening
+        self.is_logged = self.is_logged or delta.is_logged
         if delta.attempt < self.attempt:
             return
         if delta.attempt > self.attempt:
@@ -73,14 +81,18 @@ class Watch:
     def take_log_news(self) -> bool:
         """True if the log may have new events since the last call.
 
-        Call it after reading the streamed text: the log has a turn's start before the turn has any text.
+        Call it after reading the texts of turns that are logged: the log then has the start of each.
         """
         grew, self._log_grew = self._log_grew, False
         return grew
 
     def streamed_texts(self) -> dict[str, str]:
-        """The agent's text so far, by the id of each turn being answered."""
-        return {turn_id: stream.text for turn_id, stream in self._view.streams.items()}
+        """The agent's text so far, by the id of each turn being answered whose start is in the log."""
+        return {turn_id: stream.text for turn_id, stream in self._view.streams.items() if stream.is_logged}
+
+    def streams(self) -> dict[str, StreamState]:
+        """The state of each turn being answered, by its id, also of those whose start is not in the log yet."""
+        return dict(self._view.streams)
 
     def forget(self, turn_id: str) -> None:
         """Drop the text of a turn that is over: the log has it."""
@@ -145,9 +157,10 @@ class LiveHub:
     def publish_delta(self, session_id: str, delta: TextDelta) -> None:
         """Publish a piece of the agent's text."""
         if view := self._views.get(session_id):
-            is_new = delta.turn_id not in view.streams
-            view.streams.setdefault(delta.turn_id, StreamState(delta.attempt, "")).follow(delta)
-            view.wake(log_appended=is_new)
+            stream = view.streams.setdefault(delta.turn_id, StreamState(delta.attempt, ""))
+            was_logged = stream.is_logged
+            stream.follow(delta)
+            view.wake(log_appended=stream.is_logged and not was_logged)
 
     @contextmanager
     def on_subscribe(self, session_id: str, callback: Callable[[], None]) -> Iterator[None]:

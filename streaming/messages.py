@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from contracts.sessions import TurnStart
+
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
@@ -12,7 +14,7 @@ class TextDelta:
 
     `attempt` orders the model calls of the turn: its step, and the attempt at it. A higher one replaces the text
     after the first `base` characters, which earlier steps produced. `offset` is the position of `text` in the turn's
-    text.
+    text. `opening` is the start of the turn, in the first delta of a call; `is_logged` when the log has that start.
     """
 
     turn_id: str
@@ -20,6 +22,8 @@ class TextDelta:
     base: int
     offset: int
     text: str
+    opening: TurnStart | None = None
+    is_logged: bool = True
 
 
 class Subscribers(Protocol):

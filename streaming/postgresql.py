@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
+from contracts.sessions import TurnStart
 from store.database.connection import Database
 from streaming.hub import LiveHub
 from streaming.listen_notify import ListenNotifyChannel
@@ -82,7 +83,16 @@ class _Listener:
         message: dict[str, Any] = json.loads(text)
         if "turn" in message:
             attempt = (message["take"][0], message["take"][1])
-            delta = TextDelta(message["turn"], attempt, message["base"], message["offset"], message["text"])
+            opening = message.get("opening")
+            delta = TextDelta(
+                message["turn"],
+                attempt,
+                message["base"],
+                message["offset"],
+                message["text"],
+                opening=TurnStart.model_validate(opening) if opening else None,
+                is_logged=message.get("logged", True),
+            )
             self._hub.publish_delta(message["session"], delta)
         else:
             self._hub.log_appended(message["session"])
@@ -111,14 +121,17 @@ class RemoteSubscribers:
         """Publish a piece of the agent's text to the subscribers."""
         channels = self._channels(session_id)
         for piece in _pieces(delta) if channels else ():
-            message = {
+            message: dict[str, Any] = {
                 "session": session_id,
                 "turn": piece.turn_id,
                 "take": piece.attempt,
                 "base": piece.base,
                 "offset": piece.offset,
                 "text": piece.text,
+                "logged": piece.is_logged,
             }
+            if piece.opening is not None:
+                message["opening"] = piece.opening.model_dump(mode="json", exclude_defaults=True)
             for channel in channels:
                 self.bus.publish(channel, json.dumps(message, ensure_ascii=False))
 
@@ -167,7 +180,8 @@ def _pieces(delta: TextDelta) -> Iterator[TextDelta]:
     """The delta in pieces that each fit into one message."""
     for start in range(0, max(len(delta.text), 1), MAX_CHARACTERS_PER_MESSAGE):
         text = delta.text[start : start + MAX_CHARACTERS_PER_MESSAGE]
-        yield replace(delta, offset=delta.offset + start, text=text)
+        opening = None if start else delta.opening
+        yield replace(delta, offset=delta.offset + start, text=text, opening=opening)
 
 
 @asynccontextmanager

@@ -50,7 +50,10 @@ class LiveReplyPublisher:
 
 
 class _CallPublisher:
-    """Publishes one model call, once it has a subscriber and the turn's start is in the event log."""
+    """Publishes one model call, once it has a subscriber.
+
+    Its text waits for nothing else. The turn's start is recorded meanwhile, and subscribers get notice of that.
+    """
 
     def __init__(self, subscribers: Subscribers, log: EventLog, context: StreamContext) -> None:
         self._subscribers = subscribers
@@ -59,22 +62,24 @@ class _CallPublisher:
         self._received = ""
         self._sent = 0
         self._starting: asyncio.Task[None] | None = None
-        self._is_open = False
+        self._has_subscribers = False
+        self._is_logged = False
+        self._is_told_logged = False
         self._next_delta: asyncio.TimerHandle | None = None
         self._not_before = 0.0
 
     def restart(self) -> None:
         """Publish the text from its beginning, for new subscribers."""
         self._sent = 0
-        if self._is_open:
-            self._publish()
-        elif self._starting is None:
+        self._has_subscribers, self._is_told_logged = True, False
+        if self._starting is None:
             self._starting = asyncio.create_task(self._record_start())
+        self._publish()
 
     def on_delta(self, text: str) -> None:
         """Add text from the model, and publish it now or with the next delta."""
         self._received += text
-        if not self._is_open or self._next_delta is not None:
+        if not self._has_subscribers or self._next_delta is not None:
             return
         loop = asyncio.get_running_loop()
         if loop.time() >= self._not_before:
@@ -89,29 +94,37 @@ class _CallPublisher:
         if self._next_delta is not None:
             self._next_delta.cancel()
             self._next_delta = None
-        if self._is_open:
+        if self._has_subscribers:
             self._publish()
 
     async def _record_start(self) -> None:
         try:
             await record_start(self._log, self._context.session_id, self._context.turn)
         except StoreUnavailable:
-            activity.logger.warning("a reply is not streamed live: the store cannot be reached")
+            activity.logger.warning("the start of a reply is not recorded: the store cannot be reached")
             return
         self._subscribers.log_appended(self._context.session_id)
-        self._is_open = True
+        self._is_logged = True
         self._publish()
 
     def _publish(self) -> None:
-        """Publish the text that is not sent yet, if any. The first delta of a reply may be empty."""
+        """Publish the text that is not sent yet, if any. Without text the start of a turn is published once logged."""
         self._next_delta = None
         text = self._text()
-        if self._sent and len(text) <= self._sent:
+        if len(text) <= self._sent and self._is_told_logged >= self._is_logged:
             return
         context = self._context
-        delta = TextDelta(context.turn.id, context.attempt, len(context.previous_text), self._sent, text[self._sent :])
+        delta = TextDelta(
+            context.turn.id,
+            context.attempt,
+            len(context.previous_text),
+            self._sent,
+            text[self._sent :],
+            opening=None if self._sent else context.opening,
+            is_logged=self._is_logged,
+        )
         self._subscribers.publish_delta(context.session_id, delta)
-        self._sent = len(text)
+        self._sent, self._is_told_logged = max(len(text), self._sent), self._is_logged
         if delta.text:
             self._not_before = asyncio.get_running_loop().time() + MIN_DELTA_INTERVAL_SECONDS
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from activities.llm.interface import OnDelta, ignore_delta
 from contracts.sessions import GenerateStepInput, TurnStart
 from domain.turns.model_request import saved_messages
-from domain.turns.turn import Turn, UserMessage, UserSaid
+from domain.turns.turn import Turn, UserSaid
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class StreamContext:
     session_id: str
     turn: Turn
     """The turn at its start."""
+    opening: TurnStart
+    """The start of the turn, for subscribers."""
     attempt: tuple[int, int]
     """The step of the turn, and the activity's attempt at it."""
     previous_text: str
@@ -68,20 +70,10 @@ def stream_context_of(
     if user_text is None and 0 < input.step <= len(saved):
         first = reversed(saved_messages(saved[-input.step]))
         user_text = next((message.content for message in first if message.role == "user"), None)
-    user_message = None
-    said_at = opening.said_at or (opening.created_at if opening.message_id is not None else None)
-    if said_at is not None and user_text is not None:
-        user_message = UserMessage(text=user_text, created_at=said_at, message_id=opening.message_id)
-    turn = Turn(
-        id=input.turn_id,
-        parent_id=opening.parent_id,
-        index=opening.index,
-        created_at=opening.created_at,
-        user_message=user_message,
-    )
     return StreamContext(
         input.session_id,
-        turn,
+        opening.turn(input.turn_id, user_text),
+        opening,
         attempt=(input.step, attempt),
         previous_text=input.said,
         hides_recordings=hides_recordings,

@@ -104,6 +104,11 @@ class SessionReader:
             raise LiveQueryFailed
         return await self._session_client.timeline(session.id)
 
+    async def settle(self, session: StoredSession) -> None:
+        """Have the workflow record at once what the store lacks of the session, if it runs."""
+        if not self._availability.outage_of("temporal"):
+            await self._session_client.settle(session.id)
+
     async def was_closed_abnormally(self, session: StoredSession) -> bool:
         """True when the workflow was closed by an operator or a failure; False also when that is unknown."""
         return not self._availability.outage_of("temporal") and await self._session_client.was_closed_abnormally(

@@ -19,7 +19,7 @@ from domain.turns.turn import EventType, Turn
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
-from streaming.hub import LiveHub, Watch
+from streaming.hub import LiveHub, StreamState, Watch
 
 Open = Callable[[], Coroutine[None, None, Turn | Answer]]
 """Opens a turn and returns it at its end, or when it waits for its client."""
@@ -60,7 +60,7 @@ class MessageStreams:
         ends before the turn has begun. The message stays sent when the client disconnects.
         """
         position = await self._log.length(session.id)
-        stream = _TurnStream(position, lambda turn: _answers(turn, command))
+        stream = _TurnStream(position, lambda turn: _answers(turn, command), command.text)
         async with aclosing(self._events(session, stream, lambda: self._messages.turn(session, command))) as events:
             async for event in events:
                 yield event
@@ -101,7 +101,7 @@ class MessageStreams:
             sending = self._send(open_turn, watch)
             is_abandoned = False
             while not is_abandoned and not _has_result(sending, stream):
-                replies = watch.streamed_texts()
+                replies = watch.streams()
                 for event in await self._logged(session, stream, watch):
                     yield event
                 if stream.is_closed:
@@ -149,11 +149,15 @@ class MessageStreams:
 
 
 class _TurnStream:
-    """State of one stream: the turn that is streamed, and the part of it that was sent."""
+    """State of one stream: the turn that is streamed, and the part of it that was sent.
 
-    def __init__(self, position: int, is_own: Callable[[Turn], bool]) -> None:
+    The turn begins with its first words or with its event in the log, whichever comes first.
+    """
+
+    def __init__(self, position: int, is_own: Callable[[Turn], bool], text: str | None = None) -> None:
         self._cursor = StreamCursor(position)
         self._is_own = is_own
+        self._text = text
         self._turn_id: str | None = None
         self._sent_events = 0
         self.position = position
@@ -175,6 +179,8 @@ class _TurnStream:
         row = event.row
         self.position = row.sequence
         if row.type == "turn_started" and row.turn is not None and self._is_own(row.turn):
+            if self.has_begun:
+                return
             self._turn_id = row.turn_id
         if self.is_closed or not self.has_begun or row.turn_id != self._turn_id:
             return
@@ -183,10 +189,24 @@ class _TurnStream:
         self.is_closed = event.closes_turn
         yield from self._cursor.logged(event)
 
-    def replies(self, replies: dict[str, str]) -> Iterator[StreamEvent]:
+    def replies(self, replies: dict[str, StreamState]) -> Iterator[StreamEvent]:
         """The text that was added to the reply since the last call."""
+        if not self.has_begun:
+            yield from self._begin(replies)
         if self._turn_id in replies:
-            yield from self._cursor.replies({self._turn_id: replies[self._turn_id]})
+            yield from self._cursor.replies({self._turn_id: replies[self._turn_id].text})
+
+    def _begin(self, replies: dict[str, StreamState]) -> Iterator[StreamEvent]:
+        """The start of the turn, when words of it came before its event in the log."""
+        for turn_id, reply in replies.items():
+            if reply.opening is None or not reply.text:
+                continue
+            turn = reply.opening.turn(turn_id, self._text)
+            if self._is_own(turn):
+                self._turn_id = turn_id
+                self._cursor.start_turn(turn_id)
+                yield StreamEvent("turn_started", turn_started(turn))
+                return
 
     def finish(self, result: Turn | Answer) -> Iterator[StreamEvent]:
         """The remaining events, from the turn itself: its result arrives before the log has recorded it."""

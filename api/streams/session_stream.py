@@ -2,29 +2,18 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from api.http.problems import invalid
 from api.http.sse import KEEPALIVE, format_event
 from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
-from api.sessions.snapshots import Snapshot
 from api.streams.cursor import StreamCursor
 from api.streams.event_log import EventLogReader
+from api.streams.joining import StreamStart, StreamStarts
 from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import StoredSession
 from streaming.hub import LiveHub, Watch
-
-
-@dataclass(frozen=True)
-class StreamStart:
-    """The point at which a client joins: the sequence number up to which it is informed, and its snapshot if any."""
-
-    position: int
-    snapshot: Snapshot | None
-    is_closed: bool
-    """True when nothing more can happen although the log does not end with `session_completed`."""
 
 
 class SessionStreams:
@@ -43,6 +32,7 @@ class SessionStreams:
         self._log = log
         self._log_reader = EventLogReader(log)
         self._session_reader = session_reader
+        self._starts = StreamStarts(hub, log, session_reader)
         self._renderer = renderer
         self._keepalive_seconds = keepalive_seconds
 
@@ -53,12 +43,14 @@ class SessionStreams:
         """
         after = _sequence_of(last_event_id)
         with self._hub.watch(session.id) as watch:
-            start = await self._start(session, after)
+            start = await self._start(session, after, watch)
             if start.snapshot is None:
                 yield KEEPALIVE
             else:
                 yield format_event("snapshot", self._renderer.body(session, start.snapshot), start.position)
             cursor = StreamCursor(start.position)
+            for turn_id in start.pending_ids:
+                cursor.start_turn(turn_id)
             if await self._is_over(session, cursor.position):
                 return
             while True:
@@ -98,18 +90,10 @@ class SessionStreams:
                 for event in cursor.logged(logged):
                     yield event.encoded, logged.completes_session
 
-    async def _start(self, session: StoredSession, after: int | None) -> StreamStart:
-        """The point at which a client joins. A snapshot shows everything that was logged before it was requested.
-
-        Of a pending turn it may show less than is logged: the client then gets the events of that turn from its start.
-        """
-        length = await self._log.length(session.id)
-        snapshot = await self._session_reader.now(session)
-        is_closed = snapshot.head.is_completed and (snapshot.head.completion_reason or "").startswith("workflow_")
-        if after is not None and after <= length:
-            return StreamStart(after, None, is_closed)
-        first = await self._log.first_start(session.id, snapshot.pending_ids)
-        return StreamStart(min(length, first - 1) if first else length, snapshot, is_closed)
+    async def _start(self, session: StoredSession, after: int | None, watch: Watch) -> StreamStart:
+        """The point at which a client joins: after an event that it has, else with a snapshot."""
+        resumed = None if after is None else await self._starts.resumed(session, after)
+        return resumed or await self._starts.with_snapshot(session, watch)
 
     async def _is_erased(self, session: StoredSession) -> bool:
         with suppress(StoreUnavailable):

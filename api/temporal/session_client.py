@@ -204,6 +204,12 @@ class SessionClient:
         except ValueError as error:  # a status that the SDK has no name for: the workflow is paused
             raise LiveQueryFailed from error
 
+    async def settle(self, session_id: str) -> None:
+        """Have the session settle at once what is unsettled. Nothing happens where its workflow cannot be reached."""
+        with suppress(TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError):
+            async with asyncio.timeout(QUERY_SECONDS):
+                await self._handle(session_id).signal(SessionWorkflow.settle)
+
     async def was_started(self, session_id: str) -> bool | None:
         """True when Temporal has the workflow; None when Temporal cannot be reached."""
         try:

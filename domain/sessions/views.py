@@ -73,12 +73,17 @@ class TimelineView(FrozenModel):
     """The visible branch of a session, oldest turn first, and its discarded branches.
 
     `future` are the turns past the cursor after a rewind, oldest first, until the next message discards them.
+
+    `is_unrecorded` is true while the store's record lacks some of it that no settlement has taken up;
+    `recording_version` is the version of the head in a settlement under way.
     """
 
     head: SessionHead
     turns: tuple[Turn, ...]
     discarded_branches: tuple[BranchView, ...] = ()
     future: tuple[Turn, ...] = ()
+    is_unrecorded: bool = False
+    recording_version: int | None = None
 
 
 def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:

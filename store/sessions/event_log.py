@@ -30,6 +30,16 @@ Recorded = Literal["recorded", "known", "too_early", "no_session"]
 
 _IN_SESSION = events.c.session_id == bindparam("session_id", type_=CleanText())
 _COUNT = select(sessions.c.event_count).where(sessions.c.id == bindparam("session_id", type_=CleanText()))
+_HEAD_VERSION = select(sessions.c.head_version).where(sessions.c.id == bindparam("session_id", type_=CleanText()))
+_OPEN_TURNS = (
+    select(turns.c.document)
+    .where(turns.c.session_id == bindparam("session_id", type_=CleanText()), turns.c.status == "pending")
+    .order_by(turns.c.created_at, turns.c.idx)
+)
+_STATUS = select(turns.c.status).where(
+    turns.c.session_id == bindparam("session_id", type_=CleanText()),
+    turns.c.id == bindparam("turn_id", type_=CleanText()),
+)
 _LOCKED_COUNT = _COUNT.with_for_update()
 _SET_COUNT = update(sessions).where(sessions.c.id == bindparam("of_session"))
 _KNOWN_KEYS = select(events.c.key).where(_IN_SESSION, events.c.key.in_(bindparam("keys", expanding=True)))
@@ -100,6 +110,20 @@ class EventLog:
         key = {"session_id": session_id}
         return await self._database.read(lambda connection: connection.execute(_COUNT, key).scalar()) or 0
 
+    async def head_version(self, session_id: str) -> int | None:
+        """The version of the session that was recorded last; None before the first settlement."""
+        key = {"session_id": session_id}
+        return await self._database.read(lambda connection: connection.execute(_HEAD_VERSION, key).scalar())
+
+    async def open_turns(self, session_id: str) -> dict[str, Turn]:
+        """The turns whose start is in the log and whose end is not, with their events in the log, by their ids."""
+
+        def work(connection: Connection) -> dict[str, Turn]:
+            documents = connection.execute(_OPEN_TURNS, {"session_id": session_id}).scalars()
+            return {turn.id: turn for turn in map(Turn.model_validate_json, documents)}
+
+        return await self._database.read(work)
+
     async def lengths(self, session_ids: Sequence[str]) -> dict[str, int]:
         """The sequence number of the newest event, by session. Unknown sessions are left out."""
         statement = select(sessions.c.id, sessions.c.event_count).where(sessions.c.id.in_(session_ids))
@@ -148,12 +172,18 @@ class EventLog:
         known = known_keys(connection, session_id, keys)
         if keys[0] in known:
             return "known"
-        if in_order and not known.issuperset(keys[1:]):
+        if in_order and not known.issuperset(keys[1:]) and not _is_closed(connection, session_id, turn.parent_id):
             return "too_early"
         connection.execute(self._insert_turn, turn_values(session_id, turn))
         append(connection, session_id, count, [start_of(turn)])
         connection.execute(_SET_COUNT, {"of_session": session_id, "event_count": count + 1})
         return "recorded"
+
+
+def _is_closed(connection: Connection, session_id: str, turn_id: str | None) -> bool:
+    """True for a closed turn that the log does not tell of: those that a fork shares with its source."""
+    status = connection.execute(_STATUS, {"session_id": session_id, "turn_id": turn_id}).scalar()
+    return status is not None and status != "pending"
 
 
 def with_revision(events: Sequence[LoggedEvent], revision: int) -> list[LoggedEvent]:

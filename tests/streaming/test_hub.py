@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 from api.schemas.events import ReplyDelta, ReplyReset
 from api.streams.cursor import StreamCursor
 from api.streams.event_log import StreamEvent
+from contracts.sessions import TurnStart
 from domain.turns.turn import AssistantMessage, Turn
 from streaming.hub import LiveHub
 from streaming.messages import TextDelta
 from tests.support.conversation import BEGINNING
 
 SESSION, TURN = "ses_1", "turn_1"
+OPENING = TurnStart(parent_id=None, index=0, created_at=BEGINNING, message_id="m-1")
 
 
 def spoken(text: str, *, offset: int = 0, step: int = 0, attempt: int = 1, base: int = 0) -> TextDelta:
@@ -43,6 +45,20 @@ async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
         assert watch.streamed_texts() == {TURN: "One moment."}
         hub.publish_delta(SESSION, spoken("\nToo late.", offset=17, step=1, attempt=1, base=11))
         assert watch.streamed_texts() == {TURN: "One moment."}
+
+
+async def test_words_that_come_before_the_log_has_their_turn_are_apart_until_it_has() -> None:
+    hub = LiveHub()
+    with hub.watch(SESSION) as watch:
+        assert watch.take_log_news(), "the log is read once at the beginning"
+        early = TextDelta(TURN, (0, 1), 0, 0, "Hello", opening=OPENING, is_logged=False)
+        hub.publish_delta(SESSION, early)
+        assert watch.streamed_texts() == {}
+        assert [(each.text, each.opening) for each in watch.streams().values()] == [("Hello", OPENING)]
+        assert not watch.take_log_news()
+        hub.publish_delta(SESSION, TextDelta(TURN, (0, 1), 0, 5, ""))
+        assert watch.streamed_texts() == {TURN: "Hello"}
+        assert watch.take_log_news()
 
 
 async def test_news_wakes_only_those_who_watch_that_session() -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Connection, text
 
+from contracts.sessions import TurnStart
 from store.database.connection import Database
 from streaming.hub import LiveHub
 from streaming.messages import TextDelta
 from streaming.postgresql import RemoteSubscribers, receive_from_workers, remote_subscribers
+from tests.support.conversation import BEGINNING
 from tests.support.waiting import eventually
 
 SESSION = "ses_1"
@@ -61,6 +63,22 @@ async def test_what_is_said_arrives_whole_however_long_it_is(apart: Apart) -> No
         await eventually(apart.is_watched)
         apart.subscribers.publish_delta(SESSION, spoken(WORDS))
         await eventually(lambda: says(watch.streamed_texts, WORDS))
+
+
+async def test_words_before_the_log_arrive_with_the_start_of_their_turn(apart: Apart) -> None:
+    opening = TurnStart(parent_id="turn_0", index=1, created_at=BEGINNING, message_id='"' * 200)
+
+    async def arrived() -> bool:
+        return [(each.text, each.opening, each.is_logged) for each in watch.streams().values()] == [
+            (WORDS, opening, False)
+        ]
+
+    with apart.hub.watch(SESSION) as watch:
+        await eventually(apart.is_watched)
+        early = TextDelta("turn_1", (0, 1), base=0, offset=0, text=WORDS, opening=opening, is_logged=False)
+        apart.subscribers.publish_delta(SESSION, early)
+        await eventually(arrived)
+        assert watch.streamed_texts() == {}
 
 
 async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart) -> None:

@@ -11,7 +11,7 @@ from contracts.reconciliation import UnsettledInput, UnsettledTurns
 from contracts.sessions import RecordState, SettleTurnsInput
 from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
-from domain.sessions.views import recorded_head_of
+from domain.sessions.views import TimelineView, recorded_head_of
 from workflows.activity_options import store_options
 from workflows.session.batched_settlement import wait_for_a_batch
 from workflows.session.recovery import SessionRecovery
@@ -42,10 +42,22 @@ class SettlementLoop:
         self._carried: SettleTurnsInput | None = None
         """The settlement under way, where a model call has taken it along."""
         self._last: datetime | None = None
+        self._is_requested = False
 
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
         """The session against its record in the store, with a settlement that is under way."""
         return self._recovery.unsettled(record, self._under_way, self._version if self._under_way else None)
+
+    def request(self) -> None:
+        """Have what is unsettled settled at once: somebody waits for its events."""
+        self._is_requested = True
+
+    def marked(self, view: TimelineView) -> TimelineView:
+        """A view of the timeline with what is still missing in the store's record of it."""
+        unrecorded = self._state.timeline.unrecorded
+        missing = unrecorded.without_completion if self._keeps_the_end() else unrecorded
+        version = self._version if self._under_way is not None else None
+        return view.model_copy(update={"is_unrecorded": not missing.is_empty, "recording_version": version})
 
     @property
     def is_done(self) -> bool:
@@ -154,6 +166,7 @@ class SettlementLoop:
         """Take what is unsettled out of the timeline, to settle it."""
         state = self._state
         self._last = self._state.now()
+        self._is_requested = False
         state.timeline, unrecorded = turn_completion.take_unrecorded(
             state.timeline, keeps_the_end=self._keeps_the_end()
         )
@@ -197,6 +210,8 @@ class SettlementLoop:
 
     def _must_settle_now(self) -> bool:
         """True where there is a reason not to wait. What has travelled with a call waits for the call."""
+        if self._is_requested and self._has_unrecorded():
+            return True
         if self._carried is not None:
             return False
         timeline = self._state.timeline

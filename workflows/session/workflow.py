@@ -319,7 +319,7 @@ class SessionWorkflow:
     @workflow.query
     def timeline(self) -> TimelineView:
         """The conversation as people see it, with the branches that were given up."""
-        return view_of(self._timeline, self._state.agent, workflow.info().run_id)
+        return self._settling.marked(view_of(self._timeline, self._state.agent, workflow.info().run_id))
 
     @workflow.query
     def status(self) -> SessionHead:
@@ -336,6 +336,12 @@ class SessionWorkflow:
         """Compare the session with its record in the store, and bring both together."""
         self._signals += 1
         self._recovery.request()
+
+    @workflow.signal
+    def settle(self) -> None:
+        """Settle at once what is unsettled, for somebody who begins to watch."""
+        self._signals += 1
+        self._settling.request()
 
     # --- applying commands ---------------------------------------------------------------------------------
 

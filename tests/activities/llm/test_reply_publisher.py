@@ -11,12 +11,15 @@ import pytest
 from activities.llm import reply_publisher
 from activities.llm.reply_publisher import LiveReplyPublisher
 from activities.llm.reply_stream import StreamContext
+from contracts.sessions import TurnStart
 from domain.turns.turn import Turn
+from store.database.errors import StoreUnavailable
 from store.sessions.event_log import EventLog, Recorded
 from streaming.messages import TextDelta
 from tests.support.waiting import eventually
 
-TURN = Turn(id="turn_1", parent_id=None, index=0, created_at=datetime(2026, 11, 27, tzinfo=UTC))
+OPENING = TurnStart(parent_id=None, index=0, created_at=datetime(2026, 11, 27, tzinfo=UTC))
+TURN = OPENING.turn("turn_1", None)
 
 
 class Listeners:
@@ -54,6 +57,10 @@ class Listeners:
         """True if they have received any delta, even an empty one."""
         return bool(self.told)
 
+    async def know_the_log(self) -> bool:
+        """True if they were told that the log has the start of the turn."""
+        return any(spoken.is_logged for spoken in self.told)
+
     def come(self) -> None:
         """Somebody begins to watch."""
         self.watching = True
@@ -76,7 +83,7 @@ class Log:
 
 
 def script(said: str = "", *, attempt: int = 1) -> StreamContext:
-    return StreamContext("ses_1", TURN, attempt=(0, attempt), previous_text=said)
+    return StreamContext("ses_1", TURN, OPENING, attempt=(0, attempt), previous_text=said)
 
 
 def publisher(listeners: Listeners, log: Log) -> LiveReplyPublisher:
@@ -99,16 +106,31 @@ async def test_nothing_is_recorded_or_told_when_nobody_watches() -> None:
     assert (listeners.told, listeners.log_grew_after, log.asked) == ([], [], [])
 
 
-async def test_words_wait_until_the_start_of_the_turn_is_in_the_log() -> None:
+async def test_words_wait_for_nothing_and_say_when_the_log_has_the_start_of_their_turn() -> None:
     listeners, log = Listeners(), Log()
     log.allowed.clear()
     async with publisher(listeners, log).publish(script()) as hear:
+        assert listeners.told == [], "there is no word yet"
+        hear("Hello")
+        [first] = listeners.told
+        assert (first.text, first.opening, first.is_logged) == ("Hello", OPENING, False)
+        log.allowed.set()
+        await eventually(listeners.know_the_log)
+    assert listeners.log_grew_after == [1], "those who watch look at the log before they hear that it has the start"
+    assert [spoken.text for spoken in listeners.told] == ["Hello", ""]
+
+
+async def test_words_are_published_while_the_store_is_down() -> None:
+    class Down(Log):
+        async def record_start(self, session_id: str, turn: Turn, *, in_order: bool = True) -> Recorded:
+            raise StoreUnavailable("the store", OSError("down"))
+
+    listeners = Listeners()
+    async with publisher(listeners, Down()).publish(script()) as hear:
         hear("Hello")
         await asyncio.sleep(0)
-        assert listeners.told == []
-        log.allowed.set()
-        await heard(listeners, "Hello")
-    assert listeners.log_grew_after == [0], "those who watch look at the log before they hear a word"
+    assert listeners.text == "Hello"
+    assert not await listeners.know_the_log()
 
 
 async def test_the_first_words_are_told_at_once_and_those_of_the_next_moment_together(
@@ -136,6 +158,7 @@ async def test_who_comes_in_the_middle_is_told_everything_from_the_beginning() -
         listeners.told.clear()
         listeners.come()
         await heard(listeners, "Before.\n\nHello there")
+        await eventually(listeners.know_the_log)
     assert len(log.asked) == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 from domain.turns.turn import Turn
 from store.database.connection import Database
 from store.sessions.event_log import EventLog, LogRow
+from store.sessions.forks import copy_turns
 from store.sessions.settlement import SettlementStore
 from tests.support.stored_conversations import SESSION, conversation, session_in, settling
 
@@ -62,6 +63,28 @@ async def test_a_turn_starts_after_the_end_of_the_one_before(settlement: Settlem
     await settlement.settle(settling(first))
     assert await log.record_start(SESSION, pending(second)) == "recorded"
     assert told(await log.after(SESSION, 1)) == [(2, "turn_completed", "turn_0"), (3, "turn_started", "turn_1")]
+
+
+async def test_first_turn_of_a_fork_starts_at_once_although_the_log_lacks_the_turns_before(
+    settlement: SettlementStore, log: EventLog, database: Database
+) -> None:
+    first, second = conversation(2)
+    await database.write(lambda connection: copy_turns(connection, SESSION, "ses_source", [first]))
+    assert await log.record_start(SESSION, pending(second)) == "recorded"
+
+
+async def test_open_turns_are_those_that_the_log_begins_and_does_not_end(
+    settlement: SettlementStore, log: EventLog
+) -> None:
+    first, second = conversation(2)
+    assert (await log.open_turns(SESSION), await log.head_version(SESSION)) == ({}, None)
+    await log.record_start(SESSION, pending(first))
+    assert await log.open_turns(SESSION) == {first.id: pending(first)}
+    settled = settling(first)
+    await settlement.settle(settled)
+    await log.record_start(SESSION, pending(second))
+    assert await log.open_turns(SESSION) == {second.id: pending(second)}
+    assert await log.head_version(SESSION) == settled.head.version
 
 
 async def test_nobody_has_to_wait_for_an_order_that_may_never_be(settlement: SettlementStore, log: EventLog) -> None:
