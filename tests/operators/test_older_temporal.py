@@ -1,5 +1,6 @@
 """A worker that goes on while Temporal's database is set back: it holds newer state than its server."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -7,7 +8,7 @@ import httpx2
 from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import until_seen
 from tests.e2e.services import playhead, service
-from tests.operators.operator_stack import copied, restored, texts
+from tests.operators.operator_stack import Json, copied, restored, texts
 
 
 def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once_it_is(tmp_path: Path) -> None:
@@ -47,15 +48,19 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
             for text in ("Two", "Three"):
                 assert http.post(f"{path}/messages", json={"text": text}).status_code == 200
             until_seen(lambda: is_recorded(http, path, 4), lambda: "it was not recorded")
+            recorded = {read: http.get(f"{path}{read}").json() for read in READS}
         until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
         restored(tmp_path / "backup", "temporal.db", tmp_path)
         with service(tmp_path, *server):
             until_seen(is_ready, lambda: api.log)
             four = {"text": "Four", "message_id": "m-4"}
-            stuck = http.post(f"{path}/messages", json=four)
-            assert (stuck.status_code, stuck.json()["code"]) == (503, "session_stuck"), stuck.text
-            assert stuck.json()["reason"] == "worker_is_ahead"
+            answers = every_command(http, path, recorded["/turns"]["items"][-1]["id"], four)
+            found = {answer.request.url.path: (answer.status_code, answer.json().get("reason")) for answer in answers}
+            assert found == dict.fromkeys(found, (503, "worker_is_ahead"))
+            assert {answer.json()["code"] for answer in answers} == {"session_stuck"}
+            assert {read: http.get(f"{path}{read}").json() for read in READS} == recorded
             assert texts(http.get(path).json()) == [None, "One", "Two", "Three"]
+            assert "Three" in http.get(f"{path}/transcript").text
             assert worker.told_to_end() == 0, worker.log
             with service(tmp_path, "worker", **address):
                 answer = http.post(f"{path}/messages", json=four)
@@ -66,9 +71,36 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
                 assert [turn["user_message"]["text"] for turn in branch["turns"]] == ["Two", "Three"]
 
 
+COMMANDS: tuple[tuple[str, str, Json], ...] = (
+    ("POST", "turns/{turn}/edit", {"text": "Five"}),
+    ("POST", "turns/{turn}/regenerate", {}),
+    ("POST", "cancel", {}),
+    ("POST", "rewind", {"turn_id": None}),
+    ("POST", "branches/br_0/restore", {}),
+    ("POST", "approvals/call_0/approve", {}),
+    ("POST", "approvals/call_0/deny", {}),
+    ("POST", "client-calls/call_0/result", {"result": "done"}),
+    ("PUT", "simulator", {"enabled": False}),
+    ("POST", "end", {}),
+)
+"""Every command of a session besides messages."""
+READS = ("/turns", "/tree", "/branches")
+
+
+def every_command(http: httpx2.Client, path: str, turn_id: str, message: Json) -> list[httpx2.Response]:
+    """The answers to a message and to every other command of a session, sent at once."""
+    sent = [("POST", "messages", message), *COMMANDS]
+    requests = [
+        http.build_request(method, f"{path}/{command.format(turn=turn_id)}", json=body)
+        for method, command, body in sent
+    ]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(http.send, requests))
+
+
 def is_recorded(http: httpx2.Client, path: str, ledger_rows: int) -> bool:
     """True when the store knows the session as it is shown, and bills so many turns."""
     session = http.get(path).json()
-    [item] = http.get("/v1/sessions").json()["items"]
-    rows = http.get("/v1/usage/ledger").json()["items"]
+    [item] = [each for each in http.get("/v1/sessions").json()["items"] if each["id"] == session["id"]]
+    rows = http.get("/v1/usage/ledger", params={"session": session["id"]}).json()["items"]
     return bool(item["revision"] == session["revision"] and len(rows) == ledger_rows)
