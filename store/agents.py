@@ -1,5 +1,6 @@
 """Agents and their versions. Versions are added and never changed."""
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,13 +12,16 @@ from sqlalchemy.exc import IntegrityError
 from domain.agents.definition import AgentDefinition
 from store.database.column_types import MAX_ROW_NUMBER
 from store.database.connection import Database
+from store.database.documents import json_text
 from store.database.ids import new_id
 from store.database.pagination import Page, number_after, page_of
 from store.database.tables import agent_documents, agent_versions, agents, sessions, suites
 from store.database.upsert import insert_new
 
-MAX_CACHED_DEFINITIONS = 1_000
-"""Size of the in-memory cache. Definitions are immutable, so cached ones never become stale."""
+MAX_CACHED_BYTES = 16 * 1024 * 1024
+"""Size of the in-memory cache, as JSON. Definitions are immutable, so cached ones never become stale."""
+MAX_NAMES = 10_000
+"""Agents of a list without pages: the newest."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,18 @@ class StoredAgent:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class AgentName:
+    """An agent without its definition. `created_at` is the time of its latest version."""
+
+    id: str
+    number: int
+    name: str
+    created_at: datetime
+
+
 Agents = list[StoredAgent]
+AgentNames = list[AgentName]
 AgentRow = Row[str, int, int]
 
 _AGENT = select(
@@ -65,7 +80,8 @@ class AgentStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._definitions: OrderedDict[tuple[str, int], AgentDefinition] = OrderedDict()
+        self._definitions: OrderedDict[tuple[str, int], tuple[AgentDefinition, int]] = OrderedDict()
+        self._cached_bytes = 0
         self._insert_agent = insert_new(database, agents, key=["organization_id", "name"])
         self._insert_document = insert_new(database, agent_documents, key=["agent_id", "digest"])
 
@@ -152,6 +168,33 @@ class AgentStore:
         rows = await self._database.read(work)
         return page_of(rows, limit, lambda agent: (agent.number,))
 
+    async def names(self, organization_id: str) -> AgentNames:
+        """The newest agents without their definitions, newest agent first."""
+        statement = (
+            select(agents.c.id, agents.c.number, agents.c.name, agent_versions.c.created_at)
+            .select_from(agents.join(agent_versions, agent_versions.c.agent_id == agents.c.id))
+            .where(agents.c.organization_id == organization_id, _IS_LATEST)
+            .order_by(agents.c.number.desc())
+            .limit(MAX_NAMES)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return [AgentName(*row) for row in rows]
+
+    async def models(self, organization_id: str, limit: int) -> set[str]:
+        """The models that the newest agents name."""
+        model = json_text(self._database, agent_versions.c.definition, "model").label("model")
+        newest = (
+            select(model)
+            .select_from(agents.join(agent_versions, agent_versions.c.agent_id == agents.c.id))
+            .where(agents.c.organization_id == organization_id, _IS_LATEST)
+            .order_by(agents.c.number.desc())
+            .limit(limit)
+            .subquery()
+        )
+        statement = select(newest.c.model).distinct()
+        found = await self._database.read(lambda connection: connection.scalars(statement).all())
+        return {each if self._database.is_sqlite else json.loads(each) for each in found if each not in (None, "null")}
+
     async def versions(self, agent_id: str, limit: int, cursor: str | None = None) -> Page[StoredAgent]:
         """The versions of an agent, newest first. Raises ValueError for an invalid cursor."""
         statement = _AGENT.where(agents.c.id == agent_id).order_by(agent_versions.c.version.desc()).limit(limit + 1)
@@ -167,14 +210,17 @@ class AgentStore:
     async def definition(self, agent_id: str, version: int) -> AgentDefinition:
         """The definition of one version, cached. Raises LookupError when there is no such version."""
         key = (agent_id, version)
-        known = self._definitions.get(key)
-        if known is None:
-            known = self._definitions[key] = await self._read_definition(agent_id, version)
-            if len(self._definitions) > MAX_CACHED_DEFINITIONS:
-                self._definitions.popitem(last=False)
-        else:
+        if key in self._definitions:
             self._definitions.move_to_end(key)
-        return known
+            return self._definitions[key][0]
+        text = await self._read_definition(agent_id, version)
+        definition = AgentDefinition.model_validate_json(text)
+        self._forget(key)  # another caller may have read it meanwhile
+        self._definitions[key] = definition, len(text)
+        self._cached_bytes += len(text)
+        while self._cached_bytes > MAX_CACHED_BYTES:
+            self._forget(next(iter(self._definitions)))
+        return definition
 
     async def erase(self, organization_id: str, agent_id: str) -> tuple[str, ...] | None:
         """Delete an agent with all its versions. Returns the digests of the documents that it searched.
@@ -200,14 +246,18 @@ class AgentStore:
         except IntegrityError as error:  # a session was opened at the same time
             raise AgentInUse(agent_id, sessions.name) from error
 
-    async def _read_definition(self, agent_id: str, version: int) -> AgentDefinition:
+    def _forget(self, key: tuple[str, int]) -> None:
+        if key in self._definitions:
+            self._cached_bytes -= self._definitions.pop(key)[1]
+
+    async def _read_definition(self, agent_id: str, version: int) -> str:
         statement = select(agent_versions.c.definition).where(
             agent_versions.c.agent_id == agent_id, agent_versions.c.version == version
         )
-        text = await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        text: str | None = await self._database.read(lambda connection: connection.scalar(statement))
         if text is None:
             raise LookupError(f"there is no version {version} of agent {agent_id}")
-        return AgentDefinition.model_validate_json(text)
+        return text
 
     def _locked(self, connection: Connection, organization_id: str, name: str) -> AgentRow:
         """The agent's row, created if there was none, and locked until the transaction ends."""

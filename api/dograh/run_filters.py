@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from domain.agents.validation_errors import JsonCopy
 from domain.dograh.disposition import WORDS
 from store.sessions.run_filters import RunFilters
 
@@ -46,7 +47,7 @@ def read_filters(text: str | None) -> tuple[RunFilters, tuple[dict[str, Any], ..
         return RunFilters(), None
     try:
         sent = json.loads(text)
-        if not isinstance(sent, list) or len(sent) > MAX_FILTERS:
+        if not isinstance(sent, list) or len(sent) > MAX_FILTERS or JsonCopy(sent).issues:
             raise HTTPException(400, INVALID)
         filters = [_Filter.model_validate(each) for each in sent]
     except (ValueError, RecursionError, ValidationError):

@@ -7,7 +7,7 @@ from domain.dograh.disposition import with_disposition
 from domain.dograh.exporter import export_dograh
 from domain.dograh.run_log import FeedbackEvent, realtime_feedback_events
 from domain.sessions.views import SessionHead, TimelineView
-from store.agents import StoredAgent
+from store.agents import AgentName, StoredAgent
 from store.sessions.sessions import StoredSession
 
 
@@ -67,7 +67,7 @@ def workflow_of(agent: StoredAgent) -> Workflow:
     )
 
 
-def summary_of_workflow(agent: StoredAgent, runs: int) -> WorkflowSummary:
+def summary_of_workflow(agent: AgentName, runs: int) -> WorkflowSummary:
     """An agent as an entry of the list of workflows."""
     return WorkflowSummary(
         id=agent.number, name=agent.name, created_at=agent.created_at, total_runs=runs, workflow_uuid=agent.id

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from api.http.body_limit import BodyTooLarge
 from api.http.problems import Problem, handle_problem, invalid, plain_problem_response, problem_response, unavailable
-from domain.agents.validation_errors import format_path
+from domain.agents.validation_errors import MAX_LISTED_ISSUES, format_path
 from store.database.errors import StoreUnavailable
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -101,7 +101,8 @@ def validation_problem(error: RequestValidationError) -> Problem:
     errors = [(format_path(location), message) for location, message in messages.items() if location not in outer]
     place, message = errors[0]
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-    return invalid("validation_error", f"The request is invalid: {place} {message}{more}.", errors)
+    detail = f"The request is invalid: {place} {message}{more}."
+    return invalid("validation_error", detail, errors[:MAX_LISTED_ISSUES])
 
 
 def _location(fault: Any, body: Any) -> tuple[int | str, ...]:

@@ -14,7 +14,7 @@ from api.http.problems import error_docs, invalid
 
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a page after which it ends, whatever its limit: a longer one would stop the event loop."""
-FIRST_ITEMS: Final = 10
+FIRST_ITEMS: Final = 4
 """Items of a page that are read before their size is known."""
 
 Item = TypeVar("Item")
@@ -76,19 +76,21 @@ async def page_within_bytes(
 ) -> Response:
     """A page of at most `limit` items that ends early when it becomes too large; its cursor continues after it.
 
-    Items are read a few at a time, as many as will probably fit.
+    Items are read a few at a time, as many as will probably fit. A list that returns fewer than were asked for, with a
+    cursor, has looked at enough: the page ends there.
     """
     rendered: list[bytes] = []
     size, count = 0, min(limit, FIRST_ITEMS)
     while True:
-        page = await fetch(count, cursor)
+        asked = count
+        page = await fetch(asked, cursor)
         new = [render(item) for item in page.items]
         rendered += new
         size += sum(map(len, new))
         cursor = page.next_cursor
         room = (MAX_PAGE_BYTES - size) * len(rendered) // max(size, 1)
         count = min(limit - len(rendered), room)
-        if cursor is None or count <= 0:
+        if cursor is None or count <= 0 or len(new) < asked:
             return rendered_page(rendered, cursor)
 
 

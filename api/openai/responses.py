@@ -22,7 +22,7 @@ from api.schemas.responses import ClientCall
 from domain.sessions.timeline import WaitingClientCall
 from domain.turns.turn import TurnStatus
 from domain.usage import ModelUsage
-from store.agents import StoredAgent
+from store.agents import AgentName, StoredAgent
 from store.sessions.sessions import StoredSession
 
 
@@ -57,7 +57,7 @@ def tool_call_of(call: WaitingClientCall | ClientCall) -> FunctionToolCall:
     return FunctionToolCall(id=call.call_id, function=ClientFunction(name=call.tool, arguments=arguments))
 
 
-def model_of(agent: StoredAgent) -> Model:
+def model_of(agent: StoredAgent | AgentName) -> Model:
     """An agent as a model. `created` is when its latest version was stored."""
     return Model(id=agent.name, created=int(agent.created_at.timestamp()))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from api.openai.examples import CHUNK, COMPLETION, MODEL, REQUEST
-from api.schemas.requests import AnyJson, Phrase, Text, Values
+from api.schemas.requests import AnyJson, Items, Phrase, Text, Values
 from domain.sessions.commands import OnBusy
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -29,7 +29,7 @@ class ChatMessage(_RequestModel):
     """A message of the conversation as the client sends it."""
 
     role: Role
-    content: Text | list[ContentPart] | None = None
+    content: Text | Items[ContentPart] | None = None
 
 
 class StreamOptions(_RequestModel):
@@ -47,7 +47,7 @@ class ChatRequest(_RequestModel):
         Phrase, Field(description="The agent's name or id; `@version` selects a version other than the latest.")
     ]
     messages: Annotated[
-        list[ChatMessage],
+        Items[ChatMessage],
         Field(description="The last user messages are sent; the messages before them name a place in a session."),
     ]
     stream: bool | None = None

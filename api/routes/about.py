@@ -21,8 +21,7 @@ async def get_about(request: Request, organization: Organization, services: Serv
     `models` are the default model and those that the newest 200 agents name. `quota` is null without a monthly limit.
     """
     terms, month = await services.spending_limits.this_month(organization)
-    agents = await services.agents.list(organization, MAX_AGENTS)
-    named = {agent.definition.model for agent in agents.items if agent.definition.model}
+    named = await services.agents.models(organization, MAX_AGENTS)
     quota = None
     if terms.monthly_limit is not None:
         quota = Quota(limit=terms.monthly_limit, spent=terms.spent, currency="USD", month=f"{month:%Y-%m}")

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.http.problems import Problem, error_docs, invalid, not_found
@@ -22,7 +21,7 @@ from api.http.responses import (
     rendered_as,
     response_docs,
 )
-from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands
+from api.routes.dependencies import Cursor, Limit, Organization, Services, ServicesDep, accepting_commands
 from api.schemas import examples
 from api.schemas.agent_files import read_agent, read_export
 from api.schemas.requests import Phrase
@@ -170,7 +169,7 @@ async def get_agent(
     agent = await services.agents.find(organization, agent_id)
     if agent is None:
         raise not_found("agent", agent_id)
-    return await _shown(agent, form)
+    return await _shown(agent, form, services)
 
 
 @router.delete(
@@ -222,7 +221,7 @@ async def get_agent_version(
     agent = await services.agents.find(organization, agent_id, version)
     if agent is None:
         raise not_found("agent", f"{agent_id}, version {version}")
-    return await _shown(agent, form)
+    return await _shown(agent, form, services)
 
 
 def _reader(form: Literal["playhead", "dograh"], name: str | None) -> Reader:
@@ -283,10 +282,10 @@ def _render_version(agent: StoredAgent) -> bytes:
     return summary.model_dump_json().encode()
 
 
-async def _shown(agent: StoredAgent, form: Literal["json", "yaml"]) -> Response:
+async def _shown(agent: StoredAgent, form: Literal["json", "yaml"], services: Services) -> Response:
     if form == "json":
         return _agent_response(agent)
-    text = await run_in_threadpool(write_yaml, agent.definition.model_dump(mode="json"))
+    text = await services.written(lambda: write_yaml(agent.definition.model_dump(mode="json")))
     return Response(text, media_type="application/yaml")
 
 

@@ -1,5 +1,6 @@
 """Dependencies of the routes: the services, built once for each application, the caller, and path objects."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from api.documents.reader import DocumentReader
 from api.documents.service import DocumentService
 from api.http import request_metrics
 from api.http.auth import Authenticator
+from api.http.problems import unavailable
 from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
 from api.http.revocation import KEY_SCOPE, StreamRevocation
@@ -107,6 +109,13 @@ class Services:
     tree: SessionTree
     turn_steps: TurnSteps
     session_streams: SessionStreams
+
+    async def written(self, write: Callable[[], str | bytes]) -> str | bytes:
+        """A long text, written in a thread beside the event loop. Raises Problem("unavailable") on a busy machine."""
+        try:
+            return await self.reading_threads.run(write)
+        except TimeoutError as error:
+            raise unavailable("api", "The API is too busy to write this text. Try again in a second.") from error
 
     def event_stream(self, events: StartedStream) -> EventStream:
         """A response that streams events."""

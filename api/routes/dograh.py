@@ -14,7 +14,7 @@ from api.dograh.runs import run_of, summary_of, summary_of_workflow, workflow_of
 from api.dograh.schemas import CreateBody, MessageBody, TextSessionEnd, TextSessionRewind
 from api.dograh.streams import text_chat_stream
 from api.dograh.text_sessions import text_session
-from api.http.responses import json_response
+from api.http.responses import MAX_PAGE_BYTES, json_response
 from api.http.sse import start_stream
 from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, log_subject
 from api.schemas.requests import AgentVersion, NewSession
@@ -30,7 +30,6 @@ router = APIRouter(prefix="/api/v1/workflow/{workflow_id}", tags=["dograh text c
 
 SESSIONS = "/text-chat/sessions"
 WORKFLOW_STATUSES: Final = frozenset({"active", "archived"})
-WORKFLOWS_PER_READ: Final = 200
 FILTERS: Final = (
     'JSON, a list such as `[{"attribute": "status", "value": {"status": "completed"}}]`. Attributes: `dateRange` '
     "(`from`, `to`), `dispositionCode` (`codes`), `duration` in seconds and `tokenUsage` in dollars (`min`, `max`), "
@@ -157,7 +156,7 @@ async def list_workflows(
     services: ServicesDep,
     status: Annotated[str | None, Query(max_length=200, description="`active`, `archived`, or both.")] = None,
 ) -> Response:
-    """All agents as workflows, newest first. Every agent is active."""
+    """All agents as workflows, newest first: up to 10,000. Every agent is active."""
     wanted = {word.strip() for word in status.split(",")} if status else WORKFLOW_STATUSES
     if unknown := sorted(wanted - WORKFLOW_STATUSES):
         known = sorted(WORKFLOW_STATUSES)
@@ -165,14 +164,10 @@ async def list_workflows(
     if "active" not in wanted:
         return json_response(schemas.WorkflowList(()))
     counts = await services.sessions.counts(organization)
-    found: list[schemas.WorkflowSummary] = []
-    cursor: str | None = None
-    while True:
-        page = await services.agents.list(organization, WORKFLOWS_PER_READ, cursor)
-        found += (summary_of_workflow(agent, counts.get(agent.id, 0)) for agent in page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            return json_response(schemas.WorkflowList(tuple(found)))
+    found = await services.agents.names(organization)
+    return json_response(
+        schemas.WorkflowList(tuple(summary_of_workflow(agent, counts.get(agent.id, 0)) for agent in found))
+    )
 
 
 @listing.get("/fetch/{workflow_id}", response_model=schemas.Workflow, responses=errors.response_docs(examples.WORKFLOW))
@@ -212,6 +207,7 @@ async def list_runs(
         offset=(page - 1) * limit,
     )
     runs = tuple(summary_of(session, session.head) for session in found if session.head is not None)
+    _require_room(runs)
     answer = schemas.RunPage(
         runs=runs,
         total_count=total,
@@ -221,6 +217,16 @@ async def list_runs(
         applied_filters=applied,
     )
     return json_response(answer)
+
+
+def _require_room(runs: tuple[schemas.RunSummary, ...]) -> None:
+    """Reject a page that is too large: its pages have numbers, and one that ends early would lose runs."""
+    size = 0
+    for number, run in enumerate(runs):
+        size += len(run.model_dump_json())
+        if size > MAX_PAGE_BYTES and number:
+            limit = f"Ask for a limit of {number} or less"
+            raise HTTPException(422, f"The runs of this page are too large together. {limit}.")
 
 
 @router.get("/runs/{run_id}", response_model=schemas.Run, responses=errors.response_docs(examples.RUN))

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from api.http.problems import Problem, error_docs, invalid, not_found
@@ -247,7 +246,7 @@ async def get_report(
     if format == "json":
         return json_response(report)
     write = junit_of if format == "junit" else page_of_report
-    return Response(await run_in_threadpool(write, report), media_type=_TYPES[format])
+    return Response(await services.written(partial(write, report)), media_type=_TYPES[format])
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """Request models, validated strictly."""
 
 import re
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeVar
 from uuid import uuid4
 
 from fastapi import Header
@@ -94,6 +94,13 @@ def _as_version(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(storable)]
+MAX_ITEMS: Final = 20_000
+"""Entries of one list: more than any client sends, and few enough for a model each."""
+MAX_FIELDS: Final = 100
+"""Fields of an object whose fields are known; none has as many."""
+_Item = TypeVar("_Item")
+Items = Annotated[list[_Item], Field(max_length=MAX_ITEMS, fail_fast=True)]
+"""A list that ends at its first fault: a mebibyte can hold half a million, and each would cost a kilobyte."""
 Phrase = Annotated[str, StringConstraints(pattern=r"\S", max_length=200), AfterValidator(storable)]
 Values = Annotated[dict[str, JsonValue], AfterValidator(_storable_json)]
 AnyJson = Annotated[JsonValue, AfterValidator(_storable_value)]
@@ -111,6 +118,7 @@ ClientTools = Annotated[
     tuple[Annotated[str, StringConstraints(max_length=200), AfterValidator(storable)], ...],
     Field(
         max_length=MAX_CLIENT_TOOLS,
+        fail_fast=True,
         strict=False,
         description="Names of the agent's client tools that you are able to carry out; only those are offered to the "
         "model. The response then also comes when the turn waits for you: see `client_calls`.",
@@ -118,7 +126,22 @@ ClientTools = Annotated[
 ]
 
 
-class _Body(BaseModel):
+class _FewFields(BaseModel):
+    """An object with known fields. One with thousands of others is rejected before each becomes an error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_number_of_fields(cls, value: object) -> object:
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise PydanticCustomError(
+                "too_many_fields",
+                "has {actual} fields, and at most {limit} can be right",
+                {"actual": len(value), "limit": MAX_FIELDS},
+            )
+        return value
+
+
+class _Body(_FewFields):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -129,25 +152,25 @@ class AgentVersion(_Body):
     version: Annotated[int, Field(ge=1)] | None = None
 
 
-class SessionLimits(Limits):
+class SessionLimits(_FewFields, Limits):
     """Limits of one session; those that are omitted keep the values of the agent."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class CallerPersona(Persona):
+class CallerPersona(_FewFields, Persona):
     """Persona of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class CallerBounds(CallerLimits):
+class CallerBounds(_FewFields, CallerLimits):
     """Limits of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class CallerConfig(SimulatorConfig):
+class CallerConfig(_FewFields, SimulatorConfig):
     """Configuration of a simulated caller."""
 
     model_config = ConfigDict(extra="forbid")

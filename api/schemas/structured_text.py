@@ -32,7 +32,8 @@ def parse_text(text: bytes, format: TextFormat) -> object:
 
 def write_yaml(value: object) -> str:
     """A JSON value as YAML, in the order of its keys."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
 
 
 def _read_json(text: bytes) -> object:
@@ -145,6 +146,14 @@ class _StrictLoader(yaml.CSafeLoader):
             if isinstance(key, Hashable):
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _PlainDumper(yaml.CSafeDumper):
+    """The library's C code; its Python code takes seconds for an agent of the largest size."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write every value out: JSON has no aliases."""
+        return True
 
 
 def _is_merge(event: yaml.ScalarEvent) -> bool:

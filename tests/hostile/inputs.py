@@ -35,6 +35,8 @@ def hostile_inputs() -> Iterator[HostileInput]:
         yield HostileInput(name, "/v1/agents?format=dograh&name=a", JSON, body)
     for name, body in _suites():
         yield HostileInput(name, "/v1/suites", JSON, body)
+    for path, name, body in _lists():
+        yield HostileInput(f"{name} at {path}", path, JSON, body)
 
 
 def hostile_documents() -> Iterator[HostileInput]:
@@ -59,6 +61,18 @@ def regex_agent(patterns: int, pattern: str = r"^\w{2}x%d") -> dict[str, Any]:
             }
         },
     }
+
+
+def _lists() -> Iterator[tuple[str, str, bytes]]:
+    """Bodies of requests for replies whose lists are at fault everywhere, or have more entries than anybody sends."""
+    for name, entry, count in (("numbers", "1", 500_000), ("objects", "{}", 330_000)):
+        listed = f"[{','.join([entry] * count)}]"
+        for path, field in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):
+            yield path, name, f'{{"model": "a", "{field}": {listed}}}'.encode()
+            parts = f'[{{"role": "user", "content": {listed}}}]'
+            yield path, f"parts that are {name}", f'{{"model": "a", "{field}": {parts}}}'.encode()
+    fields = ",".join(f'"k{n}": 1' for n in range(80_000))
+    yield "/v1/sessions", "unknown fields", f'{{"agent": "a", {fields}}}'.encode()
 
 
 def _files() -> Iterator[tuple[str, str, bytes]]:

@@ -225,6 +225,8 @@ def _fuzz_for_seconds(inputs: st.SearchStrategy[Input]) -> None:
 
 def test_corpus_is_refused_by_the_readers_alone() -> None:
     for hostile in hostile_inputs():
+        if hostile.path.partition("?")[0] not in ("/v1/agents", "/v1/suites"):
+            continue  # its reader is a model of the route
         written: TextFormat = "yaml" if "yaml" in hostile.media_type else "json"
         kind = "export" if "dograh" in hostile.path else hostile.path.removeprefix("/v1/").removesuffix("s")
         _read((kind, hostile.body, written))

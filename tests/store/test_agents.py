@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from store.agents import AgentStore
+import store.agents
+from store.agents import AgentName, AgentStore
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from tests.store.database.statements import counted_statements
@@ -96,6 +97,32 @@ async def test_list_has_the_latest_versions_page_by_page(agents: AgentStore) -> 
     assert second.next_cursor is None
     with pytest.raises(ValueError, match="cursor"):
         await agents.list(ORGANIZATION, 3, "forged")
+
+
+async def test_names_are_listed_without_definitions(agents: AgentStore, database: Database) -> None:
+    await KeyStore(database).ensure_organization("org_other", "Other")
+    added = [await agents.add_version(ORGANIZATION, definition(name=f"agent-{n}"), ()) for n in range(3)]
+    await agents.add_version("org_other", definition(name="theirs"), ())
+    newer = await agents.add_version(ORGANIZATION, definition(name="agent-0", prompt="newer"), ())
+    newest_first = [added[2], added[1], newer]
+    found = await agents.names(ORGANIZATION)
+    assert found == [AgentName(each.id, each.number, each.name, each.created_at) for each in newest_first]
+
+
+async def test_models_of_the_newest_agents(agents: AgentStore) -> None:
+    for number, model in enumerate(["openai:old", None, 'openai:"quoted" é', "openai:gpt", "openai:gpt"]):
+        named = definition(name=f"agent-{number}").model_copy(update={"model": model})
+        await agents.add_version(ORGANIZATION, named, ())
+    assert await agents.models(ORGANIZATION, 4) == {'openai:"quoted" é', "openai:gpt"}
+
+
+async def test_cache_of_definitions_is_bounded_by_bytes(agents: AgentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.agents, "MAX_CACHED_BYTES", 50_000)
+    added = [await agents.add_version(ORGANIZATION, definition(prompt=str(n) * 20_000), ()) for n in range(4)]
+    for each in added:
+        assert await agents.definition(each.id, each.version) == each.definition
+    assert [version for _, version in agents._definitions] == [3, 4]
+    assert agents._cached_bytes < 50_000
 
 
 async def test_definition_is_read_once(agents: AgentStore, database: Database) -> None:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from api.openai.responses_api.examples import DELETED, REQUEST, RESPONSE
 from api.openai.schemas import TurnMetadata
-from api.schemas.requests import AnyJson, Phrase, Text, Values, storable_value
+from api.schemas.requests import AnyJson, Items, Phrase, Text, Values, storable_value
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -29,7 +29,7 @@ class InputItem(_RequestModel):
 
     type: str = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: Text | list[InputPart] | None = None
+    content: Text | Items[InputPart] | None = None
     id: Text | None = None
     call_id: Text | None = None
     output: Annotated[JsonValue, AfterValidator(storable_value)] = None
@@ -56,7 +56,7 @@ class ResponseRequest(_RequestModel):
         Phrase, Field(description="The agent's name or id; `@version` selects a version other than the latest.")
     ]
     input: Annotated[
-        Text | list[InputItem],
+        Text | Items[InputItem],
         Field(description="The last user message is sent; the messages before it must match the session."),
     ] = ""
     instructions: Annotated[Text | None, Field(description="A system message: the variable `system_message`.")] = None

@@ -352,7 +352,9 @@ async def test_a_call_of_a_tool_that_is_not_there_is_told_in_the_log_as_text(
 # --- workflows and their runs ---------------------------------------------------------------------------------------
 
 
-async def test_a_workflow_and_its_runs_are_listed(caller: Caller, scripted: Scripted) -> None:
+async def test_a_workflow_and_its_runs_are_listed(
+    caller: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workflow_id = await imported(caller, scripted().string)
     path = f"/api/v1/workflow/{workflow_id}"
     workflow = done(await caller.get(path), 200)
@@ -368,6 +370,13 @@ async def test_a_workflow_and_its_runs_are_listed(caller: Caller, scripted: Scri
     assert listed == [panel.shown["workflow_run_id"] for panel in reversed(panels)]
     assert {run["state"] for run in first["runs"]} == {"running"}
     assert first["applied_filters"] is None
+    with monkeypatch.context() as patch:
+        patch.setattr("api.routes.dograh.MAX_PAGE_BYTES", 2 * len(json.dumps(first["runs"][0])))
+        too_large = done(await caller.get(f"{path}/runs", limit=3), 422)["detail"]
+        assert "Ask for a limit of 2 or less" in too_large
+        done(await caller.get(f"{path}/runs", limit=2), 200)
+        patch.setattr("api.routes.dograh.MAX_PAGE_BYTES", 1)
+        assert len(done(await caller.get(f"{path}/runs", limit=1), 200)["runs"]) == 1
     workflows = (await caller.get("/api/v1/workflow/fetch", status="active")).json()
     assert [(each["id"], each["total_runs"]) for each in workflows] == [(workflow_id, 3)]
     fetched = done(await caller.get(f"/api/v1/workflow/fetch/{workflow_id}"), 200)

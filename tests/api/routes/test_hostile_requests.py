@@ -43,6 +43,17 @@ async def test_session_with_a_huge_version_is_refused(caller: Caller) -> None:
         assert answer.status_code in (404, 422), answer.text
 
 
+@pytest.mark.parametrize("text", ["\\u0000", "\\ud800"])
+async def test_text_that_no_database_holds_is_no_filter(caller: Caller, text: str) -> None:
+    agent = await caller.push(library())
+    for filters in (
+        '[{"attribute": "dispositionCode", "value": {"codes": ["%s"]}}]',
+        '[{"attribute": "status", "value": {"status": "completed", "other": ["%s"]}}]',
+    ):
+        answer = await caller.get(f"/api/v1/workflow/{agent['workflow_id']}/runs", filters=filters % text)
+        assert answer.status_code == 400, answer.text
+
+
 async def test_lone_surrogates_are_refused_on_every_route(caller: Caller) -> None:
     agent = await caller.push(library())
     session = await caller.open("library")

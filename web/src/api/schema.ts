@@ -883,7 +883,7 @@ export interface paths {
         };
         /**
          * List Workflows
-         * @description All agents as workflows, newest first. Every agent is active.
+         * @description All agents as workflows, newest first: up to 10,000. Every agent is active.
          */
         get: operations["list_workflows_api_v1_workflow_fetch_get"];
         put?: never;
@@ -1147,7 +1147,7 @@ export interface paths {
         };
         /**
          * List Models
-         * @description All agents of the organization as models, newest first.
+         * @description All agents of the organization as models, newest first: up to 10,000.
          */
         get: operations["list_models_v1_models_get"];
         put?: never;
