@@ -49,4 +49,4 @@ def _is_due(state: SessionState) -> bool:
 
 async def _wait(is_time: Callable[[], bool], longest: timedelta) -> None:
     with suppress(TimeoutError):
-        await workflow.wait_condition(is_time, timeout=longest)
+        await workflow.wait_condition(is_time, timeout=longest, timeout_summary="settlement")
