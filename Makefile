@@ -5,6 +5,7 @@
 #   make test    all tests           make test ARGS="tests/domain -k rewind" for some
 #   make test-fast  the tests of everyday work, in under three minutes on two quiet cores: everything that needs
 #                no Temporal server, on SQLite only; a sample of workflows and API; one whole stack
+#   make test-clients  conversations of the clients that take minutes to install: promptfoo, pipecat and others
 #   make fuzz    random agents, suites, exports and webhooks for a minute each, at once; FUZZ_SECONDS=600 for longer
 #   make check   format, lint, types, layers, generated code
 #   make fmt     generate the blocking client, format, and repair what can be repaired
@@ -20,7 +21,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast fuzz check fmt web page screenshots openapi bench lock clean
+.PHONY: help setup demo dev test test-fast test-clients fuzz check fmt web page screenshots openapi bench lock clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
@@ -51,6 +52,9 @@ test-fast: $(READY)
 
 # Every fuzzer has a process of its own, so that all of them together take little more than one.
 FUZZ_SECONDS ?= 60
+
+test-clients: $(READY)
+	@.venv/bin/python -m pytest -q tests/clients/heavy_clients.py $(ARGS)
 
 fuzz: $(READY)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) .venv/bin/python -m pytest -q -n 5 --timeout 0 \

@@ -104,3 +104,17 @@ CLIENTS = (
     ),
     Client("llm", "llm", "python", "`llm`", "`api_base` in `extra-openai-models.yaml`, `--key`"),
 )
+
+HEAVY_CLIENTS = (
+    Client("promptfoo", "promptfoo", "node", "promptfoo", "provider `openai:chat:<agent>`, `apiBaseUrl`, `apiKey`"),
+    Client(
+        "langwatch-scenario",
+        "langwatch-scenario",
+        "python",
+        "langwatch-scenario",
+        "the client in the `AgentAdapter`; nothing else",
+    ),
+    Client("pipecat", "pipecat-ai", "python", "pipecat", "`OpenAILLMService(base_url, api_key)`"),
+    Client("livekit-agents", "livekit-agents", "python", "LiveKit Agents", "`openai.LLM(base_url, api_key)`"),
+)
+"""Clients that take minutes to install: `make test-clients` runs them, `make test` does not."""

@@ -2,15 +2,17 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.clients.catalogue import CLIENTS
+from tests.clients.catalogue import CLIENTS, HEAVY_CLIENTS, Client
 from tests.e2e.processes import CHECKOUT, dev_stack
 
 PAGE: Final = CHECKOUT / "docs" / "openai.md"
 AGENT: Final = "booking-line"
+SLOWLY: Final = {"PLAYHEAD_DEMO_DELAY_SECONDS": "3"}
+"""The environment of the stack of heavy clients: its replies last long enough to be interrupted."""
 HEAD: Final = "| client | to set | three turns |\n| --- | --- | --- |\n"
 _TABLE: Final = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 
@@ -29,10 +31,14 @@ def write(rows: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Run every client against a stack of its own, and write the table."""
-    with tempfile.TemporaryDirectory() as folder, dev_stack(Path(folder)) as stack:
+    """Run every client against a stack of its kind, and write the table."""
+    write([*_rows(CLIENTS, {}), *_rows(HEAVY_CLIENTS, SLOWLY)])
+
+
+def _rows(clients: Sequence[Client], variables: Mapping[str, str]) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder, dev_stack(Path(folder), None, **variables) as stack:
         api_url = stack.until_ready()["api_url"]
-        write([client.row(client.talk(api_url, AGENT)) for client in CLIENTS])
+        return [client.row(client.talk(api_url, AGENT)) for client in clients]
 
 
 if __name__ == "__main__":

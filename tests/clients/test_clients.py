@@ -31,13 +31,14 @@ def conversations(stack: DevStack) -> list[list[str]]:
     return found
 
 
-def _case(client: Client) -> object:
+def case(client: Client) -> object:
+    """The client as a parameter of a test."""
     needs_npm = pytest.mark.skipif(client.kind == "node" and which("npm") is None, reason="there is no npm")
     return pytest.param(client, id=client.folder, marks=needs_npm)
 
 
 @pytest.mark.timeout(INSTALL_AND_TALK_SECONDS)
-@pytest.mark.parametrize("client", [_case(client) for client in CLIENTS])
+@pytest.mark.parametrize("client", [case(client) for client in CLIENTS])
 def test_a_client_holds_three_turns_and_the_documentation_says_how(stack: DevStack, client: Client) -> None:
     outcome = client.talk(str(stack.http.base_url).rstrip("/"), AGENT)
     assert not outcome.failures

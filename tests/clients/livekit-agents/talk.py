@@ -1,0 +1,61 @@
+"""LiveKit Agents without a room: a session of its own, in text, with the agent as its model."""
+
+import asyncio
+
+from conversation import API_KEY, BASE_URL, MODEL, hold
+from livekit.agents import Agent, AgentSession
+from livekit.plugins import openai
+
+
+async def in_session(talk, texts):
+    """A conversation in a session that has started."""
+    model = openai.LLM(model=MODEL, base_url=BASE_URL, api_key=API_KEY, max_retries=0)
+    heard = asyncio.Event()
+
+    class Caller(Agent):
+        """An agent that notes the first words of a reply."""
+
+        async def llm_node(self, chat_ctx, tools, model_settings):
+            async for chunk in Agent.default.llm_node(self, chat_ctx, tools, model_settings):
+                heard.set()
+                yield chunk
+
+    async with AgentSession(llm=model) as session:
+        await session.start(Caller(instructions="Be brief."))
+        return await talk(session, heard, texts)
+
+
+def last_reply(session):
+    """The newest text of the agent in the history of the session."""
+    said = [item for item in session.history.items if item.type == "message" and item.role == "assistant"]
+    return said[-1].text_content if said else ""
+
+
+async def plain(session, heard, texts):
+    """Three turns."""
+    replies = []
+    for text in texts:
+        await session.run(user_input=text)
+        replies.append(last_reply(session))
+    return replies
+
+
+async def interrupt(session, heard, texts):
+    """The second reply is interrupted as soon as it is heard, and the third message comes at once."""
+    first, second, third = texts
+    replies = await plain(session, heard, [first])
+    heard.clear()
+    speech = session.generate_reply(user_input=second)
+    await asyncio.wait_for(heard.wait(), 60)
+    await session.interrupt()
+    await speech.wait_for_playout()
+    replies.append("interrupted" if speech.interrupted else "")
+    return replies + await plain(session, heard, [third])
+
+
+def way(talk):
+    """A way to talk in a session."""
+    return lambda texts: asyncio.run(in_session(talk, texts))
+
+
+hold({"streamed": way(plain), "interrupt": way(interrupt)})
