@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -186,8 +185,10 @@ class SessionReader:
     async def branches(self, session: StoredSession, limit: int, cursor: str | None) -> RenderedPage:
         """A page of the discarded branches, newest first. It ends early when it becomes too large."""
         live: dict[str, BranchView] = {}
-        with suppress(LiveQueryFailed):
+        try:
             live = {branch.id: branch for branch in (await self.live(session)).discarded_branches}
+        except LiveQueryFailed:
+            await self._require_kept(session)
         recorded = {branch.id: branch for branch in await self._sessions.branches(session.id)}
         found: list[BranchView | DiscardedBranch] = [*live.values()]
         found += [branch for branch_id, branch in recorded.items() if branch_id not in live]
@@ -210,6 +211,12 @@ class SessionReader:
             items.append(item)
         end = start + len(items)
         return RenderedPage(items=items, next_cursor=cursor_of(ids[end - 1]) if items and end < len(ids) else None)
+
+    async def _require_kept(self, session: StoredSession) -> None:
+        """Raise Problem("not_found") for a session that another API process has erased meanwhile."""
+        if await self._sessions.find(session.organization_id, session.id) is None:
+            self.forget(session.id)
+            raise not_found("session", session.id)
 
     def _kept(self, session: StoredSession, view: TimelineView) -> Snapshot:
         snapshot = Snapshot.of(view, as_of=datetime.now(UTC))

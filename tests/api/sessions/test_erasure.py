@@ -138,6 +138,19 @@ async def test_who_watches_an_erased_session_is_told_nothing_more(running_api: R
         assert await stream.rest() == []
 
 
+async def test_no_route_of_another_api_remembers_an_erased_session(running_api: RunningApi, caller: Caller) -> None:
+    await caller.push(library())
+    session_id = (await caller.open("library"))["id"]
+    async with (
+        serving(running_api.settings, running_api.client, running_api.database) as second,
+        second.caller(caller.organization) as elsewhere,
+    ):
+        await elsewhere.session(session_id)
+        await erase(caller, session_id)
+        for path in ("", "/turns", "/turns/x/steps", "/tree", "/branches", "/branches/compare?a=active", "/export"):
+            problem(await elsewhere.http.get(f"/v1/sessions/{session_id}{path}"), 404, "not_found")
+
+
 async def test_a_session_and_the_one_it_was_forked_from_are_erased_without_each_other(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
