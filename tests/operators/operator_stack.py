@@ -267,6 +267,8 @@ def operated_stack(
         "PLAYHEAD_CREDENTIALS": json.dumps({"HOOK": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh"}),
         "PLAYHEAD_EGRESS_ALLOWLIST": "127.0.0.1",
         "PLAYHEAD_PRICES": json.dumps(prices),
+        # Every test waits for what was said to be settled.
+        "PLAYHEAD_SETTLEMENT_DELAY_SECONDS": "0.2",
         **variables,
     }
     with dev_stack(folder, ports, **environment) as stack:
