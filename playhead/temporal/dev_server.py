@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
-from store.database.private_files import make_private_folder
+from store.database.private_files import make_private_folder, write_private_file
 from workflows import search_attributes
 
 LOOPBACK = "127.0.0.1"
@@ -168,6 +168,7 @@ async def _start(addresses: ServerAddresses) -> asyncio.subprocess.Process:
         *dynamic_config(DYNAMIC_CONFIG),
         *("--log-level", "warn", "--log-format", "json", "--ui-disable-news-fetch"),
     ]
+    write_private_file(addresses.log_file, b"")
     with addresses.log_file.open("wb") as written:
         # In a session of its own, so that Ctrl-C reaches only this process and the worker can finish first.
         return await asyncio.create_subprocess_exec(
@@ -177,8 +178,20 @@ async def _start(addresses: ServerAddresses) -> asyncio.subprocess.Process:
             stdout=written,
             stderr=written,
             start_new_session=True,
-            preexec_fn=kill_with_parent(),
+            preexec_fn=_prepare_child(),
         )
+
+
+def _prepare_child() -> Callable[[], None]:
+    """A `preexec_fn` for a child that dies with this process and whose files are for their owner alone."""
+    die_with_parent = kill_with_parent()
+
+    def prepare() -> None:
+        os.umask(0o077)
+        if die_with_parent is not None:
+            die_with_parent()
+
+    return prepare
 
 
 def dynamic_config(values: Mapping[str, str | int | bool | list[str]]) -> list[str]:
