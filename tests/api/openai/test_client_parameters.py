@@ -46,12 +46,11 @@ async def test_fields_of_a_voice_platform_are_taken_and_named_once(official: Asy
 @pytest.mark.parametrize("metadata", [{"plan": {"seats": [1, 2]}, "vip": True, "note": None}, ["a", 1], "call-7", 3.5])
 async def test_metadata_takes_any_json(caller: Caller, metadata: object) -> None:
     await caller.push(library())
-    answer = await caller.http.post(
-        "/v1/chat/completions", json={"model": "library", "messages": [user("Hello")], "metadata": metadata}
-    )
-    assert answer.status_code == 200
     kept = metadata if isinstance(metadata, dict) else {"metadata": metadata}
-    assert (await caller.session(answer.json()["session_id"]))["annotations"] == kept
+    for path, said in (("/v1/chat/completions", {"messages": [user("Hello")]}), ("/v1/responses", {"input": "Hello"})):
+        answer = await caller.http.post(path, json={"model": "library", **said, "metadata": metadata})
+        assert answer.status_code == 200, answer.text
+        assert (await caller.session(answer.headers["x-session-id"]))["annotations"] == kept, path
 
 
 @pytest.mark.parametrize(
