@@ -128,11 +128,11 @@ export function AgentPage() {
           ) : (
             <ul>
               {Object.entries(definition.nodes).map(([each, node]) => (
-                <li key={each} className="border-b border-line py-1 text-list">
-                  <Button look="quiet" onClick={() => set({ node: each })} className={join('font-medium', each === definition.start && 'text-accent')}>
+                <li key={each} className="flex items-baseline gap-x-1 border-b border-line py-1 text-list">
+                  <Button look="quiet" onClick={() => set({ node: each })} className={join('shrink-0 font-medium', each === definition.start && 'text-accent')}>
                     {each}
                   </Button>
-                  <span className="text-muted">{node.transitions?.map((transition) => transition.to).join(', ') || (node.end ? 'end' : '')}</span>
+                  <span className="min-w-0 text-muted">{node.transitions?.map((transition) => transition.to).join(', ') || (node.end ? 'end' : '')}</span>
                 </li>
               ))}
             </ul>

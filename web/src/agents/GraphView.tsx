@@ -118,10 +118,12 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
   }, [graph, at, walked])
 
   const centre = useCallback(() => {
-    const place = follow && at ? graph.nodes.find((node) => node.id === at) : undefined
-    if (place) void flow.setCenter(place.x + NODE.width / 2, place.y + NODE.height / 2, { zoom: 0.85, duration: 0 })
-    return place !== undefined
-  }, [flow, graph, at, follow])
+    if (!follow || !at || !graph.nodes.some((node) => node.id === at)) return false
+    // The lit node, how one came to it, and where one can go from it: whole, and as large as that allows.
+    const shown = new Set([at, ...walked.map((visit) => visit.node), ...graph.edges.filter((edge) => edge.from === at).map((edge) => edge.to)])
+    void flow.fitView({ nodes: [...shown].map((id) => ({ id })), maxZoom: 0.9, padding: 0.08, duration: 0 })
+    return true
+  }, [flow, graph, at, follow, walked])
   useEffect(() => void centre(), [centre])
 
   // Until somebody moves it, the graph is laid out anew whenever its pane gets another size: also the first, which may come late.

@@ -92,7 +92,7 @@ export function NewAgent() {
   return (
     <main id="main" className="flex min-h-0 flex-1 max-md:flex-col max-md:overflow-auto">
       <form
-        className="flex min-h-0 min-w-0 flex-1 flex-col gap-3 p-4"
+        className="flex min-w-0 flex-col gap-3 p-4 md:min-h-0 md:flex-1"
         onSubmit={(event) => {
           event.preventDefault()
           store.mutate()
@@ -125,7 +125,7 @@ export function NewAgent() {
           </Button>
         </div>
       </form>
-      <section aria-label="Graph" className="min-h-80 min-w-0 flex-1 bg-canvas md:border-l md:border-line">
+      <section aria-label="Graph" className="min-h-80 min-w-0 shrink-0 bg-canvas md:flex-1 md:border-l md:border-line">
         {good ? (
           <Suspense fallback={<Loading rows={1} height={300} />}>
             <GraphView definition={good} open={() => undefined} />

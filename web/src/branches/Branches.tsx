@@ -134,12 +134,12 @@ function Tree({ id }: { id: string }) {
   const total = amountOf(timeline.session.cost)
   return (
     <section aria-label="Branches" className="flex min-h-0 flex-1 flex-col">
-      <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4">
+      <header className="flex min-h-11 flex-wrap items-center gap-x-2 gap-y-1 border-b border-line px-4 py-1">
         <h1 className="font-semibold">Branches</h1>
         <Link to="/sessions/$id" params={{ id }} search={{}} className="target inline-flex items-center text-list text-accent hover:underline">
           {timeline.session.name}
         </Link>
-        <span className="flex-1 text-list text-muted">
+        <span className="flex-1 text-list text-muted max-sm:order-last max-sm:basis-full">
           {plural(timeline.discarded.length, 'discarded branch', 'discarded branches')} · <span className="text-money">{shown(total)}</span> spent
         </span>
         <Button disabled={marked.length !== 2} onClick={compare}>

@@ -195,7 +195,11 @@ export function Conversation({ store, selection }: { store: SessionStore; select
   }, [virtualizer, total])
   useEffect(() => {
     // Rows are measured after they are put in: where the end is, is known a frame later.
-    const frame = requestAnimationFrame(measureAway)
+    const frame = requestAnimationFrame(() => {
+      const box = scroller.current
+      if (atEnd.current && box) box.scrollTop = box.scrollHeight
+      measureAway()
+    })
     return () => cancelAnimationFrame(frame)
   }, [measureAway, total])
   const seen = useRef(path.length)

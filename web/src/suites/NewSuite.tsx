@@ -58,7 +58,7 @@ export function NewSuite() {
           faults={faults}
           placeholder={EXAMPLE}
         />
-        <div className="grid grid-cols-3 gap-3">
+        <div className="grid gap-3 sm:grid-cols-3">
           {(
             [
               ['Repeats', repeats, setRepeats],

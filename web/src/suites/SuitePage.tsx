@@ -320,9 +320,9 @@ function Table({ runs, open, choose }: { runs: readonly SuiteRun[]; open: SuiteR
         <tbody>
           {runs.slice(0, most).map((run) => (
             <tr key={runKey(run)} className={join('border-t border-line hover:bg-hover', run === open && 'bg-accent-tint')}>
-              <th scope="row" className="py-1 pr-3 font-normal">
+              <th scope="row" className="min-w-40 py-1 pr-3 font-normal">
                 {run.session_id ? (
-                  <Button look="quiet" onClick={() => choose(run)}>
+                  <Button look="quiet" className="text-left whitespace-normal!" onClick={() => choose(run)}>
                     {run.scenario}
                   </Button>
                 ) : (

@@ -55,7 +55,6 @@ export function Wall({ suite, runs, open, choose, full }: WallProps) {
     getItemKey: (at) => rows[at]?.scenario.id ?? at,
     overscan: 4,
   })
-  useLayoutEffect(() => virtualizer.measure(), [virtualizer, perLine])
 
   const order = useMemo(() => rows.flatMap((row) => row.runs), [rows])
   const focusOn = (run: SuiteRun | undefined): void => {

@@ -92,7 +92,7 @@ export function Usage() {
     <main id="main" className="min-h-0 flex-1 overflow-auto">
       <div className="mx-auto flex max-w-4xl flex-col gap-4 p-4 sm:p-6">
         <header className="flex flex-wrap items-center gap-2">
-          <h1 className="flex-1 text-title font-semibold">Usage</h1>
+          <h1 className="flex-1 text-title font-semibold max-sm:basis-full">Usage</h1>
           <label className="text-list text-muted">
             from <input type="date" value={search.from ?? ''} onChange={(event) => set({ from: event.target.value || undefined })} className="field text-text" />
           </label>
@@ -169,7 +169,8 @@ function Bars({ rows, groups }: { rows: readonly Row[]; groups: readonly string[
   const sums = days.map((day) => add(NOTHING, ...rows.filter((row) => row.day === day).map((row) => row.amount)).value)
   const most = sums.reduce((highest, sum) => (sum > highest ? sum : highest), 1n)
   const height = 140
-  const width = 720
+  // Drawn at the size it is shown at, so that its letters stay legible.
+  const width = matchMedia('(min-width: 640px)').matches ? 720 : 320
   const step = width / Math.max(days.length, 7)
   return (
     <figure>
