@@ -63,8 +63,7 @@ async def long_session(
     )
 
     async def is_recorded() -> bool:
-        session = await caller.session(session_id)
-        return bool(session["turns_before"] + len(session["turns"]) == len(exchanges) + 1)
+        return len(await caller.items(f"/v1/sessions/{session_id}/tree", limit=200)) == len(exchanges) + 1
 
     await eventually(is_recorded, within=PATIENCE)
     return session_id
