@@ -189,7 +189,11 @@ class SessionRecovery:
         record = result.record
         for turn_ids in _batches(record.missing_turn_ids):
             await self._restore_batch(tuple(self._state.timeline.turns[turn_id] for turn_id in turn_ids))
-        self._state.change(recover(self._state.timeline, record, was_reset=was_reset, at=self._state.now()))
+        recovered = recover(self._state.timeline, record, was_reset=was_reset, at=self._state.now())
+        settled_version = self._state.timeline.recorded_version
+        if settled_version != timeline.recorded_version:  # a settlement has ended since the record was read
+            recovered = recovered.model_copy(update={"recorded_version": settled_version})
+        self._state.change(recovered)
         if self._state.timeline.revision != timeline.revision:
             queued = (each.turn_id for each in self._state.timeline.queue)
             self._to_compare = frozenset((*self._state.timeline.pending, *queued))

@@ -195,8 +195,11 @@ class SettlementLoop:
 
     def _settled(self, record: RecordState) -> None:
         self._under_way = self._carried = None
-        self._state.timeline = self._state.timeline.model_copy(
-            update={"recorded_version": self._version, "recording_version": None}
+        timeline = self._state.timeline
+        # The store keeps the head of what the session has not seen yet. A recovery knows its version, maybe already.
+        recorded_version = timeline.recorded_version if record == "is_ahead" else self._version
+        self._state.timeline = timeline.model_copy(
+            update={"recorded_version": recorded_version, "recording_version": None}
         )
         self._recovery.compare(record)
 
