@@ -22,9 +22,14 @@ from contracts.tools import CallToolInput, CallToolResult
 from domain.agents.definition import AgentDefinition, HttpTool, Node
 from tests.support.tool_calls import LOOPBACK, call_of, http_tool, outcome_of
 
-SECRETS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=8, max_size=24).filter(
-    lambda text: text == text.strip()
-)
+CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"])
+SECRETS = st.text(CHARACTERS, min_size=8, max_size=24).filter(lambda text: text == text.strip())
+SENT_SECRETS = st.builds(
+    "{}xQ7z{}".format, st.text(CHARACTERS, min_size=2, max_size=10), st.text(CHARACTERS, min_size=2, max_size=10)
+).filter(lambda text: text == text.strip())
+"""Credentials that are part of no word of a protocol, by the four letters within; what is around them is any text.
+Log lines of the HTTP library name headers, and Hypothesis came upon `Content-` as the credential: a line that has
+everybody's word in it betrays nothing, though the credential is the same word."""
 TEXTS = st.text(st.sampled_from('ab"\\/%+ é[]redacted'), max_size=30)
 
 
@@ -80,7 +85,7 @@ def echo(request: Request) -> Response:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(secret=SECRETS, status=st.sampled_from([200, 404, 500]), form=st.sampled_from(["json", "text", "cut"]))
+@given(secret=SENT_SECRETS, status=st.sampled_from([200, 404, 500]), form=st.sampled_from(["json", "text", "cut"]))
 async def test_service_that_repeats_everything_betrays_no_credential(
     service: HTTPServer, caplog: pytest.LogCaptureFixture, secret: str, status: int, form: str
 ) -> None:
