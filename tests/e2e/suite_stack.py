@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import func, select
 
+from playhead.exit_codes import CommandFailed
 from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
@@ -25,6 +26,8 @@ ORGANIZATION = "org_suites"
 PATIENCE = 120.0
 """Seconds that something may take on a machine that has other things to do."""
 WORKERS = 2
+PORTS = 5
+"""Ports that are tried, one after the other: a free port may be taken before a server listens on it."""
 CLI = ("-c", "from playhead.cli.main import main; main()")
 
 
@@ -59,6 +62,12 @@ class Process:
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        self._process = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself: neither runs nor was killed."""
+        return self._process is not None and self._process.returncode is not None
 
     async def ended(self, within: float = PATIENCE) -> int:
         """Its exit status, once it ends by itself."""
@@ -71,6 +80,15 @@ class Process:
         """The output of all its runs."""
         return self._folder / f"{self.name}.log"
 
+    @property
+    def log(self) -> str:
+        """What it has written, under its name."""
+        return f"{self.name}:\n{self.log_file.read_text(errors='replace')}"
+
+
+class ProcessEnded(Exception):
+    """A process that should run has ended; the message is its log."""
+
 
 @dataclass
 class SuiteStack:
@@ -79,7 +97,7 @@ class SuiteStack:
     folder: Path
     database: Database
     provider: ModelProvider
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     workers: list[Process] = field(default_factory=list)
     api: Process | None = None
 
@@ -98,20 +116,45 @@ class SuiteStack:
             Process(f"worker-{number}", ["-m", "tests.e2e.impatient_worker"], self.environment, self.folder)
             for number in range(WORKERS)
         ]
-        self.api = self.command("api", "api")
-        await asyncio.gather(*(each.start() for each in (*self.workers, self.api)))
-        await self.until_ready()
+        await asyncio.gather(*(worker.start() for worker in self.workers))
+        for _ in range(PORTS):
+            port = str(free_port())
+            self.environment["PLAYHEAD_API_PORT"] = port
+            self.environment["PLAYHEAD_API_URL"] = f"http://{LOOPBACK}:{port}"
+            self.api = self.command("api", "api")
+            await self.api.start()
+            try:
+                return await self.until_ready()
+            except ProcessEnded:
+                if not (self.api.has_ended and f"Port {port} of {LOOPBACK} cannot be used" in self.api.log):
+                    raise
+        raise AssertionError(f"{PORTS} free ports in a row were taken before the API listened")
 
     async def until_ready(self) -> None:
-        """Wait until the API answers."""
+        """Wait until the API answers. Raises ProcessEnded, at once, when it or a worker has ended by itself."""
+        api = self.api
+        assert api is not None
+        last = "nothing"
         async with httpx2.AsyncClient(trust_env=False) as http:
 
             async def answers() -> bool:
-                with suppress(httpx2.TransportError):
-                    return (await http.get(f"{self.environment['PLAYHEAD_API_URL']}/readyz")).is_success
-                return False
+                nonlocal last
+                for each in (*self.workers, api):
+                    if each.has_ended:
+                        raise ProcessEnded(each.log)
+                try:
+                    answer = await http.get(f"{self.environment['PLAYHEAD_API_URL']}/readyz")
+                except httpx2.TransportError as error:
+                    last = repr(error)
+                    return False
+                last = f"{answer.status_code} {answer.text}"
+                return answer.is_success
 
-            await eventually(answers, within=PATIENCE)
+            try:
+                await eventually(answers, within=PATIENCE)
+            except AssertionError as error:
+                logs = "\n".join(each.log for each in (*self.workers, api))
+                raise AssertionError(f"{error}; the API's last answer was {last}\n{logs}") from error
 
     async def kill_workers(self, model: str) -> None:
         """Kill every worker, while no reply of this model is on its way to be saved.
@@ -155,22 +198,18 @@ class SuiteStack:
 @asynccontextmanager
 async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[SuiteStack]:
     """An installation in a folder; everything has ended when the block is left."""
-    place = ServerAddresses(folder, free_port(), free_port())
-    api_port = free_port()
     async with AsyncExitStack() as opened:
         url = f"sqlite:///{folder / 'playhead.db'}"
         database = await opened.enter_async_context(aclosing(Database.open(url)))
         await upgrade(database)
         _, secret = await KeyStore(database).create(ORGANIZATION, "suites")
-        await opened.enter_async_context(temporal_server(place))
+        place = await opened.enter_async_context(_temporal(folder))
         environment = {
             **environment_of(folder),
             "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "OPENAI_API_KEY": "a key of the tests",
             "OPENAI_BASE_URL": provider.base_url,
             "PLAYHEAD_API_KEY": secret,
-            "PLAYHEAD_API_PORT": str(api_port),
-            "PLAYHEAD_API_URL": f"http://{LOOPBACK}:{api_port}",
             "PLAYHEAD_DATABASE_URL": url,
             "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "15",
             "PLAYHEAD_LOG_LEVEL": "warning",
@@ -184,3 +223,17 @@ async def suite_stack(folder: Path, provider: ModelProvider) -> AsyncIterator[Su
             yield stack
         finally:
             await asyncio.gather(*(each.kill() for each in (*stack.workers, stack.api) if each))
+
+
+@asynccontextmanager
+async def _temporal(folder: Path) -> AsyncIterator[ServerAddresses]:
+    async with AsyncExitStack() as opened:
+        for left in reversed(range(PORTS)):
+            place = ServerAddresses(folder, free_port(), free_port())
+            try:
+                await opened.enter_async_context(temporal_server(place))
+                break
+            except CommandFailed as failure:
+                if not left or not ("cannot be used" in str(failure) or "address already in use" in str(failure)):
+                    raise
+        yield place
