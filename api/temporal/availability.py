@@ -27,6 +27,8 @@ PATIENCE_SECONDS = 10
 """A service that leaves a check unanswered for longer counts as down: as long as a request waits for a connection."""
 TICK_SECONDS = 1.0
 """A pause of this process counts for so long at most: an answer may have arrived in it, and was not read yet."""
+CANCELLATION_SECONDS: Final = 5.0
+"""Time that a cancelled check may take to give back its connection."""
 FIRST_CHECKS_SECONDS: Final = 2.0
 """Time that the start of the API waits for the first checks."""
 PROBE_EVERY_SECONDS = 5.0
@@ -187,6 +189,8 @@ async def _patiently(check: Coroutine[None, None, Outage | None]) -> Outage | No
     finally:
         task.add_done_callback(_take_error)
         task.cancel()
+        # Whoever ends the checks closes the store next, and a connection that is in use then would never be closed.
+        await asyncio.wait([task], timeout=CANCELLATION_SECONDS)
 
 
 def _take_error(task: asyncio.Task[Outage | None]) -> None:

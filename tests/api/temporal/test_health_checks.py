@@ -208,3 +208,23 @@ async def test_silent_service_delays_no_check_of_the_other(stage: Stage, monkeyp
         return stage.temporal.checks >= checks + 5
 
     await eventually(made)
+
+
+async def test_no_check_outlives_the_monitoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "FIRST_CHECKS_SECONDS", TICK)
+    stage = Stage()
+    asked, given_back = asyncio.Event(), asyncio.Event()
+
+    async def gives_its_connection_back() -> None:
+        asked.set()
+        try:
+            await never()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            given_back.set()
+
+    stage.store.answer = gives_its_connection_back
+    async with stage.availability.monitored():
+        await asked.wait()
+    assert given_back.is_set()
