@@ -294,7 +294,8 @@ export function Conversation({ store, selection }: { store: SessionStore; select
       const now = store.getState().timeline
       const start = virtualizer.measurementsCache[itemAt(turnId)]?.start ?? 0
       atEnd.current = false
-      pinned.current = { turn: next, offset: start - (virtualizer.scrollOffset ?? 0), leaf: undefined }
+      // Where the box really stands: the list's own offset keeps what it wished for where there was nothing to scroll.
+      pinned.current = { turn: next, offset: start - (scroller.current?.scrollTop ?? 0), leaf: undefined }
       if (now.visible.includes(next)) return go({ branch: undefined, turn: next })
       if (now.hidden.includes(next)) return go({ branch: 'hidden', turn: next })
       const leaf = leafBeneath(byParent, next, new Set([...now.visible, ...now.hidden]))
