@@ -226,7 +226,7 @@ async def test_11_a_reply_is_done_when_the_model_is_done(
     panel = await opened(caller, scripted(Says("At nine.")))
     # The API and its worker run on this loop. What they wait for by the clock now never comes, so a reply that waited
     # after its last word would be missing; and a wait of the session itself would be a timer of its history.
-    with timers_stand_still(FIXED_WAIT):
+    with timers_stand_still(FIXED_WAIT / 2):
         sending = asyncio.create_task(panel.send("When do you open?"))
 
         async def sent() -> bool:
