@@ -178,10 +178,11 @@ class _TurnStream:
         """The events to send for an event of the log; none when it belongs to another turn."""
         row = event.row
         self.position = row.sequence
-        if row.type == "turn_started" and row.turn is not None and self._is_own(row.turn):
+        if row.type == "turn_started":
             if self.has_begun:
-                return
-            self._turn_id = row.turn_id
+                return  # its start was sent, and maybe words: the log is late
+            if row.turn is not None and self._is_own(row.turn):
+                self._turn_id = row.turn_id
         if self.is_closed or not self.has_begun or row.turn_id != self._turn_id:
             return
         if row.type in TURN_EVENTS:
