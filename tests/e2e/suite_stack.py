@@ -66,7 +66,7 @@ class Process:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended by itself: neither runs nor was killed."""
+        """True when it ended by itself: it neither runs nor was killed."""
         return self._process is not None and self._process.returncode is not None
 
     async def ended(self, within: float = PATIENCE) -> int:
@@ -82,7 +82,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it has written, under its name."""
+        """Its log so far, under its name."""
         return f"{self.name}:\n{self.log_file.read_text(errors='replace')}"
 
 

@@ -101,7 +101,7 @@ async def over(stack: PageStack, suite_id: str) -> Json:
 
 
 async def owed(stack: PageStack, suite_id: str) -> tuple[Decimal, list[list[str]]]:
-    """What the ledger holds for the sessions of a suite, and the turns that are paid in each."""
+    """The ledger rows of the sessions of a suite, and the turns that are paid in each."""
     runs = await stack.caller.items(f"/v1/suites/{suite_id}/runs")
     rows = [await stack.caller.items("/v1/usage/ledger", session=run["session_id"]) for run in runs]
     total = sum((Decimal(row["cost"]["total"]) for each in rows for row in each), Decimal(0))

@@ -38,7 +38,7 @@ TOO_WIDE = """spacing => {
   document.adoptedStyleSheets = []
   return found
 }"""
-"""What reaches over the right edge; with spacing, letters are as far apart as WCAG 1.4.12 asks a page to bear."""
+"""The elements that reach over the right edge. With spacing, letters are as far apart as WCAG 1.4.12 asks for."""
 
 
 async def fits(page: Page) -> None:

@@ -13,7 +13,7 @@ from tests.support.provider import Says
 from tests.support.waiting import eventually
 
 TURNS = 2_000
-MOST_ELEMENTS = 3_000
+MAX_ELEMENTS = 3_000
 MOST_HEAP_BYTES = 150_000_000
 LARGE_RESULT_BYTES = 1_000_000
 """A tool's result is at most about this large."""
@@ -35,7 +35,7 @@ async def top_of(ada: Person, index: int) -> float:
 async def stays_small(ada: Person) -> None:
     """The document and its memory are bounded, however long the conversation is."""
     elements = await ada.page.evaluate("document.querySelectorAll('*').length")
-    assert elements <= MOST_ELEMENTS, f"{elements} elements"
+    assert elements <= MAX_ELEMENTS, f"{elements} elements"
     heap = await ada.page.evaluate("performance.memory.usedJSHeapSize")
     assert heap <= MOST_HEAP_BYTES, f"{heap:,} bytes"
 

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 Scripted = Callable[..., ScriptedModel]
 
 on_sqlite = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
-"""What is read from the store is the same as in the first test, which runs on both databases."""
+"""Reads from the store are the same as in the first test, which runs on both databases."""
 
 
 @pytest.fixture(autouse=True)

@@ -140,7 +140,7 @@ async def no_outage(stage: Stage) -> AsyncIterator[None]:
         record(service, outage)
         seen.append(stage.availability.error())
 
-    stage.availability._record = recorded  # type: ignore[method-assign]
+    stage.availability._record = recorded  # type: ignore[method-assign]  # counts what is recorded
     yield
     assert seen
     assert not any(seen), seen
