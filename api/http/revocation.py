@@ -56,6 +56,8 @@ class StreamRevocation:
             while self._open:
                 await asyncio.sleep(CHECK_SECONDS)
                 checked = frozenset(self._open)  # streams of other keys may begin while the store is read
+                if not checked:
+                    break
                 try:
                     valid = await self._keys.valid(checked)
                 except StoreUnavailable:

@@ -28,7 +28,7 @@ class Database:
     a worker thread, on PostgreSQL in the event loop, which continues while a statement runs.
 
     Every method below raises StoreUnavailable when the database is down, rejects connections or stays locked; other
-    errors pass through. A cancelled transaction is committed as a whole or not at all.
+    errors pass through. A cancelled transaction is committed as a whole or not at all. A closed database is down.
     """
 
     def __init__(self, url: URL) -> None:
@@ -37,6 +37,7 @@ class Database:
         self.address = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
         """The address without driver and password, for messages and logs."""
         self._file = file
+        self._is_closed = False
         self.completed_reads = 0
         self.completed_writes = 0
         self._at = (SqliteFile if self.is_sqlite else PostgresqlServer)(url, wait_seconds=CONNECTION_TIMEOUT_SECONDS)
@@ -108,11 +109,14 @@ class Database:
             await self._at.probe_write()
 
     async def aclose(self) -> None:
-        """Finish running work, then close all connections and end all threads."""
+        """Finish running work, then close all connections and end all threads. Later work finds the database down."""
+        self._is_closed = True
         await self._at.aclose()
 
     @contextmanager
     def _outages(self) -> Iterator[None]:
+        if self._is_closed:  # a connection made now would never be closed
+            raise StoreUnavailable(self.address, RuntimeError("it was closed"))
         try:
             yield
         except Exception as error:

@@ -1,6 +1,10 @@
 """Transactions on a PostgreSQL server, with a connection pool in the caller's event loop."""
 
-from sqlalchemy import URL, Connection, text
+import asyncio
+from contextlib import suppress
+from typing import cast
+
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from store.database.column_types import dump_document
@@ -8,6 +12,8 @@ from store.database.sqlite_threads import Result, Work
 
 STATEMENT_TIMEOUT_SECONDS = 30
 """Timeout of one statement: as long as an attempt to settle may take."""
+IDLE_CHECK_SECONDS = 0.01
+"""Pause between two looks at connections that are in use while the pool is closed."""
 _PROBE = text(
     "UPDATE alembic_version SET version_num = version_num"
     " WHERE version_num IN (SELECT version_num FROM alembic_version FOR UPDATE SKIP LOCKED)"
@@ -54,6 +60,15 @@ class PostgresqlServer:
         await self.write(_write_probe)
 
     async def aclose(self) -> None:
+        """Finish running work, then close all connections. Work that takes longer than a wait for a connection is cut.
+
+        A connection in use is not the pool's to close: given back to a pool that was disposed, it would stay open.
+        """
+        pool = cast(AsyncAdaptedQueuePool, self.engine.pool)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_seconds):
+                while pool.checkedout():  # noqa: ASYNC110 - the pool has no event for a connection that failed
+                    await asyncio.sleep(IDLE_CHECK_SECONDS)
         await self._pool.dispose()
 
     def _new_pool(self, statement_seconds: float | None) -> AsyncEngine:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError, StatementError
 
 import store.database.connection
@@ -21,6 +21,11 @@ from store.sessions.steps import StepStore
 from tests.store.database.transactions import held_open
 from tests.support.postgres import Postgres
 from tests.support.stored_conversations import SESSION, START, save_step
+from tests.support.waiting import eventually
+
+OTHER_CONNECTIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 async def names(database: Database) -> list[str]:
@@ -133,6 +138,36 @@ async def test_closing_completes_what_was_begun_and_leaves_no_thread(url: str, k
     await database.aclose()
     await asyncio.gather(*writes)
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("store-")]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_closing_completes_what_was_begun_and_leaves_no_connection(url: str, other_process: Database) -> None:
+    async def others() -> int:
+        return int(await other_process.read(lambda connection: connection.scalar(OTHER_CONNECTIONS)))
+
+    async def are_as_before() -> bool:
+        return await others() == before
+
+    before = await others()
+    database = Database.open(url)
+    async with held_open(database, lambda connection: add(connection, "a")) as held:
+        closing = asyncio.create_task(database.aclose())
+        await asyncio.sleep(0)
+        held.end()
+        await asyncio.gather(held.task, closing)
+
+    assert await names(other_process) == ["a"]
+    await eventually(are_as_before)
+
+
+async def test_closed_database_is_down_and_opens_nothing_again(url: str) -> None:
+    database = Database.open(url)
+    await database.ping()
+    await database.aclose()
+    for late in (database.ping, database.require_room, database.probe_write, partial(database.write, lambda _: None)):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await late()
+    assert database.engine.pool.status() == Database.open(url).engine.pool.status()
 
 
 async def test_reading_goes_on_while_somebody_writes(database: Database, other_process: Database) -> None:
