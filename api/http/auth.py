@@ -5,9 +5,9 @@ from collections.abc import Collection
 from hashlib import sha256
 from typing import Final
 
-from cachetools import TLRUCache
 from starlette.requests import Request
 
+from api.http.outage_cache import OutageCache
 from api.http.problems import Problem
 from api.http.revocation import KEY_SCOPE
 from store.api_keys import KeyStore
@@ -18,6 +18,8 @@ KEY_HEADER: Final = "x-api-key"
 """Header that may carry the key instead of Authorization, which takes precedence."""
 KEY_CACHE_SECONDS: Final = 2.5
 """Lifetime of a cached owner of a key, which saves reads of the store. A revoked key works for as long.
+
+While the store is down nobody can revoke a key, and a known one works on, for `outage_cache.OUTAGE_SECONDS` at most.
 
 With the pause between two checks of open streams (`revocation.CHECK_SECONDS`) this is less than five seconds.
 """
@@ -33,9 +35,7 @@ class Authenticator:
         self._keys = keys
         self._keyless = keyless
         self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
-        self._owners: TLRUCache[bytes, str | None] = TLRUCache(
-            MAX_CACHED_KEYS, ttu=lambda _key, _owner, now: now + KEY_CACHE_SECONDS
-        )
+        self._owners: OutageCache[bytes, str] = OutageCache(MAX_CACHED_KEYS, KEY_CACHE_SECONDS)
 
     async def organization_of(self, request: Request) -> str:
         """The caller's organization. Raises Problem("unauthenticated")."""
@@ -77,11 +77,7 @@ class Authenticator:
         return KEYLESS_ORGANIZATION
 
     async def _owner_of(self, secret: str, fingerprint: bytes) -> str | None:
-        if fingerprint in self._owners:
-            return self._owners[fingerprint]
-        organization = await self._keys.authenticate(secret) if secret else None
-        self._owners[fingerprint] = organization
-        return organization
+        return await self._owners.get(fingerprint, lambda: self._keys.authenticate(secret)) if secret else None
 
 
 def _local_host(request: Request) -> str | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cachetools import TTLCache
 from temporalio.client import WorkflowExecutionStatus
 
+from api.http.outage_cache import OutageCache
 from api.http.problems import not_found
 from api.http.responses import MAX_PAGE_BYTES, unknown_cursor
 from api.sessions.snapshots import LatestSnapshots, Snapshot, render_branch, render_turns
@@ -61,15 +61,11 @@ class SessionReader:
         self._agents = agents
         self._availability = availability
         self._latest = LatestSnapshots()
-        self._sessions_by_id: TTLCache[str, StoredSession] = TTLCache(MAX_CACHED_SESSIONS, CACHED_SECONDS)
+        self._sessions_by_id: OutageCache[str, StoredSession] = OutageCache(MAX_CACHED_SESSIONS, CACHED_SECONDS)
 
     async def session(self, organization_id: str, session_id: str) -> StoredSession:
         """The constant data of a session of this organization. Raises Problem("not_found")."""
-        known = self._sessions_by_id.get(session_id)
-        if known is None:
-            known = await self._sessions.find(organization_id, session_id)
-            if known is not None:
-                self.remember(known)
+        known = await self._sessions_by_id.get(session_id, lambda: self._sessions.find(organization_id, session_id))
         if known is None or known.organization_id != organization_id:
             raise not_found("session", session_id)
         return known
@@ -83,11 +79,11 @@ class SessionReader:
 
     def remember(self, session: StoredSession) -> None:
         """Cache the constant data of a session, so that its messages need not read the store."""
-        self._sessions_by_id[session.id] = session
+        self._sessions_by_id.put(session.id, session)
 
     def forget(self, session_id: str) -> None:
         """Remove an erased session from the caches."""
-        self._sessions_by_id.pop(session_id, None)
+        self._sessions_by_id.forget(session_id)
         self._latest.drop(session_id)
 
     async def now(self, session: StoredSession) -> Snapshot:

@@ -1,6 +1,7 @@
 """Health checks of the store and of Temporal, in the background, so that commands fail at once during an outage.
 
-A service that is busy is not down: an outage is an error, or a long silence in which nothing else was answered either.
+A service that is busy is not down: an outage is two errors in a row, or a long silence in which nothing else was
+answered either.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ PATIENCE_SECONDS = 10
 """A service that leaves a check unanswered for longer counts as down: as long as a request waits for a connection."""
 TICK_SECONDS = 1.0
 """A pause of this process counts for so long at most: an answer may have arrived in it, and was not read yet."""
+REPEAT_SECONDS: Final = 0.1
+"""Pause before a check that was refused is repeated, so that one broken connection is no outage."""
 CANCELLATION_SECONDS: Final = 5.0
 """Time that a cancelled check may take to give back its connection."""
 FIRST_CHECKS_SECONDS: Final = 2.0
@@ -122,7 +125,7 @@ class Availability:
     async def _check(self, service: Service, check: Check) -> None:
         completed = self._database.completed
         try:
-            outage = await _patiently(check())
+            outage = await _twice(check)
         except Exception as error:
             # Any error of a health check is an outage, and the monitoring must go on.
             outage = _outage_by(error, service)
@@ -175,6 +178,17 @@ def _outage_by(error: Exception, service: Service) -> Outage:
     if not isinstance(error, StoreUnavailable | RPCError | RuntimeError | OSError):
         log.error("health check failed", service=service, exc_info=error)
     return Outage(f"{NAMES[service]} cannot be reached.", cause=str(error))
+
+
+async def _twice(check: Check) -> Outage | None:
+    """The result of a check, or of a second one when the first is refused: servers end connections that grow old."""
+    try:
+        return await _patiently(check())
+    except TimeoutError:
+        raise
+    except Exception:
+        await asyncio.sleep(REPEAT_SECONDS)
+        return await _patiently(check())
 
 
 async def _patiently(check: Coroutine[None, None, Outage | None]) -> Outage | None:

@@ -139,7 +139,10 @@ async def test_temporal_down_before_it_was_noticed(
     assert [said for said, _ in texts(await caller.say(session_id, "Hello", message_id="m-1"))] == [None, "Hello"]
 
 
-async def test_the_store_down_in_the_middle(client: Client, provider: object) -> None:
+async def test_the_store_down_in_the_middle(client: Client, provider: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of a running session needs no store, however long ago key and session were looked up."""
+    monkeypatch.setattr("api.http.auth.KEY_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr("api.sessions.reader.CACHED_SECONDS", 0.0)
     with running_postgres() as server:
         url = server.new_database()
         database = Database.open(url)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.temporal import availability
 from api.temporal.availability import Availability
@@ -178,6 +179,19 @@ async def test_service_that_answers_nobody_is_down(stage: Stage) -> None:
         assert "did not answer within 10 seconds" in outage.reason
     stage.store.answer = stage.temporal.answer = at_once
     await stage.is_up()
+
+
+async def test_connection_that_broke_once_is_no_outage(stage: Stage) -> None:
+    """Temporal ends each connection after some minutes, with whatever is asked on it just then."""
+
+    async def breaks_once() -> None:
+        stage.temporal.answer = at_once
+        raise RPCError("the connection was closed", RPCStatusCode.UNAVAILABLE, b"")
+
+    async with no_outage(stage):
+        for _ in range(3):
+            stage.temporal.answer = breaks_once
+            await stage.some_checks()
 
 
 async def test_error_of_a_check_is_an_outage_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
