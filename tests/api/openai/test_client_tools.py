@@ -1,5 +1,6 @@
 """Tools that an OpenAI client carries out: calls in the protocol's form, and their results in the next request."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,10 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
+from activities.llm import reply_publisher
+from activities.settlement import Recorder
+from contracts.sessions import SettleTurnsInput, SettleTurnsResult
+from store.sessions.event_log import EventLog
 from tests.api.openai.talking import Messages, assistant, error_of, reply, session_of, user
 from tests.support.client_tool_agent import switchboard
 from tests.support.provider import Calls, Gate, Says, ScriptedModel
@@ -279,6 +284,49 @@ async def test_a_stream_that_is_closed_after_the_result_stops_the_rest_of_the_re
     await eventually(is_stopped)
     after = await ask(official, [*messages, assistant(text), user("Hello?")])
     assert (reply(after), session_of(after)) == ("Yes?", session_of(first))
+
+
+async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late(
+    running_api: RunningApi,
+    official: AsyncOpenAI,
+    caller: Caller,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log tells of a turn only after the end of the turn before, which takes as long as its settlement."""
+    gate, recording = Gate(), asyncio.Event()
+    settle = Recorder.settle
+
+    async def settled_later(recorder: Recorder, input: SettleTurnsInput) -> SettleTurnsResult:
+        await recording.wait()
+        return await settle(recorder, input)
+
+    async def is_logged() -> bool:
+        turn_id = (first.metadata or {})["turn_id"]
+        return await EventLog(running_api.database).first_start(session_of(first), [turn_id]) is not None
+
+    await caller.push(switchboard(scripted(Says("Hi."), SILENT, Says("At nine o'clock.", gate=gate)).string))
+    monkeypatch.setattr(Recorder, "settle", settled_later)
+    monkeypatch.setattr(reply_publisher, "MAX_ORDER_WAIT_SECONDS", 3_600)
+    try:
+        messages: Messages = [user("Hello.")]
+        messages += [assistant(reply(await ask(official, messages))), user("Sales, please.")]
+        first = await ask(official, messages)
+        messages += [calls_of(first), result(first)]
+        given: Any = {"model": "switchboard", "tools": TOOLS, "stream": True}
+        stream = await official.chat.completions.create(**given, messages=messages)
+        roles, text = 0, ""
+        async for chunk in stream:
+            delta = chunk.choices[0].delta
+            roles += delta.role is not None
+            text += delta.content or ""
+            if text and not recording.is_set():
+                recording.set()
+                await eventually(is_logged)
+                gate.open()
+    finally:
+        recording.set()
+    assert (roles, text) == (1, "At nine o'clock.")
 
 
 async def test_responses_have_calls_as_items_and_take_their_outputs(
