@@ -33,6 +33,7 @@ from api.sessions.reader import SessionReader
 from api.sessions.rendering import SessionRenderer
 from api.sessions.spending_limits import SpendingLimits
 from api.sessions.steps import TurnSteps
+from api.sessions.taken_results import TakenResults
 from api.sessions.transcripts import TranscriptService
 from api.sessions.tree import SessionTree
 from api.settings import ApiSettings
@@ -145,8 +146,11 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         webhook_url=settings.webhook_url,
     )
     session_renderer = SessionRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
-    messages = MessageService(session_client, session_reader, sessions, spending_limits, metrics)
-    log, keepalive = EventLog(database), settings.sse_keepalive
+    log, steps, keepalive = EventLog(database), StepStore(database, STEP_CACHE_BYTES), settings.sse_keepalive
+    taken_results = TakenResults(sessions, log, steps, session_reader)
+    messages = MessageService(
+        session_client, session_reader, sessions, spending_limits, metrics=metrics, taken_results=taken_results
+    )
     message_streams = MessageStreams(hub, log, messages, session_reader, keepalive_seconds=keepalive)
     suite_store, addresses = SuiteStore(database), ChatAddressStore(database)
     suite_renderer = SuiteRenderer(namespace=client.namespace, ui_url=settings.temporal_ui_url)
@@ -201,7 +205,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
             agents=agents,
             erasure=erasure,
         ),
-        commands=SessionCommands(session_client, session_reader),
+        commands=SessionCommands(session_client, session_reader, taken_results),
         forks=ForkService(session_creator, session_reader, sessions, agents),
         session_creator=session_creator,
         sessions=sessions,
@@ -217,7 +221,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_reader=session_reader,
         transcripts=TranscriptService(session_reader, sessions),
         tree=SessionTree(session_reader, sessions),
-        turn_steps=TurnSteps(session_reader, sessions, agents, StepStore(database, STEP_CACHE_BYTES)),
+        turn_steps=TurnSteps(session_reader, sessions, agents, steps),
         session_streams=SessionStreams(hub, log, session_reader, session_renderer, keepalive_seconds=keepalive),
     )
 

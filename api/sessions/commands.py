@@ -5,6 +5,7 @@ from typing import Literal, NoReturn
 from api.http.problems import Problem
 from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
+from api.sessions.taken_results import TakenResults
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import SessionClient
 from domain.sessions.caller_config import SetSimulator
@@ -15,9 +16,12 @@ from store.sessions.sessions import StoredSession
 class SessionCommands:
     """Sends commands to sessions and returns the session after each."""
 
-    def __init__(self, session_client: SessionClient, session_reader: SessionReader) -> None:
+    def __init__(
+        self, session_client: SessionClient, session_reader: SessionReader, taken_results: TakenResults
+    ) -> None:
         self._session_client = session_client
         self._session_reader = session_reader
+        self._taken_results = taken_results
 
     async def rewind(self, session: StoredSession, command: Rewind) -> Snapshot:
         """Move the cursor. Raises Problem when the command is rejected."""
@@ -67,8 +71,8 @@ class SessionCommands:
         """Return results of client tools. Raises Problem when the command is rejected."""
         try:
             await self._session_client.return_results(session.id, command)
-        except SessionClosed as error:
-            raise Problem("session_ended", "The session has ended: no call waits for its client.") from error
+        except SessionClosed:
+            await self._taken_results.repeated(session, command)
         except WaitTimedOut:
             self._raise_timeout()
         return await self._session_reader.now(session)

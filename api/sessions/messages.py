@@ -11,6 +11,7 @@ from api.schemas.responses import Accepted
 from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from api.sessions.spending_limits import SpendingLimits
+from api.sessions.taken_results import TakenResults
 from api.temporal.errors import SessionClosed, WaitTimedOut
 from api.temporal.session_client import LiveQueryFailed, SessionClient
 from contracts.sessions import ReturnResultsResult, SendMessageResult
@@ -38,13 +39,16 @@ class MessageService:
         session_reader: SessionReader,
         sessions: SessionStore,
         spending_limits: SpendingLimits,
+        *,
         metrics: Metrics,
+        taken_results: TakenResults,
     ) -> None:
         self._session_client = session_client
         self._session_reader = session_reader
         self._sessions = sessions
         self._spending_limits = spending_limits
         self._metrics = metrics
+        self._taken_results = taken_results
 
     async def answer(self, session: StoredSession, command: TurnCommand) -> Snapshot:
         """Send a message and wait for the reply; returns the session after it.
@@ -88,8 +92,8 @@ class MessageService:
         """
         try:
             result = await self._session_client.return_results(session.id, command)
-        except SessionClosed as error:
-            raise Problem("session_ended", "The session has ended: no call waits for its client.") from error
+        except SessionClosed:
+            result = await self._taken_results.repeated(session, command)
         except WaitTimedOut as error:
             raise Problem(
                 "wait_timeout",

@@ -1,14 +1,17 @@
 """Calls of client tools: their ids, requests, results, and the end of those that get none."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
+
+from pydantic import JsonValue
 
 from domain.rejections import CommandRejected
 from domain.sessions.commands import ClientResult, ReturnResults
 from domain.sessions.timeline import ReturnedClientCall, Timeline, WaitingClientCall
 from domain.turns.call_digest import hex_digest_of
+from domain.turns.turn import Turn
 
 MAX_RESULT_CHARACTERS = 65_536
 """Maximum characters of the result of a call."""
@@ -21,6 +24,31 @@ Outcome = Literal["returned", "failed", "expired", "unanswered"]
 """The end of a call: with a result or an error of its client, at the end of its time, or with its turn."""
 
 _ID = re.compile(r"call_([0-9A-Za-z]{1,64})_([0-9A-Za-z]{1,64})_[0-9]{1,4}_[0-9]{1,4}_[0-9a-f]{12}")
+
+
+class RecordedCall(NamedTuple):
+    """A call of a client tool as the records of its session have it; `said` is the text of the reply before it."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    said: str
+    outcome: Outcome | None = None
+
+    @property
+    def step(self) -> int:
+        """The number of the step that made the call, from 1."""
+        return self._place[0]
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among the calls of the turn."""
+        return self._place
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        *_, step, number, _ = self.call_id.split("_")
+        return int(step), int(number)
 
 
 class CallPlace(NamedTuple):
@@ -65,11 +93,7 @@ def return_results(timeline: Timeline, command: ReturnResults, *, at: datetime) 
     for result in command.results:
         known = returned.get(result.call_id)
         if known is not None and known.digest != _digest(result):
-            raise CommandRejected(
-                "client_call_not_pending",
-                f"The tool call {result.call_id} has another result already, which cannot be changed.",
-                call_id=result.call_id,
-            )
+            raise _has_another(result.call_id)
     new = tuple(result for result in command.results if result.call_id not in returned)
     if new:
         timeline.require_open()
@@ -83,6 +107,21 @@ def return_results(timeline: Timeline, command: ReturnResults, *, at: datetime) 
     if len({turns[result.call_id] for result in command.results}) > 1:
         raise CommandRejected("validation_error", "The results are of calls of different turns. Return each by itself.")
     return _take(timeline, new, at=at, accepted=True) if new else timeline
+
+
+def require_taken(turn: Turn, calls: Iterable[RecordedCall], results: Sequence[ClientResult]) -> None:
+    """Require that a session which has ended took these results of calls of a turn.
+
+    Raises CommandRejected with `client_call_not_pending` for another result than the one it took, and with
+    `session_ended` for one of a call that had none.
+    """
+    _require_readable(results)
+    taken = _results_in(turn, calls)
+    for result in results:
+        if result.call_id not in taken:
+            raise CommandRejected("session_ended", "The session has ended: no call waits for its client.")
+        if taken[result.call_id] != _digest(result):
+            raise _has_another(result.call_id)
 
 
 def take_results(timeline: Timeline, results: Sequence[ClientResult], *, at: datetime) -> Timeline:
@@ -145,6 +184,40 @@ def _require_readable(results: Sequence[ClientResult]) -> None:
                 limit=MAX_RESULT_CHARACTERS,
                 actual=len(result.content),
             )
+
+
+def _results_in(turn: Turn, calls: Iterable[RecordedCall]) -> dict[str, str]:
+    """The digests of the results that clients returned for calls of a turn, by call.
+
+    The events of a turn have the model's ids of its calls, so a call is found by its tool and its arguments.
+    """
+    begun: dict[JsonValue, Mapping[str, JsonValue]] = {}
+    ended: list[tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]] = []
+    for event in turn.events:
+        if event.type == "tool_call_started":
+            begun[event.payload["call_id"]] = event.payload
+        elif event.type == "tool_call_result" and event.payload["call_id"] in begun:
+            ended.append((begun.pop(event.payload["call_id"]), event.payload))
+    found: dict[str, str] = {}
+    for call in sorted(calls, key=lambda each: each.order):
+        if call.outcome not in ("returned", "failed"):
+            continue
+        error = "tool_error" if call.outcome == "failed" else None
+        for place, (start, end) in enumerate(ended):
+            if (start["name"], start["arguments"], end.get("error")) == (call.tool, call.arguments, error):
+                result = ClientResult(call_id=call.call_id, content=str(end["result"]), is_error=error is not None)
+                found[call.call_id] = _digest(result)
+                del ended[place]
+                break
+    return found
+
+
+def _has_another(call_id: str) -> CommandRejected:
+    return CommandRejected(
+        "client_call_not_pending",
+        f"The tool call {call_id} has another result already, which cannot be changed.",
+        call_id=call_id,
+    )
 
 
 def _not_pending(call_id: str) -> CommandRejected:

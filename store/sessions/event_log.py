@@ -67,6 +67,12 @@ _AFTER = (
     .limit(bindparam("limit"))
 )
 
+_FACTS = (
+    select(events.c.type, events.c.payload)
+    .where(_IN_SESSION, events.c.turn_id == bindparam("turn_id", type_=CleanText()), events.c.type.in_(_FACTS_OF_TURNS))
+    .order_by(events.c.sequence)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
@@ -141,6 +147,13 @@ class EventLog:
             return [_log_row(row) for row in connection.execute(_AFTER, key)]
 
         return await self._database.read(work)
+
+    async def facts_of_turn(self, session_id: str, turn_id: str) -> list[tuple[str, dict[str, JsonValue]]]:
+        """What the tool calls of a turn waited for, and the ends of those waits, oldest first: types and payloads."""
+        key = {"session_id": session_id, "turn_id": turn_id}
+        return await self._database.read(
+            lambda connection: [(row.type, row.payload) for row in connection.execute(_FACTS, key)]
+        )
 
     async def completed_at(self, session_id: str) -> int | None:
         """The sequence number of the session's completion event; None until it is recorded, and after a reset."""

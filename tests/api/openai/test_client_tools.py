@@ -329,6 +329,48 @@ async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late
     assert (roles, text) == (1, "At nine o'clock.")
 
 
+async def test_results_that_a_session_took_get_their_reply_again_after_its_end(
+    official: AsyncOpenAI, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(TRANSFER, SILENT, Says("You are connected."), SILENT)
+    await caller.push(switchboard(model.string))
+    messages: Messages = [user("Sales, please.")]
+    first = await ask(official, messages)
+    messages += [calls_of(first), result(first)]
+    second = await ask(official, messages)
+    messages += [calls_of(second), result(second, "Connected again.")]
+    answered = await ask(official, messages)
+    left = await ask(official, [*messages, assistant(reply(answered)), user("Again.")])
+    await caller.end(session_of(first))
+
+    given: Any = {"model": "switchboard", "tools": TOOLS}
+    for repeat in (await ask(official, messages), await ask(official, messages)):
+        assert (repeat.choices, repeat.usage) == (answered.choices, answered.usage)
+    stream = await official.chat.completions.create(**given, messages=messages, stream=True)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "You are connected."
+    call_id = result(second)["tool_call_id"]
+    output: Any = {"type": "function_call_output", "call_id": call_id, "output": "Connected again."}
+    responding = await official.responses.create(model="switchboard", input=[output], stream=True)
+    *_, last = [event async for event in responding]
+    assert last.type == "response.completed"
+    assert (last.response.output_text, last.response.usage and last.response.usage.total_tokens) == (
+        "You are connected.",
+        18,
+    )
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as other:
+            await official.chat.completions.create(
+                **given, messages=[*messages[:-1], result(second, "Another.")], stream=stream
+            )
+        assert other.value.code == "client_call_not_pending"
+        with pytest.raises(openai.APIStatusError) as late:
+            await official.chat.completions.create(
+                **given, messages=[*messages, calls_of(left), result(left)], stream=stream
+            )
+        assert (late.value.status_code, late.value.code) == (410, "session_ended")
+    assert len(model.journal) == 4
+
+
 async def test_responses_have_calls_as_items_and_take_their_outputs(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:

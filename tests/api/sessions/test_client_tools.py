@@ -62,3 +62,19 @@ async def test_a_watcher_sees_a_call_while_it_waits_and_its_end(caller: Caller, 
     [result] = [event.data for event in events if event.type == "tool_call_result"]
     assert (result["error"], result["result"]) == ("tool_error", "Nobody is there.")
     assert types_of(events)[-1] == "turn_completed"
+
+
+async def test_a_result_that_was_taken_is_taken_again_after_the_end(caller: Caller, scripted: Scripted) -> None:
+    await caller.push(switchboard(scripted(TRANSFER, Says("You are connected."), TRANSFER).string))
+    session_id = (await caller.open("switchboard"))["id"]
+    waiting = await caller.say(session_id, **ASKED)
+    assert (await result_of(caller, waiting, "Connected."))[0] == 200
+    unanswered = await caller.say(session_id, **ASKED, on_busy="enqueue")
+    ended = await caller.end(session_id)
+    status, again = await result_of(caller, waiting, "Connected.")
+    assert (status, again["turns"], again["is_completed"]) == (200, ended["turns"], True)
+    for result in ("Another.", "Connected."):
+        status, problem = await result_of(caller, waiting, result, is_error=result == "Connected.")
+        assert (status, problem["code"]) == (409, "client_call_not_pending")
+    status, problem = await result_of(caller, unanswered, "Connected.")
+    assert (status, problem["code"]) == (410, "session_ended")

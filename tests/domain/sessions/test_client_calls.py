@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import JsonValue
 
 from domain.rejections import CommandRejected
 from domain.sessions import client_calls
-from domain.sessions.client_calls import call_place, client_call_id, results_digest
+from domain.sessions.client_calls import RecordedCall, call_place, client_call_id, require_taken, results_digest
 from domain.sessions.command_handlers import end
 from domain.sessions.commands import ClientResult, EndSession, ReturnResults
 from domain.sessions.timeline import Timeline, WaitingClientCall
+from domain.turns.turn import Turn, TurnEvent
 from tests.support.conversation import Conversation
 
 ONE = client_call_id("ses_0a1b", "turn_7f", 1, 0, "digest")
@@ -105,3 +107,45 @@ def test_equal_results_have_one_digest_in_any_order() -> None:
     assert results_digest((one, two)) == results_digest((two, one))
     others = ((one,), (one, result(TWO)), (one, result(TWO, "No.", is_error=True)))
     assert len({results_digest(each) for each in ((one, two), *others)}) == 4
+
+
+def test_results_of_equal_calls_are_told_apart_after_the_end() -> None:
+    """The events of the turn have the model's ids of its calls, which may be the same in every step."""
+    at = Conversation().now
+    arguments: dict[str, JsonValue] = {"to": "sales"}
+
+    def events(call_id: str, content: str, error: str | None = None) -> tuple[TurnEvent, TurnEvent]:
+        start: dict[str, JsonValue] = {"call_id": call_id, "name": "transfer", "arguments": arguments}
+        end: dict[str, JsonValue] = {"call_id": call_id, "name": "transfer", "result": content}
+        end |= {} if error is None else {"error": error}
+        return (
+            TurnEvent(type="tool_call_started", created_at=at, payload=start),
+            TurnEvent(type="tool_call_result", created_at=at, payload=end),
+        )
+
+    three = client_call_id("ses_0a1b", "turn_7f", 2, 0, "digest")
+    turn = Turn(
+        id="turn_7f",
+        parent_id=None,
+        index=1,
+        created_at=at,
+        events=(*events("a", "Busy.", "tool_error"), *events("b", "Connected."), *events("a", "Late.", "not_answered")),
+    )
+    calls = [
+        RecordedCall(TWO, "transfer", arguments, said="", outcome="returned"),
+        RecordedCall(ONE, "transfer", arguments, said="", outcome="failed"),
+        RecordedCall(three, "transfer", arguments, said="", outcome="unanswered"),
+    ]
+    taken = (result(ONE, "Busy.", is_error=True), result(TWO))
+    require_taken(turn, calls, taken)
+    require_taken(turn, calls, taken[::-1])
+    for other, code in (
+        (result(ONE), "client_call_not_pending"),
+        (result(ONE, "Busy."), "client_call_not_pending"),
+        (result(TWO, "Busy.", is_error=True), "client_call_not_pending"),
+        (result(three, "Late."), "session_ended"),
+        (result("call_of_nobody"), "session_ended"),
+    ):
+        with pytest.raises(CommandRejected) as refused:
+            require_taken(turn, calls, (other,))
+        assert refused.value.rejection.code == code, other
