@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import httpx2
 import pytest
 
 from playhead.temporal.dev_server import free_port
+from tests.support.forked import forked
 
 CHECKOUT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from playhead.cli.main import main; main()")
@@ -53,10 +54,22 @@ class Ports:
         ]
 
 
+class Process(Protocol):
+    """A running command: `subprocess.Popen`, or a fork."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    def send_signal(self, signal_number: signal.Signals, /) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class DevStack:
     """A running `playhead dev`."""
 
-    def __init__(self, folder: Path, ports: Ports, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, folder: Path, ports: Ports, process: Process) -> None:
         self.folder = folder
         self.ports = ports
         self.process = process
@@ -93,19 +106,39 @@ def dev_stack(folder: Path, ports: Ports | None = None, **variables: str) -> Ite
     `variables` are added to its environment.
     """
     ports = ports or Ports.free()
-    command = [*COMMAND, "dev", "--json", f"--data-dir={folder / 'data'}", *ports.options]
     environment = {**environment_of(folder), **variables}
     with (folder / "stderr.log").open("a") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
-    stack = DevStack(folder, ports, process)
+        process = subprocess.Popen(
+            [*COMMAND, *_dev(folder, ports)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    with _running(DevStack(folder, ports, process)) as stack:
+        yield stack
+
+
+@contextmanager
+def forked_dev_stack(folder: Path, ports: Ports | None = None, **variables: str) -> Iterator[DevStack]:
+    """A stack as of `dev_stack` whose process is a fork: it starts in a third of the time."""
+    ports = ports or Ports.free()
+    environment = {**environment_of(folder), **variables}
+    process = forked(_dev(folder, ports), folder, environment, folder / "stderr.log")
+    with _running(DevStack(folder, ports, process)) as stack:
+        yield stack
+
+
+def _dev(folder: Path, ports: Ports) -> list[str]:
+    return ["dev", "--json", f"--data-dir={folder / 'data'}", *ports.options]
+
+
+@contextmanager
+def _running(stack: DevStack) -> Iterator[DevStack]:
     try:
         yield stack
     finally:
         stack.http.close()
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        stack.process.kill()
+        stack.process.wait()
+        if stack.process.stdout:
+            stack.process.stdout.close()
 
 
 def environment_of(folder: Path) -> dict[str, str]:

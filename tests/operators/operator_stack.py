@@ -17,8 +17,8 @@ from sqlalchemy import select
 from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from store.database.tables import events
-from tests.e2e.processes import DevStack, Ports, dev_stack, until_seen
-from tests.e2e.services import playhead
+from tests.e2e.processes import DevStack, Ports, forked_dev_stack, until_seen
+from tests.e2e.services import forked_playhead
 from tests.operators.witnesses import witnesses_of
 from tests.support.loop_thread import LoopThread
 from tests.support.marked_words import MARK
@@ -206,7 +206,7 @@ class OperatedStack:
 
     def reconcile(self, *options: str) -> tuple[int, Json]:
         """The exit status of `playhead reconcile`, and what it says."""
-        done = playhead(
+        done = forked_playhead(
             self.stack.folder,
             "reconcile",
             "--json",
@@ -271,20 +271,21 @@ def operated_stack(
         "PLAYHEAD_SETTLEMENT_DELAY_SECONDS": "0.2",
         **variables,
     }
-    with dev_stack(folder, ports, **environment) as stack:
+    with forked_dev_stack(folder, ports, **environment) as stack:
         stack.until_ready()
         yield OperatedStack(stack, provider, loop, url)
 
 
 def copied(folder: Path, names: str, to: Path) -> None:
     """Copy database files, with those beside them that belong to them, as a back-up of a stopped stack does."""
-    to.mkdir(exist_ok=True)
+    to.mkdir(parents=True, exist_ok=True)
     for file in (folder / "data").glob(f"{names}*"):
         shutil.copy2(file, to / file.name)
 
 
 def restored(backup: Path, names: str, folder: Path) -> None:
     """Put database files back in the place of those that are there."""
+    (folder / "data").mkdir(mode=0o700, exist_ok=True)
     for file in (folder / "data").glob(f"{names}*"):
         file.unlink()
     for file in backup.glob(f"{names}*"):

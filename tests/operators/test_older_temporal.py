@@ -9,7 +9,7 @@ import httpx2
 
 from playhead.temporal.dev_server import free_port, server_program
 from tests.e2e.processes import until_seen
-from tests.e2e.services import playhead, service
+from tests.e2e.services import forked_playhead, forked_service
 from tests.operators.operator_stack import Json, copied, restored, texts
 
 
@@ -19,11 +19,11 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
     address["PLAYHEAD_DATABASE_URL"] = f"sqlite:///{tmp_path}/playhead.db"
     ports = (f"--temporal-port={temporal_port}", f"--temporal-ui-port={free_port()}")
     server = ("temporal", f"--data-dir={tmp_path}/data", *ports)
-    assert playhead(tmp_path, "db", "upgrade", **address).returncode == 0
-    key = playhead(tmp_path, "keys", "create", "tests", **address).stdout.strip()
+    assert forked_playhead(tmp_path, "db", "upgrade", **address).returncode == 0
+    key = forked_playhead(tmp_path, "keys", "create", "tests", **address).stdout.strip()
     with (
-        service(tmp_path, "worker", **address) as worker,
-        service(tmp_path, "api", **address) as api,
+        forked_service(tmp_path, "worker", **address) as worker,
+        forked_service(tmp_path, "api", **address) as api,
         httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=90) as http,
     ):
         http.headers["Authorization"] = f"Bearer {key}"
@@ -34,7 +34,7 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
             except httpx2.TransportError:
                 return False
 
-        with service(tmp_path, *server):
+        with forked_service(tmp_path, *server):
             until_seen(is_ready, lambda: api.log)
             worker.until_logged("worker polling for tasks")
             agent = {"name": "echo", "start": "only", "nodes": {"only": {"greeting": "Hello.", "prompt": "Talk."}}}
@@ -46,7 +46,7 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
             until_seen(lambda: is_at_rest(temporal_port, session_id), lambda: "its workflow did not come to rest")
         until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
         copied(tmp_path, "temporal.db", tmp_path / "backup")
-        with service(tmp_path, *server):
+        with forked_service(tmp_path, *server):
             until_seen(is_ready, lambda: api.log)
             for text in ("Two", "Three"):
                 assert http.post(f"{path}/messages", json={"text": text}).status_code == 200
@@ -55,7 +55,7 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
             recorded = {read: http.get(f"{path}{read}").json() for read in READS}
         until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
         restored(tmp_path / "backup", "temporal.db", tmp_path)
-        with service(tmp_path, *server):
+        with forked_service(tmp_path, *server):
             until_seen(is_ready, lambda: api.log)
             four = {"text": "Four", "message_id": "m-4"}
             answers = every_command(http, path, recorded["/turns"]["items"][-1]["id"], four)
@@ -66,7 +66,7 @@ def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once
             assert texts(http.get(path).json()) == [None, "One", "Two", "Three"]
             assert "Three" in http.get(f"{path}/transcript").text
             assert worker.told_to_end() == 0, worker.log
-            with service(tmp_path, "worker", **address):
+            with forked_service(tmp_path, "worker", **address):
                 answer = http.post(f"{path}/messages", json=four)
                 assert answer.status_code == 200, answer.text
                 assert texts(answer.json()) == [None, "One", "Four"]

@@ -3,7 +3,7 @@
 import json
 
 from tests.e2e.processes import until_seen
-from tests.e2e.services import playhead
+from tests.e2e.services import forked_playhead
 from tests.operators.operator_stack import Json, OperatedStack, texts
 
 
@@ -57,7 +57,7 @@ def test_whoever_waits_for_a_terminated_suite_gets_its_outcome(operated: Operate
     operated.workflow("terminate", "-w", f"suite-{suite_id}", "--reason", "test")
     _, result = operated.reconcile()
     assert found_of(result, suite_id) == ("workflow_terminated", "closed")
-    attached = playhead(
+    attached = forked_playhead(
         operated.stack.folder,
         "simulate",
         "attach",
