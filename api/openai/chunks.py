@@ -5,7 +5,7 @@ from typing import Final
 
 from api.openai.completions import NOTHING_USED
 from api.openai.errors import ChatError
-from api.openai.responses import completion_id, finish_reason, model_name, tool_call_of, usage_since
+from api.openai.responses import completion_id, finish_reason, function_call_of, model_name, tool_call_of, usage_since
 from api.openai.schemas import (
     ChatCompletionChunk,
     ChunkChoice,
@@ -24,13 +24,25 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class Chunks:
-    """Encodes the chunks of one reply. With `include_usage` every chunk has a `usage`, null in all but the last."""
+    """Encodes the chunks of one reply. With `include_usage` every chunk has a `usage`, null in all but the last.
 
-    def __init__(self, session: StoredSession, turn_id: str, created: int, *, include_usage: bool) -> None:
+    With `has_older_form` a call is given as a `function_call`.
+    """
+
+    def __init__(
+        self,
+        session: StoredSession,
+        turn_id: str,
+        created: int,
+        *,
+        include_usage: bool,
+        has_older_form: bool = False,
+    ) -> None:
         self._session = session
         self._turn_id = turn_id
         self._created = created
         self._include_usage = include_usage
+        self._has_older_form = has_older_form
 
     def begin(self) -> bytes:
         """The first chunk, with the role of the assistant."""
@@ -49,10 +61,15 @@ class Chunks:
 
     def calls(self, handed_over: HandedOver, used: Usage) -> Iterator[bytes]:
         """The last chunks of a reply that waits for its client: the calls, and then as in `end`."""
+        usage = usage_since(handed_over.used.llm, used.llm)
+        if self._has_older_form:
+            yield self._choice(Delta(function_call=function_call_of(handed_over.calls)))
+            yield from self._last("function_call", usage)
+            return
         calls = (tool_call_of(call) for call in handed_over.calls)
         deltas = (ToolCallDelta(index=index, id=call.id, function=call.function) for index, call in enumerate(calls))
         yield self._choice(Delta(tool_calls=tuple(deltas)))
-        yield from self._last("tool_calls", usage_since(handed_over.used.llm, used.llm))
+        yield from self._last("tool_calls", usage)
 
     def _last(self, finish: FinishReason, usage: CompletionUsage) -> Iterator[bytes]:
         yield self._choice(Delta(), finish)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
 from api.openai.errors import ChatError
+from api.openai.function_calls import FunctionResult, newest_function_call, number_of_call
 from api.openai.schemas import ChatMessage
 from domain.agents.definition import AgentDefinition
 from domain.agents.tools import ClientTool
@@ -28,10 +29,17 @@ class ReturnedResults:
 
 def offered_names(parameters: Mapping[str, JsonValue]) -> frozenset[str]:
     """The names of the functions that a request offers; none if it does not want any call."""
-    tools = parameters.get("tools")
-    if parameters.get("tool_choice") == "none" or not isinstance(tools, list):
+    field = offering_parameter(parameters)
+    tools = parameters.get(field)
+    choice = parameters.get("function_call" if field == "functions" else "tool_choice")
+    if choice == "none" or not isinstance(tools, list):
         return frozenset()
     return frozenset(name for tool in tools[:MAX_OFFERED] if (name := _name_of(tool)) is not None)
+
+
+def offering_parameter(parameters: Mapping[str, JsonValue]) -> Literal["tools", "functions"]:
+    """The parameter in which a request offers its functions: the older `functions` only without `tools`."""
+    return "functions" if parameters.get("functions") and not parameters.get("tools") else "tools"
 
 
 def client_tools_among(names: frozenset[str], definition: AgentDefinition) -> tuple[str, ...]:
@@ -39,11 +47,13 @@ def client_tools_among(names: frozenset[str], definition: AgentDefinition) -> tu
     return tuple(name for name, tool in definition.tools.items() if isinstance(tool, ClientTool) and name in names)
 
 
-def are_all_taken(parameters: Mapping[str, JsonValue], definition: AgentDefinition) -> bool:
-    """True if every tool that a request offers is a client tool of the agent."""
-    tools = parameters.get("tools")
+def taken_parameters(parameters: Mapping[str, JsonValue], definition: AgentDefinition) -> frozenset[str]:
+    """The parameter in which a request offers its functions, if every one of them is a client tool of the agent."""
+    field = offering_parameter(parameters)
+    tools = parameters.get(field)
     names = {_name_of(tool) for tool in tools} if isinstance(tools, list) else {None}
-    return all(name is not None and isinstance(definition.tools.get(name), ClientTool) for name in names)
+    are_all = all(name is not None and isinstance(definition.tools.get(name), ClientTool) for name in names)
+    return frozenset({field}) if are_all else frozenset()
 
 
 def returned_results(messages: Sequence[ChatMessage]) -> ReturnedResults | None:
@@ -54,8 +64,10 @@ def returned_results(messages: Sequence[ChatMessage]) -> ReturnedResults | None:
     results: dict[str, ClientResult] = {}
     places: set[CallPlace] = set()
     for at, message in _tail(messages):
-        call_id = _text_field(message, "tool_call_id")
-        place = call_place(call_id) if message.role == "tool" and call_id is not None else None
+        call_id = _text_field(message, "tool_call_id") if message.role == "tool" else None
+        if message.role == "function":
+            call_id = _text(newest_function_call(messages[:at]).get("id"))
+        place = call_place(call_id) if call_id is not None else None
         if call_id is not None and place is not None:
             results[call_id] = ClientResult(call_id=call_id, content=message_text(message, at))
             places.add(place)
@@ -65,11 +77,21 @@ def returned_results(messages: Sequence[ChatMessage]) -> ReturnedResults | None:
     return ReturnedResults(tuple(results.values()), places.pop()) if places else None
 
 
+def function_result(messages: Sequence[ChatMessage]) -> FunctionResult | None:
+    """The result at the end of a request in the older form, for a history without the id of its call."""
+    for at, message in reversed(list(_tail(messages))):
+        name = _text_field(message, "name")
+        if message.role == "function" and name is not None:
+            return FunctionResult(name, message_text(message, at), number_of_call(messages[:at]))
+    return None
+
+
 def called_place(messages: Sequence[ChatMessage]) -> CallPlace | None:
     """The place of the newest call of this API in a history."""
     for message in reversed(messages):
-        calls = (message.model_extra or {}).get("tool_calls")
-        for call in reversed(calls) if isinstance(calls, list) else ():
+        fields = message.model_extra or {}
+        calls = fields.get("tool_calls")
+        for call in (*reversed(calls if isinstance(calls, list) else []), fields.get("function_call")):
             call_id = call.get("id") if isinstance(call, dict) else None
             if isinstance(call_id, str) and (place := call_place(call_id)) is not None:
                 return place
@@ -113,5 +135,8 @@ def _name_of(tool: JsonValue) -> str | None:
 
 
 def _text_field(message: ChatMessage, name: str) -> str | None:
-    value = (message.model_extra or {}).get(name)
+    return _text((message.model_extra or {}).get(name))
+
+
+def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None

@@ -6,7 +6,7 @@ so that the session decides between requests at the same time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import takewhile
 from typing import Final
@@ -150,6 +150,15 @@ class Place:
 
 
 @dataclass(frozen=True)
+class AskedTurn:
+    """The turn of a message with which a history ends, when the client has a part of the reply or none."""
+
+    session: StoredSession
+    view: TimelineView
+    turn: Turn
+
+
+@dataclass(frozen=True)
 class _Candidate:
     """A place that the history of a request names, and the rank that it has among several."""
 
@@ -253,6 +262,42 @@ class Conversations:
                 root = await self._turn(session, view, GREETING_KEY)
                 return Place(session, reading.text, root, view, is_whole=True)
         raise _mismatch_in(session, view, exchanges_of(conversation.history))
+
+    async def asked_turns(
+        self,
+        organization_id: str,
+        agent: tuple[StoredAgent, int | None],
+        conversation: Conversation,
+        *,
+        initial_context: Mapping[str, JsonValue] | None,
+    ) -> list[AskedTurn]:
+        """The turns of the last message of the user, in any session of the organization, in the order of `find`.
+
+        Raises ChatError when sessions with different initial contexts have the same words.
+        """
+        digest, system = conversation.digest(conversation.asked_last), _system_digest(conversation.system)
+        addresses = await self._addresses.asked(organization_id, [digest], system=system)
+        sessions = await self._sessions_of(addresses, agent, initial_context)
+        found = [
+            await self._asked_turn(sessions[address.session_id], address)
+            for address in addresses
+            if address.session_id in sessions
+        ]
+        return [each for each in found if each is not None]
+
+    async def asked_turns_in(self, session: StoredSession, conversation: Conversation) -> list[AskedTurn]:
+        """The turn of the last message of the user in a session: the newest one for a history without messages."""
+        digest, system = conversation.digest(conversation.asked_last), _system_digest(conversation.system)
+        addresses = await self._addresses.asked(session.organization_id, [digest], system=system, session_id=session.id)
+        found = [await self._asked_turn(session, address) for address in addresses]
+        view, _ = await self._session_reader.view(session)
+        newest = view.turns[-1] if view.turns else None
+        asked = replace(conversation, spoken=conversation.asked_last).asked
+        if newest is not None and newest.user_message is not None:
+            text = newest.user_message.text
+            if not asked or is_same(asked[-1], text) or is_same(" ".join(asked), text):
+                found.append(AskedTurn(session, view, newest))
+        return [each for each in found if each is not None]
 
     async def command(
         self, place: Place, message_id: str, *, on_busy: OnBusy | None, options: ReplyOptions | None
@@ -359,6 +404,11 @@ class Conversations:
                 "messages",
             )
         return found
+
+    async def _asked_turn(self, session: StoredSession, address: ChatAddress) -> AskedTurn | None:
+        view, _ = await self._session_reader.view(session)
+        turn = await self._turn(session, view, address.message_key)
+        return None if turn is None else AskedTurn(session, view, turn)
 
     async def _candidate(
         self,

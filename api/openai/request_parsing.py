@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 
-from api.openai.client_tools import ReturnedResults, called_place, message_text, offered_names, returned_results
+from api.openai.client_tools import (
+    ReturnedResults,
+    called_place,
+    function_result,
+    message_text,
+    offered_names,
+    offering_parameter,
+    returned_results,
+)
 from api.openai.errors import ChatError
+from api.openai.function_calls import FunctionResult
 from api.openai.parameters import require_supported
 from api.openai.reply_options import read_reply_format
 from api.openai.schemas import ChatRequest
@@ -18,8 +27,9 @@ class RequestedTurn:
 
     `text` is the last user message, or None to get the greeting only; `spoken` is the whole conversation as the client
     sent it, with that message at its end, and `system` is the text of its system messages. `results` are those of
-    client tools at the end: without a text the reply goes on with them. `offered` are the functions that the client
-    offers, and `called` is the place of the newest call in its history.
+    client tools at the end: without a text the reply goes on with them; `function_result` is one in the older form,
+    whose call the client does not name. `offered` are the functions that the client offers, in the older form if
+    `has_older_form`, and `called` is the place of the newest call in its history.
     """
 
     text: str | None
@@ -29,6 +39,13 @@ class RequestedTurn:
     results: ReturnedResults | None = None
     offered: frozenset[str] = frozenset()
     called: CallPlace | None = None
+    function_result: FunctionResult | None = None
+    has_older_form: bool = False
+
+    @property
+    def returns_results(self) -> bool:
+        """True when the reply goes on with results, and there is no message."""
+        return self.text is None and (self.results is not None or self.function_result is not None)
 
 
 def read_request(request: ChatRequest) -> RequestedTurn:
@@ -37,7 +54,8 @@ def read_request(request: ChatRequest) -> RequestedTurn:
     reply_format = read_reply_format(request.response_format)
     results = returned_results(request.messages)
     ends_with_results = bool(request.messages) and request.messages[-1].role in ("tool", "function")
-    if ends_with_results and results is None:
+    result = function_result(request.messages) if results is None else None
+    if ends_with_results and results is None and result is None:
         message = "The last message is a tool result, and no tool call waits for it. Put a user message last."
         raise ChatError(400, "nothing_to_say", message, "messages")
     texts = [
@@ -63,4 +81,14 @@ def read_request(request: ChatRequest) -> RequestedTurn:
         results,
         offered_names(request.others),
         called_place(request.messages),
+        result,
+        has_older_form=_has_older_form(request),
     )
+
+
+def _has_older_form(request: ChatRequest) -> bool:
+    """True when a request offers its functions in the older form, or returns a result in it and offers none."""
+    if offering_parameter(request.others) == "functions":
+        return True
+    returns_one = bool(request.messages) and request.messages[-1].role == "function"
+    return returns_one and not request.others.get("tools")

@@ -1,6 +1,6 @@
 """Turns and agents as objects of OpenAI's protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic_core import to_json
 
@@ -12,6 +12,7 @@ from api.openai.schemas import (
     ClientFunction,
     CompletionUsage,
     FinishReason,
+    FunctionCall,
     FunctionToolCall,
     Model,
     PromptDetails,
@@ -19,6 +20,7 @@ from api.openai.schemas import (
     TurnMetadata,
 )
 from api.schemas.responses import ClientCall
+from domain.sessions.client_calls import call_order
 from domain.sessions.timeline import WaitingClientCall
 from domain.turns.turn import TurnStatus
 from domain.usage import ModelUsage
@@ -26,18 +28,24 @@ from store.agents import AgentName, StoredAgent
 from store.sessions.sessions import StoredSession
 
 
-def completion_of(completion: Completion) -> ChatCompletion:
-    """A turn as a chat completion: completed, interrupted, or waiting for its client."""
+def completion_of(completion: Completion, *, has_older_form: bool = False) -> ChatCompletion:
+    """A turn as a chat completion: completed, interrupted, or waiting for its client.
+
+    With `has_older_form` a call is given as a `function_call`.
+    """
     session, turn, calls = completion.session, completion.turn, completion.calls
     text = reply_since(text_of(completion), completion.said)
-    message = Reply(
-        content=(text or None) if calls else text, tool_calls=tuple(map(tool_call_of, calls)) if calls else None
-    )
+    finish: FinishReason = finish_reason(turn.status)
+    message = Reply(content=(text or None) if calls else text)
+    if calls and has_older_form:
+        finish, message = "function_call", message.model_copy(update={"function_call": function_call_of(calls)})
+    elif calls:
+        finish, message = "tool_calls", message.model_copy(update={"tool_calls": tuple(map(tool_call_of, calls))})
     return ChatCompletion(
         id=completion_id(turn.id),
         created=int(turn.created_at.timestamp()),
         model=model_name(session),
-        choices=(Choice(message=message, finish_reason="tool_calls" if calls else finish_reason(turn.status)),),
+        choices=(Choice(message=message, finish_reason=finish),),
         usage=usage_since(calls[0].used.llm if calls else turn.usage.llm, completion.used.llm),
         session_id=session.id,
         metadata=TurnMetadata(session_id=session.id, turn_id=turn.id, node_id=turn.node_id or "", status=turn.status),
@@ -55,6 +63,13 @@ def tool_call_of(call: WaitingClientCall | ClientCall) -> FunctionToolCall:
     """A call that waits for its client."""
     arguments = to_json(call.arguments).decode()
     return FunctionToolCall(id=call.call_id, function=ClientFunction(name=call.tool, arguments=arguments))
+
+
+def function_call_of(calls: Sequence[WaitingClientCall | ClientCall]) -> FunctionCall:
+    """The first of the calls that wait for their client, in the older form; the others follow its result."""
+    first = min(calls, key=lambda call: call_order(call.call_id))
+    call = tool_call_of(first)
+    return FunctionCall(name=call.function.name, arguments=call.function.arguments, id=call.id)
 
 
 def model_of(agent: StoredAgent | AgentName) -> Model:

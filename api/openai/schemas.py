@@ -9,7 +9,7 @@ from api.schemas.requests import AnyJson, Items, Phrase, Text, Values
 from domain.sessions.commands import OnBusy
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class _RequestModel(BaseModel):
@@ -116,22 +116,30 @@ class FunctionToolCall(BaseModel):
     function: ClientFunction
 
 
+class FunctionCall(ClientFunction):
+    """A call of a function in the older form. Its `id` (not part of OpenAI's protocol) makes its result certain."""
+
+    id: str
+
+
 class Reply(BaseModel):
-    """The agent's reply. With `tool_calls` it is the part before them, null without a text."""
+    """The agent's reply. With `tool_calls`, or a `function_call`, it is the part before them, null without a text."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
     tool_calls: tuple[FunctionToolCall, ...] | None = None
+    function_call: FunctionCall | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent_calls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
-        fields: dict[str, JsonValue] = serialize(self)
-        return {name: value for name, value in fields.items() if name != "tool_calls" or value is not None}
+        calls, fields = ("tool_calls", "function_call"), serialize(self).items()
+        return {name: value for name, value in fields if name not in calls or value is not None}
 
 
 class Choice(BaseModel):
-    """The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` when it waits for results."""
+    """The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
+    older form) when it waits for results."""
 
     index: Literal[0] = 0
     message: Reply
@@ -175,6 +183,7 @@ class Delta(BaseModel):
     role: Literal["assistant"] | None = None
     content: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] | None = None
+    function_call: FunctionCall | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:

@@ -13,10 +13,19 @@ from pydantic import ValidationError
 
 from api.http.problems import Problem, problem_of
 from api.http.sse import StartedStream, start_stream
-from api.openai.client_tools import ReturnedResults, are_all_taken, client_tools_among
+from api.openai.client_tools import client_tools_among, taken_parameters
 from api.openai.completions import NOTHING_USED, Completion
-from api.openai.conversations import MESSAGE_SEPARATOR, Conversation, Conversations, Place, context_of
+from api.openai.conversations import (
+    MESSAGE_SEPARATOR,
+    AskedTurn,
+    Conversation,
+    Conversations,
+    Place,
+    context_of,
+    waits_for_client,
+)
 from api.openai.errors import ChatError
+from api.openai.function_calls import FunctionResult, call_of
 from api.openai.reply_options import ReplyOptionsReader, require_kept
 from api.openai.request_parsing import RequestedTurn, read_request
 from api.openai.schemas import ChatRequest
@@ -33,7 +42,7 @@ from api.streams.message_stream import MessageStreams
 from domain.agents.definition import SYSTEM_MESSAGE
 from domain.rejections import CommandRejected
 from domain.sessions.client_calls import CallPlace
-from domain.sessions.commands import ReturnResults, SendMessage
+from domain.sessions.commands import ClientResult, ReturnResults, SendMessage
 from domain.sessions.imported_history import import_history
 from domain.sessions.timeline import Timeline
 from domain.suites.validation import MAX_VERSION_DIGITS
@@ -59,7 +68,8 @@ class PreparedCompletion:
 
     `is_whole` is true when the conversation begins with the first message of the session, `is_repeatable` when the
     request has an idempotency key. `again` prepares anew when the session was changed meanwhile. `turn` is the one that
-    goes on with the results. `takes_tools` is true when all tools of the request are client tools of the agent.
+    goes on with the results. `taken` has the parameter with the tools of the request, if all of them are client tools
+    of the agent. With `has_older_form` calls are given as a `function_call`.
     """
 
     session: StoredSession
@@ -70,7 +80,8 @@ class PreparedCompletion:
     again: Callable[[], Awaitable["PreparedCompletion"]] | None = None
     results: ReturnResults | None = None
     turn: Turn | None = None
-    takes_tools: bool = False
+    taken: frozenset[str] = frozenset()
+    has_older_form: bool = False
 
     @property
     def message_id(self) -> str | None:
@@ -146,10 +157,7 @@ class ChatCompletions:
         requested = read_request(request)
         agent = await self.agent(organization_id, request.model)
         conversation = Conversation(agent[0].id, request.annotations, requested.spoken, requested.system)
-        prepare = _Preparation(organization_id, request, requested, agent, conversation, name, key)
-        prepared = await self._prepared(prepare)
-        takes_tools = are_all_taken(request.others, agent[0].definition)
-        return replace(prepared, is_repeatable=key is not None, takes_tools=takes_tools)
+        return await self._prepared(_Preparation(organization_id, request, requested, agent, conversation, name, key))
 
     async def reply(self, prepared: PreparedCompletion) -> Completion:
         """Send the message and wait for the turn that answers it. Raises ChatError."""
@@ -266,9 +274,18 @@ class ChatCompletions:
         return agent, version
 
     async def _prepared(self, given: "_Preparation") -> PreparedCompletion:
+        """A request with its place as it is now."""
+        return replace(
+            await self._found(given),
+            is_repeatable=given.key is not None,
+            taken=taken_parameters(given.request.others, given.agent[0].definition),
+            has_older_form=given.requested.has_older_form,
+        )
+
+    async def _found(self, given: "_Preparation") -> PreparedCompletion:
         conversation, key = given.conversation, given.key
-        if given.requested.results is not None and given.requested.text is None:
-            return await self._prepared_results(given, given.requested.results)
+        if given.requested.returns_results:
+            return await self._prepared_results(given)
         if given.name is not None:
             return await self._prepared_by_name(given, given.name)
         if given.requested.called is not None and given.requested.text is not None:
@@ -292,8 +309,11 @@ class ChatCompletions:
             return await self._placed(given, place)
         return PreparedCompletion(session, _first_command(given), conversation, is_whole=True)
 
-    async def _prepared_results(self, given: "_Preparation", returned: ReturnedResults) -> PreparedCompletion:
+    async def _prepared_results(self, given: "_Preparation") -> PreparedCompletion:
         """The results of a request, with the turn that goes on with them. Raises ChatError if there is none."""
+        returned = given.requested.results
+        if returned is None:
+            return await self._prepared_function_result(given)
         session = await self._session_of_calls(given, returned.place)
         named = None if given.name is None else await self._named_session(given.organization_id, given.name.id)
         if session is not None and named is not None and named.id != session.id:
@@ -306,6 +326,58 @@ class ChatCompletions:
         _require_own(session, given)
         results = ReturnResults(results=returned.results, wait=True)
         return PreparedCompletion(session, None, given.conversation, results=results, turn=turn)
+
+    async def _prepared_function_result(self, given: "_Preparation") -> PreparedCompletion:
+        """A result in the older form, with the turn whose call the history leads to. Raises ChatError for none.
+
+        Turns that wait for the result come before those that may have it.
+        """
+        result = given.requested.function_result
+        assert result is not None, "the request returns results"
+        if given.name is None:
+            asked = await self._conversations.asked_turns(
+                given.organization_id, given.agent, given.conversation, initial_context=given.request.initial_context
+            )
+        else:
+            named = await self._named_session(given.organization_id, given.name.id)
+            asked = [] if named is None else await self._conversations.asked_turns_in(named, given.conversation)
+        found = []
+        for place in asked:
+            call_id = await self._call_of(result, place)
+            if call_id is not None:
+                found.append((place, call_id))
+        found.sort(key=lambda each: not waits_for_client(each[0].view))
+        if not found:
+            message = f"There is no call of {result.name[:100]} that waits for a result."
+            raise ChatError(400, "client_call_not_pending", message, "messages")
+        place, call_id = found[0]
+        _require_own(place.session, given)
+        results = ReturnResults(
+            results=(ClientResult(call_id=call_id, content=result.content),),
+            expected_revision=place.view.head.revision if given.name is None else None,
+            wait=True,
+        )
+        again = partial(self._prepared, given)
+        return PreparedCompletion(
+            place.session, None, given.conversation, results=results, turn=place.turn, again=again
+        )
+
+    async def _call_of(self, result: FunctionResult, place: AskedTurn) -> str | None:
+        """The call of a turn that a result in the older form is of."""
+        is_ended = place.view.head.is_completed
+        recorded = await self._messages.recorded_calls(place.session, place.turn.id) if is_ended else ()
+        return call_of(result, place.turn.id, place.view, recorded)
+
+    async def _results_with_message(self, requested: RequestedTurn, place: Place) -> tuple[ClientResult, ...]:
+        """The results that come with a message; those in the older form are of the call that waits."""
+        if requested.results is not None or requested.function_result is None:
+            return requested.results.results if requested.results else ()
+        view = place.view or (await self._session_reader.view(place.session))[0]
+        if not waits_for_client(view):
+            return ()
+        call_id = call_of(requested.function_result, view.turns[-1].id, view)
+        content = requested.function_result.content
+        return () if call_id is None else (ClientResult(call_id=call_id, content=content),)
 
     async def _place_after_calls(self, given: "_Preparation", place: CallPlace) -> Place | None:
         """The place of a message in the session of the newest call in its history; None if it is not there."""
@@ -361,7 +433,7 @@ class ChatCompletions:
         command = await self._conversations.command(
             place, _message_id(given.key), on_busy=given.request.on_busy, options=options
         )
-        results = requested.results.results if requested.results else ()
+        results = await self._results_with_message(requested, place)
         command = command.model_copy(update={"hands_over": True, "results": results})
         return PreparedCompletion(
             place.session, command, given.conversation, place.is_whole, again=partial(self._prepared, given)

@@ -22,6 +22,7 @@ class ChunkForm:
     """The form of chat completions."""
 
     include_usage: bool
+    has_older_form: bool = False
 
     def whole(self, session: StoredSession, turn: DomainTurn) -> AsyncGenerator[bytes]:
         """The stream of a reply that is already complete."""
@@ -36,14 +37,14 @@ class ChunkForm:
         used: Usage = NOTHING_USED,
     ) -> AsyncGenerator[bytes]:
         """The stream of the reply whose events are given."""
-        return chunk_stream(session, events, include_usage=self.include_usage, said=said, used=used)
+        return chunk_stream(session, events, self, said=said, used=used)
 
 
 async def chunk_stream(
     session: StoredSession,
     events: AsyncGenerator[StreamEvent | None],
+    form: ChunkForm,
     *,
-    include_usage: bool,
     said: int = 0,
     used: Usage = NOTHING_USED,
 ) -> AsyncGenerator[bytes]:
@@ -52,7 +53,7 @@ async def chunk_stream(
     The protocol cannot take back text that was sent. When the model restarts its reply, nothing is sent until the new
     text continues what the client has; a reply with another text ends with an error.
     """
-    reply = _StreamedReply(session, include_usage=include_usage, said=said, used=used)
+    reply = _StreamedReply(session, form, said=said, used=used)
     async with aclosing(events):
         async for event in events:
             if event is None:
@@ -65,9 +66,9 @@ async def chunk_stream(
 class _StreamedReply:
     """State of one streamed reply: its text so far, and the part of it that was sent."""
 
-    def __init__(self, session: StoredSession, *, include_usage: bool, said: int, used: Usage) -> None:
+    def __init__(self, session: StoredSession, form: ChunkForm, *, said: int, used: Usage) -> None:
         self._session = session
-        self._include_usage = include_usage
+        self._form = form
         self._said = said
         self._used = used
         self._chunks: Chunks | None = None
@@ -78,7 +79,13 @@ class _StreamedReply:
         """The chunks to send for an event of the turn."""
         if isinstance(event.data, TurnStarted):
             created = int(event.data.created_at.timestamp())
-            self._chunks = Chunks(self._session, event.data.turn_id, created, include_usage=self._include_usage)
+            self._chunks = Chunks(
+                self._session,
+                event.data.turn_id,
+                created,
+                include_usage=self._form.include_usage,
+                has_older_form=self._form.has_older_form,
+            )
             yield self._chunks.begin()
             return
         if self._chunks is None:

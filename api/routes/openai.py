@@ -83,15 +83,17 @@ async def create_completion(
     prepared = await completions.prepare(organization, body, name=name, key=idempotency_key)
     log_subject(request, "session", prepared.session.id)
     if body.stream:
-        streamed = await completions.stream(prepared, ChunkForm(include_usage=body.include_usage))
+        streamed = await completions.stream(
+            prepared, ChunkForm(body.include_usage, has_older_form=prepared.has_older_form)
+        )
         response: Response = services.event_stream(streamed.events)
         session = streamed.session
     else:
         completed = await completions.reply(prepared)
-        response = json_response(completion_of(completed))
+        response = json_response(completion_of(completed, has_older_form=prepared.has_older_form))
         session = completed.session
     response.headers[SESSION_HEADER] = session.id
-    known = names.fields | ({"tools"} if prepared.takes_tools else set())
+    known = names.fields | prepared.taken
     others = {field: value for field, value in body.others.items() if field not in known}
     name_ignored_parameters(request, response, others)
     return response

@@ -66,7 +66,7 @@ async def create_response(
         response = json_response(created)
         session_id = created.session_id
     response.headers[SESSION_HEADER] = session_id
-    known = names.fields | ({"tools"} if prepared.completion.takes_tools else set())
+    known = names.fields | prepared.completion.taken
     others = {field: value for field, value in prepared.chat.others.items() if field not in known}
     name_ignored_parameters(request, response, others)
     return response

@@ -104,6 +104,10 @@ class MessageService:
             self._metrics.count_turn(result.turn.status)
         return _answer_of(result.turn, result.head), result
 
+    async def recorded_calls(self, session: StoredSession, turn_id: str) -> tuple[str, ...]:
+        """The ids of the calls of a turn that waited for the client, as far as they are recorded."""
+        return tuple(await self._taken_results.calls(session.id, turn_id))
+
     async def accept(self, session: StoredSession, command: TurnCommand) -> Accepted:
         """Send a message and wait only until it is accepted."""
         try:

@@ -35,7 +35,7 @@ class TakenResults:
         turns = await self._sessions.turns_of(session.id, [place.turn_id]) if place else []
         if place is None or not turns:
             raise Problem("session_ended", "The session has ended: no call waits for its client.")
-        calls = await self._calls(session.id, place.turn_id)
+        calls = await self.calls(session.id, place.turn_id)
         try:
             require_taken(turns[0], calls.values(), command.results)
         except CommandRejected as rejected:
@@ -45,8 +45,8 @@ class TakenResults:
         used = await self._usage_before(session.id, place.turn_id, call)
         return ReturnResultsResult(turn=turns[0], head=head, said=len(call.said), used=used)
 
-    async def _calls(self, session_id: str, turn_id: str) -> dict[str, RecordedCall]:
-        """The calls of a turn that waited for its client, with their ends."""
+    async def calls(self, session_id: str, turn_id: str) -> dict[str, RecordedCall]:
+        """The calls of a turn that waited for its client, with their ends, by their ids."""
         calls: dict[str, RecordedCall] = {}
         for kind, payload in await self._log.facts_of_turn(session_id, turn_id):
             call_id = str(payload.get("call_id"))

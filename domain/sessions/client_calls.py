@@ -38,17 +38,7 @@ class RecordedCall(NamedTuple):
     @property
     def step(self) -> int:
         """The number of the step that made the call, from 1."""
-        return self._place[0]
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Its place among the calls of the turn."""
-        return self._place
-
-    @property
-    def _place(self) -> tuple[int, int]:
-        *_, step, number, _ = self.call_id.split("_")
-        return int(step), int(number)
+        return call_order(self.call_id)[0]
 
 
 class CallPlace(NamedTuple):
@@ -68,6 +58,12 @@ def call_place(call_id: str) -> CallPlace | None:
     """The place that the id of a call names; None for an id of another form."""
     match = _ID.fullmatch(call_id)
     return CallPlace(f"ses_{match[1]}", f"turn_{match[2]}") if match else None
+
+
+def call_order(call_id: str) -> tuple[int, int]:
+    """The place of a call among those of its turn: the number of its step, from 1, and its number in the step."""
+    *_, step, number, _ = call_id.split("_")
+    return int(step), int(number)
 
 
 def results_digest(results: Sequence[ClientResult]) -> str:
@@ -199,7 +195,7 @@ def _results_in(turn: Turn, calls: Iterable[RecordedCall]) -> dict[str, str]:
         elif event.type == "tool_call_result" and event.payload["call_id"] in begun:
             ended.append((begun.pop(event.payload["call_id"]), event.payload))
     found: dict[str, str] = {}
-    for call in sorted(calls, key=lambda each: each.order):
+    for call in sorted(calls, key=lambda each: call_order(each.call_id)):
         if call.outcome not in ("returned", "failed"):
             continue
         error = "tool_error" if call.outcome == "failed" else None

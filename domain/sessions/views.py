@@ -76,6 +76,7 @@ class TimelineView(FrozenModel):
 
     `is_unrecorded` is true while the store's record lacks some of it that no settlement has taken up;
     `recording_version` is the version of the head in a settlement under way.
+    `returned_call_ids` are the newest calls of client tools that have their results.
     """
 
     head: SessionHead
@@ -84,6 +85,7 @@ class TimelineView(FrozenModel):
     future: tuple[Turn, ...] = ()
     is_unrecorded: bool = False
     recording_version: int | None = None
+    returned_call_ids: tuple[str, ...] = ()
 
 
 def head_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> SessionHead:
@@ -142,6 +144,7 @@ def view_of(timeline: Timeline, agent: AgentDefinition, run_id: str) -> Timeline
         turns=tuple(newest_first[::-1]),
         discarded_branches=branches,
         future=tuple(future[::-1]),
+        returned_call_ids=tuple(call.call_id for call in timeline.returned_calls),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from api.http.problems import Problem, not_found
-from api.openai.client_tools import are_all_taken
+from api.openai.client_tools import taken_parameters
 from api.openai.conversations import MESSAGE_SEPARATOR, Conversation
 from api.openai.errors import ChatError
 from api.openai.reply_options import ReplyOptionsReader
@@ -155,10 +155,8 @@ class Responses:
             hands_over=True,
             results=requested.results.results if requested.results else (),
         )
-        takes_tools = are_all_taken(chat.others, agent.definition)
-        return PreparedCompletion(
-            session, command, conversation, is_repeatable=key is not None, takes_tools=takes_tools
-        )
+        taken = taken_parameters(chat.others, agent.definition)
+        return PreparedCompletion(session, command, conversation, is_repeatable=key is not None, taken=taken)
 
     async def _calls_of(self, session: StoredSession, turn: Turn) -> tuple[WaitingClientCall, ...]:
         """The calls of a turn that wait for its client."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import httpx2
+import pytest
 import pytest_asyncio
 
 from tests.api.openai.talking import assistant, user
@@ -61,6 +62,47 @@ async def test_an_unknown_history_begins_a_session_whose_turns_are_imported_and_
     assert edited["session_id"] == session["id"]
     assert model.journal[-1].conversation[-1] == ("user", "At six.")
     assert model.journal[-1].conversation[:-1] == [*model.journal[0].conversation, ("assistant", "At what time?")]
+
+
+async def test_callers_who_begin_with_the_same_history_each_get_a_session(
+    caller: Caller, visitor: Caller, scripted: Scripted
+) -> None:
+    """An edit of an imported message is the same request as the beginning of another conversation."""
+    model = scripted()
+    await caller.push(accepting(model))
+    beginning = [*HISTORY, user("Four."), assistant("At what time?")]
+    histories = [[*beginning, user("At six.")], [*beginning, user("At eight.")], [*HISTORY, user("Two.")]]
+    sessions = [done(await send(caller, *history), 200)["session_id"] for history in histories]
+    assert len(set(sessions)) == 3
+    for session_id, history in zip(sessions, histories, strict=True):
+        said = assistant(f"You said: {history[-1]['content']}")
+        again = done(await send(visitor, *history, said, user("Thanks.")), 200)
+        assert again["session_id"] == session_id
+        assert (await caller.session(session_id))["discarded_branches"] == []
+
+
+@pytest.mark.parametrize("header", [None, "X-Session-Id", "X-OpenWebUI-Chat-Id"])
+async def test_an_edit_of_an_imported_message_grows_a_branch_in_the_session_that_it_names(
+    caller: Caller, scripted: Scripted, header: str | None
+) -> None:
+    model = scripted()
+    await caller.push(accepting(model))
+    named = {} if header is None else {header: "mine"}
+    beginning = [*HISTORY, user("Four."), assistant("At what time?")]
+    first = done(await send(caller, *beginning, user("At eight."), headers=named), 200)
+    named = named or {"X-Session-Id": first["session_id"]}
+    edited = done(await send(caller, *HISTORY, user("Two."), headers=named), 200)
+    assert edited["session_id"] == first["session_id"]
+    session = await caller.session(first["session_id"])
+    assert texts(session)[1:] == [("A table, please.", "For how many?"), ("Two.", "You said: Two.")]
+    (branch,) = session["discarded_branches"]
+    assert [turn["imported"] for turn in branch["turns"]] == [True, False]
+    assert model.journal[-1].conversation[-4:] == [
+        ("assistant", "Welcome!"),
+        ("user", "A table, please."),
+        ("assistant", "For how many?"),
+        ("user", "Two."),
+    ]
 
 
 async def test_one_key_or_one_id_begins_one_session_at_two_apis(

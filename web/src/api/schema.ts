@@ -2191,7 +2191,8 @@ export interface components {
         };
         /**
          * Choice
-         * @description The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` when it waits for results.
+         * @description The one reply. `finish_reason` is `length` when it was interrupted, `tool_calls` (`function_call` in the
+         *     older form) when it waits for results.
          */
         Choice: {
             /**
@@ -2205,7 +2206,7 @@ export interface components {
              * Finish Reason
              * @enum {string}
              */
-            finish_reason: "stop" | "length" | "tool_calls";
+            finish_reason: "stop" | "length" | "tool_calls" | "function_call";
             /** Logprobs */
             logprobs?: null;
         };
@@ -3087,6 +3088,18 @@ export interface components {
             session_id: string;
             /** Turn Id */
             turn_id: string;
+        };
+        /**
+         * FunctionCall
+         * @description A call of a function in the older form. Its `id` (not part of OpenAI's protocol) makes its result certain.
+         */
+        FunctionCall: {
+            /** Name */
+            name: string;
+            /** Arguments */
+            arguments: string;
+            /** Id */
+            id: string;
         };
         /**
          * FunctionCallItem
