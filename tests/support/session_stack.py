@@ -357,7 +357,29 @@ async def replay_all(client: Client, database: Database, task_queues: str) -> No
     plugins = [PlayheadPlugin(sandboxed()), LargePayloads(database)]
     replayer = Replayer(workflows=[SessionWorkflow], plugins=plugins)
     results = await replayer.replay_workflows(sessions.map_histories(), raise_on_replay_failure=False)
-    assert not results.replay_failures, f"these sessions were not deterministic: {results.replay_failures}"
+    failures = [f"{error}\n{await _outline(client, run_id)}" for run_id, error in results.replay_failures.items()]
+    assert not failures, "these sessions were not deterministic:\n" + "\n".join(failures)
+
+
+async def _outline(client: Client, run_id: str) -> str:
+    """The events of a run, a line each: a failure is understood by what happened before it."""
+    [run] = [each async for each in client.list_workflows(f"RunId = '{run_id}'")]
+    history = await client.get_workflow_handle(run.id, run_id=run_id).fetch_history()
+    return "\n".join(
+        f"{each.event_id} {EventType.Name(each.event_type)} {_update_id(each)}".rstrip() for each in history.events
+    )
+
+
+def _update_id(event: HistoryEvent) -> str:
+    match event.event_type:
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED:
+            return event.workflow_execution_update_admitted_event_attributes.request.meta.update_id
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+            return event.workflow_execution_update_accepted_event_attributes.protocol_instance_id
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+            return event.workflow_execution_update_completed_event_attributes.meta.update_id
+        case _:
+            return ""
 
 
 def spoken(turn: Turn) -> str:

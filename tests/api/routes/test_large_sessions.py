@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.api_agents import library
 from tests.support.provider import Says, ScriptedModel
 from tests.support.running_api import Caller, RunningApi, serving, texts
@@ -13,9 +15,10 @@ LONG = "x" * 31_000
 
 
 async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis(
-    running_api: RunningApi, caller: Caller, scripted: Scripted
+    running_api: RunningApi, caller: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A payload stored for one API's query must not be read and deleted by another API."""
+    monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", 60.0)  # a busy machine must not read the record
     await caller.push(library(scripted(*(Says(LONG) for _ in range(10))).string))
     session_id = (await caller.open("library"))["id"]
     for number in range(10):
