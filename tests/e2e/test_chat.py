@@ -73,13 +73,18 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
-    def see(self, expected: str) -> None:
-        """Wait until this stands on the terminal, after what was seen before."""
+    def see(self, *expected: str) -> None:
+        """Wait until all of these stand on the terminal, in any order, after what was seen before."""
         deadline = time.monotonic() + PATIENCE
-        while (found := self.text.find(expected, self._looked_at)) < 0:
-            assert time.monotonic() < deadline, f"never saw {expected!r} in:\n{self.text}"
-            assert self._read(), f"the chat ended before {expected!r} was seen:\n{self.text}"
-        self._looked_at = found + len(expected)
+        while missing := [each for each in expected if self._end_of(each) < self._looked_at]:
+            assert time.monotonic() < deadline, f"never saw {missing} in:\n{self.text}"
+            assert self._read(), f"the chat ended before {missing} was seen:\n{self.text}"
+        self._looked_at = max(self._end_of(each) for each in expected)
+
+    def _end_of(self, expected: str) -> int:
+        """Where a text ends, after what was seen before; -1 where it does not stand yet."""
+        found = self.text.find(expected, self._looked_at)
+        return -1 if found < 0 else found + len(expected)
 
     def end(self) -> int:
         """Wait until the chat has ended; its exit status."""
@@ -229,8 +234,7 @@ def test_chat_goes_on_when_the_whole_stack_was_killed_and_started_again(tmp_path
             terminal.see("offline demo model: scripted words, no AI.")
             terminal.see("Osteria Fiorella. How can I help you?")
             terminal.type("I would like to book a table.\r")
-            terminal.see("→ booking")
-            terminal.see("[demo model]")
+            terminal.see("→ booking", "[demo model]")  # words are shown at once, the change of node once it is saved
             terminal.type("/node\r")
             terminal.see("Current node: booking")
             stack.told(signal.SIGKILL)
