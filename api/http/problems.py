@@ -99,7 +99,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "idempotency_mismatch": ProblemType(
         409,
-        "The message id was used for another text",
+        "The key was used for something else",
         "The message id m-1 was already used for another text. Use a new id for a new message.",
         {"turn_id": _TURN},
     ),

@@ -9,7 +9,7 @@ from api.http.responses import COMMAND_ERRORS, READ_ERRORS, json_response, respo
 from api.routes.dependencies import OwnSession, Services, ServicesDep, accepting_commands, log_subject
 from api.routes.sessions import Wait
 from api.schemas import examples
-from api.schemas.requests import EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
+from api.schemas.requests import CreationKey, EditBody, ForkBody, IdempotencyKey, RegenerateBody, RevisionBody
 from api.schemas.responses import Accepted, Comparison, Session
 from domain.sessions.commands import CancelTurn, RestoreBranch, TurnCommand
 from store.sessions.sessions import StoredSession
@@ -117,18 +117,27 @@ async def restore(
         *COMMAND_ERRORS,
         "quota_exceeded",
         "turn_in_progress",
+        "idempotency_mismatch",
+        "session_erased",
         status=201,
         says="The new session",
         example={**examples.SESSION, "forked_from": examples.FORKED_FROM},
     ),
 )
-async def fork(request: Request, session: OwnSession, services: ServicesDep, body: ForkBody | None = None) -> Response:
+async def fork(
+    request: Request,
+    session: OwnSession,
+    services: ServicesDep,
+    body: ForkBody | None = None,
+    idempotency_key: CreationKey = None,
+) -> Response:
     """Create a session that continues this one from a turn of any branch. This session does not change.
 
     The new session is billed for its own turns only. It may use another agent, if that has the node of the turn, or
-    another model. A session that has ended can be forked, too.
+    another model. A session that has ended can be forked, too. A repeat with the same `Idempotency-Key` returns the
+    session that the first call created.
     """
-    forked, snapshot = await services.forks.fork(session, body or ForkBody())
+    forked, snapshot = await services.forks.fork(session, body or ForkBody(), idempotency_key)
     log_subject(request, "session", forked.id)
     return services.session_renderer.session(forked, snapshot, status=201)
 

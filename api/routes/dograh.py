@@ -17,7 +17,7 @@ from api.dograh.text_sessions import text_session
 from api.http.responses import MAX_PAGE_BYTES, json_response
 from api.http.sse import start_stream
 from api.routes.dependencies import Organization, Services, ServicesDep, accepting_commands, log_subject
-from api.schemas.requests import AgentVersion, NewSession
+from api.schemas.requests import AgentVersion, CreationKey, NewSession
 from api.streams.event_log import StreamEvent
 from domain.agents.definition import AgentDefinition
 from domain.sessions.commands import EndSession, Rewind, SendMessage
@@ -59,11 +59,17 @@ OwnSession = Annotated[StoredSession, Depends(_own_session)]
     responses=errors.response_docs(examples.TEXT_SESSION),
 )
 async def create_text_session(
-    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
+    *,
+    request: Request,
+    workflow_id: WorkflowNumber,
+    body: CreateBody,
+    organization: Organization,
+    services: ServicesDep,
+    idempotency_key: CreationKey = None,
 ) -> Response:
     """Create a text chat with the latest version of an agent, and respond when the greeting is complete."""
     new = await _new_session(workflow_id, body, organization, services)
-    session, snapshot = await services.session_creator.create(organization, new)
+    session, snapshot = await services.session_creator.create(organization, new, idempotency_key)
     log_subject(request, "session", session.id)
     if snapshot.newest_status == "failed":
         view, _ = await _view_and_agent(session, services)
@@ -78,11 +84,17 @@ async def create_text_session(
     responses=errors.stream_docs(),
 )
 async def create_streamed_text_session(
-    request: Request, workflow_id: WorkflowNumber, body: CreateBody, organization: Organization, services: ServicesDep
+    *,
+    request: Request,
+    workflow_id: WorkflowNumber,
+    body: CreateBody,
+    organization: Organization,
+    services: ServicesDep,
+    idempotency_key: CreationKey = None,
 ) -> Response:
     """Create a text chat, and stream its greeting. The last event is what the route without `/stream` answers."""
     new = await _new_session(workflow_id, body, organization, services)
-    session, opened = await services.session_creator.prepare(organization, new)
+    session, opened = await services.session_creator.prepare(organization, new, idempotency_key)
     log_subject(request, "session", session.id)
     return await _streamed(session, services.message_streams.opening(session, opened), services)
 
@@ -103,9 +115,11 @@ async def get_text_session(session: OwnSession, services: ServicesDep) -> Respon
     dependencies=[accepting_commands],
     responses=errors.response_docs(examples.TEXT_SESSION),
 )
-async def send_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
-    """Send a message, and respond when the agent has replied. Every call is a new message."""
-    await services.messages.answer(session, _command(body))
+async def send_text_message(
+    session: OwnSession, body: MessageBody, services: ServicesDep, idempotency_key: CreationKey = None
+) -> Response:
+    """Send a message, and respond when the agent has replied. Every call without a key is a new message."""
+    await services.messages.answer(session, _command(body, idempotency_key))
     return await _session_response(session, services)
 
 
@@ -115,9 +129,11 @@ async def send_text_message(session: OwnSession, body: MessageBody, services: Se
     dependencies=[accepting_commands],
     responses=errors.stream_docs(),
 )
-async def stream_text_message(session: OwnSession, body: MessageBody, services: ServicesDep) -> Response:
+async def stream_text_message(
+    session: OwnSession, body: MessageBody, services: ServicesDep, idempotency_key: CreationKey = None
+) -> Response:
     """Send a message, and stream the reply. The last event is what the route without `/stream` answers."""
-    return await _streamed(session, services.message_streams.events(session, _command(body)), services)
+    return await _streamed(session, services.message_streams.events(session, _command(body, idempotency_key)), services)
 
 
 @router.post(
@@ -256,9 +272,9 @@ async def _new_session(
     )
 
 
-def _command(body: MessageBody) -> SendMessage:
-    """A new message: clients of dograh have no ids for theirs."""
-    message_id = f"msg_{uuid4().hex}"
+def _command(body: MessageBody, key: str | None) -> SendMessage:
+    """A message. Clients of dograh have no ids for theirs."""
+    message_id = key or f"msg_{uuid4().hex}"
     return SendMessage(text=body.text, message_id=message_id, expected_revision=body.expected_revision)
 
 

@@ -35,6 +35,7 @@ from api.routes.dependencies import (
 from api.schemas import examples
 from api.schemas.requests import (
     ClientResultBody,
+    CreationKey,
     DecisionBody,
     EndBody,
     IdempotencyKey,
@@ -82,6 +83,8 @@ Wait = Annotated[bool, Query(description="False: respond with 202 as soon as the
     responses=response_docs(
         *COMMAND_ERRORS,
         "quota_exceeded",
+        "idempotency_mismatch",
+        "session_erased",
         status=201,
         says="The session with its greeting. Its status is `error` when the greeting failed at the model.",
         example={**examples.SESSION, "turns": [examples.GREETING], "status": "idle", "revision": 2},
@@ -89,11 +92,20 @@ Wait = Annotated[bool, Query(description="False: respond with 202 as soon as the
     ),
 )
 async def create_session(
-    request: Request, body: NewSession, organization: Organization, services: ServicesDep, wait: Wait = True
+    *,
+    request: Request,
+    body: NewSession,
+    organization: Organization,
+    services: ServicesDep,
+    wait: Wait = True,
+    idempotency_key: CreationKey = None,
 ) -> Response:
-    """Create a session with an agent, and respond when the greeting is complete."""
+    """Create a session with an agent, and respond when the greeting is complete.
+
+    A repeat with the same `Idempotency-Key` returns the session that the first call created, as it is now.
+    """
     create = services.session_creator.create if wait else services.session_creator.create_without_greeting
-    session, snapshot = await create(organization, body)
+    session, snapshot = await create(organization, body, idempotency_key)
     log_subject(request, "session", session.id)
     return services.session_renderer.session(session, snapshot, status=201 if wait else 202)
 

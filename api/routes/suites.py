@@ -27,7 +27,7 @@ from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, ac
 from api.routes.sessions import LastEventId
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
-from api.schemas.requests import IdempotencyKey, written_out
+from api.schemas.requests import CreationKey, written_out
 from api.schemas.responses import PageOf
 from api.schemas.suite_files import SuiteOverrides, read_suite
 from api.schemas.suites import Suite, SuiteReport, SuiteRun, SuiteSummary
@@ -102,7 +102,7 @@ OverridesDep = Annotated[SuiteOverrides, Depends(_overrides)]
     openapi_extra=_BODY,
     responses=response_docs(
         *("invalid_suite", "not_found", "unauthenticated", "quota_exceeded", "too_large", "unsupported_media_type"),
-        *("validation_error", "unavailable"),
+        *("validation_error", "unavailable", "idempotency_mismatch"),
         status=201,
         says="The suite, started",
         example={**examples.SUITE, "status": "running", "outcome": None},
@@ -113,7 +113,7 @@ async def start_suite(
     organization: Organization,
     services: ServicesDep,
     overrides: OverridesDep,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: CreationKey = None,
 ) -> Response:
     """Start a suite of conversations with simulated callers. Query parameters override values of the suite.
 

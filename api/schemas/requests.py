@@ -108,6 +108,14 @@ MessageId = Annotated[str, StringConstraints(pattern=MESSAGE_ID_PATTERN)]
 IdempotencyKey = Annotated[
     str | None, Header(pattern=MESSAGE_ID_PATTERN, description="Same as `message_id` in the body.")
 ]
+CreationKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=MESSAGE_ID_PATTERN,
+        description="A key of the client's choice: a repeat with the same key creates nothing.",
+    ),
+]
 ExpectedRevision = Annotated[
     int | None, Field(ge=0, description="Rejected with 409 unless the session is at this revision.")
 ]

@@ -1,10 +1,13 @@
 """Creation of sessions: first the row in the store, then the workflow, then the agent's greeting."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from secrets import choice, token_hex
 from typing import Final, NoReturn
+
+from pydantic import JsonValue
 
 from api.http.problems import PROBLEM_TYPES, Problem, not_found, unavailable
 from api.schemas.requests import NewSession
@@ -17,9 +20,11 @@ from api.temporal.session_client import SessionClient
 from contracts.sessions import AgentRef, StartSession, Timing, session_workflow_id
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
+from domain.sessions.command_handlers import fork
 from domain.sessions.timeline import Timeline
 from domain.turns.turn import Turn
 from store.agents import AgentStore, StoredAgent
+from store.database.ids import keyed_id
 from store.organizations import Terms
 from store.sessions.erasure import ErasureStore, SessionErased
 from store.sessions.forks import ForkStore
@@ -29,6 +34,9 @@ from store.sessions.sessions import SessionStore, StoredSession
 NAME_PREFIX: Final = "WR-TEXT-"
 _NAME_CHARACTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without 0 and O, 1 and I, which are easily confused when read aloud."""
+_OTHER_SESSION: Final = "The Idempotency-Key was already used for another session. Use a new key for a new session."
+
+_StartWorkflow = Callable[[StartSession], Awaitable[object]]
 
 
 def new_session_id() -> str:
@@ -66,15 +74,18 @@ class SessionCreator:
         self._timing = timing
         self._webhook_url = webhook_url
 
-    async def create(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
+    async def create(
+        self, organization_id: str, wanted: NewSession, key: str | None = None
+    ) -> tuple[StoredSession, Snapshot]:
         """Create a session and wait for the greeting. A greeting that failed at the model is returned like any turn.
 
-        Raises Problem("quota_exceeded") at the spending limit, Problem("not_found") for an unknown
-        agent, Problem("unavailable") when the session was not started, Problem("wait_timeout") when it was but the
-        greeting took too long.
+        With an idempotency `key` a repeat returns the session of the first call. Raises Problem("quota_exceeded") at
+        the spending limit, Problem("not_found") for an unknown agent, Problem("unavailable") when the session was not
+        started, Problem("wait_timeout") when it was but the greeting took too long, Problem("idempotency_mismatch")
+        for the key of another session, and Problem("session_erased") for that of an erased one.
         """
-        session, start = await self._store(organization_id, wanted)
-        await self._start_workflow(session, start, self._session_client.open)
+        session, started = await self._prepared(organization_id, wanted, key, self._session_client.open)
+        await started()
         return session, await self._session_reader.now(session)
 
     async def create_once(
@@ -88,13 +99,16 @@ class SessionCreator:
         """
         known = await self._sessions.find(organization_id, session_id)
         if known is None or known.recorded_at is None:
-            known = await self._started_once(organization_id, wanted, session_id, timeline)
+            known, start = await self._stored_once(organization_id, wanted, session_id)
+            start = start.model_copy(update={"timeline": timeline})
+            await self._start_once(known, start, self._session_client.open)
         self._session_reader.remember(known)
         return known
 
-    async def _started_once(
-        self, organization_id: str, wanted: NewSession, session_id: str, timeline: Timeline | None
-    ) -> StoredSession:
+    async def _stored_once(
+        self, organization_id: str, wanted: NewSession, session_id: str
+    ) -> tuple[StoredSession, StartSession]:
+        """Store a session under an id, or find it, and return it with what its workflow starts with."""
         terms = await self._spending_limits.require(organization_id)
         agent = await self._agent(organization_id, wanted.agent.id, wanted.agent.version)
         try:
@@ -103,9 +117,13 @@ class SessionCreator:
             raise _erased() from error
         if (session.agent_id, session.agent_version) != (agent.id, agent.version):
             agent = await self._agent(organization_id, session.agent_id, session.agent_version)
+        start = self._start(session, _limited(agent.definition, wanted), terms)
+        return session, start.model_copy(update={"simulator": wanted.caller})
+
+    async def _start_once(self, session: StoredSession, start: StartSession, start_workflow: _StartWorkflow) -> None:
+        """Start the workflow of a session with a derived id, or join it. The row stays whatever happens."""
         try:
-            start = self._start(session, _limited(agent.definition, wanted), terms)
-            await self._session_client.open(start.model_copy(update={"timeline": timeline}))
+            await start_workflow(start)
         except WaitTimedOut as error:
             if await self._session_client.was_started(session.id):
                 raise self._greeting_timeout(session) from error
@@ -114,50 +132,87 @@ class SessionCreator:
             # Its workflow has ended, unless Temporal has rejected it.
             if not await self._session_client.was_started(session.id):
                 raise _start_rejected() from error
-        if await self._erasures.was_erased(organization_id, session.id):
+        if await self._erasures.was_erased(session.organization_id, session.id):
             # Erased after it was found in the store: Temporal has forgotten it and has started it anew.
             await self._workflow_deletion.delete(session_workflow_id(session.id))
             raise _erased()
-        return session
 
-    async def create_without_greeting(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, Snapshot]:
-        """Create a session without waiting for its greeting."""
-        session, start = await self._store(organization_id, wanted)
-        await self._start_workflow(session, start, self._session_client.start)
+    async def create_without_greeting(
+        self, organization_id: str, wanted: NewSession, key: str | None = None
+    ) -> tuple[StoredSession, Snapshot]:
+        """Create a session without waiting for its greeting; a repeat with its idempotency `key` finds it."""
+        session, started = await self._prepared(organization_id, wanted, key, self._session_client.start)
+        await started()
         return session, await self._session_reader.recorded(session)
 
     async def prepare(
-        self, organization_id: str, wanted: NewSession
+        self, organization_id: str, wanted: NewSession, key: str | None = None
     ) -> tuple[StoredSession, Callable[[], Coroutine[None, None, Turn]]]:
         """Store a session, and return it with the function that starts it and returns its greeting.
 
-        Between the two nothing happens in the session, so that a watcher misses nothing. Both raise as `create` does.
+        Between the two nothing happens in a new session, so that a watcher misses nothing. Both raise as `create` does.
         """
-        session, start = await self._store(organization_id, wanted)
+        session, started = await self._prepared(organization_id, wanted, key, self._session_client.open)
 
         async def opened() -> Turn:
-            await self._start_workflow(session, start, self._session_client.open)
-            return (await self._session_reader.whole(session)).turns[-1]
+            await started()
+            return (await self._session_reader.whole(session)).turns[0]
 
         return session, opened
 
     async def create_fork(
-        self, source: StoredSession, agent: StoredAgent, timeline: Timeline, wanted: NewSession, *, model: str | None
+        self,
+        source: StoredSession,
+        agent: StoredAgent,
+        turns: Sequence[Turn],
+        wanted: NewSession,
+        *,
+        model: str | None,
+        session_id: str | None,
     ) -> tuple[StoredSession, Snapshot]:
-        """Create a session that continues the timeline of another session.
+        """Create a session that continues from the last of these turns of another session.
 
-        Raises Problem("quota_exceeded") or Problem("unavailable").
+        With a derived `session_id` a fork that exists is returned, whatever turns it has. Raises
+        Problem("quota_exceeded"), Problem("unavailable"), or Problem("session_erased").
         """
         terms = await self._spending_limits.require(source.organization_id)
-        row = self._row(new_session_id(), source.organization_id, agent, wanted)
+        row = self._row(session_id or new_session_id(), source.organization_id, agent, wanted)
         if model or agent.id == source.agent_id:
             row = replace(row, model=model or source.model)
         row = replace(row, forked_from=source.id)
-        session = await self._forks.create(row, source.id, tuple(timeline.turns.values()))
+        try:
+            session, copied = await self._forks.create_once(row, source.id, turns)
+        except SessionErased as error:
+            raise _erased() from error
         self._session_reader.remember(session)
-        start = self._start(row, agent.definition, terms).model_copy(update={"timeline": timeline})
-        await self._start_workflow(session, start, self._session_client.open)
+        if (session.agent_id, session.agent_version) != (agent.id, agent.version):
+            agent = await self._agent(session.organization_id, session.agent_id, session.agent_version)
+        timeline = fork(copied, source.id, at=session.created_at)
+        start = self._start(session, agent.definition, terms).model_copy(update={"timeline": timeline})
+        if session_id is None:
+            await self._start_workflow(session, start, self._session_client.open)
+        elif session.recorded_at is None:
+            await self._start_once(session, start, self._session_client.open)
         return session, await self._session_reader.now(session)
+
+    async def _prepared(
+        self, organization_id: str, wanted: NewSession, key: str | None, start_workflow: _StartWorkflow
+    ) -> tuple[StoredSession, Callable[[], Awaitable[None]]]:
+        """Store a session, or find that of the key, and return it with the function that starts it if need be."""
+        if key is None:
+            session, start = await self._store(organization_id, wanted)
+            return session, partial(self._start_workflow, session, start, start_workflow)
+        session_id = keyed_id("ses", organization_id, "new", key)
+        known = await self._sessions.find(organization_id, session_id)
+        if known is not None and known.recorded_at is not None:
+            session, started = known, _nothing
+        else:
+            session, start = await self._stored_once(organization_id, wanted, session_id)
+            started = partial(self._start_once, session, start, start_workflow)
+        if not _is_as_wanted(session, wanted):
+            raise Problem("idempotency_mismatch", _OTHER_SESSION, session_id=session.id)
+        self._session_reader.remember(session)
+        return session, started
 
     async def _store(self, organization_id: str, wanted: NewSession) -> tuple[StoredSession, StartSession]:
         terms = await self._spending_limits.require(organization_id)
@@ -208,11 +263,11 @@ class SessionCreator:
             created_at=datetime.now(UTC),
             initial_context=wanted.initial_context,
             annotations=wanted.annotations,
-            simulator=wanted.simulator.model_dump(mode="json") if wanted.simulator else None,
+            simulator=_simulator(wanted),
         )
 
     async def _start_workflow(
-        self, session: StoredSession, start: StartSession, start_workflow: Callable[[StartSession], Awaitable[object]]
+        self, session: StoredSession, start: StartSession, start_workflow: _StartWorkflow
     ) -> None:
         """Start the workflow. When that fails, remove the row."""
         try:
@@ -250,6 +305,26 @@ class SessionCreator:
 def _limited(definition: AgentDefinition, wanted: NewSession) -> AgentDefinition:
     """The definition with the limits of the session."""
     return definition.model_copy(update={"limits": wanted.limits_over(definition.limits)})
+
+
+def _is_as_wanted(session: StoredSession, wanted: NewSession) -> bool:
+    """True if a request for this session may have created it: as far as the store knows, which limits are not in."""
+    return (
+        wanted.agent.id in (session.agent_id, session.agent_name)
+        and wanted.agent.version in (None, session.agent_version)
+        and wanted.name in (None, session.name)
+        and wanted.initial_context == session.initial_context
+        and wanted.annotations == session.annotations
+        and _simulator(wanted) == session.simulator
+    )
+
+
+async def _nothing() -> None:
+    """Starts nothing: the session was started before."""
+
+
+def _simulator(wanted: NewSession) -> dict[str, JsonValue] | None:
+    return wanted.simulator.model_dump(mode="json") if wanted.simulator else None
 
 
 def _erased() -> Problem:

@@ -1,7 +1,6 @@
 """Forks: new sessions that continue from a turn of another session."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from api.http.problems import Problem, invalid, not_found
@@ -10,13 +9,14 @@ from api.sessions.creation import SessionCreator
 from api.sessions.reader import SessionReader
 from api.sessions.snapshots import Snapshot
 from domain.agents.definition import AgentDefinition
-from domain.sessions.command_handlers import fork
 from domain.turns.turn import Turn
 from store.agents import AgentStore, StoredAgent
+from store.database.ids import keyed_id
 from store.sessions.sessions import SessionStore, StoredSession
 
 ALL_TURNS: Final = 1_000_000
 """More turns than a session can have."""
+_OTHER_FORK: Final = "The Idempotency-Key was already used for another fork of this session. Use a new key."
 
 
 class ForkService:
@@ -30,12 +30,33 @@ class ForkService:
         self._sessions = sessions
         self._agents = agents
 
-    async def fork(self, source: StoredSession, body: ForkBody) -> tuple[StoredSession, Snapshot]:
+    async def fork(
+        self, source: StoredSession, body: ForkBody, key: str | None = None
+    ) -> tuple[StoredSession, Snapshot]:
         """Create a session that continues from a turn of another.
 
+        With an idempotency `key` a repeat returns the session of the first call, also when the source has gone on.
         Raises Problem("not_found") for an unknown turn or agent, Problem("turn_in_progress") for a turn that is
-        pending, Problem("invalid_request") when there is nothing to go on from or the agent does not know the node.
+        pending, Problem("invalid_request") when there is nothing to go on from or the agent does not know the node,
+        Problem("idempotency_mismatch") for the key of another fork, and Problem("session_erased") for that of an
+        erased one.
         """
+        if key is None:
+            return await self._create(source, body, None)
+        fork_id = keyed_id("ses", source.organization_id, "fork", source.id, key)
+        known = await self._sessions.find(source.organization_id, fork_id)
+        if known is not None and known.recorded_at is not None:
+            self._session_reader.remember(known)
+            forked, snapshot = known, await self._session_reader.now(known)
+        else:
+            forked, snapshot = await self._create(source, body, fork_id)
+        if not _is_as_wanted(forked, snapshot, body):
+            raise Problem("idempotency_mismatch", _OTHER_FORK, session_id=forked.id)
+        return forked, snapshot
+
+    async def _create(
+        self, source: StoredSession, body: ForkBody, fork_id: str | None
+    ) -> tuple[StoredSession, Snapshot]:
         view = await self._session_reader.whole(source)
         turns = await self._past(source, view.turns, body.turn_id)
         if turns[0].parent_id is not None:  # lost by the record: a fork would take the gap for the beginning
@@ -48,8 +69,7 @@ class ForkService:
             initial_context={**source.initial_context, **view.head.fetched_context},
             annotations=source.annotations,
         )
-        timeline = fork(turns, source.id, at=datetime.now(UTC))
-        return await self._session_creator.create_fork(source, agent, timeline, new, model=body.model)
+        return await self._session_creator.create_fork(source, agent, turns, new, model=body.model, session_id=fork_id)
 
     async def _past(self, source: StoredSession, visible: Sequence[Turn], turn_id: str | None) -> Sequence[Turn]:
         """The turns from the root to the one that the fork starts from, oldest first."""
@@ -77,6 +97,18 @@ class ForkService:
         if agent is None:
             raise not_found("agent", agent_id)
         return agent
+
+
+def _is_as_wanted(forked: StoredSession, snapshot: Snapshot, body: ForkBody) -> bool:
+    """True if a request for this fork may have created it."""
+    origin = snapshot.head.forked_from
+    return (
+        (body.turn_id is None or origin is None or body.turn_id == origin.turn_id)
+        and (body.agent is None or body.agent.id in (forked.agent_id, forked.agent_name))
+        and (body.agent is None or body.agent.version in (None, forked.agent_version))
+        and body.model in (None, forked.model)
+        and body.name in (None, forked.name)
+    )
 
 
 def _answered(visible: Sequence[Turn]) -> Sequence[Turn]:

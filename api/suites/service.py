@@ -19,13 +19,15 @@ from domain.suites.compatibility import compatibility_issues
 from domain.suites.scenario import InvalidSuite, Suite
 from domain.suites.suite_state import SuiteProgress, plan_of
 from store.agents import AgentStore, StoredAgent
-from store.database.ids import derived_id, new_id
+from store.database.ids import keyed_id, new_id
 from store.recorded_sessions import RecordedSessions
 from store.suites import NewSuite, StoredSuite, SuiteStore
 from workflows import search_attributes
 from workflows.suite.workflow import SuiteWorkflow
 
 SUMMARY_BYTES: Final = 200
+
+_OTHER_SUITE: Final = "The Idempotency-Key was already used for another suite. Use a new key for a new suite."
 
 SuiteCommand = Literal["pause", "resume", "cancel"]
 Handle = WorkflowHandle[SuiteWorkflow, SuiteResult]
@@ -63,12 +65,13 @@ class SuiteService:
         """Start a suite. A repeat with an earlier idempotency key returns the suite of the first call.
 
         Raises Problem("quota_exceeded"), Problem("not_found") for an unknown agent, Problem("invalid_suite") for a
-        suite that is not compatible with its agent, and Problem("unavailable") when the suite was not started.
+        suite that is not compatible with its agent, Problem("idempotency_mismatch") when the key belongs to another
+        suite, and Problem("unavailable") when the suite was not started.
         """
         terms = await self._spending_limits.require(organization_id)
         agent = await self._compatible_agent(organization_id, suite)
         new = NewSuite(
-            id=derived_id("sui", organization_id, idempotency_key) if idempotency_key else new_id("sui"),
+            id=keyed_id("sui", organization_id, idempotency_key) if idempotency_key else new_id("sui"),
             organization_id=organization_id,
             agent_id=agent.id,
             agent_version=agent.version,
@@ -78,6 +81,8 @@ class SuiteService:
             created_at=datetime.now(UTC),
         )
         stored = await self._suites.create(new)
+        if stored.suite != suite:
+            raise Problem("idempotency_mismatch", _OTHER_SUITE, suite_id=stored.id)
         start = StartSuite(
             suite_id=stored.id,
             organization_id=organization_id,

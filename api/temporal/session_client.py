@@ -116,19 +116,25 @@ class SessionClient:
             raise
 
     async def start(self, start: StartSession) -> None:
-        """Start a session without waiting for its greeting."""
-        async with self._timed(start.session_id):
-            await self._client.start_workflow(
-                SessionWorkflow.run,
-                start,
-                id=session_workflow_id(start.session_id),
-                task_queue=self._task_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=search_attributes.of_session(start),
-                static_summary=_summary(start),
-                static_details=_details(start),
-            )
+        """Start a session without waiting for its greeting. One that is running stays as it is.
+
+        Raises SessionClosed for a session that has ended.
+        """
+        try:
+            async with self._timed(start.session_id):
+                await self._client.start_workflow(
+                    SessionWorkflow.run,
+                    start,
+                    id=session_workflow_id(start.session_id),
+                    task_queue=self._task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    search_attributes=search_attributes.of_session(start),
+                    static_summary=_summary(start),
+                    static_details=_details(start),
+                )
+        except WorkflowAlreadyStartedError as error:
+            raise SessionClosed from error
 
     async def open_turn(self, session_id: str, command: TurnCommand) -> SendMessageResult:
         """Send, edit or regenerate a message, and wait for the reply if the command says so.

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import uuid4
 
 from domain.agents.graph_validation import transition_tool_name
 from playhead.chat.session_view import ChatAgent, ChatSession
@@ -85,18 +86,20 @@ class RetryingClient:
         self._failures = 0
 
     def create(self, agent: str) -> ChatSession:
-        """Open a session. Its greeting may still be pending.
+        """Open a session; all attempts have one idempotency key. Its greeting may still be pending."""
+        key = f"chat_{uuid4().hex}"
 
-        Retried only after errors that exclude an accepted request, since the request has no idempotency key.
-        """
-        try:
-            return self._with_retries(lambda: _chat_session(self._client.sessions.open(agent)), repeatable=False)
-        except WaitTimeout as late:
-            if late.session_id is None:
-                raise
-            self._reached = True
-            self._notify(late.detail)
-            return self.session(late.session_id)
+        def opened() -> ChatSession:
+            try:
+                return _chat_session(self._client.sessions.open(agent, idempotency_key=key))
+            except WaitTimeout as late:
+                if late.session_id is None:
+                    raise
+                self._reached = True
+                self._notify(late.detail)
+                return _chat_session(self._client.sessions.get(late.session_id))
+
+        return self._with_retries(opened)
 
     def session(self, session_id: str) -> ChatSession:
         """The session as it is now."""

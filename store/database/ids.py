@@ -2,6 +2,7 @@
 
 import secrets
 from hashlib import sha256
+from urllib.parse import quote
 
 
 def new_id(prefix: str) -> str:
@@ -12,3 +13,8 @@ def new_id(prefix: str) -> str:
 def derived_id(prefix: str, *parts: str) -> str:
     """An identifier derived from a key: always the same for the same key."""
     return f"{prefix}_{sha256('/'.join(parts).encode()).hexdigest()[:20]}"
+
+
+def keyed_id(prefix: str, organization_id: str, *parts: str) -> str:
+    """An identifier derived from a key of an organization's client; other organizations' keys never give the same."""
+    return derived_id(prefix, quote(organization_id, safe=""), *parts)

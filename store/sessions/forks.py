@@ -9,13 +9,16 @@ from domain.turns.turn import Turn
 from store.database.column_types import CleanText
 from store.database.connection import Database
 from store.database.tables import sessions, steps, turns
-from store.sessions.sessions import NewSession, StoredSession
+from store.database.upsert import insert_new
+from store.sessions.erasure import require_not_erased
+from store.sessions.sessions import MAX_CREATE_ATTEMPTS, NewSession, StoredSession, session_of
 from store.sessions.turn_rows import turn_values
 
 TURNS_PER_STATEMENT = 500
 """Turns copied in one statement; databases limit the number of values in a statement to some thousands."""
 
-_INSERT_SESSION = insert(sessions).returning(sessions.c.number)
+Fork = tuple[StoredSession, Sequence[Turn]]
+"""A session, and the turns that it shares with its source; also later ones if it has been settled."""
 _COPIED = [column.name for column in steps.columns if column.name != "session_id"]
 _COPY_STEPS = insert(steps).from_select(
     ["session_id", *_COPIED],
@@ -31,20 +34,39 @@ class ForkStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._insert_once = insert_new(database, sessions, key=["id"]).returning(sessions.c.number)
 
-    async def create(self, session: NewSession, source_id: str, shared: Sequence[Turn]) -> StoredSession:
+    async def create_once(self, session: NewSession, source_id: str, shared: Sequence[Turn]) -> Fork:
         """Store a session with copies of the shared turns, oldest first, in one transaction.
 
-        They are copies, not references, so that either session can be erased without the other.
+        They are copies, not references, so that either session can be erased without the other. A session that has
+        this id is returned with its own turns instead. Raises SessionErased for the id of an erased session.
         """
-        number = await self._database.write(lambda connection: _create(connection, session, source_id, shared))
-        return StoredSession(**asdict(session), number=number)
+
+        def work(connection: Connection) -> Fork | None:
+            values = {**asdict(session), "event_count": 0}
+            number = connection.execute(self._insert_once, values).scalar_one_or_none()
+            require_not_erased(connection, session.id)
+            if number is None:
+                return _fork(connection, session.id)
+            copy_turns(connection, session.id, source_id, shared)
+            return StoredSession(**asdict(session), number=number), shared
+
+        for _ in range(MAX_CREATE_ATTEMPTS):
+            created = await self._database.write(work)
+            if created is not None:
+                return created
+        raise LookupError(f"session {session.id} was removed while it was created")
 
 
-def _create(connection: Connection, session: NewSession, source_id: str, shared: Sequence[Turn]) -> int:
-    number: int = connection.execute(_INSERT_SESSION, {**asdict(session), "event_count": 0}).scalar_one()
-    copy_turns(connection, session.id, source_id, shared)
-    return number
+def _fork(connection: Connection, session_id: str) -> Fork | None:
+    row = connection.execute(select(sessions).where(sessions.c.id == session_id)).one_or_none()
+    if row is None:
+        return None
+    documents = connection.scalars(
+        select(turns.c.document).where(turns.c.session_id == session_id).order_by(turns.c.idx)
+    )
+    return session_of(row), [Turn.model_validate_json(document) for document in documents]
 
 
 def copy_turns(connection: Connection, fork_id: str, source_id: str, shared: Sequence[Turn]) -> None:

@@ -199,7 +199,7 @@ class SessionStore:
             if number is not None:
                 return StoredSession(**asdict(session), number=number)
             row = connection.execute(_BY_ID, key).one_or_none()
-            return _session(row) if row is not None else None
+            return session_of(row) if row is not None else None
 
         for _ in range(MAX_CREATE_ATTEMPTS):
             created = await self._database.write(work)
@@ -216,7 +216,7 @@ class SessionStore:
         """The organization's session with this id."""
         key = {"organization_id": organization_id, "session_id": session_id}
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
-        return _session(row) if row is not None else None
+        return session_of(row) if row is not None else None
 
     async def numbered(self, organization_id: str, number: int) -> StoredSession | None:
         """The organization's session with this integer alias."""
@@ -224,7 +224,7 @@ class SessionStore:
             return None
         key = {"organization_id": organization_id, "number": number}
         row = await self._database.read(lambda connection: connection.execute(_BY_NUMBER, key).one_or_none())
-        return _session(row) if row is not None else None
+        return session_of(row) if row is not None else None
 
     async def organization_of(self, session_id: str) -> str | None:
         """The organization of a session, which never changes; None for an unknown session."""
@@ -336,7 +336,7 @@ class SessionStore:
             statement = statement.join(window, window.c.number == sessions.c.number).where(self._has_text(search))
 
         def work(connection: Connection) -> Sessions:
-            return [_session(row) for row in connection.execute(statement.limit(limit + 1))]
+            return [session_of(row) for row in connection.execute(statement.limit(limit + 1))]
 
         found = await self._database.read(work)
         if searched is not None and len(found) <= limit:
@@ -383,7 +383,7 @@ class SessionStore:
         total = select(func.count()).select_from(sessions).where(*own)
 
         def work(connection: Connection) -> tuple[Sessions, int]:
-            found = [_session(row) for row in connection.execute(page)]
+            found = [session_of(row) for row in connection.execute(page)]
             return found, connection.execute(total).scalar_one()
 
         return await self._database.read(work)
@@ -413,7 +413,7 @@ def _time_of(session: StoredSession, order: SessionOrder) -> datetime:
     return session.head.updated_at
 
 
-def _session(row: Row[*tuple[Any, ...]]) -> StoredSession:
+def session_of(row: Row[*tuple[Any, ...]]) -> StoredSession:
     stored = {name: value for name, value in row._mapping.items() if name in _FIELDS}
     head = SessionHead.model_validate_json(row.head) if row.head is not None else None
     return StoredSession(**{**stored, "head": head})

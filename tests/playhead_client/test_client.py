@@ -315,18 +315,39 @@ def test_a_refusal_is_not_tried_again(httpserver: HTTPServer, playhead: Playhead
     assert pauses == []
 
 
-def test_opening_is_tried_again_only_when_it_certainly_was_not_accepted(
+def test_a_rewind_is_tried_again_only_when_it_certainly_was_not_accepted(
     httpserver: HTTPServer, playhead: Playhead, pauses: Pauses
 ) -> None:
-    in_turn(httpserver, "/v1/sessions", answer("unavailable"), Response("<html>bad gateway</html>", 502))
+    in_turn(httpserver, f"{PATH}/rewind", answer("unavailable"), Response("<html>bad gateway</html>", 502))
     with pytest.raises(APIConnectionError) as lost:
-        playhead.sessions.open("booking-line")
+        playhead.sessions.rewind(SESSION_ID, None)
     assert lost.value.was_sent
     assert pauses == [1.0]
 
 
-def test_a_session_that_greets_late_is_named_and_not_opened_again(httpserver: HTTPServer, playhead: Playhead) -> None:
-    in_turn(httpserver, "/v1/sessions", answer("wait_timeout", session_id=SESSION_ID))
+@pytest.mark.parametrize("path", ["/v1/sessions", f"{PATH}/fork"])
+def test_a_session_is_opened_again_under_the_same_key(
+    httpserver: HTTPServer, playhead: Playhead, pauses: Pauses, path: str
+) -> None:
+    def create(key: str | None = None) -> Session:
+        if "fork" in path:
+            return playhead.sessions.fork(SESSION_ID, idempotency_key=key)
+        return playhead.sessions.open("booking-line", idempotency_key=key)
+
+    late = answer("wait_timeout", session_id=SESSION_ID)
+    asked = in_turn(httpserver, path, answer("unavailable"), Response("<html>", 502), late, SESSION, SESSION, SESSION)
+    assert create().id == SESSION_ID
+    assert pauses == [1.0, 1.0, 0.0]
+    create()
+    create("mine")
+    keys = [request.headers["Idempotency-Key"] for request in asked]
+    assert len(set(keys[:4])) == 1
+    assert len(set(keys)) == 3
+    assert keys[-1] == "mine"
+
+
+def test_a_session_that_greets_too_late_is_named(httpserver: HTTPServer, playhead: Playhead) -> None:
+    in_turn(httpserver, "/v1/sessions", *[answer("wait_timeout", session_id=SESSION_ID)] * 4)
     with pytest.raises(WaitTimeout) as waited:
         playhead.sessions.open("booking-line")
     assert waited.value.session_id == SESSION_ID
@@ -364,12 +385,12 @@ def test_an_answer_that_takes_too_long_is_told_as_slow(httpserver: HTTPServer, p
         request.environ["werkzeug.socket"].recv(1)  # until the client hangs up
         return Response()
 
-    httpserver.expect_request("/v1/sessions").respond_with_handler(never)
+    httpserver.expect_request(f"{PATH}/rewind").respond_with_handler(never)
     with (
         Playhead(httpserver.url_for(""), timeout=0.2, sleep=pauses.append) as playhead,
         pytest.raises(APIConnectionError, match="did not answer in time") as lost,
     ):
-        playhead.sessions.open("booking-line")
+        playhead.sessions.rewind(SESSION_ID, None)
     assert (lost.value.was_sent, lost.value.was_slow) == (True, True)
     assert pauses == []
 

@@ -79,11 +79,19 @@ def post(
     *,
     method: str = "POST",
     query: Mapping[str, str] | None = None,
+    key: str | None = None,
     repeatable: bool = False,
 ) -> Call[Model]:
-    """A call that changes something."""
-    headers = {"Content-Type": "application/json"}
-    return Call(method, path, model.model_validate_json, query or {}, to_json(body), headers, repeatable)
+    """A call that changes something. With an idempotency `key` it is repeatable."""
+    headers = {"Content-Type": "application/json", **keyed(key)}
+    return Call(
+        method, path, model.model_validate_json, query or {}, to_json(body), headers, repeatable or key is not None
+    )
+
+
+def keyed(key: str | None) -> dict[str, str]:
+    """The header with an idempotency key."""
+    return {} if key is None else {"Idempotency-Key": key}
 
 
 def path_of(*parts: str) -> str:

@@ -158,7 +158,7 @@ class TurnNotPending(APIStatusError):
 
 
 class IdempotencyMismatch(APIStatusError):
-    """The `message_id` was used for another text."""
+    """The `message_id` or `idempotency_key` was used for something else."""
 
     codes = ("idempotency_mismatch",)
 

@@ -41,7 +41,7 @@ async def _begun(source: SessionHandle, turns: list[Turn]) -> SessionHandle:
     assert stored is not None
     same = NewSession(**{field.name: getattr(stored, field.name) for field in fields(NewSession)})
     row = replace(same, id=f"ses_{uuid4().hex[:12]}", model="demo")
-    await ForkStore(stack.database).create(row, source.id, turns)
+    await ForkStore(stack.database).create_once(row, source.id, turns)
     timeline = fork(turns, source.id, at=datetime.now(UTC))
     start = source.start.model_copy(update={"session_id": row.id, "model": row.model, "timeline": timeline})
     forked = SessionHandle(stack, start)

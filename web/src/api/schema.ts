@@ -22,6 +22,8 @@ export interface paths {
         /**
          * Create Session
          * @description Create a session with an agent, and respond when the greeting is complete.
+         *
+         *     A repeat with the same `Idempotency-Key` returns the session that the first call created, as it is now.
          */
         post: operations["create_session_v1_sessions_post"];
         delete?: never;
@@ -428,7 +430,8 @@ export interface paths {
          * @description Create a session that continues this one from a turn of any branch. This session does not change.
          *
          *     The new session is billed for its own turns only. It may use another agent, if that has the node of the turn, or
-         *     another model. A session that has ended can be forked, too.
+         *     another model. A session that has ended can be forked, too. A repeat with the same `Idempotency-Key` returns the
+         *     session that the first call created.
          */
         post: operations["fork_v1_sessions__session_id__fork_post"];
         delete?: never;
@@ -985,7 +988,7 @@ export interface paths {
         put?: never;
         /**
          * Send Text Message
-         * @description Send a message, and respond when the agent has replied. Every call is a new message.
+         * @description Send a message, and respond when the agent has replied. Every call without a key is a new message.
          */
         post: operations["send_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_post"];
         delete?: never;
@@ -6856,7 +6859,10 @@ export interface operations {
                 /** @description False: respond with 202 as soon as the command is accepted. */
                 wait?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -7007,6 +7013,24 @@ export interface operations {
             };
             /** @description not_found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description idempotency_mismatch */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description session_erased */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11171,7 +11195,10 @@ export interface operations {
     fork_v1_sessions__session_id__fork_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 session_id: string;
             };
@@ -11378,8 +11405,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description turn_in_progress */
+            /** @description turn_in_progress, idempotency_mismatch */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description session_erased */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12920,8 +12956,8 @@ export interface operations {
                 tag?: string[] | null;
             };
             header?: {
-                /** @description Same as `message_id` in the body. */
-                "idempotency-key"?: string | null;
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -13059,6 +13095,15 @@ export interface operations {
             };
             /** @description not_found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description idempotency_mismatch */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -14684,7 +14729,10 @@ export interface operations {
     create_text_session_api_v1_workflow__workflow_id__text_chat_sessions_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description `workflow_id` of the agent. */
                 workflow_id: number;
@@ -14936,7 +14984,10 @@ export interface operations {
     create_streamed_text_session_api_v1_workflow__workflow_id__text_chat_sessions_stream_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description `workflow_id` of the agent. */
                 workflow_id: number;
@@ -15359,7 +15410,10 @@ export interface operations {
     send_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description `workflow_id` of the agent. */
                 workflow_id: number;
@@ -15613,7 +15667,10 @@ export interface operations {
     stream_text_message_api_v1_workflow__workflow_id__text_chat_sessions__run_id__messages_stream_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the client's choice: a repeat with the same key creates nothing. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description `workflow_id` of the agent. */
                 workflow_id: number;

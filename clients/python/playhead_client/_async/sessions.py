@@ -41,11 +41,12 @@ class AsyncSessions(AsyncResource):
         limits: SessionLimits | None = None,
         simulator: SimulatorConfig | None = None,
         wait: bool = True,
+        idempotency_key: str | None = None,
     ) -> Session:
         """Open a session with an agent, by its name or id, and return it after the greeting (at once without `wait`).
 
-        With a `simulator` a simulated caller talks to the agent from the greeting on. The call has no id by which the
-        API recognises a repeat: it is retried only when it certainly was not accepted.
+        With a `simulator` a simulated caller talks to the agent from the greeting on. The same `idempotency_key` again
+        returns the session that it opened. One is made unless it is given, and every attempt of this call uses it.
         """
         body: dict[str, JsonValue] = given(
             agent=agent if version is None else {"id": agent, "version": version},
@@ -55,7 +56,8 @@ class AsyncSessions(AsyncResource):
             limits=limits.model_dump(mode="json", exclude_unset=True) if limits else None,
             simulator=_switch(True, simulator) if simulator else None,
         )
-        return await self._transport.send(post(SESSIONS, Session, body, query={} if wait else {"wait": "false"}))
+        query, key = {} if wait else {"wait": "false"}, idempotency_key or new_id("open")
+        return await self._transport.send(post(SESSIONS, Session, body, query=query, key=key))
 
     def list(
         self,
@@ -257,15 +259,18 @@ class AsyncSessions(AsyncResource):
         version: int | None = None,
         model: str | None = None,
         name: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Session:
         """Open a new session that continues from a turn of any branch, or from the newest one.
 
         It may continue with another `agent` that has the same node, or with another `model`. Only its own turns are
-        billed to it.
+        billed to it. The same `idempotency_key` again returns the session that it opened. One is made unless it is
+        given, and every attempt of this call uses it.
         """
         named: JsonValue = agent if version is None else {"id": agent, "version": version}
         body: dict[str, JsonValue] = given(turn_id=turn_id, agent=named, model=model, name=name)
-        return await self._transport.send(post(_path(session_id, "fork"), Session, body))
+        key = idempotency_key or new_id("fork")
+        return await self._transport.send(post(_path(session_id, "fork"), Session, body, key=key))
 
     async def decide(
         self,

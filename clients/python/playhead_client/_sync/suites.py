@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from playhead_client._sync.transport import EventStream, Resource
-from playhead_client.calls import Call, Listing, document, get, given, new_id, path_of, post
+from playhead_client.calls import Call, Listing, document, get, given, keyed, new_id, path_of, post
 from playhead_client.models.sessions import Session
 from playhead_client.models.suites import Suite, SuiteReport, SuiteRun, SuiteSummary
 from playhead_client.stream_position import SuitePosition
@@ -51,7 +51,7 @@ class Suites(Resource):
                 Suite.model_validate_json,
                 query={**query, "tag": tags} if tags else query,
                 content=content,
-                headers={**headers, "Idempotency-Key": idempotency_key or new_id("start")},
+                headers={**headers, **keyed(idempotency_key or new_id("start"))},
                 repeatable=True,
             )
         )
