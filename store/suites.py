@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, Row, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, case, func, literal, select, tuple_, update
 
 from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput, RunPrice
 from domain.sessions.timeline import Purpose
@@ -125,6 +125,14 @@ _RUNS = (
     select(runs)
     .where(runs.c.suite_id == bindparam("suite_id"))
     .order_by(runs.c.repeat, runs.c.started_at, runs.c.scenario)
+)
+_IMPORTANCE = case((runs.c.outcome == "failed", 0), (runs.c.outcome == "passed", 2), else_=1)
+_IMPORTANT_RUNS = (
+    select(runs)
+    .where(runs.c.suite_id == bindparam("suite_id"))
+    .order_by(_IMPORTANCE, runs.c.repeat, runs.c.started_at, runs.c.scenario)
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
 )
 _RUN_RECORDS = (
     select(runs.c.scenario, runs.c.repeat, runs.c.outcome, runs.c.started_at, runs.c.ended_at, sessions.c.recorded_at)
@@ -259,6 +267,12 @@ class SuiteStore:
     async def runs(self, suite_id: str) -> Sequence[StoredRun]:
         """Every run that was started, by repeat and then by start time."""
         rows = await self._database.read(lambda connection: connection.execute(_RUNS, {"suite_id": suite_id}).all())
+        return [_run(row) for row in rows]
+
+    async def important_runs(self, suite_id: str, *, limit: int, offset: int) -> Sequence[StoredRun]:
+        """Runs that were started: failed ones first and passed ones last, each by repeat and then by start time."""
+        key = {"suite_id": suite_id, "limit": limit, "offset": offset}
+        rows = await self._database.read(lambda connection: connection.execute(_IMPORTANT_RUNS, key).all())
         return [_run(row) for row in rows]
 
     async def run_records(self, suite_id: str) -> Sequence[RunRecord]:

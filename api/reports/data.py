@@ -13,6 +13,9 @@ from store.suites import StoredRun, StoredSuite, SuiteProgress, SuiteStore
 
 MAX_TURNS: Final = 200
 """Turns of one conversation in a report, the newest."""
+MAX_REPORT_BYTES: Final = 8 * 1024 * 1024
+"""Size of the runs in a report, as JSON. Failed runs and their conversations come first, passed ones last."""
+RUNS_AT_ONCE: Final = 100
 
 
 class SuiteReportService:
@@ -29,20 +32,54 @@ class SuiteReportService:
         Raises Problem("not_found") when there is no such suite.
         """
         standing = await self._suites.progress(suite.id)
-        runs = [await self._run(suite, run, transcripts) for run in await self._suites.runs(suite.id)]
+        runs, size = await self._runs(suite)
+        conversations_left_out = await self._add_conversations(suite, runs, size) if transcripts else 0
+        started = standing.running + sum(tally.runs for tally in standing.tallies.values())
         return SuiteReport(
             suite=self._renderer.suite(suite, standing),
-            runs=tuple(runs),
+            runs=tuple(sorted(runs, key=lambda run: (run.repeat, run.started_at, run.scenario))),
+            runs_left_out=max(0, started - len(runs)),
+            conversations_left_out=conversations_left_out,
             baseline=await self._compared(suite, standing, baseline) if baseline is not None else None,
         )
 
-    async def _run(self, suite: StoredSuite, run: StoredRun, transcripts: bool) -> RunReport:
+    async def _runs(self, suite: StoredSuite) -> tuple[list[RunReport], int]:
+        """The most important runs without their turns, as many as a report may have, and their size."""
+        runs: list[RunReport] = []
+        size = 0
+        while found := await self._suites.important_runs(suite.id, limit=RUNS_AT_ONCE, offset=len(runs)):
+            for run in found:
+                runs.append(await self._run(suite, run))
+                size += len(runs[-1].model_dump_json())
+                if size > MAX_REPORT_BYTES:
+                    return runs, size
+        return runs, size
+
+    async def _add_conversations(self, suite: StoredSuite, runs: list[RunReport], size: int) -> int:
+        """Add the turns of runs, in their order, as long as the report has room. Returns for how many it has none."""
+        for index, run in enumerate(runs):
+            if size > MAX_REPORT_BYTES:
+                return len(runs) - index
+            turns = await self._turns(suite, run)
+            size += sum(len(turn.model_dump_json()) for turn in turns)
+            if size <= MAX_REPORT_BYTES or index == 0:
+                before = turns[0].index if turns else 0
+                runs[index] = run.model_copy(update={"turns": turns, "turns_before": before})
+            else:
+                return len(runs) - index
+        return 0
+
+    async def _turns(self, suite: StoredSuite, run: RunReport) -> tuple[Turn, ...]:
+        session = await self._sessions.find(suite.organization_id, run.session_id)
+        if session is None or session.head is None or session.head.head_turn_id is None:
+            return ()
+        leaf = session.head.head_turn_id
+        found = await self._sessions.turns(run.session_id, leaf_turn_id=leaf, limit=MAX_TURNS)
+        return tuple(Turn.model_validate(turn) for turn in found)
+
+    async def _run(self, suite: StoredSuite, run: StoredRun) -> RunReport:
         session = await self._sessions.find(suite.organization_id, run.session_id)
         head = session.head if session else None
-        turns: tuple[Turn, ...] = ()
-        if transcripts and head is not None and head.head_turn_id is not None:
-            found = await self._sessions.turns(run.session_id, leaf_turn_id=head.head_turn_id, limit=MAX_TURNS)
-            turns = tuple(Turn.model_validate(turn) for turn in found)
         verdict = run.verdict or Verdict(outcome="inconclusive")
         ended = run.ended_at - run.started_at if run.ended_at else None
         return RunReport(
@@ -61,8 +98,8 @@ class SuiteReportService:
             unpriced_models=run.cost.unpriced_models,
             started_at=run.started_at,
             seconds=round(ended.total_seconds(), 3) if ended else None,
-            turns_before=turns[0].index if turns else 0,
-            turns=turns,
+            turns_before=run.turns,
+            turns=(),
         )
 
     async def _compared(self, suite: StoredSuite, now: SuiteProgress, baseline: str) -> BaselineReport:

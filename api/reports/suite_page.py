@@ -59,6 +59,7 @@ def page_of_report(report: SuiteReport) -> bytes:
         plots=_plots(report),
         filters=[("all", len(runs)), *((name, sum(run.outcome == name for run in runs)) for name in OUTCOMES)],
         conversations=[conversation_view(report.suite.id, run) for run in runs],
+        left_out=_left_out(report),
         signs=SIGNS,
         change_labels=CHANGE_LABELS,
         policy=POLICY,
@@ -75,6 +76,13 @@ def _summary(report: SuiteReport) -> str:
         f"{suite.agent_name} version {suite.agent_version} · {suite.created_at:%Y-%m-%d %H:%M} UTC · seed {suite.seed} "
         f"· {suite.concurrency} at once{budget}"
     )
+
+
+def _left_out(report: SuiteReport) -> str | None:
+    if not (report.conversations_left_out or report.runs_left_out):
+        return None
+    conversations, runs = f"{report.conversations_left_out:,} conversations", f"{report.runs_left_out:,} runs"
+    return f"The report has no room for {conversations} and {runs}; failed ones come first."
 
 
 def _tiles(report: SuiteReport) -> list[tuple[str, str, str]]:

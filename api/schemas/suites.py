@@ -103,7 +103,7 @@ class RunReport(Representation):
 
     `cut_short` is the limit that ended it early, `error` the error of judging it. `seconds` is the wall clock time
     from the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
-    `turns_before` counts the older ones.
+    `turns_before` counts the older ones: all of them where the report has no room for the conversation.
     """
 
     scenario: str
@@ -182,12 +182,17 @@ class BaselineReport(Representation):
 
 
 class SuiteReport(Representation):
-    """Report of a suite: its results, and every conversation with its verdict."""
+    """Report of a suite: its results, and every conversation with its verdict, up to 8 MiB.
+
+    In a larger suite passed runs are left out, and conversations before runs, first those of passed runs.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUITE_REPORT]})
 
     suite: Suite
     runs: tuple[RunReport, ...]
+    runs_left_out: int = 0
+    conversations_left_out: int = 0
     baseline: Annotated[
         BaselineReport | None, Field(description="Only in reports that were requested with a baseline.")
     ] = None

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from playhead.exit_codes import USAGE, CommandFailed
 
 if TYPE_CHECKING:
-    from playhead_client import Playhead, RunReport, Session, SimulatorConfig, Turn
+    from playhead_client import Playhead, Session, SimulatorConfig, Turn
 
 POLL_SECONDS = 0.5
 
 
-def find_run(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> "RunReport":
-    """A run of a suite. Raises CommandFailed if the suite has no such scenario or repeat."""
-    runs = api.suites.report(suite_id, transcripts=False).runs
-    found = next((run for run in runs if (run.scenario, run.repeat) == (scenario, repeat)), None)
-    if found is not None:
-        return found
-    repeats = sorted(run.repeat for run in runs if run.scenario == scenario)
-    if repeats:
-        hint = f"Its repeats are {', '.join(map(str, repeats))}."
+def session_of_run(api: "Playhead", suite_id: str, scenario: str, repeat: int) -> str:
+    """The session of a run of a suite. Raises CommandFailed if the suite has not run this scenario and repeat."""
+    started = {run.repeat: run.session_id for run in api.suites.runs(suite_id, scenario=scenario) if run.session_id}
+    if repeat in started:
+        return started[repeat]
+    if started:
+        hint = f"Its repeats are {', '.join(map(str, sorted(started)))}."
     else:
-        hint = f"Its scenarios are {', '.join(dict.fromkeys(run.scenario for run in runs)) or 'not run yet'}."
+        known = api.suites.get(suite_id).scenarios
+        run = [each.id for each in known if each.passed + each.failed + each.inconclusive]
+        hint = f"Its scenarios are {', '.join(run) or 'not run yet'}."
     raise CommandFailed(f"The suite {suite_id} has no run {scenario} {repeat}.", status=USAGE, hint=hint)
 
 

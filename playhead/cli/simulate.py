@@ -233,14 +233,14 @@ def fork(
 ) -> None:
     """Continue a conversation from a turn, with another agent version or model and the same simulated user."""
     from playhead.cli.api_client import api_client
-    from playhead.cli.run_forks import find_run, find_turn, follow_turns, fork_run
+    from playhead.cli.run_forks import find_turn, follow_turns, fork_run, session_of_run
     from playhead.output.tables import note, show_turn
 
     with api_client() as api:
-        run = find_run(api, suite, scenario, repeat)
-        chosen = find_turn(api, run.session_id, turn)
-        forked, simulated_user = fork_run(api, api.sessions.get(run.session_id), chosen, agent=agent, model=model)
-        note(f"{forked.id} continues from turn {chosen.index + 1} of {run.session_id}.")
+        source = session_of_run(api, suite, scenario, repeat)
+        chosen = find_turn(api, source, turn)
+        forked, simulated_user = fork_run(api, api.sessions.get(source), chosen, agent=agent, model=model)
+        note(f"{forked.id} continues from turn {chosen.index + 1} of {source}.")
         if simulated_user is None:
             note(f"It has no simulated user. Talk to it: playhead chat --session {forked.id}")
             return

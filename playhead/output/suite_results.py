@@ -55,6 +55,11 @@ def show_results(report: "SuiteReport") -> None:
         out.print(f"[{colour}]{run.outcome}[/] {in_line(run.scenario)} {run.repeat} [dim]{run.session_id}[/]: {reason}")
     if len(not_passed) > SHOWN_REASONS:
         out.print(f"[dim]and {len(not_passed) - SHOWN_REASONS} more[/]")
+    if report.conversations_left_out or report.runs_left_out:
+        out.print(
+            f"[dim]The report has no room for {report.conversations_left_out:,} conversations and "
+            f"{report.runs_left_out:,} runs: failed ones come first. A run's session has its conversation.[/]"
+        )
     progress = suite.progress
     outcome = suite.outcome or suite.status
     out.print(

@@ -168,8 +168,13 @@ class BaselineReport(ResponseModel):
 
 
 class SuiteReport(ResponseModel):
-    """A suite with every conversation and its verdict. `baseline` is set when a baseline was requested."""
+    """A suite with every conversation and its verdict. `baseline` is set when a baseline was requested.
+
+    A report has at most 8 MiB: `runs_left_out` and `conversations_left_out` count what had no room.
+    """
 
     suite: Suite
     runs: tuple[RunReport, ...]
+    runs_left_out: int = 0
+    conversations_left_out: int = 0
     baseline: BaselineReport | None = None
