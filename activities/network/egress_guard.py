@@ -4,13 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NoReturn
 
 import httpcore2
 import httpx2
 
 from activities.network.egress_policy import EgressPolicy, canonical
+from store.database.daemon_threads import in_daemon_thread
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Turns a host and a port into addresses, best first; raises OSError."""
@@ -26,8 +27,12 @@ class EgressDenied(Exception):
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Addresses from the system's resolver, which also parses forms such as 2130706433 or 0x7f.1."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Addresses from the system's resolver, which also parses forms such as 2130706433 or 0x7f.1.
+
+    Each name has a thread of its own: a loop's own threads are few, and a slow name would hold up all others.
+    """
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await in_daemon_thread(look_up, name="resolver")
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import sys
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from api.documents.extraction import UnreadableDocument, UnreadableReason
+from api.http.reading_threads import ReadingThreads
 from domain.agents.document_files import DocumentFormat
 from store.documents import DocumentText, Passage
 
@@ -49,6 +51,7 @@ class DocumentReader:
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(MAX_PROCESSES)
+        self._parsing = ReadingThreads()
 
     async def read(self, content: bytes, format: DocumentFormat) -> DocumentText:
         """The text of a file. Raises UnreadableDocument, and ReaderBusy when no process is free for too long."""
@@ -62,7 +65,10 @@ class DocumentReader:
         finally:
             self._places.release()
         # As large as the text of a document may be: it is parsed in a thread.
-        return await asyncio.to_thread(_text, content, format, output)
+        try:
+            return await self._parsing.run(partial(_text, content, format, output))
+        except TimeoutError:
+            raise ReaderBusy from None
 
 
 async def _output(content: bytes, format: DocumentFormat) -> bytes:

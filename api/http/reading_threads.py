@@ -1,11 +1,10 @@
 """Daemon threads that parse request bodies: few at once, each with a deadline, and none keeps a process alive."""
 
 import asyncio
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from typing import Final, TypeVar
+
+from store.database.daemon_threads import in_daemon_thread
 
 Result = TypeVar("Result")
 
@@ -29,33 +28,10 @@ class ReadingThreads:
         """The function's result. Raises what it raises, and TimeoutError when it takes too long."""
         async with asyncio.timeout(self._seconds):
             await self._places.acquire()
-            loop = asyncio.get_running_loop()
-            done: asyncio.Future[Result] = loop.create_future()
-            thread = threading.Thread(target=self._work, args=(function, loop, done), name="reading", daemon=True)
             try:
-                thread.start()
+                work = in_daemon_thread(function, name="reading")
             except BaseException:
                 self._places.release()
                 raise
-            return await done
-
-    def _work(
-        self, function: Callable[[], Result], loop: asyncio.AbstractEventLoop, done: asyncio.Future[Result]
-    ) -> None:
-        outcome: Future[Result] = Future()
-        try:
-            outcome.set_result(function())
-        except BaseException as error:
-            outcome.set_exception(error)
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(self._finish, outcome, done)
-
-    def _finish(self, outcome: Future[Result], done: asyncio.Future[Result]) -> None:
-        self._places.release()
-        if done.done():
-            return
-        error = outcome.exception()
-        if error is None:
-            done.set_result(outcome.result())
-        else:
-            done.set_exception(error)
+            work.add_done_callback(lambda _: self._places.release())
+            return await asyncio.shield(work)

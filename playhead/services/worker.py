@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from temporalio.client import Client
@@ -36,6 +37,7 @@ from playhead.temporal.large_payloads import with_large_payloads
 from playhead.temporal.reconciliation_schedule import keep_schedule
 from store.agents import AgentStore
 from store.database.connection import Database
+from store.database.daemon_threads import in_daemon_thread
 from store.database.errors import StoreUnavailable
 from store.documents import DocumentStore
 from store.organizations import OrganizationStore
@@ -179,7 +181,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, subscribers: Subsc
             "Temporal", lambda: ensure_reachable(settings), unreachable=(TemporalUnavailable,), stop=stop
         )
         providers = build_model_providers(settings)
-        await asyncio.to_thread(providers.load, settings.model)
+        await in_daemon_thread(partial(providers.load, settings.model), name="model-provider")
         dispatcher = build_tool_dispatcher(settings, database)
         try:
             async with worker_subscribers(database, subscribers) as live_subscribers:

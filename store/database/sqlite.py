@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 
 from store.database.column_types import dump_document
+from store.database.daemon_threads import in_daemon_thread
 from store.database.sqlite_threads import Result, SqliteThreadPool, Work
 
 READER_THREADS = 4
@@ -31,6 +32,7 @@ class SqliteFile:
         self.engine = _engine(url, wait_seconds)
         self._path = url.database or ""
         self._identity: tuple[int, int] | None = None
+        self._look: asyncio.Future[None] | None = None
         self._readers = SqliteThreadPool(
             "store-reader", size=READER_THREADS, connect=self.engine.connect, wait_seconds=wait_seconds
         )
@@ -51,7 +53,9 @@ class SqliteFile:
 
     async def require_room(self) -> None:
         """Raises OSError when the file is not the one that was opened first, or its disk is full."""
-        await asyncio.to_thread(self._require_room)
+        if self._look is None or self._look.done() or self._look.get_loop() is not asyncio.get_running_loop():
+            self._look = in_daemon_thread(self._require_room, name="store-room")
+        await asyncio.shield(self._look)  # one that a dead disk does not answer is joined, not repeated
 
     async def probe_write(self) -> None:
         """Write a page. Raises what SQLite raises on a disk that is full or read-only."""

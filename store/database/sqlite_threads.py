@@ -4,12 +4,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
+from store.database.daemon_threads import in_daemon_thread
+
 Result = TypeVar("Result")
+CLOSING_SECONDS = 20.0
+"""Upper bound on the time that work in progress has when the database is closed."""
 Work = Callable[[Connection], Result]
 """A function of a connection that reads every result to its end."""
 
@@ -47,12 +52,16 @@ class SqliteThreadPool:
         return cast(Result, task.result)
 
     async def aclose(self) -> None:
-        """Finish the queued work, close the connections and end the threads."""
+        """Finish the queued work, close the connections and end the threads.
+
+        A thread that does not end in time is left behind: a disk that does not answer must not keep a process.
+        """
         threads, self._threads = self._threads, []
         for _ in threads:
             self._tasks.put(None)
         if threads:
-            await asyncio.to_thread(_join, threads)
+            ended = in_daemon_thread(partial(_join, threads), name=f"{self._name}-end")
+            await asyncio.wait([ended], timeout=CLOSING_SECONDS)
 
     def _put(self, task: "_Task[Any]") -> None:
         if not self._threads or (len(self._threads) < self._size and not self._tasks.empty()):
