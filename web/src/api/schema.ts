@@ -4326,7 +4326,7 @@ export interface components {
          *
          *     `cut_short` is the limit that ended it early, `error` the error of judging it. `seconds` is the wall clock time
          *     from the start of the run to its verdict; `turns` are the newest 200 of the conversation, oldest first, and
-         *     `turns_before` counts the older ones.
+         *     `turns_before` counts the older ones: all of them where the report has no room for the conversation.
          */
         RunReport: {
             /** Scenario */
@@ -5339,7 +5339,9 @@ export interface components {
         };
         /**
          * SuiteReport
-         * @description Report of a suite: its results, and every conversation with its verdict.
+         * @description Report of a suite: its results, and every conversation with its verdict, up to 8 MiB.
+         *
+         *     In a larger suite passed runs are left out, and conversations before runs, first those of passed runs.
          * @example {
          *       "runs": [
          *         {
@@ -5506,6 +5508,16 @@ export interface components {
             suite: components["schemas"]["Suite"];
             /** Runs */
             runs: components["schemas"]["RunReport"][];
+            /**
+             * Runs Left Out
+             * @default 0
+             */
+            runs_left_out: number;
+            /**
+             * Conversations Left Out
+             * @default 0
+             */
+            conversations_left_out: number;
             /** @description Only in reports that were requested with a baseline. */
             baseline?: components["schemas"]["BaselineReport"] | null;
         };
