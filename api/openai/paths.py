@@ -11,19 +11,10 @@ from api.openai.errors import ChatError
 
 _AREAS: Final = frozenset(
     {
-        *(
-            "assistants",
-            "audio",
-            "batches",
-            "chat",
-            "completions",
-            "containers",
-            "conversations",
-            "embeddings",
-            "evals",
-        ),
-        *("files", "fine_tuning", "images", "models", "moderations", "realtime", "responses", "threads", "uploads"),
-        *("vector_stores", "videos"),
+        *("answers", "assistants", "audio", "batches", "chat", "chatkit", "classifications", "completions"),
+        *("containers", "conversations", "edits", "embeddings", "engines", "evals", "files", "fine-tunes"),
+        *("fine_tuning", "graders", "images", "models", "moderations", "organization", "realtime", "responses"),
+        *("skills", "threads", "uploads", "vector_stores", "videos"),
     }
 )
 """First parts of the protocol's paths below `/v1`. No other route of this API begins with one of them."""

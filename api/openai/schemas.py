@@ -35,7 +35,7 @@ class ChatMessage(_RequestModel):
 class StreamOptions(_RequestModel):
     """Options of a streamed reply."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class ChatRequest(_RequestModel):

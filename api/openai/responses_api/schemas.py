@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from api.openai.responses_api.examples import DELETED, REQUEST, RESPONSE
 from api.openai.schemas import TurnMetadata
@@ -27,7 +27,7 @@ class InputPart(_RequestModel):
 class InputItem(_RequestModel):
     """An item of the input: a message, or what a client keeps of an earlier response."""
 
-    type: str = "message"
+    type: Annotated[str, BeforeValidator(lambda given: "message" if given is None else given)] = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: Text | Items[InputPart] | None = None
     id: Text | None = None

@@ -44,7 +44,14 @@ async def test_every_error_below_the_protocols_paths_has_its_form(running_api: R
     error_of(await caller.http.post(CHAT, content=large, headers=json_type), 413, "too_large")
     encoded = {**json_type, "content-encoding": "br"}
     error_of(await caller.http.post(CHAT, content=b"{}", headers=encoded), 415, "unsupported_media_type")
-    for path in ("/v1/chat", "/v1/audio/speech", "/v1/files/file-1", "/v1/assistants"):
+    for path in (
+        "/v1/chat",
+        "/v1/audio/speech",
+        "/v1/files/file-1",
+        "/v1/assistants",
+        "/v1/engines/x",
+        "/v1/chatkit/sessions",
+    ):
         assert path in error_of(await caller.get(path), 404, "unknown_url")["message"]
     async with running_api.stranger() as stranger:
         error_of(await stranger.get("/v1/models"), 401, "unauthenticated")

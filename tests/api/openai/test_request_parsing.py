@@ -104,7 +104,8 @@ def test_parameters_without_effect_are_taken_and_those_that_are_not_documented_a
         "elevenlabs_extra_body": {"conversation_id": "c-2"},
         "säße, so": 1,
     }
-    assert read(("user", "Hello"), **tuning, **offered, **unknown).text == "Hello"
+    unset: dict[str, JsonValue] = {"stream": None, "stream_options": {"include_usage": None}, "metadata": None}
+    assert read(("user", "Hello"), **tuning, **offered, **unknown, **unset).text == "Hello"
     named = ignored_parameters({**tuning, **offered, **unknown})
     assert named == "tools, call, elevenlabs_extra_body, s%C3%A4%C3%9Fe%2C%20so"
     assert ignored_parameters({"n": 1, "logprobs": False, "not_invented_yet": None}) == ""

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
 
+from api.openai.conversations import Conversations, Place
+from domain.sessions.commands import SendMessage
 from store.database.connection import Database
 from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
@@ -166,6 +169,30 @@ async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
     assert said(done(again, 200)) == SPEECH
     assert len(model.journal) == 1
     assert again.headers["x-session-id"] == session_id
+
+
+async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_again(
+    caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request has changed the session between the look and the message."""
+    model = scripted(Says("Hello."), Says(SPEECH, gate=(gate := Gate())))
+    await caller.push(library(model.string))
+    await ask(caller, user("Hi"))
+    command, looks = Conversations.command, []
+
+    async def outdated(self: Conversations, place: Place, message_id: str, **given: Any) -> SendMessage:
+        found = await command(self, place, message_id, **given)
+        looks.append(found)
+        return found.model_copy(update={"expected_revision": 0}) if len(looks) == 1 else found
+
+    monkeypatch.setattr(Conversations, "command", outdated)
+    history = [user("Hi"), assistant("Hello."), user("When?")]
+    _, session_id = await heard(caller, *history, key="k-1")
+    gate.open()
+    again = await visitor.http.post("/v1/chat/completions", json=body(*history), headers={"Idempotency-Key": "k-1"})
+    assert said(done(again, 200)) == SPEECH
+    assert len(looks) > 1
+    assert [status for _, status in await turns_of(caller, session_id)] == ["completed"] * 3
 
 
 async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(

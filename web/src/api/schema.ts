@@ -5237,11 +5237,8 @@ export interface components {
          * @description Options of a streamed reply.
          */
         StreamOptions: {
-            /**
-             * Include Usage
-             * @default false
-             */
-            include_usage: boolean;
+            /** Include Usage */
+            include_usage?: boolean | null;
         } & {
             [key: string]: unknown;
         };
