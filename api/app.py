@@ -7,9 +7,11 @@ from typing import Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 from temporalio.client import Client
 
 from api import openapi
+from api.dograh.embed_chats import Clock, utc_now
 from api.http import error_handlers
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.head_requests import HeadMiddleware
@@ -21,6 +23,8 @@ from api.routes import about, agents, branches, documents, health, sessions, sui
 from api.routes.dependencies import build_services
 from api.routes.dograh import listing as dograh_listing
 from api.routes.dograh import router as dograh_router
+from api.routes.dograh_embed import PREFIX as EMBED_PREFIX
+from api.routes.dograh_embed import router as embed_router
 from api.routes.openai import router as openai_router
 from api.routes.openai_responses import router as openai_responses_router
 from api.settings import ApiSettings
@@ -43,18 +47,29 @@ _ROUTERS: Final = (
     health.router,
     dograh_listing,
     dograh_router,
+    embed_router,
     openai_router,
     openai_responses_router,
 )
 
 
-def create_app(settings: ApiSettings, *, client: Client, database: Database, hub: LiveHub | None = None) -> FastAPI:
+class KeyedCorsMiddleware(CORSMiddleware):
+    """CORS by the setting, for routes that need a key. Public chats are for the origins of their tokens instead."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_public = scope["type"] == "http" and scope["path"].startswith(f"{EMBED_PREFIX}/")
+        await (self.app if is_public else super().__call__)(scope, receive, send)
+
+
+def create_app(
+    settings: ApiSettings, *, client: Client, database: Database, hub: LiveHub | None = None, clock: Clock = utc_now
+) -> FastAPI:
     """The API as an ASGI application. The caller closes client and database; neither needs to be reachable yet.
 
     Events published to the hub are streamed to watchers at once; without a hub, watchers get logged events at the
-    next keepalive.
+    next keepalive. `clock` tells the time for the rates and the expiry of public chats.
     """
-    services = build_services(settings, client, database, hub or LiveHub())
+    services = build_services(settings, client, database, hub or LiveHub(), clock=clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -79,7 +94,7 @@ def create_app(settings: ApiSettings, *, client: Client, database: Database, hub
     app.add_middleware(ChatPathsMiddleware)
     if settings.allowed_origins:
         app.add_middleware(
-            CORSMiddleware,
+            KeyedCorsMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
             allow_headers=("*",),  # keys come in headers, never in cookies; OpenAI's client adds any number of its own

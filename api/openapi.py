@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.http.problems import ProblemDocument
-from api.routes import webhooks
+from api.routes import dograh_embed, webhooks
 from domain.suites.scenario import Suite
 
 DESCRIPTION = """\
@@ -60,8 +60,9 @@ def _with_additions(document: dict[str, Any]) -> dict[str, Any]:
     _name_schemas(document)
     for path, operations in document["paths"].items():
         if path.startswith(("/v1/", "/api/v1/")):
+            is_public = path.startswith(f"{dograh_embed.PREFIX}/")
             for operation in operations.values():
-                operation["security"] = [{"key": []}, {"header": []}]
+                operation["security"] = [] if is_public else [{"key": []}, {"header": []}]
                 _remove_validation_error(operation["responses"])
     return document
 

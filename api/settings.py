@@ -1,7 +1,7 @@
 """Settings of the API."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ class ApiSettings:
     `timing` that of new sessions. `chat_id_headers` and `chat_id_fields` name further places of session ids in chat
     completions; with `stop_on_disconnect` a client that closes the stream of one stops the reply. `webhook_url`
     receives the reports of agents without a webhook. `allowed_origins` are those whose web pages may call the API.
+    `trusted_proxies` are those whose `X-Forwarded-For` names the client.
 
     Raises ValueError when calls without a key would be accepted from other machines.
     """
@@ -34,6 +35,7 @@ class ApiSettings:
     chat_id_fields: tuple[str, ...] = ()
     stop_on_disconnect: bool = True
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keyless and not is_loopback(self.host):

@@ -66,6 +66,11 @@ def text_session(session: StoredSession, view: TimelineView, agent: AgentDefinit
     )
 
 
+def status_of(turn: domain_turns.Turn) -> Literal["pending", "completed", "failed"]:
+    """The status of a turn. dograh has none for interrupted turns."""
+    return "failed" if turn.status == "interrupted" else turn.status
+
+
 def state_of(head: SessionHead) -> Literal["running", "completed"]:
     """The state of the run."""
     return "completed" if head.is_completed else "running"
@@ -125,8 +130,7 @@ def _turn(turn: domain_turns.Turn, agent: AgentDefinition) -> CompletedTurn | Op
     status = turn.status
     shown = OpenTurn(
         id=turn.id,
-        # dograh has no status for interrupted turns.
-        status="failed" if status == "interrupted" else status,
+        status=status_of(turn),
         created_at=turn.created_at,
         user_message=_said(turn.user_message),
         assistant_message=_said(turn.assistant_message),

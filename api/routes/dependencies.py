@@ -9,8 +9,10 @@ from temporalio.client import Client
 
 from api.documents.reader import DocumentReader
 from api.documents.service import DocumentService
+from api.dograh.embed_chats import Clock, EmbedChats, utc_now
 from api.http import request_metrics
 from api.http.auth import Authenticator
+from api.http.client_address import Network
 from api.http.problems import unavailable
 from api.http.reading_threads import ReadingThreads
 from api.http.request_metrics import Metrics
@@ -52,7 +54,9 @@ from store.billing.ledger import LedgerStore
 from store.billing.usage_periods import PeriodUsage
 from store.database.connection import Database
 from store.documents import DocumentStore
+from store.embed import EmbedStore
 from store.organizations import OrganizationStore
+from store.rate_limits import RateLimitStore
 from store.recorded_sessions import RecordedSessions
 from store.sessions.chat_addresses import ChatAddressStore
 from store.sessions.erasure import ErasureStore
@@ -84,6 +88,7 @@ class Services:
     chat_completions: ChatCompletions
     session_names: SessionNames
     authenticator: Authenticator
+    embed_chats: EmbedChats
     erasure: ErasureService
     ledger: LedgerStore
     message_streams: MessageStreams
@@ -108,6 +113,7 @@ class Services:
     session_reader: SessionReader
     transcripts: TranscriptService
     tree: SessionTree
+    trusted_proxies: tuple[Network, ...]
     turn_steps: TurnSteps
     session_streams: SessionStreams
 
@@ -123,8 +129,13 @@ class Services:
         return EventStream(events, write_timeout=self.sse_write_timeout, revocation=self.stream_revocation)
 
 
-def build_services(settings: ApiSettings, client: Client, database: Database, hub: LiveHub) -> Services:
-    """Build the services. Events published to the hub are streamed to watchers."""
+def build_services(
+    settings: ApiSettings, client: Client, database: Database, hub: LiveHub, *, clock: Clock = utc_now
+) -> Services:
+    """Build the services. Events published to the hub are streamed to watchers.
+
+    `clock` tells the time for the rates and the expiry of public chats.
+    """
     agents, sessions, ledger = AgentStore(database), SessionStore(database), LedgerStore(database)
     metrics, keys, documents = Metrics(), KeyStore(database), DocumentStore(database)
     availability = Availability(client, database)
@@ -176,6 +187,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         addresses=addresses,
         stopper=ReplyStopper(session_client, session_reader, addresses, is_enabled=settings.stop_on_disconnect),
     )
+    commands = SessionCommands(session_client, session_reader, taken_results)
     erasure = ErasureService(workflow_deletion, erasures, sessions, session_reader)
     return Services(
         agents=agents,
@@ -191,6 +203,16 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         chat_completions=chat_completions,
         session_names=SessionNames(settings.chat_id_headers, settings.chat_id_fields),
         authenticator=Authenticator(keys, keyless=settings.keyless, allowed_origins=settings.allowed_origins),
+        embed_chats=EmbedChats(
+            EmbedStore(database),
+            RateLimitStore(database),
+            agents=agents,
+            session_creator=session_creator,
+            session_reader=session_reader,
+            messages=messages,
+            commands=commands,
+            clock=clock,
+        ),
         erasure=erasure,
         ledger=ledger,
         message_streams=message_streams,
@@ -205,7 +227,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
             agents=agents,
             erasure=erasure,
         ),
-        commands=SessionCommands(session_client, session_reader, taken_results),
+        commands=commands,
         forks=ForkService(session_creator, session_reader, sessions, agents),
         session_creator=session_creator,
         sessions=sessions,
@@ -221,6 +243,7 @@ def build_services(settings: ApiSettings, client: Client, database: Database, hu
         session_reader=session_reader,
         transcripts=TranscriptService(session_reader, sessions),
         tree=SessionTree(session_reader, sessions),
+        trusted_proxies=settings.trusted_proxies,
         turn_steps=TurnSteps(session_reader, sessions, agents, steps),
         session_streams=SessionStreams(hub, log, session_reader, session_renderer, keepalive_seconds=keepalive),
     )

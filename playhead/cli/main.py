@@ -10,6 +10,7 @@ from playhead.cli import (
     agents,
     database,
     documents,
+    embed,
     organizations,
     reconcile,
     services,
@@ -53,6 +54,7 @@ tail.add_to(sessions.app)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(database.keys, name="keys")
+app.add_typer(embed.app, name="embed")
 app.add_typer(organizations.app, name="orgs")
 app.add_typer(database.db, name="db")
 

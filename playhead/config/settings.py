@@ -23,6 +23,7 @@ from playhead.config.renamed import FORMER_NAMES, former_variable_in, former_var
 from playhead.config.values import (
     Addresses,
     Credentials,
+    Networks,
     OrganizationCredentials,
     Origins,
     Prices,
@@ -219,6 +220,13 @@ class Settings(BaseSettings):
         expects="origins such as https://app.example.com,http://localhost:3000",
         shown="none",
     )
+    trusted_proxies: Networks = setting(
+        tuple,
+        means="Proxies in front of the API, whose `X-Forwarded-For` names the clients of public chats: addresses or "
+        "networks, separated by commas.",
+        expects="addresses or networks such as 127.0.0.1,10.0.0.0/8",
+        shown="none",
+    )
     chat_id_headers: Addresses = setting(
         tuple,
         means="Further headers in which OpenAI clients send the id of a chat, separated by commas.",
@@ -347,6 +355,7 @@ class Settings(BaseSettings):
             chat_id_fields=self.chat_id_fields,
             stop_on_disconnect=self.chat_stop_on_disconnect,
             allowed_origins=self.allowed_origins,
+            trusted_proxies=self.trusted_proxies,
         )
 
     def timing(self) -> "Timing":

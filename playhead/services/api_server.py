@@ -11,6 +11,7 @@ import uvicorn
 from temporalio.client import Client
 
 from api.app import create_app
+from api.dograh.embed_chats import Clock, utc_now
 from playhead.config.settings import Settings
 from playhead.exit_codes import USAGE, CommandFailed
 from playhead.services.http_protocol import limited_protocol
@@ -56,13 +57,18 @@ class Server(uvicorn.Server):
         yield
 
 
-def build_api(settings: Settings, client: Client, database: Database, hub: LiveHub | None = None) -> Server:
-    """The HTTP server of the application, not started. Event streams get what is published to the hub."""
+def build_api(
+    settings: Settings, client: Client, database: Database, hub: LiveHub | None = None, *, clock: Clock = utc_now
+) -> Server:
+    """The HTTP server of the application, not started. Event streams get what is published to the hub.
+
+    `clock` tells the time for the rates and the expiry of public chats.
+    """
     hub = hub or LiveHub()
     client = with_large_payloads(client, database, threshold=settings.payload_offload_threshold_bytes)
     return Server(
         uvicorn.Config(
-            create_app(settings.api(), client=client, database=database, hub=hub),
+            create_app(settings.api(), client=client, database=database, hub=hub, clock=clock),
             http=limited_protocol(),
             ws="none",
             access_log=False,

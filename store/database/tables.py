@@ -190,6 +190,50 @@ sessions = Table(
     sqlite_autoincrement=True,
 )
 
+embed_tokens = Table(
+    "embed_tokens",
+    metadata,
+    # Tokens in pages of other sites, which open public chats with one agent.
+    Column("id", CleanText, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("agent_id", ForeignKey("agents.id", ondelete="CASCADE"), nullable=False, index=True),
+    # Empty for the latest version.
+    Column("agent_version", Integer),
+    Column("name", CleanText, nullable=False),
+    Column("secret_sha256", CleanText, nullable=False, unique=True),
+    Column("last4", CleanText, nullable=False),
+    # A list of origins.
+    Column("origins", Document, nullable=False),
+    # Settings of dograh's widget.
+    Column("settings", Document, nullable=False),
+    # Empty where the sessions are not limited.
+    Column("max_sessions", Integer),
+    Column("session_count", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+embed_sessions = Table(
+    "embed_sessions",
+    metadata,
+    # The visitor's token of a session. It is removed with its session, and with the embed token.
+    Column("secret_sha256", CleanText, primary_key=True),
+    Column("token_id", ForeignKey("embed_tokens.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("session_id", ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    # A digest of what is limited. Rows are removed once nothing of the allowance is used.
+    Column("key", CleanText, primary_key=True),
+    # When the whole allowance is back, in microseconds since 1970.
+    Column("used_until", BigInteger, nullable=False, index=True),
+)
+
 turns = Table(
     "turns",
     metadata,

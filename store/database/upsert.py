@@ -13,30 +13,31 @@ Insert = sqlite.Insert | postgresql.Insert
 
 def insert_new(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
     """Insert a row unless there is one with this key."""
-    return _insert(database, table).on_conflict_do_nothing(index_elements=list(key))
+    return insert_statement(database, table).on_conflict_do_nothing(index_elements=list(key))
 
 
 def insert_selected(database: Database, table: Table, rows: Select[Any], *, key: Sequence[str]) -> Insert:
     """Insert the rows of a query, in the order of the table's columns, except those whose key exists."""
-    inserted = _insert(database, table).from_select([column.name for column in table.columns], rows)
+    inserted = insert_statement(database, table).from_select([column.name for column in table.columns], rows)
     return inserted.on_conflict_do_nothing(index_elements=list(key))
 
 
 def insert_or_replace(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
     """Insert a row, or update the one with this key."""
-    statement = _insert(database, table)
+    statement = insert_statement(database, table)
     fresh = {name: statement.excluded[name] for name in _others(table, key)}
     return statement.on_conflict_do_update(index_elements=list(key), set_=fresh)
 
 
 def insert_or_add(database: Database, table: Table, *, key: Sequence[str]) -> Insert:
     """Insert a row of numbers, or add them to those of the row with this key."""
-    statement = _insert(database, table)
+    statement = insert_statement(database, table)
     sums = {name: table.c[name] + statement.excluded[name] for name in _others(table, key)}
     return statement.on_conflict_do_update(index_elements=list(key), set_=sums)
 
 
-def _insert(database: Database, table: Table) -> Insert:
+def insert_statement(database: Database, table: Table) -> Insert:
+    """An insert into a table, to which the database's ON CONFLICT can be added."""
     return sqlite.insert(table) if database.is_sqlite else postgresql.insert(table)
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx2
 from temporalio.client import Client
 
+from api.dograh.embed_chats import Clock, utc_now
 from playhead.config.settings import Settings
 from playhead.services.api_server import build_api, listening_socket
 from store.api_keys import KeyStore
@@ -110,11 +111,11 @@ class RunningApi:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, client: Client, database: Database, hub: LiveHub | None = None
+    settings: Settings, client: Client, database: Database, hub: LiveHub | None = None, *, clock: Clock = utc_now
 ) -> AsyncIterator[RunningApi]:
     """The API on a free port while the block runs, behind the same server as `playhead api`."""
     hub = hub or LiveHub()
-    server = build_api(settings, client, database, hub)
+    server = build_api(settings, client, database, hub, clock=clock)
     with listening_socket("127.0.0.1", 0) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -186,16 +186,24 @@ async def test_no_page_of_another_site_sends_a_command_without_a_key(keyless_api
     async with keyless_api.stranger() as nobody:
         document = done(await nobody.get("/openapi.json"), 200)
         commands = [
-            (method, path.format_map(defaultdict(lambda: "1")))
+            (method, path.format_map(defaultdict(lambda: "1")), operation.get("security") == [])
             for path, operations in document["paths"].items()
-            for method in operations
+            for method, operation in operations.items()
             if method != "get"
         ]
-        assert len(commands) >= 20
+        keyed = [(method, path) for method, path, is_public in commands if not is_public]
+        public = [(method, path) for method, path, is_public in commands if is_public]
+        assert len(keyed) >= 20
+        assert {path for _, path in public} == {
+            f"/api/v1/public/embed/{path}" for path in ("init", "chat/1/messages", "chat/1/end")
+        }
         for headers in CROSS_SITE:
-            for method, path in commands:
+            for method, path in keyed:
                 response = await nobody.http.request(method, path, headers=headers)
                 assert response.status_code == 401, (headers, method, path, response.text)
+            for method, path in public:  # which need the token of a page, or of its visitor
+                response = await nobody.http.request(method, path, headers=headers, json={"token": "1", "text": "Hi"})
+                assert response.status_code == 404, (headers, method, path, response.text)
             assert (await nobody.http.get("/v1/sessions", headers=headers)).status_code == 401, headers
 
 

@@ -1117,6 +1117,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/public/embed/config/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Embed Config
+         * @description The configuration of dograh's widget for a page's embed token. Opens no chat.
+         */
+        get: operations["get_embed_config_api_v1_public_embed_config__token__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/embed/init": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Open Embed Chat
+         * @description Open a chat with a page's embed token, and respond when the greeting is complete.
+         */
+        post: operations["open_embed_chat_api_v1_public_embed_init_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/embed/chat/{session_token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Embed Chat
+         * @description The visitor's chat.
+         */
+        get: operations["get_embed_chat_api_v1_public_embed_chat__session_token__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/embed/chat/{session_token}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send Embed Message
+         * @description Send a visitor's message, and respond when the agent has replied. A chat has 50 turns at most.
+         */
+        post: operations["send_embed_message_api_v1_public_embed_chat__session_token__messages_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/embed/chat/{session_token}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End Embed Chat
+         * @description End the visitor's chat. Ending it again changes nothing.
+         */
+        post: operations["end_embed_chat_api_v1_public_embed_chat__session_token__end_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chat/completions": {
         parameters: {
             query?: never;
@@ -3243,6 +3343,24 @@ export interface components {
             body?: components["schemas"]["JsonValue"] | null;
         };
         /**
+         * InitBody
+         * @description A chat to open with an embed token. What does not fit of the variables is left out.
+         * @example {
+         *       "context_variables": {
+         *         "plan": "gold"
+         *       },
+         *       "token": "emb_4m0cU1oY0bN3n1a6QkzYt5c3mP0rX8eJd2sVwH7iLgA"
+         *     }
+         */
+        InitBody: {
+            /** Token */
+            token: string;
+            /** Context Variables */
+            context_variables?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            } | null;
+        };
+        /**
          * InputItem
          * @description An item of the input: a message, or what a client keeps of an earlier response.
          */
@@ -3733,6 +3851,54 @@ export interface components {
             usage: components["schemas"]["UsageInfo"] | components["schemas"]["NoUsage"];
         };
         /**
+         * OpenedChat
+         * @description A chat that was opened. `session_token` is the visitor's; it is shown once and lasts an hour.
+         * @example {
+         *       "chat_session": {
+         *         "is_completed": false,
+         *         "revision": 2,
+         *         "state": "running",
+         *         "turns": [
+         *           {
+         *             "assistant_message": {
+         *               "created_at": "2026-11-23T18:00:00.012000+00:00",
+         *               "text": "Hello, this is Osteria Fiorella. How can I help you?"
+         *             },
+         *             "id": "turn_0b1c2d3e4f50",
+         *             "status": "completed"
+         *           }
+         *         ]
+         *       },
+         *       "config": {
+         *         "buttonText": "Ask us",
+         *         "position": "bottom-left",
+         *         "widgetType": "chat",
+         *         "workflow_id": 1,
+         *         "workflow_run_id": 17
+         *       },
+         *       "session_token": "emb_session_9Q0wq0cVJ8l2oY1tGkz3bN5mXe7rP4sDa6uHf1iLyTc",
+         *       "widget_type": "chat",
+         *       "workflow_run_id": 17
+         *     }
+         */
+        OpenedChat: {
+            /** Session Token */
+            session_token: string;
+            /** Workflow Run Id */
+            workflow_run_id: number;
+            /** Config */
+            config: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Widget Type
+             * @default chat
+             * @constant
+             */
+            widget_type: "chat";
+            chat_session: components["schemas"]["PublicChat"];
+        };
+        /**
          * OrganizationUsage
          * @description Usage and cost of the organization, in total or in the range that was asked for, divided into `rows`.
          * @example {
@@ -3972,6 +4138,78 @@ export interface components {
         PromptDetails: {
             /** Cached Tokens */
             cached_tokens: number;
+        };
+        /**
+         * PublicChat
+         * @description A chat as its visitor sees it.
+         * @example {
+         *       "is_completed": false,
+         *       "revision": 2,
+         *       "state": "running",
+         *       "turns": [
+         *         {
+         *           "assistant_message": {
+         *             "created_at": "2026-11-23T18:00:00.012000+00:00",
+         *             "text": "Hello, this is Osteria Fiorella. How can I help you?"
+         *           },
+         *           "id": "turn_0b1c2d3e4f50",
+         *           "status": "completed"
+         *         }
+         *       ]
+         *     }
+         */
+        PublicChat: {
+            /** Revision */
+            revision: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "completed";
+            /** Is Completed */
+            is_completed: boolean;
+            /** Turns */
+            turns: components["schemas"]["PublicTurn"][];
+        };
+        /**
+         * PublicEndBody
+         * @description The end of a chat.
+         * @example {
+         *       "expected_revision": 4
+         *     }
+         */
+        PublicEndBody: {
+            /** Expected Revision */
+            expected_revision?: number | null;
+        };
+        /**
+         * PublicMessageBody
+         * @description A visitor's message.
+         * @example {
+         *       "expected_revision": 2,
+         *       "text": "A table for four on Friday, please."
+         *     }
+         */
+        PublicMessageBody: {
+            /** Text */
+            text: string;
+            /** Expected Revision */
+            expected_revision?: number | null;
+        };
+        /**
+         * PublicTurn
+         * @description A turn, without its events, usage and errors.
+         */
+        PublicTurn: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "completed" | "failed";
+            user_message: components["schemas"]["Said"] | null;
+            assistant_message: components["schemas"]["Said"] | null;
         };
         /**
          * Quota
@@ -6231,6 +6469,188 @@ export interface components {
              *     ]
              */
             events: "session_completed"[];
+        };
+        /**
+         * WidgetConfig
+         * @description The configuration of dograh's widget for a token: its settings, completed with defaults. There are no calls.
+         * @example {
+         *       "auto_start": false,
+         *       "button_color": "#3B82F6",
+         *       "button_text": "Ask us",
+         *       "force_turn_relay": false,
+         *       "position": "bottom-left",
+         *       "settings": {
+         *         "buttonText": "Ask us",
+         *         "position": "bottom-left",
+         *         "widgetType": "chat"
+         *       },
+         *       "size": "medium",
+         *       "texts": {
+         *         "chatInputPlaceholder": "Write a message",
+         *         "endChatText": "End chat"
+         *       },
+         *       "theme": "light",
+         *       "turn_enabled": false,
+         *       "workflow_id": 1
+         *     }
+         */
+        WidgetConfig: {
+            /** Workflow Id */
+            workflow_id: number;
+            /** Settings */
+            settings: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            texts: components["schemas"]["WidgetTexts"];
+            /**
+             * Theme
+             * @default light
+             */
+            theme: string;
+            /**
+             * Position
+             * @default bottom-right
+             */
+            position: string;
+            /**
+             * Button Text
+             * @default Chat with us
+             */
+            button_text: string;
+            /**
+             * Button Color
+             * @default #3B82F6
+             */
+            button_color: string;
+            /**
+             * Size
+             * @default medium
+             */
+            size: string;
+            /**
+             * Auto Start
+             * @default false
+             */
+            auto_start: boolean;
+            /**
+             * Turn Enabled
+             * @description No TURN server: chats have no audio.
+             * @default false
+             * @constant
+             */
+            turn_enabled: false;
+            /**
+             * Force Turn Relay
+             * @default false
+             * @constant
+             */
+            force_turn_relay: false;
+        };
+        /**
+         * WidgetTexts
+         * @description Texts of the widget. A token's settings may have others.
+         */
+        WidgetTexts: {
+            /**
+             * Endchattext
+             * @default End chat
+             */
+            endChatText: string;
+            /**
+             * Conversationendedtext
+             * @default This chat has ended.
+             */
+            conversationEndedText: string;
+            /**
+             * Startnewchattext
+             * @default New chat
+             */
+            startNewChatText: string;
+            /**
+             * Chatretrytext
+             * @default Try again
+             */
+            chatRetryText: string;
+            /**
+             * Chatinputplaceholder
+             * @default Write a message
+             */
+            chatInputPlaceholder: string;
+            /**
+             * Sendmessagelabel
+             * @default Send
+             */
+            sendMessageLabel: string;
+            /**
+             * Closechatlabel
+             * @default Close
+             */
+            closeChatLabel: string;
+            /**
+             * Voiceconnectingtext
+             * @default Connecting
+             */
+            voiceConnectingText: string;
+            /**
+             * Voiceendcalltext
+             * @default Hang up
+             */
+            voiceEndCallText: string;
+            /**
+             * Voiceretrytext
+             * @default Try again
+             */
+            voiceRetryText: string;
+            /**
+             * Voicereadytitle
+             * @default Ready
+             */
+            voiceReadyTitle: string;
+            /**
+             * Voiceconnectingsubtext
+             * @default The call is being connected
+             */
+            voiceConnectingSubtext: string;
+            /**
+             * Voiceconnectedtitle
+             * @default Connected
+             */
+            voiceConnectedTitle: string;
+            /**
+             * Voiceconnectedsubtext
+             * @default You can speak now
+             */
+            voiceConnectedSubtext: string;
+            /**
+             * Voicecallendedtitle
+             * @default The call has ended
+             */
+            voiceCallEndedTitle: string;
+            /**
+             * Voicecallendedsubtext
+             * @default Start another one below
+             */
+            voiceCallEndedSubtext: string;
+            /**
+             * Voiceconnectionfailedtitle
+             * @default No connection
+             */
+            voiceConnectionFailedTitle: string;
+            /**
+             * Voiceconnectionfailedsubtext
+             * @default Check the microphone, then try again
+             */
+            voiceConnectionFailedSubtext: string;
+            /**
+             * Voiceconnectionlosttitle
+             * @default Connection lost
+             */
+            voiceConnectionLostTitle: string;
+            /**
+             * Voiceconnectionlostsubtext
+             * @default The call was cut off
+             */
+            voiceConnectionLostSubtext: string;
         };
         /**
          * Workflow
@@ -16990,6 +17410,764 @@ export interface operations {
                     /**
                      * @example {
                      *       "detail": "The agent has not answered within 60 seconds. The turn goes on."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    get_embed_config_api_v1_public_embed_config__token__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The page's embed token. */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "workflow_id": 1,
+                     *       "settings": {
+                     *         "widgetType": "chat",
+                     *         "buttonText": "Ask us",
+                     *         "position": "bottom-left"
+                     *       },
+                     *       "texts": {
+                     *         "endChatText": "End chat",
+                     *         "chatInputPlaceholder": "Write a message"
+                     *       },
+                     *       "theme": "light",
+                     *       "position": "bottom-left",
+                     *       "button_text": "Ask us",
+                     *       "button_color": "#3B82F6",
+                     *       "size": "medium",
+                     *       "auto_start": false,
+                     *       "turn_enabled": false,
+                     *       "force_turn_relay": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WidgetConfig"];
+                };
+            };
+            /** @description The token was revoked, has expired, is used up, or is not for this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Embed token is inactive"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such token or chat */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Invalid session token"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description Too many requests, or the chat has all of its 50 turns */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    open_embed_chat_api_v1_public_embed_init_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InitBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "session_token": "emb_session_9Q0wq0cVJ8l2oY1tGkz3bN5mXe7rP4sDa6uHf1iLyTc",
+                     *       "workflow_run_id": 17,
+                     *       "config": {
+                     *         "workflow_id": 1,
+                     *         "workflow_run_id": 17,
+                     *         "widgetType": "chat",
+                     *         "buttonText": "Ask us",
+                     *         "position": "bottom-left"
+                     *       },
+                     *       "widget_type": "chat",
+                     *       "chat_session": {
+                     *         "revision": 2,
+                     *         "state": "running",
+                     *         "is_completed": false,
+                     *         "turns": [
+                     *           {
+                     *             "id": "turn_0b1c2d3e4f50",
+                     *             "status": "completed",
+                     *             "assistant_message": {
+                     *               "text": "Hello, this is Osteria Fiorella. How can I help you?",
+                     *               "created_at": "2026-11-23T18:00:00.012000+00:00"
+                     *             }
+                     *           }
+                     *         ]
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OpenedChat"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The token was revoked, has expired, is used up, or is not for this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Embed token is inactive"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such token or chat */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Invalid session token"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description Too many requests, or the chat has all of its 50 turns */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Assistant failed to respond"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered in time. Read the chat again for its reply"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    get_embed_chat_api_v1_public_embed_chat__session_token__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `session_token` of the visitor. */
+                session_token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "revision": 2,
+                     *       "state": "running",
+                     *       "is_completed": false,
+                     *       "turns": [
+                     *         {
+                     *           "id": "turn_0b1c2d3e4f50",
+                     *           "status": "completed",
+                     *           "assistant_message": {
+                     *             "text": "Hello, this is Osteria Fiorella. How can I help you?",
+                     *             "created_at": "2026-11-23T18:00:00.012000+00:00"
+                     *           }
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PublicChat"];
+                };
+            };
+            /** @description The token was revoked, has expired, is used up, or is not for this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Embed token is inactive"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such token or chat */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Invalid session token"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description Too many requests, or the chat has all of its 50 turns */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    send_embed_message_api_v1_public_embed_chat__session_token__messages_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `session_token` of the visitor. */
+                session_token: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublicMessageBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "revision": 2,
+                     *       "state": "running",
+                     *       "is_completed": false,
+                     *       "turns": [
+                     *         {
+                     *           "id": "turn_0b1c2d3e4f50",
+                     *           "status": "completed",
+                     *           "assistant_message": {
+                     *             "text": "Hello, this is Osteria Fiorella. How can I help you?",
+                     *             "created_at": "2026-11-23T18:00:00.012000+00:00"
+                     *           }
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PublicChat"];
+                };
+            };
+            /** @description The chat has ended */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "code": "chat_completed",
+                     *         "message": "Conversation has ended"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The organization may not spend more */
+            402: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The token was revoked, has expired, is used up, or is not for this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Embed token is inactive"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such token or chat */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Invalid session token"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The chat has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 2,
+                     *         "actual_revision": 4
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description Too many requests, or the chat has all of its 50 turns */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Assistant failed to respond"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The wait ended before the turn did */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent has not answered in time. Read the chat again for its reply"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+        };
+    };
+    end_embed_chat_api_v1_public_embed_chat__session_token__end_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `session_token` of the visitor. */
+                session_token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PublicEndBody"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "revision": 2,
+                     *       "state": "running",
+                     *       "is_completed": false,
+                     *       "turns": [
+                     *         {
+                     *           "id": "turn_0b1c2d3e4f50",
+                     *           "status": "completed",
+                     *           "assistant_message": {
+                     *             "text": "Hello, this is Osteria Fiorella. How can I help you?",
+                     *             "created_at": "2026-11-23T18:00:00.012000+00:00"
+                     *           }
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PublicChat"];
+                };
+            };
+            /** @description The token was revoked, has expired, is used up, or is not for this page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Embed token is inactive"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description No such token or chat */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Invalid session token"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The chat has changed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": {
+                     *         "message": "Text chat session revision conflict",
+                     *         "expected_revision": 2,
+                     *         "actual_revision": 4
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description A value has the wrong form */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": [
+                     *         {
+                     *           "type": "missing",
+                     *           "loc": [
+                     *             "body",
+                     *             "text"
+                     *           ],
+                     *           "msg": "Field required"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description Too many requests, or the chat has all of its 50 turns */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent is unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The agent is unavailable right now"
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
