@@ -114,7 +114,7 @@ def _docs(example: object, *statuses: int) -> dict[int | str, dict[str, Any]]:
         ),
         422: ("A value has the wrong form", [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}]),
         429: ("Too many requests, or the chat has all of its 50 turns", embed_errors.LAST_TURN),
-        500: ("The agent failed", embed_errors.FAILED),
+        500: ("The agent or the server failed", embed_errors.FAILED),
         503: ("The agent is unavailable", embed_errors.UNAVAILABLE),
         504: ("The wait ended before the turn did", embed_errors.SLOW),
     }
@@ -132,7 +132,7 @@ def _docs(example: object, *statuses: int) -> dict[int | str, dict[str, Any]]:
 @router.get(
     "/config/{token}",
     response_model=embed_schemas.WidgetConfig,
-    responses=_docs(embed_examples.CONFIG, 403, 404, 422, 429, 503),
+    responses=_docs(embed_examples.CONFIG, 403, 404, 422, 429, 500, 503),
 )
 async def get_embed_config(request: Request, token: EmbedSecret, chats: Chats, visitor: From) -> Response:
     """The configuration of dograh's widget for a page's embed token. Opens no chat."""
@@ -158,7 +158,7 @@ async def open_embed_chat(request: Request, body: InitBody, chats: Chats, visito
 @router.get(
     "/chat/{session_token}",
     response_model=embed_schemas.PublicChat,
-    responses=_docs(embed_examples.CHAT, 403, 404, 422, 429, 503),
+    responses=_docs(embed_examples.CHAT, 403, 404, 422, 429, 500, 503),
 )
 async def get_embed_chat(chat: ReadChat, chats: Chats) -> Response:
     """The visitor's chat."""
@@ -180,7 +180,7 @@ async def send_embed_message(chat: OwnChat, body: PublicMessageBody, chats: Chat
     "/chat/{session_token}/end",
     response_model=embed_schemas.PublicChat,
     dependencies=[accepting_commands],
-    responses=_docs(embed_examples.CHAT, 403, 404, 409, 422, 429, 503),
+    responses=_docs(embed_examples.CHAT, 403, 404, 409, 422, 429, 500, 503),
 )
 async def end_embed_chat(chat: ReadChat, chats: Chats, body: PublicEndBody | None = None) -> Response:
     """End the visitor's chat. Ending it again changes nothing."""

@@ -29,6 +29,14 @@ OF_CHAT_PROTOCOL = {
     "DELETE /v1/responses/{response_id}",
 }
 """Their errors have OpenAI's form."""
+PUBLIC = {
+    "GET /api/v1/public/embed/config/{token}",
+    "POST /api/v1/public/embed/init",
+    "GET /api/v1/public/embed/chat/{session_token}",
+    "POST /api/v1/public/embed/chat/{session_token}/messages",
+    "POST /api/v1/public/embed/chat/{session_token}/end",
+}
+"""They need the token of a page or of its visitor, and no key."""
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -65,7 +73,7 @@ async def test_the_document_is_served(running_api: RunningApi) -> None:
 
 
 def test_every_route_of_the_contract_is_described(document: Json) -> None:
-    assert {name for name, _ in operations(document)} == {
+    assert {name for name, _ in operations(document)} == PUBLIC | {
         "POST /v1/agents",
         "GET /v1/agents",
         "GET /v1/sessions/{session_id}/events",
@@ -176,9 +184,10 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(document: Json)
         assert operation["description"], name
         if "/v1/" in name:
             invalid = "400" if name in OF_CHAT_PROTOCOL else "422"
-            assert {"401", invalid, "500", "503"} <= set(operation["responses"]), name
+            denied = {"403", "404", "429"} if name in PUBLIC else {"401"}
+            assert {*denied, invalid, "500", "503"} <= set(operation["responses"]), name
             assert name not in OF_CHAT_PROTOCOL or "422" not in operation["responses"], name
-            assert operation["security"] == [{"key": []}, {"header": []}]
+            assert operation["security"] == ([] if name in PUBLIC else [{"key": []}, {"header": []}]), name
         for status, response in operation["responses"].items():
             for content_type, content in response.get("content", {}).items():
                 if int(status) >= 400 and " /api/" in name:

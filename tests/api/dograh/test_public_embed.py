@@ -10,8 +10,12 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from api.dograh.embed_limits import MAX_TURNS, OPENINGS_OF_ADDRESS, OPENINGS_OF_TOKEN
+from api.sessions.messages import MessageService
+from api.sessions.snapshots import Snapshot
+from domain.sessions.commands import TurnCommand
 from store.embed import EmbedStore
 from store.organizations import OrganizationStore
+from store.sessions.sessions import StoredSession
 from tests.api.conftest import PRICED
 from tests.api.dograh.widget import EMBED, EVIL, SHOP, Site, Widget, allowed_origin, two_apis
 from tests.support.api_agents import GREETING, library
@@ -239,6 +243,37 @@ async def test_chat_ends_at_fifty_turns_also_at_two_apis_at_once(site: Site, wid
         for page in (widget, elsewhere):
             assert done(await page.post("messages", text="One more"), 429) == LAST_TURN
             assert len(done(await page.read(), 200)["turns"]) == MAX_TURNS
+
+
+@pytest.mark.parametrize("ahead", [None, 2])
+async def test_message_that_was_counted_before_another_opens_no_turn_after_it(
+    site: Site, widget: Widget, monkeypatch: pytest.MonkeyPatch, ahead: int | None
+) -> None:
+    monkeypatch.setattr("api.dograh.embed_limits.MAX_TURNS", 3)
+    await widget.open()
+    await widget.send("The second turn")
+    counted, go_on = asyncio.Event(), asyncio.Event()
+    answer = MessageService.answer
+
+    async def held(self: MessageService, session: StoredSession, command: TurnCommand) -> Snapshot:
+        if not counted.is_set():
+            counted.set()
+            await go_on.wait()
+        return await answer(self, session, command)
+
+    monkeypatch.setattr(MessageService, "answer", held)
+    expected = {} if ahead is None else {"expected_revision": widget.shown["revision"] + ahead}
+    early = asyncio.create_task(widget.post("messages", text="One too many", **expected))
+    waiting = asyncio.create_task(counted.wait())
+    await asyncio.wait([early, waiting], return_when=asyncio.FIRST_COMPLETED)
+    counted.set()
+    async with site.visitor(widget.token, api=1) as elsewhere:
+        elsewhere.session_token = widget.session_token
+        assert len(done(await elsewhere.post("messages", text="The last turn"), 200)["turns"]) == 3
+        go_on.set()
+        assert done(await early, 409)["detail"]["message"] == "Text chat session revision conflict"
+        await waiting
+        assert len(done(await elsewhere.read(), 200)["turns"]) == 3
 
 
 async def test_failed_turns_count_too(

@@ -17525,6 +17525,20 @@ export interface operations {
                     "application/json": components["schemas"]["Detail"];
                 };
             };
+            /** @description The agent or the server failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Assistant failed to respond"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
             /** @description The agent is unavailable */
             503: {
                 headers: {
@@ -17671,7 +17685,7 @@ export interface operations {
                     "application/json": components["schemas"]["Detail"];
                 };
             };
-            /** @description The agent failed */
+            /** @description The agent or the server failed */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -17813,6 +17827,20 @@ export interface operations {
                     /**
                      * @example {
                      *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent or the server failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Assistant failed to respond"
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
@@ -17990,7 +18018,7 @@ export interface operations {
                     "application/json": components["schemas"]["Detail"];
                 };
             };
-            /** @description The agent failed */
+            /** @description The agent or the server failed */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -18154,6 +18182,20 @@ export interface operations {
                     /**
                      * @example {
                      *       "detail": "Message limit reached for this conversation"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Detail"];
+                };
+            };
+            /** @description The agent or the server failed */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Assistant failed to respond"
                      *     }
                      */
                     "application/json": components["schemas"]["Detail"];
