@@ -1,6 +1,7 @@
 """Completion of pending turns, and of sessions: rules that apply without a command."""
 
 from datetime import datetime
+from heapq import merge
 
 from pydantic import JsonValue
 
@@ -117,9 +118,18 @@ def _with_usage(turn: Turn, progress: TurnProgress, at: datetime) -> Turn:
             "usage": progress.usage.model_copy(update={"duration_seconds": seconds}),
             "first_word": _seconds_to_first_word(turn, progress),
             "cost": progress.cost,
-            "events": (*turn.events, *progress.events),
+            "events": events_so_far(turn, progress),
         }
     )
+
+
+def events_so_far(turn: Turn, progress: TurnProgress) -> tuple[TurnEvent, ...]:
+    """The events of a pending turn in the order of their time: those of its steps, and those of commands meanwhile.
+
+    The log knows an event by its number in the turn, and some are recorded before the turn is over: what happens later
+    must come after them.
+    """
+    return tuple(merge(turn.events, progress.events, key=lambda event: event.created_at))
 
 
 def _seconds_to_first_word(turn: Turn, progress: TurnProgress) -> float | None:

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from contracts.sessions import StartSession
 from domain.sessions.timeline import Timeline
+from domain.sessions.turn_completion import events_so_far
 from domain.sessions.views import SessionHead, head_of
 from domain.turns.call_digest import hex_digest_of
 from domain.turns.engine import TurnProgress
@@ -43,7 +44,8 @@ class SessionState:
 
     def note_progress(self, turn: Turn, progress: TurnProgress) -> None:
         """Have what happened so far in a turn recorded before it is over."""
-        self.under_way[turn.id] = turn.model_copy(update={"events": progress.events, "node_id": progress.node_id})
+        events = events_so_far(self.timeline.turns[turn.id], progress)
+        self.under_way[turn.id] = turn.model_copy(update={"events": events, "node_id": progress.node_id})
 
     @property
     def head(self) -> SessionHead:

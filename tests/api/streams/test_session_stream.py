@@ -15,6 +15,15 @@ from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
+ORDERING = {"desk": {"prompt": "Order.", "greeting": "Hello.", "tools": ["order"]}}
+ORDER = {
+    "kind": "http",
+    "description": "Order a book.",
+    "method": "POST",
+    "url": "http://127.0.0.1:9/",
+    "approval": {"reason": "It costs money."},
+}
+"""A tool whose calls wait for a person."""
 SPEECH = "We open at nine, and we close at six in the evening."
 
 
@@ -92,15 +101,7 @@ async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Calle
 
 async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
     model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
-    nodes = {"desk": {"prompt": "Order.", "greeting": "Hello.", "tools": ["order"]}}
-    order = {
-        "kind": "http",
-        "description": "Order a book.",
-        "method": "POST",
-        "url": "http://127.0.0.1:9/",
-        "approval": {"reason": "It costs money."},
-    }
-    await caller.push(library(model.string, nodes=nodes, tools={"order": order}))
+    await caller.push(library(model.string, nodes=ORDERING, tools={"order": ORDER}))
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
     async with watching(caller, session_id) as stream:
@@ -114,6 +115,28 @@ async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted
     [result] = [event for event in events if event.type == "tool_call_result"]
     assert result.data["error"] == "denied"
     assert "tool_call_started" not in types_of(events), "it was told once"
+
+
+async def test_a_command_that_is_refused_during_a_tool_call_takes_no_other_event_out_of_the_log(
+    running_api: RunningApi, caller: Caller, scripted: Scripted
+) -> None:
+    model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
+    await caller.push(library(model.string, nodes=ORDERING, tools={"order": ORDER}))
+    session_id = (await caller.open("library"))["id"]
+    await caller.recorded(session_id, turns=1)
+    async with watching(caller, session_id) as stream:
+        await stream.until("snapshot")
+        await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "A book"}, wait=False)
+        events = await stream.until("tool_call_started")
+        handle = running_api.client.get_workflow_handle(session_workflow_id(session_id))
+        await handle.signal("rewind_to", "turn_of_nobody")
+        [approval] = (await caller.session(session_id))["approvals"]
+        await caller.post(f"/v1/sessions/{session_id}/approvals/{approval['call_id']}/deny", {"reason": "No."})
+        events += await stream.until("turn_completed")
+    turn = (await caller.session(session_id))["turns"][-1]
+    recorded = [event["type"] for event in turn["events"]]
+    assert "command_refused" in recorded
+    assert sorted(event.type for event in events if event.id and event.type in recorded) == sorted(recorded)
 
 
 async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:

@@ -7,7 +7,7 @@ import pytest
 from domain.agents.definition import Limits
 from domain.rejections import CommandRejected
 from domain.sessions.timeline import MAX_REJECTION_CHARACTERS, Timeline, record_rejection
-from domain.sessions.turn_completion import complete, take_unrecorded
+from domain.sessions.turn_completion import complete, events_so_far, take_unrecorded
 from domain.turns.turn import TurnEvent
 from domain.usage import Cost, merge_costs, merge_usage, unpriced_cost
 from tests.support.conversation import Conversation, answered, kinds, refusal_of
@@ -174,6 +174,18 @@ def test_events_of_a_turn_keep_their_order_when_it_is_answered(talk: Conversatio
     progress = answered(turn_id, "Sure.", events=(moved,))
     talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
     assert kinds(talk.head) == ["command_refused", "node_transition"]
+
+
+def test_events_of_a_turn_that_were_recorded_before_its_end_keep_their_numbers(talk: Conversation) -> None:
+    turn_id = talk.say("One.")
+    moved = TurnEvent(type="node_transition", created_at=talk.tick(), payload={"to_node": "booking"})
+    progress = answered(turn_id, "Sure.", events=(moved,))
+    recorded = [event.type for event in events_so_far(talk.timeline.turns[turn_id], progress)]
+    refusal = CommandRejected("turn_not_found", "No such turn.").rejection
+    talk.timeline = record_rejection(talk.timeline, "rewind_to", refusal, None, at=talk.tick())
+    talk.timeline = complete(talk.timeline, progress, talk.limits, at=talk.tick())
+    assert recorded == ["node_transition"]
+    assert kinds(talk.head) == [*recorded, "command_refused"]
 
 
 def test_whole_story_survives_as_json(talk: Conversation) -> None:
