@@ -5,6 +5,7 @@ import ctypes
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -38,6 +39,10 @@ DYNAMIC_CONFIG: dict[str, str | int | list[str]] = {
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Time for the server to accept connections, and to stop, before it is considered failed and killed."""
+MAX_START_ATTEMPTS = 3
+PORT_TAKEN = "address already in use"
+"""What the server logs when it cannot listen on a port."""
+FREE_PORTS = range(20_000, 32_000)
 PROBE_INTERVAL = 0.05
 SHOWN_LOG_LINES = 5
 PR_SET_PDEATHSIG = 1
@@ -79,9 +84,8 @@ async def temporal_server(addresses: ServerAddresses) -> AsyncIterator["Temporal
     with _locked(addresses.folder):
         require_free(addresses.port, "--temporal-port")
         require_free(addresses.ui_port, "--temporal-ui-port")
-        server = TemporalServer(addresses, await _start(addresses))
+        server = await _started(addresses)
         try:
-            await server.wait_until_ready()
             yield server
         finally:
             await server.end()
@@ -104,6 +108,11 @@ class TemporalServer:
                     await asyncio.sleep(PROBE_INTERVAL)
         except TimeoutError:
             raise self._failed(f"did not accept connections within {START_SECONDS:g} seconds") from None
+
+    @property
+    def lost_a_port(self) -> bool:
+        """True if a port was taken when the server began to listen there."""
+        return PORT_TAKEN in self.addresses.log_file.read_text(errors="replace")
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set. Raises CommandFailed when the server ends before that."""
@@ -151,10 +160,28 @@ def server_program() -> Path:
 
 
 def free_port() -> int:
-    """An unused port of this machine."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """An unused port of this machine, below those that systems give out: nobody else gets it until it is used."""
+    while True:
+        port = secrets.choice(FREE_PORTS)
+        with suppress(OSError), socket.create_server((LOOPBACK, port)):
+            return port
+
+
+async def _started(addresses: ServerAddresses) -> TemporalServer:
+    """A server that is ready. It is started again if a port that it chose was taken before it listened there."""
+    attempts = 1
+    while True:
+        server = TemporalServer(addresses, await _start(addresses))
+        try:
+            await server.wait_until_ready()
+        except BaseException:
+            await server.end()
+            if attempts == MAX_START_ATTEMPTS or not server.lost_a_port:
+                raise
+        else:
+            return server
+        attempts += 1
+        log.warning("a port of the Temporal server was taken meanwhile; starting it again")
 
 
 async def _start(addresses: ServerAddresses) -> asyncio.subprocess.Process:

@@ -1,5 +1,6 @@
 """The ports of the development server, and protection from web pages of other sites."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -61,3 +62,15 @@ async def test_no_web_page_starts_a_workflow(http_ports: tuple[ServerAddresses, 
     with pytest.raises(RPCError) as unknown:
         await client.get_workflow_handle(path.rpartition("/")[2]).describe()
     assert unknown.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def test_a_server_whose_port_was_taken_meanwhile_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = ServerAddresses(tmp_path, free_port(), free_port())
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        ports = iter([taken.getsockname()[1]])
+        monkeypatch.setattr(dev_server, "free_port", lambda: next(ports, None) or free_port())
+        async with temporal_server(addresses):
+            await Client.connect(addresses.address)
+    assert next(ports, None) is None, "the taken port was tried"
