@@ -10,8 +10,10 @@ import pytest
 import pytest_asyncio
 
 from api.openai.conversations import Conversations, Place
+from api.openai.stopping import ReplyStopper
 from domain.sessions.commands import SendMessage
 from store.database.connection import Database
+from store.sessions.sessions import StoredSession
 from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
 from tests.support.provider import Gate, Says, ScriptedModel
@@ -172,7 +174,7 @@ async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
 
 
 async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_again(
-    caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request has changed the session between the look and the message."""
     model = scripted(Says("Hello."), Says(SPEECH, gate=(gate := Gate())))
@@ -185,13 +187,24 @@ async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_aga
         looks.append(found)
         return found.model_copy(update={"expected_revision": 0}) if len(looks) == 1 else found
 
+    stop, stops = ReplyStopper.stop, []
+
+    def noted(self: ReplyStopper, session: StoredSession, message_id: str | None) -> None:
+        stops.append(message_id)
+        stop(self, session, message_id)
+
+    async def has_left() -> bool:
+        return not running_api.hub.is_watched(session_id)
+
     monkeypatch.setattr(Conversations, "command", outdated)
+    monkeypatch.setattr(ReplyStopper, "stop", noted)
     history = [user("Hi"), assistant("Hello."), user("When?")]
     _, session_id = await heard(caller, *history, key="k-1")
+    await eventually(has_left)
     gate.open()
     again = await visitor.http.post("/v1/chat/completions", json=body(*history), headers={"Idempotency-Key": "k-1"})
     assert said(done(again, 200)) == SPEECH
-    assert len(looks) > 1
+    assert (len(looks) > 1, stops) == (True, [])
     assert [status for _, status in await turns_of(caller, session_id)] == ["completed"] * 3
 
 
