@@ -74,13 +74,14 @@ async def test_a_session_that_was_stored_and_not_started_is_continued(
     assert ("Hello", "Here.") in texts(await caller.session(answer))
 
 
-PLATFORMS = [
-    pytest.param({"chat_id": "c-1"}, {}, id="chat_id"),
-    pytest.param({"metadata": {"chat_id": "c-1"}}, {}, id="metadata.chat_id"),
-    pytest.param({"call": {"id": "c-1", "type": "webCall"}}, {}, id="Vapi"),
-    pytest.param({"elevenlabs_extra_body": {"conversation_id": "c-1"}}, {}, id="ElevenLabs"),
-    pytest.param({}, {"X-OpenWebUI-Chat-Id": "c-1"}, id="Open WebUI"),
+PLATFORMS: list[tuple[Json, dict[str, str]]] = [
+    ({"chat_id": "c-1"}, {}),
+    ({"metadata": {"chat_id": "c-2"}}, {}),
+    ({"call": {"id": "c-3", "type": "webCall"}}, {}),
+    ({"elevenlabs_extra_body": {"conversation_id": "c-4"}}, {}),
+    ({}, {"X-OpenWebUI-Chat-Id": "c-5"}),
 ]
+"""The places of ids of Open WebUI, Vapi and ElevenLabs, each with another id."""
 
 
 async def request(caller: Caller, *messages: object, headers: dict[str, str], **fields: object) -> httpx2.Response:
@@ -88,18 +89,19 @@ async def request(caller: Caller, *messages: object, headers: dict[str, str], **
     return await caller.http.post("/v1/chat/completions", json=body, headers=headers)
 
 
-@pytest.mark.parametrize(("fields", "headers"), PLATFORMS)
-async def test_the_id_of_a_platform_opens_a_session_and_continues_it(
-    caller: Caller, visitor: Caller, fields: Json, headers: dict[str, str]
-) -> None:
+async def test_the_id_of_a_platform_opens_a_session_and_continues_it(caller: Caller, visitor: Caller) -> None:
     await caller.push(library())
-    first = done(await request(caller, user("Hello"), headers=headers, **fields), 200)
-    history = (user("Hello"), assistant("You said: Hello"), user("More"))
-    answer = await request(visitor, *history, headers=headers, **fields)
-    assert done(answer, 200)["session_id"] == first["session_id"]
-    assert "x-ignored-parameters" not in answer.headers
-    same = done(await ask(caller, "c-1", user("By the same id")), 200)
-    assert same["session_id"] == first["session_id"]
+    sessions = set()
+    for number, (fields, headers) in enumerate(PLATFORMS, start=1):
+        first = done(await request(caller, user("Hello"), headers=headers, **fields), 200)
+        history = (user("Hello"), assistant("You said: Hello"), user("More"))
+        answer = await request(visitor, *history, headers=headers, **fields)
+        assert done(answer, 200)["session_id"] == first["session_id"], fields
+        assert "x-ignored-parameters" not in answer.headers
+        same = done(await ask(caller, f"c-{number}", user("By the same id")), 200)
+        assert same["session_id"] == first["session_id"], fields
+        sessions.add(first["session_id"])
+    assert len(sessions) == len(PLATFORMS)
 
 
 async def test_a_platform_that_edits_the_first_message_begins_a_branch(caller: Caller) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -70,55 +71,66 @@ async def is_stopped(caller: Caller, session_id: str) -> bool:
     return (await turns_of(caller, session_id))[-1][1] == "interrupted"
 
 
-@pytest.mark.parametrize("kept", [HEARD, SPEECH[:1], SPEECH[:9], "We  open at", None])
 async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part_of_it(
-    caller: Caller, visitor: Caller, scripted: Scripted, kept: str | None
+    caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=Gate()), Says("On Sundays at ten."), Says("Yes."))
+    """The client keeps what it heard, one character, a cut word, other white space, and nothing."""
+    parts = (HEARD, SPEECH[:1], SPEECH[:9], "We  open at", None)
+    model = scripted()
     await caller.push(library(model.string))
-    begun, session_id = await heard(caller, user("When?"))
-    assert SPEECH.startswith(begun)
-    await eventually(lambda: is_stopped(caller, session_id))
-    await model.journal[0].hung_up()
-    cut = str(texts(await caller.session(session_id))[-1][1])
-    assert SPEECH.startswith(cut)
-    assert len(cut) < len(SPEECH)
+    history: list[object] = []
+    told: list[tuple[str, str]] = []
+    session_id = ""
+    for number, kept in enumerate(parts, start=1):
+        model.script(Says(SPEECH, gate=Gate()), Says(f"On day {number} at ten."))
+        history.append(user(f"When? {number}"))
+        begun, stopped_in = await heard(caller, *history)
+        session_id = session_id or stopped_in
+        assert stopped_in == session_id, kept
+        assert SPEECH.startswith(begun)
+        await eventually(partial(is_stopped, caller, session_id))
+        await model.journal[-1].hung_up()
+        cut = str(texts(await caller.session(session_id))[-1][1])
+        assert SPEECH.startswith(cut)
+        assert len(cut) < len(SPEECH)
 
-    history = [user("When?"), *([] if kept is None else [assistant(kept)]), user("And on Sundays?")]
-    answer = await ask(visitor, *history)
-    assert (answer["session_id"], said(answer)) == (session_id, "On Sundays at ten.")
-    last = await ask(caller, *history, assistant("On Sundays at ten."), user("Really?"))
+        history += [*([] if kept is None else [assistant(kept)]), user(f"And on Sundays? {number}")]
+        answer = await ask(visitor, *history)
+        assert (answer["session_id"], said(answer)) == (session_id, f"On day {number} at ten."), kept
+        history.append(assistant(said(answer)))
+        told += [(f"When? {number}", cut), (f"And on Sundays? {number}", said(answer))]
+    last = await ask(caller, *history, user("Really?"))
     assert last["session_id"] == session_id
-    assert texts(await caller.session(session_id))[1:] == [
-        ("When?", cut),
-        ("And on Sundays?", "On Sundays at ten."),
-        ("Really?", "Yes."),
-    ]
-    rows = await caller.recorded(session_id, turns=4)
-    assert len(rows) == 4
-    assert rows[2]["usage"]["llm"] or rows[1]["usage"]["llm"]
+    assert texts(await caller.session(session_id))[1:] == [*told, ("Really?", "You said: Really?")]
+    rows = await caller.recorded(session_id, turns=2 * len(parts) + 2)
+    assert len(rows) == 2 * len(parts) + 2
+    turns = (await caller.session(session_id))["turns"]
+    used = {row["turn_id"]: row["usage"]["llm"] for row in rows}
+    assert all(used[turn["id"]] for turn in turns if turn["status"] == "interrupted"), "the ledger has the cut replies"
 
 
-@pytest.mark.parametrize("kept", [HEARD, None])
 async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
-    caller: Caller, visitor: Caller, scripted: Scripted, kept: str | None
+    caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("Hello."), Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    """The client keeps what it heard, and nothing."""
+    model = scripted(Says("Hello."))
     await caller.push(library(model.string))
-    history = [user("Hi"), assistant("Hello."), user("When?")]
-    await ask(caller, user("Hi"))
-    streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=body(*history, stream=True)))
-    await gate.reached()
-    partial = [] if kept is None else [assistant(kept)]
-    answer = await ask(visitor, *history, *partial, user("And on Sundays?"))
-    assert said(answer) == "On Sundays at ten."
-    assert '"finish_reason":"length"' in (await streaming).text
-    assert await turns_of(caller, answer["session_id"]) == [
-        (None, "completed"),
-        ("Hi", "completed"),
-        ("When?", "interrupted"),
-        ("And on Sundays?", "completed"),
-    ]
+    history: list[object] = [user("Hi"), assistant("Hello.")]
+    first = await ask(caller, user("Hi"))
+    statuses: list[tuple[str | None, str]] = [(None, "completed"), ("Hi", "completed")]
+    for kept in (HEARD, None):
+        model.script(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+        history.append(user("When?"))
+        request = body(*history, stream=True)
+        streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=request))
+        await gate.reached()
+        history += [*([] if kept is None else [assistant(kept)]), user("And on Sundays?")]
+        answer = await ask(visitor, *history)
+        assert (answer["session_id"], said(answer)) == (first["session_id"], "On Sundays at ten."), kept
+        assert '"finish_reason":"length"' in (await streaming).text
+        history.append(assistant("On Sundays at ten."))
+        statuses += [("When?", "interrupted"), ("And on Sundays?", "completed")]
+        assert await turns_of(caller, answer["session_id"]) == statuses
 
 
 async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: Caller, scripted: Scripted) -> None:

@@ -14,6 +14,8 @@ from tests.support.api_agents import library
 from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
 from tests.support.running_api import Caller, texts
 
+pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
+
 Scripted = Callable[..., ScriptedModel]
 
 
