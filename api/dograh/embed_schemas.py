@@ -1,6 +1,6 @@
 """JSON of dograh's public embed routes: what a page and its visitor may see of a chat, and nothing else of it."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -26,7 +26,7 @@ class InitBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.INIT]})
 
     token: str
-    context_variables: dict[str, JsonValue] | None = None
+    context_variables: dict[str, Any] | None = None  # Any: what a page wrote, which is checked value by value
 
 
 class PublicMessageBody(_Body):

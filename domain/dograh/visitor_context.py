@@ -24,8 +24,10 @@ def visitor_context(given: Mapping[str, JsonValue] | None) -> dict[str, JsonValu
     kept: dict[str, JsonValue] = {}
     size = 0
     for written, value in (given or {}).items():
+        if len(kept) == MAX_VARIABLES:
+            break
         name, fitting = written.strip(), _cut(value)
-        if not _is_usable(name, fitting) or len(kept) == MAX_VARIABLES:
+        if not _is_usable(name, fitting):
             continue
         needed = len(name.encode()) + len(to_json(fitting))
         if size + needed <= MAX_TOTAL_BYTES:

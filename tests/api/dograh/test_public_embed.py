@@ -126,6 +126,13 @@ async def test_variables_of_the_page_that_do_not_fit_are_left_out(widget: Widget
     opened = await widget.open(**{" plan ": "gold", "a.b": 1, "provider": "x", "long": "y" * 3_000, "nul": "\x00"})
     path = f"/api/v1/workflow/{opened['config']['workflow_id']}/text-chat/sessions/{opened['workflow_run_id']}"
     assert done(await caller.get(path), 200)["initial_context"] == {"plan": "gold", "long": "y" * 2_000}
+    for depth, status in ((500, 200), (90_000, 400)):
+        deep = b'{"plan": "gold", "deep": %s}' % (b"[" * depth + b"]" * depth)
+        body = b'{"token": "%s", "context_variables": %s}' % (widget.token.encode(), deep)
+        response = await widget.http.post(f"{EMBED}/init", content=body, headers={"Content-Type": "application/json"})
+        done(response, status)
+    newest = (await caller.items("/v1/sessions"))[0]
+    assert newest["initial_context"] == {"plan": "gold"}
 
 
 # --- what a visitor does not get ------------------------------------------------------------------------------------

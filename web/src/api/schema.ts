@@ -3357,7 +3357,7 @@ export interface components {
             token: string;
             /** Context Variables */
             context_variables?: {
-                [key: string]: components["schemas"]["JsonValue"];
+                [key: string]: unknown;
             } | null;
         };
         /**
