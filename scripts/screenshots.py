@@ -92,7 +92,7 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
     turn = session["turns"][1]["id"]
     branch = max(session["discarded_branches"], key=lambda each: len(each["turns"]))["id"]
     program = chromium()
-    assert program, "no Chromium was found (Debian: apt-get install chromium)"
+    assert program, "no Chromium was found (Debian: apt-get install chromium-headless-shell)"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         async with person(browser, stack.url, viewport=WIDE, color_scheme="light") as ada:
@@ -109,7 +109,10 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
             await expect(ada.page.get_by_role("button", name=re.compile("in common"))).to_be_visible()
             await draw(ada, folder, "compare")
             await ada.open(f"/suites/{suite['id']}")
-            await expect(ada.page.get_by_role("gridcell", name=re.compile("Failed")).first).to_be_visible()
+            await ada.page.get_by_role("gridcell", name="fails-a-criterion, run 1: Failed").click()
+            run = ada.page.get_by_role("complementary", name="Run 1 of fails-a-criterion")
+            await expect(run.get_by_role("button", name=re.compile(r"^#\d+$")).first).to_be_visible()
+            await expect(ada.turns.first).to_be_visible()
             await draw(ada, folder, "suite")
         async with person(browser, stack.url, viewport=WIDE, color_scheme="dark") as ada:
             await ada.open(f"{path}?turn={turn}&tab=cost")

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the stories, with one line that says why, where there is no browser or no page."""
     reason = None
     if chromium() is None:
-        reason = "no Chromium: the page's stories need one (Debian: apt-get install chromium)"
+        reason = "no Chromium: the page's stories need one (Debian: apt-get install chromium-headless-shell)"
     elif not PageFiles().built or not AXE.is_file():
         reason = "no page: the page's stories need it built (`make web`, with Node 20.19 or newer and npm)"
     for item in items:

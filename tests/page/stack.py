@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx2
 
+from playhead.config.settings import Settings
 from playhead.services.dev_stack import DEV_ORGANIZATION
 from playhead.services.example_agents import add_missing_examples
+from playhead.temporal.client import connect
 from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
 from store.database.connection import Database
 from store.migrate import upgrade
@@ -23,7 +25,7 @@ from tests.e2e.processes import CHECKOUT, environment_of
 from tests.e2e.suite_stack import PATIENCE, Process
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, ScriptedModel
-from tests.support.running_api import Caller, Json, done
+from tests.support.running_api import Caller, Json, done, serving
 from tests.support.waiting import eventually
 
 HOUSE = "house"
@@ -58,24 +60,12 @@ class PageStack:
         return self.provider.model(name)
 
     @asynccontextmanager
-    async def another_api(self, *command: str, **variables: str) -> AsyncIterator[str]:
-        """One more API process on the same store, with other settings; yields its URL once it serves the page."""
-        port = free_port()
-        environment = {**self.api.environment, "PLAYHEAD_API_PORT": str(port), **variables}
-        process = Process(f"api-{port}", command, environment, self.folder)
-        url = f"http://{LOOPBACK}:{port}"
-
-        async def answers() -> bool:
-            with suppress(httpx2.TransportError):
-                return (await self.caller.http.get(f"{url}/")).is_success
-            return False
-
-        try:
-            await process.start()
-            await eventually(answers, within=PATIENCE)
-            yield url
-        finally:
-            await process.kill()
+    async def another_api(self, *, keyless: bool, temporal_address: str | None = None) -> AsyncIterator[str]:
+        """One more API on the same store, with other settings, in the process of the tests; yields its URL."""
+        settings = Settings(keyless=keyless, temporal_address=temporal_address or self.temporal_address)
+        client = await connect(settings, lazy=True)
+        async with serving(settings, client, self.database) as api:
+            yield api.url
 
     async def kill_api(self) -> None:
         """End the API with SIGKILL."""
@@ -126,9 +116,11 @@ async def page_stack(folder: Path, provider: ModelProvider, **variables: str) ->
     place = ServerAddresses(folder, free_port(), free_port())
     port = free_port()
     async with AsyncExitStack() as opened:
-        postgres = opened.enter_context(running_postgres())
+        postgres, _ = await asyncio.gather(
+            asyncio.to_thread(opened.enter_context, running_postgres()),
+            opened.enter_async_context(temporal_server(place)),
+        )
         url = postgres.new_database()
-        await opened.enter_async_context(temporal_server(place))
         database = await opened.enter_async_context(aclosing(Database.open(url)))
         await upgrade(database)
         await add_missing_examples(database, DEV_ORGANIZATION)
@@ -144,6 +136,7 @@ async def page_stack(folder: Path, provider: ModelProvider, **variables: str) ->
             "PLAYHEAD_LOG_LEVEL": "warning",
             "PLAYHEAD_MODEL": f"openai-chat:{HOUSE}",
             "PLAYHEAD_MODEL_RETRY_INITIAL_SECONDS": "0.1",
+            "PLAYHEAD_SETTLEMENT_DELAY_SECONDS": "0.2",
             "PLAYHEAD_PRICES": json.dumps({f"openai-chat:{name}": PRICE for name in PRICED}),
             "TEMPORAL_ADDRESS": place.address,
             **variables,

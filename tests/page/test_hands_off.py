@@ -113,6 +113,7 @@ async def goes_back(stack: PageStack, ada: Person) -> None:
     await page.keyboard.type("Saturday")
     await ada.presses("Enter")
     await expect(ada.turn(2)).to_contain_text("At what time on Saturday?")
+    await expect(ada.turn(2).get_by_role("button", name="Stop")).to_have_count(0)
     await ada.presses("Escape", "G", "ArrowLeft")
     await expect(ada.turn(2)).to_contain_text("Friday")
     await ada.presses("ArrowRight")
@@ -162,7 +163,7 @@ async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> No
 async def chooses(person: Person, label: str) -> None:
     """Open the commands, and type until the one of that name is the first."""
     await person.presses("Control+k")
-    await expect(person.page.get_by_role("combobox", name="Commands, sessions, agents")).to_be_focused()
+    await expect(person.page.get_by_role("combobox", name="Commands, sessions, agents, turns")).to_be_focused()
     await person.page.keyboard.type(label)
     await expect(person.page.get_by_role("dialog", name="Go to").get_by_role("option").first).to_contain_text(label)
 

@@ -9,11 +9,10 @@ from playwright.async_api import Page, expect
 from playhead.services.dev_stack import DEV_ORGANIZATION
 from playhead.temporal.dev_server import LOOPBACK, free_port
 from store.api_keys import KeyStore
-from tests.e2e.suite_stack import CLI
 from tests.page.agents import shop, talked
 from tests.page.browser import NARROW, Person
 from tests.page.conftest import Opens
-from tests.page.stack import KEYLESS, PageStack
+from tests.page.stack import PageStack
 from tests.support.provider import Calls, Says
 
 PHONE: Final[dict[str, Any]] = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
@@ -144,7 +143,7 @@ async def test_large_letters_and_forced_colours_leave_everything_in_its_place(st
 async def test_a_missing_key_is_asked_for_and_works_at_once(stack: PageStack, opens: Opens) -> None:
     session = await talked(stack, shop("keyed", "first"), ("A question", "An answer."))
     _, secret = await KeyStore(stack.database).create(DEV_ORGANIZATION, "page")
-    async with stack.another_api(*CLI, "api") as url:
+    async with stack.another_api(keyless=False) as url:
         ada = await opens(origin=url)
         await ada.open(f"/sessions/{session['id']}")
         dialog = ada.page.get_by_role("dialog", name="A key is needed")
@@ -161,7 +160,7 @@ async def test_a_missing_key_is_asked_for_and_works_at_once(stack: PageStack, op
 @pytest.mark.timeout(400)
 async def test_without_temporal_one_reads_on_and_commands_say_why_not(stack: PageStack, opens: Opens) -> None:
     session = await talked(stack, shop("temporal-down", "first"), ("A question", "An answer."))
-    async with stack.another_api(*KEYLESS, TEMPORAL_ADDRESS=f"{LOOPBACK}:{free_port()}") as url:
+    async with stack.another_api(keyless=True, temporal_address=f"{LOOPBACK}:{free_port()}") as url:
         ada = await opens(origin=url)
         await ada.open(f"/sessions/{session['id']}")
         await expect(ada.turn(1)).to_contain_text("An answer.")

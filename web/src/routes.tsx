@@ -132,7 +132,12 @@ const agent = createRoute({
   component: lazyRouteComponent(() => import('./agents/AgentPage.tsx'), 'AgentPage'),
 })
 
-const suites = createRoute({ getParentRoute: () => root, path: '/suites', component: lazyRouteComponent(() => import('./suites/SuiteList.tsx'), 'SuiteList') })
+const suites = createRoute({
+  getParentRoute: () => root,
+  path: '/suites',
+  validateSearch: (raw: Raw): { agent?: string } => only({ agent: text(raw['agent']) }),
+  component: lazyRouteComponent(() => import('./suites/SuiteList.tsx'), 'SuiteList'),
+})
 const newSuite = createRoute({ getParentRoute: () => root, path: '/suites/new', component: lazyRouteComponent(() => import('./suites/NewSuite.tsx'), 'NewSuite') })
 
 export interface SuiteSearch {

@@ -6,7 +6,7 @@ import { asProblem } from '../api/problems.ts'
 import { agents } from '../api/routes.ts'
 import { useAgent } from '../sessions/queries.ts'
 import { Button, join } from '../ui/controls.tsx'
-import { Empty, Loading, ProblemNote, useTitle } from '../ui/states.tsx'
+import { Empty, Loading, Missing, useTitle } from '../ui/states.tsx'
 import { plural, when } from '../words.ts'
 import { difference } from './difference.ts'
 import VersionDifference from './Difference.tsx'
@@ -48,7 +48,17 @@ export function AgentPage() {
     [against.data, agent.data],
   )
   if (agent.isPending) return <Loading rows={6} />
-  if (agent.isError) return <ProblemNote error={agent.error} retry={() => void agent.refetch()} />
+  if (agent.isError)
+    return (
+      <main id="main" className="flex-1">
+        <h1 className="sr-only">{name}</h1>
+        <Missing error={agent.error} what={search.version === undefined || newest.isError ? 'agent' : 'version'} retry={() => void agent.refetch()}>
+          <Link to="/agents" className="text-accent underline">
+            To the agents
+          </Link>
+        </Missing>
+      </main>
+    )
   const { definition, version, warnings } = agent.data
   return (
     <main id="main" className="flex min-h-0 flex-1 flex-col">
@@ -81,6 +91,9 @@ export function AgentPage() {
         <span className="flex-1" />
         <Link to="/sessions" search={{ agent: name }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
           Its sessions
+        </Link>
+        <Link to="/suites" search={{ agent: name }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
+          Its suites
         </Link>
         <Link to="/sessions/new" search={{ agent: name, version }} className="target inline-flex items-center rounded-sm bg-accent px-3 text-list font-medium text-on-accent">
           Talk to it

@@ -7,6 +7,7 @@ import type {
   AgentDryRun,
   AgentVersionSummary,
   Branch,
+  Json,
   JsonObject,
   LedgerRow,
   NewSession,
@@ -44,11 +45,11 @@ export const sessions = {
     call<Page<TreeTurn>>('GET', '/v1/sessions/{session_id}/tree', { path: { session_id }, query, ...more }),
   steps: (session_id: string, turn_id: string, more: Signal = {}) =>
     call<Page<Step>>('GET', '/v1/sessions/{session_id}/turns/{turn_id}/steps', { path: { session_id, turn_id }, ...more }),
-  say: (session_id: string, body: { text: string; message_id: string; on_busy: OnBusy; expected_revision?: number }) =>
+  say: (session_id: string, body: { text: string; message_id: string; on_busy: OnBusy; expected_revision?: number; client_tools?: readonly string[] }) =>
     call<Accepted>('POST', '/v1/sessions/{session_id}/messages', { path: { session_id }, query: { wait: false }, body }),
   rewind: (session_id: string, body: { turn_id: string | null; before?: boolean; expected_revision?: number }) =>
     call<Session>('POST', '/v1/sessions/{session_id}/rewind', { path: { session_id }, body }),
-  edit: (session_id: string, turn_id: string, body: { text: string; message_id: string; expected_revision?: number }) =>
+  edit: (session_id: string, turn_id: string, body: { text: string; message_id: string; expected_revision?: number; client_tools?: readonly string[] }) =>
     call<Accepted>('POST', '/v1/sessions/{session_id}/turns/{turn_id}/edit', {
       path: { session_id, turn_id },
       query: { wait: false },
@@ -74,6 +75,8 @@ export const sessions = {
       path: { session_id, call_id, decision },
       body: reason ? { reason } : {},
     }),
+  returnResult: (session_id: string, call_id: string, body: { result: Json; is_error: boolean }) =>
+    call<Session>('POST', '/v1/sessions/{session_id}/client-calls/{call_id}/result', { path: { session_id, call_id }, body }),
   simulate: (session_id: string, body: { enabled: boolean; config?: JsonObject; expected_revision?: number }) =>
     call<Session>('PUT', '/v1/sessions/{session_id}/simulator', { path: { session_id }, body }),
   transcript: (session_id: string, format: 'text' | 'markdown' | 'json' | 'jsonl', more: Signal = {}) =>

@@ -18,18 +18,21 @@ export type Turn = Omit<Forms['Turn'], 'events' | 'usage'> & { events: TurnEvent
 type BranchFigures = 'turn_count' | 'cost' | 'head_turn_id'
 export type Branch = Omit<Forms['Branch'], 'turns' | BranchFigures> & { turns: Turn[] } & Partial<Pick<Forms['Branch'], BranchFigures>>
 export type Approval = Omit<Forms['Approval'], 'arguments'> & { arguments: JsonObject }
+/** A call of a tool that the client of the conversation carries out: it waits for its result. */
+export type ClientCall = Omit<Forms['ClientCall'], 'arguments'> & { arguments: JsonObject }
 export type SessionStatus = Forms['Session']['status']
 /** What an older API does not tell of a session; without it the page leaves the figures out. */
 type SessionFigures = 'agent_name' | 'turn_count' | 'suite_id'
 export type SessionSummary = Omit<
   Forms['SessionSummary'],
-  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals' | SessionFigures
+  'initial_context' | 'gathered_context' | 'annotations' | 'simulator' | 'approvals' | 'client_calls' | SessionFigures
 > & {
   initial_context: JsonObject
   gathered_context: JsonObject
   annotations: JsonObject
   simulator: JsonObject | null
   approvals?: Approval[]
+  client_calls?: ClientCall[]
 } & Partial<Pick<Forms['SessionSummary'], SessionFigures>>
 export type Session = SessionSummary & { turns_before: number; turns: Turn[]; discarded_branches: Branch[] }
 export type LedgerRow = Omit<Forms['LedgerRow'], 'usage'> & { usage: Usage }

@@ -9,7 +9,7 @@ import { children } from '../timeline/siblings.ts'
 import { useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { layout, type Run, type TreeNode } from '../timeline/tree.ts'
 import { Button, join } from '../ui/controls.tsx'
-import { Badge, Clock, Empty, Loading, ProblemNote, StatusShape, useTitle } from '../ui/states.tsx'
+import { Badge, Clock, Empty, Loading, Missing, StatusShape, useTitle } from '../ui/states.tsx'
 import { plural } from '../words.ts'
 
 const route = getRouteApi('/sessions/$id/branches')
@@ -128,7 +128,14 @@ function Tree({ id }: { id: string }) {
     })
   useKeys({ makeActive: () => restore(rows[at]), compare })
 
-  if (problem && !timeline.session) return <ProblemNote error={problem} retry={() => store.actions.retry()} />
+  if (problem && !timeline.session)
+    return (
+      <Missing error={problem} what="session" retry={() => store.actions.retry()}>
+        <Link to="/sessions" search={{}} className="text-accent underline">
+          To the sessions
+        </Link>
+      </Missing>
+    )
   if (!timeline.session || (tree === null && !logWhole)) return <Loading rows={8} height={28} />
   const lost = nodes.length === 0
   const total = amountOf(timeline.session.cost)

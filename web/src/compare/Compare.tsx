@@ -14,7 +14,7 @@ import { wilson } from '../timeline/interval.ts'
 import { add, amountOf, dollars, NOTHING, shown } from '../timeline/money.ts'
 import { replyOf, useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { Button, IconButton, join } from '../ui/controls.tsx'
-import { Badge, CopyButton, Empty, Loading, ProblemNote, StatusShape, useTitle } from '../ui/states.tsx'
+import { Badge, CopyButton, Empty, Loading, Missing, StatusShape, useTitle } from '../ui/states.tsx'
 import { count, duration, MINUS, plural, STATUS } from '../words.ts'
 
 const route = getRouteApi('/compare')
@@ -127,11 +127,13 @@ interface Totals {
   tokens: number
 }
 
+const tokensOf = (turn: Turn): number => Object.values(turn.usage.llm).reduce((all, each) => all + (each.total_tokens ?? 0), 0)
+
 const totalsOf = (turns: readonly Turn[]): Totals => ({
   turns: turns.length,
   cost: add(NOTHING, ...turns.map((turn) => amountOf(turn.cost))).value,
   seconds: turns.reduce((sum, turn) => sum + turn.usage.duration_seconds, 0),
-  tokens: turns.reduce((sum, turn) => sum + Object.values(turn.usage.llm).reduce((all, each) => all + (each.total_tokens ?? 0), 0), 0),
+  tokens: turns.reduce((sum, turn) => sum + tokensOf(turn), 0),
 })
 
 function Sides({ left, right, above }: { left: Side; right: Side; above?: React.ReactNode }) {
@@ -153,7 +155,17 @@ function Sides({ left, right, above }: { left: Side; right: Side; above?: React.
   const rows = useMemo<Pair[]>(() => (commonOpen ? [...common.map((turn) => ({ a: turn, b: turn })), ...pairs] : [...pairs]), [common, pairs, commonOpen])
   const sums = { a: totalsOf(pairs.flatMap((pair) => pair.a ?? [])), b: totalsOf(pairs.flatMap((pair) => pair.b ?? [])) }
 
-  if (a.problem || b.problem) return <ProblemNote error={a.problem ?? b.problem} />
+  if (a.problem || b.problem)
+    return (
+      <main id="main" className="flex-1">
+        <h1 className="sr-only">Compare</h1>
+        <Missing error={a.problem ?? b.problem} what={a.problem ? 'left session' : 'right session'}>
+          <Link to="/sessions" search={{}} className="text-accent underline">
+            To the sessions
+          </Link>
+        </Missing>
+      </main>
+    )
   const ready = a.ready && b.ready
   return (
     <main id="main" className="flex min-h-0 flex-1 flex-col">
@@ -213,6 +225,9 @@ function useSide(store: SessionStore, side: Side) {
 
 function SideHead({ side, store, totals, against, right = false }: { side: Side; store: SessionStore; totals: Totals; against?: Totals; right?: boolean }) {
   const session = useSession(store, (state) => state.timeline.session)
+  const { runs } = useRuns(session?.suite_id ?? '')
+  const run = runs.find((each) => each.session_id === side.session)
+  const cause = run?.criteria.find((each) => each.outcome !== 'passed')?.reason ?? run?.findings[0]?.message
   return (
     <section aria-label={right ? 'Right side' : 'Left side'} className={join('min-w-0 px-4 py-2 text-list', right && 'border-l border-line')}>
       <h2 className="flex items-center gap-2">
@@ -223,6 +238,12 @@ function SideHead({ side, store, totals, against, right = false }: { side: Side;
         <Badge kind={side.branch ? 'plain' : 'accent'}>{side.branch ? 'discarded' : 'active'}</Badge>
         {session && <span className="text-meta text-muted max-sm:hidden">v{session.agent_version}</span>}
       </h2>
+      {run?.outcome && (
+        <p className="flex items-center gap-1" title={cause}>
+          <StatusShape status={run.outcome} /> <span className="font-medium">{STATUS[run.outcome]}</span>
+          {cause && <span className="min-w-0 truncate text-muted">{cause}</span>}
+        </p>
+      )}
       <p className="flex flex-wrap gap-x-3 text-meta text-muted">
         <span>{plural(totals.turns, 'turn')}</span>
         <span>{duration(totals.seconds)}</span>
@@ -317,6 +338,7 @@ function Cell({ turn, other, store, words, side, chosen, select, line = false }:
         {turn.status !== 'completed' && <Badge kind={turn.status === 'pending' ? 'live' : 'warn'}>{STATUS[turn.status]}</Badge>}
         {typeof turn.usage.first_word_seconds === 'number' && <span>first word {duration(turn.usage.first_word_seconds)}</span>}
         {turn.status !== 'pending' && <span>{duration(turn.usage.duration_seconds)}</span>}
+        {tokensOf(turn) > 0 && <span>{count(tokensOf(turn))} tokens</span>}
         <span className="text-money">{shown(amountOf(turn.cost))}</span>
       </header>
       {turn.user_message && (
@@ -347,6 +369,21 @@ function Cell({ turn, other, store, words, side, chosen, select, line = false }:
   )
 }
 
+/** The text of one side in runs; a space between two differing words belongs to them. */
+function runsOf(parts: readonly { value: string; added?: boolean; removed?: boolean }[], side: 'a' | 'b'): { own: boolean; value: string }[] {
+  const shown = parts
+    .filter((part) => !(side === 'a' ? part.added : part.removed))
+    .map((part) => ({ own: Boolean(side === 'a' ? part.removed : part.added), value: part.value }))
+  const runs: { own: boolean; value: string }[] = []
+  shown.forEach(({ own, value }, at) => {
+    const between = !own && value.trim() === '' && Boolean(shown[at - 1]?.own && shown[at + 1]?.own)
+    const before = runs.at(-1)
+    if (before && before.own === (own || between)) before.value += value
+    else runs.push({ own: own || between, value })
+  })
+  return runs
+}
+
 /** Words that the other side does not have are marked: underlined as well as coloured. */
 function Differing({ text, other, side }: { text: string; other: string | undefined; side: 'a' | 'b' }) {
   const parts = useMemo(
@@ -354,15 +391,13 @@ function Differing({ text, other, side }: { text: string; other: string | undefi
     [text, other, side],
   )
   if (!parts) return text
-  return parts.map((part, at) => {
-    if (side === 'a' ? part.added : part.removed) return null
-    const own = side === 'a' ? part.removed : part.added
-    return own ? (
-      <mark key={at} className={side === 'a' ? 'bg-bad-tint text-text no-underline outline-0 decoration-bad underline' : 'bg-ok-tint text-text outline-0 decoration-ok underline'}>
-        {part.value}
+  return runsOf(parts, side).map(({ own, value }, at) =>
+    own ? (
+      <mark key={at} className={side === 'a' ? 'bg-bad-tint text-text outline-0 decoration-bad underline' : 'bg-ok-tint text-text outline-0 decoration-ok underline'}>
+        {value}
       </mark>
     ) : (
-      <span key={at}>{part.value}</span>
-    )
-  })
+      <span key={at}>{value}</span>
+    ),
+  )
 }

@@ -1,12 +1,12 @@
 /** What stands above or below the turns: approvals, a rewind, a branch that is only looked at, a lost connection. */
 import { useEffect, useState } from 'react'
 import { Link } from '@tanstack/react-router'
-import type { Approval } from '../api/types.ts'
+import type { Approval, ClientCall, Json as JsonValue } from '../api/types.ts'
 import { useSession, type SessionStore } from '../timeline/store.ts'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
 import { Button } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
-import { Clock, useNow } from '../ui/states.tsx'
+import { Clock, CopyButton, useNow } from '../ui/states.tsx'
 import { adviceFor } from '../api/problems.ts'
 import { warn } from '../ui/announce.tsx'
 import { clock, duration, plural } from '../words.ts'
@@ -56,6 +56,64 @@ function ApprovalCard({ approval, commands }: { approval: Approval; commands: Co
           <Button onClick={() => setDenying(true)}>Deny …</Button>
         )}
       </div>
+    </section>
+  )
+}
+
+export function ClientCalls({ store, commands }: { store: SessionStore; commands: Commands }) {
+  const calls = useSession(store, (state) => state.timeline.session?.client_calls)
+  return calls?.map((call) => <ClientCallCard key={call.call_id} call={call} commands={commands} />)
+}
+
+/** What the text of a result means: JSON where it is some, else words. */
+function resultOf(text: string): JsonValue {
+  try {
+    return JSON.parse(text) as JsonValue
+  } catch {
+    return text
+  }
+}
+
+/** A call that the client of the conversation carries out. Here the client is a person, who says what came of it. */
+function ClientCallCard({ call, commands }: { call: ClientCall; commands: Commands }) {
+  const [text, setText] = useState('')
+  const [sending, setSending] = useState(false)
+  const now = useNow(1_000)
+  const left = (Date.parse(call.expires_at) - now) / 1000
+  useEffect(() => warn(`The agent waits for the result of ${call.tool}.`), [call.tool])
+  const give = (failed: boolean): void => {
+    setSending(true)
+    void commands.returnResult(call.call_id, failed ? text : resultOf(text), failed).finally(() => setSending(false))
+  }
+  return (
+    <section aria-label={`Result of ${call.tool}`} className="mx-auto my-2 w-[min(72ch,calc(100%-24px))] rounded-lg border border-live bg-live-tint p-3 text-list">
+      <div className="flex items-center gap-2">
+        <h2 className="flex-1 font-semibold">
+          The client carries out <code className="font-mono text-code">{call.tool}</code>: what came of it?
+        </h2>
+        <span className="text-meta text-muted">{left > 0 ? `${duration(left)} left` : 'its time is over'}</span>
+      </div>
+      <p className="mb-2 text-muted">You stand in for the client. The reply goes on with this result.</p>
+      <Json value={call.arguments} name={call.tool} />
+      <form
+        onSubmit={(event) => {
+          event.preventDefault()
+          give(false)
+        }}
+      >
+        <label className="mt-2 block text-muted">
+          Result
+          <textarea rows={2} value={text} onChange={(event) => setText(event.target.value)} placeholder="Words or JSON" className="field mt-1 w-full text-text" />
+        </label>
+        <div className="mt-2 flex gap-2">
+          <Button type="submit" look="main" disabled={!text.trim() || sending}>
+            Return it
+          </Button>
+          <Button look="danger" disabled={!text.trim() || sending} onClick={() => give(true)}>
+            It failed
+          </Button>
+        </div>
+      </form>
     </section>
   )
 }
@@ -125,6 +183,7 @@ export function BranchBanner({
         </Link>
       )}
       <Button onClick={fork}>Fork</Button>
+      {branch && <CopyButton label="Copy a link to this branch" text={window.location.href} />}
       <Button look="quiet" onClick={leave}>
         Back to active
       </Button>
@@ -148,18 +207,23 @@ export function ConflictBanner({ session }: { session: string }) {
   )
 }
 
+/** What is older than this when it is read is told with its time. */
+const STALE_MS = 5_000
+
 /** After three seconds without a connection; what is shown stays. */
 export function LinkBar({ store }: { store: SessionStore }) {
   const link = useSession(store, (state) => state.link)
   const missed = useSession(store, (state) => state.missed)
   const asOf = useSession(store, (state) => state.timeline.session?.as_of)
+  const readAt = useSession(store, (state) => state.readAt)
+  const ended = useSession(store, (state) => state.timeline.ended)
   const now = useNow(1_000)
   useEffect(() => {
     if (missed === null) return
     const timer = setTimeout(() => store.actions.forgetMissed(), 4_000)
     return () => clearTimeout(timer)
   }, [store, missed])
-  if (link.kind === 'lost' && now - link.since > 2_000) {
+  if (link.kind === 'lost' && now - link.since >= 3_000) {
     return (
       <div role="status" className="flex flex-wrap items-center gap-2 border-b border-line bg-bad-tint px-4 py-1 text-list">
         <span className="flex-1">
@@ -176,6 +240,13 @@ export function LinkBar({ store }: { store: SessionStore }) {
     return (
       <div role="status" className="border-b border-line bg-ok-tint px-4 py-1 text-list text-ok">
         back · {missed === 0 ? 'nothing missed' : `${plural(missed, 'event')} missed, all here`}
+      </div>
+    )
+  }
+  if (!ended && asOf && readAt - Date.parse(asOf) > STALE_MS) {
+    return (
+      <div role="status" className="border-b border-line bg-warn-tint px-4 py-1 text-list">
+        <strong className="font-semibold text-warn">As of {clock(asOf)}</strong> · the conversation itself cannot be asked at the moment; this is what is recorded.
       </div>
     )
   }

@@ -4,6 +4,7 @@ import { useEffect, useState } from 'react'
 import type { Json as JsonValue, JsonObject, Turn, TurnEvent } from '../api/types.ts'
 import { join } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
+import { Clock } from '../ui/states.tsx'
 import { duration } from '../words.ts'
 
 interface Call {
@@ -125,6 +126,11 @@ function CallCard({ call, unfolded }: { call: Call; unfolded: number }) {
       </button>
       {open && (
         <div className="flex flex-col gap-2 border-t border-line p-2 text-list">
+          <p className="flex flex-wrap gap-x-2 text-meta text-muted">
+            <Clock at={call.startedAt} />
+            {call.result && took !== null ? <span>answered after {duration(took)}</span> : <span>not answered yet</span>}
+            {call.id && <span className="font-mono break-all">{call.id}</span>}
+          </p>
           <h4 className="text-meta text-muted">Arguments</h4>
           <Json value={call.args} name={`${call.name}-arguments`} />
           {call.result && (

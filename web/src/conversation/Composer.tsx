@@ -1,6 +1,7 @@
 /** Where one writes. Its text is in no shared store; a draft is kept for each session of this tab. */
 import { ChevronDown } from 'lucide-react'
 import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from 'react'
+import { adviceFor } from '../api/problems.ts'
 import type { OnBusy } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
@@ -148,7 +149,7 @@ export function Composer({ store, commands, closed, editLast, sent }: ComposerPr
         {mine.length > 0 && (
           <ul aria-label="Messages on their way" className="mt-1 flex flex-col gap-1">
             {mine.map((letter) => (
-              <Chip key={letter.id} letter={letter} store={store} edit={(words) => setText((now) => now || words)} />
+              <Chip key={letter.id} letter={letter} store={store} see={sent} edit={(words) => setText((now) => now || words)} />
             ))}
           </ul>
         )}
@@ -165,7 +166,7 @@ const STATES: Record<Letter['state'], string> = {
   refused: 'not taken',
 }
 
-function Chip({ letter, store, edit }: { letter: Letter; store: SessionStore; edit: (text: string) => void }) {
+function Chip({ letter, store, see, edit }: { letter: Letter; store: SessionStore; see: () => void; edit: (text: string) => void }) {
   const trouble = letter.state === 'refused' || letter.state === 'conflict'
   const drop = (): void => {
     discard(letter.id)
@@ -177,8 +178,9 @@ function Chip({ letter, store, edit }: { letter: Letter; store: SessionStore; ed
       <span className={trouble ? 'text-bad' : 'text-muted'}>
         {letter.state === 'conflict' ? `${plural(letter.changes, 'change')} came first` : STATES[letter.state]}
         {letter.state === 'waiting' && letter.problem && ` (${letter.problem.code})`}
-        {letter.state === 'refused' && letter.problem && `: ${letter.problem.detail || letter.problem.title}`}
+        {letter.state === 'refused' && letter.problem && `: ${letter.problem.detail || letter.problem.title} ${adviceFor(letter.problem)}`}
       </span>
+      {letter.state === 'conflict' && <Button onClick={see}>See {letter.changes === 1 ? 'it' : 'them'}</Button>}
       {letter.state === 'conflict' && <Button onClick={() => postAnyway(store, letter.id)}>Send all the same</Button>}
       {letter.state === 'refused' && letter.problem?.code !== 'session_ended' && (
         <Button onClick={() => postAnyway(store, letter.id)}>Send again</Button>

@@ -14,10 +14,11 @@ import { useSession, type SessionStore } from '../timeline/store.ts'
 import { variablesAt } from '../timeline/variables.ts'
 import { announce, warn } from '../ui/announce.tsx'
 import { Button } from '../ui/controls.tsx'
+import { useFinder } from '../ui/offers.ts'
 import { copy, download, Empty, Loading, ProblemNote } from '../ui/states.tsx'
 import { say } from '../ui/toast.tsx'
 import { duration, plural, reason } from '../words.ts'
-import { Approvals, BranchBanner, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
+import { Approvals, BranchBanner, ClientCalls, ConflictBanner, LinkBar, RewoundBar } from './Banners.tsx'
 import { isOwn, seenOwn, useCommands } from './commands.ts'
 import { Composer } from './Composer.tsx'
 import { FindBar } from './FindBar.tsx'
@@ -32,6 +33,8 @@ import { troubleOf, useView } from './view.ts'
 const GAP_SECONDS = 120
 const END_THRESHOLD = 48
 const OLDER_HEIGHT = 32
+/** Turns that ⌘K lists at most. */
+const MOST_FOUND = 20
 const NOTHING_QUOTED: ReadonlySet<string> = new Set()
 
 type Item =
@@ -55,7 +58,7 @@ function itemsOf(path: readonly string[], turns: ReadonlyMap<string, Turn>, rewo
   return items
 }
 
-export function Conversation({ store, selection }: { store: SessionStore; selection: Selection }) {
+export function Conversation({ store, selection, again }: { store: SessionStore; selection: Selection; again: () => void }) {
   const { id } = store.getState()
   const { go, branch: branchId, turn: chosen, find } = selection
   const navigate = useNavigate()
@@ -272,6 +275,21 @@ export function Conversation({ store, selection }: { store: SessionStore; select
     move(aim, 'center')
   }, [aim, path, move])
 
+  const findTurns = useCallback(
+    (words: string) => {
+      const wanted = words.toLowerCase()
+      const { turns: known } = store.getState().timeline
+      return path
+        .flatMap((each) => known.get(each) ?? [])
+        .map((turn) => ({ turn, label: `#${turn.index} ${(turn.user_message?.text ?? turn.assistant_message?.text ?? '').slice(0, 80)}` }))
+        .filter(({ label }) => label.toLowerCase().includes(wanted))
+        .slice(-MOST_FOUND)
+        .map(({ turn, label }) => ({ label, run: () => move(turn.id, 'center') }))
+    },
+    [store, path, move],
+  )
+  useFinder(findTurns)
+
   const branchPoints = useMemo(
     () => new Set([...byParent].filter(([parent, list]) => parent !== null && list.length > 1).flatMap(([, list]) => list.map((turn) => turn.id))),
     [byParent],
@@ -441,7 +459,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
 
   const closed =
     ended && session ? (
-      <EndNote session={session} turns={(first?.index ?? 0) + path.length} fork={() => fork(path.at(-1))} />
+      <EndNote session={session} turns={(first?.index ?? 0) + path.length} fork={() => fork(path.at(-1))} again={again} />
     ) : null
 
   if (!loaded && problem)
@@ -488,12 +506,12 @@ export function Conversation({ store, selection }: { store: SessionStore; select
           </Button>
         </p>
       )}
-      <div className="relative min-h-0 flex-1">
+      <div className="relative flex min-h-0 flex-1">
         <div
           ref={scroller}
           data-conversation
           tabIndex={-1}
-          className="h-full overflow-y-auto overscroll-contain pr-[10px] [overflow-anchor:none]"
+          className="min-w-0 flex-1 overflow-y-auto overscroll-contain [overflow-anchor:none]"
           onScroll={measureAway}
           onWheel={moved}
           onTouchMove={moved}
@@ -567,6 +585,7 @@ export function Conversation({ store, selection }: { store: SessionStore; select
         )}
       </div>
       {mode === 'active' && <Approvals store={store} commands={commands} />}
+      {mode === 'active' && <ClientCalls store={store} commands={commands} />}
       {mode !== 'active' ? (
         // In the place of the composer: the turns above do not move when one looks at another branch.
         <BranchBanner view={view} store={store} commands={commands} leave={leave} fork={() => fork(path.at(-1))} />
@@ -598,7 +617,7 @@ function spokenOf(turn: Turn): string {
 }
 
 /** How it ended, and what one can still do. */
-function EndNote({ session, turns, fork }: { session: SessionHead; turns: number; fork: () => void }) {
+function EndNote({ session, turns, fork, again }: { session: SessionHead; turns: number; fork: () => void; again: () => void }) {
   return (
     <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
       <span className="flex-1">
@@ -608,6 +627,7 @@ function EndNote({ session, turns, fork }: { session: SessionHead; turns: number
       </span>
       <Button onClick={() => void download(sessions.transcript(session.id, 'markdown'), `${session.name}.md`)}>Export</Button>
       <Button onClick={fork}>Fork</Button>
+      <Button onClick={again}>Again</Button>
     </span>
   )
 }

@@ -51,7 +51,7 @@ export const Strip = memo(function Strip({ turns, offset, branchPoints, quoted, 
       aria-hidden
       data-strip
       title={[...paths.keys()].map((mark) => MARKS[mark].label).join(', ') || 'Turns'}
-      className="absolute top-0 right-0 bottom-0 z-10 w-[10px] cursor-pointer touch-none bg-canvas"
+      className="w-[10px] shrink-0 cursor-pointer touch-none self-stretch overflow-hidden bg-canvas"
       onPointerDown={(event) => {
         event.currentTarget.setPointerCapture(event.pointerId)
         at(event)

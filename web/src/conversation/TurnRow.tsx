@@ -112,6 +112,13 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
     <header className="flex flex-wrap items-center gap-x-2 text-meta text-muted">
       <span className="font-medium text-text">#{turn.index}</span>
       {quoted && <Badge kind="warn">quoted by the judge</Badge>}
+      {turn.imported && (
+        <Tip label="Held elsewhere, and given to this session as its history: it cost nothing here">
+          <span tabIndex={-1}>
+            <Badge kind="plain">imported</Badge>
+          </span>
+        </Tip>
+      )}
       <Clock at={turn.created_at} />
       {gap !== null && gap < 86_400 && <span className="text-faint">+{duration(gap)}</span>}
       {to && <span>{from && from !== to ? `${from} → ${to}` : to}</span>}
@@ -236,6 +243,7 @@ function Reply({ turn }: { turn: Turn }) {
   const text = useSession(store, (state) => replyOf(state.timeline, turn))
   const markdown = usePreferences((state) => state.markdown)
   const stopping = useStopping((state) => state.sessions.has(store.getState().id))
+  const awaited = useSession(store, (state) => state.timeline.session?.client_calls?.find((call) => call.turn_id === turn.id)?.tool)
   const pending = turn.status === 'pending'
   if (!text && !pending) return null
   const formatted = !pending && hasMarkdown(text)
@@ -259,6 +267,7 @@ function Reply({ turn }: { turn: Turn }) {
           <>
             <span className="spinner" aria-hidden />
             <Elapsed since={turn.created_at} />
+            {awaited && <span className="text-live">waits for the result of {awaited}</span>}
             <Button look="quiet" disabled={stopping} onClick={() => void commands.cancel()}>
               {stopping ? 'stopping …' : 'Stop'}
             </Button>

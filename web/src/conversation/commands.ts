@@ -4,7 +4,8 @@ import { useRouter } from '@tanstack/react-router'
 import { create } from 'zustand'
 import { asProblem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
-import type { Session } from '../api/types.ts'
+import type { Json, Session } from '../api/types.ts'
+import { clientTools } from '../sessions/queries.ts'
 import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
 import { sayProblem, say } from '../ui/toast.tsx'
@@ -61,6 +62,8 @@ export interface Commands {
   end(): Promise<void>
   fork(turnId: string | undefined, more?: { agent?: string; version?: number; model?: string; name?: string }): Promise<Session | null>
   decide(callId: string, decision: 'approve' | 'deny', reason?: string): Promise<boolean>
+  /** The result of a call that the client carries out: a text or JSON, or why it failed. */
+  returnResult(callId: string, result: Json, failed: boolean): Promise<boolean>
   simulate(enabled: boolean): Promise<void>
   erase(): Promise<boolean>
   copyLink(turnId: string | undefined): void
@@ -114,7 +117,11 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
       const message_id = messageId()
       return run(
         'Edit',
-        (expected_revision) => sessions.edit(id, turnId, { text, message_id, ...(expected_revision !== undefined && { expected_revision }) }),
+        async (expected_revision) => {
+          const tools = await clientTools(store.getState().timeline.session)
+          const more = { ...(tools.length > 0 && { client_tools: tools }), ...(expected_revision !== undefined && { expected_revision }) }
+          return sessions.edit(id, turnId, { text, message_id, ...more })
+        },
         seen,
       )
     },
@@ -148,6 +155,7 @@ export function commandsOf(store: SessionStore): Omit<Commands, 'copyLink'> {
       }
     },
     decide: (callId, decision, reason) => run('Decide', () => sessions.decide(id, callId, decision, reason)),
+    returnResult: (callId, result, failed) => run('Return', () => sessions.returnResult(id, callId, { result, is_error: failed })),
     async simulate(enabled) {
       await run('Simulated caller', () => sessions.simulate(id, { enabled }))
     },

@@ -6,6 +6,7 @@ import { create } from 'zustand'
 import { asProblem, type Problem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
 import type { OnBusy } from '../api/types.ts'
+import { clientTools } from '../sessions/queries.ts'
 import { revisionOf } from '../timeline/reduce.ts'
 import type { SessionStore } from '../timeline/store.ts'
 
@@ -70,10 +71,12 @@ async function carry(store: SessionStore, id: string, revision: number | undefin
     try {
       // While the agent answers, its reply raises the revision: only a message to an idle session can name one.
       const idle = store.getState().timeline.session?.status !== 'pending_assistant_turn'
+      const tools = await clientTools(store.getState().timeline.session)
       await sessions.say(letter.session, {
         text: letter.text,
         message_id: id,
         on_busy: letter.onBusy,
+        ...(tools.length > 0 && { client_tools: tools }),
         ...(idle && revision !== undefined && letter.attempts === 0 && { expected_revision: revision }),
       })
       change(id, { state: 'accepted', problem: null })

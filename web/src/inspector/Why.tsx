@@ -8,7 +8,7 @@ import { asProblem } from '../api/problems.ts'
 import { sessions } from '../api/routes.ts'
 import type { Step, StepMessage, Turn } from '../api/types.ts'
 import { useCommands } from '../conversation/commands.ts'
-import { useAgent } from '../sessions/queries.ts'
+import { clientTools, useAgent } from '../sessions/queries.ts'
 import { amountOf, shown } from '../timeline/money.ts'
 import { children, family } from '../timeline/siblings.ts'
 import { knownTurns, useSession } from '../timeline/store.ts'
@@ -16,7 +16,7 @@ import { variablesAt } from '../timeline/variables.ts'
 import { Button, Dialog, join } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
 import { Badge, CopyButton, Empty, Loading, ProblemNote } from '../ui/states.tsx'
-import { count, duration } from '../words.ts'
+import { count, duration, plural } from '../words.ts'
 import type { TabProps } from './Inspector.tsx'
 import { Rendered, Template } from './Prompt.tsx'
 
@@ -176,11 +176,7 @@ function StepCard({ step, before, against, open, toggle }: StepCardProps) {
             <Rendered text={request.instructions} variables={request.variables} />
           </Section>
           <Section title="Messages" count={request.messages.length}>
-            <ol className="flex flex-col gap-1">
-              {request.messages.map((message, at) => (
-                <Message key={at} message={message} fresh={before !== undefined && !known.has(JSON.stringify(message))} />
-              ))}
-            </ol>
+            <Messages messages={request.messages} isKnown={(message) => known.has(JSON.stringify(message))} fresh={before !== undefined} />
           </Section>
           <Section title="Offered" count={request.tools.length} open>
             <ul className="flex flex-col gap-1">
@@ -210,6 +206,29 @@ function StepCard({ step, before, against, open, toggle }: StepCardProps) {
         </div>
       )}
     </section>
+  )
+}
+
+/** Of a long past the newest messages are shown, and the others on demand. */
+const NEWEST_SHOWN = 6
+
+function Messages({ messages, isKnown, fresh }: { messages: readonly StepMessage[]; isKnown: (message: StepMessage) => boolean; fresh: boolean }) {
+  const [all, setAll] = useState(false)
+  const firstNew = fresh ? messages.findIndex((message) => !isKnown(message)) : -1
+  const from = all || messages.length <= NEWEST_SHOWN ? 0 : Math.max(0, Math.min(messages.length - NEWEST_SHOWN, firstNew === -1 ? Infinity : firstNew))
+  return (
+    <>
+      {from > 0 && (
+        <Button look="quiet" onClick={() => setAll(true)}>
+          ▸ {plural(from, 'older message')}
+        </Button>
+      )}
+      <ol className="flex flex-col gap-1">
+        {messages.slice(from).map((message, at) => (
+          <Message key={from + at} message={message} fresh={fresh && !isKnown(message)} />
+        ))}
+      </ol>
+    </>
   )
 }
 
@@ -307,7 +326,8 @@ function TryWith({ store, turn }: { store: TabProps['store']; turn: Turn }) {
       name: `${session.name} #${turn.index} again`,
     })
     if (made) {
-      await sessions.say(made.id, { text, message_id: `try-${made.id}`, on_busy: 'enqueue' })
+      const tools = await clientTools(made)
+      await sessions.say(made.id, { text, message_id: `try-${made.id}`, on_busy: 'enqueue', ...(tools.length > 0 && { client_tools: tools }) })
       void navigate({ to: '/compare', search: { a: `${session.id}@active`, b: `${made.id}@active` } })
     }
     setBusy(false)

@@ -37,7 +37,13 @@ function SessionView() {
     return () => setPanes({ link: null })
   }, [link, setPanes])
 
+  const session = useSession(store, (state) => state.timeline.session)
+  const agent = useAgentName(session)
+  const navigate = useNavigate()
+  const again = (): void => session ? void navigate({ to: '/sessions/new', search: sameAs(agent, session) }) : undefined
+
   useKeys({
+    sameAgain: again,
     inspectorPane: () => (matchMedia('(min-width: 960px)').matches ? set({ inspectorShown: !inspectorShown }) : setPanes({ inspector: !sheet })),
     ...Object.fromEntries(
       TABS.map((tab, at) => [
@@ -54,8 +60,8 @@ function SessionView() {
   return (
     <div className="flex min-h-0 min-w-0 flex-1">
       <section aria-label="Session" className={join('flex min-w-0 flex-1 flex-col', sheet && 'max-sm:hidden')}>
-        <Header store={store} />
-        <Conversation store={store} selection={selection} />
+        <Header store={store} again={again} />
+        <Conversation store={store} selection={selection} again={again} />
       </section>
       <aside
         id="inspector"
@@ -79,7 +85,7 @@ function SessionView() {
   )
 }
 
-function Header({ store }: { store: SessionStore }) {
+function Header({ store, again }: { store: SessionStore; again: () => void }) {
   const session = useSession(store, (state) => state.timeline.session)
   const { id } = store.getState()
   const navigate = useNavigate()
@@ -91,7 +97,6 @@ function Header({ store }: { store: SessionStore }) {
   useTitle(session?.name ?? id)
   useKeys({
     goBranches: () => void navigate({ to: '/sessions/$id/branches', params: { id } }),
-    sameAgain: () => session && void navigate({ to: '/sessions/new', search: again(agent, session) }),
   })
   const title = session?.name ?? id
   const save = (format: 'text' | 'markdown' | 'json' | 'jsonl', ending: string): void =>
@@ -160,7 +165,7 @@ function Header({ store }: { store: SessionStore }) {
             detail: 'A new session with the same agent and context',
             action: 'sameAgain',
             disabled: !session,
-            run: () => session && void navigate({ to: '/sessions/new', search: again(agent, session) }),
+            run: again,
           },
           {
             label: 'Fork from the newest turn',
@@ -206,7 +211,7 @@ function Header({ store }: { store: SessionStore }) {
   )
 }
 
-const again = (agent: string, session: { agent_version: number; initial_context: object }): NewSearch => ({
+const sameAs = (agent: string, session: { agent_version: number; initial_context: object }): NewSearch => ({
   agent,
   version: session.agent_version,
   ...Object.fromEntries(

@@ -279,7 +279,7 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
           </span>
           <span className="block truncate text-meta text-muted">
             {agent} v{session.agent_version} · {session.current_node_id}
-            {session.turn_count !== undefined && ` · ${session.turn_count}`}
+            {session.turn_count !== undefined && ` · ${plural(session.turn_count, 'turn')}`}
           </span>
         </span>
       )}

@@ -1,5 +1,5 @@
 /** What lists and details ask for, shared by the places that show the same. */
-import { QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { QueryClient, queryOptions, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { asProblem } from '../api/problems.ts'
 import { about, agents, sessions } from '../api/routes.ts'
 import type { SessionSummary } from '../api/types.ts'
@@ -17,13 +17,21 @@ export const queries = new QueryClient({
 export const useAgents = () =>
   useQuery({ queryKey: ['agents'], queryFn: ({ signal }) => agents.list({ limit: 200 }, { signal }), staleTime: 30_000 })
 
-export const useAgent = (name: string, version?: number) =>
-  useQuery({
+const agentQuery = (name: string, version?: number) =>
+  queryOptions({
     queryKey: ['agent', name, version ?? null],
     queryFn: ({ signal }) => (version === undefined ? agents.get(name, { signal }) : agents.version(name, version, { signal })),
     staleTime: version === undefined ? 5_000 : Infinity,
-    enabled: name !== '',
   })
+
+export const useAgent = (name: string, version?: number) => useQuery({ ...agentQuery(name, version), enabled: name !== '' })
+
+/** The client tools of a session's agent. Who talks here stands in for the client: the page offers them and asks for their results. */
+export async function clientTools(session: Pick<SessionSummary, 'agent_id' | 'agent_version'> | null): Promise<string[]> {
+  if (!session) return []
+  const { definition } = await queries.fetchQuery(agentQuery(session.agent_id, session.agent_version))
+  return Object.entries(definition.tools ?? {}).flatMap(([name, tool]) => (tool.kind === 'client' ? [name] : []))
+}
 
 /** The name of a session's agent; its id until that is known. */
 export function useAgentName(session: Pick<SessionSummary, 'agent_id' | 'agent_name'> | null | undefined): string {

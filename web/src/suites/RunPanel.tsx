@@ -6,12 +6,13 @@ import { useEffect, useMemo, useRef, useState } from 'react'
 import { asProblem } from '../api/problems.ts'
 import { all, suites, usage } from '../api/routes.ts'
 import type { Suite, SuiteRun } from '../api/types.ts'
+import { Strip } from '../conversation/Strip.tsx'
 import { Transcript } from '../conversation/Transcript.tsx'
 import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
 import { useSession, useSessionStore } from '../timeline/store.ts'
 import { Button, IconButton } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
-import { Badge, StatusShape } from '../ui/states.tsx'
+import { Badge, CopyButton, StatusShape } from '../ui/states.tsx'
 import { duration, plural, reason, STATUS } from '../words.ts'
 import { Replay } from './Replay.tsx'
 import { quotedTurns } from './runs.ts'
@@ -22,6 +23,8 @@ export const useDefinition = (id: string) =>
     queryFn: ({ signal }) => suites.definition(id, { signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
     staleTime: Infinity,
   })
+
+const NO_TURNS: ReadonlySet<string> = new Set()
 
 interface RunPanelProps {
   suite: Suite
@@ -36,6 +39,7 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
   const id = run.session_id ?? ''
   const store = useSessionStore(id)
   const turns = useSession(store, (state) => state.timeline.turns)
+  const path = useSession(store, (state) => state.timeline.visible)
   const definition = useDefinition(suite.id)
   const scenario = definition.data?.scenarios.find((each) => each.id === run.scenario)
   const quoted = useMemo(() => new Set(quotedTurns(run)), [run])
@@ -82,11 +86,13 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
         >
           Full page
         </Link>
+        <CopyButton label="Copy a link to this run" text={window.location.href} />
         <IconButton label="Close" onClick={close}>
           <X size={16} />
         </IconButton>
       </header>
-      <div ref={body} className="min-h-0 flex-1 overflow-auto">
+      <div className="flex min-h-0 flex-1">
+      <div ref={body} className="min-w-0 flex-1 overflow-auto">
         <section aria-label="Verdict" className="flex flex-col gap-2 border-b border-line p-3 text-list">
           <p className="text-muted">
             {STATUS[run.outcome ?? ''] ?? run.state} · {plural(run.turn_count, 'turn')}
@@ -144,6 +150,8 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
           )}
         </section>
         <Transcript store={store} selected={turn} quoted={quoted} select={select} />
+      </div>
+      <Strip turns={path.map((each) => turns.get(each))} offset={0} branchPoints={NO_TURNS} quoted={quoted} jump={(at) => path[at] && select(path[at])} />
       </div>
       {replaying && <Replay suite={suite} run={run} definition={definition.data ?? null} turns={turns} close={() => setReplaying(false)} />}
     </aside>

@@ -1,14 +1,17 @@
 /** All suites, newest first. */
 import { useInfiniteQuery } from '@tanstack/react-query'
-import { Link } from '@tanstack/react-router'
+import { getRouteApi, Link } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { suites } from '../api/routes.ts'
 import { Button } from '../ui/controls.tsx'
 import { Empty, Loading, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
 import { age, plural, STATUS } from '../words.ts'
 
+const route = getRouteApi('/suites')
+
 export function SuiteList() {
   useTitle('Suites')
+  const { agent } = route.useSearch()
   const now = useNow()
   const found = useInfiniteQuery({
     queryKey: ['suites'],
@@ -17,7 +20,8 @@ export function SuiteList() {
     getNextPageParam: (page) => page.next_cursor,
     refetchInterval: 5_000,
   })
-  const items = found.data?.pages.flatMap((page) => page.items) ?? []
+  const listed = found.data?.pages.flatMap((page) => page.items) ?? []
+  const items = agent ? listed.filter((suite) => suite.agent_name === agent) : listed
   return (
     <main id="main" className="min-h-0 flex-1 overflow-auto">
       <div className="mx-auto max-w-4xl p-4 sm:p-6">
@@ -27,10 +31,20 @@ export function SuiteList() {
             <Plus size={14} /> New suite
           </Link>
         </header>
+        {agent && (
+          <p className="mb-2 flex items-center gap-2 text-list text-muted">
+            Of {agent} only
+            <Link to="/suites" className="target inline-flex items-center text-accent underline">
+              Show all
+            </Link>
+          </p>
+        )}
         {found.isPending ? (
           <Loading rows={6} height={44} />
         ) : found.isError ? (
           <ProblemNote error={found.error} retry={() => void found.refetch()} />
+        ) : items.length === 0 && agent ? (
+          <Empty title={`No suite of ${agent}${found.hasNextPage ? ' among the newest' : ' yet'}`} />
         ) : items.length === 0 ? (
           <Empty title="No suite yet">
             <p>A suite lets simulated callers talk to an agent, many at once, and a judge says what came of it.</p>

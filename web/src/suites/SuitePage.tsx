@@ -1,6 +1,6 @@
 /** A suite: progress and money on top, the wall or the table, and beside it one run. */
 import { useQuery } from '@tanstack/react-query'
-import { getRouteApi, useNavigate } from '@tanstack/react-router'
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo, useState } from 'react'
 import { suites } from '../api/routes.ts'
 import type { Suite, SuiteRun } from '../api/types.ts'
@@ -10,7 +10,7 @@ import { wilson } from '../timeline/interval.ts'
 import { add, amountOf, dollars, NOTHING, parse, shown } from '../timeline/money.ts'
 import { Button, join, Menu } from '../ui/controls.tsx'
 import { sayProblem } from '../ui/toast.tsx'
-import { Badge, download, Empty, Loading, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
+import { Badge, download, Empty, Loading, Missing, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
 import { count, duration, MINUS, percent, plural, STATUS } from '../words.ts'
 import { RunPanel } from './RunPanel.tsx'
 import { reasonsOf, runKey, useRuns } from './runs.ts'
@@ -50,10 +50,28 @@ export function SuitePage() {
     previousRow: () => walk(-1),
   })
   if (pending) return <Loading rows={6} height={48} />
-  if (!suite) return <ProblemNote error={error} />
+  if (!suite)
+    return (
+      <main id="main" className="flex-1">
+        <h1 className="sr-only">Suite</h1>
+        <Missing error={error} what="suite">
+          <Link to="/suites" className="text-accent underline">
+            To the suites
+          </Link>
+        </Missing>
+      </main>
+    )
   return (
     <main id="main" className="flex min-h-0 flex-1 flex-col">
       <Head suite={suite} runs={runs} />
+      {search.run !== undefined && !open && !loading && (
+        <p role="status" className="border-b border-line bg-warn-tint px-4 py-1 text-list">
+          The run of this link is not in this suite.{' '}
+          <Button look="quiet" onClick={() => set({ run: undefined, turn: undefined })}>
+            Show the suite
+          </Button>
+        </p>
+      )}
       <div className="flex min-h-0 flex-1">
         <div className={join('min-w-0 flex-1 overflow-auto', open && 'max-md:hidden')}>
           <Filters suite={suite} runs={runs} filtered={filtered.length} />

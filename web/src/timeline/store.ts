@@ -19,6 +19,8 @@ export interface SessionState {
   timeline: Timeline
   link: Link
   problem: Problem | null
+  /** When the session was read last, in ms; what it told may be older: its `as_of`. */
+  readAt: number
   /** Durable events heard since the page listens, or all of them once the log was read. */
   log: readonly StreamEvent[]
   /** True once `log` begins at event 1. */
@@ -50,6 +52,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     timeline: EMPTY,
     link: { kind: 'connecting' },
     problem: null,
+    readAt: 0,
     log: [],
     logWhole: false,
     tree: null,
@@ -113,6 +116,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     const before = get().timeline.seq
     try {
       const { turns: _, discarded_branches: __, ...head } = await sessions.get(id, { signal: closing.controller.signal })
+      set({ readAt: Date.now() })
       const { timeline } = get()
       const same = timeline.seq === before
       const kept = timeline.session
@@ -134,7 +138,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     }
   }
 
-  const take = (session: Session): void => change((timeline) => withSession(timeline, session, null))
+  const take = (session: Session): void => set({ timeline: withSession(get().timeline, session, null), readAt: Date.now() })
 
   /**
    * Reads the session. An answer during which events were heard may be older than they are, and would undo them: the

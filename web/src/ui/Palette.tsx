@@ -1,7 +1,7 @@
 /** ⌘K: places, sessions, agents, and what the keys do. */
 import { Autocomplete } from '@base-ui/react/autocomplete'
 import { useNavigate } from '@tanstack/react-router'
-import { useMemo } from 'react'
+import { useMemo, useState } from 'react'
 import { KEYS, keyOf, type Action } from '../keys.ts'
 import { useAgents, useSessionList } from '../sessions/queries.ts'
 import { Dialog, Key } from './controls.tsx'
@@ -19,7 +19,8 @@ export default function Palette({ close }: { close: () => void }) {
   const navigate = useNavigate()
   const sessions = useSessionList({})
   const agents = useAgents()
-  const offers = useOffered((state) => state.offers)
+  const { offers, finder } = useOffered()
+  const [words, setWords] = useState('')
   const entries = useMemo((): Entry[] => {
     const places: Entry[] = [
       { value: 'new', label: 'New session', kind: 'Do', hint: keyOf('newSession'), run: () => void navigate({ to: '/sessions/new', search: {} }) },
@@ -62,11 +63,15 @@ export default function Palette({ close }: { close: () => void }) {
     const here = offers.map(({ label, run }): Entry => ({ value: `here ${label}`, label, kind: 'Do', hint: '', run }))
     return [...here, ...places, ...known, ...keys, ...open]
   }, [sessions.data, agents.data, offers, navigate])
+  const turns = useMemo(
+    () => (words.trim() && finder ? finder(words.trim()) : []).map(({ label, run }): Entry => ({ value: `turn ${label}`, label, kind: 'Turn', hint: '', run })),
+    [finder, words],
+  )
 
   return (
     <Dialog title="Go to" onClose={close}>
-      <Autocomplete.Root items={entries} open inline autoHighlight="always" itemToStringValue={(entry: Entry) => `${entry.label} ${entry.hint}`}>
-        <Autocomplete.Input autoFocus placeholder="Commands, sessions, agents" className="field w-full" aria-label="Commands, sessions, agents" />
+      <Autocomplete.Root items={[...entries, ...turns]} value={words} onValueChange={setWords} open inline autoHighlight="always" itemToStringValue={(entry: Entry) => `${entry.label} ${entry.hint}`}>
+        <Autocomplete.Input autoFocus placeholder="Commands, sessions, agents, turns" className="field w-full" aria-label="Commands, sessions, agents, turns" />
         <Autocomplete.Empty className="text-list text-muted">
           <p className="py-3">Nothing fits.</p>
         </Autocomplete.Empty>

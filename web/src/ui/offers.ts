@@ -7,7 +7,18 @@ export interface Offer {
   run: () => void
 }
 
-export const useOffered = create<{ offers: readonly Offer[] }>(() => ({ offers: [] }))
+/** Finds what fits some words, where there is too much of it to list: the turns of a conversation. */
+export type Finder = (words: string) => readonly Offer[]
+
+export const useOffered = create<{ offers: readonly Offer[]; finder: Finder | null }>(() => ({ offers: [], finder: null }))
+
+/** Offers what a search finds while the component is there. */
+export function useFinder(finder: Finder): void {
+  useEffect(() => {
+    useOffered.setState({ finder })
+    return () => useOffered.setState(({ finder: now }) => ({ finder: now === finder ? null : now }))
+  }, [finder])
+}
 
 /** Offers these while the component is there. */
 export function useOffers(offers: readonly Offer[]): void {

@@ -33,6 +33,17 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
   )
 }
 
+/** In the place of what cannot be shown: what is known of it where it is gone, and a way back. */
+export function Missing({ error, what, retry, children }: { error: unknown; what: string; retry?: (() => void) | undefined; children: ReactNode }) {
+  if (asProblem(error).status !== 404) return <ProblemNote error={error} retry={retry} />
+  return (
+    <Empty title={`This ${what} is not here`}>
+      <p>It was erased, does not exist, or belongs to another organization.</p>
+      <p className="mt-3">{children}</p>
+    </Empty>
+  )
+}
+
 /** A problem in the API's words, with what to do. */
 export function ProblemNote({ error, retry, className }: { error: unknown; retry?: (() => void) | undefined; className?: string }) {
   const problem = asProblem(error)

@@ -1,0 +1,67 @@
+"""Tools that the client carries out, where a person stands in for the client; and turns that were held elsewhere."""
+
+import json
+
+from playwright.async_api import expect
+
+from tests.page.agents import shop
+from tests.page.browser import Person
+from tests.page.long_session import long_session
+from tests.page.stack import PageStack
+from tests.support.client_tool_agent import TRANSFER
+from tests.support.provider import Calls, Says
+
+TRANSFERS = shop(
+    "transfers",
+    "transfers",
+    tools={"transfer": TRANSFER},
+    nodes={"counter": {"prompt": "Help.", "greeting": "Good day.", "tools": ["transfer"]}},
+)
+SALES = json.dumps({"to": "sales"})
+
+
+async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ada: Person) -> None:
+    await stack.caller.push(TRANSFERS)
+    model = stack.model("transfers")
+    session_id = await ada.start("transfers")
+    await expect(ada.turn(0)).to_contain_text("Good day.")
+    model.script(Calls("transfer", SALES, text="One moment. "), Says("You are through."))
+    await ada.says("Sales, please.")
+    card = ada.page.get_by_role("region", name="Result of transfer")
+    await expect(card).to_contain_text("sales")
+    await expect(card).to_contain_text("left")
+    await expect(ada.turn(1)).to_contain_text("waits for the result of transfer")
+    await expect(ada.page.locator("[data-region=urgent]")).to_contain_text(
+        "The agent waits for the result of transfer."
+    )
+    assert model.journal[0].tools == ["transfer"], "the page stands in for the client, so the tool is offered"
+    await ada.has_no_violations()
+    await card.get_by_label("Result", exact=True).fill('{"transferred": true}')
+    await card.get_by_role("button", name="Return it").click()
+    await expect(ada.turn(1)).to_contain_text("You are through.")
+    await expect(card).to_have_count(0)
+    assert '"transferred"' in str(model.journal[1].body["messages"][-1]["content"])
+
+    model.script(Calls("transfer", SALES), Says("Nobody is there, I am sorry."))
+    await ada.says("Once more, please.")
+    await card.get_by_label("Result", exact=True).fill("The line is busy")
+    await card.get_by_role("button", name="It failed").click()
+    await expect(ada.turn(2)).to_contain_text("Nobody is there, I am sorry.")
+    (result,) = (
+        event["payload"]
+        for event in (await stack.settled(session_id))["turns"][2]["events"]
+        if event["type"] == "tool_call_result"
+    )
+    assert result["error"]
+    assert "The line is busy" in str(result["result"])
+
+
+async def test_turns_that_were_held_elsewhere_say_so(stack: PageStack, ada: Person) -> None:
+    await stack.caller.push(shop("held-elsewhere", "imported"))
+    session_id = await long_session(stack, "held-elsewhere", [("A question", "An answer.")])
+    await ada.open(f"/sessions/{session_id}?tab=cost")
+    await expect(ada.turn(1)).to_contain_text("imported")
+    await ada.says("A new question")
+    await expect(ada.turn(2)).to_contain_text("You said: A new question")
+    await expect(ada.turn(2).get_by_text("imported", exact=True)).to_have_count(0)
+    await ada.has_no_violations()
