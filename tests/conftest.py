@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
@@ -27,6 +28,14 @@ PROMPT_TIMERS = dynamic_config({**DYNAMIC_CONFIG, "history.timerProcessorMaxTime
 """As Playhead runs the server, and still more prompt: a pause of 50 ms must not take a tenth of a second."""
 PROMPT_DELETION = dynamic_config({"history.transferProcessorEnsureCloseBeforeDelete": False})
 """The server takes half a minute to delete a workflow that has just closed: it tries again until other work is done."""
+
+# Drawn in colours, with the variables of every frame, a traceback takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 TESTS = Path(__file__).parent
 FAST_TESTS_ON_TEMPORAL = frozenset(
