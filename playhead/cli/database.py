@@ -78,7 +78,7 @@ def create(
 
     key, secret = run_on_store(lambda database: KeyStore(database).create(organization, name))
     if json:
-        print_json({"id": key.id, "name": name, "organization": organization, "secret": secret})
+        print_json({"id": key.id, "name": name, "organization": organization, "key": secret})
     else:
         note(f"Key {key.id} of organization {organization}. Save the secret now; only its hash is stored:")
         sys.stdout.write(f"{secret}\n")

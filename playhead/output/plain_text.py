@@ -9,6 +9,8 @@ from typing import TextIO, cast
 
 _WITHOUT_DIRECTIONS = dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 """Unicode characters that set, override or isolate the writing direction."""
+_PRINTED_AS = {**_WITHOUT_DIRECTIONS, 0x2028: " ", 0x2029: " "}
+"""Also line and paragraph separators, which some terminals take for line breaks."""
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that JSON need not escape, and that a terminal obeys or cannot print."""
 
@@ -17,7 +19,7 @@ def printable(text: str) -> str:
     """The text without characters that move the cursor, recolour the terminal or change the writing direction."""
     if text.isascii() and text.isprintable():
         return text
-    kept = text.replace("\r\n", "\n").replace("\t", "    ").translate(_WITHOUT_DIRECTIONS)
+    kept = text.replace("\r\n", "\n").replace("\t", "    ").translate(_PRINTED_AS)
     return "".join(map(_printed, kept))
 
 

@@ -247,7 +247,10 @@ def _locked(folder: Path) -> Iterator[None]:
     """Lock the folder: two servers on one database would destroy it. The lock ends with this process."""
     try:
         make_private_folder(folder)
-        lock = (folder / "temporal.lock").open("a+")
+        file = folder / "temporal.lock"
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        lock = file.open("a+")
     except OSError as error:
         raise CommandFailed(
             f"The data folder {folder} cannot be used: {error.strerror}.",

@@ -63,6 +63,17 @@ def regex_agent(patterns: int, pattern: str = r"^\w{2}x%d") -> dict[str, Any]:
     }
 
 
+def large_agents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Agents that are accepted, and long when they are written as YAML."""
+    only = {"start": "a", "nodes": {"a": {"prompt": "Talk.", "greeting": "Hello."}}}
+    odd = "\u2028 \u00e9: '\" # "
+    yield "a list of numbers", {"name": "numbers", **only, "context": {"a": [0] * 90_000}}
+    yield "odd texts", {"name": "texts", **only, "context": {"a": [odd * 3 for _ in range(15_000)]}}
+    yield "lists in lists", {"name": "lists", **only, "context": {f"k{n}": [[1]] * 80 for n in range(400)}}
+    agent = {"name": "long", **only}
+    yield "a long text", {**agent, "context": {"a": "a b: " * 150_000}}
+
+
 def _lists() -> Iterator[tuple[str, str, bytes]]:
     """Bodies of requests for replies whose lists are at fault everywhere, or have more entries than anybody sends."""
     for name, entry, count in (("numbers", "1", 500_000), ("objects", "{}", 330_000)):

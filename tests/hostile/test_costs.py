@@ -13,9 +13,13 @@ import httpx2
 import pytest
 
 from playhead.temporal.dev_server import free_port
+from store.database.connection import Database
+from tests.api.reports.test_report_size import suite_with_runs
 from tests.e2e.processes import until_seen
 from tests.e2e.services import Service, playhead, service
-from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, regex_agent
+from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, large_agents, regex_agent
+from tests.support.api_agents import library
+from tests.support.postgres import running_postgres
 from tests.support.provider import Calls, Says, model_provider
 
 if TYPE_CHECKING:
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * MEBIBYTE
 MAX_SECONDS = 2.0
 MAX_ANSWER_BYTES = 100_000
+MAX_YAML_BYTES = 4 * MEBIBYTE
+MAX_REPORT_BYTES = 12 * MEBIBYTE
+ORGANIZATION = "org_tests"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="costs are read from /proc")
 
@@ -51,14 +58,26 @@ class Meter:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/playhead.db"
+        return
+    with running_postgres() as server:
+        yield server.new_database()
+
+
 @contextmanager
-def running(folder: Path, temporal: str, **variables: str) -> Iterator[tuple[Service, Service, httpx2.Client]]:
+def running(
+    folder: Path, temporal: str, database_url: str, **variables: str
+) -> Iterator[tuple[Service, Service, httpx2.Client]]:
     """An API process, a worker process and a client with a key."""
-    port = free_port()
-    environment = {"TEMPORAL_ADDRESS": temporal, "PLAYHEAD_API_PORT": str(port), **variables}
-    environment["PLAYHEAD_TASK_QUEUE"] = "hostile"
-    assert playhead(folder, "db", "upgrade").returncode == 0
-    key = playhead(folder, "keys", "create", "tests").stdout.strip()
+    port, store = free_port(), {"PLAYHEAD_DATABASE_URL": database_url}
+    environment = {"TEMPORAL_ADDRESS": temporal, "PLAYHEAD_API_PORT": str(port), **store, **variables}
+    environment["PLAYHEAD_TASK_QUEUE"] = f"hostile-{port}"
+    assert playhead(folder, "db", "upgrade", **store).returncode == 0
+    key = playhead(folder, "keys", "create", "tests", "--organization", ORGANIZATION, **store).stdout.strip()
     with (
         service(folder, "worker", **environment) as worker,
         service(folder, "api", **environment) as api,
@@ -77,9 +96,11 @@ def _is_ready(http: httpx2.Client) -> bool:
         return False
 
 
-def test_hostile_body_costs_the_api_little(tmp_path: Path, temporal_server: "WorkflowEnvironment") -> None:
+def test_hostile_body_costs_the_api_little(
+    tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
+) -> None:
     address = temporal_server.client.service_client.config.target_host
-    with running(tmp_path, address) as (api, _, http):
+    with running(tmp_path, address, database_url) as (api, _, http):
         http.post("/v1/agents", json={"name": "warm"})
         for hostile in [*hostile_inputs(), *hostile_documents()]:
             assert len(hostile.body) <= MEBIBYTE, hostile.name
@@ -91,18 +112,54 @@ def test_hostile_body_costs_the_api_little(tmp_path: Path, temporal_server: "Wor
             assert meter.bytes() < MAX_BYTES, (hostile.name, meter.bytes() / MEBIBYTE)
 
 
-async def test_many_patterns_cost_worker_and_api_little(tmp_path: Path, temporal_server: "WorkflowEnvironment") -> None:
+def test_large_answers_cost_the_api_little(
+    tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
+) -> None:
+    """Agents as YAML, and reports of suites with more than a report may have."""
+    address = temporal_server.client.service_client.config.target_host
+    with running(tmp_path, address, database_url) as (api, _, http):
+        http.post("/v1/agents", json=library("demo"))
+        http.get("/v1/agents/library?format=yaml")
+        for name, agent in large_agents():
+            assert http.post("/v1/agents", json=agent).status_code in (200, 201), name
+            meter = Meter(api)
+            answer = http.get(f"/v1/agents/{agent['name']}?format=yaml")
+            assert answer.status_code == 200, name
+            assert len(answer.content) < MAX_YAML_BYTES, (name, len(answer.content))
+            assert meter.seconds() < MAX_SECONDS, (name, meter.seconds())
+            assert meter.bytes() < MAX_BYTES, (name, meter.bytes() / MEBIBYTE)
+        suite_id = asyncio.run(_suite(database_url))
+        for form in ("json", "junit", "html"):
+            meter = Meter(api)
+            answer = http.get(f"/v1/suites/{suite_id}/report?format={form}")
+            assert answer.status_code == 200, form
+            assert len(answer.content) < MAX_REPORT_BYTES, (form, len(answer.content))
+            assert meter.seconds() < MAX_SECONDS, (form, meter.seconds())
+            assert meter.bytes() < MAX_BYTES, (form, meter.bytes() / MEBIBYTE)
+
+
+async def _suite(database_url: str) -> str:
+    database = Database.open(database_url)
+    try:
+        return await suite_with_runs(database, ORGANIZATION)
+    finally:
+        await database.aclose()
+
+
+async def test_many_patterns_cost_worker_and_api_little(
+    tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
+) -> None:
     address = temporal_server.client.service_client.config.target_host
     async with model_provider() as provider:
         model = provider.model("hostile")
         arguments = json.dumps({f"p{n}": "ab" * 500 for n in range(100)})
         model.script(Says("Warm."), Calls("look", arguments), Says("Done."))
         variables = {"OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "none", "PLAYHEAD_MODEL": model.string}
-        await asyncio.to_thread(_push_and_call, tmp_path, address, variables)
+        await asyncio.to_thread(_push_and_call, tmp_path, address, database_url, variables)
 
 
-def _push_and_call(folder: Path, address: str, variables: dict[str, str]) -> None:
-    with running(folder, address, **variables) as (api, worker, http):
+def _push_and_call(folder: Path, address: str, database_url: str, variables: dict[str, str]) -> None:
+    with running(folder, address, database_url, **variables) as (api, worker, http):
         agent = regex_agent(1)
         assert http.post("/v1/agents", json=agent).status_code == 201
         session = http.post("/v1/sessions", json={"agent": agent["name"]}).json()

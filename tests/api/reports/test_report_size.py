@@ -8,7 +8,8 @@ from domain.suites.scenario import parse_suite
 from domain.suites.suite_state import Run
 from domain.suites.verdicts import CriterionVerdict, Outcome, Verdict
 from domain.turns.turn import AssistantMessage
-from store.agents import AgentStore, StoredAgent
+from store.agents import AgentStore
+from store.database.connection import Database
 from store.sessions.settlement import SettlementStore
 from store.suites import NewSuite, SuiteStore
 from tests.support.api_agents import library
@@ -20,10 +21,10 @@ WORDS = "w" * 200_000
 RUNS = 60
 
 
-async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: str = "", words: str = WORDS) -> str:
+async def suite_with_runs(database: Database, organization: str, *, reason: str = "", words: str = WORDS) -> str:
     """A suite whose runs passed but for one in ten; each conversation has two long replies."""
-    await caller.push(library())
-    agent = await _agent(running_api, caller)
+    agent = await AgentStore(database).find(organization, "library")
+    assert agent is not None
     suite = parse_suite(
         {
             "name": "long",
@@ -32,12 +33,12 @@ async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: st
             "scenarios": [{"id": "a", "goal": "Talk.", "success": ["Talks."]}],
         }
     )
-    store, settlement = SuiteStore(running_api.database), SettlementStore(running_api.database)
-    suite_id = f"sui_{caller.organization}"
+    store, settlement = SuiteStore(database), SettlementStore(database)
+    suite_id = f"sui_{organization}"
     await store.create(
         NewSuite(
             id=suite_id,
-            organization_id=caller.organization,
+            organization_id=organization,
             agent_id=agent.id,
             agent_version=agent.version,
             agent_name=agent.name,
@@ -54,7 +55,7 @@ async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: st
                 suite_id=suite_id,
                 run=run,
                 session_id=session_id,
-                organization_id=caller.organization,
+                organization_id=organization,
                 agent=AgentRef(id=agent.id, version=agent.version),
                 agent_number=agent.number,
                 agent_name=agent.name,
@@ -70,7 +71,7 @@ async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: st
         turns = [each.model_copy(update={"assistant_message": text}) for each, text in zip(turns, said, strict=True)]
         settled = settling(*turns, session_id=session_id)
         agent_ref = AgentRef(id=agent.id, version=agent.version)
-        await settlement.settle(settled.model_copy(update={"organization_id": caller.organization, "agent": agent_ref}))
+        await settlement.settle(settled.model_copy(update={"organization_id": organization, "agent": agent_ref}))
         outcome: Outcome = "passed" if repeat % 10 else "failed"
         criteria = (CriterionVerdict(criterion="Talks.", outcome=outcome, reason=reason, turn_ids=()),)
         await store.record_run(
@@ -78,7 +79,7 @@ async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: st
                 suite_id=suite_id,
                 run=run,
                 session_id=session_id,
-                organization_id=caller.organization,
+                organization_id=organization,
                 verdict=Verdict(outcome=outcome, criteria=criteria),
                 at=START + timedelta(minutes=5),
             )
@@ -86,16 +87,11 @@ async def suite_with_runs(running_api: RunningApi, caller: Caller, *, reason: st
     return suite_id
 
 
-async def _agent(running_api: RunningApi, caller: Caller) -> StoredAgent:
-    agent = await AgentStore(running_api.database).find(caller.organization, "library")
-    assert agent is not None
-    return agent
-
-
 async def test_a_large_report_has_the_failed_conversations_and_as_many_others_as_fit(
     running_api: RunningApi, caller: Caller
 ) -> None:
-    suite_id = await suite_with_runs(running_api, caller)
+    await caller.push(library())
+    suite_id = await suite_with_runs(running_api.database, caller.organization)
     path = f"/v1/suites/{suite_id}/report"
     response = await caller.get(path)
     report = done(response, 200)
@@ -115,7 +111,9 @@ async def test_a_large_report_has_the_failed_conversations_and_as_many_others_as
 
 
 async def test_a_report_of_more_runs_than_fit_has_the_failed_ones(running_api: RunningApi, caller: Caller) -> None:
-    suite_id = await suite_with_runs(running_api, caller, reason="r" * 300_000, words="Hello.")
+    await caller.push(library())
+    database, organization = running_api.database, caller.organization
+    suite_id = await suite_with_runs(database, organization, reason="r" * 300_000, words="Hello.")
     response = await caller.get(f"/v1/suites/{suite_id}/report")
     report = done(response, 200)
     assert len(response.content) < 8.5 * MEBIBYTE

@@ -7,7 +7,8 @@ import pytest
 from pydantic import JsonValue
 from pytest_httpserver import HTTPServer
 
-from api.schemas.examples import AGENT, BRANCH, COMPARISON, SESSION, SESSION_SUMMARY, TURN, page_of
+from api.schemas.examples import AGENT, BRANCH, COMPARISON, DOCUMENT, SESSION, SESSION_SUMMARY, TURN, page_of
+from api.schemas.suite_examples import SUITE, SUITE_REPORT, SUITE_SUMMARY
 from tests.playhead.cli.running import playhead
 from tests.playhead.output.test_plain_text import HOSTILE, STEERING
 
@@ -15,14 +16,18 @@ FREE_TEXTS = {
     "agent_name",
     "annotations",
     "completion_reason",
+    "criterion",
     "current_node_id",
     "detail",
     "error",
     "hint",
+    "message",
     "name",
+    "names",
     "node_id",
     "payload",
     "prompt",
+    "reason",
     "text",
     "warnings",
     "when",
@@ -54,6 +59,9 @@ COMMANDS = (
         ["sessions", "message", SESSION["id"], "Hello"],
     ),
     ("/v1/agents", page_of(AGENT), ["agents", "ls"]),
+    ("/v1/documents", page_of(DOCUMENT), ["documents", "ls"]),
+    ("/v1/suites", page_of(SUITE_SUMMARY), ["simulate", "ls"]),
+    (f"/v1/suites/{SUITE['id']}/report", SUITE_REPORT, ["simulate", "report", SUITE["id"]]),
     ("/v1/agents/booking-line", {**AGENT, "warnings": ["careful"]}, ["agents", "show", "booking-line"]),
 )
 

@@ -14,9 +14,9 @@ from playhead.output.console import PlainConsole
 from playhead.output.plain_text import one_line, plain_json, plain_output, printable
 
 PACKAGE = Path(__file__).parents[3] / "playhead"
-STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that control a terminal."""
-HOSTILE = "ok\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202egnp\x1bP\x90q\x7f"
+HOSTILE = "ok\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u2028\u202egnp\x1bP\x90q\x7f"
 """Sets the title, clears the screen, recolours, overwrites the line, reverses the direction, begins a device string."""
 
 
@@ -30,6 +30,7 @@ HOSTILE = "ok\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202egnp\x1bP\x90q\x7f"
         ("bell\x07 back\x08", "bell back"),
         ("\u202egnp.exe\u2066", "gnp.exe"),
         ("half \ud83d", "half \ufffd"),
+        ("one\u2028two\u2029three", "one two three"),
         ("👩‍🍳 à la carte", "👩‍🍳 à la carte"),
     ],
 )
