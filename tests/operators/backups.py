@@ -13,7 +13,9 @@ from tests.support.provider import ModelProvider
 
 Point = Literal[1, 2, 3]
 SAID = ("A table, please", "On Friday", "At eight")
-"""Messages of every session; a backup was taken after each of them."""
+DAYS = ("Monday", "Tuesday", "Wednesday")
+"""Messages of every session, and the day that the model was told with each; a backup was taken after each of them."""
+AGENT: Json = {"nodes": {"talk": {"prompt": "It is {{day | Sunday}}. Answer."}}}
 DAILY = "86400"
 """Seconds between two runs of the reconciler's schedule: it runs when a worker starts, and not again."""
 NEVER = "0"
@@ -74,9 +76,9 @@ class Backups:
 
     def _talk(self, operated: OperatedStack, names: tuple[str, ...], point: Point) -> None:
         if point == 1:
-            self.sessions = {name: operated.create() for name in names}
+            self.sessions = {name: operated.create(**AGENT) for name in names}
         for session_id in self.sessions.values():
-            operated.say(session_id, SAID[point - 1])
+            operated.say_on(DAYS[point - 1], session_id, SAID[point - 1])
         self.complete = {
             name: operated.until_agreed(session_id, point + 1) for name, session_id in self.sessions.items()
         }

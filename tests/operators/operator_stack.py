@@ -84,6 +84,12 @@ class OperatedStack:
         session: Json = response.json()
         return session
 
+    def say_on(self, day: str, session_id: str, text: str) -> None:
+        """Send a message with another value of the variable `day`, as OpenAI clients send other system messages."""
+        message = {"text": text, "options": {"context": {"day": day}}}
+        command = ("execute", "-w", f"session-{session_id}", "--name", "send_message", "--input", json.dumps(message))
+        self.workflow("update", *command)
+
     def session(self, session_id: str) -> Json:
         response = self.stack.http.get(f"/v1/sessions/{session_id}")
         assert response.status_code == 200, response.text

@@ -14,7 +14,8 @@ from tests.support.provider import ModelProvider
 SILENT = "nobody says anything to it afterwards"
 BOTH, AFTER_STORE, AFTER_TEMPORAL = "after both", "after the store", "after Temporal"
 WITH_STORE, WITH_TEMPORAL = "while the store is mended", "while Temporal is mended"
-SESSIONS = (SILENT, BOTH, AFTER_STORE, AFTER_TEMPORAL, WITH_STORE, WITH_TEMPORAL)
+SAME_WORDS = "asked the same on another day"
+SESSIONS = (SILENT, BOTH, AFTER_STORE, AFTER_TEMPORAL, WITH_STORE, WITH_TEMPORAL, SAME_WORDS)
 """One that only the reconciler touches, and those that go on after one database, or both, were set back."""
 NEXT = "For four people"
 
@@ -94,6 +95,10 @@ def test_a_store_that_is_older_by_two_turns_gets_them_back_from_temporal(backups
 def test_turns_that_an_older_temporal_lost_become_a_discarded_branch(backups: Backups, tmp_path: Path) -> None:
     with backups.restored(tmp_path, store=3, temporal=1) as operated:
         goes_on(operated, backups.sessions[AFTER_TEMPORAL], backups.complete[AFTER_TEMPORAL], is_in_temporal=False)
+        session_id = backups.sessions[SAME_WORDS]
+        operated.say_on("Thursday", session_id, SAID[1])
+        assert "It is Thursday." in str(operated.model_of(session_id).journal[-1].body)
+        operated.compare(session_id, all_in_temporal=False)
         session_id = backups.sessions[SILENT]
         status, mended = operated.reconcile()
         apart = {"found": "temporal_behind", "turns_in_store": 4, "turns_in_temporal": 2}

@@ -10,7 +10,7 @@ from playhead.services.example_agents import example_agents
 from tests.replay.branching_scenarios import branching, deadline, last_look, parting, stopping
 from tests.replay.caller_scenarios import caller_fails, simulated_caller, unattended
 from tests.replay.changed_session import ChangedSession
-from tests.replay.tool_scenarios import approvals, client_tools, fetched_before_the_opening, tools, variables
+from tests.replay.tool_scenarios import approvals, client_tools, fetched_before_the_opening, options, tools, variables
 from tests.support.agents import limited
 from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack
@@ -212,6 +212,7 @@ SCENARIOS = {
     "variables": Scenario(variables),
     "approvals": Scenario(approvals),
     "client-tools": Scenario(client_tools),
+    "options": Scenario(options),
     "pre-call-fetch": Scenario(fetched_before_the_opening, events_per_run=40),
     "reported-end": Scenario(reported_end),
     "simulated-caller": Scenario(simulated_caller, events_per_run=60),

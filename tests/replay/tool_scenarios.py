@@ -5,8 +5,9 @@ import asyncio
 from pytest_httpserver import HTTPServer
 
 from domain.agents.definition import AgentDefinition, parse_definition
-from domain.sessions.commands import ClientResult
+from domain.sessions.commands import ClientResult, SendMessage
 from domain.sessions.timeline import WaitingApproval
+from domain.turns.turn import ReplyOptions
 from tests.support.booking_agent import library_agent
 from tests.support.client_tool_agent import ask, asking, operator, returned
 from tests.support.provider import Calls, ModelProvider, Refuses, Says
@@ -184,3 +185,13 @@ def knowing_callers(service: HTTPServer) -> AgentDefinition:
 async def _another_waits(session: SessionHandle, than: WaitingApproval) -> bool:
     waiting = (await session.status()).approvals
     return bool(waiting) and than.call_id not in {each.call_id for each in waiting}
+
+
+async def options(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """Messages with options and without: other values for the templates, and tools of the client."""
+    session = await stack.open(operator(), model=provider.model("options").string)
+    await ask(session, asking("Sales, please.", "transfer", message_id="m1"))
+    await ask(session, SendMessage(text="Today?", message_id="m2", options=ReplyOptions(context={"day": "Monday"})))
+    await ask(session, SendMessage(text="Thanks.", message_id="m3"))
+    await session.until_settled()
+    return session

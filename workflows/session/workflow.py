@@ -1,6 +1,7 @@
 """A chat session as one long-lived workflow: it holds the turns, answers them, settles them and ends."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -61,6 +62,9 @@ MAX_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
+
+OPTIONS_ARE_CONTENT = "turn-ids-depend-on-options"
+"""The patch since which a message with other options opens another turn, should the same random number be drawn."""
 
 COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "regenerate"}
 
@@ -377,7 +381,10 @@ class SessionWorkflow:
 
     def _new_turn_id(self, command: SendMessage | EditMessage | Regenerate) -> str:
         head = self._timeline.head
-        return new_turn_id(head.id if head else "", rules.command_digest(command))
+        content = [head.id if head else "", rules.command_digest(command)]
+        if command.options is not None and workflow.patched(OPTIONS_ARE_CONTENT):
+            content.append(json.dumps(command.options.model_dump(mode="json"), sort_keys=True))
+        return new_turn_id(*content)
 
     def _as_redelivered(self, command: Opening) -> Opening:
         """The command as it is taken: after a reset, messages that come at once wait for each other."""

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from contracts.sessions import SendMessageResult
 from domain.sessions.commands import CancelTurn, ClientResult
+from domain.sessions.timeline import WaitingClientCall
 from store.sessions.event_log import EventLog, LogRow
 from tests.support.client_tool_agent import ask, asking, operator, returned, waiting_calls
 from tests.support.provider import Calls, Says
@@ -57,7 +59,7 @@ async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
     model = scripted(BOTH, Says("Done."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
-    transfer, play = handed.head.client_calls
+    transfer, play = calls_of(handed, "transfer", "play")
     part = await returned(session, ClientResult(call_id=play.call_id, content="It rings.", is_error=True))
     assert (part.turn.status, part.head.client_calls) == ("pending", (transfer,))
     done = await returned(session, ClientResult(call_id=transfer.call_id, content="Connected."))
@@ -104,7 +106,7 @@ async def test_results_that_come_with_the_next_message_count(stack: SessionStack
     model = scripted(BOTH, Says("You are welcome."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
-    transfer, _ = handed.head.client_calls
+    transfer, _ = calls_of(handed, "transfer", "play")
     results = (ClientResult(call_id=transfer.call_id, content="Connected."), ClientResult(call_id="x", content=""))
     await ask(session, asking("Thanks.", message_id="m2", on_busy="interrupt", results=results))
     stopped = (await session.timeline()).turns[1]
@@ -176,3 +178,9 @@ async def _has_closed_all(session_id: str, stack: SessionStack) -> bool:
     rows = await EventLog(stack.database).after(session_id, 0)
     closed = [row for row in rows if row.type == "client_call_closed"]
     return [row.payload["outcome"] for row in closed] == ["unanswered"] * 3
+
+
+def calls_of(handed: SendMessageResult, *tools: str) -> list[WaitingClientCall]:
+    """The waiting calls of these tools: calls of one reply wait in the order in which their arguments were checked."""
+    waiting = {call.tool: call for call in handed.head.client_calls}
+    return [waiting[tool] for tool in tools]
