@@ -58,8 +58,7 @@ class ToolDispatcher:
 
     @cached_property
     def _mcp(self) -> "McpTools":
-        # The library loads for a second, which a worker whose agents have no MCP servers does not spend.
-        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415
+        from activities.tool_clients.mcp import McpTools  # noqa: PLC0415  # a second that most workers need not spend
 
         return McpTools(guard=self.guard, credentials=self.credentials)
 

@@ -160,8 +160,7 @@ class _HtmlReader(HTMLParser):
 
 
 def _pdf(content: bytes) -> Iterator[Section]:
-    from pypdf import PdfReader  # noqa: PLC0415  # it loads for half a second, which other formats do not spend
-    from pypdf.errors import DependencyError, FileNotDecryptedError  # noqa: PLC0415
+    from pypdf import PdfReader, errors  # noqa: PLC0415  # it loads for half a second, which other formats do not spend
 
     encrypted = UnreadableDocument("encrypted", "is encrypted; save it without a password")
     try:
@@ -173,7 +172,7 @@ def _pdf(content: bytes) -> Iterator[Section]:
             raise UnreadableDocument("too_long", f"has {count:,} pages; at most {MAX_PAGES:,} are read: divide it")
         for number, page in enumerate(reader.pages, 1):
             yield Section(_tidy(page.extract_text()), page=number)
-    except (DependencyError, FileNotDecryptedError, NotImplementedError) as error:
+    except (errors.DependencyError, errors.FileNotDecryptedError, NotImplementedError) as error:
         raise encrypted from error
     except (UnreadableDocument, MemoryError, RecursionError):
         raise

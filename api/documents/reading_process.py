@@ -4,6 +4,7 @@ It limits its processor time to SECONDS, and its memory, before it reads anythin
 """
 
 import json
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,8 +34,6 @@ def main() -> None:
 
 def limit_process(processor_seconds: int) -> None:
     """Bound the processor time and the memory of this process; systems that cannot bound memory bound time only."""
-    import resource  # noqa: PLC0415  # systems without it have no limits to set
-
     limits = (
         (resource.RLIMIT_CPU, processor_seconds),
         (resource.RLIMIT_AS, MEMORY_BYTES),

@@ -76,6 +76,8 @@ async def page_within_bytes(
 ) -> Response:
     """A page of at most `limit` items that ends early when it becomes too large; its cursor continues after it.
 
+    Raises Problem("invalid_request") when the store rejects the cursor.
+
     Items are read a few at a time, as many as will probably fit. A list that returns fewer than were asked for, with a
     cursor, has looked at enough: the page ends there.
     """
@@ -83,7 +85,8 @@ async def page_within_bytes(
     size, count = 0, min(limit, FIRST_ITEMS)
     while True:
         asked = count
-        page = await fetch(asked, cursor)
+        with _cursor_errors_as_problems():
+            page = await fetch(asked, cursor)
         new = [render(item) for item in page.items]
         rendered += new
         size += sum(map(len, new))
@@ -115,7 +118,7 @@ def rendered_as(model: type[BaseModel]) -> Callable[[object], bytes]:
 
 
 @contextmanager
-def cursor_errors_as_problems() -> Iterator[None]:
+def _cursor_errors_as_problems() -> Iterator[None]:
     """Raise Problem("invalid_request") when the store rejects a cursor."""
     try:
         yield

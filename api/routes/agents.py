@@ -15,7 +15,6 @@ from api.http.reading_threads import ReadingThreads
 from api.http.responses import (
     READ_ERRORS,
     ResponseDocs,
-    cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     rendered_as,
@@ -154,8 +153,7 @@ async def list_agents(
     organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """The latest version of every agent, the newest agent first."""
-    with cursor_errors_as_problems():
-        return await page_within_bytes(partial(services.agents.list, organization), limit, cursor, rendered_as(Agent))
+    return await page_within_bytes(partial(services.agents.list, organization), limit, cursor, rendered_as(Agent))
 
 
 @router.get("/{agent_id}", response_model=Agent, responses=_SHOWN)
@@ -205,8 +203,7 @@ async def list_agent_versions(
     agent = await services.agents.find(organization, agent_id)
     if agent is None:
         raise not_found("agent", agent_id)
-    with cursor_errors_as_problems():
-        return await page_within_bytes(partial(services.agents.versions, agent.id), limit, cursor, _render_version)
+    return await page_within_bytes(partial(services.agents.versions, agent.id), limit, cursor, _render_version)
 
 
 @router.get("/{agent_id}/versions/{version}", response_model=Agent, responses=_SHOWN)

@@ -10,7 +10,6 @@ from api.http.body_limit import DOCUMENTS_PATH
 from api.http.problems import error_docs, not_found
 from api.http.responses import (
     READ_ERRORS,
-    cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     rendered_as,
@@ -89,9 +88,8 @@ async def list_documents(
     organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """The documents of the organization, newest first."""
-    with cursor_errors_as_problems():
-        fetch = partial(services.document_store.list, organization)
-        return await page_within_bytes(fetch, limit, cursor, rendered_as(Document))
+    fetch = partial(services.document_store.list, organization)
+    return await page_within_bytes(fetch, limit, cursor, rendered_as(Document))
 
 
 @router.get(

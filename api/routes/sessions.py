@@ -12,7 +12,6 @@ from api.http.responses import (
     NOT_MODIFIED,
     READ_ERRORS,
     IfNoneMatch,
-    cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     rendered_page,
@@ -157,10 +156,9 @@ async def list_sessions(
         positions = await services.sessions.positions(page.items)
         return Page(tuple((each, positions.get(each.id, -1) + 1) for each in page.items), page.next_cursor)
 
-    with cursor_errors_as_problems():
-        response = await page_within_bytes(
-            listed, limit, cursor, lambda found: services.session_renderer.recorded_summary(*found)
-        )
+    response = await page_within_bytes(
+        listed, limit, cursor, lambda found: services.session_renderer.recorded_summary(*found)
+    )
     return unless_known(response, if_none_match, tag_of(bytes(response.body)))
 
 

@@ -14,7 +14,6 @@ from api.http.problems import Problem, error_docs, invalid, not_found
 from api.http.reading_threads import ReadingThreads
 from api.http.responses import (
     READ_ERRORS,
-    cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     response_docs,
@@ -136,13 +135,12 @@ async def list_suites(
     organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """Suites of the organization, newest first."""
-    with cursor_errors_as_problems():
-        return await page_within_bytes(
-            lambda limit, cursor: services.suite_store.list(organization, limit=limit, cursor=cursor),
-            limit,
-            cursor,
-            lambda suite: services.suite_renderer.summary(suite).model_dump_json().encode(),
-        )
+    return await page_within_bytes(
+        lambda limit, cursor: services.suite_store.list(organization, limit=limit, cursor=cursor),
+        limit,
+        cursor,
+        lambda suite: services.suite_renderer.summary(suite).model_dump_json().encode(),
+    )
 
 
 @router.get(
@@ -174,13 +172,12 @@ async def list_runs(
 ) -> Response:
     """The planned runs of a suite without their turns, by scenario and repeat, also those that have not begun."""
     chosen = RunFilter(outcome=outcome, scenario=scenario, updated_after=updated_after)
-    with cursor_errors_as_problems():
-        return await page_within_bytes(
-            lambda limit, cursor: services.suite_runs.page(suite, chosen, limit, cursor),
-            limit,
-            cursor,
-            lambda run: run.model_dump_json().encode(),
-        )
+    return await page_within_bytes(
+        lambda limit, cursor: services.suite_runs.page(suite, chosen, limit, cursor),
+        limit,
+        cursor,
+        lambda run: run.model_dump_json().encode(),
+    )
 
 
 @router.get(

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from api.http.problems import invalid
 from api.http.responses import (
     READ_ERRORS,
-    cursor_errors_as_problems,
     json_response,
     page_within_bytes,
     rendered_as,
@@ -122,10 +121,9 @@ async def list_ledger(
     cursor: Cursor = None,
 ) -> Response:
     """The ledger, newest first: one row for each turn, whether it completed or not."""
-    with cursor_errors_as_problems():
-        return await page_within_bytes(
-            lambda limit, cursor: services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor),
-            limit,
-            cursor,
-            rendered_as(LedgerRow),
-        )
+    return await page_within_bytes(
+        lambda limit, cursor: services.ledger.rows(organization, session_id=session, limit=limit, cursor=cursor),
+        limit,
+        cursor,
+        rendered_as(LedgerRow),
+    )

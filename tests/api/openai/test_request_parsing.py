@@ -55,7 +55,7 @@ def test_conversation_is_kept_as_the_client_sends_it_without_blank_messages() ->
         ("assistant", ""),
     )
     spoken = (("assistant", "Welcome!"), ("user", "Is anybody there?"), ("user", "Hello"), ("assistant", "Good"))
-    assert wanted == RequestedTurn("Four.", (*(Spoken(*each) for each in spoken), FOUR), None)  # type: ignore[arg-type]
+    assert wanted == RequestedTurn("Four.", (*(Spoken(*each) for each in spoken), FOUR), None)  # type: ignore[arg-type]  # roles as text
 
 
 def test_a_request_without_a_user_message_asks_to_be_greeted() -> None:

@@ -138,13 +138,7 @@ class Sessions(Resource):
         every attempt of this call uses it. `client_tools` are the agent's client tools that the caller carries out: the
         session is then returned too when its `client_calls` wait for results.
         """
-        body = _message(
-            message_id,
-            text=text,
-            expected_revision=expected_revision,
-            on_busy=on_busy,
-            client_tools=_names(client_tools),
-        )
+        body = _new_message(text, message_id, expected_revision, on_busy, client_tools)
         return self._transport.send(post(_path(session_id, "messages"), Session, body, repeatable=True))
 
     def stream(
@@ -162,13 +156,7 @@ class Sessions(Resource):
         Everything else is as with `send`. A turn that fails after it has begun ends with `turn_failed` and raises
         nothing.
         """
-        body = _message(
-            message_id,
-            text=text,
-            expected_revision=expected_revision,
-            on_busy=on_busy,
-            client_tools=_names(client_tools),
-        )
+        body = _new_message(text, message_id, expected_revision, on_busy, client_tools)
         call = post(_path(session_id, "messages"), Session, body, repeatable=True)
         return EventStream(self._transport, TurnPosition(call))
 
@@ -191,13 +179,7 @@ class Sessions(Resource):
         client_tools: Sequence[str] = (),
     ) -> Accepted:
         """Send a message without waiting for the reply, and return the turn that will answer it."""
-        body = _message(
-            message_id,
-            text=text,
-            expected_revision=expected_revision,
-            on_busy=on_busy,
-            client_tools=_names(client_tools),
-        )
+        body = _new_message(text, message_id, expected_revision, on_busy, client_tools)
         path = _path(session_id, "messages")
         return self._transport.send(post(path, Accepted, body, query={"wait": "false"}, repeatable=True))
 
@@ -227,7 +209,7 @@ class Sessions(Resource):
         The old turn and all that followed it become a discarded branch. A `message_id` is made unless it is given, and
         every attempt of this call uses it.
         """
-        body = _message(message_id, text=text, expected_revision=expected_revision, client_tools=_names(client_tools))
+        body = _new_message(text, message_id, expected_revision, None, client_tools)
         path = _path(session_id, "turns", turn_id, "edit")
         return self._transport.send(post(path, Session, body, repeatable=True))
 
@@ -235,7 +217,7 @@ class Sessions(Resource):
         self, session_id: str, turn_id: str, *, message_id: str | None = None, expected_revision: int | None = None
     ) -> Session:
         """Replace the reply of a turn, and return the session after it. The old reply and its future are kept."""
-        body = _message(message_id, expected_revision=expected_revision)
+        body: dict[str, JsonValue] = given(message_id=message_id or new_id("msg"), expected_revision=expected_revision)
         path = _path(session_id, "turns", turn_id, "regenerate")
         return self._transport.send(post(path, Session, body, repeatable=True))
 
@@ -328,12 +310,22 @@ def _path(session_id: str, *parts: str) -> str:
     return path_of("sessions", session_id, *parts)
 
 
-def _message(message_id: str | None, **fields: JsonValue) -> dict[str, JsonValue]:
-    return given(message_id=message_id or new_id("msg"), **fields)
-
-
-def _names(names: Sequence[str]) -> JsonValue:
-    return [*names] if names else None
+def _new_message(
+    text: str,
+    message_id: str | None,
+    expected_revision: int | None,
+    on_busy: OnBusy | None,
+    client_tools: Sequence[str],
+) -> dict[str, JsonValue]:
+    """A message as the body of a request. It has an id, by which the API recognises repeats."""
+    names: JsonValue = [*client_tools] if client_tools else None
+    return given(
+        text=text,
+        message_id=message_id or new_id("msg"),
+        expected_revision=expected_revision,
+        on_busy=on_busy,
+        client_tools=names,
+    )
 
 
 def _switch(enabled: bool, config: SimulatorConfig | None) -> dict[str, JsonValue]:
