@@ -19,6 +19,9 @@ AGREEMENT_SECONDS: Final = 1.5
 ATTEMPT_SECONDS: Final = 0.05
 """Pause between two attempts when there is no news of the session."""
 
+MAX_READS: Final = 20
+"""Maximum attempts to read what is recorded without an event in between."""
+
 
 @dataclass(frozen=True)
 class StreamStart:
@@ -54,8 +57,8 @@ class StreamStarts:
     async def with_snapshot(self, session: StoredSession, watch: Watch) -> StreamStart:
         """The present point, with a snapshot.
 
-        Where both do not come to agree in time, the snapshot shows more than its number says: events that it shows
-        already are then sent again, and nothing is missing.
+        Where both do not come to agree in time, the snapshot is what is recorded of the session, and events follow as
+        they are recorded.
         """
         deadline = asyncio.get_running_loop().time() + AGREEMENT_SECONDS
         while True:
@@ -63,7 +66,7 @@ class StreamStarts:
             if start is not None:
                 return start
             if asyncio.get_running_loop().time() >= deadline:
-                return await self._approximate(session)
+                return await self._as_recorded(session)
             await watch.news(within=ATTEMPT_SECONDS)
 
     async def _agreed(self, session: StoredSession) -> StreamStart | None:
@@ -100,11 +103,16 @@ class StreamStarts:
             return None
         return StreamStart(min(length, first - 1) if first else length, snapshot, _is_closed(snapshot))
 
-    async def _approximate(self, session: StoredSession) -> StreamStart:
-        length = await self._log.length(session.id)
-        snapshot = await self._session_reader.now(session)
-        first = await self._log.first_start(session.id, snapshot.pending_ids)
-        return StreamStart(min(length, first - 1) if first else length, snapshot, _is_closed(snapshot))
+    async def _as_recorded(self, session: StoredSession) -> StreamStart:
+        """The point that the store has. Raises Problem("not_found") for a session that was erased meanwhile."""
+        for _ in range(MAX_READS):
+            length = await self._log.length(session.id)
+            snapshot = await self._session_reader.recorded(session)
+            start = await self._recorded(session, snapshot, length)
+            if start is not None:
+                return start
+        # Events came between the reads every time. Those that the snapshot may show are sent again.
+        return StreamStart(length, snapshot, _is_closed(snapshot))
 
     async def _record_starts(self, session: StoredSession, turns: list[Turn]) -> None:
         """Record the starts of turns that nobody has recorded yet, as a worker does for turns that are watched.

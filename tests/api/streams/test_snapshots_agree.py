@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from activities.llm import reply_publisher
 from activities.settlement import Recorder
+from api.streams import joining
 from api.temporal.session_client import SessionClient
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult, session_workflow_id
 from domain.sessions.views import TimelineView
@@ -222,6 +223,38 @@ async def test_greeting_that_is_being_recorded_is_told_once(
     snapshot, *events = await followed(lagging, session_id)
     assert snapshot.id == 3
     assert types_of(events).count("turn_started") == 1
+
+
+@pytest.mark.parametrize("is_greeted", [False, True])
+async def test_stream_that_waits_no_longer_begins_with_what_is_recorded(
+    lagging: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, *, is_greeted: bool
+) -> None:
+    """On a machine that is too busy to record in time what the snapshot would show."""
+    recording, settle = asyncio.Event(), Recorder.settle
+
+    async def settled_later(recorder: Recorder, input: SettleTurnsInput) -> SettleTurnsResult:
+        await recording.wait()
+        return await settle(recorder, input)
+
+    async def go_on() -> None:
+        recording.set()
+        await lagging.say(session_id, "And then?")
+
+    monkeypatch.setattr(joining, "AGREEMENT_SECONDS", 0.2)
+    await lagging.push(library(scripted().string))
+    if not is_greeted:
+        monkeypatch.setattr(Recorder, "settle", settled_later)
+    session_id = (await lagging.open("library"))["id"]
+    if is_greeted:
+        await lagging.recorded(session_id, turns=1)
+        monkeypatch.setattr(Recorder, "settle", settled_later)
+        await lagging.say(session_id, "One")
+    try:
+        snapshot, *events = await followed(lagging, session_id, then=go_on)
+    finally:
+        recording.set()
+    told = [event.data["turn_id"] for event in events if event.type == "turn_started"]
+    assert (len(snapshot.data["turns"]), len(told)) == ((1, 2) if is_greeted else (0, 2))
 
 
 async def test_fork_is_told_once(lagging: Caller, scripted: Scripted) -> None:
