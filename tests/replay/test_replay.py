@@ -2,13 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
-from temporalio.workflow import NondeterminismError
+from temporalio.worker import (
+    Interceptor,
+    Replayer,
+    StartActivityInput,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+from temporalio.workflow import ActivityHandle, NondeterminismError
 
+from contracts.sessions import GenerateStepInput
+from contracts.tools import CallToolInput
 from playhead.temporal.client import PlayheadPlugin
 from tests.replay.record import HISTORIES, recorded
 from tests.replay.scenarios import CHANGED, SCENARIOS
@@ -17,6 +27,46 @@ from workflows.session.workflow import SessionWorkflow
 from workflows.suite.workflow import SuiteWorkflow
 
 REPLAYED = sorted(file for file in HISTORIES.glob("*.json") if file.name != f"{CHANGED}.json")
+
+
+def _step(data: bytes) -> str:
+    asked = GenerateStepInput.model_validate_json(data)
+    place = (asked.turn_id, asked.step, asked.agent, asked.model, asked.node_id, asked.withheld, asked.reply_format)
+    return f"{place} {[message.model_dump_json() for message in asked.messages]}"
+
+
+def _tool_call(data: bytes) -> str:
+    call = CallToolInput.model_validate_json(data)
+    return f"{call.turn_id} {call.call_id.split('.')[:3]} {call.tool} {call.arguments}"
+
+
+IDENTITY = {"generate_step": _step, "extract_variables": _step, "call_tool": _tool_call}
+"""What tells one call from another, without digests: those of the oldest histories are longer than those of today."""
+
+
+class AskedActivities(Interceptor):
+    """Notes what the model and tool calls of a replayed workflow ask."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        calls = self.calls
+
+        class Outbound(WorkflowOutboundInterceptor):
+            def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+                if input.activity in IDENTITY:
+                    calls.append((input.activity, IDENTITY[input.activity](input.args[0].model_dump_json().encode())))
+                return super().start_activity(input)
+
+        class Inbound(WorkflowInboundInterceptor):
+            def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+                super().init(Outbound(outbound))
+
+        return Inbound
+
 
 RISK_AND_REMEDY = """
 The workflow no longer makes the decisions that stand in {name}.
@@ -56,6 +106,24 @@ async def test_a_history_of_an_earlier_version_is_replayed(file: Path) -> None:
 async def test_a_history_of_a_workflow_that_decided_differently_is_found_out() -> None:
     [file] = recorded(CHANGED)
     assert isinstance(await replayed(file), NondeterminismError), "the replay check cannot fail, so it shows nothing"
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in REPLAYED if not file.name.startswith("suite")], ids=lambda file: file.stem
+)
+async def test_every_model_and_tool_call_of_a_replay_asks_what_its_recorded_result_answers(file: Path) -> None:
+    """Temporal gives a recorded result to the activity in the same place, whatever it asks."""
+    asked = AskedActivities()
+    replayer = Replayer(workflows=[SessionWorkflow], plugins=[PlayheadPlugin()], interceptors=[asked])
+    history = history_in(file)
+    await replayer.replay_workflow(history)
+    recorded_inputs = [
+        (scheduled.activity_type.name, scheduled.input.payloads[0].data)
+        for event in history.events
+        if (scheduled := event.activity_task_scheduled_event_attributes).activity_type.name in IDENTITY
+    ]
+    recorded_calls = [(name, IDENTITY[name](data)) for name, data in recorded_inputs]
+    assert asked.calls[: len(recorded_calls)] == recorded_calls
 
 
 def test_every_scenario_has_its_history() -> None:
