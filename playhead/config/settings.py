@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -355,7 +356,7 @@ class Settings(BaseSettings):
             chat_id_fields=self.chat_id_fields,
             stop_on_disconnect=self.chat_stop_on_disconnect,
             allowed_origins=self.allowed_origins,
-            trusted_proxies=self.trusted_proxies,
+            trusted_proxies=tuple(map(ip_network, self.trusted_proxies)),
         )
 
     def timing(self) -> "Timing":

@@ -2,7 +2,7 @@
 
 import json
 import re
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -73,6 +73,16 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value.lower() for value in values)
 
 
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            message = f"{value[:80]!r} is not an address or a network, written with its first address"
+            raise ValueError(message) from None
+    return values
+
+
 def _signing(value: str) -> str:
     decode_key(value)
     return value
@@ -83,5 +93,5 @@ Credentials = Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed_creden
 OrganizationCredentials = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_parsed_credentials)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+", re.IGNORECASE)

@@ -2,6 +2,7 @@
 
 import os
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("PLAYHEAD_REQUEST_TIMEOUT_SECONDS", "nan", "it must be a number of seconds from 0.1 to 3600."),
         ("PLAYHEAD_DEPLOYMENT_NAME", "a.b", "without dots."),
         ("PLAYHEAD_TEMPORAL_UI_URL", "localhost:8233", "it must be a URL such as http://127.0.0.1:8233."),
+        ("PLAYHEAD_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "('proxy' is not an address or a network"),
+        ("PLAYHEAD_TRUSTED_PROXIES", "10.0.0.1/8", "it must be addresses or networks such as 127.0.0.1,10.0.0.0/8."),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_given_and_what_is_expected(
@@ -168,6 +171,11 @@ def test_a_secret_of_a_webhook_that_is_none_is_explained_and_not_shown(monkeypat
         load_settings()
     assert "it must be whsec_ and 24 to 64 random bytes in Base64" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    assert load_settings().api().trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
 
 def test_pauses_that_shrink_are_refused() -> None:
