@@ -22,6 +22,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert secret.startswith("phk_"), "the secret stands alone on standard output, for scripts"
     made = printed(playhead("keys", "create", "web", "--organization", "acme", "--json"))
     assert made["organization"] == "acme"
+    assert made["key"].startswith("phk_")
 
     listed = {key["name"]: key for key in printed(playhead("keys", "ls", "--json"))}
     assert listed["ci"]["ends_with"] == secret[-4:]
