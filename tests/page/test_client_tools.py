@@ -1,8 +1,10 @@
 """Tools that the client carries out, where a person stands in for the client; and turns that were held elsewhere."""
 
+import asyncio
 import json
+import re
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.page.agents import shop
 from tests.page.browser import Person
@@ -54,6 +56,29 @@ async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ad
     )
     assert result["error"]
     assert "The line is busy" in str(result["result"])
+
+
+async def test_a_message_that_is_sent_before_the_session_is_read_offers_the_tools_too(
+    stack: PageStack, ada: Person
+) -> None:
+    await stack.caller.push(TRANSFERS | {"name": "transfers-early"})
+    session = await stack.caller.open("transfers-early")
+    read = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await read.wait()
+        await route.continue_()
+
+    await ada.page.route(re.compile(f"/v1/sessions/{session['id']}(/events)?$"), hold)
+    stack.model("transfers").script(Calls("transfer", SALES), Says("You are through."))
+    await ada.open(f"/sessions/{session['id']}")
+    await ada.says("Sales, please.")
+    await expect(ada.page.get_by_role("list", name="Messages on their way")).to_be_visible()
+    read.set()
+    card = ada.page.get_by_role("region", name="Result of transfer")
+    await card.get_by_label("Result", exact=True).fill("Done")
+    await card.get_by_role("button", name="Return it").click()
+    await expect(ada.turn(1)).to_contain_text("You are through.")
 
 
 async def test_turns_that_were_held_elsewhere_say_so(stack: PageStack, ada: Person) -> None:

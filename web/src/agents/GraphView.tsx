@@ -8,6 +8,9 @@ import { usePreferences } from '../settings/preferences.ts'
 import { IconButton, join } from '../ui/controls.tsx'
 import { graphOf, NODE } from './graph.ts'
 
+/** Left free around the graph: its controls lie there. */
+const ROOM = { top: '40px', bottom: matchMedia('(pointer: coarse)').matches ? '68px' : '44px', left: '12px', right: '12px' } as const
+
 interface GraphProps {
   definition: AgentDefinition
   /** The node that is lit. */
@@ -111,7 +114,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         source: edge.from,
         target: edge.to,
         ariaLabel: `${edge.id}: ${edge.transitions.map((each) => each.name).join(', ')}`,
-        style: { stroke: colour, strokeWidth: used || offered ? 1.75 : 1, ...(!used && !offered && { strokeDasharray: '3 3' }) },
+        style: { stroke: colour, strokeWidth: used || offered ? 1.75 : 1, ...(at !== undefined && !used && !offered && { strokeDasharray: '3 3' }) },
         markerEnd: { type: MarkerType.ArrowClosed, color: colour, width: 14, height: 14 },
       }
     })
@@ -121,7 +124,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
     if (!follow || !at || !graph.nodes.some((node) => node.id === at)) return false
     // The lit node, how one came to it, and where one can go from it: whole, and as large as that allows.
     const shown = new Set([at, ...walked.map((visit) => visit.node), ...graph.edges.filter((edge) => edge.from === at).map((edge) => edge.to)])
-    void flow.fitView({ nodes: [...shown].map((id) => ({ id })), maxZoom: 0.9, padding: 0.08, duration: 0 })
+    void flow.fitView({ nodes: [...shown].map((id) => ({ id })), maxZoom: 0.9, padding: ROOM, duration: 0 })
     return true
   }, [flow, graph, at, follow, walked])
   useEffect(() => void centre(), [centre])
@@ -130,7 +133,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
   const pane = useRef<HTMLDivElement>(null)
   const touched = useRef(false)
   const fit = useCallback(() => {
-    if (!touched.current && !centre()) void flow.fitView({ maxZoom: 1, padding: 0.08, duration: 0 })
+    if (!touched.current && !centre()) void flow.fitView({ maxZoom: 1, padding: ROOM, duration: 0 })
   }, [flow, centre])
   useEffect(() => {
     if (!pane.current) return
@@ -168,7 +171,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         <IconButton label="Smaller" onClick={() => void flow.zoomOut()}>
           <Minus size={14} />
         </IconButton>
-        <IconButton label="All of it" onClick={() => void flow.fitView({ maxZoom: 1, padding: 0.08 })}>
+        <IconButton label="All of it" onClick={() => void flow.fitView({ maxZoom: 1, padding: ROOM })}>
           <Maximize size={14} />
         </IconButton>
       </div>

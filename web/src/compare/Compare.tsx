@@ -232,7 +232,7 @@ function SideHead({ side, store, totals, against, right = false }: { side: Side;
     <section aria-label={right ? 'Right side' : 'Left side'} className={join('min-w-0 px-4 py-2 text-list', right && 'border-l border-line')}>
       <h2 className="flex items-center gap-2">
         {session && <StatusShape status={session.status} />}
-        <Link to="/sessions/$id" params={{ id: side.session }} search={side.branch ? { branch: side.branch } : {}} className="target inline-flex items-center truncate font-medium hover:underline">
+        <Link to="/sessions/$id" params={{ id: side.session }} search={side.branch ? { branch: side.branch } : {}} className="target min-w-0 content-center truncate font-medium hover:underline">
           {session?.name ?? side.session}
         </Link>
         <Badge kind={side.branch ? 'plain' : 'accent'}>{side.branch ? 'discarded' : 'active'}</Badge>

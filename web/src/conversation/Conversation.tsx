@@ -33,6 +33,8 @@ import { troubleOf, useView } from './view.ts'
 const GAP_SECONDS = 120
 const END_THRESHOLD = 48
 const OLDER_HEIGHT = 32
+/** Room above the first turn, where its actions lie. */
+const TOP_ROOM = 16
 /** Turns that ⌘K lists at most. */
 const MOST_FOUND = 20
 const NOTHING_QUOTED: ReadonlySet<string> = new Set()
@@ -93,7 +95,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     followOnAppend: true,
     scrollEndThreshold: END_THRESHOLD,
     // Room for the line that says how many turns came before; it is no row, so that the rows keep their place.
-    paddingStart: hasOlder ? OLDER_HEIGHT : 0,
+    paddingStart: hasOlder ? OLDER_HEIGHT : TOP_ROOM,
     paddingEnd: room,
     overscan: 6,
     // The focused row stays mounted, so that focus is not lost when rows are recycled.
@@ -620,7 +622,7 @@ function spokenOf(turn: Turn): string {
 function EndNote({ session, turns, fork, again }: { session: SessionHead; turns: number; fork: () => void; again: () => void }) {
   return (
     <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
-      <span className="flex-1">
+      <span className="flex-1 max-sm:basis-full">
         Ended: {reason(session.completion_reason ?? '')}
         {session.disposition && session.disposition !== session.completion_reason && ` (${reason(session.disposition)})`} ·{' '}
         {plural(turns, 'turn')} · <span className="text-money">{shown(amountOf(session.cost))}</span>

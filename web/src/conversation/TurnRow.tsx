@@ -69,7 +69,7 @@ export const TurnRow = memo(function TurnRow({ turnId, before, position, total, 
       onClick={(event) => {
         if (getSelection()?.isCollapsed !== false && !(event.target as Element).closest('button,a,textarea,summary')) row.select(turnId)
       }}
-      className={join('group/turn mx-auto max-w-[calc(72ch+48px)] px-3 py-2 sm:px-4', edge, selected && 'bg-accent-tint/60', flash && 'flash')}
+      className={join('group/turn relative mx-auto max-w-[calc(72ch+48px)] px-3 py-2 sm:px-4', edge, selected && 'bg-accent-tint/60', flash && 'flash')}
     >
       <Head turn={turn} previous={previous} quoted={quoted} />
       {row.editing === turnId ? <EditBox turn={turn} /> : turn.user_message && <Caller text={turn.user_message.text} />}
@@ -159,7 +159,7 @@ function Head({ turn, previous, quoted }: { turn: Turn; previous: Turn | undefin
           </IconButton>
         </span>
       )}
-      <span className="ml-auto inline-flex items-center">
+      <span className="turn-actions inline-flex items-center">
         <Actions turn={turn} />
       </span>
     </header>

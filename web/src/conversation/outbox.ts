@@ -71,7 +71,7 @@ async function carry(store: SessionStore, id: string, revision: number | undefin
     try {
       // While the agent answers, its reply raises the revision: only a message to an idle session can name one.
       const idle = store.getState().timeline.session?.status !== 'pending_assistant_turn'
-      const tools = await clientTools(store.getState().timeline.session)
+      const tools = await clientTools(store.getState().timeline.session ?? (await sessions.get(letter.session)))
       await sessions.say(letter.session, {
         text: letter.text,
         message_id: id,

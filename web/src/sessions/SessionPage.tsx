@@ -119,9 +119,9 @@ function Header({ store, again }: { store: SessionStore; again: () => void }) {
   return (
     <header className="flex h-11 shrink-0 items-center gap-2 border-b border-line px-3 sm:px-4">
       {session && <StatusShape status={session.status} />}
-      <h1 className={join('min-w-0 truncate font-semibold', !session && 'flex-1')}>{session?.name ?? id}</h1>
+      <h1 className={join('min-w-0 truncate font-semibold max-sm:flex-1', !session && 'flex-1')}>{session?.name ?? id}</h1>
       {session && (
-        <p className="min-w-0 flex-1 truncate text-list text-muted">
+        <p className="min-w-0 flex-1 truncate text-list text-muted max-sm:hidden">
           <Link to="/agents/$name" params={{ name: agent }} search={{ version: session.agent_version }} className="target inline-flex items-center hover:underline">
             {agent} v{session.agent_version}
           </Link>

@@ -278,8 +278,8 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
             {marks}
           </span>
           <span className="block truncate text-meta text-muted">
-            {agent} v{session.agent_version} · {session.current_node_id}
-            {session.turn_count !== undefined && ` · ${plural(session.turn_count, 'turn')}`}
+            {agent} v{session.agent_version}
+            {session.turn_count !== undefined && ` · ${plural(session.turn_count, 'turn')}`} · {session.current_node_id}
           </span>
         </span>
       )}

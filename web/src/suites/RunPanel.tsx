@@ -67,9 +67,9 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
   )
   return (
     <aside aria-label={`Run ${run.repeat} of ${run.scenario}`} className="flex min-h-0 w-full flex-col border-l border-line bg-surface md:w-[480px]">
-      <header className="flex h-11 shrink-0 items-center gap-2 border-b border-line px-3">
+      <header className="flex min-h-11 shrink-0 flex-wrap items-center gap-x-2 border-b border-line px-3">
         <StatusShape status={run.outcome ?? run.state} />
-        <h2 className="min-w-0 flex-1 truncate font-semibold">
+        <h2 className="min-w-0 flex-1 truncate font-semibold max-sm:basis-[calc(100%-24px)] max-sm:pt-2">
           {run.scenario} #{run.repeat}
         </h2>
         <IconButton label="Run before (k)" onClick={() => walk(-1)}>

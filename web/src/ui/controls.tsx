@@ -13,7 +13,7 @@ const LOOKS: Record<Look, string> = {
   plain: 'border border-control bg-surface hover:bg-hover',
   main: 'border border-accent bg-accent text-on-accent font-medium disabled:bg-hover disabled:border-line disabled:text-faint',
   quiet: 'border border-transparent hover:bg-hover',
-  danger: 'border border-bad text-bad bg-surface hover:bg-bad-tint',
+  danger: 'border border-bad text-bad bg-surface hover:bg-bad-tint disabled:border-line disabled:bg-hover disabled:text-faint',
 }
 
 interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
