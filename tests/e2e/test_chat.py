@@ -28,9 +28,17 @@ PATIENCE = 60.0
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>]")
 
 
+@pytest.fixture(scope="module")
+def threaded_server() -> Iterator[HTTPServer]:
+    """A server that answers the request to stop a reply while the request for it waits."""
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+        yield server
+
+
 @pytest.fixture
-def stage(httpserver: HTTPServer) -> Stage:
-    return Stage(httpserver, model="demo")
+def stage(threaded_server: HTTPServer) -> Stage:
+    threaded_server.clear()
+    return Stage(threaded_server, model="demo")
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
