@@ -9,14 +9,13 @@ from typer.testing import Result
 from werkzeug import Request, Response
 
 from api.schemas.examples import GREETING, SESSION, TURN, page_of
-from api.schemas.suite_examples import SUITE, SUITE_REPORT
+from api.schemas.suite_examples import SUITE, SUITE_RUN
 from playhead.cli import run_forks
 from playhead.exit_codes import USAGE
 from tests.playhead.cli.running import playhead
 
 SUITE_ID = SUITE["id"]
-RUN = SUITE_REPORT["runs"][0]
-SOURCE_ID = RUN["session_id"]
+SOURCE_ID = SUITE_RUN["session_id"]
 CALLER = {"enabled": False, "config": {"goal": "Book a table.", "seed": 7}, "has_the_floor": False, "lines": 2}
 SOURCE = {**SESSION, "id": SOURCE_ID, "simulator": CALLER}
 FORK = {**SESSION, "id": "ses_fork", "turns": [GREETING]}
@@ -26,15 +25,19 @@ PENDING = {**TURN, "status": "pending", "assistant_message": None}
 
 @pytest.fixture
 def api(api: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
-    """An API that knows the suite's report and the turns of its run."""
+    """An API that knows the suite, its run and the run's turns."""
     monkeypatch.setattr(run_forks, "POLL_SECONDS", 0.001)
-    api.expect_request(f"/v1/suites/{SUITE_ID}/report").respond_with_json({**SUITE_REPORT, "suite": SUITE})
+    runs, of_scenario = f"/v1/suites/{SUITE_ID}/runs", {"scenario": SUITE_RUN["scenario"], "limit": "100"}
+    waiting = {**SUITE_RUN, "repeat": 2, "session_id": None, "state": "waiting"}
+    api.expect_request(runs, query_string=of_scenario).respond_with_json(page_of(SUITE_RUN, waiting))
+    api.expect_request(runs).respond_with_json(page_of())
+    api.expect_request(f"/v1/suites/{SUITE_ID}").respond_with_json(SUITE)
     api.expect_request(f"/v1/sessions/{SOURCE_ID}/turns").respond_with_json(page_of(GREETING, TURN))
     return api
 
 
 def fork(*options: str) -> Result:
-    return playhead("simulate", "fork", SUITE_ID, RUN["scenario"], *options)
+    return playhead("simulate", "fork", SUITE_ID, SUITE_RUN["scenario"], *options)
 
 
 def serve(api: HTTPServer, source: dict[str, Any], *looks: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -95,3 +98,9 @@ def test_what_is_not_there_is_wrong_usage(api: HTTPServer, options: list[str], t
     result = fork(*options)
     assert result.exit_code == USAGE
     assert told in result.stderr
+
+
+def test_an_unknown_scenario_is_wrong_usage(api: HTTPServer) -> None:
+    result = playhead("simulate", "fork", SUITE_ID, "nobody", "--turn", "1")
+    assert result.exit_code == USAGE
+    assert f"Its scenarios are {SUITE['scenarios'][0]['id']}" in result.stderr
