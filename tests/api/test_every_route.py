@@ -5,7 +5,7 @@ ROUTE_EXAMPLES=200 pytest tests/api/test_every_route.py     for a longer look, w
 
 import asyncio
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -15,6 +15,7 @@ from schemathesis import Case
 from schemathesis.core.result import Ok
 
 from store.embed import EmbedStore
+from tests.api.dograh.widget import forget_rates
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, RunningApi, done
 
@@ -36,17 +37,17 @@ async def test_no_route_fails_under_generated_requests(running_api: RunningApi, 
     document = done(await caller.get("/openapi.json"), 200)
     agent = await caller.push(library())
     session = await caller.open("library")
-    _, token = await EmbedStore(running_api.database).create(
-        caller.organization, agent["id"], "page", origins=["*"], at=datetime.now(UTC)
-    )
-    chat = done(await caller.post("/api/v1/public/embed/init", {"token": token}), 200)
+    tokens, now = EmbedStore(running_api.database), datetime.now(UTC)
+    of_page, token = await tokens.create(caller.organization, agent["id"], "page", origins=["*"], at=now)
+    session_token = await tokens.add_session(of_page.id, session["id"], at=now, lifetime=timedelta(hours=1))
+    await forget_rates(running_api.database)
     known = {
         "agent_id": agent["id"],
         "session_id": session["id"],
         "workflow_id": agent["workflow_id"],
         "run_id": session["workflow_run_id"],
         "token": token,
-        "session_token": chat["session_token"],
+        "session_token": session_token,
     }
     key = caller.http.headers["authorization"]
     failed = await asyncio.to_thread(_failures, document, running_api.url, key, known)

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx2
+from sqlalchemy import delete
 
+from store.database.connection import Database
+from store.database.tables import rate_limits
 from store.embed import EmbedStore
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, Json, RunningApi, done, serving
@@ -125,6 +128,11 @@ class Widget:
         """What a browser asks before a request."""
         asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
         return await self.http.options(path, headers=asked)
+
+
+async def forget_rates(database: Database) -> None:
+    """Give every allowance back: clients of tests share the address of this machine."""
+    await database.write(lambda connection: connection.execute(delete(rate_limits)).close())
 
 
 def allowed_origin(response: httpx2.Response) -> str | None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from api.app import create_app
 from store.agents import AgentStore
 from store.api_keys import KeyStore
+from tests.api.dograh.widget import forget_rates
 from tests.support.api_agents import library
 from tests.support.running_api import Caller, RunningApi, done, problem, serving
 from tests.support.waiting import eventually
@@ -186,6 +187,7 @@ CROSS_SITE: tuple[dict[str, str], ...] = (
 
 
 async def test_no_page_of_another_site_sends_a_command_without_a_key(keyless_api: RunningApi) -> None:
+    await forget_rates(keyless_api.database)
     async with keyless_api.stranger() as nobody:
         document = done(await nobody.get("/openapi.json"), 200)
         commands = [
