@@ -99,7 +99,7 @@ async def draw_all(stack: PageStack, folder: Path) -> None:
             await ada.open(f"{path}?turn={session['turns'][-1]['id']}&tab=graph")
             await expect(ada.inspector.get_by_role("row").filter(has_text="here")).to_be_visible()
             await draw(ada, folder, "conversation")
-            await ada.open(f"{path}?turn={turn}&tab=why")
+            await ada.open(f"{path}?turn={turn}&tab=why&step=0")
             await expect(ada.inspector.get_by_role("button", name="Copy as curl")).to_be_visible()
             await draw(ada, folder, "why")
             await ada.open(f"{path}/branches")

@@ -34,7 +34,7 @@ const GAP_SECONDS = 120
 const END_THRESHOLD = 48
 const OLDER_HEIGHT = 32
 /** Room above the first turn, where its actions lie. */
-const TOP_ROOM = 16
+const TOP_ROOM = 20
 /** Turns that ⌘K lists at most. */
 const MOST_FOUND = 20
 const NOTHING_QUOTED: ReadonlySet<string> = new Set()

@@ -279,7 +279,8 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
           </span>
           <span className="block truncate text-meta text-muted">
             {agent} v{session.agent_version}
-            {session.turn_count !== undefined && ` · ${plural(session.turn_count, 'turn')}`} · {session.current_node_id}
+            {session.turn_count !== undefined && ` · ${plural(session.turn_count, 'turn')}`}
+            {!session.is_completed && ` · ${session.current_node_id ?? ''}`}
           </span>
         </span>
       )}
