@@ -21,6 +21,7 @@ from tests.api.dograh.widget import EMBED, EVIL, SHOP, Site, Widget, allowed_ori
 from tests.support.api_agents import GREETING, library
 from tests.support.provider import Gate, Refuses, Says, ScriptedModel
 from tests.support.running_api import Caller, RunningApi, done, problem, serving
+from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -175,7 +176,7 @@ async def test_spending_limit_is_an_unavailable_agent(site: Site, caller: Caller
 
 async def test_tokens_open_their_own_chats_only(site: Site, widget: Widget, caller: Caller) -> None:
     opened = await widget.open()
-    session = (await caller.items("/v1/sessions"))[0]
+    session = (await eventually(lambda: caller.items("/v1/sessions")))[0]  # listed once it is settled
     async with site.visitor(widget.token) as other:
         await other.open()
         assert other.session_token != widget.session_token
