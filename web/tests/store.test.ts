@@ -26,6 +26,7 @@ const GREETING = turn('turn_0', null, 'completed', 'Good day.')
 let reads: ((found: Session) => void)[]
 let write: (type: string, data: object, seq?: number) => void
 let store: ReturnType<typeof createSession>
+let close: () => void
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -40,6 +41,7 @@ beforeEach(() => {
     if (!url.endsWith('/events')) return new Promise((done) => reads.push((found) => done(Response.json(found))))
     const body = new ReadableStream<Uint8Array>({
       start: (stream) => {
+        close = () => stream.close()
         write = (type, data, seq) =>
           stream.enqueue(bytes.encode(`event: ${type}\ndata: ${JSON.stringify(data)}\n${seq === undefined ? '' : `id: ${seq}\n`}\n`))
       },
@@ -84,4 +86,15 @@ test('a session that was read before the newest events does not undo them', asyn
   await reading
   expect(store.getState().timeline.visible).toEqual(['turn_0', 'turn_1'])
   expect(store.getState().timeline.turns.get('turn_1')?.status).toBe('completed')
+})
+
+test('a session that is over is never told as a lost connection', async () => {
+  await later()
+  const links: string[] = []
+  store.subscribe((state) => links.push(state.link.kind))
+  write('snapshot', { ...session(GREETING), status: 'completed', is_completed: true }, 2)
+  close()
+  await later()
+  expect(links).not.toContain('lost')
+  expect(store.getState().link.kind).toBe('over')
 })

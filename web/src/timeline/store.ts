@@ -236,7 +236,11 @@ export function createSession(id: string): SessionStore & { open(): void; close(
         lastId: () => get().timeline.seq,
         heard,
         ask: readSession,
-        isOver: () => get().timeline.ended && get().timeline.session !== null,
+        isOver: () => {
+          // What was heard last may say so, and waits for its frame.
+          if (queue.length > 0) flush()
+          return get().timeline.ended && get().timeline.session !== null
+        },
         linked: (link) => {
           if (link.kind === 'live' && get().link.kind === 'lost') {
             catching = { count: 0, until: Date.now() + CAUGHT_UP_MS }
