@@ -1,6 +1,7 @@
 """Connections of the HTTP server: uvicorn's protocol with limits on heads, slow requests and connections."""
 
 import asyncio
+import re
 import resource
 from dataclasses import dataclass, field
 from typing import Final
@@ -120,8 +121,12 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Begin to answer. An address with a host in it, as proxies get, names the host instead of the header."""
         self._is_head_complete = True
+        _, is_absolute, rest = self.url.partition(b"://")
+        if is_absolute and not self.url.startswith(b"/"):
+            host = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+            self.headers[:] = [*(header for header in self.headers if header[0] != b"host"), (b"host", host)]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -156,11 +156,11 @@ FOREIGN = (
 
 
 async def test_calls_without_a_key_name_this_machine_as_their_host(keyless_api: RunningApi) -> None:
-    async def status(*hosts: str) -> int:
+    async def status(*hosts: str, address: str = "/v1/agents") -> int:
         """The status of a request with these Host headers, as no HTTP library would send them."""
         reader, writer = await asyncio.open_connection(*keyless_api.url.removeprefix("http://").split(":"))
         head = "".join(f"Host: {host}\r\n" for host in hosts)
-        writer.write(f"GET /v1/agents HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+        writer.write(f"GET {address} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
         first_line = await reader.readline()
         writer.close()
         return int(first_line.split()[1])
@@ -171,6 +171,9 @@ async def test_calls_without_a_key_name_this_machine_as_their_host(keyless_api: 
         assert await status(host) in (400, 401), host
     for hosts in ((), ("localhost", "evil.example"), ("evil.example", "localhost"), ("localhost", "localhost")):
         assert await status(*hosts) in (400, 401), hosts
+    for named, accepted in (("localhost:8080", 200), ("evil.example", 401), ("me@localhost", 401), ("", 400)):
+        for host in ("localhost", "evil.example"):
+            assert await status(host, address=f"http://{named}/v1/agents") == accepted, (named, host)
 
 
 CROSS_SITE: tuple[dict[str, str], ...] = (
