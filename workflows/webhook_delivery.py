@@ -67,8 +67,10 @@ class DeliverWebhookWorkflow:
             if next_at is not None:
                 state = {"attempts": attempts, "began_at": began_at, "next_at": next_at, "error": error}
                 await self._wait_until(next_at, delivery.model_copy(update=state))
-            attempts += 1
             left = (gives_up_at - workflow.now()).total_seconds()
+            if left <= 0:  # it was woken late
+                break
+            attempts += 1
             try:
                 status = await self._attempt(delivery, webhook_id, left)
             except ActivityError as failed:

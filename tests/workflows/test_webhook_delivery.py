@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +15,10 @@ import pytest_asyncio
 from pytest_httpserver import HTTPServer
 from sqlalchemy import select
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
+from temporalio.worker import Worker
 from werkzeug import Request, Response
 
 from contracts.webhooks import DeliverWebhookResult, DeliveryRetryPolicy, WebhookTarget, webhook_workflow_id
@@ -95,16 +97,21 @@ class Receiver:
 @pytest_asyncio.fixture(scope="module")
 async def stack(client: Client, database: Database) -> AsyncIterator[SessionStack]:
     """A worker, put together as `playhead worker` does, whose webhooks may reach this machine."""
+    stack = SessionStack.on(client, database, "sessions-webhooks")
+    async with worker_of(stack):
+        yield stack
+
+
+def worker_of(stack: SessionStack) -> Worker:
     settings = Settings(
-        database_url=database.address,
-        task_queue="sessions-webhooks",
+        database_url=stack.database.address,
+        task_queue=stack.task_queue,
         credentials={**CREDENTIALS, "NO_KEY": "not one"},
         webhook_secret=OWN_SECRET,
         egress_allowlist=("127.0.0.1", "localhost"),
         shutdown_grace_seconds=0.1,
     )
-    async with build_worker(settings, client, database):
-        yield SessionStack.on(client, database, settings.task_queue)
+    return build_worker(settings, stack.client, stack.database)
 
 
 async def delivered(session: SessionHandle) -> DeliverWebhookResult:
@@ -296,6 +303,35 @@ async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
     result = await delivered(session)
     is_over.set()
     assert result.error == "The receiver answered 503 Service Unavailable."
+
+
+async def test_a_delivery_that_is_woken_after_its_time_was_over_ends(
+    stack_without_worker: SessionStack, httpserver: HTTPServer
+) -> None:
+    """No attempt has a time of less than nothing: Temporal would refuse it, and the delivery would never end."""
+    stack, receiver = stack_without_worker, Receiver(httpserver, 503)
+    patience = DeliveryRetryPolicy(first_pause=6.0, longest_pause=6.0, give_up_after=6.5)
+    async with worker_of(stack):
+        session = await stack.open(webhook=receiver.target(patience))
+        await session.end()
+        delivery = stack.client.get_workflow_handle(webhook_workflow_id(session.id))
+
+        async def waits() -> bool:
+            history = await delivery.fetch_history()
+            return EventType.EVENT_TYPE_TIMER_STARTED in {event.event_type for event in history.events}
+
+        await session.handle.result()
+        await eventually(waits)
+    gives_up_at = (await delivery.describe()).start_time + timedelta(seconds=patience.give_up_after)
+
+    async def is_over() -> bool:
+        return datetime.now(UTC) > gives_up_at
+
+    await eventually(is_over)
+    async with worker_of(stack):
+        result = await delivered(session)
+    assert (result.status, result.error) == (None, "The receiver answered 503 Service Unavailable.")
+    assert len(receiver.journal) == 1
 
 
 async def test_a_session_without_a_webhook_reports_to_nobody(stack: SessionStack) -> None:
