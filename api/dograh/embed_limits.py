@@ -8,7 +8,7 @@ from store.rate_limits import Rate, RateLimit
 MAX_TURNS: Final = 50
 """Turns of a public chat, its greeting and failed turns included."""
 SESSION_LIFETIME: Final = timedelta(hours=1)
-"""How long a visitor's token is valid, counted from the opening of the chat."""
+"""Lifetime of a visitor's token, from the opening of the chat."""
 
 OPENINGS_OF_TOKEN: Final = Rate(burst=20, interval=timedelta(milliseconds=200))
 OPENINGS_OF_ADDRESS: Final = Rate(burst=10, interval=timedelta(seconds=6))

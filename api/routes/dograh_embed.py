@@ -24,7 +24,7 @@ from store.embed import EmbedSession, EmbedToken
 
 PREFIX: Final = "/api/v1/public/embed"
 PREFLIGHT_SECONDS: Final = 600
-"""How long a browser may keep the answer of a preflight."""
+"""Time for which a browser may keep the answer of a preflight."""
 _ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
 _ALLOWED_HEADERS: Final = "Content-Type"
 _TOKEN_SCOPE: Final = "playhead.embed_token"

@@ -91,7 +91,7 @@ class TextScreen(ABC):
                 self.speech("you", turn.user_message.text, live=False)
             self._answer(turn, live=False)
 
-    def on_event(self, event: Event) -> None:  # noqa: B027  # not abstract: a screen need not show it
+    def on_event(self, event: Event) -> None:  # noqa: B027  # optional: a screen may show no events
         """Shows nothing: the turn is shown once it is answered."""
 
     def answered(self, turn: Turn) -> None:

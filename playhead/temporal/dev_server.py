@@ -41,7 +41,7 @@ STOP_SECONDS = 10.0
 """Time for the server to accept connections, and to stop, before it is considered failed and killed."""
 MAX_START_ATTEMPTS = 3
 PORT_TAKEN = "address already in use"
-"""What the server logs when it cannot listen on a port."""
+"""Words in the server's log when it cannot listen on a port."""
 FREE_PORTS = range(20_000, 32_000)
 PROBE_INTERVAL = 0.05
 SHOWN_LOG_LINES = 5

@@ -149,7 +149,7 @@ class EventLog:
         return await self._database.read(work)
 
     async def facts_of_turn(self, session_id: str, turn_id: str) -> list[tuple[str, dict[str, JsonValue]]]:
-        """What the tool calls of a turn waited for, and the ends of those waits, oldest first: types and payloads."""
+        """The waits of the tool calls of a turn and their ends, oldest first: types and payloads."""
         key = {"session_id": session_id, "turn_id": turn_id}
         return await self._database.read(
             lambda connection: [(row.type, row.payload) for row in connection.execute(_FACTS, key)]

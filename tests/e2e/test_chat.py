@@ -90,7 +90,7 @@ class Terminal:
         self._looked_at = max(self._end_of(each) for each in expected)
 
     def _end_of(self, expected: str) -> int:
-        """Where a text ends, after what was seen before; -1 where it does not stand yet."""
+        """The position of the end of a text, after what was seen before; -1 if it is not there yet."""
         found = self.text.find(expected, self._looked_at)
         return -1 if found < 0 else found + len(expected)
 

@@ -41,7 +41,7 @@ def _tool_call(data: bytes) -> str:
 
 
 IDENTITY = {"generate_step": _step, "extract_variables": _step, "call_tool": _tool_call}
-"""What tells one call from another, without digests: those of the oldest histories are longer than those of today."""
+"""Fields that identify a call, without digests: those of the oldest histories are longer than those of today."""
 
 
 class AskedActivities(Interceptor):

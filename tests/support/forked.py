@@ -27,7 +27,7 @@ IMPORTED = (
     "playhead.services.worker",
     "store.migrate",
 )
-"""What the commands that tests run this way import when they run."""
+"""Modules that the forked commands import when they run."""
 
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload([*IMPORTED, __name__])

@@ -58,7 +58,7 @@ class Site:
         """The id and the secret of a new embed token."""
         chosen = {"origins": [SHOP], "at": self.clock.now, **fields}
         store = EmbedStore(self.apis[0].database)
-        token, secret = await store.create(caller.organization, agent["id"], "shop", **chosen)  # type: ignore[arg-type]
+        token, secret = await store.create(caller.organization, agent["id"], "shop", **chosen)  # type: ignore[arg-type]  # options of a test
         return token.id, secret
 
 
@@ -125,7 +125,7 @@ class Widget:
         return await self.http.get(self.path)
 
     async def preflight(self, path: str, method: str = "POST") -> httpx2.Response:
-        """What a browser asks before a request."""
+        """The preflight of a browser before a request."""
         asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
         return await self.http.options(path, headers=asked)
 

@@ -1,4 +1,4 @@
-"""What is cached of the store: for how long, and what becomes of it while the store is down."""
+"""The cache of values of the store: their lifetime, also while the store is down."""
 
 import pytest
 

@@ -260,7 +260,7 @@ async def test_refusals_have_the_form_and_the_status_that_clients_know(
         await create(model="library", messages=[user("Hello")], n=2)
     assert error_of(several.value) == (400, "invalid_request_error", "unsupported_parameter", "n")
     with pytest.raises(openai.BadRequestError) as wrong:
-        await create(model="library", messages=[{"role": "king", "content": "Hello"}])  # type: ignore[misc, list-item]  # no role
+        await create(model="library", messages=[{"role": "king", "content": "Hello"}])  # type: ignore[misc, list-item]  # not a role: the server must reject it
     assert error_of(wrong.value) == (400, "invalid_request_error", "validation_error", "messages[0].role")
     with pytest.raises(openai.BadRequestError) as torn:
         await create(

@@ -59,7 +59,7 @@ async def test_a_call_ends_the_request_and_its_result_goes_on_with_the_turn(
     assert (call := message.function_call)
     assert (call.name, json.loads(call.arguments)) == ("transfer", {"to": "sales"})
 
-    messages += [message.model_dump(exclude_none=True) if keeps_all else call_of(first), result()]  # type: ignore[list-item]
+    messages += [message.model_dump(exclude_none=True) if keeps_all else call_of(first), result()]  # type: ignore[list-item]  # plain dictionaries
     second = await ask(official, messages)
     assert (reply(second), second.choices[0].finish_reason) == ("You are connected.", "stop")
     assert session_of(second) == session_of(first)

@@ -140,7 +140,7 @@ async def test_temporal_down_before_it_was_noticed(
 
 
 async def test_the_store_down_in_the_middle(client: Client, provider: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read of a running session needs no store, however long ago key and session were looked up."""
+    """A running session is read without the store, also when key and session are no longer fresh in the caches."""
     monkeypatch.setattr("api.http.auth.KEY_CACHE_SECONDS", 0.0)
     monkeypatch.setattr("api.sessions.reader.CACHED_SECONDS", 0.0)
     with running_postgres() as server:
