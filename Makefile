@@ -13,6 +13,7 @@
 #   make openapi write web/openapi.json and the page's types anew from the API (types only where npm is there)
 #   make screenshots  the pictures of the page in README and docs/page.md anew (needs Chromium)
 #   make bench   latency and throughput against the floor
+#   make bench-peers  the same conversation in what people would pick instead; installs 500 MB into build/peers-venv
 #   make lock    make the lock files anew from pyproject.toml (LOCK_FLAGS=--upgrade to take newer releases)
 #   make clean   remove what these commands made, except conversations (.playhead/)
 #
@@ -21,10 +22,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo dev test test-fast test-clients fuzz check fmt web page screenshots openapi bench lock clean
+.PHONY: help setup demo dev test test-fast test-clients fuzz check fmt web page screenshots openapi bench bench-peers lock lock-peers clean
 
 READY := .venv/.ready
 SETUP_INPUTS := requirements.lock requirements-dev.lock pyproject.toml clients/python/pyproject.toml
+PEERS := build/peers-venv/.ready
 PACKAGES := web/node_modules/.package-lock.json
 PAGE := api/page/built/index.html
 PAGE_INPUTS := $(wildcard web/index.html web/*.ts web/*.json) $(shell find web/src web/public web/scripts -type f)
@@ -43,6 +45,9 @@ dev: $(READY) page
 
 # Tests wait more than they compute: four processes keep two cores busy. PROCESSES=0 runs them in one, to debug.
 PROCESSES ?= 4
+
+# Hundreds of processes of the tests import the same modules, which are compiled once, also where Python is told not to.
+test test-fast test-clients fuzz: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(READY) page
 	@.venv/bin/python -m pytest -q -n $(PROCESSES) --dist worksteal $(ARGS)
@@ -109,6 +114,15 @@ screenshots: $(READY) page
 bench: $(READY)
 	@.venv/bin/python -m benchmarks $(ARGS)
 
+bench-peers: $(READY) $(PEERS)
+	@.venv/bin/python -m benchmarks.peers $(ARGS)
+
+$(PEERS): benchmarks/peers/requirements.lock | $(READY)
+	@echo "bench-peers: installing the peers into build/peers-venv (a minute the first time)"
+	@.venv/bin/python -m venv --clear build/peers-venv
+	@build/peers-venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 lock: $(READY)
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
 	@$(COMPILE) --output-file requirements.lock
@@ -119,6 +133,14 @@ lock: $(READY)
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-package playhead-client $(LOCK_FLAGS) pyproject.toml
+
+lock-peers: $(READY)
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
+	@UV_CUSTOM_COMPILE_COMMAND="make lock-peers" .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes $(LOCK_FLAGS) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.lock
+	@if grep -nE '[a-z]+://' benchmarks/peers/requirements.lock; then \
+	  echo "lock-peers: the lock file names a host; remove the index settings of this machine and lock again" >&2; exit 1; \
+	fi
 
 clean:
 	@rm -rf .clients web/node_modules api/page/built .venv .setup.lock build dist clients/python/build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info

@@ -1,7 +1,7 @@
 """Makes a paid model call at most once per step and stores the reply before returning it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.earlier_messages import EarlierMessages
 from activities.heartbeats import heartbeats
 from activities.llm.interface import ModelAnswer, ProviderFailed, ReplyCancelled
-from activities.settlement import NOTHING_TO_RECORD, TravellingRecord
-from contracts.sessions import HISTORY_MISSING, StepHeartbeat
+from contracts.sessions import CONTEXT_TOO_LONG, StepHeartbeat
 from domain.turns.call_digest import digest_of
 from domain.turns.engine import ModelReply
-from domain.turns.model_request import KeptRequest, SentRequest, messages_of, request_digest, saved_messages
+from domain.turns.model_request import KeptRequest, SentRequest, digest_of_request, saved_messages
 
 if TYPE_CHECKING:
     from store.sessions.steps import SavedStep, StepStore
@@ -27,8 +27,8 @@ MAX_RETRY_AFTER_SECONDS = 300.0
 MAX_SAVE_BACKOFF_SECONDS = 5.0
 """Upper bound on the pause between two attempts to save a paid reply."""
 
-CallModel = Callable[[tuple[str, ...]], Awaitable[ModelAnswer]]
-"""Calls a model with the serialized messages of the earlier steps."""
+CallModel = Callable[[EarlierMessages], Awaitable[ModelAnswer]]
+"""Calls a model with the messages of the earlier steps, as far as it has use for them."""
 
 
 class CallKey(Protocol):
@@ -97,83 +97,52 @@ class AuxiliaryCallKey:
 
 @dataclass(frozen=True)
 class StoredReply:
-    """A paid and stored reply. `reused` is true when an earlier attempt had paid for it."""
+    """A paid and stored reply. `reused` is true when an earlier attempt had paid for it.
+
+    `earlier` are the messages that were sent along, None when the reply is reused.
+    """
 
     reply: ModelReply
     reused: bool
+    earlier: EarlierMessages | None = None
 
 
 class IdempotentCaller:
     """Makes model calls idempotent for activities that Temporal may run any number of times."""
 
-    def __init__(self, *, steps: "StepStore", context_characters: int) -> None:
+    def __init__(self, *, steps: "StepStore") -> None:
         self._steps = steps
-        self._context_characters = context_characters
 
-    async def call(
-        self, key: CallKey, call_model: CallModel, record: TravellingRecord = NOTHING_TO_RECORD
-    ) -> StoredReply:
-        """Return the stored reply of this key, or call the model and store its reply, with the record beside it.
+    async def call(self, key: CallKey, call_model: CallModel) -> StoredReply:
+        """Return the stored reply of this key, or call the model and store its reply.
 
         Raises a non-retryable ApplicationError of type `model_failed` when the provider rejects the request or has
-        failed too often; Temporal retries every other error. When the workflow cancels the activity, the partial
+        failed too often, of type `context_too_long` when the request is too long for the model without any earlier
+        turn; Temporal retries every other error. When the workflow cancels the activity, the partial
         reply is saved and returned, marked `interrupted`; without a request to the provider the activity is cancelled.
         """
         turn = await self._steps.turn_steps(key.session_id, key.turn_id, after=key.after, newest_of=key.follows_turn_id)
         stored = turn.find(key.digest)
         if stored is not None:
-            await record.settle_alone()
             return StoredReply(reply=stored.reply, reused=True)
         async with heartbeats(StepHeartbeat(provider_failures=_provider_failures())):
-            own = turn.preceding()
-            history = await self._history(key.session_id, own[0].after if own else turn.after)
+            earlier = EarlierMessages(self._steps, key.session_id, key.model, turn)
             try:
-                async with record.settled_meanwhile():
-                    answer = await _finish_despite_pause(call_model(tuple(step.messages for step in (*history, *own))))
+                answer = await _finish_despite_pause(_call_within_window(call_model, earlier))
             except ProviderFailed as failure:
-                await record.settle_alone()
                 raise _model_failed(failure) from failure
             except ReplyCancelled as cancelled:
-                if not _is_cancel_requested():
+                if not is_cancel_requested():
                     raise
                 answer = cancelled.answer
-            request = self._request_of(answer, (*history, *own))
-            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer, record, request))
-        return StoredReply(reply=saved.reply, reused=False)
+            request = _request_of(answer, earlier)
+            saved = await _finish_despite_cancellation(self._save(key, turn.after, answer, request))
+        return StoredReply(reply=saved.reply, reused=False, earlier=earlier)
 
-    async def _history(self, session_id: str, after: str) -> tuple["SavedStep", ...]:
-        """The steps of the turns before. A gap fails the step: the workflow knows the turns, and puts them back."""
-        try:
-            return await self._steps.history(session_id, after, self._context_characters)
-        except LookupError as error:
-            raise ApplicationError(str(error), type=HISTORY_MISSING, non_retryable=True) from None
-
-    def _request_of(self, answer: ModelAnswer, past: Sequence["SavedStep"]) -> KeptRequest | None:
-        """The record of the request: its frame only where no step that was read has the same."""
-        frame = answer.frame
-        if frame is None:
-            return None
-        own = (("", message) for message in saved_messages(answer.messages)[: answer.new])
-        messages = messages_of(frame, ((step.turn_id, step.messages) for step in past), own)
-        sent = SentRequest(
-            digest=request_digest(frame, messages),
-            new=answer.new,
-            budget=self._context_characters,
-            attempts=activity.info().attempt,
-        )
-        is_known = any(step.frame_digest == frame.digest for step in past)
-        return KeptRequest(sent, frame.digest, None if is_known else frame)
-
-    async def _save(
-        self, key: CallKey, after: str, answer: ModelAnswer, record: TravellingRecord, request: KeptRequest | None
-    ) -> "SavedStep":
-        """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again.
-
-        The record travels with the first attempt only: a reply never fails for a record that cannot be written.
-        """
+    async def _save(self, key: CallKey, after: str, answer: ModelAnswer, request: KeptRequest | None) -> "SavedStep":
+        """Save a paid reply, retrying while the store is down: a failed activity would pay for the reply again."""
         created_at = datetime.now(UTC)
         pause = 0.1
-        unsettled = record.unsettled
         while True:
             try:
                 return await self._steps.save(
@@ -189,14 +158,48 @@ class IdempotentCaller:
                     reply=answer.reply,
                     created_at=created_at,
                     request=request,
-                    record=unsettled,
-                    on_record=record.note,
                 )
             except Exception:
                 activity.logger.warning("a paid reply could not be saved yet; trying again", exc_info=True)
-                unsettled = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_SAVE_BACKOFF_SECONDS)
+
+
+async def _call_within_window(call_model: CallModel, earlier: EarlierMessages) -> ModelAnswer:
+    """Call the model; where it refuses the request as too long, leave out more of the earlier turns and call again.
+
+    The provider charges nothing for what it refuses.
+    """
+    while True:
+        try:
+            return await call_model(earlier)
+        except ProviderFailed as failure:
+            if not failure.too_long or not await earlier.shrink():
+                raise
+
+
+def _request_of(answer: ModelAnswer, earlier: EarlierMessages) -> KeptRequest | None:
+    """The record of the request: its frame only where no step that was read has the same."""
+    frame, cut, past = answer.frame, earlier.cut, earlier.steps
+    if frame is None or cut is None:
+        return None
+    own = saved_messages(answer.messages)[: answer.new]
+    sent = SentRequest(
+        digest=digest_of_request(frame, [step.messages for step in past], own),
+        new=answer.new,
+        budget=earlier.budget,
+        attempts=activity.info().attempt,
+        turns=cut.turns,
+        left_out=cut.left_out,
+        size=earlier.size,
+        tokens=cut.tokens,
+        max_tokens=earlier.limit,
+        counted_by=cut.counted_by,
+        summary=earlier.summary.point.digest if earlier.summary else None,
+        summary_turn_id=earlier.summary.point.turn_id if earlier.summary else None,
+    )
+    is_known = any(step.frame_digest == frame.digest for step in past)
+    return KeptRequest(sent, frame.digest, None if is_known else frame)
 
 
 async def _finish_despite_cancellation(saving: Coroutine[Any, Any, "SavedStep"]) -> "SavedStep":
@@ -224,7 +227,7 @@ async def _finish_despite_pause(calling: Awaitable[ModelAnswer]) -> ModelAnswer:
     return task.result()
 
 
-def _is_cancel_requested() -> bool:
+def is_cancel_requested() -> bool:
     """True when the workflow cancelled the activity, rather than a worker shutdown or a newer attempt."""
     details = activity.cancellation_details()
     return details is not None and details.cancel_requested
@@ -254,7 +257,10 @@ def _model_failed(failure: ProviderFailed) -> ApplicationError:
     final = failure.permanent or failures >= MAX_PROVIDER_FAILURES
     pause = timedelta(seconds=min(failure.retry_after, MAX_RETRY_AFTER_SECONDS)) if failure.retry_after else None
     return ApplicationError(
-        str(failure), type="model_failed", non_retryable=final, next_retry_delay=None if final else pause
+        str(failure),
+        type=CONTEXT_TOO_LONG if failure.too_long else "model_failed",
+        non_retryable=final,
+        next_retry_delay=None if final else pause,
     )
 
 

@@ -13,7 +13,7 @@ HEARTBEATS_PER_TIMEOUT = 4
 """Minimum number of heartbeats within one heartbeat timeout."""
 MAX_HEARTBEAT_INTERVAL = timedelta(seconds=1)
 """Upper bound on the time between two heartbeats. A cancellation arrives with the response to a heartbeat, so it is
-also the delay of a cancellation. Workers must not throttle heartbeats for longer."""
+also the delay of a cancellation, where the worker does not hold heartbeats back for longer."""
 
 
 @asynccontextmanager

@@ -7,10 +7,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.charge_once import AuxiliaryCallKey, IdempotentCaller, StoredReply
+from activities.earlier_messages import EarlierMessages
 from activities.llm.interface import ModelAnswer, ModelCaller, RecordCall
 from activities.llm.metrics import timed
 from activities.spending_limit import SpendingLimit
-from contracts.judge import JudgeInput, JudgeResult
+from contracts.judge import JudgeInput, JudgeResult, recorded_outcome
 from contracts.sessions import SettleTurnsInput
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.sessions.timeline import AuxiliaryCall
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from store.sessions.sessions import SessionStore, StoredSession
     from store.sessions.settlement import SettlementStore
     from store.sessions.steps import StepStore
+    from store.suites import SuiteStore
 
 JUDGE_NODE_ID = "judge"
 """The `node_id` of judge calls among the saved steps."""
@@ -49,14 +51,16 @@ class JudgeActivities:
         steps: "StepStore",
         sessions: "SessionStore",
         settlements: "SettlementStore",
+        suites: "SuiteStore",
         agents: "AgentStore",
         limit: SpendingLimit,
         caller: ModelCaller,
         context_characters: int,
     ) -> None:
-        self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
+        self._idempotent_caller = IdempotentCaller(steps=steps)
         self._sessions = sessions
         self._settlements = settlements
+        self._suites = suites
         self._agents = agents
         self._limit = limit
         self._caller = caller
@@ -64,9 +68,10 @@ class JudgeActivities:
 
     @activity.defn
     async def judge_session(self, input: JudgeInput) -> JudgeResult:
-        """Return the verdict on a session; a retry reuses the stored model reply.
+        """Return the verdict on a session, and record it as the outcome of its run; a retry reuses the stored reply.
 
-        When the model call fails or its reply cannot be parsed, the criteria are inconclusive.
+        When the model call fails or its reply cannot be parsed, the criteria are inconclusive. The outcome of a failed
+        call is not recorded here, because a retry might find another.
         Raises a non-retryable ApplicationError of type `not_found` when the session is not in the store.
         """
         session = await self._sessions.find(input.organization_id, input.session_id)
@@ -78,7 +83,7 @@ class JudgeActivities:
         findings = run_checks(input.scenario.checks, conversation)
         cut_short = input.cut_short or CUT_SHORT_REASONS.get(conversation.completion_reason or "")
         if not input.scenario.success:
-            return JudgeResult(verdict=verdict_of((), findings, cut_short))
+            return await self._recorded(input, JudgeResult(verdict=verdict_of((), findings, cut_short)))
         try:
             stored = await self._verdict_reply(input, conversation)
         except ApplicationError as failure:
@@ -87,18 +92,25 @@ class JudgeActivities:
             criteria = inconclusive_verdicts(input.scenario.success, f"The judge could not be asked: {failure.message}")
             return JudgeResult(verdict=verdict_of(criteria, findings, cut_short))
         await self._bill(input, session, stored.reply)
-        return JudgeResult(
+        judged = JudgeResult(
             verdict=verdict_of(_criteria(input, stored.reply, conversation.turns), findings, cut_short),
             usage=stored.reply.usage,
             cost=stored.reply.cost,
             reused=stored.reused,
         )
+        return await self._recorded(input, judged)
+
+    async def _recorded(self, input: JudgeInput, result: JudgeResult) -> JudgeResult:
+        outcome = recorded_outcome(input, result.verdict, datetime.now(UTC))
+        if outcome is None:
+            return result
+        return result.model_copy(update={"price": await self._suites.record_run(outcome)})
 
     async def _verdict_reply(self, input: JudgeInput, conversation: Conversation) -> StoredReply:
         instructions = judge_instructions(input.scenario)
         transcript = judge_transcript(conversation, self._context_characters)
 
-        async def call_model(_: tuple[str, ...]) -> ModelAnswer:
+        async def call_model(_: EarlierMessages) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = RecordCall(
                 model=input.model,
@@ -165,7 +177,7 @@ class JudgeActivities:
                 organization_id=input.organization_id,
                 agent=input.agent,
                 head=session.head,
-                asides=(judgement,),
+                auxiliary_calls=(judgement,),
             )
         )
 
@@ -178,4 +190,4 @@ def _criteria(input: JudgeInput, reply: ModelReply, turns: tuple[Turn, ...]) -> 
     recorded = next((call.arguments for call in reply.tool_calls if call.name == VERDICT_TOOL), None)
     if recorded is None or recorded.keys() == {UNPARSED_ARGUMENTS}:
         return inconclusive_verdicts(criteria, "The judge recorded nothing that can be read.")
-    return parse_verdicts(criteria, recorded, {turn.id for turn in turns})
+    return parse_verdicts(criteria, recorded, turns)

@@ -26,6 +26,7 @@ from temporalio.client import Client, RPCTimeoutOrCancelledError, WorkflowFailur
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from contracts.judge import JudgeInput, JudgeResult, recorded_outcome
 from contracts.reconciliation import (
     COMPARE_SIGNAL,
     UNSETTLED_QUERY,
@@ -35,7 +36,7 @@ from contracts.reconciliation import (
     UnsettledInput,
     UnsettledTurns,
 )
-from contracts.sessions import SessionResult, StartSession, session_workflow_id
+from contracts.sessions import RUN_HAS_ENDED, SessionResult, StartSession, session_workflow_id
 from contracts.suites import BeginRunInput, NoteSuiteInput, RecordRunInput, suite_workflow_id
 from domain.durable import FrozenModel
 from domain.sessions.command_handlers import new_timeline
@@ -87,9 +88,10 @@ NOT_FOUND_REASON = "workflow_not_found"
 SUITE_RECORDS: Mapping[str, type[FrozenModel]] = {
     "begin_run": BeginRunInput,
     "record_run": RecordRunInput,
+    "judge_session": JudgeInput,
     "note_suite": NoteSuiteInput,
 }
-"""The activities of a suite that record something, with their inputs."""
+"""The activities of a suite that record something, with their inputs. A judge records what its result says."""
 
 Item = TypeVar("Item")
 
@@ -208,7 +210,9 @@ class Reconciler:
             async with asyncio.timeout(QUERY_SECONDS):
                 answer: UnsettledTurns = await handle.query(UNSETTLED_QUERY, record, result_type=UnsettledTurns)
                 return answer
-        except WorkflowQueryFailedError:
+        except WorkflowQueryFailedError as error:
+            if RUN_HAS_ENDED in str(error):
+                raise TimeoutError from error  # it answers a moment later
             return None
         except (TimeoutError, RPCTimeoutOrCancelledError, RPCError) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
@@ -493,20 +497,33 @@ class Reconciler:
 
     async def _record_again(self, workflow_id: str, run_id: str) -> None:
         """Record what the history of a suite says that it recorded; what the store has stays as it is."""
+        judged: dict[int, JudgeInput] = {}
         async for event in self._events(workflow_id, run_id):
-            if event.event_type != EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-                continue
-            scheduled = event.activity_task_scheduled_event_attributes
-            kind = SUITE_RECORDS.get(scheduled.activity_type.name)
-            recorded = await self._decoded(scheduled.input, kind) if kind else None
-            with suppress(ApplicationError):  # a session that was erased, or one to continue from that is gone
-                match recorded:
-                    case BeginRunInput():
-                        await self._suite_records.begin_run(recorded)
-                    case RecordRunInput():
-                        await self._suite_records.record_run(recorded)
-                    case NoteSuiteInput():
-                        await self._suite_records.note_suite(recorded)
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                completed = event.activity_task_completed_event_attributes
+                input = judged.pop(completed.scheduled_event_id, None)
+                result = await self._decoded(completed.result, JudgeResult) if input else None
+                if input and isinstance(result, JudgeResult) and result.price is not None:
+                    at = event.event_time.ToDatetime(tzinfo=UTC)
+                    await self._record_part_again(recorded_outcome(input, result.verdict, at))
+            elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                scheduled = event.activity_task_scheduled_event_attributes
+                kind = SUITE_RECORDS.get(scheduled.activity_type.name)
+                recorded = await self._decoded(scheduled.input, kind) if kind else None
+                if isinstance(recorded, JudgeInput):
+                    judged[event.event_id] = recorded
+                else:
+                    await self._record_part_again(recorded)
+
+    async def _record_part_again(self, recorded: FrozenModel | None) -> None:
+        with suppress(ApplicationError):  # a session that was erased, or one to continue from that is gone
+            match recorded:
+                case BeginRunInput():
+                    await self._suite_records.begin_run(recorded)
+                case RecordRunInput():
+                    await self._suite_records.record_run(recorded)
+                case NoteSuiteInput():
+                    await self._suite_records.note_suite(recorded)
 
 
 class _Run:

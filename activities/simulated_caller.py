@@ -1,41 +1,47 @@
 """The simulated user: a model plays the caller, one paid call per message at most."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
 from activities.charge_once import AuxiliaryCallKey, IdempotentCaller, StoredReply
+from activities.earlier_messages import EarlierMessages, NewPart
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller
-from activities.llm.metrics import timed
+from activities.llm.metrics import framed, timed
 from activities.spending_limit import SpendingLimit
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from domain.sessions.caller_config import MAX_CALLER_MESSAGE_CHARACTERS, Utterance
 from domain.sessions.caller_prompt import HANG_UP_TOOL, caller_instructions, caller_tools
 from domain.turns.call_digest import digest_of
+from domain.turns.context_window import context_limit
 from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply
+from domain.turns.model_request import frame_of_call, messages_to_send
 from domain.turns.turn import AgentSaid, Message, UserSaid
 from domain.usage import merge_costs, merge_usage
 
 if TYPE_CHECKING:
     from store.sessions.steps import StepStore
 
+MAX_CONTEXT_TOKENS = 8_000
+"""Upper bound on the request of a caller's model, in tokens: an hour of talk. The installation's limit may be lower."""
 CALLER_NODE_ID = "caller"
 """The `node_id` of simulated callers' messages among the saved steps."""
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
 
-class SimulationActivities:
+class CallerPlayer:
     """Plays simulated callers. A caller's view of the conversation is the chain of its auxiliary calls."""
 
     def __init__(
-        self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, context_characters: int
+        self, *, steps: "StepStore", limit: SpendingLimit, caller: ModelCaller, max_context_tokens: int
     ) -> None:
-        self._idempotent_caller = IdempotentCaller(steps=steps, context_characters=context_characters)
+        self._idempotent_caller = IdempotentCaller(steps=steps)
+        self._max_context_tokens = max_context_tokens
         self._limit = limit
         self._caller = caller
 
-    @activity.defn
-    async def play_caller(self, input: PlayCallerInput) -> PlayCallerResult:
+    async def play(self, input: PlayCallerInput) -> PlayCallerResult:
         """Generate the caller's next message or hang up; a retry reuses the stored reply.
 
         A blank reply is generated again, up to MAX_BLANK_REPLIES times in all; the result then has no line. Fails
@@ -59,33 +65,52 @@ class SimulationActivities:
         )
 
     async def _generate_message(self, input: PlayCallerInput, step: int) -> StoredReply:
-        new_messages = tuple(map(_to_model_message, input.heard)) if step == 0 else ()
+        new_messages = tuple(map(_to_model_message, input.new_utterances)) if step == 0 else ()
 
-        async def call_model(history: tuple[str, ...]) -> ModelAnswer:
+        async def call_model(earlier: EarlierMessages) -> ModelAnswer:
             await self._limit.require(input.organization_id)
             call = ModelCall(
                 model=input.model,
                 instructions=caller_instructions(input.config, may_hang_up=input.may_hang_up),
-                history=history,
+                history=(),
                 messages=new_messages,
                 tools=caller_tools(may_hang_up=input.may_hang_up),
                 timeout=input.timeout,
                 seed=input.config.seed,
                 keep_tool_calls=False,
             )
-            return await timed(self._caller.call(call), input.price_per_second)
+            frame = frame_of_call(call.instructions, call.tools, {"timeout": call.timeout})
+            limit = context_limit(None, self._max_context_tokens, self._caller.context_window(input.model))
+            limit = min(limit, MAX_CONTEXT_TOKENS)
+            history = await earlier.fit(NewPart(frame, messages_to_send(new_messages)), limit)
+            answer = timed(self._caller.call(replace(call, history=history)), input.price_per_second)
+            return await framed(answer, frame, new=len(new_messages))
 
         key = AuxiliaryCallKey(
             session_id=input.session_id,
             organization_id=input.organization_id,
-            turn_id=input.aside_id,
+            turn_id=input.call_id,
             node_id=CALLER_NODE_ID,
             model=input.model,
-            asked=digest_of(input.config.model_dump_json(), *(f"{each.by}: {each.text}" for each in input.heard)),
+            asked=digest_of(
+                input.config.model_dump_json(), *(f"{each.by}: {each.text}" for each in input.new_utterances)
+            ),
             step=step,
-            follows_turn_id=input.anchor_aside_id,
+            follows_turn_id=input.previous_call_id,
         )
         return await self._idempotent_caller.call(key, call_model)
+
+
+class SimulationActivities:
+    """Generates the messages of simulated callers that do not come along with a reply."""
+
+    def __init__(self, player: CallerPlayer) -> None:
+        self._player = player
+
+    @activity.defn
+    async def play_caller(self, input: PlayCallerInput) -> PlayCallerResult:
+        """Generate the caller's next message or hang up, as `CallerPlayer.play` does."""
+        return await self._player.play(input)
 
 
 def _to_model_message(spoken: Utterance) -> Message:

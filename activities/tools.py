@@ -1,7 +1,8 @@
 """Tool calls as activities: retried under one idempotency key; a tool that keeps failing does not fail the turn."""
 
+import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -14,6 +15,7 @@ from contracts.tools import CallHeartbeat, CallToolInput, CallToolResult, idempo
 from domain.agents.definition import AgentDefinition
 from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.tools import AnyTool, DocumentsTool, HttpTool, McpTool, find_tool
+from domain.turns.engine import FailedAttempt
 
 AGENT_NUMBER = "agent_number"
 """Name of the template variable with the agent's integer alias, in tools."""
@@ -63,15 +65,24 @@ class ToolActivities:
             idempotency_key=idempotency_key(input.session_id, input.turn_id, input.call_id),
             mocks=input.mocks,
         )
-        failures = _previous_failures()
+        before, started_at, clock = _previous_failures(), datetime.now(UTC), time.monotonic()
+        attempts = {"attempts": activity.info().attempt, "failed_attempts": before.failed_attempts}
         try:
-            async with heartbeats(CallHeartbeat(failures=failures)):
-                return await self._runner.run(call)
+            async with heartbeats(before):
+                return (await self._runner.run(call)).model_copy(update=attempts)
         except ToolFailed as failure:
-            pause = _retry_delay(failure, call.tool, failures)
+            pause = _retry_delay(failure, call.tool, before.failures)
             if pause is None:
-                return failure.result
-            activity.heartbeat(CallHeartbeat(failures=failures + 1))
+                return failure.result.model_copy(update=attempts)
+            failed = FailedAttempt(
+                started_at=started_at,
+                seconds=round(time.monotonic() - clock, 3),
+                error=failure.code,
+                status=failure.status,
+            )
+            activity.heartbeat(
+                CallHeartbeat(failures=before.failures + 1, failed_attempts=(*before.failed_attempts, failed))
+            )
             # `from None` keeps the cause out of Temporal's history: it may quote the request.
             raise ApplicationError(f"{failure.code}: {failure}", type="tool_failed", next_retry_delay=pause) from None
 
@@ -82,10 +93,10 @@ class ToolActivities:
         return {AGENT_NUMBER: await self._agents.number(input.agent.id), **input.context}
 
 
-def _previous_failures() -> int:
+def _previous_failures() -> CallHeartbeat:
     """Failures of the tool in earlier attempts; an attempt that was lost with its worker does not count."""
     details = activity.info().heartbeat_details
-    return CallHeartbeat.model_validate(details[0]).failures if details else 0
+    return CallHeartbeat.model_validate(details[0]) if details else CallHeartbeat()
 
 
 def _retry_delay(failure: ToolFailed, tool: AnyTool, failures_before: int) -> timedelta | None:

@@ -1,26 +1,27 @@
-"""Simulated users: the input and result of the activity that generates their next message."""
+"""Simulated users: the input and result of the activities that generate their next message."""
 
 from domain.durable import FrozenModel
 from domain.sessions.caller_config import SimulatorConfig, Utterance
+from domain.turns.call_digest import digest_of
 from domain.usage import Cost, Money, Usage
 
 
 class PlayCallerInput(FrozenModel):
     """Input for one message of a simulated user.
 
-    `heard` contains only the messages since its previous model call, `anchor_aside_id`. `aside_id` is the idempotency
+    `new_utterances` are the messages since its previous model call, `previous_call_id`. `call_id` is the idempotency
     key of this call: it identifies the turn that is answered and the state of the session. `lines` counts the
     messages it has sent so far.
     """
 
     session_id: str
     organization_id: str
-    aside_id: str
-    anchor_aside_id: str | None
+    call_id: str
+    previous_call_id: str | None
     config: SimulatorConfig
     model: str
     lines: int
-    heard: tuple[Utterance, ...]
+    new_utterances: tuple[Utterance, ...]
     timeout: float = 120.0
     price_per_second: Money | None = None
 
@@ -28,6 +29,11 @@ class PlayCallerInput(FrozenModel):
     def may_hang_up(self) -> bool:
         """True once the minimum number of messages has been sent."""
         return self.lines >= self.config.min_turns
+
+    @property
+    def digest(self) -> str:
+        """A digest of everything that is asked."""
+        return digest_of(self.model_dump_json())
 
 
 class PlayCallerResult(FrozenModel):
@@ -39,3 +45,30 @@ class PlayCallerResult(FrozenModel):
     usage: Usage = Usage()
     cost: Cost = Cost()
     reused: bool = False
+
+
+class NextLine(FrozenModel):
+    """The message of a simulated user to a reply that is still to be generated, in the same activity as that reply.
+
+    `asked` lacks the reply. Nothing is generated when the reply costs `cost_left` or more: then the session ends.
+    """
+
+    asked: PlayCallerInput
+    cost_left: Money | None = None
+
+    def after(self, reply: str) -> PlayCallerInput:
+        """The input with the reply."""
+        utterances = (*self.asked.new_utterances, Utterance(by="agent", text=reply))
+        return self.asked.model_copy(update={"new_utterances": utterances})
+
+
+class GeneratedLine(FrozenModel):
+    """A message of a simulated user that was generated along with the reply it answers.
+
+    `digest` is that of its complete input, and `seconds` the time since the reply.
+    """
+
+    call_id: str
+    digest: str
+    result: PlayCallerResult
+    seconds: float

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from contracts.caller import GeneratedLine, NextLine
 from contracts.webhooks import WebhookTarget
 from domain.agents.definition import AgentDefinition
 from domain.agents.tool_mocks import ToolMock
@@ -21,6 +22,7 @@ from domain.sessions.timeline import AuxiliaryCall, DiscardedBranch, SessionFact
 from domain.sessions.views import SessionHead
 from domain.turns.call_digest import step_digest
 from domain.turns.engine import ModelReply
+from domain.turns.summaries import SummaryPoint
 from domain.turns.turn import Message, ReplyFormat, Turn, UserMessage
 from domain.usage import Money, Usage
 
@@ -30,9 +32,12 @@ CONTINUED_AS_NEW = "session_moved_on"
 Nothing is lost: an update sent again with the same message id waits for the same turn in the new run.
 """
 
-
+RUN_HAS_ENDED = "The run has just ended. Ask again: the next run of the session answers."
+"""Why a worker refuses a query that came to a run before its end."""
 HISTORY_MISSING = "history_missing"
 """The type of the failure of a step whose earlier messages are not in the store."""
+CONTEXT_TOO_LONG = "context_too_long"
+"""The type of the failure of a step that is too long for its model even without any earlier turn."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,7 @@ class Timing(FrozenModel):
     `heartbeat` is the heartbeat timeout of a model call: a short one recovers sooner from the death of a worker, a long
     one is less likely to pay for a reply twice on an overloaded machine. `settle_within` is the longest time that a
     finished turn waits to be settled together with others; `settle_unattended_within` is the same while a simulated
-    user talks and nobody watches (None, as in older sessions: no difference). With `settle_with_replies` what is not
-    settled travels with the next model call; False, as in older sessions, settles it by itself in batches.
+    user talks and nobody watches (None: no difference).
     """
 
     model_timeout: float = 120.0
@@ -65,7 +69,6 @@ class Timing(FrozenModel):
     retry_maximum: float = 30.0
     settle_within: float = 1.8
     settle_unattended_within: float | None = None
-    settle_with_replies: bool = False
 
 
 class StartSession(FrozenModel):
@@ -167,7 +170,7 @@ class SettleTurnsInput(FrozenModel):
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
     restored_branch_ids: tuple[str, ...] = ()
-    asides: tuple[AuxiliaryCall, ...] = ()
+    auxiliary_calls: tuple[AuxiliaryCall, ...] = ()
     taken_over: tuple[str, ...] = ()
     first_run_id: str | None = None
     follows: tuple[int, ...] | None = None
@@ -180,7 +183,9 @@ class GenerateStepInput(FrozenModel):
     template variables. `opening` and `said`, the agent's text in this turn so far, are for watchers.
     `after` is the digest of the preceding step, the newest that the model reads; empty for the first of a session.
     `record` is what the session had not settled when it asked: it is settled along with the reply, at most once.
-    `withheld` are tools of the node that the model is not offered.
+    `withheld` are tools of the node that the model is not offered. `next_line` has a simulated user answer the reply.
+    `instructions` is a digest of the instructions where they show a value that can be another one when the turn is
+    answered again.
     """
 
     session_id: str
@@ -200,6 +205,8 @@ class GenerateStepInput(FrozenModel):
     reply_format: ReplyFormat | None = None
     record: SettleTurnsInput | None = None
     withheld: tuple[str, ...] = ()
+    next_line: NextLine | None = None
+    instructions: str = ""
 
     @property
     def digest(self) -> str:
@@ -215,6 +222,7 @@ class GenerateStepInput(FrozenModel):
             messages=self.messages,
             reply_format=self.reply_format,
             withheld=self.withheld,
+            instructions=self.instructions,
         )
 
     @property
@@ -227,13 +235,17 @@ class GenerateStepResult(FrozenModel):
     """The reply of the model. `reused` is true if the step had been saved before and was only looked up.
 
     `watched` is true if somebody watches the session: its events are then recorded without delay.
+    `summarize` is the end of the summary that the conversation needs now, if it needs one.
     `record` is how the record compared to the session when the step's `record` was settled; None if it was not.
+    `line` is the simulated user's answer to the reply, where one was asked for and could be generated.
     """
 
     reply: ModelReply
     reused: bool = False
     watched: bool = False
+    summarize: SummaryPoint | None = None
     record: RecordState | None = None
+    line: GeneratedLine | None = None
 
 
 class StepHeartbeat(FrozenModel):

@@ -4,6 +4,7 @@ Running suites have these in their histories: give new fields defaults, never ch
 """
 
 from datetime import datetime
+from decimal import Decimal
 
 from pydantic import JsonValue
 
@@ -57,7 +58,7 @@ class BeginRunInput(FrozenModel):
     """A run whose session is about to start. It is stored first, so that the turns of the session can be recorded.
 
     `name`, `model`, `initial_context` and `simulator` become the record of the session; `history` is a recorded
-    session to continue from.
+    session to continue from; `held` is what the run reserves of the suite's budget.
     """
 
     suite_id: str
@@ -72,6 +73,7 @@ class BeginRunInput(FrozenModel):
     initial_context: dict[str, JsonValue] = {}
     simulator: dict[str, JsonValue] | None = None
     history: RecordedStart | None = None
+    held: Money = Decimal(0)
     at: datetime
 
 

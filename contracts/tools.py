@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from contracts.sessions import AgentRef
 from domain.agents.tool_mocks import ToolMock
 from domain.durable import FrozenModel
+from domain.turns.engine import FailedAttempt
 
 ToolError = Literal[
     "unknown_tool",
@@ -58,18 +59,23 @@ class CallToolResult(FrozenModel):
 
     `content` is the text for the model. `error` is None or a `ToolError` (typed as text, so that older workers can
     read codes of newer ones), `status` the HTTP status if there was one, `assigned` the variables for the context.
+    `attempts` counts those that were begun, also those that were lost with their worker; `failed_attempts` are the
+    attempts before the last that the tool failed, oldest first.
     """
 
     content: str
     error: str | None = None
     status: int | None = None
     assigned: dict[str, JsonValue] = {}
+    attempts: int = 1
+    failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
 class CallHeartbeat(FrozenModel):
-    """Heartbeat details of a tool call, for its next attempt: the number of failures so far."""
+    """Heartbeat details of a tool call, for its next attempt: the number of failures so far, and what they were."""
 
     failures: int = 0
+    failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
 def idempotency_key(session_id: str, turn_id: str, call_id: str) -> str:

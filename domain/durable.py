@@ -12,3 +12,21 @@ class FrozenModel(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    def __hash__(self) -> int:
+        """Equal models have equal hashes. Values that have none, such as dictionaries, do not count.
+
+        Every model has one because pydantic copies defaults that have none, in depth and for each object it makes: a
+        turn was read in half the time without its copies of an empty usage and an empty cost.
+        """
+        return hash((type(self), *map(_hash_of, self.__dict__.values())))
+
+
+def _hash_of(value: object) -> int:
+    try:
+        return hash(value)
+    except TypeError:
+        return 0

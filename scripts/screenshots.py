@@ -12,9 +12,10 @@ import yaml
 from playwright.async_api import async_playwright, expect
 
 from playhead.demo_model.model import DEMO_USAGE_KEY
-from tests.page.browser import ARGUMENTS, NARROW, WIDE, Person, chromium, person
+from tests.page.browser import NARROW, WIDE, Person, person
 from tests.page.stack import HOUSE, PRICE, PageStack, page_stack
-from tests.support.provider import Calls, Says, model_provider
+from tests.support.chromium import ARGUMENTS, chromium
+from tests.support.provider import TextReply, ToolCallReply, model_provider
 from tests.support.running_api import Json, done
 from tests.support.waiting import eventually
 
@@ -43,7 +44,7 @@ SUITE_SECONDS: Final = 600.0
 async def booking(stack: PageStack) -> Json:
     """A conversation with branches: one message was edited, and the last turns were taken back and said otherwise."""
     session = await stack.caller.open("booking-line", name="Ada books a table", initial_context={"first_name": "Ada"})
-    stack.model(HOUSE).script(Calls("to_booking"))
+    stack.model(HOUSE).script(ToolCallReply("to_booking"))
     for said, answer in BOOKING:
         session = await exchange(stack, session, f"/v1/sessions/{session['id']}/messages", said, answer)
     third = session["turns"][3]["id"]
@@ -58,7 +59,7 @@ async def booking(stack: PageStack) -> Json:
 async def exchange(stack: PageStack, session: Json, path: str, said: str, answer: str) -> Json:
     """Say something, or say it again in the place of a turn, and have it answered like this; returns the session."""
     tokens = 480 + 40 * len(session["turns"])
-    stack.model(HOUSE).script(Says(answer, prompt_tokens=tokens, completion_tokens=len(answer) // 4))
+    stack.model(HOUSE).script(TextReply(answer, prompt_tokens=tokens, completion_tokens=len(answer) // 4))
     return done(await stack.caller.post(path, {"text": said}), 200)
 
 

@@ -1,7 +1,7 @@
 """Test suites and their runs: definitions, progress and results."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,7 @@ from store.database.tables import ledger, runs, sessions, steps, suites, turns
 from store.database.upsert import insert_new
 from store.sessions.erasure import SessionErased, require_not_erased
 from store.sessions.forks import copy_turns
-from store.sessions.sessions import MAX_CREATE_ATTEMPTS
+from store.sessions.sessions import MAX_CREATE_ATTEMPTS, agent_id_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +92,16 @@ class RunDetails:
 
 @dataclass(frozen=True, slots=True)
 class SuiteProgress:
-    """Progress of a suite by its runs, and its closed turns and cost so far by its ledger rows."""
+    """Progress of a suite by its runs, and its closed turns and cost so far by its ledger rows.
+
+    `held` is reserved of the budget for runs in progress, beyond what they have cost so far.
+    """
 
     running: int
     tallies: dict[str, Tally]
     turns: int
     cost: Decimal
+    held: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,12 @@ _IS_TURN = ledger.c.purpose == "turn"
 _SPENT = select(
     func.count().filter(_IS_TURN).label("turns"), func.coalesce(func.sum(ledger.c.picodollars), 0).label("spent")
 ).where(ledger.c.suite_id == bindparam("suite_id"))
+_HELD = (
+    select(runs.c.held_picodollars, func.coalesce(func.sum(ledger.c.picodollars), 0).label("spent"))
+    .outerjoin(ledger, ledger.c.session_id == runs.c.session_id)
+    .where(runs.c.suite_id == bindparam("suite_id"), runs.c.outcome.is_(None), runs.c.held_picodollars > 0)
+    .group_by(runs.c.session_id, runs.c.held_picodollars)
+)
 _RUNS = (
     select(runs)
     .where(runs.c.suite_id == bindparam("suite_id"))
@@ -238,10 +248,25 @@ class SuiteStore:
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, key).one_or_none())
         return _suite(row) if row is not None else None
 
-    async def list(self, organization_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredSuite]:
-        """The organization's suites, newest first. Raises ValueError for an invalid cursor."""
+    async def list(
+        self,
+        organization_id: str,
+        *,
+        agent: str | None = None,
+        agent_version: int | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[StoredSuite]:
+        """The organization's suites, newest first. `agent` is an id or a name.
+
+        Raises ValueError for an invalid cursor.
+        """
         newest_first = (suites.c.created_at, suites.c.number)
         statement = select(suites).where(suites.c.organization_id == organization_id)
+        if agent is not None:
+            statement = statement.where(suites.c.agent_id == agent_id_of(organization_id, agent))
+        if agent_version is not None:
+            statement = statement.where(suites.c.agent_version == agent_version)
         if cursor is not None:
             moment, number = moment_and_number_after(cursor)
             older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
@@ -260,7 +285,9 @@ class SuiteStore:
 
         def work(connection: Connection) -> SuiteProgress:
             spent = connection.execute(_SPENT, key).one()
-            return _progress(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
+            progress = _progress(connection.execute(_COUNTS, key).all(), int(spent.turns), dollars(int(spent.spent)))
+            left = (max(0, row.held_picodollars - int(row.spent)) for row in connection.execute(_HELD, key))
+            return replace(progress, held=dollars(sum(left)))
 
         return await self._database.read(work)
 
@@ -533,6 +560,7 @@ def _run_values(begun: BeginRunInput) -> dict[str, Any]:
         "repeat": begun.run.repeat,
         "session_id": begun.session_id,
         "turns": 0,
+        "held_picodollars": picodollars(begun.held),
         "started_at": begun.at,
     }
 

@@ -54,31 +54,31 @@ class SessionView:
 
 
 class Watch:
-    """One watcher of a session. It is woken by news and then reads the session's latest state."""
+    """One watcher of a session. It is woken by updates and then reads the session's latest state."""
 
     def __init__(self, view: SessionView) -> None:
         self._view = view
-        self._news = asyncio.Event()
+        self._updated = asyncio.Event()
         self._log_grew = True
         self.is_closed = False
-        """True when there will be no more news because the process stops."""
+        """True when there will be no more updates because the process stops."""
 
     def wake(self, *, log_appended: bool = False) -> None:
-        """Signal possible news, in the event log or in the streamed text."""
+        """Signal a possible update, in the event log or in the streamed text."""
         self._log_grew = self._log_grew or log_appended
-        self._news.set()
+        self._updated.set()
 
-    async def news(self, *, within: float) -> bool:
-        """Wait for news for at most `within` seconds. Returns False after a timeout."""
+    async def wait(self, *, within: float) -> bool:
+        """Wait for an update for at most `within` seconds. Returns False after a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._news.wait()
-        came = self._news.is_set()
-        self._news.clear()
-        self._log_grew = self._log_grew or not came  # read the log after a timeout too, as a safety net
-        return came
+                await self._updated.wait()
+        was_updated = self._updated.is_set()
+        self._updated.clear()
+        self._log_grew = self._log_grew or not was_updated  # read the log after a timeout too, as a safety net
+        return was_updated
 
-    def take_log_news(self) -> bool:
+    def take_log_growth(self) -> bool:
         """True if the log may have new events since the last call.
 
         Call it after reading the texts of turns that are logged: the log then has the start of each.
@@ -94,7 +94,7 @@ class Watch:
         """The state of each turn being answered, by its id, also of those whose start is not in the log yet."""
         return dict(self._view.streams)
 
-    def forget(self, turn_id: str) -> None:
+    def drop_text(self, turn_id: str) -> None:
         """Drop the text of a turn that is over: the log has it."""
         self._view.streams.pop(turn_id, None)
 
@@ -134,7 +134,7 @@ class LiveHub:
                 self.on_last_watcher(session_id)
 
     def close(self) -> None:
-        """Close all watches: there will be no more news."""
+        """Close all watches: there will be no more updates."""
         for view in self._views.values():
             for watcher in view.watchers:
                 watcher.is_closed = True

@@ -1,6 +1,7 @@
 """Fixtures of several packages: the real Temporal development server, started once for the whole run."""
 
 import logging
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -12,13 +13,18 @@ from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from contracts.sessions import StartSession
+from playhead.temporal.carried_sessions import CarriedSessions
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import DYNAMIC_CONFIG, dynamic_config, server_program
 from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from tests.support.marked_words import MARK, logs_with_marked_words
 from tests.support.provider import ModelProvider, model_provider
-from tests.support.sandbox import sandboxed
 from workflows.search_attributes import ALL
+
+# Where a shell runs the tests in its background, Ctrl-C is ignored, also by every process that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine may take long over any example: how long says nothing about the code.
 hypothesis.settings.register_profile("playhead", deadline=None)
@@ -99,6 +105,23 @@ def _quiet_temporal() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _carried_sessions_are_as_they_are_read() -> Iterator[None]:
+    """Read whatever a worker takes from its memory instead, wherever a run begins: both must be equal."""
+    take, different = CarriedSessions.take, []
+
+    def compare(carried: CarriedSessions, written: bytes) -> StartSession | None:
+        kept = take(carried, written)
+        if kept is not None and kept != StartSession.model_validate_json(written):
+            different.append(kept.session_id)
+        return kept
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CarriedSessions, "take", compare)
+        yield
+    assert not different, f"what was carried over of {different} is not what was written"
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _patient_deadlock_detector() -> None:
     """Workflow tasks may take longer than two seconds: the machine of the tests is busy."""
     allow_slow_workflow_tasks()
@@ -125,7 +148,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
         search_attributes=list(ALL),
         dev_server_log_level="error",
         dev_server_extra_args=[*PROMPT_TIMERS, *PROMPT_DELETION, *PAUSING],
-        plugins=[PlayheadPlugin(sandboxed())],
+        plugins=[PlayheadPlugin()],
     )
     try:
         yield server

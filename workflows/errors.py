@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from contracts.sessions import CONTEXT_TOO_LONG
 from domain.rejections import CommandRejected
 
 
@@ -22,3 +23,9 @@ def reason_of(error: ActivityError) -> str:
     """The message of the error that made an activity fail."""
     cause = error.cause
     return getattr(cause, "message", None) or str(cause or error)
+
+
+def code_of(error: ActivityError) -> str | None:
+    """The code of the error that made an activity fail, where clients know it as one of its own."""
+    cause = error.cause
+    return cause.type if isinstance(cause, ApplicationError) and cause.type == CONTEXT_TOO_LONG else None

@@ -5,9 +5,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-with workflow.unsafe.imports_passed_through():
-    from activities.reconciliation import ReconciliationActivities
-    from contracts.reconciliation import ReconcileInput, ReconciliationResult, StartReconciliation
+from activities.reconciliation import ReconciliationActivities
+from contracts.reconciliation import ReconcileInput, ReconciliationResult, StartReconciliation
 
 ATTEMPT = timedelta(minutes=5)
 HEARTBEAT = timedelta(seconds=30)

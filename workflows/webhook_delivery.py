@@ -7,20 +7,18 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
-with workflow.unsafe.imports_passed_through():
-    from activities.webhooks import WebhookActivities
-    from contracts.sessions import Timing
-    from contracts.webhooks import (
-        DeliverWebhookInput,
-        DeliverWebhookResult,
-        DeliveryRetryPolicy,
-        RecordDeliveryInput,
-        SendWebhookInput,
-        webhook_id_of,
-    )
-    from workflows.activity_options import delivery_attempt_options, delivery_options, store_options
-    from workflows.errors import reason_of
-
+from activities.webhooks import WebhookActivities
+from contracts.sessions import Timing
+from contracts.webhooks import (
+    DeliverWebhookInput,
+    DeliverWebhookResult,
+    DeliveryRetryPolicy,
+    RecordDeliveryInput,
+    SendWebhookInput,
+    webhook_id_of,
+)
+from workflows.activity_options import delivery_attempt_options, delivery_options, store_options
+from workflows.errors import reason_of
 
 LONGEST_SLEEP = timedelta(hours=1)
 """Time after which a delivery that waits for its next attempt looks for a newer version of the workers."""

@@ -85,14 +85,28 @@ class ModelCaller(Protocol):
         """Call the model for structured output: one tool call in the reply. Raises `ProviderFailed`."""
         ...
 
+    async def count_tokens(self, call: ModelCall) -> int | None:
+        """The tokens of a request, counted by the provider; None where it cannot be asked."""
+        ...
+
+    def context_window(self, model: str) -> int | None:
+        """The tokens that a model can read and write in one call; None where they are not known."""
+        ...
+
 
 class ProviderFailed(Exception):
-    """A failed model call: no reply, or an unusable one. `retry_after` is the provider's, in seconds."""
+    """A failed model call: no reply, or an unusable one. `retry_after` is the provider's, in seconds.
 
-    def __init__(self, message: str, *, permanent: bool, retry_after: float | None = None) -> None:
+    `too_long` is true where the request was refused because it exceeds the model's context window.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool, retry_after: float | None = None, too_long: bool = False
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.too_long = too_long
 
 
 class ReplyCancelled(asyncio.CancelledError):

@@ -18,7 +18,7 @@ class FirstWord:
         self._started_at = monotonic()
         self._seconds: float | None = None
 
-    def heard(self, text: str) -> None:
+    def pass_on(self, text: str) -> None:
         """Take note of a piece of text, and pass it on."""
         if self._seconds is None and text.strip():
             self._seconds = round(monotonic() - self._started_at, 3)

@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING, TypeGuard
 
 from cachetools import LRUCache
 from pydantic import JsonValue
 from pydantic_ai.exceptions import (
     ContentFilterError,
     ModelAPIError,
+    ModelContextWindowExceededError,
     ModelHTTPError,
     ModelQuotaExceededError,
     ModelRequestRejectedError,
@@ -24,6 +27,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider, infer_provider
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from activities.llm.error_texts import ErrorTexts
@@ -36,7 +40,8 @@ from activities.llm.interface import (
     ReplyCancelled,
     ignore_delta,
 )
-from activities.llm.messages import deserialize, serialize, text_only, to_model_messages
+from activities.llm.messages import deserialize, request_messages, serialize, text_only, to_model_messages
+from activities.llm.openai_requests import send_conversations_as_they_are
 from activities.llm.request import ModelRequestInFlight, StreamInterrupted
 from activities.llm.usage_estimates import PartialResponse
 from domain.agents.names import UNPARSED_ARGUMENTS
@@ -44,10 +49,15 @@ from domain.agents.tools import OfferedTool
 from domain.turns.engine import ModelReply, ToolCall
 from domain.usage import Cost, ModelUsage, TokenPrice, Usage, cost_of, rounded_cost, unpriced_cost
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 log = logging.getLogger(__name__)
 
 RETRYABLE_REJECTIONS = frozenset({408, 409, 425})
 """Retryable HTTP statuses below 500, except 429, which pydantic-ai raises as an error type of its own."""
+MAX_COUNTING_SECONDS = 5.0
+"""Longest wait for a provider's count of tokens; without it they are estimated."""
 MAX_LOADED_MODELS = 100
 """Models kept loaded by a worker; organizations choose their names."""
 
@@ -114,6 +124,30 @@ class ModelProviders:
             raise ReplyCancelled(ModelAnswer(reply, messages="[]")) from cancelled
         return ModelAnswer(reply=self._reply(call.model, model, response), messages="[]")
 
+    async def count_tokens(self, call: ModelCall) -> int | None:
+        """The tokens of a request, counted by the provider; None where it has no way to ask, or does not answer."""
+        conversation = [*deserialize(call.history), *to_model_messages(call.messages)]
+        parameters = ModelRequestParameters(
+            function_tools=[_tool_definition(tool) for tool in call.tools], allow_text_output=True
+        )
+        messages = request_messages(conversation, call.instructions)
+        try:
+            async with asyncio.timeout(min(call.timeout, MAX_COUNTING_SECONDS)):
+                usage = await self._model(call.model).count_tokens(messages, ModelSettings(), parameters)
+        except NotImplementedError:  # what pydantic-ai raises for a provider that has no way to ask
+            return None
+        except Exception as error:
+            log.warning("the tokens of a request to %s could not be counted: %s", call.model, type(error).__name__)
+            return None
+        return usage.input_tokens or None
+
+    def context_window(self, model: str) -> int | None:
+        """The tokens that a model can read and write in one call; None where they are not known."""
+        try:
+            return self._model(model).context_window
+        except (UserError, ImportError, ValueError, OSError):
+            return None  # the call itself fails with the reason
+
     async def _answered(
         self, call: ModelCall | RecordCall, ask: Callable[[Model], Awaitable[ModelResponse]]
     ) -> tuple[Model, ModelResponse]:
@@ -145,9 +179,7 @@ class ModelProviders:
         )
         match error:
             case ModelAPIError():
-                status = f" with status {error.status_code}" if isinstance(error, ModelHTTPError) else ""
-                text = text or f"The provider of {call.model} rejected the request{status}."
-                return ProviderFailed(text, permanent=_is_permanent(error), retry_after=error.retry_after)
+                return _rejection(call.model, error, text)
             case UserError() | ImportError() | ContentFilterError():
                 text = text or f"The model {call.model} cannot be used: this installation is not set up for it."
                 return ProviderFailed(text, permanent=True)
@@ -228,13 +260,36 @@ def _tool_call(part: ToolCallPart) -> ToolCall:
     return ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=arguments)
 
 
+def _rejection(model: str, error: ModelAPIError, text: str) -> ProviderFailed:
+    if isinstance(error, ModelContextWindowExceededError):
+        return ProviderFailed(_too_long(model, text), permanent=True, too_long=True)
+    status = f" with status {error.status_code}" if isinstance(error, ModelHTTPError) else ""
+    text = text or f"The provider of {model} rejected the request{status}."
+    return ProviderFailed(text, permanent=_is_permanent(error), retry_after=error.retry_after)
+
+
+def _too_long(model: str, said: str) -> str:
+    """The error of a request that the model has no room for, with the provider's sentence."""
+    text = f"The request is too long for the context window of {model}, even without earlier turns."
+    advice = "Shorten the message, the prompt or the results of tools."
+    return f"{text} {advice} The provider said: {said}" if said else f"{text} {advice}"
+
+
 def _provider_without_retries(name: str) -> Provider[object]:
     """A provider whose SDK does not retry: Temporal does, visibly."""
     provider: Provider[object] = infer_provider(name)
     client = provider.client
     if hasattr(client, "max_retries"):
         client.max_retries = 0
+    if _is_openai(client):
+        send_conversations_as_they_are(client)
     return provider
+
+
+def _is_openai(client: object) -> "TypeGuard[AsyncOpenAI]":
+    """True for the client of OpenAI, which other providers use too; it is not imported for any of the rest."""
+    module = sys.modules.get("openai")
+    return module is not None and isinstance(client, module.AsyncOpenAI)
 
 
 def _is_permanent(error: ModelAPIError) -> bool:

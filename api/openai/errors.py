@@ -14,8 +14,12 @@ from starlette.responses import Response
 from api.http.body_limit import BodyTooLarge
 from api.http.error_handlers import store_unavailable, unreadable_body, validation_problem
 from api.http.problems import PROBLEM_TYPES, RETRY_AFTER_SECONDS, Problem
+from api.schemas.responses import Turn
+from contracts.sessions import CONTEXT_TOO_LONG
 from store.database.errors import StoreUnavailable
 
+CONTEXT_LENGTH_EXCEEDED: Final = "context_length_exceeded"
+"""OpenAI's code for a request that has no room in the context window of its model."""
 SESSION_HEADER: Final = "x-session-id"
 
 _TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 402: "insufficient_quota", 409: "conflict_error"}
@@ -96,10 +100,21 @@ class ChatError(Exception):
     @classmethod
     def of(cls, problem: Problem) -> "ChatError":
         """A problem of this API as an error of the protocol."""
+        if problem.figures.get("reason") == CONTEXT_TOO_LONG:
+            return cls(400, CONTEXT_LENGTH_EXCEEDED, problem.detail)
         status = 400 if problem.code in _BAD_REQUESTS else PROBLEM_TYPES[problem.code].status
         error = cls(status, problem.code, _detail(problem), _param(problem))
         error.headers.update(problem.headers)
         return error
+
+    @classmethod
+    def of_failed(cls, turn: Turn) -> "ChatError":
+        """The error of a turn that failed after its stream had begun."""
+        message = turn.error or "The turn failed."
+        codes = [event.payload.get("code") for event in turn.events if event.type == "execution_error"]
+        if CONTEXT_TOO_LONG in codes:
+            return cls(400, CONTEXT_LENGTH_EXCEEDED, message)
+        return cls(502, "model_failed", message)
 
     def about(self, session_id: str) -> "ChatError":
         """The same error with the session id in its headers."""

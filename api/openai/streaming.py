@@ -110,7 +110,7 @@ class _StreamedReply:
 
     def _end(self, chunks: Chunks, turn: Turn) -> Iterator[bytes]:
         if turn.status == "failed":
-            yield chunks.failed(ChatError(502, "model_failed", turn.error or "The turn failed."))
+            yield chunks.failed(ChatError.of_failed(turn))
         elif self._sent != reply_since(self._text, self._said):
             message = (
                 "The model restarted its reply with another text. Discard the text you received: read the session, or "

@@ -16,7 +16,7 @@ MAX_AGENTS = 200
 
 @router.get("", response_model=About, responses=response_docs(*READ_ERRORS, example=examples.ABOUT))
 async def get_about(request: Request, organization: Organization, services: ServicesDep) -> Response:
-    """The version, the caller's organization, its models, and what it may still spend this month.
+    """The version, the caller's organization, its models, and what it has spent this month and may still spend.
 
     `models` are the default model and those that the newest 200 agents name. `quota` is null without a monthly limit.
     """
@@ -32,6 +32,8 @@ async def get_about(request: Request, organization: Organization, services: Serv
             keyless=services.keyless,
             models=(services.default_model, *sorted(named - {services.default_model})),
             default_model=services.default_model,
+            month=f"{month:%Y-%m}",
+            spent=terms.spent,
             quota=quota,
         )
     )

@@ -299,6 +299,8 @@ OwnSession = Annotated[StoredSession, Depends(_own_session)]
 WatchedSession = Annotated[StoredSession, Depends(_watched_session)]
 """The session in the path of an event stream."""
 Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items.")]
+AgentName = Annotated[str | None, Query(max_length=200, description="An agent's id or name.")]
+AgentVersion = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="A version of the agent.")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the previous page.")]
 
 accepting_commands = Depends(_require_available)

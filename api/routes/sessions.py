@@ -1,5 +1,6 @@
 """Routes of sessions: create, list and read them, send messages, rewind, end and erase."""
 
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -21,7 +22,10 @@ from api.http.responses import (
 )
 from api.http.revocation import KEY_SCOPE
 from api.http.sse import EVENT_STREAM, accepts_event_stream, start_stream
+from api.routes.day_range import Zone, range_of_days
 from api.routes.dependencies import (
+    AgentName,
+    AgentVersion,
     Cursor,
     Limit,
     Organization,
@@ -48,8 +52,10 @@ from api.schemas.requests import (
 from api.schemas.responses import Accepted, Branch, EventTicket, PageOf, Session, SessionSummary, TreeTurn, Turn
 from api.schemas.steps import Step
 from api.sessions.transcripts import MEDIA_TYPES
+from domain.sessions.timeline import Purpose
 from domain.sessions.transcript import TranscriptFormat
 from domain.turns.turn import SessionStatus
+from store.billing.billed_sessions import BilledFilter
 from store.database.pagination import Page
 from store.sessions.sessions import SessionOrder, StoredSession
 
@@ -121,10 +127,20 @@ async def list_sessions(
     organization: Organization,
     services: ServicesDep,
     status: SessionStatus | None = None,
-    agent: Annotated[str | None, Query(max_length=200, description="An agent's id or name.")] = None,
+    agent: AgentName = None,
+    agent_version: AgentVersion = None,
     suite: Annotated[str | None, Query(max_length=200, description="A suite's id.")] = None,
     created_after: Annotated[AwareDatetime | None, BeforeValidator(written_out)] = None,
     forked_from: Annotated[str | None, Query(max_length=200, description="The session they were forked from.")] = None,
+    billed_model: Annotated[
+        str | None,
+        Query(max_length=200, description="A model that the ledger charged them for."),
+        AfterValidator(storable_or_none),
+    ] = None,
+    billed_purpose: Annotated[Purpose | None, Query(description="What the ledger charged them for.")] = None,
+    billed_from: Annotated[date | None, Query(description="The first day on which the ledger charged them.")] = None,
+    billed_to: Annotated[date | None, Query(description="The last such day; by default today.")] = None,
+    zone: Zone,
     q: Annotated[
         str | None,
         Query(min_length=1, max_length=200, description="A part of the name, id, tags or initial context."),
@@ -138,16 +154,27 @@ async def list_sessions(
     """Sessions of the organization, newest first, as last recorded (up to two seconds ago).
 
     With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
+
+    The `billed` filters choose the sessions that a row of `GET /v1/usage` is made of: those with a row in the ledger
+    that fits all of them, by default in the last 30 days. Days are those of the time zone.
     """
+    billed = None
+    if (billed_model, billed_purpose, billed_from, billed_to) != (None, None, None, None):
+        start, end = range_of_days(
+            billed_from, billed_to, datetime.now(UTC), zone, parameters=("billed_from", "billed_to")
+        )
+        billed = BilledFilter(start=start, end=end, model=billed_model, purpose=billed_purpose)
 
     async def listed(limit: int, cursor: str | None) -> Page[tuple[StoredSession, int]]:
         page = await services.sessions.list(
             organization,
             status=status,
             agent=agent,
+            agent_version=agent_version,
             suite=suite,
             created_after=created_after,
             forked_from=forked_from,
+            billed=billed,
             search=q,
             order=order,
             limit=limit,
@@ -226,9 +253,23 @@ async def list_steps(
     response_model=PageOf[TreeTurn],
     responses=response_docs("invalid_request", "not_found", *READ_ERRORS, example=examples.page_of(examples.TREE_TURN)),
 )
-async def list_tree(session: OwnSession, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    """Every turn of every branch in the order in which they were opened, without their events."""
-    return json_response(await services.tree.turns(session, limit, cursor))
+async def list_tree(
+    session: OwnSession,
+    services: ServicesDep,
+    q: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="Words that were said, or that a tool took or returned."),
+        AfterValidator(storable_or_none),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Every turn of every branch in the order in which they were opened, without their events.
+
+    With `q` those with these words, and `text` is what stands around them. A page may hold few, or none, and go on with
+    `next_cursor`.
+    """
+    return json_response(await services.tree.turns(session, limit, cursor, q))
 
 
 @router.get(

@@ -22,7 +22,16 @@ from api.http.sse import EVENT_STREAM, start_stream
 from api.reports.junit import junit_of
 from api.reports.suite_page import page_of_report
 from api.routes.agents import MEDIA_TYPES, TOO_SLOW_TO_READ
-from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep, accepting_commands, log_subject
+from api.routes.dependencies import (
+    AgentName,
+    AgentVersion,
+    Cursor,
+    Limit,
+    Organization,
+    ServicesDep,
+    accepting_commands,
+    log_subject,
+)
 from api.routes.sessions import LastEventId
 from api.schemas import suite_examples as examples
 from api.schemas.examples import page_of
@@ -132,11 +141,19 @@ async def start_suite(
     responses=response_docs("invalid_request", *READ_ERRORS, example=page_of(examples.SUITE_SUMMARY)),
 )
 async def list_suites(
-    organization: Organization, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+    *,
+    organization: Organization,
+    services: ServicesDep,
+    agent: AgentName = None,
+    agent_version: AgentVersion = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """Suites of the organization, newest first."""
     return await page_within_bytes(
-        lambda limit, cursor: services.suite_store.list(organization, limit=limit, cursor=cursor),
+        lambda limit, cursor: services.suite_store.list(
+            organization, agent=agent, agent_version=agent_version, limit=limit, cursor=cursor
+        ),
         limit,
         cursor,
         lambda suite: services.suite_renderer.summary(suite).model_dump_json().encode(),

@@ -1,14 +1,12 @@
 """Routes of usage and cost: totals of an organization, and its ledger."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Final
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.http.problems import invalid
 from api.http.responses import (
     READ_ERRORS,
     json_response,
@@ -16,6 +14,7 @@ from api.http.responses import (
     rendered_as,
     response_docs,
 )
+from api.routes.day_range import Zone, range_of_days
 from api.routes.dependencies import Cursor, Limit, Organization, ServicesDep
 from api.schemas import examples
 from api.schemas.responses import CalculatedCost, LedgerRow, OrganizationUsage, PageOf, Usage, UsageRow
@@ -24,23 +23,6 @@ from domain.usage import Cost
 from store.billing.usage_periods import Dimension, UsageKey, UsageSum
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
-
-
-MAX_DAYS: Final = 400
-"""Days of one range."""
-DEFAULT_DAYS: Final = 30
-MIN_YEAR: Final = 2000
-MAX_YEAR: Final = 9000
-
-
-def _zone(
-    name: Annotated[str, Query(alias="zone", max_length=64, description="Time zone of the days.")] = "UTC",
-) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # no such zone, or a directory of the database
-        problem = "is not a time zone; send a name of the IANA database, as Europe/Rome"
-        raise invalid("invalid_request", f"The query parameter zone {problem}.", [("query.zone", problem)]) from None
 
 
 @router.get(
@@ -52,7 +34,7 @@ async def get_usage(
     *,
     organization: Organization,
     services: ServicesDep,
-    zone: Annotated[ZoneInfo, Depends(_zone)],
+    zone: Zone,
     first: Annotated[date | None, Query(alias="from", description="The first day.")] = None,
     last: Annotated[date | None, Query(alias="to", description="The last day; by default today.")] = None,
     by: Annotated[tuple[Dimension, ...], Query(max_length=4, description="Divides the range into rows.")] = (),
@@ -63,7 +45,7 @@ async def get_usage(
     if first is None and last is None and not by:
         spent = await services.ledger.totals(organization)
         return _usage_response(spent.turns, spent.usage, spent.cost, (), now)
-    start, end = _range(first, last, now.astimezone(zone).date(), zone)
+    start, end = range_of_days(first, last, now, zone, parameters=("from", "to"))
     sums = await services.period_usage.sums(organization, start, end, (), zone)
     total = sums.get(UsageKey(), UsageSum())
     rows = await services.period_usage.sums(organization, start, end, by, zone) if by else {}
@@ -71,17 +53,6 @@ async def get_usage(
     names = await services.period_usage.agent_names(organization, agent_ids)
     rendered = tuple(_usage_row(key, rows[key], names) for key in sorted(rows, key=_newest_day_first))
     return _usage_response(total.turns, total.usage, total.cost, rendered, now)
-
-
-def _range(first: date | None, last: date | None, today: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """The beginning of the first day, and that of the day after the last. Raises Problem("invalid_request")."""
-    last = last or max(today, first or today)
-    first = first or max(last, date.min + timedelta(days=DEFAULT_DAYS)) - timedelta(days=DEFAULT_DAYS - 1)
-    if not 0 <= (last - first).days < MAX_DAYS or not MIN_YEAR <= first.year <= last.year <= MAX_YEAR:
-        problem = f"must be at or before to, and a range has at most {MAX_DAYS} days"
-        raise invalid("invalid_request", f"The query parameter from {problem}.", [("query.from", problem)])
-    begins = datetime.combine(first, time(), zone)
-    return begins, datetime.combine(last + timedelta(days=1), time(), zone)
 
 
 def _usage_response(

@@ -121,6 +121,14 @@ STEP: Final[dict[str, Any]] = {
             }
         ],
         "settings": {"timeout": 120.0},
+        "context": {
+            "tokens": 412,
+            "max_tokens": 32_000,
+            "counted_by": "provider",
+            "turns": 1,
+            "turns_left_out": 0,
+            "summary_turn_id": None,
+        },
     },
     "fidelity": "exact",
     "digest": "9f2b7c1e5d0a4f8e6b3c2d1a0f9e8d7c6b5a493827161504f3e2d1c0b9a89786",
@@ -342,6 +350,8 @@ ABOUT: Final[dict[str, Any]] = {
     "keyless": False,
     "models": ["openai:gpt-5-mini"],
     "default_model": "openai:gpt-5-mini",
+    "month": "2026-11",
+    "spent": "12.4031",
     "quota": {"limit": "50", "spent": "12.4031", "currency": "USD", "month": "2026-11"},
 }
 

@@ -409,7 +409,10 @@ class Quota(Representation):
 
 
 class About(Representation):
-    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key."""
+    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+
+    `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [ABOUT]})
 
@@ -418,6 +421,8 @@ class About(Representation):
     keyless: bool
     models: tuple[str, ...]
     default_model: str
+    month: str
+    spent: Money
     quota: Quota | None
 
 

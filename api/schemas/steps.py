@@ -7,7 +7,7 @@ from pydantic import ConfigDict, JsonValue
 
 from api.schemas.examples import STEP
 from api.schemas.responses import Cost, Representation
-from domain.turns.model_request import MessageRole, RequestPurpose
+from domain.turns.model_request import MessageRole, RequestPurpose, TokenCount
 
 VariableSource = Literal[
     "initial_context", "gathered_context", "agent_default", "fallback", "pre_call_fetch", "built_in"
@@ -52,14 +52,35 @@ class StepTool(Representation):
     to: str | None
 
 
+class StepContext(Representation):
+    """The part of the conversation that a request held: the newest `turns` before the turn, cut at `max_tokens`.
+
+    `turns_left_out` counts those before them, null where it is not known. Both count turns that the model answered.
+    `tokens` is the size of the request as it was counted before it was sent: by the figures that the provider reported
+    for earlier requests, or by an estimate. A summary of the conversation up to the turn `summary_turn_id` was part of
+    the instructions; null without one.
+    """
+
+    tokens: int
+    max_tokens: int
+    counted_by: TokenCount
+    turns: int
+    turns_left_out: int | None
+    summary_turn_id: str | None = None
+
+
 class StepRequest(Representation):
-    """A request to a model, without credentials: instructions, messages, offered tools and settings."""
+    """A request to a model, without credentials: instructions, messages, offered tools and settings.
+
+    `context` says how much of the conversation it held; null where that was not kept.
+    """
 
     instructions: str
     variables: tuple[StepVariable, ...]
     messages: tuple[StepMessage, ...]
     tools: tuple[StepTool, ...]
     settings: dict[str, JsonValue]
+    context: StepContext | None = None
 
 
 class StepReply(Representation):

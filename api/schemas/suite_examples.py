@@ -63,6 +63,7 @@ SUITE: Final[dict[str, Any]] = {
         "inconclusive": 0,
         "turns": 17,
         "cost": {"currency": "USD", "total": "0.00412"},
+        "held": "0",
     },
     "scenarios": [
         {
@@ -91,6 +92,7 @@ SUITE_RUN: Final[dict[str, Any]] = {
             "outcome": "failed",
             "reason": f"In {TURN['id']} it asked for the time, and never confirmed anything.",
             "turn_ids": [TURN["id"]],
+            "quotes": [{"turn_id": TURN["id"], "text": "At what time?"}],
         }
     ],
     "findings": [],
@@ -133,6 +135,7 @@ SUITE_REPORT: Final[dict[str, Any]] = {
                     "outcome": "failed",
                     "reason": f"In {TURN['id']} it asked for the time, and never confirmed anything.",
                     "turn_ids": [TURN["id"]],
+                    "quotes": [{"turn_id": TURN["id"], "text": "At what time?"}],
                 }
             ],
             "findings": [],

@@ -23,7 +23,10 @@ class Spent(Representation):
 
 
 class Progress(Representation):
-    """Progress of a suite by its runs. `turns` and `cost` include running conversations."""
+    """Progress of a suite by its runs. `turns` and `cost` include running conversations.
+
+    `held` is reserved of the budget for running conversations, beyond what they have cost so far.
+    """
 
     planned: int
     running: int
@@ -32,6 +35,7 @@ class Progress(Representation):
     inconclusive: int
     turns: int
     cost: Spent
+    held: Money
 
 
 class ScenarioProgress(Representation):
@@ -81,13 +85,21 @@ class Suite(SuiteSummary):
     scenarios: tuple[ScenarioProgress, ...]
 
 
+class Quote(Representation):
+    """Words of a turn, exactly as they were said there."""
+
+    turn_id: str
+    text: str
+
+
 class Criterion(Representation):
-    """The judge's finding on one criterion, with the turns it quotes."""
+    """The judge's finding on one criterion, with the turns and the words it quotes."""
 
     criterion: str
     outcome: Outcome
     reason: str
     turn_ids: tuple[str, ...]
+    quotes: tuple[Quote, ...]
 
 
 class Finding(Representation):

@@ -230,11 +230,13 @@ def _answer_of(turn: Turn, head: SessionHead) -> Answer:
 
 
 def failure_of(turn: Turn) -> Problem:
-    """The problem for a message whose turn failed at the model."""
+    """The problem for a message whose turn failed at the model; `reason` is the code of a cause that has one."""
+    reason = {"reason": turn.error_code} if turn.error_code else {}
     return Problem(
         "model_failed",
         f"{turn.error or 'The turn failed.'} The session continues from the turn before it: send the next message.",
         turn=responses.Turn.model_validate(turn),
+        **reason,
     )
 
 

@@ -12,6 +12,7 @@ from api.http.responses import MAX_PAGE_BYTES, unknown_cursor
 from api.schemas.responses import Cost
 from api.schemas.steps import (
     Step,
+    StepContext,
     StepMessage,
     StepReply,
     StepRequest,
@@ -39,6 +40,7 @@ from domain.turns.model_request import (
     PlacedMessage,
     RequestFrame,
     RequestMessage,
+    SentRequest,
     frame_of_extraction,
     frame_of_turn,
     messages_of,
@@ -191,6 +193,7 @@ class TurnSteps:
                 messages=_messages(context.turn, placed),
                 tools=tuple(StepTool.model_validate(tool) for tool in shown.tools),
                 settings=shown.settings,
+                context=_context_of(step.sent),
             ),
             fidelity="exact" if is_exact else "rebuilt",
             digest=digest,
@@ -211,9 +214,11 @@ class TurnSteps:
 
     async def _history(self, step: SavedStep, own: Sequence[SavedStep]) -> tuple[SavedStep, ...]:
         """The steps of the turns before, as far back as the model read them; none where the store lost them."""
-        budget = step.sent.budget if step.sent else DEFAULT_BUDGET
+        after, sent = own[0].after if own else step.after, step.sent
         try:
-            return await self._steps.history(step.session_id, own[0].after if own else step.after, budget)
+            if sent is not None and sent.turns is not None:
+                return await self._steps.newest_turns(step.session_id, after, sent.turns)
+            return await self._steps.history(step.session_id, after, sent.budget if sent else DEFAULT_BUDGET)
         except HistoryMissing:
             return ()
 
@@ -273,6 +278,19 @@ def _messages(turn: Turn, placed: Sequence[PlacedMessage]) -> tuple[StepMessage,
             tool_call_id=each.message.tool_call_id,
         )
         for place, each in enumerate(placed)
+    )
+
+
+def _context_of(sent: SentRequest | None) -> StepContext | None:
+    if sent is None or sent.turns is None or sent.tokens is None or sent.max_tokens is None or sent.counted_by is None:
+        return None
+    return StepContext(
+        tokens=sent.tokens,
+        max_tokens=sent.max_tokens,
+        counted_by=sent.counted_by,
+        turns=sent.turns,
+        turns_left_out=sent.left_out,
+        summary_turn_id=sent.summary_turn_id,
     )
 
 

@@ -11,6 +11,7 @@ from api.sessions.reader import RenderedPage, SessionReader, cursor_of
 from api.sessions.snapshots import render_turns
 from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import BranchView, TimelineView
+from domain.turns.search import excerpt_with
 from domain.turns.turn import Turn
 from store.sessions.sessions import SessionStore, StoredSession
 
@@ -27,8 +28,13 @@ class SessionTree:
         self._session_reader = session_reader
         self._sessions = sessions
 
-    async def turns(self, session: StoredSession, limit: int, cursor: str | None) -> PageOf[TreeTurn]:
-        """Turns in the order in which they were opened. Raises Problem("invalid_request") for an unknown cursor."""
+    async def turns(
+        self, session: StoredSession, limit: int, cursor: str | None, words: str | None = None
+    ) -> PageOf[TreeTurn]:
+        """Turns in the order in which they were opened, or those of them that have these words.
+
+        A page of those may hold fewer than `limit`. Raises Problem("invalid_request") for an unknown cursor.
+        """
         view, live, parents = await self._read(session)
         ids = list(parents)
         start = 0
@@ -36,16 +42,20 @@ class SessionTree:
             if cursor not in parents:
                 raise unknown_cursor()
             start = ids.index(cursor) + 1
-        shown = ids[start : start + limit]
+        rest = ids[start:]
+        if words is not None:
+            candidates = await self._sessions.turns_with(session.id, words) | live.keys()
+            rest = [each for each in rest if each in candidates]
+        shown = rest[:limit]
         turns = await self._turns(session, shown, live)
         branches = await self._branches(session, view, parents)
+        texts = {each: _text(turns[each], words) for each in shown if each in turns}
         items = tuple(
-            _tree_turn(turns[each], branches.get(each, HIDDEN), copied=_is_copied(session, view, turns[each]))
-            for each in shown
-            if each in turns
+            _tree_turn(turns[each], text, branches.get(each, HIDDEN), copied=_is_copied(session, view, turns[each]))
+            for each, text in texts.items()
+            if text is not None
         )
-        more = start + limit < len(ids)
-        return PageOf[TreeTurn](items=items, next_cursor=shown[-1] if more else None)
+        return PageOf[TreeTurn](items=items, next_cursor=shown[-1] if len(rest) > limit else None)
 
     async def around(self, session: StoredSession, turn_id: str, limit: int) -> RenderedPage:
         """The turns around a turn on its own branch, oldest first; the cursor leads back to those before them.
@@ -142,8 +152,15 @@ def _is_copied(session: StoredSession, view: TimelineView, turn: Turn) -> bool:
     return view.head.forked_from is not None and turn.created_at < session.created_at
 
 
-def _tree_turn(turn: Turn, branch: str, *, copied: bool) -> TreeTurn:
+def _text(turn: Turn, words: str | None) -> str | None:
+    """The beginning of a turn, or the text around the words; None for a turn without them."""
+    if words is not None:
+        return excerpt_with(turn, words, MAX_TEXT_CHARACTERS)
     said = turn.user_message or turn.assistant_message
+    return said.text[:MAX_TEXT_CHARACTERS] if said else ""
+
+
+def _tree_turn(turn: Turn, text: str, branch: str, *, copied: bool) -> TreeTurn:
     return TreeTurn.model_validate(
         {
             "id": turn.id,
@@ -156,7 +173,7 @@ def _tree_turn(turn: Turn, branch: str, *, copied: bool) -> TreeTurn:
             "seconds": turn.usage.duration_seconds,
             "cost": turn.cost,
             "total_tokens": sum(used.total_tokens for used in turn.usage.llm.values()),
-            "text": said.text[:MAX_TEXT_CHARACTERS] if said else "",
+            "text": text,
             "copied": copied,
         }
     )

@@ -67,7 +67,7 @@ class StreamStarts:
                 return start
             if asyncio.get_running_loop().time() >= deadline:
                 return await self._as_recorded(session)
-            await watch.news(within=ATTEMPT_SECONDS)
+            await watch.wait(within=ATTEMPT_SECONDS)
 
     async def _agreed(self, session: StoredSession) -> StreamStart | None:
         """A snapshot and its number if they agree just now."""

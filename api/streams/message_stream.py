@@ -108,7 +108,7 @@ class MessageStreams:
                     return
                 for event in stream.replies(replies):
                     yield event
-                if not await watch.news(within=self._keepalive_seconds) and stream.has_begun:
+                if not await watch.wait(within=self._keepalive_seconds) and stream.has_begun:
                     is_abandoned = sending.done() and await self._is_completed(session)
                     yield None
             if not is_abandoned:
@@ -138,12 +138,12 @@ class MessageStreams:
     async def _logged(self, session: StoredSession, stream: "_TurnStream", watch: Watch) -> list[StreamEvent]:
         """The events of the turn that were logged since the last call."""
         found: list[StreamEvent] = []
-        if not watch.take_log_news():
+        if not watch.take_log_growth():
             return found
         while not stream.is_closed and (events := await self._log_reader.after(session.id, stream.position)):
             for event in events:
                 if event.closes_turn and event.row.turn_id:
-                    watch.forget(event.row.turn_id)
+                    watch.drop_text(event.row.turn_id)
                 found += stream.logged(event)
         return found
 

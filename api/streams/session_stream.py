@@ -55,7 +55,7 @@ class SessionStreams:
                 return
             while True:
                 replies = watch.streamed_texts()
-                if watch.take_log_news():
+                if watch.take_log_growth():
                     async for encoded, is_last in self._logged(session, cursor, watch):
                         yield encoded
                         if is_last and await self._is_final(session, cursor.position):
@@ -64,7 +64,7 @@ class SessionStreams:
                     yield event.encoded
                 if start.is_closed or watch.is_closed:
                     return
-                if not await watch.news(within=self._keepalive_seconds):
+                if not await watch.wait(within=self._keepalive_seconds):
                     if await self._is_erased(session) or await self._session_reader.was_closed_abnormally(session):
                         return
                     yield KEEPALIVE
@@ -86,7 +86,7 @@ class SessionStreams:
         while events := await self._log_reader.after(session.id, cursor.position):
             for logged in events:
                 if logged.closes_turn and logged.row.turn_id:
-                    watch.forget(logged.row.turn_id)
+                    watch.drop_text(logged.row.turn_id)
                 for event in cursor.logged(logged):
                     yield event.encoded, logged.completes_session
 

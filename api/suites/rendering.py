@@ -29,6 +29,7 @@ class SuiteRenderer:
             inconclusive=sum(tally.inconclusive for tally in tallies),
             turns=standing.turns,
             cost=Spent(total=standing.cost),
+            held=standing.held,
         )
         scenarios = tuple(_scenario(suite, each, standing) for each in suite.suite.scenarios)
         return Suite.model_validate({**self._members(suite), "progress": progress, "scenarios": scenarios})

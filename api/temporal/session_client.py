@@ -3,8 +3,8 @@
 import asyncio
 from asyncio import Semaphore
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import timedelta
-from typing import Final, Literal, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, TypedDict, TypeVar
 from weakref import WeakValueDictionary
 
 from temporalio.client import (
@@ -19,6 +19,7 @@ from temporalio.client import (
 )
 from temporalio.common import (
     QueryRejectCondition,
+    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -57,6 +58,13 @@ from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
 """Upper bound on the time of a query, after which the store is read instead."""
+SLOW_QUERY_SECONDS: Final = 0.05
+"""A query that takes longer may have met the end of a run."""
+MORE_PATIENCE: Final = 1.5
+MAX_PATIENCE: Final = 0.5
+"""Growth of the time between two looks for a new run, and its longest, in seconds."""
+YOUNG_RUN: Final = timedelta(seconds=5)
+"""Age up to which a run may have begun after the query, with the difference between two clocks."""
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
 
@@ -82,6 +90,18 @@ class LiveQueryFailed(Exception):
         self.status = status
 
 
+class _StartOptions(TypedDict):
+    """Options with which the workflow of a session is started."""
+
+    id: str
+    task_queue: str
+    id_conflict_policy: WorkflowIDConflictPolicy
+    id_reuse_policy: WorkflowIDReusePolicy
+    search_attributes: TypedSearchAttributes
+    static_summary: str
+    static_details: str
+
+
 class SessionClient:
     """The workflows of sessions as the API sees them.
 
@@ -100,7 +120,9 @@ class SessionClient:
 
         Raises SessionClosed for a session that has ended.
         """
-        operation = self._start_operation(start)
+        operation: WithStartWorkflowOperation[SessionWorkflow, SessionResult] = WithStartWorkflowOperation(
+            SessionWorkflow.run, start, **self._start_options(start)
+        )
         try:
             async with self._timed(start.session_id):
                 return await self._client.execute_update_with_start_workflow(
@@ -122,17 +144,7 @@ class SessionClient:
         """
         try:
             async with self._timed(start.session_id):
-                await self._client.start_workflow(
-                    SessionWorkflow.run,
-                    start,
-                    id=session_workflow_id(start.session_id),
-                    task_queue=self._task_queue,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    search_attributes=search_attributes.of_session(start),
-                    static_summary=_summary(start),
-                    static_details=_details(start),
-                )
+                await self._client.start_workflow(SessionWorkflow.run, start, **self._start_options(start))
         except WorkflowAlreadyStartedError as error:
             raise SessionClosed from error
 
@@ -199,9 +211,7 @@ class SessionClient:
         """The session as it is now. Raises LiveQueryFailed after two seconds, or when the workflow is closed."""
         try:
             async with asyncio.timeout(QUERY_SECONDS):
-                return await self._handle(session_id).query(
-                    SessionWorkflow.timeline, reject_condition=QueryRejectCondition.NOT_OPEN
-                )
+                return await self._newest_timeline(session_id)
         except WorkflowQueryRejectedError as error:
             raise LiveQueryFailed(error.status) from error
         except (TimeoutError, RPCError, RuntimeError, RPCTimeoutOrCancelledError, WorkflowQueryFailedError) as error:
@@ -209,6 +219,29 @@ class SessionClient:
             raise LiveQueryFailed from error
         except ValueError as error:  # a status that the SDK has no name for: the workflow is paused
             raise LiveQueryFailed from error
+
+    async def _newest_timeline(self, session_id: str) -> TimelineView:
+        """The answer of the newest run.
+
+        Temporal lets a query that waits while its run ends be answered by that run still: a worker that has not seen it
+        end replays all of it for this, which takes seconds. The next run answers at once.
+        """
+        handle = self._handle(session_id)
+        asked: dict[str | None, asyncio.Future[TimelineView]] = {None: asyncio.ensure_future(_timeline_of(handle))}
+        patience = SLOW_QUERY_SECONDS
+        try:
+            while True:
+                answered, _ = await asyncio.wait(asked.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    return answered.pop().result()
+                patience = min(patience * MORE_PATIENCE, MAX_PATIENCE)
+                run_id = await _young_run(handle)
+                if run_id is not None and run_id not in asked:
+                    asked[run_id] = asyncio.ensure_future(_timeline_of(handle))
+        finally:
+            for each in asked.values():
+                each.cancel()
+            await asyncio.gather(*asked.values(), return_exceptions=True)
 
     async def settle(self, session_id: str) -> None:
         """Have the session settle at once what is unsettled. Nothing happens where its workflow cannot be reached."""
@@ -237,10 +270,8 @@ class SessionClient:
                 return known.status in ABNORMAL_CLOSE_STATUSES
         return False
 
-    def _start_operation(self, start: StartSession) -> WithStartWorkflowOperation[SessionWorkflow, SessionResult]:
-        return WithStartWorkflowOperation(
-            SessionWorkflow.run,
-            start,
+    def _start_options(self, start: StartSession) -> _StartOptions:
+        return _StartOptions(
             id=session_workflow_id(start.session_id),
             task_queue=self._task_queue,
             # The session's row in the store makes its id unique; an existing workflow is this call, repeated.
@@ -300,6 +331,19 @@ class SessionClient:
 
     def _timed(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return time_limit(self._client, session_workflow_id(session_id), self.wait_seconds)
+
+
+async def _timeline_of(handle: Handle) -> TimelineView:
+    return await handle.query(SessionWorkflow.timeline, reject_condition=QueryRejectCondition.NOT_OPEN)
+
+
+async def _young_run(handle: Handle) -> str | None:
+    """The newest run, if it began so recently that a query may have met the end of the one before."""
+    try:
+        described = await handle.describe(rpc_timeout=timedelta(seconds=QUERY_SECONDS))
+    except (RPCError, RuntimeError, ValueError):
+        return None
+    return described.run_id if datetime.now(UTC) - described.start_time < YOUNG_RUN else None
 
 
 def _summary(start: StartSession) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "ApprovalRule",
     "BuiltinTool",
     "ClientTool",
+    "Compaction",
     "DocumentsTool",
     "Extraction",
     "HttpTool",
@@ -93,6 +94,16 @@ class Transition(AuthoredModel):
         return transition_tool_name(self.name)
 
 
+class Compaction(AuthoredModel):
+    """Summaries of the turns that a long conversation leaves out, written in the background.
+
+    `model` None means the model of the session. `prompt` says what the agent must remember.
+    """
+
+    model: Annotated[str, nonblank(200)] | None = None
+    prompt: Prompt = ""
+
+
 class Origin(AuthoredModel):
     """Id and name of a node in the export from which its agent was imported; clients of that product use them.
 
@@ -152,6 +163,9 @@ class AgentDefinition(AuthoredModel):
     and extracted variables may have names that templates cannot contain. Otherwise both are errors.
 
     With `history: accept` a chat client whose history no session has gets a session that begins with it.
+
+    `max_context_tokens` are the tokens of a request to the model, with instructions and tools: the oldest turns beyond
+    them are left out. None is the installation's limit. With `compaction` a summary takes their place.
     """
 
     name: Annotated[str, nonblank(200)]
@@ -166,6 +180,8 @@ class AgentDefinition(AuthoredModel):
     webhook: Webhook | None = None
     lenient_templates: StrictBool = False
     history: Literal["refuse", "accept"] = "refuse"
+    max_context_tokens: Annotated[int, Field(strict=True, ge=1_000, le=10_000_000)] | None = None
+    compaction: Compaction | None = None
 
     @cached_property
     def shows_the_time(self) -> bool:
@@ -245,6 +261,7 @@ def _known_fields(location: Location) -> Collection[str]:
         (): AgentDefinition,
         ("limits",): Limits,
         ("webhook",): Webhook,
+        ("compaction",): Compaction,
         ("nodes",): Node,
         ("nodes", "transitions"): Transition,
         ("nodes", "extract"): Extraction,

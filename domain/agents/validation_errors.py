@@ -288,12 +288,17 @@ def schema_issues(
             location = (*location, detail["ctx"]["discriminator"].strip("'"))
         if detail["type"] == "extra_forbidden":
             message = "unknown field" + suggestions.about(str(location[-1]), known_fields(location[:-1]))
-        elif detail["type"] == _NOT_JSON:
+        elif detail["type"] == _NOT_JSON or _follows_from_entries(detail):
             continue
         else:
             message = _message(detail)
         issues.append(ValidationIssue(path=format_path(source_location(location)), message=message))
     return issues
+
+
+def _follows_from_entries(detail: ErrorDetails) -> bool:
+    """True for a list that is too short only without its invalid entries, which pydantic does not count."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _message(detail: ErrorDetails) -> str:

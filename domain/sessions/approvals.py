@@ -10,14 +10,9 @@ from domain.sessions.timeline import Timeline, WaitingApproval
 Decision = Literal["approved", "denied", "expired"]
 
 
-def request(timeline: Timeline, approval: WaitingApproval, *, at: datetime, is_recorded: bool = True) -> Timeline:
-    """Add a tool call that waits for approval. This is not a command: the revision does not change.
-
-    With `is_recorded` the request becomes an event of the session at once.
-    """
+def request(timeline: Timeline, approval: WaitingApproval, *, at: datetime) -> Timeline:
+    """Add a tool call that waits for approval. This is not a command: the revision does not change."""
     requested = timeline.changed(at=at, accepted=False, approvals=(*timeline.approvals, approval))
-    if not is_recorded:
-        return requested
     payload = approval.model_dump(mode="json", exclude={"requested_at"})
     return requested.with_fact("approval_requested", at, **payload)
 

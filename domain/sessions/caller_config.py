@@ -78,8 +78,8 @@ class SimulatorState(FrozenModel):
 
     `at_turn_id` is the newest turn that the simulated user opened or took over at: while the newest visible turn is
     another one, somebody else is talking and it stays silent. `at_cursor` is true if it took over at a rewind.
-    `lines` counts its messages, `stalled` the latest consecutive exchanges that repeat earlier ones, `heard` contains
-    digests of its latest exchanges. With `says_goodbye` it hangs up after the pending reply.
+    `lines` counts its messages, `stalled` the latest consecutive exchanges that repeat earlier ones,
+    `recent_exchanges` has digests of its latest exchanges. With `says_goodbye` it hangs up after the pending reply.
     """
 
     enabled: bool
@@ -89,7 +89,7 @@ class SimulatorState(FrozenModel):
     at_cursor: bool = False
     lines: int = 0
     stalled: int = 0
-    heard: tuple[str, ...] = ()
+    recent_exchanges: tuple[str, ...] = ()
     says_goodbye: bool = False
     stopped: StopReason | None = None
 

@@ -128,7 +128,7 @@ def _spent(timeline: Timeline, record: SessionRecord) -> tuple[Usage, Cost]:
         for turn in timeline.turns.values()
         if turn.id not in billed and turn.id not in shared and turn.status != "pending"
     ]
-    calls = [call for call in timeline.unrecorded.asides if call.id not in billed]
+    calls = [call for call in timeline.unrecorded.auxiliary_calls if call.id not in billed]
     return (
         merge_usage([record.usage, *(turn.usage for turn in unbilled), *(call.usage for call in calls)]),
         merge_costs([record.cost, *(turn.cost for turn in unbilled), *(call.cost for call in calls)]),

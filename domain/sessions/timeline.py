@@ -32,8 +32,8 @@ CompletionReason = Literal[
     AgentEnding, "max_turns", "max_cost", "deadline", "user_hangup", "user_idle_max_duration_exceeded"
 ]
 """Completion reasons of sessions that end automatically, or by default; `end` accepts any other reason."""
-AuxiliaryPurpose = Literal["extraction", "caller", "judge"]
-"""Purposes of auxiliary model calls: extraction at the end, a message of a simulated user, a judgement."""
+AuxiliaryPurpose = Literal["extraction", "caller", "judge", "summary"]
+"""Purposes of auxiliary model calls: extraction at the end, a message of a simulated user, a judgement, a summary."""
 Purpose = Literal["turn", AuxiliaryPurpose]
 """The purpose of a ledger row."""
 
@@ -155,11 +155,11 @@ class UnrecordedChanges(FrozenModel):
     branches: tuple[DiscardedBranch, ...] = ()
     facts: tuple[SessionFact, ...] = ()
     restored_branch_ids: tuple[str, ...] = ()
-    asides: tuple[AuxiliaryCall, ...] = ()
+    auxiliary_calls: tuple[AuxiliaryCall, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.asides)
+        return not (self.turn_ids or self.branches or self.facts or self.restored_branch_ids or self.auxiliary_calls)
 
     @property
     def completion_only(self) -> "UnrecordedChanges":
@@ -180,7 +180,7 @@ class UnrecordedChanges(FrozenModel):
             branches=(*still_discarded, *self.branches),
             facts=(*earlier.facts, *self.facts),
             restored_branch_ids=tuple(dict.fromkeys((*earlier.restored_branch_ids, *self.restored_branch_ids))),
-            asides=(*earlier.asides, *self.asides),
+            auxiliary_calls=(*earlier.auxiliary_calls, *self.auxiliary_calls),
         )
 
 

@@ -40,7 +40,10 @@ def fail(timeline: Timeline, progress: TurnProgress, limits: Limits, *, at: date
     """Record that a pending turn failed; the next message continues from the turn before it."""
     turn = _require_pending(timeline, progress.turn_id)
     error = progress.error or "The turn failed."
-    happened = TurnEvent(type="execution_error", created_at=at, payload={"message": error})
+    payload: dict[str, JsonValue] = {"message": error}
+    if progress.error_code:
+        payload["code"] = progress.error_code
+    happened = TurnEvent(type="execution_error", created_at=at, payload=payload)
     spent = _with_usage(turn, progress, at)
     failed = spent.model_copy(update={"status": "failed", "error": error, "events": (*spent.events, happened)})
     return _close(timeline, failed, limits, at)
@@ -84,7 +87,7 @@ def record_auxiliary_call(timeline: Timeline, call: AuxiliaryCall, *, at: dateti
         accepted=False,
         usage=merge_usage([timeline.usage, call.usage]),
         cost=merge_costs([timeline.cost, call.cost]),
-        unrecorded=unrecorded.model_copy(update={"asides": (*unrecorded.asides, call)}),
+        unrecorded=unrecorded.model_copy(update={"auxiliary_calls": (*unrecorded.auxiliary_calls, call)}),
     )
 
 

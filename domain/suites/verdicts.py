@@ -1,19 +1,23 @@
 """Verdicts on conversations: the results of the judge and of the checks, and their combination."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
 from domain.durable import FrozenModel
 from domain.suites.checks import Finding
+from domain.turns.turn import Turn
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 
 VERDICT_TOOL = "record_verdict"
 """Name of the tool with which a judge returns its verdicts."""
 MAX_REASON_CHARACTERS = 2_000
+MAX_QUOTES = 10
+"""Quotes of one criterion that are kept."""
+MAX_QUOTE_CHARACTERS = 500
 
 CUT_SHORT_REASONS: Mapping[str, str] = {
     "caller_failed": "The model that plays the caller failed.",
@@ -24,16 +28,25 @@ CUT_SHORT_REASONS: Mapping[str, str] = {
 """Completion reasons of conversations that did not end normally, with explanations."""
 
 _OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "inconclusive": "inconclusive"}
+_QUOTATION_MARKS = '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
 _TURN_ID = re.compile(r"turn_[0-9a-z]+")
 
 
+class Quote(FrozenModel):
+    """Words of a turn that a judge quotes, exactly as they were said there."""
+
+    turn_id: str
+    text: str
+
+
 class CriterionVerdict(FrozenModel):
-    """The judge's outcome of one criterion, its reason, and the turns quoted."""
+    """The judge's outcome of one criterion, its reason, the turns quoted, and the words quoted from them."""
 
     criterion: str
     outcome: Outcome
     reason: str
     turn_ids: tuple[str, ...] = ()
+    quotes: tuple[Quote, ...] = ()
 
 
 class Explained(Protocol):
@@ -118,15 +131,30 @@ def _outcome(criteria: Sequence[CriterionVerdict], findings: Sequence[Finding], 
 
 def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
     """JSON schema of the verdicts: one for each criterion, by its number from 1."""
+    quote: dict[str, JsonValue] = {
+        "type": "object",
+        "properties": {
+            "turn_id": {"type": "string"},
+            "text": {"type": "string", "description": "words of that turn, copied exactly"},
+        },
+        "required": ["turn_id", "text"],
+        "additionalProperties": False,
+    }
+    quotes: dict[str, JsonValue] = {
+        "type": "array",
+        "items": quote,
+        "description": "the words in those turns that show it, as few as possible; empty when it is something missing",
+    }
     one: dict[str, JsonValue] = {
         "type": "object",
         "properties": {
             "criterion": {"type": "integer", "minimum": 1, "maximum": len(criteria)},
             "reason": {"type": "string", "description": "one or two sentences that quote ids of turns"},
             "turn_ids": {"type": "array", "items": {"type": "string"}, "description": "the turns that show it"},
+            "quotes": quotes,
             "outcome": {"type": "string", "enum": [*_OUTCOMES]},
         },
-        "required": ["criterion", "reason", "turn_ids", "outcome"],
+        "required": ["criterion", "reason", "turn_ids", "quotes", "outcome"],
         "additionalProperties": False,
     }
     return {
@@ -138,19 +166,20 @@ def verdict_schema(criteria: Sequence[str]) -> dict[str, JsonValue]:
 
 
 def parse_verdicts(
-    criteria: Sequence[str], recorded: Mapping[str, JsonValue], known_turn_ids: Collection[str]
+    criteria: Sequence[str], recorded: Mapping[str, JsonValue], turns: Iterable[Turn]
 ) -> tuple[CriterionVerdict, ...]:
     """Parse the result of a judge into one verdict for each criterion.
 
-    Ids of unknown turns are dropped. A criterion that is missing, has contradictory verdicts, or has an unreadable
-    verdict is inconclusive.
+    Ids of unknown turns are dropped, and quotes that were not said in their turn. A criterion that is missing, has
+    contradictory verdicts, or has an unreadable verdict is inconclusive.
     """
     verdicts = recorded.get("verdicts")
     entries = [entry for entry in verdicts if isinstance(entry, dict)] if isinstance(verdicts, list) else []
+    said = {turn.id: _said_in(turn) for turn in turns}
     found = []
     for number, criterion in enumerate(criteria, start=1):
         of_criterion = [entry for entry in entries if _number(entry.get("criterion")) == number]
-        found.append(_criterion(criterion, of_criterion, known_turn_ids))
+        found.append(_criterion(criterion, of_criterion, said))
     return tuple(found)
 
 
@@ -160,7 +189,7 @@ def inconclusive_verdicts(criteria: Sequence[str], reason: str) -> tuple[Criteri
 
 
 def _criterion(
-    criterion: str, entries: Sequence[Mapping[str, JsonValue]], known_turn_ids: Collection[str]
+    criterion: str, entries: Sequence[Mapping[str, JsonValue]], said: Mapping[str, Sequence[str]]
 ) -> CriterionVerdict:
     outcomes = {_OUTCOMES.get(str(entry.get("outcome")).strip().lower()) for entry in entries}
     if not entries:
@@ -171,10 +200,38 @@ def _criterion(
     reason = str(entries[0].get("reason") or "").strip()[:MAX_REASON_CHARACTERS]
     turn_ids = entries[0].get("turn_ids")
     quoted = [str(each) for each in turn_ids] if isinstance(turn_ids, list) else []
-    known = dict.fromkeys(each for each in [*quoted, *_TURN_ID.findall(reason)] if each in known_turn_ids)
+    quotes = _quotes(entries[0].get("quotes"), said)
+    named = [*quoted, *_TURN_ID.findall(reason), *(each.turn_id for each in quotes)]
     return CriterionVerdict(
-        criterion=criterion, outcome=outcome, reason=reason or "The judge gave no reason.", turn_ids=tuple(known)
+        criterion=criterion,
+        outcome=outcome,
+        reason=reason or "The judge gave no reason.",
+        turn_ids=tuple(dict.fromkeys(each for each in named if each in said)),
+        quotes=quotes,
     )
+
+
+def _said_in(turn: Turn) -> tuple[str, ...]:
+    """The texts of the caller and of the agent in a turn."""
+    return tuple(message.text for message in (turn.user_message, turn.assistant_message) if message is not None)
+
+
+def _quotes(recorded: JsonValue, said: Mapping[str, Sequence[str]]) -> tuple[Quote, ...]:
+    """The quotes that were said in the turn they name, each once."""
+    entries = recorded if isinstance(recorded, list) else []
+    found: dict[Quote, None] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        turn_id, text = str(entry.get("turn_id")), _without_marks(str(entry.get("text") or ""))
+        if text and len(text) <= MAX_QUOTE_CHARACTERS and any(text in each for each in said.get(turn_id, ())):
+            found[Quote(turn_id=turn_id, text=text)] = None
+    return tuple(found)[:MAX_QUOTES]
+
+
+def _without_marks(text: str) -> str:
+    """A quote without the space and the quotation marks around it."""
+    return text.strip().strip(_QUOTATION_MARKS).strip()
 
 
 def _number(value: JsonValue) -> int | None:

@@ -31,16 +31,27 @@ def step_digest(
     messages: Sequence[Message],
     reply_format: ReplyFormat | None = None,
     withheld: Sequence[str] = (),
+    instructions: str = "",
 ) -> str:
     """The digest of one model call: the digest of the call before it, and all that is new in this one.
 
     Equal digests mean equal conversations: the chain goes back to the first call of the session. `after` is empty
-    for that one.
+    for that one, `instructions` is what `instructions_digest` makes of them.
     """
     call = [after, turn_id, step, agent_id, agent_version, model, node_id]
     form = () if reply_format is None else (json.dumps(reply_format.model_dump(), sort_keys=True),)
     tools = (json.dumps(["withheld", *withheld]),) if withheld else ()
-    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode(), *form, *tools)
+    shown = (json.dumps(["instructions", instructions]),) if instructions else ()
+    return digest_of(json.dumps(call), _MESSAGES.dump_json(messages).decode(), *form, *tools, *shown)
+
+
+def instructions_digest(instructions: str, as_opened: str) -> str:
+    """A digest of the instructions of a model call; empty where they are those that the session was opened with.
+
+    Version of the agent, node and what the caller brought at the opening say what those are. All else in them can be
+    another value when the turn is answered again: a fetched one, one that a tool or the model found, the time.
+    """
+    return digest_of(instructions) if instructions != as_opened else ""
 
 
 def tool_digest(after: str, tool: str, arguments: Mapping[str, JsonValue]) -> str:

@@ -68,12 +68,23 @@ class ModelReply(FrozenModel):
     first_word: float | None = None
 
 
+class FailedAttempt(FrozenModel):
+    """An attempt at a tool call that failed and was followed by another; `error` is the code of the failure."""
+
+    started_at: datetime
+    seconds: float
+    error: str
+    status: int | None = None
+
+
 class ToolResult(FrozenModel):
     """Result of a tool call: text for the model, an error code if it failed, and variables for the context."""
 
     content: str
     error: str | None = None
     assigned: dict[str, JsonValue] = {}
+    attempts: int = 1
+    failed_attempts: tuple[FailedAttempt, ...] = ()
 
 
 class ExtractionResult(FrozenModel):
@@ -116,6 +127,7 @@ class TurnProgress(FrozenModel):
     started_at: datetime | None = None
     ending: AgentEnding | None = None
     first_word_at: datetime | None = None
+    error_code: str | None = None
     withheld: tuple[str, ...] = ()
 
     @property
@@ -162,9 +174,9 @@ class TurnProgress(FrozenModel):
         """The progress, with the time of its first text unless that is known, or there is no text."""
         return self._with(first_word_at=at) if self.said and self.first_word_at is None else self
 
-    def failed(self, error: str) -> "TurnProgress":
-        """The progress, failed with a readable error."""
-        return self._with(outcome="failed", error=error)
+    def failed(self, error: str, code: str | None = None) -> "TurnProgress":
+        """The progress, failed with a readable error, and its code if it has one of its own."""
+        return self._with(outcome="failed", error=error, error_code=code)
 
     def _with(self, **changes: object) -> "TurnProgress":
         return self.model_copy(update=changes)
@@ -314,6 +326,9 @@ def apply_tool_result(
     payload: dict[str, JsonValue] = {"call_id": call.id, "name": call.name, "result": result.content}
     if result.error:
         payload["error"] = result.error
+    if result.attempts > 1:
+        payload["attempts"] = result.attempts
+        payload["failed_attempts"] = [each.model_dump(mode="json") for each in result.failed_attempts]
     applied = _with_tool_result(progress, call, result.content)._with_event("tool_call_result", at, **payload)
     index = applied.calls.index(call)
     applied = applied._with(

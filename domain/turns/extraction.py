@@ -53,6 +53,11 @@ def extraction_schema(
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def extraction_texts(node: Node, values: Mapping[str, JsonValue]) -> str:
+    """All that the request of an extraction says about its variables."""
+    return json.dumps([extraction_instructions(node, values), extraction_schema(node.extract, values)])
+
+
 def extracted_values(variables: Sequence[Extraction], found: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """The requested variables among those returned by a model; values of the wrong type are dropped."""
     names = zip(_property_names(variables), variables, strict=True)

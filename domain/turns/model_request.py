@@ -7,7 +7,7 @@ from one that differs.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
@@ -18,8 +18,11 @@ from domain.agents.names import UNPARSED_ARGUMENTS
 from domain.agents.templates import Insertion
 from domain.agents.tools import OfferedTool
 from domain.durable import FrozenModel
+from domain.turns.turn import AgentSaid, Message, ToolReturned, UserSaid
 
 RequestPurpose = Literal["turn", "extraction"]
+TokenCount = Literal["provider", "estimate"]
+"""Origin of a number of tokens: figures that a provider reported, or an estimate from the length of the text."""
 OPENING_CUE = "(The conversation begins. The user has not said anything yet.)"
 """The first user message of a conversation that the agent begins: several providers require one."""
 NO_ARGUMENTS_SCHEMA: dict[str, JsonValue] = {"type": "object", "properties": {}}
@@ -73,6 +76,11 @@ class RequestMessage(FrozenModel):
     tool_calls: tuple[RequestedCall, ...] = ()
     tool_call_id: str | None = None
 
+    @cached_property
+    def json_text(self) -> str:
+        """The message as JSON, for digests: every request contains those of earlier steps again."""
+        return self.model_dump_json()
+
 
 class PlacedMessage(NamedTuple):
     """A message of a request, with the turn it belongs to, if any. `is_new` is false for those of earlier steps."""
@@ -87,12 +95,25 @@ class SentRequest(FrozenModel):
 
     `digest` is the SHA-256 of the whole request in hex, `new` the number of the step's own messages that were sent,
     `budget` the characters of earlier turns that could be, and `attempts` counts the tries at the call.
+
+    `turns` is the number of earlier turns that were sent, and `left_out` that of those before them (None where it is
+    not known). `size` are the bytes of the request as they are counted (`domain/turns/context_window.py`), `tokens` the
+    tokens that were expected of them, out of `max_tokens`. All are None in older steps. `summary` is the digest of the
+    step up to which a summary stood in for the conversation, and `summary_turn_id` the turn of that step.
     """
 
     digest: str
     new: int
     budget: int
     attempts: int = 1
+    turns: int | None = None
+    left_out: int | None = None
+    size: int | None = None
+    tokens: int | None = None
+    max_tokens: int | None = None
+    counted_by: TokenCount | None = None
+    summary: str | None = None
+    summary_turn_id: str | None = None
 
 
 class KeptRequest(NamedTuple):
@@ -130,6 +151,15 @@ def frame_of_turn(
     )
 
 
+def frame_of_call(instructions: str, tools: Iterable[OfferedTool], settings: Mapping[str, JsonValue]) -> RequestFrame:
+    """The frame of a call that belongs to no node of an agent."""
+    requested = (
+        RequestedTool(name=tool.name, kind="tool", description=tool.description, parameters=dict(tool.parameters))
+        for tool in tools
+    )
+    return RequestFrame(purpose="turn", instructions=instructions, tools=tuple(requested), settings=dict(settings))
+
+
 def frame_of_extraction(
     instructions: str, asked: str, tool: OfferedTool, settings: Mapping[str, JsonValue]
 ) -> RequestFrame:
@@ -148,6 +178,11 @@ def transitions_offered(node: Node) -> tuple[OfferedTool, ...]:
         OfferedTool(name=each.tool_name, description=each.when, parameters=NO_ARGUMENTS_SCHEMA)
         for each in node.transitions
     )
+
+
+def messages_to_send(messages: Iterable[Message]) -> tuple[RequestMessage, ...]:
+    """The new messages of a step, as they are sent."""
+    return tuple(map(_message_to_send, messages))
 
 
 def messages_of(
@@ -173,9 +208,27 @@ def messages_of(
     return placed
 
 
+def digest_of_request(frame: RequestFrame, earlier: Sequence[str], own: Sequence[RequestMessage]) -> str:
+    """The digest of the request that `messages_of` puts together, without a look at every single earlier message."""
+    if frame.purpose == "extraction":
+        placed = messages_of(frame, (("", saved) for saved in earlier), (("", message) for message in own))
+        return request_digest(frame, placed)
+    texts = [text for text in map(_saved_text, earlier) if text]
+    first = next((messages[0] for messages in map(saved_messages, earlier) if messages), own[0] if own else None)
+    if first is None or first.role == "assistant":
+        texts.insert(0, RequestMessage(role="user", content=OPENING_CUE).json_text)
+    return _sha256_of(frame.model_dump_json(), *texts, *(message.json_text for message in own))
+
+
+@lru_cache(maxsize=8192)
+def _saved_text(saved: str) -> str:
+    """The messages of a saved step as they are part of digests."""
+    return "\n".join(message.json_text for message in saved_messages(saved))
+
+
 def request_digest(frame: RequestFrame, messages: Iterable[PlacedMessage]) -> str:
     """The SHA-256 of a whole request, in hex."""
-    return _sha256_of(frame.model_dump_json(), *(each.message.model_dump_json() for each in messages))
+    return _sha256_of(frame.model_dump_json(), *(each.message.json_text for each in messages))
 
 
 @lru_cache(maxsize=8192)
@@ -195,6 +248,16 @@ def saved_response(saved: str) -> dict[str, Any] | None:
     """The model's reply in a saved step, as the provider gave it; None where it was not kept."""
     messages = _objects(json.loads(saved))
     return messages[-1] if messages and messages[-1].get("kind") == "response" else None
+
+
+def _message_to_send(message: Message) -> RequestMessage:
+    match message:
+        case UserSaid():
+            return RequestMessage(role="user", content=message.text)
+        case AgentSaid():
+            return RequestMessage(role="assistant", content=message.text)
+        case ToolReturned():
+            return RequestMessage(role="tool", content=message.content, tool_call_id=message.call_id)
 
 
 def _words_of(message: RequestMessage) -> RequestMessage:

@@ -143,6 +143,12 @@ class Turn(FrozenModel):
     first_word: float | None = None
 
     @property
+    def error_code(self) -> str | None:
+        """The code of the turn's error, if it has one of its own, as `context_too_long` is."""
+        codes = (event.payload.get("code") for event in self.events if event.type == "execution_error")
+        return next((code for code in codes if isinstance(code, str)), None)
+
+    @property
     def turn_usage(self) -> TurnUsage:
         """The usage of the turn, with the time to its first word."""
         return TurnUsage(**dict(self.usage), first_word_seconds=self.first_word)

@@ -155,9 +155,17 @@ class Settings(BaseSettings):
         secret=True,
         shown="none",
     )
+    max_context_tokens: int = setting(
+        32_000,
+        means="Tokens of a model call with instructions, tools and conversation, unless the agent has a limit of its "
+        "own. The oldest turns beyond it are left out. A smaller window of the model comes first.",
+        expects="a whole number from 1,000 to 10,000,000",
+        ge=1_000,
+        le=10_000_000,
+    )
     max_context_characters: int = setting(
         200_000,
-        means="Characters of earlier conversation in a model call, newest turns first.",
+        means="Characters of a conversation that a judge reads, newest turns first.",
         expects="a whole number from 1,000 to 10,000,000",
         ge=1_000,
         le=10_000_000,
@@ -172,6 +180,21 @@ class Settings(BaseSettings):
         expects="a name of at most 200 characters",
         min_length=1,
         max_length=200,
+    )
+    max_cached_sessions: int = setting(
+        1_000,
+        means="Sessions that a worker keeps in memory between two messages, the most recent ones. An idle one takes "
+        "half a megabyte, a long one more; one that was dropped is read again when it is needed.",
+        expects="a whole number from 10 to 100,000",
+        ge=10,
+        le=100_000,
+    )
+    heartbeat_interval_seconds: float = seconds(
+        1.0,
+        means="Longest time between two heartbeats of a call, if its timeout allows; a cancellation takes as long to "
+        "arrive. Temporal Cloud bills each heartbeat.",
+        least=1.0,
+        most=60,
     )
     payload_offload_threshold_bytes: int = setting(
         PAYLOAD_OFFLOAD_THRESHOLD,
@@ -273,7 +296,7 @@ class Settings(BaseSettings):
         most=3_600,
     )
     settlement_delay_seconds: float = seconds(
-        1.8, means="Longest wait of a finished turn to be settled along with the next reply.", least=0.0, most=60
+        1.8, means="Longest wait of a finished turn to be settled together with later ones.", least=0.0, most=60
     )
     unattended_settlement_delay_seconds: float = seconds(
         10.0, means="The same while a simulated user talks without watchers.", least=0.0, most=600
@@ -370,7 +393,6 @@ class Settings(BaseSettings):
             retry_maximum=self.model_retry_maximum_seconds,
             settle_within=self.settlement_delay_seconds,
             settle_unattended_within=self.unattended_settlement_delay_seconds,
-            settle_with_replies=True,
         )
 
 

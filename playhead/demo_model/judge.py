@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -24,6 +24,7 @@ _ABOUT_SPEAKING = (
     "suggested offer offered promise promised"
 )
 _ABOUT_JUDGING = frozenset(word for word, _ in words_of(_ABOUT_SPEAKING))
+_SENTENCE = re.compile(r"[^\s.!?][^.!?]*[.!?]*")
 _NUMBER = re.compile(r"\b\d[\d:.]*\b")
 _PHRASES = (
     (re.compile(r"\bthe (?:agent|caller|customer|person|user|visitor)\b", re.I), " "),
@@ -34,11 +35,12 @@ _PHRASES = (
 
 @dataclass(frozen=True)
 class _TurnEvidence:
-    """The text of the agent's messages and actions in one turn, and its content words."""
+    """The text of the agent's messages and actions in one turn, its content words, and the sentences it said."""
 
     turn_id: str
     words: frozenset[str]
     text: str
+    sentences: tuple[str, ...]
 
 
 def judge(instructions: str, asked: str) -> dict[str, JsonValue]:
@@ -66,7 +68,7 @@ def _judge_criterion(number: int, criterion: str, shown: Sequence[_TurnEvidence]
 def _judge_forbidden(number: int, unwanted: set[str], shown: Sequence[_TurnEvidence]) -> JsonValue:
     for turn in shown:
         if len(unwanted & turn.words) >= VIOLATION_SHARE * len(unwanted):
-            return _verdict_of(number, "failed", f"In {turn.turn_id} the agent did: {_excerpt(turn)}", [turn])
+            return _verdict_of(number, "failed", f"In {turn.turn_id} the agent did: {_excerpt(turn)}", [turn], unwanted)
     return _verdict_of(number, "passed", f"No turn up to {_last_id(shown)} shows it.", shown[-1:])
 
 
@@ -77,11 +79,11 @@ def _judge_required(number: int, criterion: str, wanted: set[str], shown: Sequen
     missing = [figure for figure in figures if not any(figure in turn.text for turn in shown)]
     part = (len(found) + len(figures) - len(missing)) / ((len(wanted) + len(figures)) or 1)
     if part >= PASS_SHARE and not missing:
-        return _verdict_of(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best)
+        return _verdict_of(number, "passed", f"{_ids(best)} shows it: {_excerpt(best[0])}", best, wanted)
     if part <= FAIL_SHARE or missing:
         lacking = ", ".join([*missing, *_as_written(criterion, wanted - found)]) or "it"
         return _verdict_of(number, "failed", f"No turn up to {_last_id(shown)} shows: {lacking}.", shown[-1:])
-    return _verdict_of(number, "inconclusive", f"{_ids(best)} shows it in part.", best)
+    return _verdict_of(number, "inconclusive", f"{_ids(best)} shows it in part.", best, wanted)
 
 
 def _as_written(criterion: str, words: set[str]) -> list[str]:
@@ -92,22 +94,41 @@ def _as_written(criterion: str, words: set[str]) -> list[str]:
 
 def _turns(asked: str) -> Iterable[_TurnEvidence]:
     texts: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {}
     for turn_id, speaker, quoted, happened in _LINE.findall(asked):
         text = json.loads(quoted) if quoted else happened.replace("_", " ")
         if speaker != "caller":
             texts.setdefault(turn_id, []).append(text)
+        if speaker == "agent":
+            sentences.setdefault(turn_id, []).extend(_SENTENCE.findall(text))
     for turn_id, said in texts.items():
-        text = " ".join(said)
-        yield _TurnEvidence(turn_id, frozenset(word for each in said for word, _ in words_of(each)), normalized(text))
+        words = frozenset(word for each in said for word, _ in words_of(each))
+        yield _TurnEvidence(turn_id, words, normalized(" ".join(said)), tuple(sentences.get(turn_id, ())))
 
 
-def _verdict_of(number: int, outcome: str, reason: str, turns: Sequence[_TurnEvidence]) -> JsonValue:
+def _verdict_of(
+    number: int, outcome: str, reason: str, turns: Sequence[_TurnEvidence], sought: Collection[str] = ()
+) -> JsonValue:
+    """A verdict that quotes, from each of the turns, the sentence with the most of the words that were sought."""
+    best = [(turn.turn_id, _closest(turn.sentences, sought)) for turn in turns]
+    quotes: list[JsonValue] = [{"turn_id": turn_id, "text": text} for turn_id, text in best if text]
     return {
         "criterion": number,
         "reason": reason,
         "turn_ids": [turn.turn_id for turn in turns],
+        "quotes": quotes,
         "outcome": outcome,
     }
+
+
+def _closest(sentences: Sequence[str], sought: Collection[str]) -> str | None:
+    """The sentence with the most of the words; None when none has one of them."""
+
+    def matches(sentence: str) -> int:
+        return len({word for word, _ in words_of(sentence)} & set(sought))
+
+    best = max(sentences, key=matches, default="")
+    return best if matches(best) else None
 
 
 def _excerpt(turn: _TurnEvidence) -> str:

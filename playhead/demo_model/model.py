@@ -179,7 +179,8 @@ def _reply_to(
     if caller is not None:
         lines = _conversation(messages[-MAX_CALLER_HISTORY_MESSAGES:]).lines
         text = next_message(caller, lines, may_hang_up=bool(parameters.function_tools), seed=seed)
-        return _reply(TextPart(f"{DEMO_MARK}{text}") if text else _HANGS_UP, len(instructions), lines)
+        read = len(instructions) + _characters(messages[:-MAX_CALLER_HISTORY_MESSAGES])
+        return _reply(TextPart(f"{DEMO_MARK}{text}") if text else _HANGS_UP, read, lines)
     tail = messages[-MAX_HISTORY_MESSAGES:]
     offers = tuple(
         Offer(tool=tool.name, when=tool.description or tool.name.replace("_", " "))
@@ -188,6 +189,7 @@ def _reply_to(
     )
     conversation = _conversation(tail)
     read = len(instructions) + sum(len(offer.tool) + len(offer.when) for offer in offers)
+    read += _characters(messages[:-MAX_HISTORY_MESSAGES])
     return _reply(_part(answer(instructions, offers, conversation), tail), read, conversation.lines)
 
 
@@ -197,6 +199,11 @@ def _reply(part: TextPart | ToolCallPart, characters_read: int, lines: Sequence[
     return _Reply(part, RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(written)))
 
 
+def _characters(unread: Sequence[ModelMessage]) -> int:
+    """The characters of messages that the rules do not look at: a provider counts all that it is sent."""
+    return sum(len(line.text) for line in _conversation(unread).lines)
+
+
 def _structured(tool: ToolDefinition, messages: Sequence[ModelMessage], instructions: str) -> _Reply:
     """The answer to a request for structured output: verdicts, or the values of variables."""
     lines = _conversation(messages[-MAX_HISTORY_MESSAGES:]).lines
@@ -204,7 +211,7 @@ def _structured(tool: ToolDefinition, messages: Sequence[ModelMessage], instruct
         found: Mapping[str, JsonValue] = judge(instructions, lines[-1].text if lines else "")
     else:
         found = extract_variables(tool.parameters_json_schema, lines)
-    read = sum(len(line.text) for line in lines)
+    read = sum(len(line.text) for line in lines) + _characters(messages[:-MAX_HISTORY_MESSAGES])
     usage = RequestUsage(input_tokens=read // _CHARACTERS_PER_TOKEN + 1, output_tokens=_tokens(str(found)))
     return _Reply(ToolCallPart(tool.name, args=dict(found), tool_call_id="demo_record"), usage)
 

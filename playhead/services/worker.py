@@ -10,7 +10,6 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
-from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.judge import JudgeActivities
 from activities.llm.messages import serialized_step
 from activities.llm.providers import ModelProviders
@@ -21,9 +20,10 @@ from activities.reconciler import ReconcilerOptions
 from activities.reconciliation import ReconciliationActivities
 from activities.recovery import RecoveryActivities
 from activities.settlement import Recorder, SettlementActivities
-from activities.simulated_caller import SimulationActivities
+from activities.simulated_caller import CallerPlayer, SimulationActivities
 from activities.spending_limit import SpendingLimit
 from activities.suites import SuiteActivities
+from activities.summaries import SummaryActivities
 from activities.tool_clients.dispatcher import ToolDispatcher
 from activities.tools import ToolActivities
 from activities.webhooks import WebhookActivities
@@ -81,25 +81,33 @@ def build_worker(
     dispatcher = dispatcher or build_tool_dispatcher(settings, database)
     providers = providers or build_model_providers(settings)
     recorder = Recorder(settlements, subscribers)
+    limit = SpendingLimit(OrganizationStore(database))
+    player = CallerPlayer(steps=steps, limit=limit, caller=providers, max_context_tokens=settings.max_context_tokens)
     model = ModelActivities(
         steps=steps,
         agents=agents,
         dispatcher=dispatcher,
         caller=providers,
-        context_characters=settings.max_context_characters,
+        max_context_tokens=settings.max_context_tokens,
         recorder=recorder,
+        player=player,
         publisher=LiveReplyPublisher(subscribers, EventLog(database)) if subscribers else None,
     )
     tools = ToolActivities(agents=agents, runner=dispatcher)
     settlement = SettlementActivities(recorder)
-    limit = SpendingLimit(OrganizationStore(database))
-    simulation = SimulationActivities(
-        steps=steps, limit=limit, caller=providers, context_characters=settings.max_context_characters
+    simulation = SimulationActivities(player)
+    summaries = SummaryActivities(
+        steps=steps,
+        agents=agents,
+        limit=limit,
+        caller=providers,
+        max_context_tokens=settings.max_context_tokens,
     )
     judge = JudgeActivities(
         steps=steps,
         sessions=SessionStore(database),
         settlements=settlements,
+        suites=SuiteStore(database),
         agents=agents,
         limit=limit,
         caller=providers,
@@ -130,6 +138,7 @@ def build_worker(
             recovery.read_record,
             recovery.restore_turns,
             simulation.play_caller,
+            summaries.summarize_turns,
             judge.judge_session,
             webhooks.send_webhook,
             webhooks.record_delivery,
@@ -141,10 +150,11 @@ def build_worker(
             reconciliation.reconcile,
         ],
         interceptors=interceptors,
+        max_cached_workflows=settings.max_cached_sessions,
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.shutdown_grace_seconds),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
+        max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_interval_seconds),
     )
 
 

@@ -26,14 +26,15 @@ from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
-    UnsandboxedWorkflowRunner,
-    WorkflowRunner,
 )
 
 from contracts.reconciliation import UnsettledTurns
+from contracts.sessions import StartSession
 from domain.sessions.views import TimelineView
 from playhead.config.settings import Settings
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
+from playhead.temporal.carried_sessions import CarriedSessions
+from playhead.temporal.ended_runs import LateQueries, SessionRunner
 from playhead.temporal.large_payloads import READ_ONCE
 from playhead.temporal.untyped_payloads import read_untyped
 from playhead.temporal.update_retries import UpdateRetries
@@ -63,11 +64,19 @@ class CompactJson(PydanticJSONPlainPayloadConverter):
     """JSON without default values: a turn's history is a third smaller and easier to read."""
 
     _serializer = SchemaSerializer(any_schema())
+    _carried = CarriedSessions()
 
     def to_payload(self, value: Any) -> Payload | None:
         """The SDK's payload without the fields that have their default."""
         data = self._serializer.to_json(value, exclude_defaults=True)
+        if isinstance(value, StartSession) and value.timeline is not None:
+            self._carried.keep(data, value)
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        """The SDK's value, or the one that was written here."""
+        carried = self._carried.take(payload.data) if type_hint is StartSession else None
+        return super().from_payload(payload, type_hint) if carried is None else carried
 
 
 _ENCODINGS = tuple(
@@ -103,16 +112,16 @@ class PayloadConverter(CompositePayloadConverter):
 class PlayheadPlugin(SimplePlugin):
     """Configuration of all clients, workers and replayers of Playhead: converter, workflow runner, log context.
 
-    Workflows run outside the SDK's sandbox, which takes a quarter of a worker's time to detect what import layers and
-    tests already exclude (docs/decisions/0011-workflows-run-unsandboxed.md). The tests pass a sandboxed runner.
+    Workflows run outside the SDK's sandbox, which takes a quarter of a worker's time and sees none of the rules. What
+    is not deterministic is banned by the linter (docs/decisions/0086-determinism-is-checked-by-the-linter.md).
     """
 
-    def __init__(self, workflow_runner: WorkflowRunner | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
             "playhead",
             data_converter=DataConverter(payload_converter_class=PayloadConverter),
-            interceptors=[LogContext(), UpdateRetries()],
-            workflow_runner=workflow_runner or UnsandboxedWorkflowRunner(),
+            interceptors=[LogContext(), UpdateRetries(), LateQueries()],
+            workflow_runner=SessionRunner(),
         )
 
 

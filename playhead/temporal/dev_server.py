@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import structlog
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
 from store.database.private_files import make_private_folder, write_private_file
@@ -38,7 +40,7 @@ DYNAMIC_CONFIG: dict[str, str | int | list[str]] = {
 """Server settings: a conversation does not wait, and no HTTP API. deploy/temporal has the same for your own server."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-"""Time for the server to accept connections, and to stop, before it is considered failed and killed."""
+"""Time for the server to answer calls, and to stop, before it is considered failed and killed."""
 MAX_START_ATTEMPTS = 3
 PORT_TAKEN = "address already in use"
 """Words in the server's log when it cannot listen on a port."""
@@ -77,7 +79,7 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def temporal_server(addresses: ServerAddresses) -> AsyncIterator["TemporalServer"]:
-    """Run the server for the duration of the block, which begins when the server accepts connections.
+    """Run the server for the duration of the block, which begins when the server answers.
 
     Raises CommandFailed when a port is taken, the folder is in use by another server, or it does not start.
     """
@@ -99,15 +101,15 @@ class TemporalServer:
         self._process = process
 
     async def wait_until_ready(self) -> None:
-        """Wait until the server accepts connections. Raises CommandFailed when it ends or takes too long."""
+        """Wait until the server answers calls. Raises CommandFailed when it ends or takes too long."""
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await _accepts_connections(self.addresses.port):
+                while not await _answers(self.addresses.address):
                     if self._process.returncode is not None:
                         raise self._failed(f"ended with status {self._process.returncode} while starting")
                     await asyncio.sleep(PROBE_INTERVAL)
         except TimeoutError:
-            raise self._failed(f"did not accept connections within {START_SECONDS:g} seconds") from None
+            raise self._failed(f"did not answer within {START_SECONDS:g} seconds") from None
 
     @property
     def lost_a_port(self) -> bool:
@@ -289,10 +291,10 @@ def port_taken(host: str, port: int, option: str, error: OSError) -> CommandFail
     )
 
 
-async def _accepts_connections(port: int) -> bool:
+async def _answers(address: str) -> bool:
+    """True if the server answers calls: it accepts connections a moment before, and refuses calls until it is whole."""
     try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
+        await Client.connect(address)
+    except (RuntimeError, RPCError):
         return False
-    writer.close()
     return True

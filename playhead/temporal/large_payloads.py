@@ -14,6 +14,7 @@ from temporalio.converter import (
     StorageDriver,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
+    StorageDriverSelectContext,
     StorageDriverStoreContext,
 )
 from temporalio.plugin import SimplePlugin
@@ -24,6 +25,8 @@ from store.database.connection import Database
 
 READ_ONCE = "playhead-read-once"
 """Metadata of payloads that are in no history, such as query results: they are deleted once read."""
+MIN_BYTES_READ_ONCE = 1_000_000
+"""Size from which those are kept in the store. Temporal accepts 2 MB for one, and each is alone in its message."""
 
 
 class StoreDriver(StorageDriver):
@@ -59,10 +62,16 @@ class StoreDriver(StorageDriver):
 
 
 class LargePayloads(SimplePlugin):
-    """Plugin that keeps payloads of `threshold` bytes or more in a store."""
+    """Plugin that keeps payloads of `threshold` bytes or more in a store, and query results of a megabyte or more."""
 
     def __init__(self, database: Database, *, threshold: int = PAYLOAD_OFFLOAD_THRESHOLD) -> None:
-        storage = ExternalStorage([StoreDriver(BlobStore(database))], payload_size_threshold=threshold)
+        driver = StoreDriver(BlobStore(database))
+
+        def driver_of(_: StorageDriverSelectContext, payload: Payload) -> StoreDriver | None:
+            is_small = READ_ONCE in payload.metadata and payload.ByteSize() < MIN_BYTES_READ_ONCE
+            return None if is_small else driver
+
+        storage = ExternalStorage([driver], driver_selector=driver_of, payload_size_threshold=threshold)
         super().__init__(
             "playhead-large-payloads",
             data_converter=lambda given: replace(given or DataConverter.default, external_storage=storage),

@@ -37,7 +37,7 @@ _LATE = (
     .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id.in_(_LATE_IDS), steps.c.turn_id.not_in(_SHARED))
     .order_by(steps.c.turn_id, steps.c.step, steps.c.created_at)
 )
-_AUXILIARY: Mapping[str, Purpose] = {"caller": "caller", "judge": "judge"}
+_AUXILIARY: Mapping[str, Purpose] = {"caller": "caller", "judge": "judge", "summary": "summary"}
 """Purposes of calls by the name that they have in place of a node's."""
 
 

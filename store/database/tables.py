@@ -438,6 +438,8 @@ runs = Table(
     # Without a foreign key: the verdict on a session outlives the session.
     Column("session_id", CleanText, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
+    # Reserved of the suite's budget until there is a verdict.
+    Column("held_picodollars", BigInteger, nullable=False, server_default="0"),
     # All empty until there is a verdict.
     Column("ended_at", UtcDateTime),
     Column("outcome", CleanText),

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from domain.turns.summaries import summary_id
 from domain.turns.turn import Turn
 from store.database.column_types import CleanText
 from store.database.connection import Database
@@ -70,9 +71,11 @@ def _fork(connection: Connection, session_id: str) -> Fork | None:
 
 
 def copy_turns(connection: Connection, fork_id: str, source_id: str, shared: Sequence[Turn]) -> None:
-    """Copy turns, oldest first, and their steps from one session to another that has none yet."""
+    """Copy turns, oldest first, with their steps and summaries, from one session to another that has none yet."""
     for start in range(0, len(shared), TURNS_PER_STATEMENT):
         batch = shared[start : start + TURNS_PER_STATEMENT]
         connection.execute(insert(turns), [turn_values(fork_id, turn) for turn in batch])
-        ids = {"fork_id": fork_id, "source_id": source_id, "turn_ids": [turn.id for turn in batch]}
+        summaries = [summary_id(turn.checkpoint.after) for turn in batch if turn.checkpoint]
+        copied = [*(turn.id for turn in batch), *summaries]
+        ids = {"fork_id": fork_id, "source_id": source_id, "turn_ids": copied}
         connection.execute(_COPY_STEPS, ids)

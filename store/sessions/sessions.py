@@ -1,5 +1,6 @@
 """The read model of sessions as of their last settlement: lists, single sessions, turns and discarded branches."""
 
+import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -29,6 +30,7 @@ from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead
 from domain.turns.turn import SessionStatus, Turn
 from domain.usage import Cost
+from store.billing.billed_sessions import BilledFilter
 from store.database.column_types import MAX_ROW_NUMBER, CleanText, Number, UtcDateTime
 from store.database.connection import Database
 from store.database.documents import json_text
@@ -262,6 +264,15 @@ class SessionStore:
         documents = await self._database.read(lambda connection: connection.scalars(statement).all())
         return [Turn.model_validate_json(document) for document in documents]
 
+    async def turns_with(self, session_id: str, words: str) -> set[str]:
+        """The ids of the recorded turns whose documents have these words, in any case: those that say them, and others
+        that have them in the name of a member."""
+        written = json.dumps(words, ensure_ascii=False)[1:-1]
+        statement = select(turns.c.id).where(
+            turns.c.session_id == session_id, turns.c.document.icontains(written, autoescape=True)
+        )
+        return set(await self._database.read(lambda connection: connection.scalars(statement).all()))
+
     async def branches(self, session_id: str) -> Branches:
         """The discarded branches, oldest first."""
         key = {"session_id": session_id}
@@ -292,9 +303,11 @@ class SessionStore:
         *,
         status: SessionStatus | None = None,
         agent: str | None = None,
+        agent_version: int | None = None,
         suite: str | None = None,
         created_after: datetime | None = None,
         forked_from: str | None = None,
+        billed: BilledFilter | None = None,
         search: str | None = None,
         order: SessionOrder = "newest",
         limit: int,
@@ -315,13 +328,18 @@ class SessionStore:
         if status is not None:
             statement = statement.where(sessions.c.status == status)
         if agent is not None:
-            statement = statement.where(sessions.c.agent_id == _agent_id(organization_id, agent))
+            statement = statement.where(sessions.c.agent_id == agent_id_of(organization_id, agent))
+        if agent_version is not None:
+            statement = statement.where(sessions.c.agent_version == agent_version)
         if suite is not None:
             statement = statement.where(sessions.c.suite_id == suite)
         if created_after is not None:
             statement = statement.where(sessions.c.created_at > created_after)
         if forked_from is not None:
             statement = statement.where(sessions.c.forked_from == forked_from)
+        if billed is not None:
+            billed_ids = billed.session_ids(organization_id, is_sqlite=self._database.is_sqlite)
+            statement = statement.where(sessions.c.id.in_(billed_ids))
         if cursor is not None:
             moment, number = moment_and_number_after(cursor)
             older = tuple_(literal(moment, UtcDateTime()), literal(number, Number))
@@ -399,7 +417,7 @@ class SessionStore:
         return {row.agent_id: row.number for row in rows}
 
 
-def _agent_id(organization_id: str, id_or_name: str) -> ColumnElement[str]:
+def agent_id_of(organization_id: str, id_or_name: str) -> ColumnElement[str]:
     """SQL for the id of an agent that is given by id or by name."""
     own = select(agents.c.id).where(agents.c.organization_id == organization_id)
     by_id = own.where(agents.c.id == id_or_name).scalar_subquery()

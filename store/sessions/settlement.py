@@ -115,10 +115,10 @@ def _lock_session(connection: Connection, input: SettleTurnsInput) -> SessionRow
 
 def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[Turn], list[ChargeItem]]:
     """The turns with what their saved steps say that they used and cost, and what there is to be billed."""
-    asides = {call.id: call for call in input.asides}
+    auxiliary_calls = {call.id: call for call in input.auxiliary_calls}
     own = [turn for turn in input.turns if turn.id not in input.taken_over]
     seconds = {turn.id: turn.usage.duration_seconds for turn in own}
-    seconds |= {each: call.usage.duration_seconds for each, call in asides.items()}
+    seconds |= {each: call.usage.duration_seconds for each, call in auxiliary_calls.items()}
     bills = bills_of(connection, input.session_id, seconds)
     settled = [
         turn.model_copy(update={"usage": bills[turn.id].usage, "cost": bills[turn.id].cost})
@@ -127,7 +127,7 @@ def _with_bills(connection: Connection, input: SettleTurnsInput) -> tuple[list[T
         for turn in input.turns
     ]
     items = [ChargeItem(turn.id, "turn", bills[turn.id]) for turn in own if turn.status != "pending"]
-    return settled, [*items, *(ChargeItem(each, call.purpose, bills[each]) for each, call in asides.items())]
+    return settled, [*items, *(ChargeItem(each, call.purpose, bills[each]) for each, call in auxiliary_calls.items())]
 
 
 def _is_late(session: SessionRow, input: SettleTurnsInput) -> bool:

@@ -1,4 +1,4 @@
-"""An in-memory cache of the saved steps of complete turns, which never change."""
+"""An in-memory cache of the saved steps of turns; those that lead to a step never change."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ class SavedStep:
     """One model call of a turn. `messages` are the call's serialized messages, opaque to the store.
 
     `digest` stands for everything that was asked, `after` is the digest of the preceding step (empty for a session's
-    first). `frame_digest` is that of the request's frame, and `sent` its digest as a whole; both are None where they
-    were not kept, and `sent` where it was not read.
+    first). `frame_digest` is that of the request's frame, and `sent` what was kept of the request beside it; both are
+    None where they were not kept.
     """
 
     session_id: str
@@ -41,14 +41,14 @@ class SavedStep:
 
 @dataclass(frozen=True, slots=True)
 class SavedTurn:
-    """The steps of a complete turn, one after the other, first to last."""
+    """The steps of a turn, one after the other, first to last; of a turn that goes on, those so far."""
 
     steps: tuple[SavedStep, ...]
     characters: int
 
     @property
     def digest(self) -> str:
-        """The digest of the last step, which names the turn and everything before it."""
+        """The digest of the last step, which names the steps and everything before them."""
         return self.steps[-1].digest
 
     @property
@@ -122,8 +122,16 @@ class SavedTurnCache:
             self._turns.move_to_end(key)
         return turn
 
+    def add_step(self, step: SavedStep) -> None:
+        """Add a step that was just saved, with the steps of its turn before it. Where those are unknown, nothing."""
+        before = self.get(step.session_id, step.after)
+        if before is not None and before.steps[-1].turn_id == step.turn_id:
+            self.add(_saved_turn((*before.steps, step)))
+        elif step.step == 0:
+            self.add(_saved_turn((step,)))
+
     def add(self, turn: SavedTurn) -> None:
-        """Add a complete turn. A turn larger than the whole cache is not kept."""
+        """Add the steps that lead to one, within its turn. Those larger than the whole cache are not kept."""
         if turn.key in self._turns:
             return
         self._turns[turn.key] = turn

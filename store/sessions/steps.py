@@ -1,26 +1,27 @@
 """Saved steps: every paid model reply, and the message history that later model calls read."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, bindparam, literal, select
 
-from contracts.sessions import RecordState, SettleTurnsInput
 from domain.turns.engine import ModelReply
 from domain.turns.model_request import KeptRequest, RequestFrame, SentRequest
+from domain.turns.summaries import SUMMARY_NODE_ID, summary_id
 from store.database.column_types import CleanText
 from store.database.connection import Database
 from store.database.tables import sessions, steps
 from store.database.upsert import insert_new, insert_selected
 from store.sessions.erasure import LateReplies
-from store.sessions.settlement import SettlementStore
 from store.sessions.step_cache import SavedStep, SavedTurn, SavedTurnCache, TurnSteps, chained, group_by_turn
 
 __all__ = ["HistoryMissing", "SavedStep", "StepStore"]
 
 CACHE_BYTES = 64 * 1024 * 1024
 """Cache size for the turns of this process's conversations: some ten thousand turns."""
+READ_CHARACTERS = 200_000
+"""Length of the messages that one query for earlier turns reads."""
 
 _KEY = ("session_id", "digest")
 _STEP = select(
@@ -36,6 +37,7 @@ _STEP = select(
     steps.c.reply,
     steps.c.created_at,
     steps.c.frame_digest,
+    steps.c.sent,
 )
 _SESSION_ID = bindparam("session_id", type_=CleanText())
 _TURN_ID = bindparam("turn_id", type_=CleanText())
@@ -43,15 +45,16 @@ _DIGEST = bindparam("digest", type_=CleanText())
 _STEPS_OF_SESSION = _STEP.where(steps.c.session_id == _SESSION_ID)
 _ONE_STEP = _STEPS_OF_SESSION.where(steps.c.digest == _DIGEST)
 _STEPS_OF_TURN = _STEPS_OF_SESSION.where(steps.c.turn_id == _TURN_ID).order_by(steps.c.step)
-_SHOWN_STEPS = (
-    _STEP.add_columns(steps.c.sent)
-    .where(steps.c.session_id == _SESSION_ID, steps.c.turn_id == _TURN_ID)
-    .order_by(steps.c.step, steps.c.created_at, steps.c.digest)
+_SHOWN_STEPS = _STEP.where(steps.c.session_id == _SESSION_ID, steps.c.turn_id == _TURN_ID).order_by(
+    steps.c.step, steps.c.created_at, steps.c.digest
 )
 _FRAMES = select(steps.c.frame_digest, steps.c.frame).where(
     steps.c.session_id == _SESSION_ID,
     steps.c.frame_digest.in_(bindparam("digests", expanding=True)),
     steps.c.frame.is_not(None),
+)
+_SUMMARIES = _STEPS_OF_SESSION.where(
+    steps.c.turn_id.in_(bindparam("turn_ids", expanding=True)), steps.c.node_id == SUMMARY_NODE_ID
 )
 _preceding = steps.alias("preceding")
 _PRECEDING_TURN_ID = (
@@ -126,11 +129,11 @@ class HistoryMissing(LookupError):
 
 
 class StepStore:
-    """Stores the steps of turns. Reading a history costs as much as its budget, however long the session is.
+    """Stores the steps of turns. Reading a history costs as much as what is read, however long the session is.
 
     A step is found by its digest, which stands for everything that was asked; each names the step that it came after.
-    A turn after which another one began is complete and never changes, so it is cached (up to `cache_bytes`) for the
-    next turn.
+    What leads to a step never changes, so the turns that were saved or read here are cached (up to `cache_bytes`) for
+    the next turn.
     """
 
     def __init__(self, database: Database, cache_bytes: int = CACHE_BYTES) -> None:
@@ -139,7 +142,6 @@ class StepStore:
         self._insert = insert_selected(database, steps, _ROW_IF_SESSION_EXISTS, key=_KEY)
         self._insert_without_session = insert_new(database, steps, key=_KEY)
         self._late_replies = LateReplies(database)
-        self._settlements = SettlementStore(database)
 
     async def turn_steps(
         self, session_id: str, turn_id: str, *, after: str | None = "", newest_of: str | None = None
@@ -170,28 +172,64 @@ class StepStore:
         digest = await self._database.read(lambda connection: connection.scalar(_NEWEST_OF_TURN, key))
         return digest or turn_id
 
-    async def history(self, session_id: str, after: str, budget_characters: int) -> tuple[SavedStep, ...]:
-        """The steps up to and including the one of the digest `after`, oldest first; none where it is empty.
+    async def turns_before(
+        self, session_id: str, after: str, read_characters: int = READ_CHARACTERS
+    ) -> AsyncGenerator[SavedTurn, None]:
+        """The turns up to and including that of the step `after`, newest first; none where it is empty.
 
-        Whole turns only: the newest ones whose messages fit into the budget of characters, and at least one. Turns
-        that are not cached are read in one query. Raises HistoryMissing when one of them is not in the store.
+        Turns that are not cached are read in queries of `read_characters` each. Raises HistoryMissing when one of them
+        is not in the store.
         """
-        newest_first: list[SavedTurn] = []
         loaded: dict[str, SavedTurn] = {}
-        characters_left = budget_characters
-        while after and (characters_left > 0 or not newest_first):
+        while after:
             turn = loaded.get(after) or self._cache.get(session_id, after)
             if turn is None:
-                loaded = await self._load_chain(session_id, after, characters_left)
+                loaded = await self._load_chain(session_id, after, read_characters)
                 turn = loaded.get(after)
             if turn is None:
                 raise HistoryMissing(session_id, after)
+            yield turn
+            after = turn.after
+
+    async def newest_turns(self, session_id: str, after: str, count: int) -> tuple[SavedStep, ...]:
+        """The steps of the newest `count` turns up to and including that of the step `after`, oldest first.
+
+        Raises HistoryMissing when one of them is not in the store.
+        """
+        newest_first: list[SavedTurn] = []
+        if count:
+            async for turn in self.turns_before(session_id, after):
+                newest_first.append(turn)
+                if len(newest_first) == count:
+                    break
+        return _oldest_first(newest_first)
+
+    async def history(self, session_id: str, after: str, budget_characters: int) -> tuple[SavedStep, ...]:
+        """The steps up to and including the one of the digest `after`, oldest first; none where it is empty.
+
+        Whole turns only: the newest ones whose messages fit into the budget of characters, and at least one. Raises
+        HistoryMissing when one of them is not in the store.
+        """
+        newest_first: list[SavedTurn] = []
+        characters_left = budget_characters
+        async for turn in self.turns_before(session_id, after, budget_characters):
             if newest_first and turn.characters > characters_left:
                 break
             newest_first.append(turn)
             characters_left -= turn.characters
-            after = turn.after
-        return tuple(step for turn in reversed(newest_first) for step in turn.steps)
+            if characters_left <= 0:
+                break
+        return _oldest_first(newest_first)
+
+    async def summaries(self, session_id: str, digests: Collection[str]) -> dict[str, str]:
+        """The texts of the summaries up to these steps, by their digests; those that were stopped are none."""
+        by_id = {summary_id(digest): digest for digest in digests}
+        if not by_id:
+            return {}
+        key = {"session_id": session_id, "turn_ids": sorted(by_id)}
+        found = await self._database.read(lambda connection: _read(connection, _SUMMARIES, key))
+        written = ((by_id[step.turn_id], step.reply) for step in found if not step.reply.interrupted)
+        return {digest: reply.text for digest, reply in written if reply.text}
 
     async def save(
         self,
@@ -208,12 +246,9 @@ class StepStore:
         reply: ModelReply,
         created_at: datetime,
         request: KeptRequest | None = None,
-        record: SettleTurnsInput | None = None,
-        on_record: Callable[[RecordState], None] = lambda state: None,
     ) -> SavedStep:
         """Save a step and return it, or return the one that another attempt saved first.
 
-        `record` is settled in the same transaction, and `on_record` is called with how it compared.
         If the session was erased meanwhile, the step is billed and not stored.
         """
         new_step = SavedStep(
@@ -233,27 +268,16 @@ class StepStore:
         )
         frame = request.frame if request else None
         values = {**step_values(new_step), "frame": frame.model_dump_json() if frame else None}
-        if record is None:
-            stored = await self._database.write(
-                lambda connection: self._insert_or_find(connection, new_step, values), autocommit=True
-            )
-        else:
-            stored, state = await self._database.write(
-                lambda connection: self._settle_and_insert(connection, new_step, values, record)
-            )
-            on_record(state)
-        return stored or await self._late(new_step)
+        stored = await self._database.write(
+            lambda connection: self._insert_or_find(connection, new_step, values), autocommit=True
+        )
+        if stored is None:
+            return await self._late(new_step)
+        self._cache.add_step(stored)
+        return stored
 
     async def _late(self, step: SavedStep) -> SavedStep:
         return await self._database.write(lambda connection: self._save_without_session(connection, step))
-
-    def _settle_and_insert(
-        self, connection: Connection, step: SavedStep, row: Mapping[str, object], record: SettleTurnsInput
-    ) -> tuple[SavedStep | None, RecordState]:
-        # The settlement locks the session's row for itself. After the insert, which shares a lock on it, two
-        # settlements of one session could wait for each other.
-        state = self._settlements.settle_in(connection, record).record
-        return self._insert_or_find(connection, step, row), state
 
     async def of_turn(self, session_id: str, turn_id: str) -> list[SavedStep]:
         """Every step of a turn, oldest first, also those of an answer that a reset took away."""
@@ -287,6 +311,10 @@ class StepStore:
         for turn in turns:  # the newest last, so that it is evicted last
             self._cache.add(turn)
         return {turn.digest: turn for turn in turns}
+
+
+def _oldest_first(newest_first: Sequence[SavedTurn]) -> tuple[SavedStep, ...]:
+    return tuple(step for turn in reversed(newest_first) for step in turn.steps)
 
 
 def _read(connection: Connection, statement: Executable, values: Mapping[str, object]) -> list[SavedStep]:
@@ -334,5 +362,5 @@ def _step_from_row(row: Row[*tuple[Any, ...]]) -> SavedStep:
         reply=ModelReply.model_validate_json(row.reply),
         created_at=row.created_at,
         frame_digest=row.frame_digest,
-        sent=SentRequest.model_validate_json(sent) if (sent := row._mapping.get("sent")) else None,
+        sent=SentRequest.model_validate_json(row.sent) if row.sent else None,
     )

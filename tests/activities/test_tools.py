@@ -104,7 +104,14 @@ async def test_tool_that_fails_twice_and_then_works_is_called_with_one_key(
     service.expect_ordered_request("/").respond_with_json({"table": 7})
     tool = http_tool(service.url_for("/"), assign={"table": "table"})
     result, pauses = await as_temporal_does(ToolActivities(agents=Agents(find_table=tool), runner=dispatcher))
-    assert result == CallToolResult(content='{"table":7}', status=200, assigned={"table": 7})
+    failed = [(each.error, each.status) for each in result.failed_attempts]
+    assert (result.attempts, failed) == (3, [("http_error", 503), ("http_error", 500)])
+    assert all(0 <= each.seconds < 60 for each in result.failed_attempts)
+    assert [each.started_at for each in result.failed_attempts] == sorted(
+        each.started_at for each in result.failed_attempts
+    )
+    alone = result.model_copy(update={"attempts": 1, "failed_attempts": ()})
+    assert alone == CallToolResult(content='{"table":7}', status=200, assigned={"table": 7})
     assert pauses == seconds(1, 2)
     keys = [request.headers["Idempotency-Key"] for request, _ in service.log]
     assert keys == [idempotency_key("ses_1", "turn_1", "c1")] * 3
@@ -164,8 +171,11 @@ async def test_attempts_that_were_lost_with_their_worker_are_no_failures_of_the_
     left: list[Any] = []
     with pytest.raises(ApplicationError, match="Late"):
         await attempt(activities, number=9, left=left)
-    assert left == [CallHeartbeat(failures=1)]
-    assert (await attempt(activities, number=12, left=left)).error == "timeout"
+    [heartbeat] = left
+    assert heartbeat == CallHeartbeat(failures=1, failed_attempts=heartbeat.failed_attempts)
+    assert [each.error for each in heartbeat.failed_attempts] == ["timeout"]
+    last = await attempt(activities, number=12, left=left)
+    assert (last.error, last.attempts, last.failed_attempts) == ("timeout", 12, heartbeat.failed_attempts)
 
 
 @pytest.mark.parametrize(

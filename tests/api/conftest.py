@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 import pytest_asyncio
+from playwright.async_api import Page
 from temporalio.client import Client
 
 from domain.usage import TokenPrice
@@ -16,6 +17,7 @@ from playhead.services.worker import build_worker
 from store.database.connection import Database
 from store.migrate import upgrade
 from streaming.hub import LiveHub
+from tests.support.chromium import new_tab
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.provider import ModelProvider, Reply, ScriptedModel
 from tests.support.running_api import Caller, RunningApi, serving
@@ -100,6 +102,13 @@ async def other_api(running_api: RunningApi) -> AsyncIterator[RunningApi]:
 
 
 @pytest_asyncio.fixture
+async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
+    """The caller at the second API."""
+    async with other_api.caller(caller.organization) as visitor:
+        yield visitor
+
+
+@pytest_asyncio.fixture
 async def caller(running_api: RunningApi) -> AsyncIterator[Caller]:
     """Somebody with an organization of their own."""
     async with running_api.caller() as somebody:
@@ -116,3 +125,10 @@ def scripted(provider: ModelProvider) -> Callable[..., ScriptedModel]:
         return model
 
     return make
+
+
+@pytest_asyncio.fixture
+async def page() -> AsyncIterator[Page]:
+    """A tab of a browser, for pages of other origins that call the API."""
+    async with new_tab() as tab:
+        yield tab

@@ -224,7 +224,7 @@ def example_records() -> dict[str, FrozenModel]:
             branches=timeline.discarded_branches,
             facts=timeline.unrecorded.facts,
             restored_branch_ids=("br_1",),
-            asides=timeline.unrecorded.asides,
+            auxiliary_calls=timeline.unrecorded.auxiliary_calls,
             taken_over=("t0",),
             first_run_id="run-1",
             follows=(3, 4),

@@ -7,8 +7,14 @@ from playhead.services import worker
 from tests.support.deadlock_detector import allow_slow_workflow_tasks
 from workflows import activity_options
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run it until it is told to stop."""
     allow_slow_workflow_tasks()
     activity_options.SETTLE_ATTEMPT = timedelta(seconds=4)
     worker.STICKY_TIMEOUT = timedelta(seconds=1)
     app(["worker"])
+
+
+if __name__ == "__main__":
+    main()

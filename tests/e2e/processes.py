@@ -84,6 +84,13 @@ class DevStack:
         ready: dict[str, Any] = json.loads(line)
         return ready
 
+    def answers(self, path: str) -> bool:
+        """True when its API answers a GET with 200."""
+        try:
+            return self.http.get(path).status_code == 200
+        except httpx2.TransportError:
+            return False
+
     def told(self, signal_number: signal.Signals) -> int:
         """Its exit status after a signal."""
         self.process.send_signal(signal_number)

@@ -21,7 +21,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.e2e.processes import COMMAND, dev_stack, environment_of, needs_proc, until_gone, until_seen
-from tests.playhead.chat.chat_api import SESSION_ID, Stage, fails, says, speaks_until_stopped
+from tests.playhead.chat.chat_api import SESSION_ID, FakeApi, fails, says, speaks_until_stopped
 
 PATIENCE = 60.0
 """Seconds after which what should be on the screen counts as never coming."""
@@ -36,9 +36,9 @@ def threaded_server() -> Iterator[HTTPServer]:
 
 
 @pytest.fixture
-def stage(threaded_server: HTTPServer) -> Stage:
+def api(threaded_server: HTTPServer) -> FakeApi:
     threaded_server.clear()
-    return Stage(threaded_server, model="demo")
+    return FakeApi(threaded_server, model="demo")
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
@@ -137,9 +137,9 @@ def at_terminal(folder: Path, url: str, *arguments: str) -> Iterator[Terminal]:
         os.close(keyboard)
 
 
-def test_person_talks_at_a_terminal_rewinds_and_ends(stage: Stage, tmp_path: Path) -> None:
-    stage.replies.append(says("For how many?", node="booking", left="greet"))
-    with at_terminal(tmp_path, stage.url, "booking-line") as terminal:
+def test_person_talks_at_a_terminal_rewinds_and_ends(api: FakeApi, tmp_path: Path) -> None:
+    api.replies.append(says("For how many?", node="booking", left="greet"))
+    with at_terminal(tmp_path, api.url, "booking-line") as terminal:
         terminal.see("Replies come from the offline demo model: scripted words, no AI.")
         terminal.see("agent Good evening.")
         terminal.type("A table, please\r")
@@ -153,21 +153,21 @@ def test_person_talks_at_a_terminal_rewinds_and_ends(stage: Stage, tmp_path: Pat
         terminal.type("/end bored\r")
         terminal.see("The session has ended: bored.")
         assert terminal.end() == 0
-    assert stage.rewinds == [{"turn_id": "t0", "before": False}]
+    assert api.rewinds == [{"turn_id": "t0", "before": False}]
 
 
-def test_ctrl_c_stops_waiting_for_a_reply_that_enter_waits_for_again(stage: Stage, tmp_path: Path) -> None:
+def test_ctrl_c_stops_waiting_for_a_reply_that_enter_waits_for_again(api: FakeApi, tmp_path: Path) -> None:
     held = threading.Event()
 
     def hold(request: Request, carry_out: Callable[[], Response]) -> Response:
         held.wait(PATIENCE)
         return carry_out()
 
-    stage.faults.append(hold)
-    with at_terminal(tmp_path, stage.url, "booking-line") as terminal:
+    api.faults.append(hold)
+    with at_terminal(tmp_path, api.url, "booking-line") as terminal:
         terminal.see("Good evening.")
         terminal.type("A table, please\r")
-        until_seen(lambda: bool(stage.messages), lambda: "the message was never sent")
+        until_seen(lambda: bool(api.messages), lambda: "the message was never sent")
         terminal.see("0 s")
         terminal.press_ctrl_c()
         terminal.see("Stopped waiting.")
@@ -177,13 +177,13 @@ def test_ctrl_c_stops_waiting_for_a_reply_that_enter_waits_for_again(stage: Stag
         terminal.type("/quit\r")
         terminal.see(f"playhead chat --session {SESSION_ID}")
         assert terminal.end() == 0
-    assert len({message["message_id"] for message in stage.messages}) == 1
-    assert stage.said == ["A table, please"]
+    assert len({message["message_id"] for message in api.messages}) == 1
+    assert api.said == ["A table, please"]
 
 
-def test_ctrl_c_stops_a_reply_and_the_conversation_goes_on(stage: Stage, tmp_path: Path) -> None:
-    stage.faults.append(speaks_until_stopped(stage))
-    with at_terminal(tmp_path, stage.url, "booking-line") as terminal:
+def test_ctrl_c_stops_a_reply_and_the_conversation_goes_on(api: FakeApi, tmp_path: Path) -> None:
+    api.faults.append(speaks_until_stopped(api))
+    with at_terminal(tmp_path, api.url, "booking-line") as terminal:
         terminal.see("Good evening.")
         terminal.type("A table, please\r")
         terminal.see("agent We have a")
@@ -194,12 +194,12 @@ def test_ctrl_c_stops_a_reply_and_the_conversation_goes_on(stage: Stage, tmp_pat
         terminal.see("agent You said On second thoughts")
         terminal.type("/quit\r")
         assert terminal.end() == 0
-    assert stage.cancelled.is_set()
-    assert stage.said == ["A table, please", "On second thoughts"]
+    assert api.cancelled.is_set()
+    assert api.said == ["A table, please", "On second thoughts"]
 
 
-def test_piped_chat_is_plain_text_and_ends_with_its_input(stage: Stage, tmp_path: Path) -> None:
-    done = piped(tmp_path, stage.url, "A table, please\n/timeline\n", "booking-line")
+def test_piped_chat_is_plain_text_and_ends_with_its_input(api: FakeApi, tmp_path: Path) -> None:
+    done = piped(tmp_path, api.url, "A table, please\n/timeline\n", "booking-line")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert "you: A table, please\nagent: You said A table, please\n" in done.stdout
@@ -207,9 +207,9 @@ def test_piped_chat_is_plain_text_and_ends_with_its_input(stage: Stage, tmp_path
     assert done.stderr == f"The session stays alive. Come back with: playhead chat --session {SESSION_ID}\n"
 
 
-def test_piped_chat_with_an_unanswered_message_has_status_1(stage: Stage, tmp_path: Path) -> None:
-    stage.replies.append(fails("Overloaded."))
-    done = piped(tmp_path, stage.url, "Hello\n", "booking-line", "--json")
+def test_piped_chat_with_an_unanswered_message_has_status_1(api: FakeApi, tmp_path: Path) -> None:
+    api.replies.append(fails("Overloaded."))
+    done = piped(tmp_path, api.url, "Hello\n", "booking-line", "--json")
     assert done.returncode == 1
     assert [json.loads(line)["kind"] for line in done.stdout.splitlines()] == [
         "session",
@@ -228,8 +228,8 @@ def test_chat_without_an_api_has_status_3_and_says_what_to_do(tmp_path: Path) ->
     assert done.stdout == ""
 
 
-def test_chat_with_an_unknown_agent_has_status_2(stage: Stage, tmp_path: Path) -> None:
-    done = piped(tmp_path, stage.url, "", "nobody")
+def test_chat_with_an_unknown_agent_has_status_2(api: FakeApi, tmp_path: Path) -> None:
+    done = piped(tmp_path, api.url, "", "nobody")
     assert done.returncode == 2
     assert "playhead agents ls" in done.stderr
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.provider import NeverAnswers, Says, model_provider
+from tests.support.provider import NoReply, TextReply, model_provider
 
 CHECKOUT = Path(__file__).parents[2]
 LIMIT = 120
@@ -86,7 +86,7 @@ def test_demo_ends_ok_and_leaves_nothing(tmp_path: Path) -> None:
 async def test_demo_talks_to_the_model_that_is_set_and_buys_only_the_cut_call_again(tmp_path: Path) -> None:
     async with model_provider() as provider:
         model = provider.model("clerk")
-        model.script(Says("When would you like to come?"), NeverAnswers())
+        model.script(TextReply("When would you like to come?"), NoReply())
         provider_of = {"PLAYHEAD_MODEL": model.string, "OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "none"}
         with running_demo(tmp_path, **provider_of) as demo:
             printed, _ = await asyncio.to_thread(demo.communicate, timeout=LIMIT)

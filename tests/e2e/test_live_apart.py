@@ -14,7 +14,7 @@ from tests.e2e.services import playhead, service
 from tests.support.api_agents import library
 from tests.support.event_stream import heard, saying, types_of, watching
 from tests.support.postgres import running_postgres
-from tests.support.provider import Gate, ModelProvider, Says
+from tests.support.provider import Gate, ModelProvider, TextReply
 from tests.support.running_api import Caller, done
 from tests.support.waiting import eventually
 
@@ -58,7 +58,7 @@ async def test_over_postgresql_a_reply_is_heard_while_it_is_spoken(
     tmp_path: Path, client: Client, provider: ModelProvider
 ) -> None:
     model = provider.model("apart-postgresql")
-    model.script(Says(SPEECH, gate=(first := Gate())), Says(SPEECH, gate=(second := Gate())))
+    model.script(TextReply(SPEECH, gate=(first := Gate())), TextReply(SPEECH, gate=(second := Gate())))
     with running_postgres() as postgres:
         async with apart(tmp_path, postgres.new_database(), client, provider) as caller:
             await caller.push(library(model.string))
@@ -83,7 +83,7 @@ async def test_over_a_file_a_reply_is_heard_when_it_is_over(
     tmp_path: Path, client: Client, provider: ModelProvider, kind: str
 ) -> None:
     model = provider.model(f"apart-file-{kind}")
-    model.script(Says(SPEECH))
+    model.script(TextReply(SPEECH))
     async with apart(tmp_path, f"sqlite:///{tmp_path}/playhead.db", client, provider) as caller:
         await caller.push(library(model.string))
         session_id = (await caller.open("library"))["id"]

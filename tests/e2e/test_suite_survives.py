@@ -17,14 +17,14 @@ import pytest_asyncio
 from store.suites import StoredSuite
 from tests.e2e.processes import needs_proc
 from tests.e2e.suite_stack import SuiteStack, suite_stack
-from tests.support.provider import ModelProvider, Says, model_provider
+from tests.support.provider import ModelProvider, TextReply, model_provider
 from tests.support.waiting import eventually
 
 RUNS = int(os.environ.get("PLAYHEAD_TEST_SUITE_RUNS", "18"))
 CONCURRENCY = 8
 KILLS = 2
 """Rounds in which workers, API and command line are killed, each once; there are more where there is more to do."""
-TOKENS_A_REPLY = Says.prompt_tokens + Says.completion_tokens
+TOKENS_A_REPLY = TextReply.prompt_tokens + TextReply.completion_tokens
 LONGEST = 900.0
 
 PARROT = """\

@@ -20,7 +20,7 @@ from tests.e2e.services import Service, playhead, service
 from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, large_agents, regex_agent
 from tests.support.api_agents import library
 from tests.support.postgres import running_postgres
-from tests.support.provider import Calls, Says, model_provider
+from tests.support.provider import TextReply, ToolCallReply, model_provider
 
 if TYPE_CHECKING:
     from temporalio.testing import WorkflowEnvironment
@@ -56,6 +56,10 @@ class Meter:
     def _memory(self, name: str) -> int:
         lines = (self._folder / "status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+BEFORE_THE_STORE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what costs before the store is asked: one database is enough."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,6 +100,7 @@ def _is_ready(http: httpx2.Client) -> bool:
         return False
 
 
+@BEFORE_THE_STORE
 def test_hostile_body_costs_the_api_little(
     tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
 ) -> None:
@@ -146,6 +151,7 @@ async def _suite(database_url: str) -> str:
         await database.aclose()
 
 
+@BEFORE_THE_STORE
 async def test_many_patterns_cost_worker_and_api_little(
     tmp_path: Path, temporal_server: "WorkflowEnvironment", database_url: str
 ) -> None:
@@ -153,7 +159,7 @@ async def test_many_patterns_cost_worker_and_api_little(
     async with model_provider() as provider:
         model = provider.model("hostile")
         arguments = json.dumps({f"p{n}": "ab" * 500 for n in range(100)})
-        model.script(Says("Warm."), Calls("look", arguments), Says("Done."))
+        model.script(TextReply("Warm."), ToolCallReply("look", arguments), TextReply("Done."))
         variables = {"OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "none", "PLAYHEAD_MODEL": model.string}
         await asyncio.to_thread(_push_and_call, tmp_path, address, database_url, variables)
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ AGENT: Json = {"nodes": {"talk": {"prompt": "It is {{day | Sunday}}. Answer."}}}
 DAILY = "86400"
 """Seconds between two runs of the reconciler's schedule: it runs when a worker starts, and not again."""
 NEVER = "0"
+AT_ONCE = 4
+"""Sessions that are talked to at once: each message waits for a command line and for its reply."""
 STORE, TEMPORAL = "playhead.db", "temporal.db"
 
 
@@ -77,11 +80,15 @@ class Backups:
     def _talk(self, operated: OperatedStack, names: tuple[str, ...], point: Point) -> None:
         if point == 1:
             self.sessions = {name: operated.create(**AGENT) for name in names}
-        for session_id in self.sessions.values():
-            operated.say_on(DAYS[point - 1], session_id, SAID[point - 1])
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            for said in [threads.submit(self._say, operated, each, point) for each in self.sessions.values()]:
+                said.result()
         self.complete = {
             name: operated.until_agreed(session_id, point + 1) for name, session_id in self.sessions.items()
         }
+
+    def _say(self, operated: OperatedStack, session_id: str, point: Point) -> None:
+        operated.say_on(DAYS[point - 1], session_id, SAID[point - 1])
 
     def _back_up(self, url: str | None, point: Point) -> None:
         copied(self._folder, TEMPORAL, self._folder / f"backup-{point}")

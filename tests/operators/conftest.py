@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.operators.operator_stack import OperatedStack, operated_stack
+from tests.operators.separate_services import SeparateServices, separate_services
 from tests.support.loop_thread import LoopThread, loop_thread
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.provider import ModelProvider, model_provider
@@ -48,3 +49,19 @@ def operated(
         folder, journaling_provider, loop, database_url=url, PLAYHEAD_RECONCILE_INTERVAL_SECONDS="0"
     ) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def services(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    journaling_provider: ModelProvider,
+    loop: LoopThread,
+) -> Iterator[SeparateServices]:
+    """One server and one API for all tests that bring workers of their own."""
+    url = None
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.new_database()
+    with separate_services(tmp_path_factory.mktemp("services"), journaling_provider, loop, url) as running:
+        yield running

@@ -200,6 +200,12 @@ class OperatedStack:
         """Model calls in the session's ledger rows."""
         return sum(_requests(row["usage"]) for row in self.ledger(session_id))
 
+    def _requests_billed_of_own_model(self, session_id: str) -> int:
+        """Model calls in the session's ledger rows without those of a simulated caller or a judge."""
+        name = self.session(session_id)["model"].partition(":")[2]
+        used = [row["usage"]["llm"] for row in self.ledger(session_id)]
+        return sum(each["requests"] for llm in used for key, each in llm.items() if key.endswith(f":{name}"))
+
     def until_agreed(self, session_id: str, at_least: int) -> Json:
         """The session, once its own usage and the ledger come to the same number of model calls, and enough."""
 
@@ -225,26 +231,35 @@ class OperatedStack:
         return done.returncode, json.loads(done.stdout)
 
     def compare(
-        self, session_id: str, *, all_in_temporal: bool = True, by_hand: Collection[str] = (), lost: int = 0
+        self,
+        session_id: str,
+        *,
+        all_in_temporal: bool = True,
+        by_hand: Collection[str] = (),
+        lost: int = 0,
+        beside: Collection[str] = (),
     ) -> Json:
         """The session, once the provider's journal, Temporal's histories, the store and the ledger agree on it.
 
         Every test ends with this. Raises AssertionError with what they still disagree on. `all_in_temporal` is false
         where histories were lost: the database of Temporal was set back, or runs were deleted. `by_hand` are replies
         that the operator wrote. `lost` calls are in the provider's journal alone: both databases were set back.
+        `beside` are other sessions with the same model: what is billed to them is theirs.
         """
         journal = self.model_of(session_id).journal
         found: list[str] = []
+        theirs = 0
 
         async def differences() -> list[str]:
-            async with witnesses_of(self.database_url, self.temporal_address, str(self.stack.http.base_url)) as all_of:
+            async with witnesses_of(self.database_url, self.temporal_address, self.stack.http) as all_of:
                 # A call that broke off is not billed.
                 answered = [asked for asked in journal if not asked.is_hung_up]
-                return await all_of.differences(
-                    session_id, len(answered) - lost, all_in_temporal=all_in_temporal, by_hand=by_hand
-                )
+                requests = len(answered) - lost - theirs
+                return await all_of.differences(session_id, requests, all_in_temporal=all_in_temporal, by_hand=by_hand)
 
         def agree() -> bool:
+            nonlocal theirs
+            theirs = sum(self._requests_billed_of_own_model(other) for other in beside)
             found[:] = self.loop.run(differences())
             return not found
 
@@ -264,11 +279,18 @@ def operated_stack(
 ) -> Iterator[OperatedStack]:
     """A stack on the files of a folder, or on the database at a URL, ready, while the block runs."""
     url = database_url or f"sqlite:///{folder / 'data' / 'playhead.db'}"
+    with forked_dev_stack(folder, ports, **environment_of_stack(provider, url, **variables)) as stack:
+        stack.until_ready()
+        yield OperatedStack(stack, provider, loop, url)
+
+
+def environment_of_stack(provider: ModelProvider, database_url: str, **variables: str) -> dict[str, str]:
+    """The environment of a stack's processes: its models cost something and are the provider's."""
     prices = {f"openai-chat:clerk-{number}": PRICE for number in range(1, MODELS + 1)}
-    environment = {
+    return {
         "OPENAI_API_KEY": "a key of the tests",
         "OPENAI_BASE_URL": provider.base_url,
-        "PLAYHEAD_DATABASE_URL": url,
+        "PLAYHEAD_DATABASE_URL": database_url,
         "PLAYHEAD_MODEL": "demo",
         "PLAYHEAD_CREDENTIALS": json.dumps({"HOOK": "whsec_dGhlIGtleSBvZiBhIHRlc3Qgd2ViaG9vayEh"}),
         "PLAYHEAD_EGRESS_ALLOWLIST": "127.0.0.1",
@@ -277,9 +299,6 @@ def operated_stack(
         "PLAYHEAD_SETTLEMENT_DELAY_SECONDS": "0.2",
         **variables,
     }
-    with forked_dev_stack(folder, ports, **environment) as stack:
-        stack.until_ready()
-        yield OperatedStack(stack, provider, loop, url)
 
 
 def copied(folder: Path, names: str, to: Path) -> None:

@@ -1,78 +1,56 @@
 """A worker that goes on while Temporal's database is set back: it holds newer state than its server."""
 
 import json
-import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import pytest
 
-from playhead.temporal.dev_server import free_port, server_program
 from tests.e2e.processes import until_seen
-from tests.e2e.services import forked_playhead, forked_service
 from tests.operators.operator_stack import Json, copied, restored, texts
+from tests.operators.separate_services import SeparateServices, separate_services
+from tests.support.loop_thread import LoopThread
+from tests.support.provider import ModelProvider
 
 
-def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once_it_is(tmp_path: Path) -> None:
-    temporal_port, api_port = free_port(), free_port()
-    address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{temporal_port}", "PLAYHEAD_API_PORT": str(api_port)}
-    address["PLAYHEAD_DATABASE_URL"] = f"sqlite:///{tmp_path}/playhead.db"
-    ports = (f"--temporal-port={temporal_port}", f"--temporal-ui-port={free_port()}")
-    server = ("temporal", f"--data-dir={tmp_path}/data", *ports)
-    assert forked_playhead(tmp_path, "db", "upgrade", **address).returncode == 0
-    key = forked_playhead(tmp_path, "keys", "create", "tests", **address).stdout.strip()
-    with (
-        forked_service(tmp_path, "worker", **address) as worker,
-        forked_service(tmp_path, "api", **address) as api,
-        httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", trust_env=False, timeout=90) as http,
-    ):
-        http.headers["Authorization"] = f"Bearer {key}"
-
-        def is_ready() -> bool:
-            try:
-                return http.get("/readyz").status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        with forked_service(tmp_path, *server):
-            until_seen(is_ready, lambda: api.log)
-            worker.until_logged("worker polling for tasks")
-            agent = {"name": "echo", "start": "only", "nodes": {"only": {"greeting": "Hello.", "prompt": "Talk."}}}
-            assert http.post("/v1/agents", json=agent).status_code == 201
-            session_id = http.post("/v1/sessions", json={"agent": "echo"}).json()["id"]
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_worker_that_was_not_restarted_is_named_as_the_reason_and_goes_on_once_it_is(
+    request: pytest.FixtureRequest, tmp_path: Path, journaling_provider: ModelProvider, loop: LoopThread, database: str
+) -> None:
+    url = request.getfixturevalue("postgres").new_database() if database == "postgresql" else None
+    with separate_services(tmp_path, journaling_provider, loop, url) as services:
+        http, four = services.stack.http, {"text": "Four", "message_id": "m-4"}
+        with services.worker():
+            session_id = services.create()
             path = f"/v1/sessions/{session_id}"
-            assert http.post(f"{path}/messages", json={"text": "One"}).status_code == 200
-            until_seen(lambda: is_recorded(http, path, 2), lambda: "it was not recorded")
-            until_seen(lambda: is_at_rest(temporal_port, session_id), lambda: "its workflow did not come to rest")
-        until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
-        copied(tmp_path, "temporal.db", tmp_path / "backup")
-        with forked_service(tmp_path, *server):
-            until_seen(is_ready, lambda: api.log)
+            services.say(session_id, "One")
+            at_rest(services, session_id)
+            with services.without_server():
+                copied(tmp_path, "temporal.db", tmp_path / "backup")
             for text in ("Two", "Three"):
-                assert http.post(f"{path}/messages", json={"text": text}).status_code == 200
-            until_seen(lambda: is_recorded(http, path, 4), lambda: "it was not recorded")
-            until_seen(lambda: is_at_rest(temporal_port, session_id), lambda: "its workflow did not come to rest")
+                services.say(session_id, text)
+            at_rest(services, session_id)
             recorded = {read: http.get(f"{path}{read}").json() for read in READS}
-        until_seen(lambda: not is_ready(), lambda: "the API did not notice that Temporal is gone")
-        restored(tmp_path / "backup", "temporal.db", tmp_path)
-        with forked_service(tmp_path, *server):
-            until_seen(is_ready, lambda: api.log)
-            four = {"text": "Four", "message_id": "m-4"}
-            answers = every_command(http, path, recorded["/turns"]["items"][-1]["id"], four)
+            with services.without_server():
+                restored(tmp_path / "backup", "temporal.db", tmp_path)
+            # The API sends two commands of a session at once: all of them take half a minute.
+            commands = COMMANDS if database == "sqlite" else COMMANDS[:1]
+            turn_id = recorded["/turns"]["items"][-1]["id"]
+            answers = answers_to(http, path, [("POST", "messages", four), *commands], turn_id)
             found = {answer.request.url.path: (answer.status_code, answer.json().get("reason")) for answer in answers}
             assert found == dict.fromkeys(found, (503, "worker_is_ahead")), [answer.text for answer in answers]
             assert {answer.json()["code"] for answer in answers} == {"session_stuck"}
             assert {read: http.get(f"{path}{read}").json() for read in READS} == recorded
-            assert texts(http.get(path).json()) == [None, "One", "Two", "Three"]
+            assert texts(services.session(session_id)) == [None, "One", "Two", "Three"]
             assert "Three" in http.get(f"{path}/transcript").text
-            assert worker.told_to_end() == 0, worker.log
-            with forked_service(tmp_path, "worker", **address):
-                answer = http.post(f"{path}/messages", json=four)
-                assert answer.status_code == 200, answer.text
-                assert texts(answer.json()) == [None, "One", "Four"]
-                until_seen(lambda: is_recorded(http, path, 5), lambda: http.get(path).text)
-                [branch] = http.get(path).json()["discarded_branches"]
-                assert [turn["user_message"]["text"] for turn in branch["turns"]] == ["Two", "Three"]
+        with services.worker():
+            answer = http.post(f"{path}/messages", json=four)
+            assert answer.status_code == 200, answer.text
+            assert texts(answer.json()) == [None, "One", "Four"]
+            [branch] = services.compare(session_id, all_in_temporal=False)["discarded_branches"]
+            assert [turn["user_message"]["text"] for turn in branch["turns"]] == ["Two", "Three"]
 
 
 COMMANDS: tuple[tuple[str, str, Json], ...] = (
@@ -91,36 +69,29 @@ COMMANDS: tuple[tuple[str, str, Json], ...] = (
 READS = ("/turns", "/tree", "/branches")
 
 
-def every_command(http: httpx2.Client, path: str, turn_id: str, message: Json) -> list[httpx2.Response]:
-    """The answers to a message and to every other command of a session, sent at once."""
-    sent = [("POST", "messages", message), *COMMANDS]
+def answers_to(
+    http: httpx2.Client, path: str, commands: Sequence[tuple[str, str, Json]], turn_id: str
+) -> list[httpx2.Response]:
+    """The answers to commands of a session, sent at once."""
     requests = [
         http.build_request(method, f"{path}/{command.format(turn=turn_id)}", json=body)
-        for method, command, body in sent
+        for method, command, body in commands
     ]
     with ThreadPoolExecutor(len(requests)) as threads:
         return list(threads.map(http.send, requests))
 
 
-def is_recorded(http: httpx2.Client, path: str, ledger_rows: int) -> bool:
-    """True when the store knows the session as it is shown, and bills so many turns."""
-    session = http.get(path).json()
-    [item] = [each for each in http.get("/v1/sessions").json()["items"] if each["id"] == session["id"]]
-    rows = http.get("/v1/usage/ledger", params={"session": session["id"]}).json()["items"]
-    return bool(item["revision"] == session["revision"] and len(rows) == ledger_rows)
+def at_rest(services: SeparateServices, session_id: str) -> None:
+    """Wait until all is recorded and the worker knows all of its history: its last task caused no event that it has not
+    seen.
 
-
-def is_at_rest(temporal_port: int, session_id: str) -> bool:
-    """True when the session's worker knows all of its history: no command of its last task is an event it has not seen.
-
-    Only then can the worker write nothing into a history that is set back (see test_polluted_history.py).
+    Only then can the worker write nothing into a history that is set back, as tests/workflows/test_polluted_history.py
+    shows.
     """
-    command = ("workflow", "show", "-w", f"session-{session_id}", "-o", "json")
-    shown = subprocess.run(
-        [str(server_program()), *command, "--address", f"127.0.0.1:{temporal_port}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return bool(json.loads(shown.stdout)["events"][-1]["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
+    services.compare(session_id)
+
+    def is_at_rest() -> bool:
+        history = json.loads(services.workflow("show", "-w", f"session-{session_id}", "-o", "json"))
+        return bool(history["events"][-1]["eventType"] == "EVENT_TYPE_WORKFLOW_TASK_COMPLETED")
+
+    until_seen(is_at_rest, lambda: "its workflow did not come to rest")

@@ -9,7 +9,7 @@ from werkzeug import Response
 from tests.e2e.processes import until_seen
 from tests.operators.operator_stack import TABLE, OperatedStack, texts
 from tests.operators.witnesses import answer_to
-from tests.support.provider import Calls, Gate, Says
+from tests.support.provider import Gate, TextReply, ToolCallReply
 
 
 def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: OperatedStack) -> None:
@@ -32,9 +32,10 @@ def test_a_reply_that_an_operator_wrote_is_part_of_the_conversation(operated: Op
 def test_a_reply_that_came_while_its_step_was_set_aside_is_not_bought_twice(
     operated: OperatedStack, command: str
 ) -> None:
-    session_id = operated.create()
+    """The time that the agent is told is that of the turn, not of the attempt."""
+    session_id = operated.create(nodes={"talk": {"prompt": "It is {{current_time}}. Answer."}})
     model, gate = operated.model_of(session_id), Gate()
-    model.script(Says(answer_to(TABLE), gate=gate))
+    model.script(TextReply(answer_to(TABLE), gate=gate))
     with operated.saying(session_id, TABLE) as saying:
         operated.loop.run(gate.reached())
         operated.activity(command, session_id, "generate_step")
@@ -61,7 +62,7 @@ def test_a_reply_that_is_bought_again_has_a_ledger_row_of_its_own(operated: Oper
         tools={"count": {"kind": "http", "description": "Counts.", "method": "GET", "url": service.url_for("/count")}},
     )
     model = operated.model_of(session_id)
-    model.script(Calls("count"))
+    model.script(ToolCallReply("count"))
     before = operated.say(session_id, "How many?")
     operated.until_agreed(session_id, 3)
     operated.reset(session_id, "-t", "FirstWorkflowTask")
@@ -71,3 +72,22 @@ def test_a_reply_that_is_bought_again_has_a_ledger_row_of_its_own(operated: Oper
     rows = [row for row in operated.ledger(session_id) if row["turn_id"] == after["turns"][-1]["id"]]
     assert len(rows) == 2
     assert len({row["id"] for row in rows}) == 2
+
+
+def test_a_reply_to_other_instructions_is_bought_anew(operated: OperatedStack, service: HTTPServer) -> None:
+    """A turn that is answered again may show the model another value of what is fetched before the greeting."""
+    names = iter(["Ann", "Bob"])
+    service.expect_request("/caller").respond_with_handler(lambda _: Response(json.dumps({"caller": next(names)})))
+    session_id = operated.create(
+        nodes={"talk": {"prompt": "You talk to {{caller}}. Answer."}},
+        tools={"look_up": {"kind": "http", "description": "d", "method": "GET", "url": service.url_for("/caller")}},
+        pre_call_fetch="look_up",
+    )
+    model = operated.model_of(session_id)
+    operated.say(session_id, TABLE)
+    operated.until_agreed(session_id, 2)
+    operated.reset(session_id, "-t", "FirstWorkflowTask")
+    until_seen(lambda: len(model.journal) == 4, lambda: f"{[asked.conversation for asked in model.journal]}")
+    told = [name for asked in model.journal for name in ("Ann", "Bob") if f"talk to {name}." in str(asked.body)]
+    assert told == ["Ann", "Ann", "Bob", "Bob"]
+    operated.compare(session_id)

@@ -5,7 +5,7 @@ from pytest_httpserver import HTTPServer
 from tests.e2e.processes import until_seen
 from tests.operators.operator_stack import Json, OperatedStack
 from tests.operators.witnesses import answer_to
-from tests.support.provider import Gate, Says
+from tests.support.provider import Gate, TextReply
 
 COMPLETED = "WORKFLOW_EXECUTION_STATUS_COMPLETED"
 
@@ -13,7 +13,7 @@ COMPLETED = "WORKFLOW_EXECUTION_STATUS_COMPLETED"
 def test_a_cancelled_suite_ends_its_sessions_and_settles_everything(operated: OperatedStack) -> None:
     agent, model = operated.push()
     gate = Gate()
-    model.script(Says(answer_to(None), gate=gate))
+    model.script(TextReply(answer_to(None), gate=gate))
     suite = {
         "name": "cancelled",
         "agent": agent,

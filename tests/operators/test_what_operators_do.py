@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.processes import until_seen
 from tests.operators.operator_stack import TABLE, OperatedStack, texts
 from tests.operators.witnesses import answer_to
-from tests.support.provider import Gate, Says
+from tests.support.provider import Gate, TextReply
 
 
 def test_cancel_ends_a_session_and_settles_everything(operated: OperatedStack) -> None:
@@ -79,12 +79,12 @@ def test_a_copied_input_takes_over_nobodys_record(operated: OperatedStack, tmp_p
     before = operated.until_agreed(session_id, 2)
     copied = operated.input_of(session_id, tmp_path / "input.json")
     assert operated.start_copy(f"other-{session_id}", copied) == "WORKFLOW_EXECUTION_STATUS_FAILED"
-    assert operated.session(session_id)["turns"] == before["turns"]
+    assert operated.compare(session_id)["turns"] == before["turns"]
     operated.stack.http.post(f"/v1/sessions/{session_id}/end", json={})
     until_seen(lambda: operated.session(session_id)["is_completed"], lambda: "it was not ended")
     ended = operated.until_agreed(session_id, operated.requests_billed(session_id))
     assert operated.start_copy(f"session-{session_id}", copied) == "WORKFLOW_EXECUTION_STATUS_FAILED"
-    after = operated.session(session_id)
+    after = operated.compare(session_id)
     assert (after["turns"], after["completion_reason"]) == (ended["turns"], ended["completion_reason"])
 
 
@@ -104,7 +104,7 @@ def test_a_caller_who_waits_through_a_reset_is_answered_by_the_new_run(operated:
     session_id = operated.create()
     model, gate = operated.model_of(session_id), Gate()
     operated.until_agreed(session_id, 1)
-    model.script(Says("Nobody heard this.", gate=gate))
+    model.script(TextReply("Nobody heard this.", gate=gate))
     with operated.saying(session_id, TABLE) as saying:
         operated.loop.run(gate.reached())
         operated.reset(session_id, "-t", "FirstWorkflowTask", "--reapply-exclude", excluded)

@@ -27,12 +27,12 @@ from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.large_payloads import LargePayloads
 from store.database.connection import Database
 from store.database.tables import ledger, sessions, steps, turns
-from tests.support.provider import Says
+from tests.support.provider import TextReply
 
 Json = dict[str, Any]  # Any: what another program wrote
 Decoded = TypeVar("Decoded")
 
-TOKENS_OF_A_REPLY = Says.prompt_tokens + Says.completion_tokens
+TOKENS_OF_A_REPLY = TextReply.prompt_tokens + TextReply.completion_tokens
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,16 @@ class Witnesses:
 
 
 @asynccontextmanager
-async def witnesses_of(database_url: str, temporal_address: str, api_url: str) -> AsyncIterator[Witnesses]:
-    """The witnesses of a running stack. Everything is opened anew: database files may have been replaced."""
+async def witnesses_of(database_url: str, temporal_address: str, api: httpx2.Client) -> AsyncIterator[Witnesses]:
+    """The witnesses of a running stack. Everything is opened anew: database files may have been replaced.
+
+    `api` is a client of its API.
+    """
     database = Database.open(database_url)
     try:
         client = await Client.connect(temporal_address, plugins=[PlayheadPlugin(), LargePayloads(database)])
-        async with httpx2.AsyncClient(base_url=api_url, timeout=60, trust_env=False) as http:
+        key = {name: value for name, value in api.headers.items() if name == "authorization"}
+        async with httpx2.AsyncClient(base_url=api.base_url, headers=key, timeout=60, trust_env=False) as http:
             yield Witnesses(database, client, http)
     finally:
         await database.aclose()
@@ -230,10 +234,10 @@ def _histories(
 
 def _head(runs: list[Run], recorded: Recorded, shown: Json) -> Iterable[str]:
     """The newest run, the recorded head and the session as it is shown."""
-    newest = max(runs, key=lambda run: run.execution.start_time)
-    is_open = newest.execution.status is WorkflowExecutionStatus.RUNNING
-    if is_open == shown["is_completed"]:
-        yield f"the newest run is {newest.execution.status}, and the session is shown as {shown['status']}"
+    newest = max(runs, key=lambda run: run.execution.start_time, default=None)
+    status = newest.execution.status if newest else "unknown to Temporal"
+    if (status is WorkflowExecutionStatus.RUNNING) == shown["is_completed"]:
+        yield f"the newest run is {status}, and the session is shown as {shown['status']}"
     if recorded.head is None:
         yield "no head was recorded"
         return

@@ -66,9 +66,15 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
         lambda: sessions.list(
             status="idle",
             agent="a",
+            agent_version=2,
             suite="s",
             created_after=NOON,
             forked_from="f",
+            billed_model="m",
+            billed_purpose="judge",
+            billed_from=NOON.date(),
+            billed_to=NOON.date(),
+            zone="Europe/Rome",
             search="q",
             order="updated",
             limit=1,
@@ -78,7 +84,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("DELETE /v1/sessions/{session_id}", lambda: sessions.erase("s")),
     ("GET /v1/sessions/{session_id}/turns", lambda: sessions.turns("s", limit=1)),
     ("GET /v1/sessions/{session_id}/turns/{turn_id}/steps", lambda: sessions.steps("s", "t", limit=1)),
-    ("GET /v1/sessions/{session_id}/tree", lambda: sessions.tree("s", limit=1)),
+    ("GET /v1/sessions/{session_id}/tree", lambda: sessions.tree("s", search="q", limit=1)),
     ("GET /v1/sessions/{session_id}/branches", lambda: sessions.branches("s", limit=1)),
     ("GET /v1/sessions/{session_id}/branches/compare", lambda: sessions.compare("s", "b")),
     ("GET /v1/sessions/{session_id}/transcript", lambda: sessions.transcript("s", "json")),
@@ -139,7 +145,7 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
             "{}", repeats=1, concurrency=1, budget_usd=Decimal(1), seed=1, min_pass_rate=0.5, tags=("t",)
         ),
     ),
-    ("GET /v1/suites", lambda: suites.list(limit=1)),
+    ("GET /v1/suites", lambda: suites.list(agent="clerk", agent_version=2, limit=1)),
     ("GET /v1/suites/{suite_id}", lambda: suites.get("s")),
     (
         "GET /v1/suites/{suite_id}/runs",

@@ -4,7 +4,7 @@ from contracts.sessions import message_update_id
 from domain.sessions.commands import CancelTurn, EditMessage, Regenerate, RestoreBranch
 from domain.turns.extraction import RECORD_TOOL
 from tests.support.agents import ASKING, PARTING, limited
-from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.provider import ErrorReply, Gate, ModelProvider, TextReply, ToolCallReply
 from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
@@ -13,7 +13,7 @@ from workflows.session.workflow import SessionWorkflow
 async def branching(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A turn edited, regenerated after a failure, the greeting regenerated, and a branch restored."""
     model = provider.model("branching")
-    model.script(Says("Two."), Says("Three."), Refuses(400), Says("Four."))
+    model.script(TextReply("Two."), TextReply("Three."), ErrorReply(400), TextReply("Four."))
     session = await stack.open(model=model.string)
     first = await session.say("2")
     await edited(session, first.turn.id, "3")
@@ -31,7 +31,7 @@ async def stopping(stack: SessionStack, provider: ModelProvider) -> SessionHandl
     """Replies cancelled, interrupted by an update and by a signal, rolled back, and edited away while they come."""
     gates = [Gate() for _ in range(5)]
     model = provider.model("stopping")
-    model.script(*(Says(f"Story {number} begins here.", gate=gate) for number, gate in enumerate(gates)))
+    model.script(*(TextReply(f"Story {number} begins here.", gate=gate) for number, gate in enumerate(gates)))
     session = await stack.open(model=model.string)
     await session.say("Tell me", wait=False)
     await gates[0].reached()
@@ -53,7 +53,7 @@ async def stopping(stack: SessionStack, provider: ModelProvider) -> SessionHandl
 async def parting(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A goodbye at an end node with variables, which are extracted after it; the end is reported last."""
     model = provider.model("parting")
-    model.script(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}'))
+    model.script(ToolCallReply("farewell"), TextReply("Goodbye."), ToolCallReply(RECORD_TOOL, '{"content": true}'))
     session = await stack.open(PARTING, model=model.string)
     await session.say("That is all")
     await session.handle.result()
@@ -63,7 +63,7 @@ async def parting(stack: SessionStack, provider: ModelProvider) -> SessionHandle
 async def last_look(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A session that is ended from outside at a node with variables, which are read then."""
     model = provider.model("last-look")
-    model.script(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
+    model.script(TextReply("Which title?"), ToolCallReply(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
     session = await stack.open(ASKING, model=model.string)
     await session.say("Emma, two of it")
     await session.end()
@@ -75,7 +75,7 @@ async def deadline(stack: SessionStack, provider: ModelProvider) -> SessionHandl
     """A session whose time is up while a reply is pending."""
     gate = Gate()
     model = provider.model("deadline")
-    model.script(Says("Too late.", gate=gate))
+    model.script(TextReply("Too late.", gate=gate))
     session = await stack.open(limited(deadline_seconds=5), model=model.string)
     await session.say("Hello", wait=False)
     await eventually(lambda: _is_over(session))

@@ -2,7 +2,7 @@
 
 from contracts.sessions import Timing
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig
-from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.provider import ErrorReply, Gate, ModelProvider, TextReply, ToolCallReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
@@ -12,9 +12,9 @@ async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> Sess
     """An opening, a line that comes too late because a person takes over, a hand-back by signal, and a hang-up."""
     caller, gate = provider.model("simulated-caller"), Gate()
     caller.script(
-        *(Says("I want a book about fish."), Says("Nobody hears this.", gate=gate)),
-        *(Says(f"Another question, number {number}.") for number in range(5)),
-        Calls("hang_up", '{"reason": "done"}'),
+        *(TextReply("I want a book about fish."), TextReply("Nobody hears this.", gate=gate)),
+        *(TextReply(f"Another question, number {number}.") for number in range(5)),
+        ToolCallReply("hang_up", '{"reason": "done"}'),
     )
     config = SimulatorConfig(goal="Borrow a book.", opening="Good morning!", model=caller.string)
     session = await opened(stack, provider, config)
@@ -26,10 +26,26 @@ async def simulated_caller(stack: SessionStack, provider: ModelProvider) -> Sess
     return session
 
 
+async def lines_with_replies(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """A session of a suite, whose caller answers along with the replies; one line fails and is asked for by itself."""
+    caller = provider.model("lines-with-replies")
+    caller.script(
+        TextReply("I want a book about fish."),
+        TextReply("And one about birds."),
+        ErrorReply(500),
+        TextReply("That is all."),
+    )
+    caller.script(ToolCallReply("hang_up", '{"reason": "done"}'))
+    config = SimulatorConfig(goal="Borrow a book.", model=caller.string)
+    session = await opened(stack, provider, config, suite_id="suite_1")
+    await session.handle.result()
+    return session
+
+
 async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A caller whose model fails, in a session that ends with it."""
     caller = provider.model("caller-fails")
-    caller.script(Refuses(400))
+    caller.script(ErrorReply(400))
     session = await opened(stack, provider, SimulatorConfig(goal="Borrow a book.", model=caller.string))
     await session.handle.result()
     return session
@@ -38,7 +54,7 @@ async def caller_fails(stack: SessionStack, provider: ModelProvider) -> SessionH
 async def unattended(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A caller whose twelve turns are settled in eights and at the end, without watchers."""
     caller = provider.model("unattended")
-    caller.script(*(Says(f"Question {number}") for number in range(12)))
+    caller.script(*(TextReply(f"Question {number}") for number in range(12)))
     limits = CallerLimits(max_turns=12, max_stalled_turns=None)
     config = SimulatorConfig(goal="Borrow a book.", model=caller.string, min_turns=12, limits=limits)
     patient = QUICK.model_copy(update={"settle_unattended_within": 3600.0})
@@ -48,11 +64,15 @@ async def unattended(stack: SessionStack, provider: ModelProvider) -> SessionHan
 
 
 async def opened(
-    stack: SessionStack, provider: ModelProvider, config: SimulatorConfig, timing: Timing = QUICK
+    stack: SessionStack,
+    provider: ModelProvider,
+    config: SimulatorConfig,
+    timing: Timing = QUICK,
+    suite_id: str | None = None,
 ) -> SessionHandle:
     """A session that begins with a caller."""
     session = await stack.prepare(model=provider.model("answers-a-caller").string, timing=timing)
-    session.start = session.start.model_copy(update={"simulator": config})
+    session.start = session.start.model_copy(update={"simulator": config, "suite_id": suite_id})
     await session.begin()
     await eventually(session.status)
     return session

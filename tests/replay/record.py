@@ -28,7 +28,6 @@ from tests.conftest import PROMPT_TIMERS
 from tests.replay.scenarios import CHANGED, CHANGED_SCENARIO, SCENARIOS, Scenario
 from tests.replay.suite_scenarios import SUITE_SCENARIOS, SuiteScenario
 from tests.support.provider import model_provider
-from tests.support.sandbox import sandboxed
 from tests.support.session_stack import SessionStack, session_worker, store_in
 from tests.workflows.suite.suite_stack import Players, SuiteStack, suite_worker
 from workflows.search_attributes import ALL
@@ -92,7 +91,7 @@ async def server_for(scenario: Scenario | SuiteScenario) -> AsyncIterator[Client
         search_attributes=list(ALL),
         dev_server_log_level="error",
         dev_server_extra_args=[*PROMPT_TIMERS, *(["--dynamic-config-value", suggestion] if limit else [])],
-        plugins=[PlayheadPlugin(sandboxed())],
+        plugins=[PlayheadPlugin()],
     )
     try:
         yield server.client

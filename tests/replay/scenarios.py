@@ -8,11 +8,12 @@ from functools import partial
 from contracts.webhooks import WebhookTarget
 from playhead.services.example_agents import example_agents
 from tests.replay.branching_scenarios import branching, deadline, last_look, parting, stopping
-from tests.replay.caller_scenarios import caller_fails, simulated_caller, unattended
+from tests.replay.caller_scenarios import caller_fails, lines_with_replies, simulated_caller, unattended
 from tests.replay.changed_session import ChangedSession
+from tests.replay.summary_scenarios import summaries
 from tests.replay.tool_scenarios import approvals, client_tools, fetched_before_the_opening, options, tools, variables
 from tests.support.agents import limited
-from tests.support.provider import Calls, Gate, ModelProvider, Refuses, Says
+from tests.support.provider import ErrorReply, Gate, ModelProvider, TextReply, ToolCallReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
@@ -44,7 +45,7 @@ async def rewind_and_branch(stack: SessionStack, provider: ModelProvider) -> Ses
     """Two branches, a late reply on a discarded one, the cursor cleared, and a rewind to before the first turn."""
     gate = Gate()
     model = provider.model("rewind-and-branch")
-    model.script(Says("One."), Says("Too late.", gate=gate), Says("Two."), Says("Anew."))
+    model.script(TextReply("One."), TextReply("Too late.", gate=gate), TextReply("Two."), TextReply("Anew."))
     session = await stack.open(model=model.string)
     first = await session.say("1")
     await session.say("Never answered in time", wait=False)
@@ -65,7 +66,15 @@ async def rewind_and_branch(stack: SessionStack, provider: ModelProvider) -> Ses
 async def failure_and_recovery(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A retried step, a turn that fails at the model, one that fails for blank replies, and the answer after them."""
     model = provider.model("failure-and-recovery")
-    model.script(Refuses(429), Says("One."), *[Refuses(500)] * 5, Says(""), Says(""), Says(""), Says("Two."))
+    model.script(
+        ErrorReply(429),
+        TextReply("One."),
+        *[ErrorReply(500)] * 5,
+        TextReply(""),
+        TextReply(""),
+        TextReply(""),
+        TextReply("Two."),
+    )
     session = await stack.open(model=model.string)
     for text in ("1", "Lost", "Blank", "2"):
         await session.say(text)
@@ -100,7 +109,12 @@ async def end_node(stack: SessionStack, provider: ModelProvider) -> SessionHandl
     """Through two nodes, past a tool that does not exist, to the node that ends the session."""
     model = provider.model("end-node")
     model.script(
-        Calls("to_loans"), Says("Which title?"), Calls("order_pizza"), Says("No."), Calls("farewell"), Says("Goodbye.")
+        ToolCallReply("to_loans"),
+        TextReply("Which title?"),
+        ToolCallReply("order_pizza"),
+        TextReply("No."),
+        ToolCallReply("farewell"),
+        TextReply("Goodbye."),
     )
     session = await stack.open(model=model.string)
     for text in ("A book", "And a pizza", "That was all"):
@@ -113,7 +127,7 @@ async def busy_and_ended(stack: SessionStack, provider: ModelProvider) -> Sessio
     """Queued messages, a repeat, a rejection after acceptance, and an end while a reply is pending."""
     gate = Gate()
     model = provider.model("busy-and-ended")
-    model.script(Says("One."), Says("Two."), Says("Three."), Says("Late.", gate=gate))
+    model.script(TextReply("One."), TextReply("Two."), TextReply("Three."), TextReply("Late.", gate=gate))
     session = await stack.open(model=model.string)
     waiting = [asyncio.create_task(session.say(text, message_id=text, on_busy="enqueue")) for text in ("1", "2", "3")]
     await asyncio.gather(*waiting)
@@ -156,31 +170,23 @@ async def inactivity(stack: SessionStack, provider: ModelProvider) -> SessionHan
     return session
 
 
-async def batched_settlement(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """More turns than are settled at once, settled in batches without a timer."""
-    patient = QUICK.model_copy(update={"settle_within": 3600.0})
-    session = await stack.open(model=provider.model("batched-settlement").string, timing=patient)
-    for number in range(9):
-        await session.say(f"Message {number}")
-    await session.end()
-    await session.handle.result()
-    return session
-
-
-async def settled_with_replies(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
-    """A busy conversation whose turns travel with the next model call: one call fails, another lasts long."""
+async def shared_settlements(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """A busy conversation whose turns travel with later model calls: one of those fails, another lasts long."""
     patient = QUICK.model_copy(update={"settle_within": 1.0})
     gate = Gate()
-    model = provider.model("settled-with-replies")
-    model.script(Says("One"), Says("Two"), Refuses(401), Says("Three", gate=gate), Says("Four"))
+    model = provider.model("shared-settlements")
     session = await stack.open(model=model.string, timing=patient)
-    for number in range(4):
-        await session.say(f"Message {number}")
-    saying = asyncio.create_task(session.say("Message 4"))
-    await gate.reached()
-    await eventually(partial(_settlements, session, 2))
-    gate.open()
-    await saying
+    for last in (TextReply("In time"), ErrorReply(401), TextReply("Late", gate=gate)):
+        for number in range(7):
+            await session.say(f"Message {number}")
+        model.script(last)
+        settlements = len(await session.settlements())
+        saying = asyncio.create_task(session.say("Last"))
+        if isinstance(last, TextReply) and last.gate is not None:
+            await gate.reached()
+            await eventually(partial(_settlements, session, settlements + 1))
+            gate.open()
+        await saying
     await session.end()
     await session.handle.result()
     return session
@@ -207,7 +213,6 @@ SCENARIOS = {
     "busy-and-ended": Scenario(busy_and_ended),
     "continue-as-new": Scenario(continue_as_new, events_per_run=40),
     "inactivity": Scenario(inactivity),
-    "batched-settlement": Scenario(batched_settlement),
     "tools": Scenario(tools),
     "variables": Scenario(variables),
     "approvals": Scenario(approvals),
@@ -217,14 +222,15 @@ SCENARIOS = {
     "reported-end": Scenario(reported_end),
     "simulated-caller": Scenario(simulated_caller, events_per_run=60),
     "caller-fails": Scenario(caller_fails),
+    "lines-with-replies": Scenario(lines_with_replies),
     "branching": Scenario(branching),
     "stopping": Scenario(stopping),
     "last-look": Scenario(last_look),
     "deadline": Scenario(deadline),
     "parting": Scenario(parting),
     "unattended": Scenario(unattended),
-    "settled-with-replies": Scenario(settled_with_replies),
-    "settled-with-replies-over-runs": Scenario(continue_as_new, events_per_run=40),
+    "shared-settlements": Scenario(shared_settlements),
+    "summaries": Scenario(summaries, events_per_run=60),
 }
 """Histories that every later version of the code has to replay."""
 

@@ -9,26 +9,26 @@ from domain.sessions.commands import ClientResult, SendMessage
 from domain.sessions.timeline import WaitingApproval
 from domain.turns.turn import ReplyOptions
 from tests.support.booking_agent import library_agent
-from tests.support.client_tool_agent import ask, asking, operator, returned
-from tests.support.provider import Calls, ModelProvider, Refuses, Says
+from tests.support.client_tool_agent import BOTH_CALLS, CALL, ask, asking, operator, returned
+from tests.support.provider import ErrorReply, ModelProvider, TextReply, ToolCallReply
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval, waiting_approvals
 from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 
-FIND = Calls("find_book", '{"title": "Emma"}')
-RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2"}')
-REFUND = Calls("refund", '{"amount": 40}')
+FIND = ToolCallReply("find_book", '{"title": "Emma"}')
+RECORDED = ToolCallReply("record_variables", '{"title": "Emma", "copies": "2"}')
+REFUND = ToolCallReply("refund", '{"amount": 40}')
 
 
 async def tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """A tool that works, one that works at the third attempt, one that fails for good, and three calls with a move."""
     model = provider.model("tools")
     model.script(
-        *(FIND, Says("Shelf B7.")),
-        *(FIND, Says("Still there.")),
-        *(Calls("opening_hours"), Says("I cannot look it up now.")),
-        *(Calls("find_book", '{"title": 7}'), Says("Which title?")),
-        *(Calls("to_loans", also=(Calls("opening_hours"), FIND)), Says("Which copy?")),
+        *(FIND, TextReply("Shelf B7.")),
+        *(FIND, TextReply("Still there.")),
+        *(ToolCallReply("opening_hours"), TextReply("I cannot look it up now.")),
+        *(ToolCallReply("find_book", '{"title": 7}'), TextReply("Which title?")),
+        *(ToolCallReply("to_loans", also=(ToolCallReply("opening_hours"), FIND)), TextReply("Which copy?")),
     )
     with HTTPServer() as service:
         for status in (200, 503, 503):
@@ -46,10 +46,10 @@ async def variables(stack: SessionStack, provider: ModelProvider) -> SessionHand
     """Variables extracted when a node is left, missing after a model failure, and extracted at the end node."""
     model = provider.model("variables")
     model.script(
-        *(Calls("to_loans"), Says("Which title?")),
-        *(Calls("checkout"), RECORDED, Says("Anything else?")),
-        *(Calls("checkout"), Refuses(400), Says("Anything else?")),
-        *(Calls("farewell"), Says("Goodbye."), Calls("record_variables", '{"content": true}')),
+        *(ToolCallReply("to_loans"), TextReply("Which title?")),
+        *(ToolCallReply("checkout"), RECORDED, TextReply("Anything else?")),
+        *(ToolCallReply("checkout"), ErrorReply(400), TextReply("Anything else?")),
+        *(ToolCallReply("farewell"), TextReply("Goodbye."), ToolCallReply("record_variables", '{"content": true}')),
     )
     with HTTPServer() as service:
         session = await stack.open(library_of(service), model=model.string)
@@ -66,10 +66,13 @@ async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHand
     """Calls approved, denied, expired, decided on in another order, moot by a rewind, and waiting when it ends."""
     model = provider.model("approvals")
     model.script(
-        *(REFUND, Says("It is on its way.")),
-        *(REFUND, Says("I may not.")),
-        *(REFUND, Says("Nobody is there to allow it.")),
-        *(Calls("refund", '{"amount": 1}', also=(Calls("refund", '{"amount": 2}'),)), Says("One of the two.")),
+        *(REFUND, TextReply("It is on its way.")),
+        *(REFUND, TextReply("I may not.")),
+        *(REFUND, TextReply("Nobody is there to allow it.")),
+        *(
+            ToolCallReply("refund", '{"amount": 1}', also=(ToolCallReply("refund", '{"amount": 2}'),)),
+            TextReply("One of the two."),
+        ),
         *(REFUND, REFUND),
     )
     with HTTPServer() as service:
@@ -108,13 +111,11 @@ async def approvals(stack: SessionStack, provider: ModelProvider) -> SessionHand
 async def client_tools(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Calls with results, with some of them, without any in time, after a message, after a rewind, and at the end."""
     model = provider.model("client-tools")
-    transfer = Calls("transfer", '{"to": "sales"}', text="One moment.")
-    both = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
     model.script(
-        *(both, Says("Connected.")),
-        *(transfer, Says("Nobody answers.")),
-        *(both, Says("You are welcome.")),
-        *(Calls("transfer", '{"towards": 7}'), transfer, transfer, Says("Yes?"), transfer),
+        *(BOTH_CALLS, TextReply("Connected.")),
+        *(CALL, TextReply("Nobody answers.")),
+        *(BOTH_CALLS, TextReply("You are welcome.")),
+        *(ToolCallReply("transfer", '{"towards": 7}'), CALL, CALL, TextReply("Yes?"), CALL),
     )
     session = await stack.open(operator(timeout_seconds=3), model=model.string)
     tools = ("transfer", "play")

@@ -1,4 +1,4 @@
-"""Imports of workflows: rules and types only, since each is loaded in the sandbox of every worker."""
+"""Imports of workflows: rules and types only."""
 
 import json
 import os
@@ -59,8 +59,8 @@ def test_rules_load_nothing_but_the_standard_library_and_pydantic() -> None:
 def test_workflow_module_loads_no_vendor_and_no_other_side_of_the_house(module: str) -> None:
     heavy = packages_loaded_by(module) & NEVER_IN_A_WORKFLOW
     assert not heavy, (
-        f"{module} loads {sorted(heavy)}. Every worker pays for that before its first turn, and what a vendor does "
-        "when it is imported happens inside the workflow sandbox. Import it under TYPE_CHECKING, or in the activity."
+        f"{module} loads {sorted(heavy)}. A workflow decides, and what it imports must be able to do nothing else. "
+        "Import it under TYPE_CHECKING, or in the activity."
     )
 
 

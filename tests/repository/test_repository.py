@@ -12,7 +12,7 @@ from playhead.temporal.dev_server import DYNAMIC_CONFIG
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "python"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", "benchmarks/peers/requirements.lock"]
 
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
 

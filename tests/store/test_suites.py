@@ -1,5 +1,6 @@
 """Suites and their runs: idempotent writes, progress and cost."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -177,6 +178,39 @@ async def test_standing_is_that_of_the_ledger_while_runs_go_on(
     assert (other.running, other.turns, other.cost) == (1, 0, Decimal(0))
     rows = (await LedgerStore(database).rows(ORGANIZATION, limit=10)).items
     assert {row.suite_id for row in rows} == {"sui_1"}
+
+
+async def test_standing_tells_what_running_conversations_may_still_cost(
+    database: Database, store: SuiteStore, agent: StoredAgent
+) -> None:
+    await created(store, agent)
+    for repeat, held in enumerate(["0.50", "0.30", "0.005", "0"], start=1):
+        run = Run(scenario="anna", repeat=repeat)
+        await store.begin_run(beginning(agent, run).model_copy(update={"held": Decimal(held)}))
+    assert (await store.progress("sui_1")).held == Decimal("0.805")
+    for repeat in (1, 3):
+        session_id = Run(scenario="anna", repeat=repeat).session_id("sui_1")
+        await save_step(StepStore(database), "turn_0", session_id=session_id, bought=reply(cost=Decimal("0.01")))
+        await SettlementStore(database).settle(settling(*conversation(1), session_id=session_id))
+    assert (await store.progress("sui_1")).held == Decimal("0.79"), "the third has cost more than was held for it"
+    await store.record_run(recording(Run(scenario="anna", repeat=1)))
+    assert (await store.progress("sui_1")).held == Decimal("0.30")
+
+
+async def test_suites_are_found_by_their_agent_and_its_version(store: SuiteStore, agent: StoredAgent) -> None:
+    await created(store, agent)
+    await store.create(replace(new_suite(agent, "sui_2", minute=1), agent_version=2))
+
+    async def ids(agent: str | None = None, agent_version: int | None = None) -> list[str]:
+        found = await store.list(ORGANIZATION, limit=10, agent=agent, agent_version=agent_version)
+        return [each.id for each in found.items]
+
+    assert await ids() == ["sui_2", "sui_1"]
+    for known in (agent.id, agent.name):
+        assert await ids(agent=known) == ["sui_2", "sui_1"]
+        assert await ids(agent=known, agent_version=2) == ["sui_2"]
+    assert await ids(agent="nobody") == []
+    assert await ids(agent_version=3) == []
 
 
 async def test_standing_tells_the_outcomes_of_every_scenario(store: SuiteStore, agent: StoredAgent) -> None:

@@ -50,23 +50,23 @@ async def test_a_later_attempt_begins_where_earlier_steps_have_ended() -> None:
 async def test_words_that_come_before_the_log_has_their_turn_are_apart_until_it_has() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch:
-        assert watch.take_log_news(), "the log is read once at the beginning"
+        assert watch.take_log_growth(), "the log is read once at the beginning"
         early = TextDelta(TURN, (0, 1), 0, 0, "Hello", opening=OPENING, is_logged=False)
         hub.publish_delta(SESSION, early)
         assert watch.streamed_texts() == {}
         assert [(each.text, each.opening) for each in watch.streams().values()] == [("Hello", OPENING)]
-        assert not watch.take_log_news()
+        assert not watch.take_log_growth()
         hub.publish_delta(SESSION, TextDelta(TURN, (0, 1), 0, 5, ""))
         assert watch.streamed_texts() == {TURN: "Hello"}
-        assert watch.take_log_news()
+        assert watch.take_log_growth()
 
 
 async def test_news_wakes_only_those_who_watch_that_session() -> None:
     hub = LiveHub()
     with hub.watch(SESSION) as watch, hub.watch("ses_2") as other:
         hub.log_appended(SESSION)
-        assert await watch.news(within=0)
-        assert not await other.news(within=0)
+        assert await watch.wait(within=0)
+        assert not await other.wait(within=0)
 
 
 async def test_a_session_is_watched_as_long_as_one_is_left() -> None:

@@ -91,10 +91,10 @@ async def test_nothing_is_posted_for_a_session_that_nobody_watches(apart: Apart)
 async def test_news_of_the_log_wakes_those_who_watch(apart: Apart) -> None:
     with apart.hub.watch(SESSION) as watch:
         await eventually(apart.is_watched)
-        while await watch.news(within=0.01):
+        while await watch.wait(within=0.01):
             pass
         apart.subscribers.log_appended(SESSION)
-        assert await watch.news(within=10)
+        assert await watch.wait(within=10)
 
 
 async def test_a_worker_that_comes_later_learns_who_watches(database: Database, other_process: Database) -> None:

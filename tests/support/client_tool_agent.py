@@ -5,6 +5,7 @@ from domain.agents.definition import AgentDefinition, parse_definition
 from domain.sessions.commands import ClientResult, ReturnResults, SendMessage
 from domain.sessions.timeline import WaitingClientCall
 from domain.turns.turn import ReplyOptions
+from tests.support.provider import ToolCallReply
 from tests.support.running_api import Json
 from tests.support.session_stack import SessionHandle
 from tests.support.waiting import eventually
@@ -21,6 +22,10 @@ TRANSFER: Json = {
     },
 }
 PLAY: Json = {"kind": "client", "description": "Plays a sound."}
+CALL = ToolCallReply("transfer", '{"to": "sales"}', text="One moment.")
+"""A model's reply that calls one of them, and says something."""
+SILENT_CALL = ToolCallReply("transfer", '{"to": "sales"}')
+BOTH_CALLS = ToolCallReply("transfer", '{"to": "sales"}', also=(ToolCallReply("play"),))
 
 
 def switchboard(model: str | None = None, **transfer: object) -> Json:

@@ -15,7 +15,7 @@ def allow_slow_workflow_tasks() -> None:
     The time runs from the moment a task is handed to a thread, so it includes waiting for a processor. On a busy
     machine that is more than two seconds: the task fails, its thread is interrupted, and the work begins again.
     The SDK has no option for it but `debug_mode`, which also moves workflow tasks onto the event loop. Production
-    keeps two seconds: its workers run without the sandbox, and a task that fails there is only tried again.
+    keeps two seconds: a task that fails there is only tried again.
 
     Raises AssertionError when the SDK no longer keeps its limit in this attribute.
     """

@@ -1,4 +1,4 @@
-"""`playhead` commands as forks of a process that has imported everything.
+"""`playhead` commands, and functions, as forks of a process that has imported everything.
 
 Importing takes three seconds of processor time, starting a tenth of one. Such a command differs from one that was
 executed in two things only: it shares the imported modules, and `/proc/PID/environ` shows the environment of the
@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -64,8 +65,15 @@ def forked(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *, is_piped: bool = True
 ) -> Forked:
     """Run `playhead COMMAND` in a folder. Its errors are added to the log; its output too, unless it is piped."""
+    return forked_call(partial(_command, tuple(command)), folder, environment, log, is_piped=is_piped)
+
+
+def forked_call(
+    function: Callable[[], None], folder: Path, environment: Mapping[str, str], log: Path, *, is_piped: bool = False
+) -> Forked:
+    """Run a function of a module in a folder. Its errors are added to the log; its output too, unless it is piped."""
     reader, writer = _forking.Pipe(duplex=False)
-    process = _forking.Process(target=_run, args=(command, folder, environment, log, writer if is_piped else None))
+    process = _forking.Process(target=_run, args=(function, folder, environment, log, writer if is_piped else None))
     process.start()
     writer.close()
     stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8") if is_piped else None
@@ -85,8 +93,13 @@ def completed(
         return subprocess.CompletedProcess(command, process.wait(timeout), output, errors.read())
 
 
+def _command(command: Sequence[str]) -> None:
+    sys.argv = ["playhead", *command]
+    main()
+
+
 def _run(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, stdout: Connection | None
+    function: Callable[[], None], folder: Path, environment: Mapping[str, str], log: Path, stdout: Connection | None
 ) -> None:
     os.chdir(folder)
     os.environ.clear()
@@ -96,5 +109,4 @@ def _run(
         os.dup2(stdout.fileno() if stdout else written.fileno(), 1)
     if stdout:
         stdout.close()
-    sys.argv = ["playhead", *command]
-    main()
+    function()

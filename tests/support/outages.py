@@ -1,8 +1,9 @@
-"""Faults of the store: an outage that tests switch on and off, and a settlement whose answer is lost."""
+"""Faults of the store: an outage that tests switch on and off, settlements whose answer is lost or is late."""
 
+import asyncio
 from typing import TypeVar
 
-from contracts.sessions import SettleTurnsInput, SettleTurnsResult
+from contracts.sessions import RecordState, SettleTurnsInput, SettleTurnsResult
 from store.database.connection import Database, Work
 from store.database.errors import StoreUnavailable
 from store.sessions.settlement import SettlementStore
@@ -47,3 +48,27 @@ class ForgetfulSettlement(SettlementStore):
             self._failures_left -= 1
             raise StoreUnavailable("the store", TimeoutError("the answer was lost"))
         return result
+
+
+class HeldSettlement(SettlementStore):
+    """Settles, and answers only when it is let go; `holds` is set while it has settled and does not answer.
+
+    With `record` it holds only the settlements that find the store so.
+    """
+
+    def __init__(self, database: Database, record: RecordState | None = None) -> None:
+        super().__init__(database)
+        self._held_record = record
+        self.holds = asyncio.Event()
+        self._may_go = asyncio.Event()
+
+    async def settle(self, input: SettleTurnsInput) -> SettleTurnsResult:
+        result = await super().settle(input)
+        if self._held_record in (None, result.record):
+            self.holds.set()
+            await self._may_go.wait()
+        return result
+
+    def let_go(self) -> None:
+        """Answer at once from now on."""
+        self._may_go.set()

@@ -2,7 +2,7 @@
 
     async with model_provider() as provider:
         model = provider.model("clerk")
-        model.script(Refuses(429, retry_after=0.1), Says("Hello."))
+        model.script(ErrorReply(429, retry_after=0.1), TextReply("Hello."))
         ...  # the code under test talks to the model `model.string`, with OPENAI_BASE_URL = provider.base_url
         assert len(model.journal) == 2
 
@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -50,7 +50,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Says:
+class TextReply:
     """An answer of text; empty text is a blank reply. The gate holds it back after its first half was sent.
 
     With `word_seconds` it comes word by word, at this pace.
@@ -64,7 +64,7 @@ class Says:
 
 
 @dataclass(frozen=True)
-class Calls:
+class ToolCallReply:
     """An answer that calls a tool, with its arguments as the model wrote them: JSON or not.
 
     `also` are further calls in the same answer; only their names and arguments count.
@@ -74,11 +74,11 @@ class Calls:
     arguments: str = "{}"
     text: str = ""
     gate: Gate | None = None
-    also: "tuple[Calls, ...]" = ()
+    also: "tuple[ToolCallReply, ...]" = ()
 
 
 @dataclass(frozen=True)
-class Refuses:
+class ErrorReply:
     """An HTTP error instead of an answer; `retry_after` is in seconds, `message` what the provider says."""
 
     status: int
@@ -87,7 +87,7 @@ class Refuses:
 
 
 @dataclass(frozen=True)
-class BreaksOff:
+class InterruptedReply:
     """The first half of an answer: then the connection is lost, or the stream ends as if it were complete.
 
     The gate holds the end back.
@@ -99,20 +99,20 @@ class BreaksOff:
 
 
 @dataclass(frozen=True)
-class Garbles:
+class MalformedReply:
     """A stream of what is no JSON."""
 
 
 @dataclass(frozen=True)
-class NeverAnswers:
+class NoReply:
     """Silence, until the client gives up."""
 
 
-Reply = Says | Calls | Refuses | BreaksOff | Garbles | NeverAnswers
+Reply = TextReply | ToolCallReply | ErrorReply | InterruptedReply | MalformedReply | NoReply
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProviderRequest:
     """One request: which model was asked, the body as it came, and when (in seconds of the event loop's clock)."""
 
     model: str
@@ -150,6 +150,11 @@ class Asked:
         return [(role, text) for role, text in self.messages if role not in ("system", "developer")]
 
     @property
+    def tokens(self) -> int:
+        """The tokens of the request as this provider counts them: one for three characters, and three a message."""
+        return sum(len(text) // 3 + 3 for _, text in self.messages)
+
+    @property
     def tools(self) -> list[str]:
         """The names of the tools on offer."""
         return [tool["function"]["name"] for tool in self.body.get("tools", [])]
@@ -157,10 +162,14 @@ class Asked:
 
 @dataclass
 class ScriptedModel:
-    """One model of the provider, with its script and its journal."""
+    """One model of the provider, with its script and its journal.
+
+    One with a `window` reports the tokens of its requests, and refuses those that are longer.
+    """
 
     name: str
-    journal: list[Asked] = field(default_factory=list)
+    window: int | None = None
+    journal: list[ProviderRequest] = field(default_factory=list)
     _replies: deque[Reply] = field(default_factory=deque)
 
     @property
@@ -177,13 +186,22 @@ class ScriptedModel:
         """Answer the next requests with these, in this order."""
         self._replies.extend(replies)
 
-    def reply_to(self, asked: Asked) -> Reply:
+    def reply_to(self, asked: ProviderRequest) -> Reply:
         """Write the request down, and choose its answer."""
         self.journal.append(asked)
+        if self.window is not None and asked.tokens > self.window:
+            words = f"This model's maximum context length is {self.window} tokens. You asked for {asked.tokens}."
+            return ErrorReply(400, message=words)
+        reply = self._next_reply(asked)
+        if self.window is not None and isinstance(reply, TextReply):
+            return replace(reply, prompt_tokens=asked.tokens)
+        return reply
+
+    def _next_reply(self, asked: ProviderRequest) -> Reply:
         if self._replies:
             return self._replies.popleft()
         said = [text for role, text in asked.conversation if role == "user"]
-        return Says(f"You said: {said[-1] if said else 'nothing'}")
+        return TextReply(f"You said: {said[-1] if said else 'nothing'}")
 
 
 class ModelProvider:
@@ -232,19 +250,19 @@ class ModelProvider:
             return
         if not await self._is_let_in(reader):
             return
-        asked = Asked(model=body["model"], body=body, at=asyncio.get_running_loop().time())
+        asked = ProviderRequest(model=body["model"], body=body, at=asyncio.get_running_loop().time())
         reply = self.model(asked.model).reply_to(asked)
-        if isinstance(reply, Says | Calls) and not body.get("stream"):
+        if isinstance(reply, TextReply | ToolCallReply) and not body.get("stream"):
             if reply.gate is not None:
                 await reply.gate.passed()
-            used = reply if isinstance(reply, Says) else Says("")
+            used = reply if isinstance(reply, TextReply) else TextReply("")
             answer = completion(reply.text, _calls_of(reply), used.prompt_tokens, used.completion_tokens)
             await stream.answer(answer)
         else:
             await self._give_unless_hung_up(reply, stream, reader, asked)
 
     async def _give_unless_hung_up(
-        self, reply: Reply, stream: Stream, reader: asyncio.StreamReader, asked: Asked
+        self, reply: Reply, stream: Stream, reader: asyncio.StreamReader, asked: ProviderRequest
     ) -> None:
         """Give the reply until the client closes the connection, and write down if it does so too early."""
         giving = asyncio.create_task(self._give(reply, stream))
@@ -267,28 +285,28 @@ class ModelProvider:
 
     async def _give(self, reply: Reply, stream: Stream) -> None:
         match reply:
-            case Refuses():
+            case ErrorReply():
                 message = reply.message or f"Scripted to refuse with {reply.status}."
                 await stream.fail(reply.status, message, reply.retry_after)
-            case NeverAnswers():
+            case NoReply():
                 await asyncio.Event().wait()
-            case Garbles():
+            case MalformedReply():
                 await stream.begin()
                 await stream.send("{this is no JSON")
                 await stream.end()
-            case BreaksOff():
+            case InterruptedReply():
                 await stream.begin()
                 await stream.send(delta(content=reply.text[: len(reply.text) // 2]))
                 if reply.gate is not None:
                     await reply.gate.passed()
                 await (stream.end() if reply.cleanly else stream.cut())
-            case Says():
+            case TextReply():
                 await _speak(reply, stream)
                 await stream.finish("stop", reply.prompt_tokens, reply.completion_tokens)
-            case Calls():
+            case ToolCallReply():
                 await _speak(reply, stream)
                 await stream.send(delta(tool_calls=tool_calls_of(_calls_of(reply))))
-                await stream.finish("tool_calls", Says.prompt_tokens, Says.completion_tokens)
+                await stream.finish("tool_calls", TextReply.prompt_tokens, TextReply.completion_tokens)
 
 
 @asynccontextmanager
@@ -317,11 +335,11 @@ async def model_provider() -> AsyncIterator[ModelProvider]:
         await asyncio.gather(*serving, return_exceptions=True)
 
 
-async def _speak(reply: Says | Calls, stream: Stream) -> None:
+async def _speak(reply: TextReply | ToolCallReply, stream: Stream) -> None:
     """Send the text in words, or in two parts with the gate between, so that a held reply has started to stream."""
     middle = len(reply.text) // 2
     await stream.begin()
-    if isinstance(reply, Says) and reply.word_seconds is not None:
+    if isinstance(reply, TextReply) and reply.word_seconds is not None:
         for word in re.findall(r"\S+\s*", reply.text):
             await stream.send(delta(content=word))
             await asyncio.sleep(reply.word_seconds)
@@ -332,8 +350,8 @@ async def _speak(reply: Says | Calls, stream: Stream) -> None:
     await stream.send(delta(content=reply.text[middle:]))
 
 
-def _calls_of(reply: Says | Calls) -> list[tuple[str, str]]:
-    return [(call.name, call.arguments) for call in (reply, *reply.also)] if isinstance(reply, Calls) else []
+def _calls_of(reply: TextReply | ToolCallReply) -> list[tuple[str, str]]:
+    return [(call.name, call.arguments) for call in (reply, *reply.also)] if isinstance(reply, ToolCallReply) else []
 
 
 def _text_of(message: dict[str, Any]) -> str:

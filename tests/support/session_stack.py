@@ -55,7 +55,6 @@ from store.migrate import upgrade
 from store.sessions.sessions import NewSession, SessionStore
 from tests.support.activities import session_activities
 from tests.support.agents import CLERK
-from tests.support.sandbox import sandboxed
 from tests.support.waiting import eventually
 from workflows.search_attributes import AGENT, ORG, STATUS
 from workflows.session.workflow import SessionWorkflow
@@ -71,7 +70,6 @@ QUICK = Timing(
     retry_maximum=0.2,
     settle_within=0.1,
     settle_unattended_within=0.2,
-    settle_with_replies=True,
 )
 """Short pauses, so that tests do not wait; timeouts long enough for a busy machine."""
 
@@ -363,7 +361,7 @@ async def replay_all(client: Client, database: Database, task_queues: str) -> No
     Runs that began with a reset are left out: the SDK's replayer gives a run the id of the one it was reset from, so
     that a session cannot know that it was reset. Workers without a cache replay those, in the tests of resets.
     """
-    plugins = [PlayheadPlugin(sandboxed()), LargePayloads(database)]
+    plugins = [PlayheadPlugin(), LargePayloads(database)]
     sessions = client.list_workflows(f"WorkflowType = 'Session' AND TaskQueue STARTS_WITH '{task_queues}'")
 
     async def histories() -> AsyncIterator[WorkflowHistory]:

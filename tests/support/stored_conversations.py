@@ -156,7 +156,7 @@ def settling(
     facts: tuple[SessionFact, ...] = (),
     at_head: SessionHead | None = None,
     restored_branch_ids: tuple[str, ...] = (),
-    asides: tuple[AuxiliaryCall, ...] = (),
+    auxiliary_calls: tuple[AuxiliaryCall, ...] = (),
     taken_over: tuple[str, ...] = (),
 ) -> SettleTurnsInput:
     newest = turns[-1].id if turns else None
@@ -169,6 +169,38 @@ def settling(
         branches=branches,
         facts=facts,
         restored_branch_ids=restored_branch_ids,
-        asides=asides,
+        auxiliary_calls=auxiliary_calls,
         taken_over=taken_over,
     )
+
+
+def ledger_row(number: int, at: datetime, amounts: dict[str, str], **changes: object) -> dict[str, object]:
+    """A ledger row of a turn that made one request at each model but "duration"."""
+    used = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": 15,
+        "cache_read_input_tokens": 2,
+        "cache_creation_input_tokens": 0,
+        "requests": 1,
+    }
+    cost = {"currency": "USD", "breakdown": amounts, "unpriced_models": [], "total": "0"}
+    return {
+        "id": f"led_{number}",
+        "organization_id": ORGANIZATION,
+        "session_id": "ses_1",
+        "turn_id": f"turn_{number}",
+        "purpose": "turn",
+        "agent_id": "agt_1",
+        "agent_version": 1,
+        "usage": {
+            "llm": {model: used for model in amounts if model != "duration"},
+            "duration_seconds": 1.25,
+            "model_seconds": 0.5,
+        },
+        "cost": cost,
+        "picodollars": 0,
+        "created_at": at,
+        "entry": 0,
+        **changes,
+    }

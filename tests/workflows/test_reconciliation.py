@@ -24,7 +24,7 @@ from store.reconciliation import LOST_REPLY_OF_CLOSED
 from store.sessions.sessions import SessionStore, StoredSession
 from store.sessions.steps import StepStore
 from tests.support.closed_sessions import closed, forgotten
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 
@@ -251,7 +251,7 @@ async def test_a_reply_that_is_paid_for_after_the_end_is_billed_by_the_next_reco
     stack: SessionStack, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.until_settled()
     pending = (await session.say("When do you open?", wait=False)).turn.id
     await gate.reached()

@@ -28,7 +28,7 @@ from store.database.connection import Connection, Database
 from store.database.tables import events
 from store.sessions.erasure import ErasureStore
 from tests.support.activities import CREDENTIALS
-from tests.support.provider import Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.session_stack import ORGANIZATION, SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
@@ -138,7 +138,7 @@ async def test_the_end_of_a_session_is_reported_signed_and_recorded(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(TextReply("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     ended = await session.end("the building burns")
     result = await delivered(session)
@@ -171,7 +171,7 @@ async def test_everything_is_settled_when_the_end_is_reported(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver)
-    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(TextReply("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     await session.end()
     await delivered(session)
@@ -302,6 +302,11 @@ async def test_time_that_is_over_in_the_middle_of_an_attempt_hides_no_failure(
     await session.end()
     result = await delivered(session)
     is_over.set()
+
+    async def has_answered() -> bool:
+        return len(httpserver.log) == 2
+
+    await eventually(has_answered)  # an answer that came later would stand in the journal of the next test
     assert result.error == "The receiver answered 503 Service Unavailable."
 
 
@@ -363,7 +368,7 @@ async def test_no_word_and_no_secret_stands_in_the_history_of_a_delivery(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     receiver = Receiver(httpserver, 500)
-    session = await stack.open(model=scripted(Says("At nine.")).string, webhook=receiver.target())
+    session = await stack.open(model=scripted(TextReply("At nine.")).string, webhook=receiver.target())
     await session.say("When do you open?")
     await session.end()
     await delivered(session)

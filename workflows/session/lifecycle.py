@@ -84,7 +84,7 @@ class SessionLifecycle:
             )
 
     async def _extract(self) -> None:
-        timeline, at, aside_id = (
+        timeline, at, call_id = (
             self._state.timeline,
             self._state.now(),
             new_turn_id("extraction", self._state.timeline.leaf_id or ""),
@@ -92,12 +92,12 @@ class SessionLifecycle:
         head = timeline.head
         checkpoint = timeline.checkpoint_before(head.id if head else None) or start_checkpoint(self._state.agent)
         try:
-            extraction = await self._steps.extract_at_the_end(checkpoint, aside_id)
+            extraction = await self._steps.extract_at_the_end(checkpoint, call_id)
         except ActivityError as error:
             extraction = ExtractionResult(error=reason_of(error))
         seconds = round((self._state.now() - at).total_seconds(), 3)
         call = AuxiliaryCall(
-            id=aside_id,
+            id=call_id,
             purpose="extraction",
             after_turn_id=head.id if head else None,
             created_at=at,

@@ -164,7 +164,7 @@ class SessionRecovery:
             branches=timeline.discarded_branches,
             facts=unrecorded.facts,
             restored_branch_ids=unrecorded.restored_branch_ids,
-            asides=unrecorded.asides,
+            auxiliary_calls=unrecorded.auxiliary_calls,
             taken_over=timeline.taken_over(turn.id for turn in turns),
             first_run_id=workflow.info().first_execution_run_id,
         )

@@ -1,4 +1,4 @@
-"""Settling behind the replies: what happened is billed and recorded along with the next reply, or by itself."""
+"""Settling behind the replies: what happened is billed and recorded beside a later model call, or by itself."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,21 +13,25 @@ from domain.sessions import simulated_caller, turn_completion
 from domain.sessions.timeline import Timeline, UnrecordedChanges
 from domain.sessions.views import TimelineView, recorded_head_of
 from workflows.activity_options import store_options
-from workflows.session.batched_settlement import wait_for_a_batch
 from workflows.session.recovery import SessionRecovery
 from workflows.session.state import SessionState
 
 SETTLE_AT_ONCE = 8
 """So many closed turns are settled without waiting for more."""
+SOON = 0.25
+"""Part of the settling time within which a settlement is so near that a run does not end before it."""
+SLOWER_NEXT_CALL = 1.25
+"""The next model call is expected after this multiple of the time between the last two."""
 
 
 class SettlementLoop:
     """The settlements of one session, one after the other.
 
-    What is unsettled when a model call begins travels with it, so that a busy conversation needs no settlement of its
-    own. The rest is settled by itself: when nothing was settled for the settling time, when the session ends, and at
-    once while somebody watches. A call that lasts longer than the settling time does not hold it up: what travels with
-    it is settled again, which changes nothing where it had been done.
+    What is unsettled travels with the last model call that begins before it is due, so that a busy conversation needs
+    no settlement of its own, and several turns share one. The rest is settled by itself: when nothing was settled for
+    the settling time, when the session ends, and at once while somebody watches. A call that lasts longer than the
+    settling time does not hold it up: what travels with it is settled again, which changes nothing where it had been
+    done.
 
     `keeps_the_end` is true while the end of the session is to be recorded after something else.
     """
@@ -42,6 +46,10 @@ class SettlementLoop:
         self._carried: SettleTurnsInput | None = None
         """The settlement under way, where a model call has taken it along."""
         self._last: datetime | None = None
+        self._wakes_at: datetime | None = None
+        """The time to which a timer is set."""
+        self._called_at: datetime | None = None
+        """The beginning of the newest model call."""
         self._is_requested = False
 
     def unsettled(self, record: UnsettledInput) -> UnsettledTurns:
@@ -65,6 +73,16 @@ class SettlementLoop:
         return not self._has_unsettled()
 
     @property
+    def is_quiet(self) -> bool:
+        """True if no settlement is under way, and none is near.
+
+        Temporal does not take the end of a run if something has happened meanwhile: a worker then replays the run, to
+        end it again.
+        """
+        is_near = self._wakes_at is not None and self._wakes_at - self._state.now() < self._settling_delay * SOON
+        return self._under_way is None and not is_near
+
+    @property
     def timeline_to_carry(self) -> Timeline:
         """The timeline for the next run, in which what is being settled just now is settled again.
 
@@ -86,16 +104,15 @@ class SettlementLoop:
                 await self._settle()
 
     def take_record(self) -> SettleTurnsInput | None:
-        """The unsettled record, for a model call that begins now and settles it along with the reply.
+        """The unsettled record, for a model call that begins now and has it settled meanwhile.
 
-        None where there is nothing, where it is settled at once anyway, and where it is not known what an earlier
-        settlement did.
+        None where there is nothing, where it can wait for the next call or is settled at once anyway, and where it is
+        not known what an earlier settlement did.
         """
-        if not self._state.start.timing.settle_with_replies:
-            return None
+        pace = self._note_call()
         is_in_doubt = self._under_way is not None or self._state.timeline.recording_version is not None
         is_settled_at_once = self._state.is_watched or not self._settling_delay
-        if is_in_doubt or is_settled_at_once or not self._has_unrecorded():
+        if is_in_doubt or is_settled_at_once or not self._has_unrecorded() or self._can_wait_for_next_call(pace):
             return None
         self._carried = self._take()
         return self._carried
@@ -116,21 +133,30 @@ class SettlementLoop:
         One timer is enough for many turns: it starts again from the last settlement when it is over. A conversation in
         which nothing was settled for that long, at the pace of people, is recorded turn by turn, at once.
         """
-        if not self._state.start.timing.settle_with_replies:
-            await wait_for_a_batch(self._state, self._last)
-            return
         while not self._must_settle_now() and (left := self._time_left()) > timedelta():
             await self._wait(left, was_unattended=self._is_unattended)
             if not self._has_unsettled():
                 return
 
+    def _note_call(self) -> timedelta | None:
+        """Take note of a model call that begins; returns the time since the one before, None for the first."""
+        before, self._called_at = self._called_at, self._state.now()
+        return None if before is None else self._called_at - before
+
+    def _can_wait_for_next_call(self, pace: timedelta | None) -> bool:
+        """True if, at this pace, another model call begins before what is unsettled is due."""
+        is_nearly_many = len(self._state.timeline.unrecorded.turn_ids) >= SETTLE_AT_ONCE - 1
+        return pace is not None and not is_nearly_many and self._time_left() > pace * SLOWER_NEXT_CALL
+
     async def _wait(self, longest: timedelta, *, was_unattended: bool) -> None:
+        self._wakes_at = self._state.now() + longest
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._must_settle_now() or self._is_unattended != was_unattended,
                 timeout=longest,
                 timeout_summary="settlement",
             )
+        self._wakes_at = None
 
     def _time_left(self) -> timedelta:
         if self._last is None and not self._is_unattended:
@@ -187,7 +213,7 @@ class SettlementLoop:
             branches=unrecorded.branches,
             facts=unrecorded.facts,
             restored_branch_ids=unrecorded.restored_branch_ids,
-            asides=unrecorded.asides,
+            auxiliary_calls=unrecorded.auxiliary_calls,
             taken_over=state.timeline.taken_over(unrecorded.turn_ids),
             first_run_id=None if state.timeline.recorded_version else workflow.info().first_execution_run_id,
             follows=tuple(version for version in follows if version is not None),

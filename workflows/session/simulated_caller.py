@@ -1,4 +1,8 @@
-"""The caller's end of a session: after each reply it says its next line or hangs up, unless somebody else talks."""
+"""The caller's end of a session: after each reply it says its next line or hangs up, unless somebody else talks.
+
+In a suite, a line is generated along with the reply that it answers, where nothing can come between the two. The
+workflow then asks itself, as if it were to generate the line now, and takes the one it has if the question is the same.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,14 +12,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.simulated_caller import SimulationActivities
-from contracts.caller import PlayCallerInput, PlayCallerResult
+from contracts.caller import GeneratedLine, NextLine, PlayCallerInput, PlayCallerResult
 from domain.sessions import command_handlers as rules
 from domain.sessions import simulated_caller
 from domain.sessions.caller_config import SimulatorState, StopReason
 from domain.sessions.commands import EndSession
-from domain.sessions.timeline import AuxiliaryCall
+from domain.sessions.timeline import AuxiliaryCall, Timeline
 from domain.sessions.turn_completion import record_auxiliary_call
-from domain.turns.engine import MAX_BLANK_REPLIES
+from domain.turns.engine import MAX_BLANK_REPLIES, TurnProgress
 from workflows.activity_options import model_call_options
 from workflows.errors import reason_of
 from workflows.session.state import SessionState, new_turn_id
@@ -43,6 +47,34 @@ class SimulatedCaller:
                 await self._send_next_message()
             elif due is not None and due != "speak":
                 self._stop(due)
+
+    def line_after(self, progress: TurnProgress) -> NextLine | None:
+        """The line to be generated along with a reply that is asked for now; None where it may not follow at once.
+
+        Those who watch see a reply without waiting for the line, and outside of suites people may talk in between.
+        """
+        state = self._state
+        if state.start.suite_id is None or state.is_watched or not self._may_begin():
+            return None
+        answered = simulated_caller.timeline_after_reply(state.timeline, state.agent, progress, at=state.now())
+        if answered is None:
+            return None
+        asked = self._question(answered).model_copy(update={"new_utterances": ()})
+        left = simulated_caller.cost_left(state.timeline, progress, state.agent.limits)
+        return NextLine(asked=asked, cost_left=left)
+
+    def take_line(self, line: GeneratedLine) -> None:
+        """Say a line that came along with the newest reply; bill and drop it where it is no answer any more."""
+        call = AuxiliaryCall(
+            id=line.call_id,
+            purpose="caller",
+            after_turn_id=self._head_id,
+            created_at=self._state.now() - timedelta(seconds=line.seconds),
+        )
+        if self._is_still_wanted(line.call_id) and self._question(self._state.timeline).digest == line.digest:
+            self._take(call, line.result)
+        else:
+            self._record_cost(call.model_copy(update={"usage": line.result.usage, "cost": line.result.cost}))
 
     async def _wait_for_action(self) -> None:
         """Wait until the caller has something to do: its turn, the end of its time, or its being switched on or off."""
@@ -75,31 +107,18 @@ class SimulatedCaller:
             self._take(call, result)
         self._is_under_way = False
 
-    async def _generate_message(self, aside_id: str) -> PlayCallerResult:
+    async def _generate_message(self, call_id: str) -> PlayCallerResult:
         """Buy a line. Once nobody wants to hear it, the call is cancelled, and what it has cost by then is returned."""
-        start, timeline = self._state.start, self._state.timeline
-        simulation = self._simulation
-        anchor_aside_id, utterances = simulated_caller.utterances_since_last_call(timeline)
+        asked = self._question(self._state.timeline)
         playing = workflow.start_activity_method(
             SimulationActivities.play_caller,
-            PlayCallerInput(
-                session_id=start.session_id,
-                organization_id=start.organization_id,
-                aside_id=aside_id,
-                anchor_aside_id=anchor_aside_id,
-                config=simulation.config,
-                model=simulation.config.model or start.model,
-                lines=simulation.lines,
-                heard=utterances,
-                timeout=start.timing.model_timeout,
-                price_per_second=start.price_per_second,
-            ),
-            summary=f"{simulation.config.persona.name}, line {simulation.lines + 1}",
-            **model_call_options(start.timing),
+            asked,
+            summary=f"{asked.config.persona.name}, line {asked.lines + 1}",
+            **model_call_options(self._state.start.timing),
         )
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: playing.done() or not self._is_still_wanted(aside_id),
+                lambda: playing.done() or not self._is_still_wanted(call_id),
                 timeout=self._time_left(),
                 timeout_summary="time of the simulated caller",
             )
@@ -107,14 +126,26 @@ class SimulatedCaller:
             playing.cancel()
         return await playing
 
-    def _new_call(self) -> AuxiliaryCall:
-        timeline = self._state.timeline
-        return AuxiliaryCall(
-            id=simulated_caller.next_call_id(timeline, self._state.start.session_id),
-            purpose="caller",
-            after_turn_id=timeline.head.id if timeline.head else None,
-            created_at=self._state.now(),
+    def _question(self, timeline: Timeline) -> PlayCallerInput:
+        """The question to the caller's model at this state of the session."""
+        start, simulation = self._state.start, self._simulation
+        previous_call_id, utterances = simulated_caller.utterances_since_last_call(timeline)
+        return PlayCallerInput(
+            session_id=start.session_id,
+            organization_id=start.organization_id,
+            call_id=simulated_caller.next_call_id(timeline, start.session_id),
+            previous_call_id=previous_call_id,
+            config=simulation.config,
+            model=simulation.config.model or start.model,
+            lines=simulation.lines,
+            new_utterances=utterances,
+            timeout=start.timing.model_timeout,
+            price_per_second=start.price_per_second,
         )
+
+    def _new_call(self) -> AuxiliaryCall:
+        call_id = simulated_caller.next_call_id(self._state.timeline, self._state.start.session_id)
+        return AuxiliaryCall(id=call_id, purpose="caller", after_turn_id=self._head_id, created_at=self._state.now())
 
     def _take(self, call: AuxiliaryCall, result: PlayCallerResult) -> None:
         """Bill a line, and say it. One that comes too late, or for which there is no money, is billed and dropped."""
@@ -159,17 +190,22 @@ class SimulatedCaller:
             simulated_caller.stop_caller(self._state.timeline, reason, error=error, at=self._state.now())
         )
 
-    def _is_still_wanted(self, aside_id: str) -> bool:
+    def _is_still_wanted(self, call_id: str) -> bool:
         """True while the session is in the state that the message answers."""
         timeline = self._state.timeline
         is_due = simulated_caller.next_action(timeline, at=self._state.now()) == "speak"
-        return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == aside_id
+        return is_due and simulated_caller.next_call_id(timeline, self._state.start.session_id) == call_id
 
     def _time_left(self) -> timedelta | None:
         """The time left for the simulated user; None without a limit, or while somebody else talks."""
         timeline = self._state.timeline
         ends_at = simulated_caller.caller_deadline(timeline) if simulated_caller.is_callers_turn(timeline) else None
         return None if ends_at is None else max(ends_at - self._state.now(), timedelta())
+
+    @property
+    def _head_id(self) -> str | None:
+        head = self._state.timeline.head
+        return head.id if head else None
 
     @property
     def _simulation(self) -> SimulatorState:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from activities.model import ModelActivities
 from activities.tools import ToolActivities
+from contracts.caller import GeneratedLine, NextLine
 from contracts.recovery import RestoredStep
 from contracts.sessions import (
     HISTORY_MISSING,
@@ -32,7 +34,7 @@ from domain.sessions.approvals import Decision
 from domain.sessions.client_calls import client_call_id
 from domain.sessions.commands import ClientResult
 from domain.sessions.timeline import WaitingApproval, WaitingClientCall
-from domain.turns.call_digest import tool_digest
+from domain.turns.call_digest import instructions_digest, tool_digest
 from domain.turns.engine import (
     ExtractionResult,
     ModelReply,
@@ -45,9 +47,13 @@ from domain.turns.engine import (
     apply_tool_result,
     begin_turn,
     defer_extraction,
+    instructions_at,
     start_checkpoint,
+    template_values,
     values_of,
 )
+from domain.turns.extraction import extraction_texts
+from domain.turns.summaries import SummaryPoint
 from domain.turns.turn import Checkpoint, Turn
 from workflows.activity_options import model_call_options, tool_call_options
 from workflows.errors import reason_of
@@ -67,6 +73,27 @@ class RecordCarrier(Protocol):
 
     def return_record(self, record: SettleTurnsInput, state: RecordState | None) -> None:
         """The call is over: how the record compared, or None where the call did not settle it."""
+        ...
+
+
+class LineAsker(Protocol):
+    """The part of a simulated caller that a step takes along."""
+
+    def line_after(self, progress: TurnProgress) -> NextLine | None:
+        """The line to be generated along with a reply that is asked for now; None where it may not follow at once."""
+        ...
+
+
+class SummaryWriter(Protocol):
+    """The part of a session that has its conversation summarised."""
+
+    @property
+    def finished(self) -> int:
+        """The number of summaries that were written, or failed."""
+        ...
+
+    def request(self, point: SummaryPoint) -> None:
+        """Have the conversation summarised up to a step, unless a summary is being written."""
         ...
 
 
@@ -102,20 +129,27 @@ class StepRunner:
 
     `waits` are what tool calls may wait for. `restore` gives the store the turns back that it has lost, with the steps
     of the turn that is being answered. `records` has what is not settled yet, and travels with the next model call.
+    `caller` may have its next line generated along with a reply.
+    `summaries` writes a summary where the conversation needs one.
     """
 
     def __init__(
         self,
         start: StartSession,
         now: Callable[[], datetime],
+        *,
         waits: ToolWaits,
         restore: Restore,
         records: RecordCarrier,
+        caller: LineAsker,
+        summaries: SummaryWriter,
     ) -> None:
         self._now = now
         self._waits = waits
         self._restore = restore
         self._records = records
+        self._caller = caller
+        self._summaries = summaries
         self._start = start
         self._agent = start.definition
         self._context = start.initial_context
@@ -124,6 +158,8 @@ class StepRunner:
         self._unchecked: set[str] = set()
         self.are_watched = False
         """True when somebody watched the session at its newest model call."""
+        self.line: GeneratedLine | None = None
+        """The simulated caller's line that was generated along with the newest reply."""
 
     @property
     def checks_calls(self) -> bool:
@@ -169,17 +205,22 @@ class StepRunner:
         """Get what the turn is due for, and take it in."""
         if due != "reply":
             return (await self._advance_without_reply(progress, due)).with_first_word(self._now())
-        step = self._step(progress)
-        reply = await self._generate(step)
-        progress = progress.after_step(step.digest)
-        applied = apply_reply(self._agent, progress, reply, at=self._now(), initial_context=self._context)
-        return applied.with_first_word(self._now() - _time_since_first_word(reply))
+        step = self._step(progress, partial(instructions_at, self._agent, progress.node_id))
+        reply, self.line = await self._generate(step, self._caller.line_after(progress))
+        progress, at = progress.after_step(step.digest), self.replied_at
+        applied = apply_reply(self._agent, progress, reply, at=at, initial_context=self._context)
+        return applied.with_first_word(at - _time_since_first_word(reply))
+
+    @property
+    def replied_at(self) -> datetime:
+        """The present time, or that of the reply along with which a line was generated."""
+        return self._now() - timedelta(seconds=self.line.seconds if self.line else 0.0)
 
     async def _advance_without_reply(self, progress: TurnProgress, due: NextStep) -> TurnProgress:
         if due == "extraction" and progress.leaving is None:
             return defer_extraction(progress)
         if due == "extraction":
-            step = self._step(progress)
+            step = self._extraction_step(progress)
             extraction = await self._extract(step)
             # An extraction is no part of the conversation: what the model reads next comes after the step before.
             return apply_extraction(self._agent, progress, extraction, at=self._now(), initial_context=self._context)
@@ -190,27 +231,31 @@ class StepRunner:
             )
         return progress
 
-    async def _generate(self, step: GenerateStepInput) -> ModelReply:
-        record = self._records.take_record()
-        if record is None:
-            result = await self._start_generating(step)
-        else:
-            settled: RecordState | None = None
-            try:
-                result = await self._start_generating(step.model_copy(update={"record": record}))
-                settled = result.record
-            finally:
+    async def _generate(
+        self, step: GenerateStepInput, next_line: NextLine | None
+    ) -> tuple[ModelReply, GeneratedLine | None]:
+        record, summaries = self._records.take_record(), self._summaries.finished
+        asked = step.model_copy(update={"record": record, "next_line": next_line})
+        settled: RecordState | None = None
+        try:
+            result = await self._start_generating(asked)
+            settled = result.record
+        finally:
+            if record is not None:
                 self._records.return_record(record, settled)
         self.are_watched = result.watched
+        # A call may not have seen the summary that was written meanwhile: the next one asks if it needs another.
+        if result.summarize is not None and self._summaries.finished == summaries:
+            self._summaries.request(result.summarize)
         self._taken = (*self._taken, RestoredStep(call=step, reply=result.reply))
-        return result.reply
+        return result.reply, result.line
 
     async def _start_generating(self, step: GenerateStepInput) -> GenerateStepResult:
         return await self._with_history(
             lambda: workflow.execute_activity_method(
                 ModelActivities.generate_step,
                 step,
-                summary=f"{step.node_id}, step {step.step + 1}",
+                summary=f"{step.node_id}, step {step.step + 1}{_with_line(step.next_line)}",
                 **model_call_options(self._start.timing),
             )
         )
@@ -328,26 +373,41 @@ class StepRunner:
             if is_cancelled_exception(error):
                 return INTERRUPTED
             return ToolResult(content=f"The tool could not be called: {reason_of(error)}", error="internal_error")
-        return ToolResult(content=result.content, error=result.error, assigned=result.assigned)
+        return ToolResult(
+            content=result.content,
+            error=result.error,
+            assigned=result.assigned,
+            attempts=result.attempts,
+            failed_attempts=result.failed_attempts,
+        )
 
-    async def extract_at_the_end(self, checkpoint: Checkpoint, aside_id: str) -> ExtractionResult:
+    async def extract_at_the_end(self, checkpoint: Checkpoint, call_id: str) -> ExtractionResult:
         """Have the variables of the node at which the session ended read from it.
 
         Raises ActivityError when the model could not be asked.
         """
         ended = TurnProgress(
-            turn_id=aside_id,
+            turn_id=call_id,
             node_id=checkpoint.node_id,
             gathered_context=checkpoint.gathered_context,
             after=checkpoint.after,
             messages=checkpoint.carry,
             started_at=self._now(),
         )
-        step, summary = self._step(ended), f"variables of {checkpoint.node_id}, at the end"
+        step, summary = self._extraction_step(ended), f"variables of {checkpoint.node_id}, at the end"
         return await self._with_history(lambda: self._start_extraction(step, summary))
 
-    def _step(self, progress: TurnProgress) -> GenerateStepInput:
+    def _extraction_step(self, progress: TurnProgress) -> GenerateStepInput:
+        return self._step(progress, partial(extraction_texts, self._agent.nodes[progress.node_id]))
+
+    def _step(
+        self, progress: TurnProgress, instructions: Callable[[Mapping[str, JsonValue]], str]
+    ) -> GenerateStepInput:
+        """The input of a model call. `instructions` renders what it tells the model besides the conversation."""
         start, newest = self._start, self._newest
+        values = values_of(self._agent, progress, self._context)
+        as_opened = template_values(self._agent, start.initial_context, {})
+        shown = "" if values == as_opened else instructions_digest(instructions(values), instructions(as_opened))
         answered = newest if newest is not None and newest.id == progress.turn_id else None
         return GenerateStepInput(
             session_id=start.session_id,
@@ -359,14 +419,21 @@ class StepRunner:
             node_id=progress.node_id,
             after=progress.after,
             messages=progress.messages,
-            context=values_of(self._agent, progress, self._context),
+            context=values,
             timeout=start.timing.model_timeout,
             price_per_second=start.price_per_second,
             opening=opening_of(answered) if answered else None,
             said=progress.text,
             reply_format=answered.options.reply_format if answered and answered.options else None,
             withheld=progress.withheld,
+            instructions=shown,
         )
+
+
+def _with_line(next_line: NextLine | None) -> str:
+    if next_line is None:
+        return ""
+    return f", and {next_line.asked.config.persona.name}, line {next_line.asked.lines + 1}"
 
 
 def _time_since_first_word(reply: ModelReply) -> timedelta:

@@ -17,26 +17,41 @@ from domain.sessions.timeline import Timeline, WaitingApproval, WaitingClientCal
 from domain.turns.engine import TurnProgress
 from domain.turns.turn import Turn
 from workflows.background_tasks import BackgroundTasks
-from workflows.errors import reason_of
+from workflows.errors import code_of, reason_of
 from workflows.session.recovery import SessionRecovery
 from workflows.session.settlement import SettlementLoop
+from workflows.session.simulated_caller import SimulatedCaller
 from workflows.session.state import SessionState
 from workflows.session.step_runner import StepRunner, ToolWaits
-
-RECORDS_REQUESTS = "approval-requests-are-events"
-"""The patch since which a request for approval is recorded at once, as an event."""
+from workflows.session.summarizer import Summarizer
 
 
 class TurnRunner:
     """The turns of one session that are being answered."""
 
     def __init__(
-        self, state: SessionState, tasks: BackgroundTasks, recovery: SessionRecovery, settlement: SettlementLoop
+        self,
+        state: SessionState,
+        tasks: BackgroundTasks,
+        recovery: SessionRecovery,
+        settlement: SettlementLoop,
+        *,
+        caller: SimulatedCaller,
+        summarizer: Summarizer,
     ) -> None:
         self._state = state
         self._tasks = tasks
+        self._caller = caller
         waits = ToolWaits(decision=self._request_approval, result=self._request_result)
-        self._steps = StepRunner(state.start, state.now, waits, recovery.restore, settlement)
+        self._steps = StepRunner(
+            state.start,
+            state.now,
+            waits=waits,
+            restore=recovery.restore,
+            records=settlement,
+            caller=caller,
+            summaries=summarizer,
+        )
         self._decisions: dict[str, tuple[Decision, str]] = {}
         self._results: dict[str, ClientResult] = {}
         self._answering: dict[str, asyncio.Task[None]] = {}
@@ -94,11 +109,14 @@ class TurnRunner:
                     self._state.note_progress(turn, progress)
         except ActivityError as error:
             if not (turn.id in self._stopped and is_cancelled_exception(error)):
-                progress = progress.failed(reason_of(error))
+                progress = progress.failed(reason_of(error), code_of(error))
         except asyncio.CancelledError:
             if turn.id not in self._stopped:
                 raise
         self._close(progress)
+        if self._steps.line is not None:
+            line, self._steps.line = self._steps.line, None
+            self._caller.take_line(line)
         self._stopped.discard(turn.id)
         del self._answering[turn.id]
 
@@ -112,9 +130,7 @@ class TurnRunner:
 
     async def _request_approval(self, approval: WaitingApproval) -> tuple[Decision, str]:
         """Wait, durably, until somebody decides on a tool call, its time is over, or its turn is no longer awaited."""
-        is_recorded = workflow.patched(RECORDS_REQUESTS)
-        requested = approvals.request(self._state.timeline, approval, at=self._state.now(), is_recorded=is_recorded)
-        self._state.change(requested)
+        self._state.change(approvals.request(self._state.timeline, approval, at=self._state.now()))
         is_settled = partial(self._is_resolved, approval)
         # Cancelled with its turn, the call is not made: its question expires.
         with suppress(TimeoutError, asyncio.CancelledError):
@@ -152,4 +168,5 @@ class TurnRunner:
         close = turn_completion.interrupt if progress.next_step else turn_completion.complete
         if progress.outcome == "failed":
             close = turn_completion.fail
-        self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=self._state.now()))
+        at = max(self._steps.replied_at, self._state.timeline.updated_at)
+        self._state.change(close(self._state.timeline, progress, self._state.agent.limits, at=at))

@@ -12,45 +12,50 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
-with workflow.unsafe.imports_passed_through():
-    from contracts.reconciliation import UnsettledInput, UnsettledTurns
-    from contracts.sessions import (
-        CONTINUED_AS_NEW,
-        ReturnResultsResult,
-        SendMessageResult,
-        SessionResult,
-        StartSession,
-        session_workflow_id,
-    )
-    from domain.rejections import CommandRejected
-    from domain.sessions import approvals, client_calls, simulated_caller
-    from domain.sessions import command_handlers as rules
-    from domain.sessions.approvals import Decision
-    from domain.sessions.caller_config import SetSimulator
-    from domain.sessions.commands import (
-        CancelTurn,
-        DecideApproval,
-        EditMessage,
-        EndSession,
-        Regenerate,
-        RestoreBranch,
-        ReturnResults,
-        Rewind,
-        SendMessage,
-    )
-    from domain.sessions.timeline import Timeline, record_rejection
-    from domain.sessions.views import SessionHead, TimelineView, view_of
-    from domain.turns.turn import Turn
-    from workflows.background_tasks import BackgroundTasks
-    from workflows.errors import rejections_as_errors
-    from workflows.session.lifecycle import SessionLifecycle
-    from workflows.session.recovery import SessionRecovery
-    from workflows.session.settlement import SettlementLoop
-    from workflows.session.signals import message_id_of, read_end, read_message, read_rewind, read_switch
-    from workflows.session.simulated_caller import SimulatedCaller
-    from workflows.session.state import SessionState, new_turn_id
-    from workflows.session.turn_runner import TurnRunner
+from contracts.reconciliation import UnsettledInput, UnsettledTurns
+from contracts.sessions import (
+    CONTINUED_AS_NEW,
+    ReturnResultsResult,
+    SendMessageResult,
+    SessionResult,
+    StartSession,
+    session_workflow_id,
+)
+from domain.rejections import CommandRejected
+from domain.sessions import approvals, client_calls, simulated_caller
+from domain.sessions import command_handlers as rules
+from domain.sessions.approvals import Decision
+from domain.sessions.caller_config import SetSimulator
+from domain.sessions.commands import (
+    CancelTurn,
+    DecideApproval,
+    EditMessage,
+    EndSession,
+    Regenerate,
+    RestoreBranch,
+    ReturnResults,
+    Rewind,
+    SendMessage,
+)
+from domain.sessions.timeline import Timeline, record_rejection
+from domain.sessions.views import SessionHead, TimelineView, view_of
+from domain.turns.turn import Turn
+from workflows.background_tasks import BackgroundTasks
+from workflows.errors import rejections_as_errors
+from workflows.session.lifecycle import SessionLifecycle
+from workflows.session.recovery import SessionRecovery
+from workflows.session.settlement import SettlementLoop
+from workflows.session.signals import message_id_of, read_end, read_message, read_rewind, read_switch
+from workflows.session.simulated_caller import SimulatedCaller
+from workflows.session.state import SessionState, new_turn_id
+from workflows.session.summarizer import Summarizer
+from workflows.session.turn_runner import TurnRunner
 
+CONTINUE_AFTER_EVENTS = 1_000
+"""With one more for each turn. A worker that does not have a session in memory replays its run, which takes half a
+millisecond an event. The end of a run costs more with every turn, as the next one is given all of them."""
+PATIENCE_EVENTS = 300
+"""Events for which the end of a run waits for a moment in which nothing is being settled."""
 CONTINUE_AFTER_UPDATES = 1_800
 """Temporal takes 2,000 updates in one run."""
 CONTINUE_AFTER_SIGNALS = 9_000
@@ -62,9 +67,6 @@ MAX_BYTES_PER_RUN = 25_000_000
 """Temporal ends a workflow after 50 MB of history."""
 CHECKED_TURN = "turn_unchecked"
 """Stands for the id of a turn while a command is only being checked; validators must not draw ids."""
-
-OPTIONS_ARE_CONTENT = "turn-ids-depend-on-options"
-"""The patch since which a message with other options opens another turn, should the same random number be drawn."""
 
 COMMAND_NAMES = {SendMessage: "send_message", EditMessage: "edit", Regenerate: "regenerate"}
 
@@ -98,9 +100,17 @@ class SessionWorkflow:
         self._settling = SettlementLoop(
             self._state, self._recovery, keeps_the_end=lambda: self._ending.completion_comes_last
         )
-        self._replies = TurnRunner(self._state, self._tasks, self._recovery, self._settling)
-        self._ending = SessionLifecycle(self._state, self._replies.steps)
+        self._summaries = Summarizer(self._state, self._tasks)
         self._simulating = SimulatedCaller(self._state, may_begin=lambda: not self._is_long())
+        self._replies = TurnRunner(
+            self._state,
+            self._tasks,
+            self._recovery,
+            self._settling,
+            caller=self._simulating,
+            summarizer=self._summaries,
+        )
+        self._ending = SessionLifecycle(self._state, self._replies.steps)
         self._releases_callers = False
         self._updates = 0
         self._signals = 0
@@ -142,9 +152,8 @@ class SessionWorkflow:
         )
 
     def _next_run(self, start: StartSession) -> StartSession:
-        """The input of the next run. It takes over what this one knows, and settles as new sessions do."""
-        timing = start.timing.model_copy(update={"settle_with_replies": True})
-        return start.model_copy(update={"timeline": self._settling.timeline_to_carry, "timing": timing})
+        """The input of the next run. It takes over what this one knows."""
+        return start.model_copy(update={"timeline": self._settling.timeline_to_carry})
 
     async def _require_own_session(self) -> None:
         """Fail a workflow that is not its session: one started by hand with the input of another."""
@@ -382,7 +391,7 @@ class SessionWorkflow:
     def _new_turn_id(self, command: SendMessage | EditMessage | Regenerate) -> str:
         head = self._timeline.head
         content = [head.id if head else "", rules.command_digest(command)]
-        if command.options is not None and workflow.patched(OPTIONS_ARE_CONTENT):
+        if command.options is not None:
             content.append(json.dumps(command.options.model_dump(mode="json"), sort_keys=True))
         return new_turn_id(*content)
 
@@ -494,7 +503,7 @@ class SessionWorkflow:
 
     def _may_close(self) -> bool:
         """True when everything is answered, extracted, billed and recorded, and every handler has returned."""
-        is_busy = self._timeline.pending or self._simulating.is_under_way or self._recovery.is_due
+        is_busy = self._timeline.pending or self._buys_beside_turns or self._recovery.is_due
         is_over = self._timeline.is_completed and not is_busy
         return is_over and self._ending.is_over and self._settling.is_done and workflow.all_handlers_finished()
 
@@ -511,16 +520,27 @@ class SessionWorkflow:
         return self._is_long() and self._is_too_long() and self._is_between_turns()
 
     def _is_between_turns(self) -> bool:
-        is_busy = self._replies.has_active_turns or self._simulating.is_under_way or self._recovery.is_due
+        is_busy = self._replies.has_active_turns or self._buys_beside_turns or self._recovery.is_due
         return not (is_busy or self._timeline.is_completed)
+
+    @property
+    def _buys_beside_turns(self) -> bool:
+        """True while a model call is under way that belongs to no turn."""
+        return self._simulating.is_under_way or self._summaries.is_under_way
 
     def _is_long(self) -> bool:
         return (
             workflow.info().is_continue_as_new_suggested()
             or workflow.info().is_target_worker_deployment_version_changed()
+            or self._has_many_events()
             or self._updates >= CONTINUE_AFTER_UPDATES
             or self._signals >= CONTINUE_AFTER_SIGNALS
         )
+
+    def _has_many_events(self) -> bool:
+        """True for a run of many events, once nothing is being settled: for that it waits a while."""
+        events_more = workflow.info().get_current_history_length() - CONTINUE_AFTER_EVENTS - len(self._timeline.turns)
+        return events_more >= (0 if self._settling.is_quiet else PATIENCE_EVENTS)
 
     def _is_too_long(self) -> bool:
         info = workflow.info()

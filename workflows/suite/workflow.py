@@ -11,36 +11,35 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 from temporalio.workflow import ContinueAsNewVersioningBehavior
 
-with workflow.unsafe.imports_passed_through():
-    from activities.judge import JudgeActivities
-    from activities.suites import SuiteActivities
-    from contracts.judge import JudgeInput
-    from contracts.sessions import StartSession, session_workflow_id
-    from contracts.suites import (
-        AwaitSessionsInput,
-        BeginRunInput,
-        BeginRunResult,
-        NoteSuiteInput,
-        PriceRunInput,
-        RecordRunInput,
-        RunPrice,
-        StartSuite,
-        SuiteResult,
-        run_session,
-        scenario_of,
-    )
-    from domain.sessions.caller_config import SimulatorConfig
-    from domain.sessions.commands import EndSession
-    from domain.suites import suite_state as rules
-    from domain.suites.scenario import Scenario
-    from domain.suites.suite_state import StartedRun, SuiteProgress, SuiteState
-    from domain.suites.verdicts import Verdict, inconclusive_verdicts, verdict_of
-    from workflows import search_attributes
-    from workflows.activity_options import model_call_options, polling_options, store_options
-    from workflows.background_tasks import BackgroundTasks
-    from workflows.errors import reason_of, rejections_as_errors
-    from workflows.session.workflow import SessionWorkflow
-    from workflows.suite.summary import suite_summary
+from activities.judge import JudgeActivities
+from activities.suites import SuiteActivities
+from contracts.judge import JudgeInput, JudgeResult
+from contracts.sessions import StartSession, session_workflow_id
+from contracts.suites import (
+    AwaitSessionsInput,
+    BeginRunInput,
+    BeginRunResult,
+    NoteSuiteInput,
+    PriceRunInput,
+    RecordRunInput,
+    RunPrice,
+    StartSuite,
+    SuiteResult,
+    run_session,
+    scenario_of,
+)
+from domain.sessions.caller_config import SimulatorConfig
+from domain.sessions.commands import EndSession
+from domain.suites import suite_state as rules
+from domain.suites.scenario import Scenario
+from domain.suites.suite_state import Run, StartedRun, SuiteProgress, SuiteState
+from domain.suites.verdicts import Verdict, inconclusive_verdicts, verdict_of
+from workflows import search_attributes
+from workflows.activity_options import model_call_options, polling_options, store_options
+from workflows.background_tasks import BackgroundTasks
+from workflows.errors import reason_of, rejections_as_errors
+from workflows.session.workflow import SessionWorkflow
+from workflows.suite.summary import suite_summary
 
 LOOK_SECONDS = 30.0
 """Seconds that one look for closed sessions waits for the first of them."""
@@ -122,10 +121,14 @@ class SuiteWorkflow:
         # A run that has been long enough hands over first: whatever is begun here would hold that up.
         await workflow.wait_condition(lambda: not self._should_continue_as_new())
         with self._counted_as_active(session_id):
-            await self._finish(session_id, started, *await self._verdict(session_id, started))
+            judged, error = await self._verdict(session_id, started)
+            await self._finish(session_id, started, judged.verdict, error, judged.price)
 
-    async def _finish(self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None) -> None:
-        price = await self._record(session_id, started, verdict, error)
+    async def _finish(
+        self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None, price: RunPrice | None = None
+    ) -> None:
+        """Write down what came of a run; `price` is its cost if that was done along with the verdict."""
+        price = price or await self._record(session_id, started, verdict, error)
         finished = rules.record_outcome(
             self._state, session_id, verdict.outcome, cost=price.cost, largest_call=price.largest_call
         )
@@ -139,15 +142,16 @@ class SuiteWorkflow:
                 await self._end(session_id)
         await workflow.wait_condition(lambda: session_id in self._closed)
 
-    async def _verdict(self, session_id: str, started: StartedRun) -> tuple[Verdict, str | None]:
+    async def _verdict(self, session_id: str, started: StartedRun) -> tuple[JudgeResult, str | None]:
         """The verdict on a session, with the error that kept it from being judged."""
         scenario = scenario_of(self._suite, started.run)
         if self._state.is_cancelled:
-            return verdict_of(inconclusive_verdicts(scenario.success, NOT_JUDGED), (), CANCELLED), None
+            criteria = inconclusive_verdicts(scenario.success, NOT_JUDGED)
+            return JudgeResult(verdict=verdict_of(criteria, (), CANCELLED)), None
         if not await self._may_judge(session_id):
             return await self._verdict_of_checks(session_id, started, scenario, NO_BUDGET), None
         try:
-            return await self._judge(session_id, started, scenario), None
+            return await self._judge(session_id, started, scenario, run=started.run), None
         except ActivityError as error:
             reason = reason_of(error)
             return await self._verdict_of_checks(session_id, started, scenario, reason), reason
@@ -208,6 +212,7 @@ class SuiteWorkflow:
                 initial_context=session.initial_context,
                 simulator=_shown(session.simulator),
                 history=scenario_of(self._suite, started.run).history,
+                held=started.held,
                 at=workflow.now(),
             ),
             summary=session.name,
@@ -265,9 +270,11 @@ class SuiteWorkflow:
         )
         return rules.may_judge(self._state, self._suite, session_id, price.cost)
 
-    async def _judge(self, session_id: str, started: StartedRun, scenario: Scenario) -> Verdict:
+    async def _judge(
+        self, session_id: str, started: StartedRun, scenario: Scenario, run: Run | None = None
+    ) -> JudgeResult:
         start = self._start
-        result = await workflow.execute_activity_method(
+        return await workflow.execute_activity_method(
             JudgeActivities.judge_session,
             JudgeInput(
                 session_id=session_id,
@@ -280,20 +287,22 @@ class SuiteWorkflow:
                 seed=self._suite.seed_of(scenario.id, started.run.repeat),
                 timeout=start.timing.model_timeout,
                 price_per_second=start.price_per_second,
+                run=run,
             ),
             summary=f"judge {scenario.id} {started.run.repeat}",
             **model_call_options(start.timing),
         )
-        return result.verdict
 
-    async def _verdict_of_checks(self, session_id: str, started: StartedRun, scenario: Scenario, why: str) -> Verdict:
+    async def _verdict_of_checks(
+        self, session_id: str, started: StartedRun, scenario: Scenario, why: str
+    ) -> JudgeResult:
         """The verdict without a judge: the checks decide what they can, the criteria are left open."""
         criteria = inconclusive_verdicts(scenario.success, why)
         try:
             found = await self._judge(session_id, started, scenario.model_copy(update={"success": ()}))
         except ActivityError as error:  # nothing was ever recorded of the session
-            return verdict_of(criteria, (), reason_of(error))
-        return verdict_of(criteria, found.findings, found.cut_short)
+            return JudgeResult(verdict=verdict_of(criteria, (), reason_of(error)))
+        return JudgeResult(verdict=verdict_of(criteria, found.verdict.findings, found.verdict.cut_short))
 
     async def _record(self, session_id: str, started: StartedRun, verdict: Verdict, error: str | None) -> RunPrice:
         return await workflow.execute_activity_method(

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from playhead_client import AsyncPlayhead, ReplyDelta, TurnClosed, TurnNotPending
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi
 
 Scripted = Callable[..., ScriptedModel]
@@ -23,7 +23,7 @@ async def playhead(running_api: RunningApi, caller: Caller) -> AsyncIterator[Asy
 async def test_a_reply_that_is_heard_can_be_stopped(
     playhead: AsyncPlayhead, caller: Caller, scripted: Scripted
 ) -> None:
-    await caller.push(library(scripted(Says("We open at nine, always.", gate=Gate())).string))
+    await caller.push(library(scripted(TextReply("We open at nine, always.", gate=Gate())).string))
     session = await playhead.sessions.open("library")
     heard = playhead.sessions.stream(session.id, "When do you open?")
     async for event in heard:
@@ -43,7 +43,7 @@ async def test_a_reply_that_is_heard_can_be_stopped(
 async def test_a_session_is_edited_answered_again_restored_and_forked(
     playhead: AsyncPlayhead, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("One."), Says("Two."), Says("Three."), Says("Elsewhere."))
+    model = scripted(TextReply("One."), TextReply("Two."), TextReply("Three."), TextReply("Elsewhere."))
     await caller.push(library(model.string))
     session = await playhead.sessions.open("library")
     said = await playhead.sessions.send(session.id, "First")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.dograh.dental import dental_export
 from tests.api.dograh.panel import Panel, imported
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, done, problem
 
 Scripted = Callable[..., ScriptedModel]
@@ -44,9 +44,9 @@ async def of_v1(caller: Caller, panel: Panel) -> Json:
 
 async def test_the_agent_calculates_and_ends_the_chat_with_a_reason(caller: Caller, scripted: Scripted) -> None:
     model = scripted(
-        Calls("safe_calculator", '{"expression": "3 * 0.1"}'),
-        Says("That is 0.3."),
-        Calls("end_call", '{"reason": "solved"}', text="You are welcome."),
+        ToolCallReply("safe_calculator", '{"expression": "3 * 0.1"}'),
+        TextReply("That is 0.3."),
+        ToolCallReply("end_call", '{"reason": "solved"}', text="You are welcome."),
     )
     panel = await opened(caller, model)
     await panel.send("What is three times a tenth?")
@@ -64,7 +64,7 @@ async def test_the_agent_calculates_and_ends_the_chat_with_a_reason(caller: Call
 
 
 async def test_a_hand_over_ends_the_chat_with_its_target(caller: Caller, scripted: Scripted) -> None:
-    panel = await opened(caller, scripted(Calls("transfer_call", text="I connect you.")))
+    panel = await opened(caller, scripted(ToolCallReply("transfer_call", text="I connect you.")))
     ended = await panel.send("A person, please.")
     gathered = ended["gathered_context"]
     assert (ended["is_completed"], gathered["handed_over_to"]) == (True, "+390551234")
@@ -73,7 +73,7 @@ async def test_a_hand_over_ends_the_chat_with_its_target(caller: Caller, scripte
 
 
 async def test_an_end_without_its_reason_is_told_to_the_model(caller: Caller, scripted: Scripted) -> None:
-    panel = await opened(caller, scripted(Calls("end_call"), Says("One more thing?")))
+    panel = await opened(caller, scripted(ToolCallReply("end_call"), TextReply("One more thing?")))
     shown = await panel.send("Bye.")
     assert (shown["is_completed"], panel.said[-1]) == (False, ("Bye.", "One more thing?"))
 

@@ -10,7 +10,7 @@ from pytest_httpserver import HTTPServer
 from tests.api.conftest import quick_settings
 from tests.api.dograh.dental import GREETING
 from tests.api.dograh.panel import NAME, TURN, Panel, chats_of, imported
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, serving
 from tests.support.waiting import eventually
 
@@ -85,7 +85,7 @@ async def test_a_text_chat_with_an_unknown_agent_is_not_found(caller: Caller) ->
 
 async def test_a_greeting_that_fails_is_a_server_error(caller: Caller, scripted: Scripted) -> None:
     definition: Json = {"name": "silent", "start": "desk", "nodes": {"desk": {"prompt": "Greet."}}}
-    agent = await caller.push({**definition, "model": scripted(Refuses(401)).string})
+    agent = await caller.push({**definition, "model": scripted(ErrorReply(401)).string})
     failed = await caller.post(chats_of(agent["workflow_id"]), {})
     detail = done(failed, 500)["detail"]
     assert detail.startswith("Failed to execute text chat assistant turn: ")
@@ -117,7 +117,7 @@ async def test_a_message_without_words_is_refused(panel: Panel) -> None:
 async def test_a_failed_turn_keeps_its_error_and_the_next_message_goes_on_before_it(
     caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Refuses(401), Says("Here I am."))
+    model = scripted(ErrorReply(401), TextReply("Here I am."))
     panel = await Panel.open(caller, await imported(caller, model.string))
     failed = await panel.post("messages", text="Hello?")
     detail = done(failed, 500)["detail"]
@@ -321,7 +321,7 @@ async def test_a_message_while_the_agent_answers_is_refused_and_nothing_is_lost(
     caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     panel = await Panel.open(caller, await imported(caller, model.string))
     sending = asyncio.create_task(panel.post("messages", text="First"))
     await gate.reached()
@@ -338,7 +338,7 @@ async def test_a_message_while_the_agent_answers_is_refused_and_nothing_is_lost(
 async def test_a_call_of_a_tool_that_is_not_there_is_told_in_the_log_as_text(
     caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Calls("nowhere", '{"floor": 2}'), Says("I am here."))
+    model = scripted(ToolCallReply("nowhere", '{"floor": 2}'), TextReply("I am here."))
     panel = await Panel.open(caller, await imported(caller, model.string))
     await panel.send("Go away.")
     called, returned = panel.turns[-1]["events"]

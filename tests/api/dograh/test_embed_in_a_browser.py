@@ -1,28 +1,24 @@
 """Public chats in a real browser: a page of the token's origin holds one; pages of other origins read nothing."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from store.embed import EmbedStore
-from tests.page.browser import ARGUMENTS, chromium
 from tests.support.api_agents import GREETING, library
+from tests.support.chromium import document_server, needs_chromium
 from tests.support.provider import ScriptedModel
 from tests.support.running_api import Caller, RunningApi, serving
 
 pytestmark = [
     pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session"),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium (Debian: apt-get install chromium)"),
+    needs_chromium,
 ]
 
-HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\nconnection: close\r\n\r\n<!doctype html>"
-)
 CALL: Final = """async ([method, url, body]) => {
   try {
     const headers = { 'Content-Type': 'application/json' }
@@ -38,25 +34,8 @@ CALL: Final = """async ([method, url, body]) => {
 @pytest_asyncio.fixture
 async def port() -> AsyncIterator[int]:
     """The port of an empty page, whose origins are `http://localhost` and `http://127.0.0.1` there."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(HEAD)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-
-
-@pytest_asyncio.fixture
-async def page() -> AsyncIterator[Page]:
-    """A tab of a browser."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield await browser.new_page()
-        await browser.close()
+    async with document_server("<!doctype html>") as port:
+        yield port
 
 
 async def test_page_of_the_tokens_origin_holds_a_chat_and_no_other_reads_it(

@@ -19,7 +19,7 @@ from store.sessions.sessions import StoredSession
 from tests.api.conftest import PRICED
 from tests.api.dograh.widget import EMBED, EVIL, SHOP, Site, Widget, allowed_origin, forget_rates, two_apis
 from tests.support.api_agents import GREETING, library
-from tests.support.provider import Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, done, problem, serving
 from tests.support.waiting import eventually
 
@@ -100,7 +100,7 @@ async def test_configuration_has_the_settings_of_the_token_and_defaults(site: Si
 
 async def test_stale_revision_and_a_pending_reply_are_conflicts(site: Site, caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    token = await site.token(caller, model=scripted(Says("Here.", gate=gate)).string)
+    token = await site.token(caller, model=scripted(TextReply("Here.", gate=gate)).string)
     async with site.visitor(token) as visitor:
         await visitor.open()
         stale = done(await visitor.post("messages", text="Hello?", expected_revision=1), 409)["detail"]
@@ -140,7 +140,7 @@ async def test_variables_of_the_page_that_do_not_fit_are_left_out(widget: Widget
 
 
 async def test_failures_do_not_show_their_cause(site: Site, caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Refuses(401), Says("Here I am."))
+    model = scripted(ErrorReply(401), TextReply("Here I am."))
     agent = await caller.push(library(model.string, prompt=WORDS))
     _, token = await site.new_token(caller, agent)
     async with site.visitor(token) as visitor:
@@ -158,7 +158,7 @@ async def test_failures_do_not_show_their_cause(site: Site, caller: Caller, scri
 
 async def test_greeting_that_fails_opens_no_chat(site: Site, caller: Caller, scripted: Scripted) -> None:
     definition = {"name": "silent", "start": "desk", "nodes": {"desk": {"prompt": "Greet."}}}
-    agent = await caller.push({**definition, "model": scripted(Refuses(401)).string})
+    agent = await caller.push({**definition, "model": scripted(ErrorReply(401)).string})
     _, token = await site.new_token(caller, agent)
     async with site.visitor(token) as visitor:
         assert done(await visitor.init(), 500) == {"detail": "Assistant failed to respond"}
@@ -288,7 +288,7 @@ async def test_failed_turns_count_too(
     site: Site, caller: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.dograh.embed_limits.MAX_TURNS", 3)
-    token = await site.token(caller, model=scripted(Refuses(401), Refuses(401), Says("Here.")).string)
+    token = await site.token(caller, model=scripted(ErrorReply(401), ErrorReply(401), TextReply("Here.")).string)
     async with site.visitor(token) as visitor:
         await visitor.open()
         done(await visitor.post("messages", text="Hello?"), 500)

@@ -16,7 +16,7 @@ from store.sessions.sessions import SessionStore
 from tests.api.conftest import PRICED
 from tests.api.dograh.dental import GREETING, TO_GOODBYE, TO_VISIT
 from tests.api.dograh.panel import Panel, imported
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done
 from tests.support.timers import timers_stand_still
 from tests.support.waiting import eventually
@@ -33,7 +33,7 @@ async def opened(caller: Caller, model: ScriptedModel) -> Panel:
 
 async def test_1_a_turn_goes_on_when_the_request_that_began_it_is_gone(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    panel = await opened(caller, scripted(Says("At nine.", gate=gate)))
+    panel = await opened(caller, scripted(TextReply("At nine.", gate=gate)))
     sending = asyncio.create_task(panel.post("messages", text="When do you open?"))
     await gate.reached()
     sending.cancel()
@@ -52,7 +52,13 @@ async def test_1_a_turn_goes_on_when_the_request_that_began_it_is_gone(caller: C
 async def test_2_the_usage_of_a_run_is_what_the_ledger_has_once_for_each_turn(
     caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Calls(TO_VISIT), Says("Which day?"), Says("Tuesday is full."), Says("Friday it is."), name=PRICED)
+    model = scripted(
+        ToolCallReply(TO_VISIT),
+        TextReply("Which day?"),
+        TextReply("Tuesday is full."),
+        TextReply("Friday it is."),
+        name=PRICED,
+    )
     panel = await opened(caller, model)
     for text in ("I need a visit.", "On Tuesday?"):
         await panel.send(text)
@@ -68,7 +74,7 @@ async def test_2_the_usage_of_a_run_is_what_the_ledger_has_once_for_each_turn(
 
 async def test_3_tokens_of_a_reply_that_an_end_overtook_are_billed(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    panel = await opened(caller, scripted(Says("At nine.", gate=gate)))
+    panel = await opened(caller, scripted(TextReply("At nine.", gate=gate)))
     sending = asyncio.create_task(panel.post("messages", text="When do you open?"))
     await gate.reached()
     ended = done(await panel.post("end"), 200)
@@ -81,7 +87,7 @@ async def test_3_tokens_of_a_reply_that_an_end_overtook_are_billed(caller: Calle
 
 async def test_4_of_two_messages_at_once_without_a_revision_one_is_refused(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    panel = await opened(caller, scripted(Says("At nine.", gate=gate)))
+    panel = await opened(caller, scripted(TextReply("At nine.", gate=gate)))
     first = asyncio.create_task(panel.post("messages", text="When do you open?"))
     await gate.reached()
     refused = done(await panel.post("messages", text="And when do you close?"), 409)
@@ -111,8 +117,8 @@ async def test_5_a_text_chat_can_be_rewound_to_before_its_first_turn(caller: Cal
 
 async def test_6_a_rewind_restores_the_gathered_context_everywhere(caller: Caller, scripted: Scripted) -> None:
     model = scripted(
-        *(Calls(TO_VISIT), Says("Which day?")),
-        *(Calls(TO_GOODBYE), Calls("record_variables", '{"day": "Tuesday"}')),
+        *(ToolCallReply(TO_VISIT), TextReply("Which day?")),
+        *(ToolCallReply(TO_GOODBYE), ToolCallReply("record_variables", '{"day": "Tuesday"}')),
     )
     workflow_id = await with_a_way_back(caller, model)
     panel = await Panel.open(caller, workflow_id)
@@ -202,10 +208,10 @@ async def test_9_a_text_chat_that_nobody_talks_to_ends_by_itself(caller: Caller,
 
 
 async def test_10_a_simulated_caller_is_switched_on_and_talks(caller: Caller, scripted: Scripted) -> None:
-    panel = await opened(caller, scripted(Says("We open at nine.")))
+    panel = await opened(caller, scripted(TextReply("We open at nine.")))
     assert panel.data["simulator"] == {"enabled": False, "config": {}}
     waiting = Gate()
-    anna = scripted(Says("When do you open?"), Calls("hang_up", '{"reason": "done"}', gate=waiting))
+    anna = scripted(TextReply("When do you open?"), ToolCallReply("hang_up", '{"reason": "done"}', gate=waiting))
     config = {"goal": "Ask about the opening hours.", "model": anna.string}
     done(await caller.put(f"/v1/sessions/{await panel.session_id()}/simulator", {"config": config}), 200)
     await waiting.reached()
@@ -223,7 +229,7 @@ async def test_10_a_simulated_caller_is_switched_on_and_talks(caller: Caller, sc
 async def test_11_a_reply_is_done_when_the_model_is_done(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    panel = await opened(caller, scripted(Says("At nine.")))
+    panel = await opened(caller, scripted(TextReply("At nine.")))
     # The API and its worker run on this loop. What they wait for by the clock now never comes, so a reply that waited
     # after its last word would be missing; and a wait of the session itself would be a timer of its history.
     with timers_stand_still(FIXED_WAIT / 2):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.api.conftest import PRICED
 from tests.api.dograh.dental import TO_GOODBYE, TO_VISIT
 from tests.api.dograh.panel import Panel, documented, imported, plain
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json
 from tests.support.waiting import eventually
 
@@ -15,8 +15,8 @@ async def test_a_client_of_the_seed_product_gets_exactly_the_documented_json(
 ) -> None:
     looking_back = Gate()
     model = scripted(
-        *(Calls(TO_VISIT), Says("Which day?"), Says("Tuesday is full."), Says("Friday it is.")),
-        Calls("record_variables", '{"day": "Friday"}', gate=looking_back),
+        *(ToolCallReply(TO_VISIT), TextReply("Which day?"), TextReply("Tuesday is full."), TextReply("Friday it is.")),
+        ToolCallReply("record_variables", '{"day": "Friday"}', gate=looking_back),
         name=PRICED,
     )
     workflow_id = await imported(caller, model.string)
@@ -51,8 +51,12 @@ async def test_a_conversation_that_comes_to_its_end_by_itself_is_completed(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     model = scripted(
-        *(Calls(TO_VISIT), Says("Which day?")),
-        *(Calls(TO_GOODBYE), Calls("record_variables", '{"day": "Friday"}'), Says("See you on Friday.")),
+        *(ToolCallReply(TO_VISIT), TextReply("Which day?")),
+        *(
+            ToolCallReply(TO_GOODBYE),
+            ToolCallReply("record_variables", '{"day": "Friday"}'),
+            TextReply("See you on Friday."),
+        ),
     )
     panel = await Panel.open(caller, await imported(caller, model.string))
     await panel.send("I need a visit.")

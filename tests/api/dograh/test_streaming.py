@@ -6,7 +6,7 @@ from typing import Any
 from tests.api.dograh.dental import GREETING, SPEECH, TO_VISIT, dental_export
 from tests.api.dograh.panel import Panel, chats_of, imported
 from tests.support.event_stream import Event, Stream
-from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, done
 from tests.support.waiting import eventually
 
@@ -51,7 +51,7 @@ async def test_a_chat_opens_as_a_stream_whose_end_is_the_plain_answer(caller: Ca
 
 
 async def test_a_greeting_of_the_model_is_streamed(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says(ANSWER, gate=(gate := Gate())))
+    model = scripted(TextReply(ANSWER, gate=(gate := Gate())))
     agent = done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 201)
     agent["definition"]["nodes"]["reception"]["greeting"] = None
     workflow_id = int((await caller.push({**agent["definition"], "model": model.string}))["workflow_id"])
@@ -65,7 +65,7 @@ async def test_a_greeting_of_the_model_is_streamed(caller: Caller, scripted: Scr
 
 
 async def test_a_reply_is_streamed_with_its_events_in_their_form(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Calls(TO_VISIT), Says("Which day?"))
+    model = scripted(ToolCallReply(TO_VISIT), TextReply("Which day?"))
     panel = await Panel.open(caller, await imported(caller, model.string))
     events = await streamed(caller, f"{panel.path}/messages/stream", text="A visit.", expected_revision=2)
     assert words(events) == f"{SPEECH}\n\nWhich day?"
@@ -77,7 +77,7 @@ async def test_a_reply_is_streamed_with_its_events_in_their_form(caller: Caller,
 
 
 async def test_a_retried_call_replaces_the_text_so_far(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(BreaksOff("Nobody will ever know.", gate=(gate := Gate())), Says(ANSWER))
+    model = scripted(InterruptedReply("Nobody will ever know.", gate=(gate := Gate())), TextReply(ANSWER))
     panel = await Panel.open(caller, await imported(caller, model.string))
     async with caller.http.stream("POST", f"{panel.path}/messages/stream", json={"text": "When?"}) as response:
         stream = Stream(response.aiter_lines())
@@ -89,7 +89,7 @@ async def test_a_retried_call_replaces_the_text_so_far(caller: Caller, scripted:
 
 
 async def test_a_turn_that_fails_ends_the_stream_with_the_plain_detail(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Calls(TO_VISIT), Refuses(401, message="No such key."))
+    model = scripted(ToolCallReply(TO_VISIT), ErrorReply(401, message="No such key."))
     panel = await Panel.open(caller, await imported(caller, model.string))
     events = await streamed(caller, f"{panel.path}/messages/stream", text="A visit.")
     assert (events[-1].type, events[-1].data["status_code"]) == ("error", 500)
@@ -108,7 +108,7 @@ async def test_what_is_refused_is_an_ordinary_answer(caller: Caller, scripted: S
 
 
 async def test_a_client_that_leaves_stops_nothing(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says(ANSWER, gate=(gate := Gate())))
+    model = scripted(TextReply(ANSWER, gate=(gate := Gate())))
     panel = await Panel.open(caller, await imported(caller, model.string))
     async with caller.http.stream("POST", f"{panel.path}/messages/stream", json={"text": "When?"}) as response:
         await Stream(response.aiter_lines()).until("reply_delta")
@@ -121,7 +121,7 @@ async def test_a_client_that_leaves_stops_nothing(caller: Caller, scripted: Scri
 
 
 async def test_a_reference_to_a_recording_is_never_streamed_nor_said(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("Listen.\nRECORDING_ID: tour [ The whole house. ]\nThat was it."))
+    model = scripted(TextReply("Listen.\nRECORDING_ID: tour [ The whole house. ]\nThat was it."))
     agent = done(await caller.post("/v1/agents", dental_export(), format="dograh", name="dental"), 201)
     agent["definition"]["nodes"]["reception"]["prompt"] = "Help. RECORDING_ID: tour [ The whole house. ]"
     workflow_id = int((await caller.push({**agent["definition"], "model": model.string}))["workflow_id"])

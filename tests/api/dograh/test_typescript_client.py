@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.dograh.dental import TO_VISIT
 from tests.api.dograh.panel import imported
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller
 
 Scripted = Callable[..., ScriptedModel]
@@ -49,7 +49,7 @@ async def test_the_client_of_dograh_drives_a_text_chat(caller: Caller, scripted:
     compiler = WEB / "node_modules" / ".bin" / "tsc"
     await run(str(compiler), *OPTIONS, "--types", "node", "--outDir", str(folder), "tests/dograh/chat.ts")
     (program,) = folder.rglob("chat.js")
-    model = scripted(Calls(TO_VISIT), Says("Which day?"), Says("From nine to six."))
+    model = scripted(ToolCallReply(TO_VISIT), TextReply("Which day?"), TextReply("From nine to six."))
     workflow_id = await imported(caller, model.string)
     key = caller.http.headers["authorization"].removeprefix("Bearer ")
     address = str(caller.http.base_url)

@@ -1,23 +1,22 @@
 """A chat page of another origin in a real browser: its stop button stops the reply, and the conversation goes on."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from tests.api.openai.talking import key_of
-from tests.page.browser import ARGUMENTS, chromium
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.chromium import document_server, needs_chromium
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, serving
 from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session"),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium (Debian: apt-get install chromium)"),
+    needs_chromium,
 ]
 
 Scripted = Callable[..., ScriptedModel]
@@ -66,32 +65,14 @@ stop.onclick = () => connection.abort()
 @pytest_asyncio.fixture
 async def origin() -> AsyncIterator[str]:
     """The origin of the chat page, which is not that of the API."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {len(CHAT)}\r\nconnection: close\r\n\r\n"
-        writer.write((head + CHAT).encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
-
-
-@pytest_asyncio.fixture
-async def page() -> AsyncIterator[Page]:
-    """A tab of a browser."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield await browser.new_page()
-        await browser.close()
+    async with document_server(CHAT) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_stop_button_of_a_browser_cuts_the_reply_and_the_conversation_goes_on(
     running_api: RunningApi, caller: Caller, origin: str, page: Page, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=Gate()), Says("On Sundays at ten."))
+    model = scripted(TextReply(SPEECH, gate=Gate()), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     settings = running_api.settings.model_copy(update={"allowed_origins": (origin,)})
     async with serving(settings, running_api.client, running_api.database, running_api.hub) as api:

@@ -1,11 +1,10 @@
 """Sessions under ids of the client's own: opened, continued and repeated, through two APIs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from api.http.problems import unavailable
 from api.temporal.session_client import SessionClient
@@ -13,17 +12,10 @@ from contracts.sessions import StartSession
 from domain.sessions.views import SessionHead
 from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
-from tests.support.provider import Says, ScriptedModel
-from tests.support.running_api import Caller, Json, RunningApi, done, texts
+from tests.support.provider import ScriptedModel, TextReply
+from tests.support.running_api import Caller, Json, done, texts
 
 Scripted = Callable[..., ScriptedModel]
-
-
-@pytest_asyncio.fixture
-async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
-    """The caller at the second API."""
-    async with other_api.caller(caller.organization) as visitor:
-        yield visitor
 
 
 async def ask(caller: Caller, name: str, *messages: object, **fields: object) -> httpx2.Response:
@@ -58,7 +50,7 @@ async def test_a_request_that_repeats_the_context_of_its_session_is_taken(caller
 async def test_a_session_that_was_stored_and_not_started_is_continued(
     caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await caller.push(library(scripted(Says("Here.")).string))
+    await caller.push(library(scripted(TextReply("Here.")).string))
     start = SessionClient.open
 
     async def not_now(self: SessionClient, start: StartSession) -> SessionHead:

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from playhead_client import AsyncPlayhead
 from tests.api.openai.talking import error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
-from tests.support.provider import Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi
 
 pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
@@ -72,7 +72,7 @@ async def test_parameters_that_cannot_be_honoured_are_refused_before_anything_ha
 
 
 async def test_response_format_reaches_the_model(official: AsyncOpenAI, caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says('{"guests": 4}'), Says('{"guests": 5}'), Says("Five guests."))
+    model = scripted(TextReply('{"guests": 4}'), TextReply('{"guests": 5}'), TextReply("Five guests."))
     await caller.push(plain_agent(model.string))
     first = await official.chat.completions.create(
         model="library", messages=[user("Four of us.")], response_format=BOOKING
@@ -94,7 +94,7 @@ async def test_response_format_reaches_the_model(official: AsyncOpenAI, caller: 
 async def test_a_regenerated_reply_keeps_its_form(
     running_api: RunningApi, official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says('{"guests": 4}'), Says('{"guests": 5}'))
+    model = scripted(TextReply('{"guests": 4}'), TextReply('{"guests": 5}'))
     await caller.push(plain_agent(model.string))
     first = await official.chat.completions.create(
         model="library", messages=[user("Four of us.")], response_format=BOOKING

@@ -15,16 +15,13 @@ from activities.settlement import Recorder
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 from store.sessions.event_log import EventLog
 from tests.api.openai.talking import Messages, assistant, error_of, reply, session_of, user
-from tests.support.client_tool_agent import switchboard
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.client_tool_agent import BOTH_CALLS, CALL, SILENT_CALL, switchboard
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
-TRANSFER = Calls("transfer", '{"to": "sales"}', text="One moment.")
-SILENT = Calls("transfer", '{"to": "sales"}')
-BOTH = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
 TOOLS: Any = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
     for name in ("transfer", "play")
@@ -52,7 +49,7 @@ def result(completion: ChatCompletion, content: str = "Connected.", at: int = 0)
 async def test_a_call_ends_the_request_and_its_result_goes_on_with_the_turn(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
     first = await ask(official, messages)
@@ -87,7 +84,7 @@ async def test_a_call_ends_the_request_and_its_result_goes_on_with_the_turn(
 async def test_calls_and_the_rest_of_the_reply_are_streamed(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
 
@@ -140,7 +137,7 @@ async def test_only_tools_that_the_client_offers_are_called_and_the_others_are_n
 async def test_partial_results_are_kept_and_the_missing_calls_are_handed_over_again(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    await caller.push(switchboard(scripted(BOTH, Says("Done.")).string))
+    await caller.push(switchboard(scripted(BOTH_CALLS, TextReply("Done.")).string))
     messages: Messages = [user("Both.")]
     first = await ask(official, messages)
     assert first.choices[0].message.content is None
@@ -158,7 +155,7 @@ async def test_partial_results_are_kept_and_the_missing_calls_are_handed_over_ag
 async def test_a_message_in_place_of_a_result_goes_on_in_the_same_session(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(SILENT, Says("As you wish."))
+    model = scripted(SILENT_CALL, TextReply("As you wish."))
     await caller.push(switchboard(model.string))
     first = await ask(official, [user("Sales, please.")])
     second = await ask(official, [user("Sales, please."), calls_of(first), user("Never mind.")])
@@ -177,7 +174,7 @@ async def test_a_message_in_place_of_a_result_goes_on_in_the_same_session(
 async def test_a_message_without_the_call_goes_on_too_and_one_with_a_result_keeps_it(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("As you wish."), TRANSFER, Says("You are welcome."))
+    model = scripted(CALL, TextReply("As you wish."), CALL, TextReply("You are welcome."))
     await caller.push(switchboard(model.string))
     first = await ask(official, [user("Sales, please.")])
     messages: Messages = [user("Sales, please."), assistant("One moment."), user("Never mind.")]
@@ -193,7 +190,7 @@ async def test_a_message_without_the_call_goes_on_too_and_one_with_a_result_keep
 async def test_an_edit_before_a_waiting_call_grows_a_branch(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("Good morning."), TRANSFER, Says("Until nine."))
+    model = scripted(TextReply("Good morning."), CALL, TextReply("Until nine."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Hello.")]
     messages.append(assistant(reply(first := await ask(official, messages))))
@@ -208,7 +205,7 @@ async def test_an_edit_before_a_waiting_call_grows_a_branch(
 async def test_another_organization_and_another_agent_cannot_answer_a_call(
     official: AsyncOpenAI, caller: Caller, running_api: RunningApi, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("Done."))
+    model = scripted(CALL, TextReply("Done."))
     await caller.push(switchboard(model.string))
     await caller.push({**switchboard(model.string), "name": "other"})
     first = await ask(official, [user("Sales, please.")])
@@ -237,7 +234,7 @@ async def test_another_organization_and_another_agent_cannot_answer_a_call(
 async def test_a_result_that_cannot_be_taken_is_refused_and_the_call_goes_on_waiting(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted, content: Any
 ) -> None:
-    await caller.push(switchboard(scripted(TRANSFER, Says("Done.")).string))
+    await caller.push(switchboard(scripted(CALL, TextReply("Done.")).string))
     messages: Messages = [user("Sales, please.")]
     first = await ask(official, messages)
     messages.append(calls_of(first))
@@ -250,7 +247,7 @@ async def test_a_result_that_cannot_be_taken_is_refused_and_the_call_goes_on_wai
 async def test_a_request_that_is_repeated_with_its_key_gets_the_same_calls_and_asks_nothing_again(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("Done."))
+    model = scripted(CALL, TextReply("Done."))
     await caller.push(switchboard(model.string))
     key = {"Idempotency-Key": "k-1"}
     first = await ask(official, [user("Sales, please.")], extra_headers=key)
@@ -265,7 +262,7 @@ async def test_a_request_that_is_repeated_with_its_key_gets_the_same_calls_and_a
 async def test_a_stream_that_is_closed_after_the_result_stops_the_rest_of_the_reply(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("We open at nine, and close at six.", gate=Gate()), Says("Yes?"))
+    model = scripted(CALL, TextReply("We open at nine, and close at six.", gate=Gate()), TextReply("Yes?"))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
     first = await ask(official, messages)
@@ -305,7 +302,9 @@ async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late
         turn_id = (first.metadata or {})["turn_id"]
         return await EventLog(running_api.database).first_start(session_of(first), [turn_id]) is not None
 
-    await caller.push(switchboard(scripted(Says("Hi."), SILENT, Says("At nine o'clock.", gate=gate)).string))
+    await caller.push(
+        switchboard(scripted(TextReply("Hi."), SILENT_CALL, TextReply("At nine o'clock.", gate=gate)).string)
+    )
     monkeypatch.setattr(Recorder, "settle", settled_later)
     monkeypatch.setattr(reply_publisher, "MAX_ORDER_WAIT_SECONDS", 3_600)
     try:
@@ -332,7 +331,7 @@ async def test_rest_of_a_reply_is_streamed_once_when_the_log_gets_its_start_late
 async def test_results_that_a_session_took_get_their_reply_again_after_its_end(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, SILENT, Says("You are connected."), SILENT)
+    model = scripted(CALL, SILENT_CALL, TextReply("You are connected."), SILENT_CALL)
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
     first = await ask(official, messages)
@@ -374,7 +373,7 @@ async def test_results_that_a_session_took_get_their_reply_again_after_its_end(
 async def test_responses_have_calls_as_items_and_take_their_outputs(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."), SILENT, Says("As you wish."))
+    model = scripted(CALL, TextReply("You are connected."), SILENT_CALL, TextReply("As you wish."))
     await caller.push(switchboard(model.string))
     tools: Any = [{"type": "function", "name": "transfer", "parameters": {"type": "object"}, "strict": False}]
     create = official.responses.create
@@ -404,7 +403,7 @@ async def test_responses_have_calls_as_items_and_take_their_outputs(
 
 
 async def test_responses_stream_their_calls(official: AsyncOpenAI, caller: Caller, scripted: Scripted) -> None:
-    await caller.push(switchboard(scripted(TRANSFER, Says("You are connected.")).string))
+    await caller.push(switchboard(scripted(CALL, TextReply("You are connected.")).string))
     tools: Any = [{"type": "function", "name": "transfer", "parameters": {"type": "object"}, "strict": False}]
     stream = await official.responses.create(model="switchboard", input="Sales.", tools=tools, stream=True)
     events = [event async for event in stream]

@@ -14,7 +14,7 @@ from playhead_client import AsyncPlayhead
 from tests.api.openai.talking import Messages, assistant, error_of, key_of, reply, session_of, user
 from tests.support.api_agents import library
 from tests.support.client_tool_agent import switchboard
-from tests.support.provider import Calls, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, texts
 from tests.support.waiting import eventually
 
@@ -27,7 +27,7 @@ Scripted = Callable[..., ScriptedModel]
 async def test_a_conversation_without_a_session_begins_one_and_goes_on_in_it(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("For how many?"), Says("At what time?"))
+    model = scripted(TextReply("For how many?"), TextReply("At what time?"))
     agent = await caller.push(library(model.string))
     said: Messages = [user("A table, please.")]
     answer = await official.chat.completions.with_raw_response.create(
@@ -54,7 +54,7 @@ async def test_a_conversation_without_a_session_begins_one_and_goes_on_in_it(
 async def test_what_happens_inside_the_agent_stays_inside_and_is_counted(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Calls("farewell", text="Of course."), Says("Goodbye!"))
+    model = scripted(ToolCallReply("farewell", text="Of course."), TextReply("Goodbye!"))
     await caller.push(library(model.string))
     completion = await official.chat.completions.create(model="library", messages=[user("I must leave.")])
     assert completion.choices[0].message.tool_calls is None
@@ -179,7 +179,7 @@ async def test_a_rewind_is_what_the_client_has_to_believe_next(official: AsyncOp
 async def test_a_repeated_request_with_its_key_gives_the_same_reply_in_the_same_session(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("Once."), Says("Twice."))
+    model = scripted(TextReply("Once."), TextReply("Twice."))
     await caller.push(library(model.string))
     key = {"Idempotency-Key": "attempt-1"}
     first = await official.chat.completions.create(model="library", messages=[user("Hello")], extra_headers=key)
@@ -200,7 +200,7 @@ async def test_a_repeated_request_with_its_key_gives_the_same_reply_in_the_same_
 async def test_requests_with_one_key_at_the_same_time_are_one_request(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("Once."), Says("Twice."))
+    model = scripted(TextReply("Once."), TextReply("Twice."))
     await caller.push(library(model.string))
     key = {"Idempotency-Key": "at-once"}
     answers = await asyncio.gather(
@@ -233,7 +233,7 @@ async def test_a_key_belongs_to_its_organization(
 async def test_a_turn_that_fails_at_the_model_names_its_session(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Refuses(400), Says("Here again."))
+    model = scripted(ErrorReply(400), TextReply("Here again."))
     await caller.push(library(model.string))
     with pytest.raises(openai.InternalServerError) as failed:
         await official.chat.completions.create(model="library", messages=[user("Hello")])
@@ -317,7 +317,7 @@ async def test_the_examples_of_the_documentation_run(
     example = "\n".join(examples)
     async with AsyncPlayhead(running_api.url, key_of(caller)) as playhead:
         await playhead.agents.push(BOOKING_LINE.read_bytes())
-    model = scripted(Calls("transfer", '{"to": "sales"}'), Says("You are connected."))
+    model = scripted(ToolCallReply("transfer", '{"to": "sales"}'), TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     here = example.replace("http://localhost:8080", running_api.url).replace('"dev"', repr(key_of(caller)))
     assert here.count(running_api.url) == 1

@@ -1,13 +1,12 @@
 """Conversations of clients that send their whole history and no id: over the wire, through two APIs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 from store.database.errors import StoreUnavailable
@@ -16,17 +15,10 @@ from store.sessions.settlement import SettlementStore
 from tests.api.openai.talking import assistant, user
 from tests.api.sessions.test_erasure import erase
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, texts
 
 Scripted = Callable[..., ScriptedModel]
-
-
-@pytest_asyncio.fixture
-async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
-    """The caller at the second API."""
-    async with other_api.caller(caller.organization) as visitor:
-        yield visitor
 
 
 async def ask(caller: Caller, *messages: object, key: str | None = None, **fields: object) -> Json:
@@ -97,7 +89,9 @@ async def test_an_edited_message_grows_a_branch_and_the_old_one_can_be_gone_back
 
 
 async def test_a_regenerated_reply_is_a_branch(caller: Caller, scripted: Scripted) -> None:
-    await caller.push(library(scripted(Says("First."), Says("Second."), Says("Better."), Says("Third.")).string))
+    await caller.push(
+        library(scripted(TextReply("First."), TextReply("Second."), TextReply("Better."), TextReply("Third.")).string)
+    )
     chat = Chat(caller)
     await chat.say("One")
     await chat.say("Two")
@@ -157,7 +151,7 @@ async def test_messages_at_the_same_place_at_the_same_time_do_not_stop_each_othe
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    await caller.push(library(scripted(Says("First."), Says("Second.", gate=gate)).string))
+    await caller.push(library(scripted(TextReply("First."), TextReply("Second.", gate=gate)).string))
     chat = Chat(caller)
     await chat.say("One")
     slow = asyncio.create_task(send(caller, *chat.messages, user("Two")))
@@ -198,7 +192,7 @@ async def test_a_greeting_in_the_history_names_the_session_that_gave_it(caller: 
 
 
 async def test_messages_without_a_reply_are_joined_with_the_next(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("First."), Refuses(400), Says("Here again."), Says("At last."))
+    model = scripted(TextReply("First."), ErrorReply(400), TextReply("Here again."), TextReply("At last."))
     await caller.push(library(model.string))
     chat = Chat(caller)
     await chat.say("One")
@@ -214,7 +208,7 @@ async def test_messages_without_a_reply_are_joined_with_the_next(caller: Caller,
 async def test_a_repeat_with_its_key_finds_the_session_of_the_first_request(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(*(Says("Hello.") for _ in range(2)), Says("More."), Says("Never."))
+    model = scripted(*(TextReply("Hello.") for _ in range(2)), TextReply("More."), TextReply("Never."))
     await caller.push(library(model.string))
     for _ in range(2):
         await ask(caller, user("Hello"))

@@ -10,15 +10,12 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from tests.api.openai.talking import Messages, assistant, error_of, reply, session_of, user
-from tests.support.client_tool_agent import switchboard
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.client_tool_agent import BOTH_CALLS, CALL, SILENT_CALL, switchboard
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller
 
 Scripted = Callable[..., ScriptedModel]
 
-TRANSFER = Calls("transfer", '{"to": "sales"}', text="One moment.")
-SILENT = Calls("transfer", '{"to": "sales"}')
-BOTH = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
 FUNCTIONS: Any = [{"name": name, "parameters": {"type": "object", "properties": {}}} for name in ("transfer", "play")]
 
 
@@ -46,7 +43,7 @@ def result(name: str = "transfer", content: str = "Connected.") -> Any:
 async def test_a_call_ends_the_request_and_its_result_goes_on_with_the_turn(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted, *, keeps_all: bool
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
     raw = await official.chat.completions.with_raw_response.create(
@@ -74,7 +71,7 @@ async def test_a_call_ends_the_request_and_its_result_goes_on_with_the_turn(
 async def test_calls_and_the_rest_of_the_reply_are_streamed(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
 
@@ -105,7 +102,7 @@ async def test_calls_and_the_rest_of_the_reply_are_streamed(
 async def test_calls_of_one_reply_are_handed_over_one_after_the_other(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(BOTH, Says("Done."))
+    model = scripted(BOTH_CALLS, TextReply("Done."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Both.")]
     first = await ask(official, messages)
@@ -126,7 +123,7 @@ async def test_calls_of_one_reply_are_handed_over_one_after_the_other(
 async def test_callers_with_the_same_words_each_get_their_own_reply_also_after_the_end(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(SILENT, SILENT, Says("The first."), Says("The second."))
+    model = scripted(SILENT_CALL, SILENT_CALL, TextReply("The first."), TextReply("The second."))
     await caller.push(switchboard(model.string))
     calls = [await ask(official, [user("Sales, please.")]) for _ in range(2)]
     histories: list[Messages] = [
@@ -153,7 +150,7 @@ async def test_callers_with_the_same_words_each_get_their_own_reply_also_after_t
 async def test_a_message_in_place_of_a_result_goes_on_and_one_with_a_result_keeps_it(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(SILENT, Says("As you wish."), TRANSFER, Says("You are welcome."))
+    model = scripted(SILENT_CALL, TextReply("As you wish."), CALL, TextReply("You are welcome."))
     await caller.push(switchboard(model.string))
     messages: Messages = [user("Sales, please.")]
     first = await ask(official, messages)

@@ -1,27 +1,19 @@
 """Histories that no session has, with an agent that accepts them: the session begins with imported turns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
-from tests.support.provider import Says, ScriptedModel
-from tests.support.running_api import Caller, Json, RunningApi, done, texts
+from tests.support.provider import ScriptedModel, TextReply
+from tests.support.running_api import Caller, Json, done, texts
 
 Scripted = Callable[..., ScriptedModel]
 
 HISTORY = [assistant("Welcome!"), user("A table, please."), assistant("For how many?")]
-
-
-@pytest_asyncio.fixture
-async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
-    """The caller at the second API."""
-    async with other_api.caller(caller.organization) as visitor:
-        yield visitor
 
 
 def accepting(model: ScriptedModel) -> Json:
@@ -36,7 +28,7 @@ async def send(caller: Caller, *messages: object, headers: dict[str, str] | None
 async def test_an_unknown_history_begins_a_session_whose_turns_are_imported_and_cost_nothing(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At what time?"), Says("Until then."), Says("At six, then."))
+    model = scripted(TextReply("At what time?"), TextReply("Until then."), TextReply("At six, then."))
     await caller.push(accepting(model))
     first = done(await send(caller, *HISTORY, user("Four.")), 200)
     assert model.journal[0].conversation[-4:] == [
@@ -108,7 +100,7 @@ async def test_an_edit_of_an_imported_message_grows_a_branch_in_the_session_that
 async def test_one_key_or_one_id_begins_one_session_at_two_apis(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At what time?"), Says("At what time?"))
+    model = scripted(TextReply("At what time?"), TextReply("At what time?"))
     await caller.push(accepting(model))
     key = {"Idempotency-Key": "k-1"}
     answers = await asyncio.gather(*(send(each, *HISTORY, user("Four."), headers=key) for each in (caller, visitor)))

@@ -1,32 +1,21 @@
 """Requests repeated under one idempotency key, through two APIs: one session and reply, and none after an erasure."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from api.temporal.deletion import WorkflowDeletion
-from api.temporal.session_client import SessionClient
-from contracts.sessions import StartSession
-from domain.sessions.views import SessionHead
 from tests.api.openai.talking import user
-from tests.api.sessions.test_erasure import erase, gone_from_temporal, tables_with
+from tests.api.sessions.test_erasure import erase, erased_as_they_begin, gone_from_temporal, tables_with
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, done, problem, texts
 
 Scripted = Callable[..., ScriptedModel]
 
 WORDS = "the words of a reply that is erased"
-
-
-@pytest_asyncio.fixture
-async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
-    """The caller at the second API."""
-    async with other_api.caller(caller.organization) as visitor:
-        yield visitor
 
 
 async def ask(caller: Caller, key: str, text: str = "Hello", **fields: object) -> httpx2.Response:
@@ -37,7 +26,7 @@ async def ask(caller: Caller, key: str, text: str = "Hello", **fields: object) -
 async def test_one_key_at_two_apis_at_once_opens_one_session_and_gets_one_reply(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(*(Says(f"Reply {number}.") for number in range(5)))
+    model = scripted(*(TextReply(f"Reply {number}.") for number in range(5)))
     await caller.push(library(model.string))
     for number in range(5):
         asking = [ask(each, f"at-once-{number}") for each in [caller, visitor] * 4]
@@ -53,7 +42,7 @@ async def test_a_repeat_at_another_api_waits_for_the_same_reply(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Once.", gate=gate))
+    model = scripted(TextReply("Once.", gate=gate))
     await caller.push(library(model.string))
     first = asyncio.create_task(ask(caller, "slow"))
     await gate.reached()
@@ -67,7 +56,7 @@ async def test_a_repeat_at_another_api_waits_for_the_same_reply(
 async def test_a_key_whose_session_was_erased_opens_none_again_at_any_api(
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(WORDS))
+    model = scripted(TextReply(WORDS))
     await caller.push(library(model.string))
     session_id = done(await ask(caller, "erased"), 200)["session_id"]
     assert done(await ask(visitor, "erased"), 200)["session_id"] == session_id
@@ -95,17 +84,8 @@ async def test_a_key_whose_session_was_erased_opens_none_again_at_any_api(
 async def test_a_session_that_is_erased_while_it_is_created_is_not_left_behind(
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = SessionClient.open
-    begun: list[str] = []
-
-    async def erase_and_begin(self: SessionClient, start: StartSession) -> SessionHead:
-        """The last moment: the store has the session, Temporal does not have it yet."""
-        begun.append(start.session_id)
-        await erase(visitor, start.session_id)
-        return await begin(self, start)
-
-    monkeypatch.setattr(SessionClient, "open", erase_and_begin)
-    await caller.push(library(scripted(Says(WORDS)).string))
+    begun = erased_as_they_begin(visitor, monkeypatch)
+    await caller.push(library(scripted(TextReply(WORDS)).string))
     response = await ask(caller, "erased-early")
     assert done(response, 410)["error"]["code"] == "session_erased"
     (session_id,) = begun
@@ -117,7 +97,7 @@ async def test_a_session_that_is_erased_while_it_is_created_is_not_left_behind(
 async def test_a_key_whose_session_has_ended_gets_its_reply_again(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    await caller.push(library(scripted(Says("Hello there.")).string))
+    await caller.push(library(scripted(TextReply("Hello there.")).string))
     first = done(await ask(caller, "ended"), 200)
     await caller.end(first["session_id"])
     for each in (caller, visitor):
@@ -131,7 +111,7 @@ async def test_a_message_repeated_at_another_api_after_the_erasure_gets_no_words
         """Temporal deletes in the background, and keeps the results of a terminated workflow until it does."""
 
     monkeypatch.setattr(WorkflowDeletion, "_delete_run", not_yet)
-    await caller.push(library(scripted(Says(WORDS)).string))
+    await caller.push(library(scripted(TextReply(WORDS)).string))
     session_id = (await caller.open("library"))["id"]
     path, body = f"/v1/sessions/{session_id}/messages", {"text": "Hello", "message_id": "m-1"}
     for each in (caller, visitor):

@@ -11,7 +11,7 @@ from openai.types.responses import Response
 
 from tests.api.openai.talking import error_of
 from tests.support.api_agents import library
-from tests.support.provider import BreaksOff, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply
 from tests.support.running_api import Caller, texts
 
 Scripted = Callable[..., ScriptedModel]
@@ -27,7 +27,7 @@ def session_of(response: Response) -> str:
 
 
 async def test_a_chain_of_responses_is_a_session(official: AsyncOpenAI, caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("For how many?"), Says("At what time?"), Says("Done."))
+    model = scripted(TextReply("For how many?"), TextReply("At what time?"), TextReply("Done."))
     await caller.push(library(model.string))
     answer = await official.responses.with_raw_response.create(
         model="library", input="A table, please.", metadata={"ticket": "T-1"}, extra_body={"unknown": 1}
@@ -96,7 +96,7 @@ async def test_a_client_that_sends_its_items_back_continues_from_the_newest(
 
 
 async def test_a_response_streams_its_events(official: AsyncOpenAI, caller: Caller, scripted: Scripted) -> None:
-    await caller.push(library(scripted(Says("For how many?"), Says("At what time?")).string))
+    await caller.push(library(scripted(TextReply("For how many?"), TextReply("At what time?")).string))
     kinds: list[str] = []
     text = ""
     stream = await official.responses.create(model="library", input="A table, please.", stream=True)
@@ -142,7 +142,7 @@ async def test_a_request_without_a_message_is_answered_with_the_greeting(officia
 async def test_instructions_are_a_system_message_and_a_format_reaches_the_model(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says('{"guests": 4}'), Says("Four."))
+    model = scripted(TextReply('{"guests": 4}'), TextReply("Four."))
     plain = {"desk": {"prompt": "Answer. {{system_message}}", "greeting": "Hello."}}
     await caller.push(library(model.string, nodes=plain))
     first = await official.responses.create(
@@ -170,7 +170,9 @@ async def test_a_failed_turn_is_an_error_and_a_failed_response(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Refuses(400), Says("Here again."), BreaksOff("I was about to", gate=gate), Refuses(400))
+    model = scripted(
+        ErrorReply(400), TextReply("Here again."), InterruptedReply("I was about to", gate=gate), ErrorReply(400)
+    )
     await caller.push(library(model.string))
     with pytest.raises(openai.InternalServerError) as failed:
         await official.responses.create(model="library", input="Hello")

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from api.openai.conversations import Conversations, Place
 from api.openai.stopping import ReplyStopper
@@ -17,7 +16,7 @@ from store.database.connection import Database
 from store.sessions.sessions import StoredSession
 from tests.api.openai.talking import assistant, user
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, serving, texts
 from tests.support.waiting import eventually
 
@@ -26,13 +25,6 @@ Scripted = Callable[..., ScriptedModel]
 SPEECH = "We open at nine, and we close at six in the evening."
 HEARD = SPEECH[: len(SPEECH) // 2]
 """The part of the speech that comes before the gate."""
-
-
-@pytest_asyncio.fixture
-async def visitor(other_api: RunningApi, caller: Caller) -> AsyncIterator[Caller]:
-    """The caller at the second API."""
-    async with other_api.caller(caller.organization) as visitor:
-        yield visitor
 
 
 def body(*messages: object, **fields: object) -> Json:
@@ -82,7 +74,7 @@ async def test_a_stopped_reply_is_cut_and_the_conversation_goes_on_with_any_part
     told: list[tuple[str, str]] = []
     session_id = ""
     for number, kept in enumerate(parts, start=1):
-        model.script(Says(SPEECH, gate=Gate()), Says(f"On day {number} at ten."))
+        model.script(TextReply(SPEECH, gate=Gate()), TextReply(f"On day {number} at ten."))
         history.append(user(f"When? {number}"))
         begun, stopped_in = await heard(caller, *history)
         session_id = session_id or stopped_in
@@ -113,13 +105,13 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
     """The client keeps what it heard, and nothing."""
-    model = scripted(Says("Hello."))
+    model = scripted(TextReply("Hello."))
     await caller.push(library(model.string))
     history: list[object] = [user("Hi"), assistant("Hello.")]
     first = await ask(caller, user("Hi"))
     statuses: list[tuple[str | None, str]] = [(None, "completed"), ("Hi", "completed")]
     for kept in (HEARD, None):
-        model.script(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+        model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
         history.append(user("When?"))
         request = body(*history, stream=True)
         streaming = asyncio.create_task(caller.http.post("/v1/chat/completions", json=request))
@@ -135,7 +127,7 @@ async def test_a_barge_in_does_not_wait_for_the_reply_to_stop(
 
 async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: Caller, scripted: Scripted) -> None:
     """A voice platform stops speaking while the model had finished long before."""
-    await caller.push(library(scripted(Says(SPEECH), Says("On Sundays at ten.")).string))
+    await caller.push(library(scripted(TextReply(SPEECH), TextReply("On Sundays at ten.")).string))
     first = await ask(caller, user("When?"))
     answer = await ask(caller, user("When?"), assistant("We open at ni"), user("And on Sundays?"))
     assert answer["session_id"] == first["session_id"]
@@ -143,7 +135,7 @@ async def test_a_reply_that_was_cut_by_the_client_alone_is_gone_on_from(caller: 
 
 
 async def test_a_stopped_reply_is_regenerated(caller: Caller, visitor: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("Hello."), Says(SPEECH, gate=Gate()), Says("At nine."))
+    model = scripted(TextReply("Hello."), TextReply(SPEECH, gate=Gate()), TextReply("At nine."))
     await caller.push(library(model.string))
     history = [user("Hi"), assistant("Hello."), user("When?")]
     await ask(caller, user("Hi"))
@@ -155,7 +147,7 @@ async def test_a_stopped_reply_is_regenerated(caller: Caller, visitor: Caller, s
 
 
 async def test_the_stop_of_one_reply_leaves_the_next_alone(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says(SPEECH, gate=Gate()), Says("On Sundays at ten.", gate=(gate := Gate())))
+    model = scripted(TextReply(SPEECH, gate=Gate()), TextReply("On Sundays at ten.", gate=(gate := Gate())))
     await caller.push(library(model.string))
     _, session_id = await heard(caller, user("When?"))
     await eventually(lambda: is_stopped(caller, session_id))
@@ -173,7 +165,7 @@ async def _is_second_pending(caller: Caller, session_id: str) -> bool:
 async def test_a_reply_with_a_key_goes_on_and_waits_for_its_client(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply(SPEECH, gate=(gate := Gate())))
     await caller.push(library(model.string))
     _, session_id = await heard(caller, user("When?"), key="k-1")
     gate.open()
@@ -189,7 +181,7 @@ async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_aga
     running_api: RunningApi, caller: Caller, visitor: Caller, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request has changed the session between the look and the message."""
-    model = scripted(Says("Hello."), Says(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply("Hello."), TextReply(SPEECH, gate=(gate := Gate())))
     await caller.push(library(model.string))
     await ask(caller, user("Hi"))
     command, looks = Conversations.command, []
@@ -223,7 +215,7 @@ async def test_a_reply_with_a_key_goes_on_also_when_its_place_was_looked_for_aga
 async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=(gate := Gate())))
+    model = scripted(TextReply(SPEECH, gate=(gate := Gate())))
     await caller.push(library(model.string))
     settings = running_api.settings.model_copy(update={"chat_stop_on_disconnect": False})
     database = Database.open(settings.database_url)
@@ -245,7 +237,7 @@ async def test_a_reply_goes_on_without_its_client_where_the_setting_says_so(
 
 
 async def test_on_busy_decides_over_a_pending_reply(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    model = scripted(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     session = await caller.open("library")
     named = {"metadata": {"session_id": session["id"]}}
@@ -261,7 +253,7 @@ async def test_on_busy_decides_over_a_pending_reply(caller: Caller, scripted: Sc
 async def test_a_stranger_with_the_same_first_message_stops_nothing(
     caller: Caller, visitor: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=(gate := Gate())), Says("On Sundays at ten."))
+    model = scripted(TextReply(SPEECH, gate=(gate := Gate())), TextReply("On Sundays at ten."))
     await caller.push(library(model.string))
     asking = asyncio.create_task(ask(caller, user("When?")))
     await gate.reached()

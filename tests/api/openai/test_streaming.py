@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from tests.api.openai.talking import Messages, assistant, error_of, user
 from tests.support.api_agents import library
-from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, texts
 
 pytestmark = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
@@ -46,10 +46,10 @@ async def test_a_streamed_conversation_of_three_turns_moves_through_two_nodes(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
     model = scripted(
-        Says("We have it on the second floor."),
-        Says("Until Friday."),
-        Calls("farewell", text="You are welcome."),
-        Says("Goodbye!"),
+        TextReply("We have it on the second floor."),
+        TextReply("Until Friday."),
+        ToolCallReply("farewell", text="You are welcome."),
+        TextReply("Goodbye!"),
     )
     await caller.push(library(model.string))
     said: Messages = []
@@ -87,7 +87,7 @@ async def test_a_streamed_conversation_of_three_turns_moves_through_two_nodes(
 async def test_words_are_heard_before_the_reply_is_there(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("One moment, please.", gate=(gate := Gate())))
+    model = scripted(TextReply("One moment, please.", gate=(gate := Gate())))
     await caller.push(library(model.string))
     chunks = chunks_of(official, [user("Hello")])
     begun = [await anext(chunks), await anext(chunks)]
@@ -120,8 +120,8 @@ async def test_the_greeting_can_be_streamed_too(official: AsyncOpenAI, caller: C
 async def test_a_reply_that_is_begun_anew_in_the_same_words_goes_on(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    broken = BreaksOff("We open at nine, always.", gate=(gate := Gate()))
-    model = scripted(broken, Says("We open at nine in the morning."))
+    broken = InterruptedReply("We open at nine, always.", gate=(gate := Gate()))
+    model = scripted(broken, TextReply("We open at nine in the morning."))
     await caller.push(library(model.string))
     chunks = chunks_of(official, [user("When?")])
     begun = [await anext(chunks), await anext(chunks)]
@@ -133,7 +133,7 @@ async def test_a_reply_that_is_begun_anew_in_the_same_words_goes_on(
 async def test_a_reply_that_is_begun_anew_in_other_words_ends_with_an_error(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(BreaksOff("Nobody will ever know.", gate=(gate := Gate())), Says("At nine."))
+    model = scripted(InterruptedReply("Nobody will ever know.", gate=(gate := Gate())), TextReply("At nine."))
     await caller.push(library(model.string))
     key = {"Idempotency-Key": "when"}
     chunks = chunks_of(official, [user("When?")], headers=key)
@@ -149,7 +149,7 @@ async def test_a_reply_that_is_begun_anew_in_other_words_ends_with_an_error(
 async def test_a_turn_that_fails_after_it_was_heard_ends_with_an_error(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(BreaksOff("We open", gate=(gate := Gate())), Refuses(400))
+    model = scripted(InterruptedReply("We open", gate=(gate := Gate())), ErrorReply(400))
     await caller.push(library(model.string))
     chunks = chunks_of(official, [user("When?")])
     for _ in range(2):
@@ -163,7 +163,7 @@ async def test_a_turn_that_fails_after_it_was_heard_ends_with_an_error(
 async def test_what_is_refused_is_refused_before_the_stream(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine.", gate=(gate := Gate())))
+    model = scripted(TextReply("At nine.", gate=(gate := Gate())))
     await caller.push(library(model.string))
     headers = {"X-Session-Id": (await caller.open("library"))["id"]}
     sending = asyncio.create_task(caller.say(headers["X-Session-Id"], "When?"))
@@ -180,7 +180,7 @@ async def test_what_is_refused_is_refused_before_the_stream(
 async def test_a_model_that_refuses_is_an_error_before_or_in_the_stream(
     official: AsyncOpenAI, caller: Caller, scripted: Scripted
 ) -> None:
-    await caller.push(library(scripted(Refuses(400)).string))
+    await caller.push(library(scripted(ErrorReply(400)).string))
     with pytest.raises(openai.APIError) as failed:
         [chunk async for chunk in chunks_of(official, [user("When?")])]
     assert (failed.value.type, failed.value.code) == ("server_error", "model_failed")

@@ -77,7 +77,11 @@ def run(
         seed=1_804_289_383 + repeat,
         session_id=Run(scenario=scenario, repeat=repeat).session_id(SUITE_ID),
         outcome=outcome,
-        criteria=(Criterion(criterion=CRITERION, outcome=outcome or "inconclusive", reason=reason, turn_ids=quoted),),
+        criteria=(
+            Criterion(
+                criterion=CRITERION, outcome=outcome or "inconclusive", reason=reason, turn_ids=quoted, quotes=()
+            ),
+        ),
         findings=(
             (Finding(check="must_visit payment", message="The conversation never reached payment.", turn_ids=quoted),)
             if failed
@@ -123,6 +127,7 @@ def report_of(runs: Sequence[RunReport], *, name: str = "booking-evenings", with
             running=0,
             turns=sum(each.turn_count for each in runs),
             cost=Spent(total=sum((each.cost for each in runs), start=Decimal(0))),
+            held=Decimal(0),
             **counts,
         ),
         scenarios=scenarios,

@@ -8,7 +8,7 @@ import pytest
 from contracts.sessions import session_workflow_id
 from tests.support.api_agents import GREETING, library
 from tests.support.closed_sessions import closed
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 
 Scripted = Callable[..., ScriptedModel]
@@ -27,7 +27,7 @@ def interrupted(session: Json) -> list[str]:
 
 
 async def test_an_edit_takes_the_place_of_a_turn_in_one_change(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("Two, noted."), Says("Eight, noted."), Says("Three, noted."))
+    model = scripted(TextReply("Two, noted."), TextReply("Eight, noted."), TextReply("Three, noted."))
     session_id = await opened(caller, model)
     await caller.say(session_id, "A table for two")
     before = await caller.say(session_id, "At eight")
@@ -45,7 +45,7 @@ async def test_an_edit_takes_the_place_of_a_turn_in_one_change(caller: Caller, s
 
 
 async def test_an_edit_that_is_repeated_is_made_once(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("Two."), Says("Three."))
+    model = scripted(TextReply("Two."), TextReply("Three."))
     session_id = await opened(caller, model)
     turn = (await caller.say(session_id, "2"))["turns"][1]
     path = f"/v1/sessions/{session_id}/turns/{turn['id']}/edit"
@@ -70,7 +70,7 @@ async def test_the_greeting_can_be_regenerated_but_not_edited(caller: Caller, sc
 
 
 async def test_a_failed_turn_is_regenerated_with_the_same_words(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Refuses(400), Says("Here I am."))
+    model = scripted(ErrorReply(400), TextReply("Here I am."))
     session_id = await opened(caller, model)
     failed = problem(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Hello?"}), 502, "model_failed")
     path = f"/v1/sessions/{session_id}/turns/{failed['turn']['id']}/regenerate"
@@ -94,7 +94,7 @@ async def test_a_cancelled_reply_stays_as_far_as_it_was_said_and_is_known_to_the
     caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("The library opens at nine.", gate=gate), Says("At nine."))
+    model = scripted(TextReply("The library opens at nine.", gate=gate), TextReply("At nine."))
     session_id = await opened(caller, model)
     problem(await caller.post(f"/v1/sessions/{session_id}/cancel"), 409, "turn_not_pending")
     done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False), 202)
@@ -118,7 +118,7 @@ async def test_a_cancelled_reply_stays_as_far_as_it_was_said_and_is_known_to_the
 
 async def test_a_message_that_interrupts_is_answered_after_what_was_said(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("We open at nine and close at five.", gate=gate), Says("Goodbye."))
+    model = scripted(TextReply("We open at nine and close at five.", gate=gate), TextReply("Goodbye."))
     session_id = await opened(caller, model)
     done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False), 202)
     await gate.reached()
@@ -134,7 +134,7 @@ async def test_a_message_that_rolls_back_takes_the_place_of_the_pending_turn(
     caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Nobody hears this.", gate=gate), Says("Three, noted."))
+    model = scripted(TextReply("Nobody hears this.", gate=gate), TextReply("Three, noted."))
     session_id = await opened(caller, model)
     done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "For two"}, wait=False), 202)
     await gate.reached()
@@ -149,7 +149,7 @@ async def test_a_message_that_rolls_back_takes_the_place_of_the_pending_turn(
 
 async def test_an_edit_of_a_pending_turn_stops_its_reply(caller: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("Nobody hears this.", gate=gate), Says("Three, noted."))
+    model = scripted(TextReply("Nobody hears this.", gate=gate), TextReply("Three, noted."))
     session_id = await opened(caller, model)
     accepted = done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "For two"}, wait=False), 202)
     await gate.reached()
@@ -160,7 +160,7 @@ async def test_an_edit_of_a_pending_turn_stops_its_reply(caller: Caller, scripte
 
 
 async def test_a_restored_branch_changes_places_with_the_present_one(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says("Two."), Says("Three."), Says("Once more.")))
+    session_id = await opened(caller, scripted(TextReply("Two."), TextReply("Three."), TextReply("Once more.")))
     first = await caller.say(session_id, "2")
     greeting = first["turns"][0]["id"]
     await caller.rewind(session_id, greeting)
@@ -182,7 +182,7 @@ async def test_a_restored_branch_changes_places_with_the_present_one(caller: Cal
 
 
 async def test_a_fork_shares_the_past_and_bills_only_its_own_turns(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says("Two."), Says("Three."), Says("Here."), Says("There."))
+    model = scripted(TextReply("Two."), TextReply("Three."), TextReply("Here."), TextReply("There."))
     session_id = await opened(caller, model)
     await caller.say(session_id, "2")
     source = await caller.say(session_id, "3")
@@ -205,7 +205,7 @@ async def test_a_fork_shares_the_past_and_bills_only_its_own_turns(caller: Calle
 async def test_a_fork_that_ends_before_anybody_speaks_bills_nothing(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await opened(caller, scripted(Says("Two.")))
+    session_id = await opened(caller, scripted(TextReply("Two.")))
     await caller.say(session_id, "2")
     forked = done(await caller.post(f"/v1/sessions/{session_id}/fork"), 201)["id"]
     await caller.end(forked)
@@ -217,10 +217,10 @@ async def test_a_fork_that_ends_before_anybody_speaks_bills_nothing(
 async def test_an_ended_session_can_be_forked_and_goes_on_with_another_model(
     caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await opened(caller, scripted(Says("Two.")))
+    session_id = await opened(caller, scripted(TextReply("Two.")))
     await caller.say(session_id, "2")
     await caller.end(session_id)
-    other = scripted(Says("I am another."))
+    other = scripted(TextReply("I am another."))
     forked = done(await caller.post(f"/v1/sessions/{session_id}/fork", {"model": other.string}), 201)
     assert forked["model"] == other.string
     assert not forked["is_completed"]
@@ -231,7 +231,7 @@ async def test_a_fork_needs_a_turn_that_is_answered_and_an_agent_that_knows_its_
     caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Two.", gate=gate))
+    model = scripted(TextReply("Two.", gate=gate))
     session_id = await opened(caller, model)
     path = f"/v1/sessions/{session_id}/fork"
     accepted = done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "2"}, wait=False), 202)
@@ -247,7 +247,7 @@ async def test_a_fork_needs_a_turn_that_is_answered_and_an_agent_that_knows_its_
 
 
 async def test_commands_to_an_ended_session_are_refused(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Calls("farewell"), Says("Goodbye.")))
+    session_id = await opened(caller, scripted(ToolCallReply("farewell"), TextReply("Goodbye.")))
     ended = await caller.say(session_id, "Bye")
     assert ended["completion_reason"] == "end_node"
     turn = ended["turns"][1]["id"]

@@ -9,7 +9,7 @@ import pytest
 from api.http.body_limit import MAX_DOCUMENT_BYTES
 from tests.support.api_agents import library
 from tests.support.pdf_files import pdf
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem
 
 FAQ = (
@@ -70,7 +70,9 @@ async def test_the_model_gets_passages_with_their_source_and_the_search_costs_no
 ) -> None:
     await upload(caller)
     await upload(caller, pdf("Loans are for four weeks.", "Late books: see the fines."), "rules.pdf")
-    model = scripted(Calls("faq", json.dumps({"query": "how much is the fine when late?"})), Says("Twenty cents."))
+    model = scripted(
+        ToolCallReply("faq", json.dumps({"query": "how much is the fine when late?"})), TextReply("Twenty cents.")
+    )
     await caller.push(searching(model.string, ["faq.md", "rules.pdf"], passages=2))
     session = await caller.open("library")
     turn = (await caller.say(session["id"], "My book is late."))["turns"][-1]
@@ -89,8 +91,8 @@ async def test_the_model_gets_passages_with_their_source_and_the_search_costs_no
 async def test_a_version_keeps_the_document_it_was_pushed_with(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    asks = Calls("faq", json.dumps({"query": "hours"}))
-    model = scripted(asks, Says("One."), asks, Says("Two."))
+    asks = ToolCallReply("faq", json.dumps({"query": "hours"}))
+    model = scripted(asks, TextReply("One."), asks, TextReply("Two."))
     await upload(caller)
     first = await caller.push(searching(model.string))
     await upload(caller, b"# Opening hours\nClosed hours.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.api_agents import library
-from tests.support.provider import Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, serving, texts
 
 Scripted = Callable[..., ScriptedModel]
@@ -19,7 +19,7 @@ async def test_a_large_conversation_is_read_by_many_at_once_through_several_apis
 ) -> None:
     """A payload stored for one API's query must not be read and deleted by another API."""
     monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", 60.0)  # a busy machine must not read the record
-    await caller.push(library(scripted(*(Says(LONG) for _ in range(10))).string))
+    await caller.push(library(scripted(*(TextReply(LONG) for _ in range(10))).string))
     session_id = (await caller.open("library"))["id"]
     for number in range(10):
         await caller.say(session_id, f"{number}{LONG}")

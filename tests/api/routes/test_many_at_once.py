@@ -8,7 +8,7 @@ import httpx2
 import pytest_asyncio
 
 from tests.support.api_agents import library
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 from tests.support.waiting import eventually
 
@@ -71,7 +71,7 @@ async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_said_twice(
     callers: list[Caller], scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Wait.", gate=gate))
+    model = scripted(TextReply("Wait.", gate=gate))
     await callers[0].push(library(model.string))
     session_id = (await callers[0].open("library"))["id"]
     sending = asyncio.create_task(all_say(callers, session_id, on_busy="enqueue"))
@@ -92,7 +92,7 @@ async def test_fifty_messages_fill_the_queue_and_none_is_lost_or_said_twice(
 
 async def test_messages_that_are_only_accepted_find_a_place_each(callers: list[Caller], scripted: Scripted) -> None:
     gate = Gate()
-    await callers[0].push(library(scripted(Says("Wait.", gate=gate)).string))
+    await callers[0].push(library(scripted(TextReply("Wait.", gate=gate)).string))
     session_id = (await callers[0].open("library"))["id"]
     responses = await all_say(callers, session_id, wait=False, on_busy="enqueue")
     assert statuses(responses) == {202: QUEUED + 1, 429: MANY - QUEUED - 1}
@@ -107,7 +107,7 @@ async def test_messages_that_are_only_accepted_find_a_place_each(callers: list[C
 
 async def test_a_session_is_rewound_while_fifty_messages_wait(callers: list[Caller], scripted: Scripted) -> None:
     gate = Gate()
-    await callers[0].push(library(scripted(Says("Too late.", gate=gate)).string))
+    await callers[0].push(library(scripted(TextReply("Too late.", gate=gate)).string))
     opened = await callers[0].open("library")
     sending = saying(callers, opened["id"], on_busy="enqueue")
     await gate.reached()
@@ -122,7 +122,7 @@ async def test_a_session_is_rewound_while_fifty_messages_wait(callers: list[Call
 
 async def test_a_session_is_ended_while_fifty_messages_wait(callers: list[Caller], scripted: Scripted) -> None:
     gate = Gate()
-    await callers[0].push(library(scripted(Says("Too late.", gate=gate)).string))
+    await callers[0].push(library(scripted(TextReply("Too late.", gate=gate)).string))
     opened = await callers[0].open("library")
     sending = saying(callers, opened["id"], on_busy="enqueue")
     await gate.reached()
@@ -148,7 +148,7 @@ async def queue_is_full(caller: Caller, opened: Json, sending: list[asyncio.Task
 
 
 async def test_one_key_at_two_apis_at_once_opens_one_turn(callers: list[Caller], scripted: Scripted) -> None:
-    model = scripted(Says("Sent."), Says("Edited."), Says("Regenerated."))
+    model = scripted(TextReply("Sent."), TextReply("Edited."), TextReply("Regenerated."))
     await callers[0].push(library(model.string))
     session_id = (await callers[0].open("library"))["id"]
     path, turn_id = f"/v1/sessions/{session_id}", ""

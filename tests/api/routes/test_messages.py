@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import GREETING, library
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, RunningApi, done, problem, serving, texts
 
 
 async def test_the_same_message_twice_is_said_once(caller: Caller, scripted: Callable[..., ScriptedModel]) -> None:
-    model = scripted(Says("Yes?"))
+    model = scripted(TextReply("Yes?"))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     first = await caller.say(session_id, "Hello", message_id="m-1")
@@ -24,7 +24,7 @@ async def test_a_repeat_joins_the_reply_that_is_being_generated(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Yes, I am here.", gate=gate))
+    model = scripted(TextReply("Yes, I am here.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     sending = [asyncio.create_task(caller.say(session_id, "Hello", message_id="m-1")) for _ in range(3)]
@@ -76,7 +76,7 @@ async def test_a_message_without_an_id_gets_one(caller: Caller) -> None:
 async def test_a_repeated_message_of_an_ended_session_gets_its_first_answer(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Calls("farewell"), Says("Goodbye."))
+    model = scripted(ToolCallReply("farewell"), TextReply("Goodbye."))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     last = await caller.say(session_id, "Bye", message_id="m-1")
@@ -119,7 +119,7 @@ async def test_a_message_while_the_agent_answers_is_refused_or_waits(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     first = asyncio.create_task(caller.say(session_id, "First"))
@@ -140,7 +140,7 @@ async def test_more_than_twenty_waiting_messages_are_too_many(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}/messages"
@@ -160,7 +160,7 @@ async def test_more_senders_than_temporal_takes_at_once_all_get_their_reply(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     first = asyncio.create_task(caller.say(session_id, "First"))
@@ -176,7 +176,7 @@ async def test_a_session_that_closes_under_a_message_has_ended(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     sending = asyncio.create_task(caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Hello"}))
@@ -190,7 +190,7 @@ async def test_a_message_that_waited_when_the_session_was_rewound_is_told_so(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One moment.", gate=gate))
+    model = scripted(TextReply("One moment.", gate=gate))
     await caller.push(library(model.string))
     opened = await caller.open("library")
     path = f"/v1/sessions/{opened['id']}/messages"
@@ -209,7 +209,7 @@ async def test_a_message_that_waited_when_the_session_was_rewound_is_told_so(
 async def test_a_turn_that_failed_at_the_model_comes_with_the_error(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Refuses(401), Says("Better now."))
+    model = scripted(ErrorReply(401), TextReply("Better now."))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     body = {"text": "Hello", "message_id": "m-1"}
@@ -228,7 +228,7 @@ async def test_a_turn_that_failed_at_the_model_comes_with_the_error(
 async def test_a_greeting_that_fails_leaves_a_session_that_says_so(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Refuses(401), Says("Here I am."))
+    model = scripted(ErrorReply(401), TextReply("Here I am."))
     await caller.push(
         {"name": "model-greets", "model": model.string, "start": "desk", "nodes": {"desk": {"prompt": "Greet."}}}
     )
@@ -242,7 +242,7 @@ async def test_a_wait_that_ends_first_shows_the_turn_that_goes_on(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Now I have it.", gate=gate))
+    model = scripted(TextReply("Now I have it.", gate=gate))
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}/messages"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from api.schemas.responses import Session
 from tests.support.api_agents import GREETING, library
-from tests.support.provider import Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, done, problem, texts
 
 
@@ -52,7 +52,7 @@ async def test_every_answer_has_the_form_of_the_contract(caller: Caller) -> None
 async def test_a_message_is_answered_with_the_session_after_the_reply(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Says("Which book?"))
+    model = scripted(TextReply("Which book?"))
     await caller.push(library(model.string))
     opened = await caller.open("library")
     session = await caller.say(opened["id"], "I want a book", message_id="m-1")
@@ -173,8 +173,15 @@ async def test_sessions_are_listed_newest_first_and_filtered(caller: Caller) -> 
     assert await names() == ["Third", "Second", "First"]
     assert await names(agent="library") == ["Second", "First"]
     assert await names(agent=third["agent_id"]) == ["Third"]
+    await caller.push(library(prompt="Be brief."))
+    newer = await caller.open("library", name="Fourth")
+    await caller.recorded(newer["id"], turns=1)
+    assert await names(agent="library", agent_version=1) == ["Second", "First"]
+    assert await names(agent="library", agent_version=2) == ["Fourth"]
+    assert await names(agent="library", agent_version=3) == []
+    problem(await caller.get("/v1/sessions", agent_version=0), 422, "validation_error")
     assert await names(status="completed") == ["Second"]
-    assert await names(created_after=second["created_at"]) == ["Third"]
+    assert await names(created_after=second["created_at"]) == ["Fourth", "Third"]
     assert await names(suite="sui_none") == []
     (item,) = await caller.items("/v1/sessions", agent="other")
     assert set(item) == set(Session.model_fields) - {"turns", "discarded_branches", "turns_before"}

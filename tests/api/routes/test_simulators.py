@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.api_agents import GREETING, library
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, done, problem, texts
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
 
-HANG_UP = Calls("hang_up", '{"reason": "done"}')
+HANG_UP = ToolCallReply("hang_up", '{"reason": "done"}')
 
 
 async def completed(caller: Caller, session_id: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ async def completed(caller: Caller, session_id: str) -> dict[str, Any]:
 
 
 async def test_a_session_that_begins_with_a_caller_talks_by_itself(caller: Caller, scripted: Scripted) -> None:
-    agent, anna = scripted(Says("At nine.")), scripted(Says("When do you open?"), HANG_UP)
+    agent, anna = scripted(TextReply("At nine.")), scripted(TextReply("When do you open?"), HANG_UP)
     await caller.push(library(agent.string))
     config = {"goal": "Ask about the opening hours.", "model": anna.string, "persona": {"name": "Anna"}}
     body = {"agent": "library", "simulator": {"enabled": True, "config": config}}
@@ -40,8 +40,8 @@ async def test_a_session_that_begins_with_a_caller_talks_by_itself(caller: Calle
 async def test_a_caller_is_switched_on_in_a_live_session_and_a_person_takes_over(
     caller: Caller, scripted: Scripted
 ) -> None:
-    agent = scripted(Says("At six."))
-    anna = scripted(Says("A line that nobody hears.", gate=(gate := Gate())), HANG_UP)
+    agent = scripted(TextReply("At six."))
+    anna = scripted(TextReply("A line that nobody hears.", gate=(gate := Gate())), HANG_UP)
     await caller.push(library(agent.string))
     opened = await caller.open("library")
     path = f"/v1/sessions/{opened['id']}/simulator"

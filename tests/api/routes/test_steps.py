@@ -8,11 +8,11 @@ from sqlalchemy import func, select, update
 from store.database.connection import Database
 from store.database.tables import steps
 from tests.support.api_agents import library
-from tests.support.provider import Asked, Calls, Says, ScriptedModel
+from tests.support.provider import ProviderRequest, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem
 
 Scripted = Callable[..., ScriptedModel]
-TO_VISIT = Calls("to_visit", text="One moment.")
+TO_VISIT = ToolCallReply("to_visit", text="One moment.")
 
 
 def visitors(model: ScriptedModel) -> Json:
@@ -42,12 +42,12 @@ async def visited(caller: Caller, scripted: Scripted) -> tuple[ScriptedModel, st
     session = await caller.open("library", initial_context={"first_name": "Ada"})
     await caller.say(session["id"], "May we come?")
     # Scripted only now: a worker's first call may be slow, and be made twice.
-    model.script(TO_VISIT, Calls("record_variables", '{"guests": 4}'), Says("Four, then."))
+    model.script(TO_VISIT, ToolCallReply("record_variables", '{"guests": 4}'), TextReply("Four, then."))
     session = await caller.say(session["id"], "Four of us.")
     return model, session["id"], session["turns"][-1]
 
 
-def as_sent(asked: Asked) -> dict[str, Any]:
+def as_sent(asked: ProviderRequest) -> dict[str, Any]:
     """What the provider got, in the form of a step's request."""
     system, *messages = asked.body["messages"]
     return {
@@ -145,3 +145,37 @@ async def test_steps_are_those_of_the_callers_own_turns(
     problem(await caller.get(f"/v1/sessions/{session['id']}/turns/turn_unknown/steps"), 404, "not_found")
     async with running_api.caller() as stranger:
         problem(await stranger.get(turn), 404, "not_found")
+
+
+async def test_a_step_says_how_much_of_the_conversation_it_held(caller: Caller, scripted: Scripted) -> None:
+    model = scripted()
+    model.window = 100_000
+    await caller.push({**library(model.string), "max_context_tokens": 1_000})
+    session = await caller.open("library")
+    for number in range(8):
+        session = await caller.say(session["id"], f"{number} " + "word " * 60)
+    shown = [
+        (await caller.items(f"/v1/sessions/{session['id']}/turns/{turn['id']}/steps"))[0]
+        for turn in session["turns"][1:]
+    ]
+    assert [as_shown(step) for step in shown] == [as_sent(asked) for asked in model.journal]
+    assert [step["fidelity"] for step in shown] == ["exact"] * 8
+    contexts = [step["request"]["context"] for step in shown]
+    assert [each["turns"] + each["turns_left_out"] for each in contexts] == list(range(8))
+    assert (contexts[0]["turns_left_out"], contexts[0]["counted_by"]) == (0, "estimate")
+    assert contexts[-1]["turns_left_out"] > 0
+    assert (contexts[-1]["counted_by"], contexts[-1]["max_tokens"]) == ("provider", 1_000)
+
+
+async def test_a_message_that_has_no_room_in_the_window_says_so(caller: Caller, scripted: Scripted) -> None:
+    model = scripted()
+    model.window = 500
+    await caller.push(library(model.string))
+    session = await caller.open("library")
+    response = await caller.post(f"/v1/sessions/{session['id']}/messages", {"text": "word " * 900})
+    refused = problem(response, 502, "model_failed")
+    assert refused["reason"] == "context_too_long"
+    assert refused["turn"]["events"][-1]["payload"]["code"] == "context_too_long"
+    completion = {"model": "library", "messages": [{"role": "user", "content": "word " * 900}]}
+    response = await caller.post("/v1/chat/completions", completion)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")

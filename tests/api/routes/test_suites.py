@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -9,6 +11,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from tests.support.api_agents import library
+from tests.support.provider import ErrorReply, ScriptedModel
 from tests.support.running_api import Caller, Json, RunningApi, done, problem
 from tests.support.waiting import eventually
 
@@ -71,6 +74,24 @@ async def test_a_suite_runs_by_itself_and_tells_what_came_of_it(caller: Caller, 
     assert all(session["simulator"]["config"]["goal"] for session in sessions)
 
 
+async def test_an_outcome_is_recorded_along_with_the_judgement_unless_the_judge_could_not_be_asked(
+    running_api: RunningApi, caller: Caller, agent: str, scripted: Callable[..., ScriptedModel]
+) -> None:
+    async def activities_of(suite_id: str) -> Counter[str]:
+        history = await running_api.client.get_workflow_handle(f"suite-{suite_id}").fetch_history()
+        scheduled = [event.activity_task_scheduled_event_attributes for event in history.events]
+        return Counter(each.activity_type.name for each in scheduled if each.activity_type.name)
+
+    suite = await over(caller, (await started(caller, suite_with(agent, scenario(repeats=2))))["id"])
+    assert suite["outcome"] == "passed"
+    assert await activities_of(suite["id"]) == {"begin_run": 2, "judge_session": 2, "note_suite": 1}
+    deaf = scripted(ErrorReply(401, message="No such key."))
+    refused = scenario(success=["It was polite."], judge_model=deaf.string)
+    suite = await over(caller, (await started(caller, suite_with(agent, refused)))["id"])
+    assert suite["outcome"] == "inconclusive"
+    assert await activities_of(suite["id"]) == {"begin_run": 1, "judge_session": 1, "record_run": 1, "note_suite": 1}
+
+
 async def test_what_a_suite_has_spent_is_the_sum_of_its_ledger_rows(caller: Caller, agent: str) -> None:
     suite = await over(caller, (await started(caller, suite_with(agent, model="openai-chat:priced")))["id"])
     rows = [row for row in await caller.items("/v1/usage/ledger") if row["suite_id"] == suite["id"]]
@@ -110,6 +131,9 @@ async def test_the_same_key_again_starts_no_second_suite(caller: Caller, agent: 
     assert again["id"] == answers[0]["id"]
     assert again["outcome"] == "passed"
     assert len(await caller.items("/v1/suites")) == 1
+    assert len(await caller.items("/v1/suites", agent=agent, agent_version=1)) == 1
+    assert await caller.items("/v1/suites", agent=agent, agent_version=2) == []
+    assert await caller.items("/v1/suites", agent="nobody") == []
 
 
 async def test_a_suite_is_paused_resumed_and_cancelled(caller: Caller, agent: str) -> None:

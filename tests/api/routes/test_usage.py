@@ -5,14 +5,14 @@ from collections.abc import Callable
 from api.schemas.responses import LedgerRow, OrganizationUsage
 from tests.api.conftest import PRICED
 from tests.support.api_agents import library
-from tests.support.provider import Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, done, problem
 
 
 async def test_the_ledger_has_one_row_a_turn_and_adds_up(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Says("One.", prompt_tokens=100, completion_tokens=20), Says("Two."), name=PRICED)
+    model = scripted(TextReply("One.", prompt_tokens=100, completion_tokens=20), TextReply("Two."), name=PRICED)
     agent = await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     first = await caller.say(session_id, "One?")
@@ -57,7 +57,7 @@ async def test_the_ledger_is_paged_newest_first_and_can_be_of_one_session(caller
 async def test_usage_is_divided_by_day_agent_model_and_purpose(
     caller: Caller, scripted: Callable[..., ScriptedModel], running_api: RunningApi
 ) -> None:
-    agent = await caller.push(library(scripted(Says("One."), name=PRICED).string))
+    agent = await caller.push(library(scripted(TextReply("One."), name=PRICED).string))
     session = await caller.say((await caller.open("library"))["id"], "One?")
     await caller.recorded(session["id"], turns=2)
     total = done(await caller.get("/v1/usage"), 200)
@@ -91,3 +91,33 @@ async def test_usage_is_divided_by_day_agent_model_and_purpose(
     ):
         problem(await caller.http.get("/v1/usage", params=wrong), 400, "invalid_request")
     problem(await caller.http.get("/v1/usage", params={"by": "week"}), 422, "validation_error")
+
+
+async def test_a_row_of_usage_leads_to_its_sessions(
+    caller: Caller, scripted: Callable[..., ScriptedModel], running_api: RunningApi
+) -> None:
+    await caller.push(library(scripted(TextReply("One."), name=PRICED).string))
+    paid = (await caller.open("library"))["id"]
+    silent = (await caller.open("library"))["id"]
+    await caller.say(paid, "One?")
+    await caller.recorded(paid, turns=2)
+    await caller.recorded(silent, turns=1)
+    usage = done(await caller.http.get("/v1/usage", params={"by": ["day", "model"]}), 200)
+    [row] = [each for each in usage["rows"] if each["model"] == f"openai:{PRICED}"]
+    day = {"billed_from": row["day"], "billed_to": row["day"]}
+
+    async def found(by: Caller = caller, **query: object) -> list[str]:
+        return [each["id"] for each in await by.items("/v1/sessions", **query)]
+
+    assert await found(**day, billed_model=row["model"]) == [paid]
+    assert await found(billed_model=row["model"]) == [paid], "of the last 30 days"
+    assert await found(**day) == [silent, paid], "a greeting without a model call is a turn that was counted"
+    assert await found(**day, billed_purpose="turn", agent="library", limit=1) == [silent, paid]
+    assert await found(**day, billed_purpose="judge") == []
+    assert await found(billed_from="2026-01-01", billed_to="2026-01-31") == []
+    async with running_api.caller() as stranger:
+        assert await found(stranger, **day) == []
+    for wrong in ({"billed_from": "2026-02-01", "billed_to": "2026-01-01"}, {**day, "zone": "Mars/Base"}):
+        problem(await caller.get("/v1/sessions", **wrong), 400, "invalid_request")
+    for invalid in ({"billed_purpose": "fun"}, {"billed_model": "a\x00b"}):
+        problem(await caller.get("/v1/sessions", **invalid), 422, "validation_error")

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-from tests.support.client_tool_agent import switchboard
+from tests.support.client_tool_agent import CALL, switchboard
 from tests.support.event_stream import types_of, watching
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done
 
 Scripted = Callable[..., ScriptedModel]
 
-TRANSFER = Calls("transfer", '{"to": "sales"}', text="One moment.")
 ASKED: Json = {"text": "Sales, please.", "client_tools": ["transfer"]}
 
 
@@ -23,7 +22,7 @@ async def result_of(caller: Caller, session: Json, result: object, **fields: obj
 async def test_a_message_responds_with_the_calls_that_wait_and_a_result_goes_on(
     caller: Caller, scripted: Scripted, running_api: RunningApi
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     await caller.push(switchboard(model.string))
     session = await caller.open("switchboard")
     waiting = await caller.say(session["id"], **ASKED)
@@ -46,7 +45,7 @@ async def test_a_message_responds_with_the_calls_that_wait_and_a_result_goes_on(
 
 
 async def test_a_watcher_sees_a_call_while_it_waits_and_its_end(caller: Caller, scripted: Scripted) -> None:
-    await caller.push(switchboard(scripted(TRANSFER, Says("I am sorry.")).string))
+    await caller.push(switchboard(scripted(CALL, TextReply("I am sorry.")).string))
     session_id = (await caller.open("switchboard"))["id"]
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
@@ -65,7 +64,7 @@ async def test_a_watcher_sees_a_call_while_it_waits_and_its_end(caller: Caller, 
 
 
 async def test_a_result_that_was_taken_is_taken_again_after_the_end(caller: Caller, scripted: Scripted) -> None:
-    await caller.push(switchboard(scripted(TRANSFER, Says("You are connected."), TRANSFER).string))
+    await caller.push(switchboard(scripted(CALL, TextReply("You are connected."), CALL).string))
     session_id = (await caller.open("switchboard"))["id"]
     waiting = await caller.say(session_id, **ASKED)
     assert (await result_of(caller, waiting, "Connected."))[0] == 200

@@ -6,6 +6,9 @@ import pytest
 from sqlalchemy import Connection, select
 from temporalio.client import Client
 
+from api.temporal.session_client import SessionClient
+from contracts.sessions import StartSession
+from domain.sessions.views import SessionHead
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from store.database.errors import StoreUnavailable
@@ -15,7 +18,7 @@ from tests.api.conftest import PRICED, quick_settings
 from tests.support.api_agents import library
 from tests.support.closed_sessions import is_known
 from tests.support.event_stream import watching
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving
 from tests.support.waiting import eventually
 
@@ -31,6 +34,23 @@ async def spent(caller: Caller) -> tuple[int, Json, str]:
     """Usage and cost of the organization so far."""
     usage = done(await caller.get("/v1/usage"), 200)
     return usage["turns"], usage["usage"], usage["cost"]["total"]
+
+
+def erased_as_they_begin(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Erase every session at the last moment of its creation; returns the ids as they come.
+
+    The store has the session then, Temporal does not have it yet.
+    """
+    begin = SessionClient.open
+    begun: list[str] = []
+
+    async def erase_and_begin(self: SessionClient, start: StartSession) -> SessionHead:
+        begun.append(start.session_id)
+        await erase(caller, start.session_id)
+        return await begin(self, start)
+
+    monkeypatch.setattr(SessionClient, "open", erase_and_begin)
+    return begun
 
 
 async def gone_from_temporal(client: Client, session_id: str) -> None:
@@ -106,7 +126,7 @@ async def test_a_reply_on_its_way_when_its_session_is_erased_is_billed_and_not_k
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    model = scripted(Says(WORDS, gate=gate), name=PRICED)
+    model = scripted(TextReply(WORDS, gate=gate), name=PRICED)
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
@@ -154,7 +174,7 @@ async def test_no_route_of_another_api_remembers_an_erased_session(running_api: 
 async def test_a_session_and_the_one_it_was_forked_from_are_erased_without_each_other(
     running_api: RunningApi, caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    model = scripted(Says(WORDS), Says("Still there."), Says("And here."))
+    model = scripted(TextReply(WORDS), TextReply("Still there."), TextReply("And here."))
     await caller.push(library(model.string))
     source = (await caller.open("library"))["id"]
     await caller.say(source, "Hello")

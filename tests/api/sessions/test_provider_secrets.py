@@ -8,7 +8,7 @@ import pytest
 from tests.api.sessions.test_erasure import tables_with
 from tests.support.api_agents import library
 from tests.support.event_stream import watching
-from tests.support.provider import Refuses, ScriptedModel
+from tests.support.provider import ErrorReply, ScriptedModel
 from tests.support.running_api import Caller, RunningApi, problem
 
 KEY = "a key of the tests"
@@ -25,7 +25,7 @@ async def test_a_quoted_key_goes_nowhere_and_the_sentence_of_the_provider_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    model = scripted(*[Refuses(401, message=QUOTED)] * 4)
+    model = scripted(*[ErrorReply(401, message=QUOTED)] * 4)
     await caller.push(library(model.string))
     session_id = (await caller.open("library"))["id"]
     path = f"/v1/sessions/{session_id}"

@@ -13,7 +13,7 @@ from playhead.temporal.client import PlayheadPlugin
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.closed_sessions import forgotten
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving, texts
 from tests.support.waiting import eventually
 
@@ -117,7 +117,7 @@ async def test_a_turn_that_was_pending_when_the_rest_was_recorded_hides_none_of_
 ) -> None:
     """A worker that dies in the middle of a reply leaves a recorded session whose newest turn is not recorded."""
     gate = Gate()
-    model = scripted(Says("One."), Says("Two.", gate=gate))
+    model = scripted(TextReply("One."), TextReply("Two.", gate=gate))
     await caller.push(library(model.string))
     slow = running_api.settings.model_copy(update={"settlement_delay_seconds": 1.0})
     async with (

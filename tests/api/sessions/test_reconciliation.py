@@ -19,7 +19,7 @@ from store.database.tables import runs, suites
 from tests.support.api_agents import library
 from tests.support.closed_sessions import closed, forgotten
 from tests.support.event_stream import watching
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem
 from tests.support.waiting import eventually
 
@@ -71,7 +71,7 @@ async def test_a_turn_that_was_being_answered_ends_with_its_session(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     await caller.push(library(model.string))
     session_id = str((await caller.open("library"))["id"])
     await caller.recorded(session_id, turns=1)
@@ -138,7 +138,7 @@ async def test_a_suite_whose_workflow_was_terminated_has_an_outcome(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     await caller.push(library(model.string))
     scenario = {
         "id": "asks",

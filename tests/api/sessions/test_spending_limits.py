@@ -11,7 +11,7 @@ from store.organizations import NewTerms, OrganizationStore
 from tests.api.conftest import PRICED
 from tests.api.dograh.panel import Panel, chats_of
 from tests.support.api_agents import library
-from tests.support.provider import Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, ScriptedModel, TextReply
 from tests.support.running_api import Caller, Json, RunningApi, done, problem, texts
 from tests.support.waiting import eventually
 
@@ -41,7 +41,7 @@ async def once_refused(caller: Caller, session_id: str) -> Json:
     return problem(response, 402, "quota_exceeded")
 
 
-async def overspent(running_api: RunningApi, caller: Caller, scripted: Scripted, *replies: Says) -> str:
+async def overspent(running_api: RunningApi, caller: Caller, scripted: Scripted, *replies: TextReply) -> str:
     """A session with one answered message, of an organization that has reached its limit with it."""
     await caller.push(library(scripted(*replies, name=PRICED).string))
     session_id = (await caller.open("library"))["id"]
@@ -69,7 +69,7 @@ async def test_seconds_of_the_model_are_charged_in_the_session_the_ledger_and_th
     price = Decimal("0.25")
     await set_terms(running_api, caller, NewTerms(price_per_second=price))
     key = f"openai:{PRICED}"
-    await caller.push(library(scripted(Says("One."), name=PRICED).string))
+    await caller.push(library(scripted(TextReply("One."), name=PRICED).string))
     session_id = (await caller.open("library"))["id"]
     session = await caller.say(session_id, "One?")
     greeting, turn = session["turns"]
@@ -114,7 +114,7 @@ async def test_attempts_that_failed_take_no_time_that_is_charged(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     await set_terms(running_api, caller, NewTerms(price_per_second=Decimal(1)))
-    await caller.push(library(scripted(Refuses(429), Refuses(500), Says("One.")).string))
+    await caller.push(library(scripted(ErrorReply(429), ErrorReply(500), TextReply("One.")).string))
     turn = (await caller.say((await caller.open("library"))["id"], "One?"))["turns"][1]
     assert Decimal(turn["cost"]["breakdown"]["duration"]) == Decimal(str(turn["usage"]["model_seconds"]))
     pauses = running_api.settings.model_retry_initial_seconds * 3
@@ -165,7 +165,7 @@ async def test_a_session_over_the_limit_is_not_opened(
 async def test_over_the_limit_a_repeat_gets_its_first_answer_and_a_session_can_be_rewound_and_ended(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await overspent(running_api, caller, scripted, Says("One."))
+    session_id = await overspent(running_api, caller, scripted, TextReply("One."))
     repeated = await caller.say(session_id, "One?", message_id="m-1")
     assert texts(repeated)[-1] == ("One?", "One.")
     rewound = await caller.rewind(session_id, repeated["turns"][0]["id"])

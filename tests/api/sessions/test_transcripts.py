@@ -11,7 +11,7 @@ from api.sessions.transcripts import MEDIA_TYPES
 from store.database.tables import turns
 from tests.support.api_agents import GREETING, library
 from tests.support.closed_sessions import cut_views, forgotten
-from tests.support.provider import Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi, problem
 
 FORMS = [*MEDIA_TYPES]
@@ -26,7 +26,7 @@ async def transcript(caller: Caller, session_id: str, form: str = "text") -> str
 async def test_a_live_session_is_written_as_people_read_it(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
-    await caller.push(library(scripted(Says("At nine."), Says("Yes.\nUntil six.")).string))
+    await caller.push(library(scripted(TextReply("At nine."), TextReply("Yes.\nUntil six.")).string))
     session_id = (await caller.open("library"))["id"]
     await caller.say(session_id, "When do you open?")
     await caller.say(session_id, "On Sundays too?")
@@ -69,7 +69,7 @@ async def test_what_went_wrong_and_what_is_awaited_is_marked(
     caller: Caller, scripted: Callable[..., ScriptedModel]
 ) -> None:
     gate = Gate()
-    await caller.push(library(scripted(Refuses(401), Says("Here.", gate=gate)).string))
+    await caller.push(library(scripted(ErrorReply(401), TextReply("Here.", gate=gate)).string))
     session_id = (await caller.open("library"))["id"]
     await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "One"})
     await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Two"}, wait=False)

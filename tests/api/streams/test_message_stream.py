@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, saying, types_of
-from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, RunningApi, problem, serving, texts
 from tests.support.waiting import eventually
 
@@ -23,7 +23,7 @@ async def opened(caller: Caller, model: ScriptedModel) -> str:
 
 
 async def test_the_reply_is_heard_while_it_is_spoken(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
     async with saying(caller, session_id, "When?", message_id="m-1") as stream:
         started, first = await stream.until("reply_delta")
         assert started.data["user_message"]["message_id"] == "m-1"
@@ -36,7 +36,7 @@ async def test_the_reply_is_heard_while_it_is_spoken(caller: Caller, scripted: S
 
 
 async def test_only_its_own_turn_is_told(running_api: RunningApi, caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says("First.", gate=(gate := Gate())), Says("Second.")))
+    session_id = await opened(caller, scripted(TextReply("First.", gate=(gate := Gate())), TextReply("Second.")))
     sending = asyncio.create_task(caller.say(session_id, "One"))
     await gate.reached()
     streaming = asyncio.create_task(streamed(caller, session_id, "Two", on_busy="enqueue"))
@@ -51,7 +51,7 @@ async def test_only_its_own_turn_is_told(running_api: RunningApi, caller: Caller
 
 
 async def test_tools_and_moves_are_told_and_once(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Calls("farewell", text="One moment."), Says("Goodbye.")))
+    session_id = await opened(caller, scripted(ToolCallReply("farewell", text="One moment."), TextReply("Goodbye.")))
     async with saying(caller, session_id, "Bye") as stream:
         events = await stream.rest()
     assert heard(events) == "One moment.\n\nGoodbye."
@@ -66,8 +66,8 @@ async def test_tools_and_moves_are_told_and_once(caller: Caller, scripted: Scrip
 
 
 async def test_a_retried_call_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
-    broken = BreaksOff("Nobody will ever know.", gate=(gate := Gate()))
-    session_id = await opened(caller, scripted(broken, Says("At nine.")))
+    broken = InterruptedReply("Nobody will ever know.", gate=(gate := Gate()))
+    session_id = await opened(caller, scripted(broken, TextReply("At nine.")))
     async with saying(caller, session_id, "When?") as stream:
         first = await stream.until("reply_delta")
         gate.open()
@@ -87,7 +87,7 @@ async def test_a_refusal_is_a_plain_problem(caller: Caller, scripted: Scripted) 
 
 
 async def test_a_turn_that_fails_ends_the_stream_with_it(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(BreaksOff("Nobody will", gate=(gate := Gate())), Refuses(400)))
+    session_id = await opened(caller, scripted(InterruptedReply("Nobody will", gate=(gate := Gate())), ErrorReply(400)))
     async with saying(caller, session_id, "When?") as stream:
         await stream.until("reply_delta")
         gate.open()
@@ -99,7 +99,7 @@ async def test_a_turn_that_fails_ends_the_stream_with_it(caller: Caller, scripte
 async def test_a_reply_that_is_interrupted_ends_its_stream_at_once_with_what_was_said(
     caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says(SPEECH, gate=Gate()), Says("At nine."))
+    model = scripted(TextReply(SPEECH, gate=Gate()), TextReply("At nine."))
     session_id = await opened(caller, model)
     async with saying(caller, session_id, "When?") as stream:
         spoken = await stream.until("reply_delta")
@@ -112,7 +112,7 @@ async def test_a_reply_that_is_interrupted_ends_its_stream_at_once_with_what_was
 
 
 async def test_a_turn_that_is_rolled_back_ends_its_stream(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=Gate()), Says("At nine.")))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=Gate()), TextReply("At nine.")))
     async with saying(caller, session_id, "When?") as stream:
         await stream.until("reply_delta")
         await caller.say(session_id, "I mean: when do you open?", on_busy="rollback")
@@ -121,7 +121,7 @@ async def test_a_turn_that_is_rolled_back_ends_its_stream(caller: Caller, script
 
 
 async def test_a_repeat_is_told_the_first_answer(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Says(SPEECH))
+    model = scripted(TextReply(SPEECH))
     session_id = await opened(caller, model)
     async with saying(caller, session_id, "When?", message_id="m-1") as stream:
         first = await stream.rest()
@@ -134,7 +134,7 @@ async def test_a_repeat_is_told_the_first_answer(caller: Caller, scripted: Scrip
 
 
 async def test_a_client_that_goes_away_cancels_nothing(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
     async with saying(caller, session_id, "When?") as stream:
         await stream.until("reply_delta")
     gate.open()
@@ -148,7 +148,7 @@ async def test_a_client_that_goes_away_cancels_nothing(caller: Caller, scripted:
 async def test_a_stream_goes_on_after_the_longest_wait(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
     hasty = quick_settings(
         running_api.database.address,
         running_api.settings.task_queue,

@@ -12,7 +12,7 @@ from store.database.errors import StoreUnavailable
 from tests.api.openai.talking import user
 from tests.support.api_agents import library
 from tests.support.event_stream import saying, watching
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.running_api import Caller, RunningApi
 from tests.support.waiting import eventually
 
@@ -25,7 +25,7 @@ async def test_every_open_stream_of_a_revoked_key_ends_and_those_of_other_keys_g
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     gates = [Gate(), Gate()]
-    model = scripted(*(Says("Never heard in full.", gate=gate) for gate in gates))
+    model = scripted(*(TextReply("Never heard in full.", gate=gate) for gate in gates))
     await caller.push(library(model.string))
     watched, busy, chatted = [(await caller.open("library"))["id"] for _ in range(3)]
     key, secret = await KeyStore(running_api.database).create(caller.organization, "to be revoked")

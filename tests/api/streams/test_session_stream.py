@@ -9,7 +9,7 @@ from playhead.services.api_server import SHUTDOWN_SECONDS
 from tests.api.conftest import quick_settings
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, Stream, heard, types_of, watching
-from tests.support.provider import BreaksOff, Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, InterruptedReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, RunningApi, problem, serving
 from tests.support.waiting import eventually
 
@@ -45,7 +45,7 @@ async def test_the_first_event_is_the_session_as_it_is(caller: Caller, scripted:
 
 
 async def test_a_reply_is_heard_while_it_is_spoken_and_before_it_is_over(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
         accepted = (await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)).json()
@@ -62,7 +62,7 @@ async def test_a_reply_is_heard_while_it_is_spoken_and_before_it_is_over(caller:
 
 
 async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Calls("farewell", text="One moment."), Says(" Goodbye then. "))
+    model = scripted(ToolCallReply("farewell", text="One moment."), TextReply(" Goodbye then. "))
     session_id = await opened(caller, model)
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
@@ -82,8 +82,8 @@ async def test_the_deltas_of_a_turn_are_its_text_over_several_steps(caller: Call
 
 
 async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Caller, scripted: Scripted) -> None:
-    recorded = Calls("record_variables", '{"content": true}')
-    model = scripted(Calls("farewell"), Says("Goodbye then."), recorded)
+    recorded = ToolCallReply("record_variables", '{"content": true}')
+    model = scripted(ToolCallReply("farewell"), TextReply("Goodbye then."), recorded)
     nodes = library()["nodes"]
     goodbye = {**nodes["goodbye"], "extract": [{"name": "content", "type": "boolean"}]}
     await caller.push(library(model.string, nodes={**nodes, "goodbye": goodbye}))
@@ -100,7 +100,7 @@ async def test_what_is_read_after_a_goodbye_is_told_before_the_end(caller: Calle
 
 
 async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted: Scripted) -> None:
-    model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
+    model = scripted(ToolCallReply("order", text="One moment."), TextReply("It was not ordered."))
     await caller.push(library(model.string, nodes=ORDERING, tools={"order": ORDER}))
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
@@ -120,7 +120,7 @@ async def test_a_tool_is_told_of_before_it_has_answered(caller: Caller, scripted
 async def test_a_command_that_is_refused_during_a_tool_call_takes_no_other_event_out_of_the_log(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Calls("order", text="One moment."), Says("It was not ordered."))
+    model = scripted(ToolCallReply("order", text="One moment."), TextReply("It was not ordered."))
     await caller.push(library(model.string, nodes=ORDERING, tools={"order": ORDER}))
     session_id = (await caller.open("library"))["id"]
     await caller.recorded(session_id, turns=1)
@@ -140,8 +140,8 @@ async def test_a_command_that_is_refused_during_a_tool_call_takes_no_other_event
 
 
 async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Caller, scripted: Scripted) -> None:
-    broken = BreaksOff("Nobody will ever know.", gate=(gate := Gate()))
-    session_id = await opened(caller, scripted(broken, Says("At nine.")))
+    broken = InterruptedReply("Nobody will ever know.", gate=(gate := Gate()))
+    session_id = await opened(caller, scripted(broken, TextReply("At nine.")))
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
         await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)
@@ -156,7 +156,7 @@ async def test_a_call_that_is_made_again_takes_back_what_was_heard(caller: Calle
 async def test_who_joins_in_the_middle_of_a_reply_hears_it_from_its_beginning(
     caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await opened(caller, scripted(Says(SPEECH, gate=(gate := Gate()))))
+    session_id = await opened(caller, scripted(TextReply(SPEECH, gate=(gate := Gate()))))
     await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"}, wait=False)
     await gate.reached()
     async with watching(caller, session_id) as first, watching(caller, session_id) as second:
@@ -170,7 +170,7 @@ async def test_who_joins_in_the_middle_of_a_reply_hears_it_from_its_beginning(
 
 
 async def test_a_turn_that_fails_says_so(caller: Caller, scripted: Scripted) -> None:
-    session_id = await opened(caller, scripted(Refuses(400)))
+    session_id = await opened(caller, scripted(ErrorReply(400)))
     async with watching(caller, session_id) as stream:
         await stream.until("snapshot")
         await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "When?"})
@@ -190,7 +190,13 @@ async def test_a_rewind_is_told(caller: Caller, scripted: Scripted) -> None:
 async def test_the_connection_may_be_lost_at_every_event_and_the_union_is_the_log_once_each(
     caller: Caller, scripted: Scripted
 ) -> None:
-    model = scripted(Says("One."), Refuses(400), Says("Two."), Calls("farewell", text="So."), Says("Goodbye."))
+    model = scripted(
+        TextReply("One."),
+        ErrorReply(400),
+        TextReply("Two."),
+        ToolCallReply("farewell", text="So."),
+        TextReply("Goodbye."),
+    )
     session_id = await opened(caller, model)
     for text in ("a", "b", "c", "bye"):
         await caller.post(f"/v1/sessions/{session_id}/messages", {"text": text})
@@ -207,7 +213,7 @@ async def test_the_connection_may_be_lost_at_every_event_and_the_union_is_the_lo
 async def test_a_live_session_can_be_followed_over_connections_that_break_after_every_event(
     caller: Caller, scripted: Scripted
 ) -> None:
-    session_id = await opened(caller, scripted(*[Says(f"Answer {number}.") for number in range(5)]))
+    session_id = await opened(caller, scripted(*[TextReply(f"Answer {number}.") for number in range(5)]))
     seen: list[Event] = []
     position = 0
     for number in range(5):

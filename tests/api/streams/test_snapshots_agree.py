@@ -22,7 +22,7 @@ from contracts.sessions import SettleTurnsInput, SettleTurnsResult, session_work
 from domain.sessions.views import TimelineView
 from tests.support.api_agents import library
 from tests.support.event_stream import Event, heard, saying, types_of, watching
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.running_api import Caller, Json, RunningApi, done, serving
 from tests.support.waiting import eventually
 
@@ -266,7 +266,9 @@ async def test_fork_is_told_once(lagging: Caller, scripted: Scripted) -> None:
 
 async def test_failed_and_interrupted_turns_are_told_once(lagging: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    session_id = await opened(lagging, library(scripted(Says("A."), Refuses(400), Says("Long text", gate=gate)).string))
+    session_id = await opened(
+        lagging, library(scripted(TextReply("A."), ErrorReply(400), TextReply("Long text", gate=gate)).string)
+    )
     await lagging.post(f"{path_of(session_id)}/messages", {"text": "fails"})
     await lagging.post(f"{path_of(session_id)}/messages", {"text": "is stopped"}, wait=False)
     await gate.reached()
@@ -277,7 +279,9 @@ async def test_failed_and_interrupted_turns_are_told_once(lagging: Caller, scrip
 
 async def test_turn_under_way_is_shown_and_told_once(lagging: Caller, scripted: Scripted) -> None:
     gate = Gate()
-    session_id = await opened(lagging, library(scripted(Says("A."), Says("It is on its way.", gate=gate)).string))
+    session_id = await opened(
+        lagging, library(scripted(TextReply("A."), TextReply("It is on its way.", gate=gate)).string)
+    )
     await lagging.post(f"{path_of(session_id)}/messages", {"text": "Where?"}, wait=False)
     await gate.reached()
 
@@ -291,7 +295,9 @@ async def test_turn_under_way_is_shown_and_told_once(lagging: Caller, scripted: 
 
 
 async def test_turn_that_waits_for_an_approval_is_told_once(lagging: Caller, scripted: Scripted) -> None:
-    agent = with_approval(scripted(Says("A."), Calls("order", text="One moment."), Says("Not ordered.")))
+    agent = with_approval(
+        scripted(TextReply("A."), ToolCallReply("order", text="One moment."), TextReply("Not ordered."))
+    )
     session_id = await opened(lagging, agent)
     await lagging.post(f"{path_of(session_id)}/messages", {"text": "A book"}, wait=False)
     [approval] = await eventually(lambda: approvals(lagging, session_id))
@@ -361,7 +367,9 @@ async def test_first_word_after_an_unstreamed_turn_waits_for_no_record(
         await recording.wait()
         return await settle(recorder, input)
 
-    session_id = await opened(lagging, library(scripted(Says("A."), Says("At nine o'clock.", gate=gate)).string))
+    session_id = await opened(
+        lagging, library(scripted(TextReply("A."), TextReply("At nine o'clock.", gate=gate)).string)
+    )
     monkeypatch.setattr(Recorder, "settle", settled_later)
     monkeypatch.setattr(reply_publisher, "MAX_ORDER_WAIT_SECONDS", 3_600)
     try:

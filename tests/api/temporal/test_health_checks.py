@@ -92,7 +92,7 @@ class FakeTemporal:
         return True
 
 
-class Stage:
+class WatchedServices:
     """Services under watch."""
 
     def __init__(self) -> None:
@@ -122,111 +122,116 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def services(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WatchedServices]:
     for name in ("CHECK_EVERY_SECONDS", "PROBE_EVERY_SECONDS", "TICK_SECONDS"):
         monkeypatch.setattr(availability, name, TICK)
-    stage = Stage()
-    async with stage.availability.monitored():
-        await stage.some_checks(1)
-        yield stage
+    services = WatchedServices()
+    async with services.availability.monitored():
+        await services.some_checks(1)
+        yield services
 
 
 @asynccontextmanager
-async def no_outage(stage: Stage) -> AsyncIterator[None]:
+async def no_outage(services: WatchedServices) -> AsyncIterator[None]:
     """Look after every answer."""
     seen: list[object] = []
-    record = stage.availability._record
+    record = services.availability._record
 
     def recorded(service: availability.Service, outage: availability.Outage | None) -> None:
         record(service, outage)
-        seen.append(stage.availability.error())
+        seen.append(services.availability.error())
 
-    stage.availability._record = recorded  # type: ignore[method-assign]  # counts what is recorded
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services.availability, "_record", recorded)
+        yield
     assert seen
     assert not any(seen), seen
 
 
-async def test_pause_of_the_process_is_no_outage(stage: Stage) -> None:
+async def test_pause_of_the_process_is_no_outage(services: WatchedServices) -> None:
     """The answer lies unread while a process that is busy, or suspended, does not come to read it."""
-    async with no_outage(stage):
-        stage.store.answer = after_a_pause_of_the_process
-        await stage.some_checks(1)
-        stage.store.answer = at_once
-        await stage.some_checks()
+    async with no_outage(services):
+        services.store.answer = after_a_pause_of_the_process
+        await services.some_checks(1)
+        services.store.answer = at_once
+        await services.some_checks()
 
 
-async def test_store_that_answers_others_is_up(stage: Stage) -> None:
-    async with no_outage(stage):
-        stage.store.answer = stage.store.busy
-        pings = stage.store.pings
+async def test_store_that_answers_others_is_up(services: WatchedServices) -> None:
+    async with no_outage(services):
+        services.store.answer = services.store.busy
+        pings = services.store.pings
 
         async def passed_over() -> bool:
-            return stage.store.pings >= pings + 3
+            return services.store.pings >= pings + 3
 
         await eventually(passed_over)
-        stage.store.answer = stage.store.all_connections_taken
-        stage.store.answer_write = stage.store.all_connections_taken
-        await stage.some_checks()
+        services.store.answer = services.store.all_connections_taken
+        services.store.answer_write = services.store.all_connections_taken
+        await services.some_checks()
 
 
-async def test_service_that_answers_nobody_is_down(stage: Stage) -> None:
-    stage.store.answer = stage.temporal.answer = never
+async def test_service_that_answers_nobody_is_down(services: WatchedServices) -> None:
+    services.store.answer = services.temporal.answer = never
     for service in ("store", "temporal"):
-        await stage.is_down(service)
-        outage = stage.availability.outage_of(service)
+        await services.is_down(service)
+        outage = services.availability.outage_of(service)
         assert outage is not None
         assert "did not answer within 10 seconds" in outage.reason
-    stage.store.answer = stage.temporal.answer = at_once
-    await stage.is_up()
+    services.store.answer = services.temporal.answer = at_once
+    await services.is_up()
 
 
-async def test_connection_that_broke_once_is_no_outage(stage: Stage) -> None:
+async def test_connection_that_broke_once_is_no_outage(services: WatchedServices) -> None:
     """Temporal ends each connection after some minutes, with whatever is asked on it just then."""
 
     async def breaks_once() -> None:
-        stage.temporal.answer = at_once
+        services.temporal.answer = at_once
         raise RPCError("the connection was closed", RPCStatusCode.UNAVAILABLE, b"")
 
-    async with no_outage(stage):
+    async with no_outage(services):
         for _ in range(3):
-            stage.temporal.answer = breaks_once
-            await stage.some_checks()
+            services.temporal.answer = breaks_once
+            await services.some_checks()
 
 
-async def test_error_of_a_check_is_an_outage_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_error_of_a_check_is_an_outage_at_once(
+    services: WatchedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(availability, "PATIENCE_SECONDS", 1_000_000)
-    stage.store.answer = stage.store.locked
-    await stage.is_down("store")
-    stage.store.answer = at_once
-    await stage.is_up()
+    services.store.answer = services.store.locked
+    await services.is_down("store")
+    services.store.answer = at_once
+    await services.is_up()
 
 
 @pytest.mark.parametrize(("case", "reason"), [("locked", "completes no writes"), ("full", "cannot be written")])
-async def test_store_that_takes_no_write_is_down(stage: Stage, case: str, reason: str) -> None:
-    stage.store.answer_write = getattr(stage.store, case)
-    await stage.is_down("store")
-    outage = stage.availability.outage_of("store")
+async def test_store_that_takes_no_write_is_down(services: WatchedServices, case: str, reason: str) -> None:
+    services.store.answer_write = getattr(services.store, case)
+    await services.is_down("store")
+    outage = services.availability.outage_of("store")
     assert outage is not None
     assert reason in outage.reason
-    stage.store.answer_write = at_once
-    await stage.is_up()
+    services.store.answer_write = at_once
+    await services.is_up()
 
 
-async def test_silent_service_delays_no_check_of_the_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_service_delays_no_check_of_the_other(
+    services: WatchedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(availability, "PATIENCE_SECONDS", 1_000_000)
-    stage.store.answer = never
-    checks = stage.temporal.checks
+    services.store.answer = never
+    checks = services.temporal.checks
 
     async def made() -> bool:
-        return stage.temporal.checks >= checks + 5
+        return services.temporal.checks >= checks + 5
 
     await eventually(made)
 
 
 async def test_no_check_outlives_the_monitoring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "FIRST_CHECKS_SECONDS", TICK)
-    stage = Stage()
+    services = WatchedServices()
     asked, given_back = asyncio.Event(), asyncio.Event()
 
     async def gives_its_connection_back() -> None:
@@ -238,7 +243,7 @@ async def test_no_check_outlives_the_monitoring(monkeypatch: pytest.MonkeyPatch)
                 await asyncio.sleep(0)
             given_back.set()
 
-    stage.store.answer = gives_its_connection_back
-    async with stage.availability.monitored():
+    services.store.answer = gives_its_connection_back
+    async with services.availability.monitored():
         await asked.wait()
     assert given_back.is_set()

@@ -93,7 +93,7 @@ class BranchCommands(TimelineMachine):
 
     def auxiliary_call(self, tokens: int) -> AuxiliaryCall:
         """An auxiliary model call that used so many tokens."""
-        call_id = f"aside_{self.new_turn()}"
+        call_id = f"call_{self.new_turn()}"
         self.model.note_auxiliary_call(call_id, tokens)
         usage, cost = spent(tokens, usd(tokens))
         return AuxiliaryCall(

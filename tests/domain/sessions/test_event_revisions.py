@@ -61,9 +61,6 @@ def test_a_request_for_approval_is_an_event_of_its_turn() -> None:
         "reason": "",
         "expires_at": "2026-01-01T12:05:03Z",
     }
-    silent = approvals.request(talk.timeline, waiting, at=talk.now, is_recorded=False)
-    assert silent.unrecorded.facts == ()
-    assert silent.approvals == requested.approvals
 
 
 def test_the_first_word_counts_from_the_message() -> None:

@@ -43,17 +43,17 @@ class Call(Conversation):
 
     def line(self, text: str, reply: str = "Certainly.", *, hangs_up: bool = False) -> str:
         """Add a paid message of the caller and its answer; returns the auxiliary call."""
-        aside_id = next_call_id(self.timeline, "ses_1")
+        call_id = next_call_id(self.timeline, "ses_1")
         self.timeline = send_caller_message(
             self.timeline,
             text,
-            message_id_of_call(aside_id),
+            message_id_of_call(call_id),
             turn_id=self._new_turn(),
             hangs_up=hangs_up,
             at=self.tick(),
         )
         self.answer(reply)
-        return aside_id
+        return call_id
 
     def switch(self, *, enabled: bool, config: SimulatorConfig | None = None) -> None:
         command = SetSimulator(enabled=enabled, config=config)
@@ -211,7 +211,7 @@ def test_a_caller_without_that_limit_may_repeat_itself_for_ever() -> None:
     for _ in range(12):
         call.line("I want a big table.")
     assert call.next_action() == "speak"
-    assert len(call.simulation.heard) == 16
+    assert len(call.simulation.recent_exchanges) == 16
 
 
 def test_a_reply_that_failed_ends_the_simulation() -> None:

@@ -128,7 +128,7 @@ class SessionMachine(BranchCommands):
         left, told = take_unrecorded(self.timeline)
         assert list(told.turn_ids) == model.unrecorded_turns
         assert [fact.type for fact in told.facts] == model.unrecorded_facts
-        assert [call.id for call in told.asides] == model.unrecorded_calls
+        assert [call.id for call in told.auxiliary_calls] == model.unrecorded_calls
         assert left.unrecorded.is_empty
         assert left.model_copy(update={"unrecorded": told}) == self.timeline
         self.timeline = left

@@ -140,7 +140,7 @@ def test_only_a_pending_turn_can_be_stopped(talk: Conversation) -> None:
 
 def call(number: int = 1, purpose: AuxiliaryPurpose = "extraction", error: str | None = None) -> AuxiliaryCall:
     return AuxiliaryCall(
-        id=f"aside_{number}",
+        id=f"call_{number}",
         purpose=purpose,
         after_turn_id="t1",
         created_at=BEGINNING,
@@ -160,7 +160,10 @@ def test_what_is_bought_beside_the_turns_counts_and_is_billed_and_is_no_turn(tal
     assert (talk.timeline.turns, talk.timeline.revision) == (before.turns, before.revision)
     assert talk.timeline.version == before.version + 2
     left, unrecorded = take_unrecorded(talk.timeline)
-    assert [(each.id, each.purpose) for each in unrecorded.asides] == [("aside_1", "caller"), ("aside_2", "judge")]
+    assert [(each.id, each.purpose) for each in unrecorded.auxiliary_calls] == [
+        ("call_1", "caller"),
+        ("call_2", "judge"),
+    ]
     assert left.unrecorded.is_empty
 
 
@@ -184,7 +187,7 @@ def test_what_could_not_be_learned_is_told_and_billed(talk: Conversation) -> Non
     talk.timeline = record_extraction(talk.timeline, call(error=failed.error), failed, at=talk.tick())
     assert talk.timeline.learned_context == {}, "it was tried, and is not tried again"
     assert talk.head.events[-1].payload["error"] == "The model is away."
-    assert talk.timeline.unrecorded.asides == (call(error="The model is away."),)
+    assert talk.timeline.unrecorded.auxiliary_calls == (call(error="The model is away."),)
 
 
 def test_what_is_learned_twice_joins(talk: Conversation) -> None:
@@ -203,7 +206,7 @@ def test_what_is_learned_of_a_session_rewound_to_before_its_beginning_stands_on_
     talk.timeline = record_extraction(talk.timeline, call(), ExtractionResult(values={"guests": 4}), at=talk.tick())
     assert talk.timeline.turns == turns
     assert talk.timeline.learned_context == {"guests": 4}
-    assert talk.timeline.unrecorded.asides == (call(),)
+    assert talk.timeline.unrecorded.auxiliary_calls == (call(),)
 
 
 def test_what_is_told_again_after_a_change_of_run_is_told_in_its_order() -> None:

@@ -135,6 +135,12 @@ def test_every_run_has_a_seed_of_its_own_and_always_the_same() -> None:
     assert suite.seed_of("asks", 1) != parse_suite(suite_data(lambda data: data.update(seed=8))).seed_of("asks", 1)
 
 
+def test_a_list_is_not_too_short_because_its_entries_are_invalid() -> None:
+    without_goal = {"id": "asks", "success": ["It was polite."]}
+    assert faults_of({**SUITE, "scenarios": [without_goal]}) == {"scenarios[0].goal": "is required"}
+    assert faults_of({**SUITE, "scenarios": []}) == {"scenarios": "must have at least 1 entry"}
+
+
 def test_every_fault_is_told_with_its_place() -> None:
     def spoil(data: Data) -> None:
         data["consurrency"] = 3

@@ -165,11 +165,33 @@ def test_what_the_judge_recorded_is_read_criterion_by_criterion() -> None:
             "nonsense",
         ]
     }
-    known = {"turn_0", "turn_1", "turn_2"}
-    one, two, three, four, five = parse_verdicts(["a", "b", "c", "d", "e"], recorded, known)
+    one, two, three, four, five = parse_verdicts(["a", "b", "c", "d", "e"], recorded, CONVERSATION.turns)
     assert (one.criterion, one.outcome, one.turn_ids) == ("a", "passed", ())
     assert (two.outcome, two.turn_ids) == ("failed", ("turn_1", "turn_2"))
     assert [each.outcome for each in (three, four, five)] == ["inconclusive"] * 3
+
+
+def test_a_judge_may_quote_only_what_was_said_in_the_turn_it_names() -> None:
+    quotes: list[JsonValue] = [
+        {"turn_id": "turn_1", "text": ' "I can offer you a  Discount." '},
+        {"turn_id": "turn_1", "text": "A table for four"},
+        {"turn_id": "turn_1", "text": "A table for four"},
+        {"turn_id": "turn_2", "text": "A table for four"},
+        {"turn_id": "turn_1", "text": "I offered a discount"},
+        {"turn_id": "turn_9", "text": "Goodbye"},
+        {"turn_id": "turn_2", "text": '""'},
+        {"turn_id": "turn_2", "text": None},
+        "nonsense",
+    ]
+    entry: dict[str, JsonValue] = {"criterion": 1, "outcome": "failed", "reason": "It did.", "turn_ids": []}
+    [found] = parse_verdicts(["a"], {"verdicts": [{**entry, "quotes": quotes}]}, CONVERSATION.turns)
+    assert [(each.turn_id, each.text) for each in found.quotes] == [
+        ("turn_1", "I can offer you a  Discount."),
+        ("turn_1", "A table for four"),
+    ]
+    assert found.turn_ids == ("turn_1",)
+    [older] = parse_verdicts(["a"], {"verdicts": [entry]}, CONVERSATION.turns)
+    assert older.quotes == ()
 
 
 @pytest.mark.parametrize("recorded", [{}, {"verdicts": "all good"}, {"malformed": "{"}])

@@ -48,7 +48,7 @@ Reply = Callable[[Conversation, str], None]
 """Closes the turn with this id, or leaves it pending."""
 
 
-class Stage:
+class FakeApi:
     """One agent, `booking-line`, and one session with it.
 
     `faults` meet messages and rewinds, `opening_faults` the opening, `replies` answer messages, and `looks` happen to
@@ -232,32 +232,32 @@ def says(text: str, *, node: str = "greet", left: str | None = None, ends: bool 
     return reply
 
 
-def speaks_until_stopped(stage: "Stage") -> Fault:
+def speaks_until_stopped(api: "FakeApi") -> Fault:
     """A reply that streams its first words and continues until it is stopped."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()
-        turn_id = stage.conversation.say(body["text"], message_id=body["message_id"])
+        turn_id = api.conversation.say(body["text"], message_id=body["message_id"])
 
         def spoken() -> Iterator[str]:
-            yield next(told(stage.conversation.timeline.turns[turn_id]))
+            yield next(told(api.conversation.timeline.turns[turn_id]))
             yield event("reply_delta", {"turn_id": turn_id, "text": HALF})
-            assert stage.cancelled.wait(PATIENCE), "nobody stopped the reply"
-            yield from list(told(stage.conversation.timeline.turns[turn_id]))[1:]
+            assert api.cancelled.wait(PATIENCE), "nobody stopped the reply"
+            yield from list(told(api.conversation.timeline.turns[turn_id]))[1:]
 
         return Response(spoken(), content_type="text/event-stream")
 
     return fault
 
 
-def fails_while_spoken(stage: "Stage", error: str) -> Fault:
+def fails_while_spoken(api: "FakeApi", error: str) -> Fault:
     """A turn that fails after its reply started streaming."""
 
     def fault(request: Request, carry_out: Callable[[], Response]) -> Response:
         body = request.get_json()
-        turn_id = stage.conversation.say(body["text"], message_id=body["message_id"])
-        stage.conversation.fail(error, turn_id=turn_id)
-        return Response("".join(told(stage.conversation.timeline.turns[turn_id])), content_type="text/event-stream")
+        turn_id = api.conversation.say(body["text"], message_id=body["message_id"])
+        api.conversation.fail(error, turn_id=turn_id)
+        return Response("".join(told(api.conversation.timeline.turns[turn_id])), content_type="text/event-stream")
 
     return fault
 
@@ -371,14 +371,14 @@ class Clock:
 
 
 class Talk:
-    """One run of the chat against a stage, with everything it wrote."""
+    """One run of the chat against a api, with everything it wrote."""
 
-    def __init__(self, stage: Stage, *lines: str, json: bool = False, at_terminal: bool = False) -> None:
+    def __init__(self, api: FakeApi, *lines: str, json: bool = False, at_terminal: bool = False) -> None:
         self.typist = Typist(lines)
         self.clock = Clock()
         self.out = StringIO()
         self.notes = StringIO()
-        self._stage = stage
+        self._stage = api
         self._json = json
         self._at_terminal = at_terminal
 

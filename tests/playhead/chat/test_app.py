@@ -8,8 +8,8 @@ from pytest_httpserver import HTTPServer
 from playhead.exit_codes import FINDING, UNREACHABLE, USAGE, CommandFailed
 from tests.playhead.chat.chat_api import (
     SESSION_ID,
+    FakeApi,
     Fault,
-    Stage,
     Talk,
     answers,
     broken_gateway,
@@ -27,17 +27,17 @@ from tests.playhead.chat.chat_api import (
 
 
 @pytest.fixture
-def stage(httpserver: HTTPServer) -> Stage:
-    return Stage(httpserver, model="openai:gpt-5-mini")
+def api(httpserver: HTTPServer) -> FakeApi:
+    return FakeApi(httpserver, model="openai:gpt-5-mini")
 
 
-def ids_of(stage: Stage) -> set[str]:
-    return {message["message_id"] for message in stage.messages}
+def ids_of(api: FakeApi) -> set[str]:
+    return {message["message_id"] for message in api.messages}
 
 
-def test_conversation_shows_who_talks_the_greeting_and_each_reply(stage: Stage) -> None:
-    stage.replies.append(says("For how many?", node="booking", left="greet"))
-    talk = Talk(stage, "A table, please.", "/quit")
+def test_conversation_shows_who_talks_the_greeting_and_each_reply(api: FakeApi) -> None:
+    api.replies.append(says("For how many?", node="booking", left="greet"))
+    talk = Talk(api, "A table, please.", "/quit")
     assert talk.run() == 0
     assert "booking-line, version 3" in talk.text
     assert "session ses_1, model: openai:gpt-5-mini" in talk.text
@@ -48,23 +48,23 @@ def test_conversation_shows_who_talks_the_greeting_and_each_reply(stage: Stage) 
 
 
 def test_demo_model_is_named_in_the_header(httpserver: HTTPServer) -> None:
-    talk = Talk(Stage(httpserver, model="demo"))
+    talk = Talk(FakeApi(httpserver, model="demo"))
     talk.run()
     assert "Replies come from the offline demo model: scripted words, no AI." in talk.text
 
 
 def test_demo_model_is_named_once_it_answers_when_nothing_said_so_before(httpserver: HTTPServer) -> None:
-    stage = Stage(httpserver)
-    stage.replies.extend([says("One.", model="demo:scripted"), says("Two.", model="demo:scripted")])
-    talk = Talk(stage, "Hello", "Hello again")
+    api = FakeApi(httpserver)
+    api.replies.extend([says("One.", model="demo:scripted"), says("Two.", model="demo:scripted")])
+    talk = Talk(api, "Hello", "Hello again")
     talk.run()
     assert talk.remarks.count("offline demo model") == 1
 
 
-def test_every_message_has_an_id_of_its_own(stage: Stage) -> None:
-    Talk(stage, "One", "Two").run()
-    assert len(ids_of(stage)) == 2
-    assert all(message_id.startswith("chat_") for message_id in ids_of(stage))
+def test_every_message_has_an_id_of_its_own(api: FakeApi) -> None:
+    Talk(api, "One", "Two").run()
+    assert len(ids_of(api)) == 2
+    assert all(message_id.startswith("chat_") for message_id in ids_of(api))
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_every_message_has_an_id_of_its_own(stage: Stage) -> None:
         pytest.param(broken_gateway, id="a proxy answers for the API"),
     ],
 )
-def test_message_without_an_answer_is_repeated_with_the_same_id_and_said_once(stage: Stage, fault: Fault) -> None:
-    stage.faults.append(fault)
-    talk = Talk(stage, "A table, please.")
+def test_message_without_an_answer_is_repeated_with_the_same_id_and_said_once(api: FakeApi, fault: Fault) -> None:
+    api.faults.append(fault)
+    talk = Talk(api, "A table, please.")
     assert talk.run() == 0
-    assert len(stage.messages) == 2
-    assert len(ids_of(stage)) == 1
-    assert stage.said == ["A table, please."]
+    assert len(api.messages) == 2
+    assert len(ids_of(api)) == 1
+    assert api.said == ["A table, please."]
     assert "agent: You said A table, please." in talk.text
     assert "Trying again" in talk.remarks or "still waiting" in talk.remarks
 
 
-def test_person_is_told_that_a_repeated_message_is_not_said_twice_and_when_it_works_again(stage: Stage) -> None:
-    stage.faults.extend([answers(503, "unavailable", "The store is away.")])
-    talk = Talk(stage, "Hello")
+def test_person_is_told_that_a_repeated_message_is_not_said_twice_and_when_it_works_again(api: FakeApi) -> None:
+    api.faults.extend([answers(503, "unavailable", "The store is away.")])
+    talk = Talk(api, "Hello")
     talk.run()
     assert (
         "The store is away. Trying again in 1 s with the same message id, so that nothing is sent twice."
@@ -100,9 +100,9 @@ def test_person_is_told_that_a_repeated_message_is_not_said_twice_and_when_it_wo
     assert "Connected again." in talk.remarks
 
 
-def test_script_gives_up_after_a_minute_without_an_answer(stage: Stage) -> None:
-    stage.faults.extend([drops_before] * 20)
-    talk = Talk(stage, "Hello", "never reached")
+def test_script_gives_up_after_a_minute_without_an_answer(api: FakeApi) -> None:
+    api.faults.extend([drops_before] * 20)
+    talk = Talk(api, "Hello", "never reached")
     with pytest.raises(CommandFailed) as failed:
         talk.run()
     assert failed.value.status == UNREACHABLE
@@ -111,55 +111,55 @@ def test_script_gives_up_after_a_minute_without_an_answer(stage: Stage) -> None:
     assert f"--session {SESSION_ID}" in talk.remarks
 
 
-def test_person_who_waited_in_vain_sends_the_same_message_again_with_enter(stage: Stage) -> None:
-    stage.faults.extend([drops_before] * 10)
-    talk = Talk(stage, "Hello", "", at_terminal=True)
+def test_person_who_waited_in_vain_sends_the_same_message_again_with_enter(api: FakeApi) -> None:
+    api.faults.extend([drops_before] * 10)
+    talk = Talk(api, "Hello", "", at_terminal=True)
     assert talk.run() == 0
     assert "Press Enter to send it again under the same id." in talk.remarks
-    assert len(ids_of(stage)) == 1
-    assert stage.said == ["Hello"]
+    assert len(ids_of(api)) == 1
+    assert api.said == ["Hello"]
 
 
-def test_ctrl_c_stops_waiting_and_enter_waits_again_for_the_same_reply(stage: Stage) -> None:
-    talk = Talk(stage, "Hello", "", at_terminal=True)
-    stage.faults.extend([answers(503, "unavailable")])
+def test_ctrl_c_stops_waiting_and_enter_waits_again_for_the_same_reply(api: FakeApi) -> None:
+    talk = Talk(api, "Hello", "", at_terminal=True)
+    api.faults.extend([answers(503, "unavailable")])
     talk.clock.interrupted = True
     assert talk.run() == 0
     assert "Stopped waiting. The reply still continues: press Enter to wait for it." in talk.remarks
     assert "agent: You said Hello" in talk.text
-    assert len(ids_of(stage)) == 1
+    assert len(ids_of(api)) == 1
 
 
-def test_next_message_comes_after_the_reply_that_was_not_waited_for(stage: Stage) -> None:
-    talk = Talk(stage, "First", "Second", at_terminal=True)
-    stage.faults.extend([answers(503, "unavailable")])
+def test_next_message_comes_after_the_reply_that_was_not_waited_for(api: FakeApi) -> None:
+    talk = Talk(api, "First", "Second", at_terminal=True)
+    api.faults.extend([answers(503, "unavailable")])
     talk.clock.interrupted = True
     talk.run()
-    assert stage.said == ["First", "Second"]
+    assert api.said == ["First", "Second"]
 
 
-def test_failed_turn_is_shown_with_what_to_do_and_can_be_said_again(stage: Stage) -> None:
-    stage.replies.append(fails("The provider is overloaded."))
-    talk = Talk(stage, "Hello", "Hello", at_terminal=True)
+def test_failed_turn_is_shown_with_what_to_do_and_can_be_said_again(api: FakeApi) -> None:
+    api.replies.append(fails("The provider is overloaded."))
+    talk = Talk(api, "Hello", "Hello", at_terminal=True)
     assert talk.run() == 0
     assert "This turn failed: The provider is overloaded." in talk.text
     assert "The model could not answer." in talk.remarks
     assert "Send the message again" in talk.remarks
     assert talk.typist.offered == ["", "Hello", ""]
-    assert len(ids_of(stage)) == 2
+    assert len(ids_of(api)) == 2
     assert "agent: You said Hello" in talk.text
 
 
-def test_script_with_an_unanswered_message_ends_with_status_1(stage: Stage) -> None:
-    stage.replies.append(fails("The provider is overloaded."))
-    assert Talk(stage, "Hello", "Hello again").run() == FINDING
+def test_script_with_an_unanswered_message_ends_with_status_1(api: FakeApi) -> None:
+    api.replies.append(fails("The provider is overloaded."))
+    assert Talk(api, "Hello", "Hello again").run() == FINDING
 
 
-def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown(stage: Stage) -> None:
-    stage.faults.append(interrupted_by(lambda: stage.conversation.exchange("I was faster.", "So you were.")))
-    talk = Talk(stage, "And now?", at_terminal=True)
+def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown(api: FakeApi) -> None:
+    api.faults.append(interrupted_by(lambda: api.conversation.exchange("I was faster.", "So you were.")))
+    talk = Talk(api, "And now?", at_terminal=True)
     talk.run()
-    assert stage.said == ["I was faster."]
+    assert api.said == ["I was faster."]
     assert "you: I was faster.\nagent: So you were." in talk.text
     assert "The session changed while you were typing." in talk.remarks
     assert "your message was not accepted" in talk.remarks
@@ -167,68 +167,68 @@ def test_message_after_somebody_else_spoke_is_not_taken_and_what_is_new_is_shown
 
 
 def test_message_while_the_agent_answers_somebody_else_is_not_taken_and_enter_waits_for_that_reply(
-    stage: Stage,
+    api: FakeApi,
 ) -> None:
-    stage.faults.append(interrupted_by(lambda: stage.conversation.say("From elsewhere")))
-    stage.looks.extend([pends, pends, pends, says("At last.")])
-    talk = Talk(stage, "Hello", "", at_terminal=True)
+    api.faults.append(interrupted_by(lambda: api.conversation.say("From elsewhere")))
+    api.looks.extend([pends, pends, pends, says("At last.")])
+    talk = Talk(api, "Hello", "", at_terminal=True)
     talk.run()
     assert "you: From elsewhere\n(the reply is still being generated)" in talk.text
     assert "agent: At last." in talk.text
-    assert stage.said == ["From elsewhere"]
+    assert api.said == ["From elsewhere"]
 
 
-def test_refusal_of_a_busy_agent_says_what_to_do(stage: Stage) -> None:
-    stage.faults.append(answers(409, "turn_in_progress"))
-    talk = Talk(stage, "Hello")
+def test_refusal_of_a_busy_agent_says_what_to_do(api: FakeApi) -> None:
+    api.faults.append(answers(409, "turn_in_progress"))
+    talk = Talk(api, "Hello")
     assert talk.run() == FINDING
     assert "The agent is still answering an earlier message." in talk.remarks
     assert "Press Enter to wait for the reply" in talk.remarks
 
 
-def test_too_long_message_is_explained_and_the_chat_goes_on(stage: Stage) -> None:
-    talk = Talk(stage, "x" * 40_000, "Shorter")
+def test_too_long_message_is_explained_and_the_chat_goes_on(api: FakeApi) -> None:
+    talk = Talk(api, "x" * 40_000, "Shorter")
     assert talk.run() == FINDING
     assert "at most 32000 are allowed" in talk.remarks
     assert "Split it into several shorter messages." in talk.remarks
-    assert stage.said == ["Shorter"]
+    assert api.said == ["Shorter"]
 
 
-def test_empty_lines_say_nothing(stage: Stage) -> None:
-    assert Talk(stage, "", "   ").run() == 0
-    assert stage.messages == []
+def test_empty_lines_say_nothing(api: FakeApi) -> None:
+    assert Talk(api, "", "   ").run() == 0
+    assert api.messages == []
 
 
-def test_end_shows_the_reason_and_the_bill(stage: Stage) -> None:
-    talk = Talk(stage, "Hello", "/end had enough", "never read")
+def test_end_shows_the_reason_and_the_bill(api: FakeApi) -> None:
+    talk = Talk(api, "Hello", "/end had enough", "never read")
     assert talk.run() == 0
-    assert stage.conversation.timeline.completion_reason == "had enough"
+    assert api.conversation.timeline.completion_reason == "had enough"
     assert "The session has ended: had enough." in talk.text
     assert "$0.02" in talk.text
-    assert stage.said == ["Hello"]
+    assert api.said == ["Hello"]
 
 
-def test_agent_that_says_goodbye_ends_the_chat(stage: Stage) -> None:
-    stage.replies.append(says("Goodbye!", node="goodbye", left="greet", ends=True))
-    talk = Talk(stage, "Bye", "never read")
+def test_agent_that_says_goodbye_ends_the_chat(api: FakeApi) -> None:
+    api.replies.append(says("Goodbye!", node="goodbye", left="greet", ends=True))
+    talk = Talk(api, "Bye", "never read")
     assert talk.run() == 0
     assert "agent: Goodbye!" in talk.text
     assert "The session has ended: the agent said goodbye." in talk.text
 
 
-def test_message_to_a_session_that_ended_meanwhile_is_explained(stage: Stage) -> None:
-    stage.faults.append(interrupted_by(lambda: stage.conversation.end("user_idle_max_duration_exceeded")))
-    talk = Talk(stage, "Still there?", "never read")
+def test_message_to_a_session_that_ended_meanwhile_is_explained(api: FakeApi) -> None:
+    api.faults.append(interrupted_by(lambda: api.conversation.end("user_idle_max_duration_exceeded")))
+    talk = Talk(api, "Still there?", "never read")
     assert talk.run() == FINDING
     assert "there was no message for as long as the agent allows" in talk.text
     assert "This session accepts no more messages." in talk.remarks
-    assert len(stage.messages) == 1
+    assert len(api.messages) == 1
 
 
-def test_rewind_takes_the_next_message_down_another_path_and_keeps_the_old_one(stage: Stage) -> None:
-    talk = Talk(stage, "For two", "On Friday", "/rewind 2", "For four", "/branches", "/timeline")
+def test_rewind_takes_the_next_message_down_another_path_and_keeps_the_old_one(api: FakeApi) -> None:
+    talk = Talk(api, "For two", "On Friday", "/rewind 2", "For four", "/branches", "/timeline")
     assert talk.run() == 0
-    assert stage.said == ["For two", "For four"]
+    assert api.said == ["For two", "For four"]
     assert "Rewound to turn 2." in talk.text
     assert "the discarded one is kept: /branches" in talk.remarks
     assert "1 turn after turn 2, discarded at" in talk.text
@@ -236,82 +236,82 @@ def test_rewind_takes_the_next_message_down_another_path_and_keeps_the_old_one(s
     assert "   3  For four" in talk.text
 
 
-def test_rewind_before_a_turn_and_clear(stage: Stage) -> None:
-    talk = Talk(stage, "For two", "/rewind before 1", "/timeline", "/rewind clear")
+def test_rewind_before_a_turn_and_clear(api: FakeApi) -> None:
+    talk = Talk(api, "For two", "/rewind before 1", "/timeline", "/rewind clear")
     assert talk.run() == 0
-    assert stage.rewinds == [{"turn_id": "t0", "before": True}, {"turn_id": None, "before": False}]
+    assert api.rewinds == [{"turn_id": "t0", "before": True}, {"turn_id": None, "before": False}]
     assert "Rewound to before the first turn." in talk.text
     assert "There are no turns yet." in talk.text
     assert "Back at the end of the conversation." in talk.text
 
 
 @pytest.mark.parametrize(("choice", "rewinds"), [("1", [{"turn_id": "t0", "before": False}]), ("", [])])
-def test_rewind_alone_lists_the_turns_and_asks(stage: Stage, choice: str, rewinds: list[object]) -> None:
-    talk = Talk(stage, "For two", "/rewind", choice)
+def test_rewind_alone_lists_the_turns_and_asks(api: FakeApi, choice: str, rewinds: list[object]) -> None:
+    talk = Talk(api, "For two", "/rewind", choice)
     assert talk.run() == 0
     assert len(talk.typist.questions) == 1
     assert "   1  (greeting)" in talk.text
-    assert stage.rewinds == rewinds
+    assert api.rewinds == rewinds
 
 
-def test_rewind_to_a_turn_that_is_not_there_says_so(stage: Stage) -> None:
-    talk = Talk(stage, "For two", "/rewind 9", "/rewind 1", "/rewind 2")
+def test_rewind_to_a_turn_that_is_not_there_says_so(api: FakeApi) -> None:
+    talk = Talk(api, "For two", "/rewind 9", "/rewind 1", "/rewind 2")
     assert talk.run() == FINDING
     assert "There is no turn 9 on this branch: the newest is 2." in talk.remarks
     assert "/rewind clear restores the later turns." in talk.remarks
 
 
-def test_rewind_whose_answer_is_lost_is_repeated(stage: Stage) -> None:
-    talk = Talk(stage, "For two", "/rewind 1")
-    stage.faults.extend([carried_out, drops_after])
+def test_rewind_whose_answer_is_lost_is_repeated(api: FakeApi) -> None:
+    talk = Talk(api, "For two", "/rewind 1")
+    api.faults.extend([carried_out, drops_after])
     assert talk.run() == 0
-    assert len(stage.rewinds) == 2
+    assert len(api.rewinds) == 2
     assert "Rewound to turn 1." in talk.text
 
 
-def test_usage_and_node_are_shown(stage: Stage) -> None:
-    stage.replies.append(says("For how many?", node="booking", left="greet"))
-    talk = Talk(stage, "A table", "/usage", "/node", "/help")
+def test_usage_and_node_are_shown(api: FakeApi) -> None:
+    api.replies.append(says("For how many?", node="booking", left="greet"))
+    talk = Talk(api, "A table", "/usage", "/node", "/help")
     assert talk.run() == 0
     assert "test:model" in talk.text
     assert "Current node: booking" in talk.text
     assert "/rewind [N | before N | clear]" in talk.text
 
 
-def test_continued_session_shows_what_was_said_and_goes_on(stage: Stage) -> None:
-    stage.conversation.greeted().exchange("Earlier", "Indeed.")
-    talk = Talk(stage, "Later")
+def test_continued_session_shows_what_was_said_and_goes_on(api: FakeApi) -> None:
+    api.conversation.greeted().exchange("Earlier", "Indeed.")
+    talk = Talk(api, "Later")
     assert talk.run(agent=None, session_id=SESSION_ID) == 0
     assert "you: Earlier\nagent: Indeed." in talk.text
-    assert stage.said == ["Earlier", "Later"]
+    assert api.said == ["Earlier", "Later"]
 
 
-def test_continued_session_waits_for_the_reply_that_was_pending(stage: Stage) -> None:
-    stage.conversation.greeted().say("Earlier", message_id="chat_1")
-    stage.looks.extend([pends, pends, says("Sorry for the wait.")])
-    talk = Talk(stage, "Later")
+def test_continued_session_waits_for_the_reply_that_was_pending(api: FakeApi) -> None:
+    api.conversation.greeted().say("Earlier", message_id="chat_1")
+    api.looks.extend([pends, pends, says("Sorry for the wait.")])
+    talk = Talk(api, "Later")
     assert talk.run(agent=None, session_id=SESSION_ID) == 0
     assert "agent: Sorry for the wait." in talk.text
-    assert stage.said == ["Earlier", "Later"]
+    assert api.said == ["Earlier", "Later"]
 
 
-def test_session_that_has_ended_cannot_be_continued(stage: Stage) -> None:
-    stage.conversation.greeted().end()
-    talk = Talk(stage, "Hello?")
+def test_session_that_has_ended_cannot_be_continued(api: FakeApi) -> None:
+    api.conversation.greeted().end()
+    talk = Talk(api, "Hello?")
     assert talk.run(agent=None, session_id=SESSION_ID) == FINDING
     assert "The session has ended" in talk.text
-    assert stage.messages == []
+    assert api.messages == []
 
 
-def test_late_greeting_is_waited_for_in_the_session_that_was_opened(stage: Stage) -> None:
-    stage.opening_faults.append(greets_late)
-    stage.looks.extend([pends, pends, greets("Sorry, good evening.")])
-    stage.looks.append(pends)
-    talk = Talk(stage, "Hello")
+def test_late_greeting_is_waited_for_in_the_session_that_was_opened(api: FakeApi) -> None:
+    api.opening_faults.append(greets_late)
+    api.looks.extend([pends, pends, greets("Sorry, good evening.")])
+    api.looks.append(pends)
+    talk = Talk(api, "Hello")
     assert talk.run() == 0
     assert "is a worker running?" in talk.remarks
     assert talk.text.count("agent: Sorry, good evening.") == 1
-    assert stage.said == ["Hello"]
+    assert api.said == ["Hello"]
 
 
 @pytest.mark.parametrize(
@@ -324,35 +324,35 @@ def test_late_greeting_is_waited_for_in_the_session_that_was_opened(stage: Stage
     ],
 )
 def test_what_cannot_be_opened_is_wrong_usage(
-    stage: Stage, agent: str | None, session_id: str | None, message: str
+    api: FakeApi, agent: str | None, session_id: str | None, message: str
 ) -> None:
     with pytest.raises(CommandFailed, match=message) as failed:
-        Talk(stage).run(agent, session_id)
+        Talk(api).run(agent, session_id)
     assert failed.value.status == USAGE
     assert failed.value.hint
 
 
-def test_api_that_was_never_there_fails_at_once(stage: Stage) -> None:
-    stage.opening_faults.append(drops_before)
-    talk = Talk(stage)
+def test_api_that_was_never_there_fails_at_once(api: FakeApi) -> None:
+    api.opening_faults.append(drops_before)
+    talk = Talk(api)
     with pytest.raises(CommandFailed) as failed:
         talk.run()
     assert failed.value.status == UNREACHABLE
     assert talk.clock.pauses == []
 
 
-def test_opening_is_repeated_only_when_nothing_was_accepted(stage: Stage) -> None:
-    stage.opening_faults.extend([answers(503, "unavailable"), drops_after])
-    talk = Talk(stage)
+def test_opening_is_repeated_only_when_nothing_was_accepted(api: FakeApi) -> None:
+    api.opening_faults.extend([answers(503, "unavailable"), drops_after])
+    talk = Talk(api)
     with pytest.raises(CommandFailed):
         talk.run()
     assert talk.clock.pauses == [1]
 
 
-def test_json_writes_each_turn_as_one_line(stage: Stage) -> None:
-    stage.replies.extend([says("For how many?", node="booking", left="greet"), fails("Overloaded.")])
+def test_json_writes_each_turn_as_one_line(api: FakeApi) -> None:
+    api.replies.extend([says("For how many?", node="booking", left="greet"), fails("Overloaded.")])
     talk = Talk(
-        stage, "A table", "Four", "/rewind 2", "/timeline", "/branches", "/usage", "/node", "/help", "/end", json=True
+        api, "A table", "Four", "/rewind 2", "/timeline", "/branches", "/usage", "/node", "/help", "/end", json=True
     )
     assert talk.run() == FINDING
     kinds = [line["kind"] for line in talk.lines]
@@ -371,8 +371,8 @@ def test_json_writes_each_turn_as_one_line(stage: Stage) -> None:
     assert "/rewind" in talk.remarks
 
 
-def test_words_of_the_model_cannot_steer_the_terminal(stage: Stage) -> None:
-    stage.replies.append(says("\x1b[2Jred\x1b]0;title\x07 \u202eback"))
-    talk = Talk(stage, "Hello")
+def test_words_of_the_model_cannot_steer_the_terminal(api: FakeApi) -> None:
+    api.replies.append(says("\x1b[2Jred\x1b]0;title\x07 \u202eback"))
+    talk = Talk(api, "Hello")
     talk.run()
     assert "agent: [2Jred]0;title back" in talk.text

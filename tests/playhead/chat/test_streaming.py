@@ -11,7 +11,7 @@ from playhead.chat.delivery import OutgoingMessage, RetryingClient, RetryLimits
 from playhead.chat.session_view import ChatAgent
 from playhead.chat.terminal import TerminalScreen
 from playhead_client import NO_RETRIES, Event, ModelFailed, Playhead
-from tests.playhead.chat.chat_api import Clock, Stage, drops_after, event, fails_while_spoken, says, told
+from tests.playhead.chat.chat_api import Clock, FakeApi, drops_after, event, fails_while_spoken, says, told
 from tests.playhead.chat.test_text import session, turn
 from tests.support.client_events import received
 
@@ -114,39 +114,39 @@ def test_a_turn_that_was_not_heard_is_shown_whole() -> None:
 
 
 @pytest.fixture
-def retrying_client(httpserver: HTTPServer) -> Callable[[Stage], RetryingClient]:
-    def make(stage: Stage) -> RetryingClient:
+def retrying_client(httpserver: HTTPServer) -> Callable[[FakeApi], RetryingClient]:
+    def make(api: FakeApi) -> RetryingClient:
         clock = Clock()
-        client = Playhead(stage.url, retries=NO_RETRIES)
+        client = Playhead(api.url, retries=NO_RETRIES)
         return RetryingClient(client, lambda text: None, limits=RetryLimits(), pause=clock.pause, clock=clock)
 
     return make
 
 
 def test_a_reply_is_heard_once_however_often_its_connection_is_lost(
-    httpserver: HTTPServer, retrying_client: Callable[[Stage], RetryingClient]
+    httpserver: HTTPServer, retrying_client: Callable[[FakeApi], RetryingClient]
 ) -> None:
-    stage = Stage(httpserver)
-    client = retrying_client(stage)
+    api = FakeApi(httpserver)
+    client = retrying_client(api)
     opened = client.create("booking-line")
-    stage.replies.append(says(SPOKEN))
-    stage.faults.append(drops_after)
+    api.replies.append(says(SPOKEN))
+    api.faults.append(drops_after)
     heard: list[Event] = []
     answered = client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), heard.append)
     assert [found.type for found in heard] == ["turn_started", "reply_delta", "reply_delta", "turn_completed"]
     assert answered.newest is not None
     assert answered.newest.status == "completed"
-    assert len({message["message_id"] for message in stage.messages}) == 1
+    assert len({message["message_id"] for message in api.messages}) == 1
 
 
 def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
-    httpserver: HTTPServer, retrying_client: Callable[[Stage], RetryingClient]
+    httpserver: HTTPServer, retrying_client: Callable[[FakeApi], RetryingClient]
 ) -> None:
-    stage = Stage(httpserver)
-    client = retrying_client(stage)
+    api = FakeApi(httpserver)
+    client = retrying_client(api)
     opened = client.create("booking-line")
 
-    stage.faults.append(fails_while_spoken(stage, "The provider is down."))
+    api.faults.append(fails_while_spoken(api, "The provider is down."))
     with pytest.raises(ModelFailed, match="The provider is down") as failed:
         client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), lambda _: None)
     assert failed.value.turn is not None
@@ -154,11 +154,11 @@ def test_a_turn_that_fails_while_it_is_heard_is_told_as_one_that_fails_at_once(
 
 
 def test_connected_again_is_told_before_the_words_that_prove_it(httpserver: HTTPServer) -> None:
-    stage, clock, notes = Stage(httpserver), Clock(), list[str]()
-    api = Playhead(stage.url, retries=NO_RETRIES)
-    client = RetryingClient(api, notes.append, limits=RetryLimits(), pause=clock.pause, clock=clock)
+    api, clock, notes = FakeApi(httpserver), Clock(), list[str]()
+    playhead = Playhead(api.url, retries=NO_RETRIES)
+    client = RetryingClient(playhead, notes.append, limits=RetryLimits(), pause=clock.pause, clock=clock)
     opened = client.create("booking-line")
-    stage.faults.append(drops_after)
+    api.faults.append(drops_after)
     client.send(opened.id, OutgoingMessage("Hello", "chat_1", None), lambda heard: notes.append(heard.type))
     assert notes[1:3] == ["Connected again.", "turn_started"]
     assert notes.count("Connected again.") == 1

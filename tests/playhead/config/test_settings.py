@@ -262,9 +262,8 @@ def test_the_timing_of_sessions_comes_from_the_settings() -> None:
 
 def test_the_defaults_of_settings_and_of_the_durable_timing_agree() -> None:
     timing = load_settings().timing()
-    # None and False stand for sessions from before this was known; those that open now settle with their replies.
     assert timing.settle_unattended_within == load_settings().unattended_settlement_delay_seconds
-    as_ever = timing.model_copy(update={"settle_unattended_within": None, "settle_with_replies": False})
+    as_ever = timing.model_copy(update={"settle_unattended_within": None})
     assert as_ever == Timing(), "say the same in contracts/sessions.py and playhead/config/settings.py"
 
 

@@ -1,5 +1,7 @@
 """The demo model as a simulated caller and as a judge."""
 
+import json
+
 import pytest
 
 from domain.sessions.caller_config import Facts, Persona, SimulatorConfig
@@ -207,3 +209,7 @@ def test_a_criterion_is_looked_for_in_the_turns(criterion: str, outcome: str, tu
     assert isinstance(turn_ids, list)
     assert turn_id in turn_ids
     assert turn_id in str(verdict["reason"]) or outcome == "inconclusive"
+    assert isinstance(verdict["quotes"], list)
+    for quote in verdict["quotes"]:
+        assert isinstance(quote, dict)
+        assert json.dumps(quote["text"])[1:-1] in ASKED, "a quote is what was said"

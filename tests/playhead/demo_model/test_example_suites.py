@@ -35,8 +35,7 @@ async def judged(scenario: Scenario, conversation: Conversation) -> Verdict:
         )
     )
     [recorded] = answer.reply.tool_calls
-    turn_ids = {turn.id for turn in conversation.turns}
-    criteria = parse_verdicts(scenario.success, recorded.arguments, turn_ids)
+    criteria = parse_verdicts(scenario.success, recorded.arguments, conversation.turns)
     return verdict_of(criteria, run_checks(scenario.checks, conversation))
 
 

@@ -103,6 +103,17 @@ async def test_a_cut_stream_reports_only_what_was_said() -> None:
     assert stream.finish_reason is None
 
 
+async def test_every_message_that_is_sent_counts_also_those_that_the_rules_do_not_look_at() -> None:
+    """Requests are cut by what a provider has counted: one that counts less than it gets is sent ever more."""
+    messages, tools = one_request()
+    exchange: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart("x" * 40)]), ModelResponse([TextPart("y" * 40)])]
+    counted = []
+    for exchanges in (100, 200, 300):
+        response = await model_request(demo_model(), [*exchange * exchanges, *messages], model_request_parameters=tools)
+        counted.append(response.usage.input_tokens)
+    assert counted[1] - counted[0] == counted[2] - counted[1] == 100 * 80 // 4
+
+
 async def test_a_reply_is_known_as_demo_scripted_and_reports_usage_and_why_it_stopped() -> None:
     responses = []
     for text in ("hello", "I'd like to book a table"):

@@ -1,5 +1,6 @@
 """The ports of the development server, and protection from web pages of other sites."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from playhead.exit_codes import CommandFailed
 from playhead.temporal import dev_server
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, TemporalServer, free_port, temporal_server
 from tests.support.waiting import eventually
 
 CROSS_SITE = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
@@ -62,6 +64,21 @@ async def test_no_web_page_starts_a_workflow(http_ports: tuple[ServerAddresses, 
     with pytest.raises(RPCError) as unknown:
         await client.get_workflow_handle(path.rpartition("/")[2]).describe()
     assert unknown.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def test_a_server_that_accepts_connections_is_not_ready_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev_server, "START_SECONDS", 0.5)
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        addresses = ServerAddresses(tmp_path, silent.getsockname()[1], free_port())
+        addresses.log_file.touch()
+        server = TemporalServer(addresses, await asyncio.create_subprocess_exec("sleep", "60"))
+        try:
+            with pytest.raises(CommandFailed, match="did not answer within"):
+                await server.wait_until_ready()
+        finally:
+            await server.end()
 
 
 async def test_a_server_whose_port_was_taken_meanwhile_is_started_again(

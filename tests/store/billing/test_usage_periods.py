@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from store.billing.usage_periods import Dimension, PeriodUsage, UsageKey
 from store.database.connection import Database
 from store.database.tables import ledger
-from tests.support.stored_conversations import ORGANIZATION, agent_in
+from tests.support.stored_conversations import ORGANIZATION, agent_in, ledger_row
 
 ROME = ZoneInfo("Europe/Rome")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
@@ -20,48 +20,16 @@ BY_ALL: tuple[Dimension, ...] = ("day", "agent", "model", "purpose")
 SMALL, LARGE = "openai:small", "openai:large"
 
 
-def row(number: int, at: datetime, amounts: dict[str, str], **changes: object) -> dict[str, object]:
-    """A ledger row of a turn that made one request at each model but "duration"."""
-    used = {
-        "prompt_tokens": 10,
-        "completion_tokens": 5,
-        "total_tokens": 15,
-        "cache_read_input_tokens": 2,
-        "cache_creation_input_tokens": 0,
-        "requests": 1,
-    }
-    cost = {"currency": "USD", "breakdown": amounts, "unpriced_models": [], "total": "0"}
-    return {
-        "id": f"led_{number}",
-        "organization_id": ORGANIZATION,
-        "session_id": "ses_1",
-        "turn_id": f"turn_{number}",
-        "purpose": "turn",
-        "agent_id": "agt_1",
-        "agent_version": 1,
-        "usage": {
-            "llm": {model: used for model in amounts if model != "duration"},
-            "duration_seconds": 1.25,
-            "model_seconds": 0.5,
-        },
-        "cost": cost,
-        "picodollars": 0,
-        "created_at": at,
-        "entry": 0,
-        **changes,
-    }
-
-
 async def test_sums_are_exact_and_divided_by_every_dimension(database: Database) -> None:
     await agent_in(database)
     unpriced = {"currency": "USD", "breakdown": {}, "unpriced_models": [LARGE], "total": "0"}
     rows = [
-        row(1, NOON, {SMALL: "0.100000000001", "duration": "2"}),
-        row(2, NOON, {SMALL: "8999.999999999999", LARGE: "0.2"}),
-        row(3, NOON, {SMALL: "0.3"}, purpose="judge", agent_id="agt_2"),
-        row(4, NOON + timedelta(days=1), {LARGE: "0"}, cost=unpriced),
-        row(5, NOON, {SMALL: "77"}, organization_id="org_other"),
-        row(6, NOON - timedelta(days=9), {SMALL: "77"}),
+        ledger_row(1, NOON, {SMALL: "0.100000000001", "duration": "2"}),
+        ledger_row(2, NOON, {SMALL: "8999.999999999999", LARGE: "0.2"}),
+        ledger_row(3, NOON, {SMALL: "0.3"}, purpose="judge", agent_id="agt_2"),
+        ledger_row(4, NOON + timedelta(days=1), {LARGE: "0"}, cost=unpriced),
+        ledger_row(5, NOON, {SMALL: "77"}, organization_id="org_other"),
+        ledger_row(6, NOON - timedelta(days=9), {SMALL: "77"}),
     ]
     await database.write(lambda connection: connection.execute(insert(ledger), rows).close())
     usage = PeriodUsage(database)
@@ -96,7 +64,11 @@ async def test_days_are_those_of_the_time_zone(database: Database) -> None:
     await agent_in(database)
     late = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
     early = datetime(2026, 11, 23, 18, 14, 59, tzinfo=UTC)
-    rows = [row(1, late, {SMALL: "1"}), row(2, early, {SMALL: "2"}), row(3, early + timedelta(seconds=1), {SMALL: "4"})]
+    rows = [
+        ledger_row(1, late, {SMALL: "1"}),
+        ledger_row(2, early, {SMALL: "2"}),
+        ledger_row(3, early + timedelta(seconds=1), {SMALL: "4"}),
+    ]
     await database.write(lambda connection: connection.execute(insert(ledger), rows).close())
     usage = PeriodUsage(database)
 

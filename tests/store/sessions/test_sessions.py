@@ -2,13 +2,17 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, delete, insert
 
 from domain.sessions.timeline import DiscardedBranch
 from domain.turns.turn import Turn
+from store.billing.billed_sessions import BilledFilter
 from store.database.connection import Database
+from store.database.tables import ledger
 from store.sessions.sessions import SessionStore
 from store.sessions.settlement import SettlementStore
 from tests.store.database.statements import counted_statements
@@ -19,6 +23,7 @@ from tests.support.stored_conversations import (
     agent_in,
     conversation,
     head,
+    ledger_row,
     new_session,
     session_in,
     settling,
@@ -204,3 +209,42 @@ async def test_one_of_many_processes_creates_a_session_and_the_others_find_it(
     )
     assert len({(each.number, each.name) for each in created}) == 1
     assert await stores[0].find(ORGANIZATION, SESSION) == created[0]
+
+
+async def test_sessions_are_listed_that_a_sum_of_usage_is_made_of(database: Database, sessions: SessionStore) -> None:
+    agent = await agent_in(database)
+    settlement = SettlementStore(database)
+    for number in range(3):
+        await sessions.create(new_session(agent, f"ses_{number}", minute=number))
+        await settlement.settle(settling(turn("turn_0"), session_id=f"ses_{number}"))
+    day = timedelta(days=1)
+    rows = [
+        ledger_row(10, START, {"openai:small": "1", "duration": "2"}, session_id="ses_0"),
+        ledger_row(11, START, {"openai:small": "1"}, session_id="ses_0"),
+        ledger_row(12, START + day, {"openai:large": "1"}, session_id="ses_0", purpose="judge"),
+        ledger_row(13, START, {"openai:large": "1"}, session_id="ses_1"),
+        ledger_row(14, START, {"openai:large": "1"}, session_id="ses_2", organization_id="org_other"),
+        ledger_row(15, START, {"openai:large": "1"}, session_id="ses_erased"),
+    ]
+
+    def replace_all(connection: Connection) -> None:
+        connection.execute(delete(ledger))
+        connection.execute(insert(ledger), rows)
+
+    await database.write(replace_all)
+
+    async def billed(start: datetime = START, end: datetime = START + 2 * day, **of: Any) -> list[str]:
+        return await ids(sessions, billed=BilledFilter(start=start, end=end, **of))
+
+    assert await billed() == ["ses_1", "ses_0"], "each once, newest first"
+    assert await billed(end=START) == []
+    assert await billed(start=START + day) == ["ses_0"]
+    assert await billed(model="openai:small") == ["ses_0"]
+    assert await billed(model="openai:large") == ["ses_1", "ses_0"]
+    assert await billed(model="openai:large", end=START + day) == ["ses_1"]
+    assert await billed(model="openai") == []
+    assert await billed(model="duration") == ["ses_0"]
+    assert await billed(purpose="judge") == ["ses_0"]
+    assert await billed(purpose="judge", model="openai:small") == [], "one row of the ledger fits both, or none"
+    found = BilledFilter(start=START, end=START + day, model="openai:large")
+    assert await ids(sessions, billed=found, search="ses_0") == []

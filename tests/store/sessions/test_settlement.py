@@ -260,7 +260,7 @@ async def test_what_was_bought_beside_the_turns_is_billed_once_and_counts_as_no_
         id="turn_a", purpose="caller", after_turn_id="turn_0", created_at=START, usage=Usage(duration_seconds=0.25)
     )
     for _ in range(2):
-        await settlement.settle(settling(turn("turn_0"), asides=(line,)))
+        await settlement.settle(settling(turn("turn_0"), auxiliary_calls=(line,)))
     ledger = LedgerStore(database)
     rows = {row.turn_id: row for row in (await ledger.rows(ORGANIZATION, limit=10)).items}
     assert {row.turn_id: row.purpose for row in rows.values()} == {"turn_0": "turn", "turn_a": "caller"}

@@ -11,7 +11,7 @@ from store.database.connection import Database
 from store.sessions.sessions import SessionStore
 from store.sessions.steps import HistoryMissing, StepStore
 from tests.store.database.statements import counted_statements
-from tests.support.stored_conversations import ORGANIZATION, SESSION, reply, save_step
+from tests.support.stored_conversations import ORGANIZATION, SESSION, agent_in, new_session, reply, save_step
 
 
 @pytest.fixture
@@ -164,6 +164,18 @@ async def test_turn_that_is_still_going_on_is_never_taken_from_memory(
     await save_step(there, "turn_0", 1)
     assert len((await here.turn_steps(SESSION, "turn_0")).steps) == 2
     assert len(await here.history(SESSION, "turn_0/1", 1_000)) == 2
+
+
+async def test_what_was_saved_here_is_not_read_again(database: Database) -> None:
+    steps = StepStore(database)
+    await SessionStore(database).create_once(new_session(await agent_in(database)))
+    await save_step(steps, "turn_0", 0)
+    await save_step(steps, "turn_0", 1)
+    await save_step(steps, "turn_1", anchor="turn_0", after="turn_0/1")
+    with counted_statements(database) as statements:
+        found = await steps.history(SESSION, "turn_1/0", 1_000)
+    assert [(step.turn_id, step.step) for step in found] == [("turn_0", 0), ("turn_0", 1), ("turn_1", 0)]
+    assert statements == []
 
 
 async def test_small_cache_forgets_but_answers_the_same(database: Database) -> None:

@@ -6,7 +6,7 @@ from domain.sessions.views import TimelineView
 from domain.turns.model_request import OPENING_CUE
 from domain.turns.turn import Turn
 from tests.support.agents import GREETING
-from tests.support.provider import Asked
+from tests.support.provider import ProviderRequest
 from tests.workflows.session.live_timeline import LiveTimeline
 
 
@@ -58,7 +58,7 @@ def is_reply(reply: str | None, text: str | None, status: str) -> bool:
     return reply is None or (status != "failed" and whole.startswith(reply))
 
 
-def require_contexts(journal: Iterable[Asked], model: LiveTimeline) -> None:
+def require_contexts(journal: Iterable[ProviderRequest], model: LiveTimeline) -> None:
     """Check the journal of the provider: no request had messages of another branch, or one of them twice."""
     above = {
         turn.text: [model.turns[each].text for each in model.path_to(turn_id)] for turn_id, turn in model.turns.items()

@@ -15,8 +15,7 @@ from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
-from tests.support.provider import Asked, Gate, ModelProvider, Refuses, Reply, Says, ScriptedModel
-from tests.support.sandbox import sandboxed
+from tests.support.provider import ErrorReply, Gate, ModelProvider, ProviderRequest, Reply, ScriptedModel, TextReply
 from tests.support.session_stack import SessionStack, replay_all
 from tests.workflows.session.killable_worker import killable_worker
 from tests.workflows.session.live_comparison import reply_of
@@ -38,12 +37,12 @@ class ControlledModel(ScriptedModel):
         self.gates: dict[str, Gate] = {}
         self.failing: set[str] = set()
 
-    def reply_to(self, asked: Asked) -> Reply:
+    def reply_to(self, asked: ProviderRequest) -> Reply:
         self.journal.append(asked)
         text = [words for role, words in asked.conversation if role == "user"][-1]
         if text in self.failing:
-            return Refuses(400)
-        return Says(reply_of(text), gate=self.gates.get(text))
+            return ErrorReply(400)
+        return TextReply(reply_of(text), gate=self.gates.get(text))
 
 
 @dataclass
@@ -87,7 +86,7 @@ async def live_stack(database: Database, provider: ModelProvider) -> AsyncIterat
             *PROMPT_TIMERS,
             *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
         ],
-        plugins=[PlayheadPlugin(sandboxed())],
+        plugins=[PlayheadPlugin()],
     )
     stack = SessionStack.on(server.client, database, f"live-{uuid4().hex[:8]}")
     worker = WorkerProcess(stack)

@@ -8,7 +8,7 @@ from pytest_httpserver import HTTPServer
 from domain.dograh.run_log import realtime_feedback_events
 from domain.sessions.views import TimelineView
 from tests.support.booking_agent import journal_of, library_agent
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, session_worker, spoken
 
 Answer = TypeVar("Answer")
@@ -19,9 +19,16 @@ async def test_node_context_and_log_are_right_after_a_rewind_whichever_worker_an
 ) -> None:
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
     model = scripted(
-        *(Calls("to_loans", also=(Calls("find_book", '{"title": "Emma"}'),)), Says("Which title?")),
-        *(Calls("checkout"), Calls("record_variables", '{"title": "Emma", "copies": 2}'), Says("Anything else?")),
-        *(Calls("find_book", '{"title": "Persuasion"}'), Says("It is there.")),
+        *(
+            ToolCallReply("to_loans", also=(ToolCallReply("find_book", '{"title": "Emma"}'),)),
+            TextReply("Which title?"),
+        ),
+        *(
+            ToolCallReply("checkout"),
+            ToolCallReply("record_variables", '{"title": "Emma", "copies": 2}'),
+            TextReply("Anything else?"),
+        ),
+        *(ToolCallReply("find_book", '{"title": "Persuasion"}'), TextReply("It is there.")),
     )
     session = await stack_without_worker.prepare(library_agent(httpserver.url_for("").rstrip("/")), model=model.string)
 

@@ -6,7 +6,7 @@ from pytest_httpserver import HTTPServer
 
 from domain.agents.definition import parse_definition
 from store.sessions.event_log import EventLog, LogRow
-from tests.support.provider import Calls, Says
+from tests.support.provider import TextReply, ToolCallReply
 from tests.support.refund_agent import approve, deny, refunding, waiting_approval
 from tests.support.session_stack import SessionStack, refusal_of, spoken
 from tests.support.waiting import eventually
@@ -17,7 +17,7 @@ async def test_a_call_that_is_approved_is_made_and_the_turn_goes_on(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/refunds", method="POST").respond_with_json({"ok": True})
-    model = scripted(Calls("refund", '{"amount": 40}'), Says("It is on its way."))
+    model = scripted(ToolCallReply("refund", '{"amount": 40}'), TextReply("It is on its way."))
     session = await stack.open(refunding(httpserver), model=model.string)
     asking = asyncio.create_task(session.say("I want my money back."))
     waiting = await waiting_approval(session)
@@ -31,7 +31,7 @@ async def test_a_call_that_is_approved_is_made_and_the_turn_goes_on(
 async def test_a_call_that_is_denied_is_not_made_and_the_model_is_told_why(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    model = scripted(Calls("refund", '{"amount": 4000}'), Says("I am sorry, I may not."))
+    model = scripted(ToolCallReply("refund", '{"amount": 4000}'), TextReply("I am sorry, I may not."))
     session = await stack.open(refunding(httpserver), model=model.string)
     asking = asyncio.create_task(session.say("I want my money back."))
     await deny(session, (await waiting_approval(session)).call_id, "Too much for one day.")
@@ -46,7 +46,7 @@ async def test_a_call_that_is_denied_is_not_made_and_the_model_is_told_why(
 async def test_a_call_that_nobody_decides_on_in_time_is_not_made(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    model = scripted(Calls("refund", '{"amount": 40}'), Says("Nobody is there to allow it."))
+    model = scripted(ToolCallReply("refund", '{"amount": 40}'), TextReply("Nobody is there to allow it."))
     session = await stack.open(refunding(httpserver, timeout_seconds=1), model=model.string)
     turn = (await session.say("I want my money back.")).turn
     assert spoken(turn) == "Nobody is there to allow it."
@@ -66,7 +66,7 @@ async def test_a_decision_on_a_call_that_does_not_wait_is_refused(
 async def test_a_call_that_waits_when_the_session_ends_is_not_made(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    session = await stack.open(refunding(httpserver), model=scripted(Calls("refund", '{"amount": 40}')).string)
+    session = await stack.open(refunding(httpserver), model=scripted(ToolCallReply("refund", '{"amount": 40}')).string)
     asking = asyncio.create_task(session.say("I want my money back."))
     await waiting_approval(session)
     await session.end()
@@ -106,7 +106,7 @@ async def test_what_is_fetched_before_the_first_opening_is_in_the_greeting(
 async def test_a_request_is_in_the_event_log_before_anybody_decides(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    session = await stack.open(refunding(httpserver), model=scripted(Calls("refund", '{"amount": 40}')).string)
+    session = await stack.open(refunding(httpserver), model=scripted(ToolCallReply("refund", '{"amount": 40}')).string)
     asking = asyncio.create_task(session.say("I want my money back."))
     waiting = await waiting_approval(session)
     log = EventLog(stack.database)

@@ -19,6 +19,8 @@ from activities.heartbeats import MAX_HEARTBEAT_INTERVAL
 from activities.llm.providers import ModelProviders
 from activities.model import ModelActivities, ToolLister
 from activities.settlement import Recorder
+from activities.simulated_caller import CallerPlayer
+from activities.spending_limit import SpendingLimit
 from activities.tool_clients.dispatcher import ToolDispatcher
 from contracts.sessions import GenerateStepInput, GenerateStepResult
 from domain.agents.definition import parse_definition
@@ -28,10 +30,11 @@ from domain.turns.turn import UserSaid
 from domain.usage import TokenPrice
 from store.agents import AgentStore
 from store.database.connection import Database
+from store.organizations import OrganizationStore
 from store.sessions.settlement import SettlementStore
 from store.sessions.steps import StepStore
 from tests.support.outages import BreakableDatabase
-from tests.support.provider import Calls, Gate, NeverAnswers, Says, ScriptedModel
+from tests.support.provider import Gate, NoReply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack
 from tests.support.waiting import eventually
 from tests.workflows.session.one_step import OneStep
@@ -116,13 +119,16 @@ async def working(
     """A worker that takes steps while the block runs, and gives up at once at its end."""
     store = database or bench.stack.database
     price = TokenPrice(input=Decimal(1_000_000), output=Decimal(1_000_000))
+    steps, providers = StepStore(store), ModelProviders(prices={f"openai:{bench.model.name}": price})
+    limit = SpendingLimit(OrganizationStore(store))
     activities = ModelActivities(
-        steps=StepStore(store),
+        steps=steps,
         agents=AgentStore(bench.stack.database),
         dispatcher=dispatcher or ToolDispatcher(credentials={}, allowlist=[]),
-        caller=ModelProviders(prices={f"openai:{bench.model.name}": price}),
-        context_characters=100_000,
+        caller=providers,
+        max_context_tokens=32_000,
         recorder=Recorder(SettlementStore(store)),
+        player=CallerPlayer(steps=steps, limit=limit, caller=providers, max_context_tokens=32_000),
     )
     async with Worker(
         bench.stack.client,
@@ -141,7 +147,7 @@ async def reply_of(handle: "WorkflowHandle[OneStep, str]") -> ModelReply:
 
 
 async def test_a_cancelled_call_closes_the_connection_and_returns_what_was_said(bench: Bench) -> None:
-    bench.model.script(Says(SPEECH, gate=(gate := Gate())))
+    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -154,7 +160,7 @@ async def test_a_cancelled_call_closes_the_connection_and_returns_what_was_said(
 
 
 async def test_what_was_said_is_read_by_the_next_turn(bench: Bench) -> None:
-    bench.model.script(Says(SPEECH, gate=(gate := Gate())), Says("At six."))
+    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("At six."))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -169,7 +175,7 @@ async def test_what_was_said_is_read_by_the_next_turn(bench: Bench) -> None:
 
 
 async def test_what_a_cut_reply_used_is_estimated_from_what_was_sent_and_heard_and_priced(bench: Bench) -> None:
-    bench.model.script(Says(SPEECH, gate=(gate := Gate())))
+    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin("x" * 4_000)
         await gate.reached()
@@ -184,7 +190,7 @@ async def test_what_a_cut_reply_used_is_estimated_from_what_was_sent_and_heard_a
 
 
 async def test_half_a_tool_call_is_not_made(bench: Bench) -> None:
-    bench.model.script(Calls("to_loans", text=SPEECH, gate=(gate := Gate())))
+    bench.model.script(ToolCallReply("to_loans", text=SPEECH, gate=(gate := Gate())))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -194,7 +200,7 @@ async def test_half_a_tool_call_is_not_made(bench: Bench) -> None:
 
 
 async def test_a_provider_that_was_asked_and_said_nothing_is_paid_for_the_question(bench: Bench) -> None:
-    bench.model.script(NeverAnswers(), Says("At six."))
+    bench.model.script(NoReply(), TextReply("At six."))
     async with working(bench):
         handle = await bench.begin()
         await eventually(has_asked(bench.model))
@@ -225,7 +231,7 @@ async def test_a_call_that_is_cancelled_before_the_provider_was_asked_is_cancell
 
 
 async def test_a_worker_that_stops_saves_no_half_reply_and_another_asks_again(bench: Bench) -> None:
-    bench.model.script(Says(SPEECH, gate=(gate := Gate())), Says("At nine."))
+    bench.model.script(TextReply(SPEECH, gate=(gate := Gate())), TextReply("At nine."))
     async with working(bench):
         handle = await bench.begin()
         await gate.reached()
@@ -240,7 +246,7 @@ async def test_a_worker_that_stops_saves_no_half_reply_and_another_asks_again(be
 async def test_a_reply_that_is_complete_is_saved_although_it_is_cancelled_while_the_store_is_down(
     bench: Bench, breakable: BreakableDatabase
 ) -> None:
-    bench.model.script(Says("At nine.", gate=(gate := Gate())))
+    bench.model.script(TextReply("At nine.", gate=(gate := Gate())))
     async with working(bench, database=breakable):
         handle = await bench.begin()
         await gate.reached()
@@ -256,7 +262,7 @@ async def test_a_reply_that_is_complete_is_saved_although_it_is_cancelled_while_
 
 
 async def test_reading_variables_is_cancelled_too_and_paid_for(bench: Bench) -> None:
-    bench.model.script(NeverAnswers())
+    bench.model.script(NoReply())
     async with working(bench):
         handle = await bench.begin(kind="variables")
         await eventually(has_asked(bench.model))

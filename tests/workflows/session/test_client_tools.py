@@ -6,21 +6,18 @@ from contracts.sessions import SendMessageResult
 from domain.sessions.commands import CancelTurn, ClientResult
 from domain.sessions.timeline import WaitingClientCall
 from store.sessions.event_log import EventLog, LogRow
-from tests.support.client_tool_agent import ask, asking, operator, returned, waiting_calls
-from tests.support.provider import Calls, Says
+from tests.support.client_tool_agent import BOTH_CALLS, CALL, ask, asking, operator, returned, waiting_calls
+from tests.support.provider import TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, refusal_of, spoken
 from tests.support.waiting import eventually
 from tests.workflows.session.test_queue import Scripted
 from workflows.session.workflow import SessionWorkflow
 
-TRANSFER = Calls("transfer", '{"to": "sales"}', text="One moment.")
-BOTH = Calls("transfer", '{"to": "sales"}', also=(Calls("play"),))
-
 
 async def test_a_call_is_handed_over_and_the_turn_goes_on_with_its_result(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("You are connected."))
+    model = scripted(CALL, TextReply("You are connected."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Sales, please.", "transfer", message_id="m1"))
     (call,) = handed.head.client_calls
@@ -43,7 +40,7 @@ async def test_a_call_is_handed_over_and_the_turn_goes_on_with_its_result(
 async def test_a_client_tool_that_nobody_carries_out_is_not_offered_and_not_called(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("I cannot transfer you."))
+    model = scripted(CALL, TextReply("I cannot transfer you."))
     session = await stack.open(operator(), model=model.string)
     turn = (await session.say("Sales, please.")).turn
     assert spoken(turn) == "One moment.\n\nI cannot transfer you."
@@ -56,7 +53,7 @@ async def test_a_client_tool_that_nobody_carries_out_is_not_offered_and_not_call
 async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(BOTH, Says("Done."))
+    model = scripted(BOTH_CALLS, TextReply("Done."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
     transfer, play = calls_of(handed, "transfer", "play")
@@ -71,7 +68,7 @@ async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
 async def test_the_same_results_again_join_the_turn_and_others_are_refused(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(operator(), model=scripted(TRANSFER, Says("You are connected.")).string)
+    session = await stack.open(operator(), model=scripted(CALL, TextReply("You are connected.")).string)
     (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
     result = ClientResult(call_id=call.call_id, content="Connected.")
     first = await returned(session, result)
@@ -88,7 +85,7 @@ async def test_the_same_results_again_join_the_turn_and_others_are_refused(
 async def test_a_message_in_place_of_a_result_goes_on_and_the_call_is_noted_as_unanswered(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(TRANSFER, Says("Of course not."))
+    model = scripted(CALL, TextReply("Of course not."))
     session = await stack.open(operator(), model=model.string)
     (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
     reply = await ask(session, asking("Never mind.", "transfer", message_id="m2", on_busy="interrupt"))
@@ -103,7 +100,7 @@ async def test_a_message_in_place_of_a_result_goes_on_and_the_call_is_noted_as_u
 
 
 async def test_results_that_come_with_the_next_message_count(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(BOTH, Says("You are welcome."))
+    model = scripted(BOTH_CALLS, TextReply("You are welcome."))
     session = await stack.open(operator(), model=model.string)
     handed = await ask(session, asking("Both.", "transfer", "play", message_id="m1"))
     transfer, _ = calls_of(handed, "transfer", "play")
@@ -117,7 +114,7 @@ async def test_results_that_come_with_the_next_message_count(stack: SessionStack
 
 async def test_a_call_without_a_result_in_time_has_an_error(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(
-        operator(timeout_seconds=1), model=scripted(TRANSFER, Says("Nobody answers there.")).string
+        operator(timeout_seconds=1), model=scripted(CALL, TextReply("Nobody answers there.")).string
     )
     await ask(session, asking("Sales.", "transfer", message_id="m1"))
     turn = (await ask(session, asking("Sales.", "transfer", message_id="m1", hands_over=False))).turn
@@ -128,7 +125,7 @@ async def test_a_call_without_a_result_in_time_has_an_error(stack: SessionStack,
 
 
 async def test_arguments_are_checked_before_the_client_has_the_call(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Calls("transfer", '{"towards": 7}'), Says("To whom?"))
+    model = scripted(ToolCallReply("transfer", '{"towards": 7}'), TextReply("To whom?"))
     session = await stack.open(operator(), model=model.string)
     turn = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).turn
     assert spoken(turn) == "To whom?"
@@ -137,7 +134,7 @@ async def test_arguments_are_checked_before_the_client_has_the_call(stack: Sessi
 
 
 async def test_a_cancel_a_rewind_or_the_end_closes_the_call(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(TRANSFER, TRANSFER, Says("Yes?"), TRANSFER)
+    model = scripted(CALL, CALL, TextReply("Yes?"), CALL)
     session = await stack.open(operator(), model=model.string)
     await ask(session, asking("Sales.", "transfer", message_id="m1"))
     cancelled = await session.handle.execute_update(SessionWorkflow.cancel, CancelTurn())
@@ -156,7 +153,7 @@ async def test_a_cancel_a_rewind_or_the_end_closes_the_call(stack: SessionStack,
 async def test_a_call_survives_another_worker_and_is_in_the_event_log_while_it_waits(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(operator(), model=scripted(TRANSFER, Says("Done.")).string)
+    session = await stack.open(operator(), model=scripted(CALL, TextReply("Done.")).string)
     asked = asyncio.create_task(ask(session, asking("Sales.", "transfer", message_id="m1")))
     (call,) = await waiting_calls(session, 1)
     log = EventLog(stack.database)

@@ -1,6 +1,7 @@
 """Continue-as-new of long sessions: clients do not notice it, and nothing is lost."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
@@ -9,21 +10,36 @@ import pytest_asyncio
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
-from contracts.sessions import SendMessageResult
+from api.temporal.session_client import SessionClient
+from contracts.sessions import SendMessageResult, StartSession
 from domain.sessions.caller_config import SimulatorConfig
+from playhead.temporal import ended_runs
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
+from tests.support.activities import session_activities
 from tests.support.agents import GREETING, limited
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
-from tests.support.sandbox import sandboxed
-from tests.support.session_stack import SessionHandle, SessionStack, refusal_of, replay_all, session_worker, spoken
+from tests.support.outages import HeldSettlement
+from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
+from tests.support.session_stack import (
+    QUICK,
+    SessionHandle,
+    SessionStack,
+    refusal_of,
+    replay_all,
+    session_worker,
+    spoken,
+)
+from tests.support.short_runs import shorten_runs
 from tests.support.waiting import eventually
+from tests.workflows.session.test_visibility import shown
 from workflows.search_attributes import AGENT, ALL, NODE, ORG, STATUS
+from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
 
+SLOW_END_SECONDS = 3.0
 EVENTS_PER_RUN = 60
 """After so many events the server of these tests suggests to continue as new; a turn takes about a dozen."""
 
@@ -39,7 +55,7 @@ async def impatient_server(database: Database) -> AsyncIterator[WorkflowEnvironm
             *PROMPT_TIMERS,
             *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
         ],
-        plugins=[PlayheadPlugin(sandboxed())],
+        plugins=[PlayheadPlugin()],
     )
     try:
         yield server
@@ -84,6 +100,72 @@ async def test_a_message_repeated_in_a_later_run_is_not_said_again(stack: Sessio
     assert (await refusal_of(session.say("Goodbye", message_id="msg_1"))).code == "idempotency_mismatch"
 
 
+async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripted: Scripted) -> None:
+    session = await stack.prepare(model=scripted().string)
+    api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
+    await api.open(session.start)
+    await talk_into_another_run(session)
+    # Temporal keeps the summary of the first run with that run alone; the details are those of the run.
+    assert f"{session.start.name}" in await shown(session)
+    assert f"library-clerk, version {session.start.agent.version}" in await shown(session)
+
+
+@pytest.mark.parametrize("has_seen_it_end", [True, False])
+async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
+    client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, has_seen_it_end: bool
+) -> None:
+    """Temporal has the run that ended answer it: a worker replays that run, here for longer than an API waits.
+
+    Only a worker that has not seen the run end does so.
+    """
+    end_run, ending, loop = SessionWorkflow._next_run, asyncio.Event(), asyncio.get_running_loop()
+
+    def end_slowly(self: SessionWorkflow, start: StartSession) -> StartSession:
+        loop.call_soon_threadsafe(ending.set)
+        time.sleep(SLOW_END_SECONDS)
+        return end_run(self, start)
+
+    if not has_seen_it_end:
+        monkeypatch.setattr(ended_runs, "REFUSED_SECONDS", 0.0)
+    stack = SessionStack.on(client, database, f"slow-ends-{uuid4().hex[:8]}")  # not replayed: its limit is another
+    api = SessionClient(client, task_queue=stack.task_queue, wait_seconds=10.0)
+    monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", 1.8 * SLOW_END_SECONDS)
+    shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_UPDATES=2)
+    monkeypatch.setattr(SessionWorkflow, "_next_run", end_slowly)
+    async with session_worker(stack):
+        # Nothing else may happen meanwhile: Temporal would have the run ended once more.
+        unsettled = QUICK.model_copy(update={"settle_within": 60.0})
+        session = await stack.open(model=scripted().string, timing=unsettled)
+        await session.until_settled()
+        run_id = (await session.status()).run_id
+        saying = asyncio.create_task(session.say("Hello"))
+        await ending.wait()
+        assert (await api.timeline(session.id)).head.run_id != run_id
+        await saying
+
+
+async def test_a_long_run_ends_when_nothing_is_being_settled(
+    client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporal does not take the end of a run if something happens meanwhile: a worker then replays all of the run."""
+    stack = SessionStack.on(client, database, f"quiet-ends-{uuid4().hex[:8]}")
+    shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_EVENTS=0)
+    settlement = HeldSettlement(database)
+    async with session_worker(stack, session_activities(database, settlement=settlement)):
+        session = await stack.open(model=scripted().string)
+        await settlement.holds.wait()
+        run_id = (await session.status()).run_id
+        for number in range(3):
+            await session.say(f"Message {number}")
+            assert (await session.status()).run_id == run_id
+        settlement.let_go()
+
+        async def is_another_run() -> bool:
+            return (await session.status()).run_id != run_id
+
+        await eventually(is_another_run)
+
+
 async def test_a_rewind_reaches_back_into_an_earlier_run(stack: SessionStack, scripted: Scripted) -> None:
     session = await stack.open(model=scripted().string)
     first = await session.say("Hello")
@@ -118,7 +200,7 @@ async def test_clients_that_speak_at_the_moment_of_change_are_all_heard(
 
 async def test_a_run_does_not_change_while_a_reply_is_pending(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At last.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At last.", gate=gate)).string)
     saying = asyncio.create_task(session.say("Hello"))
     await gate.reached()
     before = (await session.status()).run_id
@@ -157,10 +239,8 @@ async def test_what_temporal_shows_of_a_session_is_carried_over(stack: SessionSt
 async def test_a_run_ends_before_temporal_takes_no_more_updates_or_signals(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(f"workflows.session.workflow.{limit}", 5)
-    # Outside the sandbox, which would load the module anew and not see the lower limit.
-    plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stack = SessionStack.on(plain, database, f"lowered-{uuid4().hex[:8]}")
+    stack = SessionStack.on(client, database, f"lowered-{uuid4().hex[:8]}")
+    shorten_runs(monkeypatch, stack.task_queue, **{limit: 5})
     async with session_worker(stack):
         session = await stack.open(model=scripted().string)
         first = (await session.status()).run_id
@@ -198,8 +278,8 @@ async def another_run(session: SessionHandle, run_id: str) -> bool:
 
 
 async def test_a_simulated_caller_goes_on_over_several_runs(stack: SessionStack, scripted: Scripted) -> None:
-    lines = [Says(f"Line {number} of the caller.") for number in range(20)]
-    caller, agent = scripted(*lines, Calls("hang_up", '{"reason": "done"}')), scripted()
+    lines = [TextReply(f"Line {number} of the caller.") for number in range(20)]
+    caller, agent = scripted(*lines, ToolCallReply("hang_up", '{"reason": "done"}')), scripted()
     session = await stack.prepare(model=agent.string)
     config = SimulatorConfig(goal="Talk for long.", model=caller.string)
     session.start = session.start.model_copy(update={"simulator": config})

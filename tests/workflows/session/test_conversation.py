@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.support.agents import CLERK, GREETING, WANDERER
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
@@ -26,7 +26,7 @@ async def test_templates_of_a_greeting_are_filled_from_the_initial_context(stack
 async def test_an_agent_without_a_greeting_lets_the_model_open(stack: SessionStack, scripted: Scripted) -> None:
     silent = CLERK.nodes["desk"].model_copy(update={"greeting": None})
     agent = CLERK.model_copy(update={"name": "silent-clerk", "nodes": {**CLERK.nodes, "desk": silent}})
-    model = scripted(Says("Welcome to the library."))
+    model = scripted(TextReply("Welcome to the library."))
     session = await stack.open(agent, model=model.string)
     assert await session.texts() == [(None, "Welcome to the library.")]
     [asked] = model.journal
@@ -34,7 +34,7 @@ async def test_an_agent_without_a_greeting_lets_the_model_open(stack: SessionSta
 
 
 async def test_a_message_is_answered_by_the_model(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says("We open at nine."))
+    model = scripted(TextReply("We open at nine."))
     session = await stack.open(model=model.string)
     result = await session.say("When do you open?", message_id="msg_1", expected_revision=2)
     assert spoken(result.turn) == "We open at nine."
@@ -47,7 +47,7 @@ async def test_a_message_is_answered_by_the_model(stack: SessionStack, scripted:
 async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), Says("At six."))
+    model = scripted(TextReply("At nine."), TextReply("At six."))
     session = await stack.open(model=model.string)
     await session.say("When do you open?")
     await session.say("And when do you close?")
@@ -63,7 +63,7 @@ async def test_the_model_is_told_its_node_the_ways_out_and_the_conversation(
 
 
 async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Calls("to_loans"), Says("Which title?"))
+    model = scripted(ToolCallReply("to_loans"), TextReply("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
     assert spoken(result.turn) == "I look it up.\n\nWhich title?"
@@ -78,7 +78,7 @@ async def test_a_transition_moves_the_node_within_the_turn(stack: SessionStack, 
 
 
 async def test_an_end_node_ends_the_session_with_its_words(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Calls("farewell"), Says("Goodbye."))
+    model = scripted(ToolCallReply("farewell"), TextReply("Goodbye."))
     session = await stack.open(model=model.string)
     result = await session.say("That was all.")
     assert spoken(result.turn) == "Goodbye."
@@ -91,7 +91,7 @@ async def test_an_end_node_ends_the_session_with_its_words(stack: SessionStack, 
 async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Calls("order_pizza", '{"size": "large"}'), Says("I cannot do that."))
+    model = scripted(ToolCallReply("order_pizza", '{"size": "large"}'), TextReply("I cannot do that."))
     session = await stack.open(model=model.string)
     result = await session.say("A pizza, please.")
     assert spoken(result.turn) == "I cannot do that."
@@ -101,7 +101,7 @@ async def test_a_tool_that_does_not_exist_is_answered_with_those_that_do(
 
 
 async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Calls("to_loans", '{"title": "Emma'), Says("Which title?"))
+    model = scripted(ToolCallReply("to_loans", '{"title": "Emma'), TextReply("Which title?"))
     session = await stack.open(model=model.string)
     result = await session.say("I want a book.")
     assert spoken(result.turn) == "I look it up.\n\nWhich title?"
@@ -109,7 +109,7 @@ async def test_malformed_arguments_of_a_tool_do_not_stop_the_turn(stack: Session
 
 
 async def test_a_blank_reply_is_asked_again_and_billed(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says(""), Says("   "), Says("Yes."))
+    model = scripted(TextReply(""), TextReply("   "), TextReply("Yes."))
     session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
     assert spoken(result.turn) == "Yes."
@@ -119,7 +119,7 @@ async def test_a_blank_reply_is_asked_again_and_billed(stack: SessionStack, scri
 
 
 async def test_a_model_that_never_says_anything_fails_the_turn(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says(""), Says(""), Says(""))
+    model = scripted(TextReply(""), TextReply(""), TextReply(""))
     session = await stack.open(model=model.string)
     result = await session.say("Are you there?")
     assert result.turn.status == "failed"
@@ -133,7 +133,7 @@ async def test_a_model_that_never_says_anything_fails_the_turn(stack: SessionSta
 async def test_a_turn_that_wanders_in_a_circle_fails_at_the_limit_of_its_steps(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Calls("west"), Calls("east"), Calls("west"), Calls("east"))
+    model = scripted(ToolCallReply("west"), ToolCallReply("east"), ToolCallReply("west"), ToolCallReply("east"))
     session = await stack.open(WANDERER, model=model.string)
     result = await session.say("Go.")
     assert result.turn.status == "failed"

@@ -9,7 +9,7 @@ from domain.turns.extraction import RECORD_TOOL
 from store.sessions.event_log import EventLog
 from store.sessions.sessions import SessionStore
 from tests.support.agents import ASKING, PARTING, limited
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import ORGANIZATION, PRICED, SessionHandle, SessionStack, spoken, types_of
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ async def test_a_reply_that_is_pending_at_the_end_is_settled_before_the_session_
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     pending = await session.say("When do you open?", wait=False)
     await gate.reached()
     ended = await session.end()
@@ -49,7 +49,7 @@ async def test_a_failing_reply_at_the_end_does_not_keep_the_session_open(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("", gate=gate), Refuses(401)).string)
+    session = await stack.open(model=scripted(TextReply("", gate=gate), ErrorReply(401)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()
@@ -67,7 +67,7 @@ async def test_a_session_ends_at_its_turn_limit(stack: SessionStack, scripted: S
 
 
 async def test_a_session_ends_when_it_has_cost_what_it_may(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says("One."), Says("Two."), name=PRICED)
+    model = scripted(TextReply("One."), TextReply("Two."), name=PRICED)
     session = await stack.open(limited(max_cost_usd="0.03"), model=model.string)
     first = await session.say("1")
     assert (str(first.turn.cost.total), first.head.status) == ("0.018000000000", "idle")
@@ -81,7 +81,7 @@ async def test_a_session_ends_when_it_has_cost_what_it_may(stack: SessionStack, 
 async def test_what_seconds_cost_counts_in_what_a_session_may_cost(stack: SessionStack, scripted: Scripted) -> None:
     a_dollar_a_millisecond = Decimal(1000)
     session = await stack.prepare(
-        limited(max_cost_usd="1"), model=scripted(Says("One.")).string, price_per_second=a_dollar_a_millisecond
+        limited(max_cost_usd="1"), model=scripted(TextReply("One.")).string, price_per_second=a_dollar_a_millisecond
     )
     await session.greet()
     result = await session.say("1")
@@ -122,7 +122,7 @@ async def test_a_session_without_company_ends_once_and_activity_puts_that_off(
 
 async def test_a_session_ends_at_its_deadline_whoever_speaks(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(limited(deadline_seconds=5), model=scripted(Says("Too late.", gate=gate)).string)
+    session = await stack.open(limited(deadline_seconds=5), model=scripted(TextReply("Too late.", gate=gate)).string)
     pending = await session.say("Hello", wait=False)
     await gate.reached()
 
@@ -140,7 +140,7 @@ async def test_a_session_ends_at_its_deadline_whoever_speaks(stack: SessionStack
 
 
 async def test_variables_are_read_when_a_session_is_ended_from_outside(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says("Which title?"), Calls(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
+    model = scripted(TextReply("Which title?"), ToolCallReply(RECORD_TOOL, '{"title": "Emma", "copies": 2}'))
     session = await stack.open(ASKING, model=model.string)
     await session.say("I would like Emma, two of it")
     head = await session.end()
@@ -159,8 +159,8 @@ async def test_variables_are_read_when_a_session_is_ended_from_outside(stack: Se
 
 async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    reading = Calls(RECORD_TOOL, '{"content": true}', gate=gate)
-    model = scripted(Calls("farewell"), Says("Goodbye."), reading)
+    reading = ToolCallReply(RECORD_TOOL, '{"content": true}', gate=gate)
+    model = scripted(ToolCallReply("farewell"), TextReply("Goodbye."), reading)
     session = await stack.open(PARTING, model=model.string)
     last = await session.say("That is all")
     assert (spoken(last.turn), last.head.completion_reason) == ("Goodbye.", "end_node")
@@ -174,7 +174,9 @@ async def test_a_goodbye_does_not_wait_for_the_variables_of_its_node(stack: Sess
 
 async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Calls("farewell"), Says("Goodbye."), Calls(RECORD_TOOL, '{"content": true}', gate=gate))
+    model = scripted(
+        ToolCallReply("farewell"), TextReply("Goodbye."), ToolCallReply(RECORD_TOOL, '{"content": true}', gate=gate)
+    )
     session = await stack.open(PARTING, model=model.string)
     await session.say("That is all")
     await gate.reached()
@@ -194,7 +196,7 @@ async def test_the_end_is_told_after_what_was_read_last(stack: SessionStack, scr
 async def test_a_model_that_cannot_read_them_does_not_keep_the_session_open(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(ASKING, model=scripted(Says("Which title?"), Refuses(401)).string)
+    session = await stack.open(ASKING, model=scripted(TextReply("Which title?"), ErrorReply(401)).string)
     await session.say("I would like Emma")
     head = await session.end()
     assert (await session.handle.result()).completion_reason == "user_hangup"

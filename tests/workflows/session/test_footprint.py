@@ -1,24 +1,14 @@
-"""The footprint of a session in Temporal: bounded history per turn, and a light sandbox."""
+"""The footprint of a session in Temporal: bounded history per turn."""
 
 from collections.abc import Callable
 
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.worker import Worker
 
 from contracts.sessions import GenerateStepInput
-from tests.support.activities import session_activities
 from tests.support.provider import ScriptedModel
 from tests.support.session_stack import QUICK, SessionStack
-from tests.workflows.session.sandbox_probe import ProbedSession
 
 Scripted = Callable[..., ScriptedModel]
-
-HEAVY = {
-    *("alembic", "anyio", "asyncpg", "fastapi", "genai_prices", "httpx", "httpx2", "openai"),
-    *("prompt_toolkit", "pydantic_ai", "requests", "rich", "sqlalchemy", "starlette", "structlog", "tiktoken"),
-    *("typer", "uvicorn", "yaml", "api", "playhead", "store", "tests"),
-}
-"""Vendors, and the packages of Playhead that load them."""
 
 EVENTS_PER_TURN = 11
 """Update accepted and completed; step scheduled, started and completed; two workflow tasks of three events."""
@@ -51,26 +41,6 @@ async def test_a_step_is_asked_for_with_the_new_words_only(stack: SessionStack, 
         ["user_said"],
     ]
     assert [step.after for step in inputs] == ["", *(step.digest for step in inputs[:-1])]
-
-
-async def test_the_sandbox_of_a_session_loads_no_vendor(stack_without_worker: SessionStack) -> None:
-    worker = Worker(
-        stack_without_worker.client,
-        task_queue=stack_without_worker.task_queue,
-        workflows=[ProbedSession],
-        activities=session_activities(stack_without_worker.database),
-    )
-    async with worker:
-        session = await stack_without_worker.prepare()
-        handle = await stack_without_worker.client.start_workflow(
-            ProbedSession.run, session.start, id=session.workflow_id, task_queue=stack_without_worker.task_queue
-        )
-        loaded = await handle.query(ProbedSession.loaded)
-    assert "domain" in loaded
-    assert not HEAVY.intersection(loaded) - {"tests"}, (
-        "a vendor in the sandbox costs every workflow hundreds of milliseconds; import it in the activity module "
-        "under TYPE_CHECKING and hand it in through __init__"
-    )
 
 
 def by_turn(events: list[HistoryEvent]) -> list[list[HistoryEvent]]:

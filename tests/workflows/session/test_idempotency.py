@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionStack, refusal_of, spoken
 
 Scripted = Callable[..., ScriptedModel]
@@ -11,7 +11,7 @@ Scripted = Callable[..., ScriptedModel]
 
 async def test_a_repeated_message_joins_the_one_that_is_being_answered(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     session = await stack.open(model=model.string)
     first = asyncio.create_task(session.say("When do you open?", message_id="msg_1"))
     await gate.reached()
@@ -28,7 +28,7 @@ async def test_a_repeated_message_joins_the_one_that_is_being_answered(stack: Se
 async def test_a_message_repeated_after_its_reply_gets_the_first_answer(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."))
+    model = scripted(TextReply("At nine."))
     session = await stack.open(model=model.string)
     first = await session.say("When do you open?", message_id="msg_1")
     await session.say("Thank you.", message_id="msg_2")
@@ -48,7 +48,7 @@ async def test_a_repeat_is_recognised_before_its_revision_is_looked_at(stack: Se
 
 async def test_a_message_id_with_another_text_is_refused(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     first = await session.say("When do you open?", message_id="msg_1", wait=False)
     while_pending = await refusal_of(session.say("When do you close?", message_id="msg_1"))
     gate.open()
@@ -61,7 +61,7 @@ async def test_a_message_id_with_another_text_is_refused(stack: SessionStack, sc
 async def test_a_message_repeated_after_a_rewind_past_it_is_not_said_again(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."))
+    model = scripted(TextReply("At nine."))
     session = await stack.open(model=model.string)
     first = await session.say("When do you open?", message_id="msg_1")
     await session.rewind(first.turn.id, before=True)

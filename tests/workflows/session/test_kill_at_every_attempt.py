@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from store.database.connection import Database
 from tests.support.booking_agent import journal_of, library_agent
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, session_worker, spoken
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
 from tests.workflows.session.test_kill_at_every_step import SOON_MISSED
@@ -43,7 +43,7 @@ async def survive(kill_point: KillPoint, stack: SessionStack, scripted: Scripted
     for _ in range(FAILURES):
         service.expect_oneshot_request(path).respond_with_data("Come back later.", status=503)
     service.expect_request(path).respond_with_json({"shelf": "B7"})
-    model = scripted(Calls("find_book", '{"title": "Emma"}'), Says("Shelf B7."))
+    model = scripted(ToolCallReply("find_book", '{"title": "Emma"}'), TextReply("Shelf B7."))
     agent = library_agent(service.url_for(f"/{kill_point.moment}"))
     session = await stack.prepare(agent, model=model.string, timing=SOON_MISSED)
     async with killable_worker(stack.client, stack.task_queue, stack.database, kill_at=kill_point) as process:

@@ -15,7 +15,7 @@ from domain.turns.turn import Turn
 from domain.usage import cost_of_seconds
 from store.database.connection import Database
 from tests.support.booking_agent import journal_of, library_agent
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken, types_of
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
 
@@ -33,15 +33,15 @@ STEPS = (
 )
 """The activities of the turn, in order, each with how often one of its type has run in the session."""
 REPLIES = (
-    Calls("find_book", '{"title": "Emma"}'),
-    Calls("to_loans"),
-    Calls("record_variables", '{"title": "Emma", "copies": 2}'),
-    Says("Which copy?"),
+    ToolCallReply("find_book", '{"title": "Emma"}'),
+    ToolCallReply("to_loans"),
+    ToolCallReply("record_variables", '{"title": "Emma", "copies": 2}'),
+    TextReply("Which copy?"),
 )
 BOUGHT = len(REPLIES)
 PRICE = Decimal("0.002")
 """US dollars per second of the model; a killed worker must not add seconds."""
-TOKENS = (Says.prompt_tokens + Says.completion_tokens) * BOUGHT
+TOKENS = (TextReply.prompt_tokens + TextReply.completion_tokens) * BOUGHT
 
 
 @pytest.fixture

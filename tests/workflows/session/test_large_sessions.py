@@ -10,14 +10,14 @@ from pytest_httpserver import HTTPServer
 from temporalio.client import Client
 
 from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
-from playhead.temporal.client import PlayheadPlugin
 from store.blobs import BlobStore
 from store.database.connection import Database
 from tests.support.activities import session_activities
 from tests.support.booking_agent import library_agent
 from tests.support.outages import BreakableDatabase
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, session_worker, spoken
+from tests.support.short_runs import shorten_runs
 from tests.support.waiting import eventually
 
 Scripted = Callable[..., ScriptedModel]
@@ -35,10 +35,9 @@ async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPa
 
     A turn of two such texts leaves 130 to 190 KB, depending on whether it is settled alone or with its neighbours.
     """
-    monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", 15)
-    # Outside the sandbox, which would load the module anew and not see the lower limit.
-    plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    yield SessionStack.on(plain, database, f"large-{uuid4().hex[:8]}")
+    stack = SessionStack.on(client, database, f"large-{uuid4().hex[:8]}")
+    shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_UPDATES=15)
+    yield stack
 
 
 async def test_a_session_with_more_text_than_temporal_takes_goes_on_from_run_to_run(
@@ -116,8 +115,8 @@ async def test_a_reply_that_calls_many_tools_of_a_session_with_a_large_context(
 ) -> None:
     """Each call has the whole context: eight of them, scheduled at once, are twice Temporal's limit."""
     httpserver.expect_request("/books").respond_with_json({"shelf": "B7"})
-    find = Calls("find_book", '{"title": "Emma"}')
-    model = scripted(Calls("find_book", '{"title": "Emma"}', also=(find,) * 7), Says("On shelf B7."))
+    find = ToolCallReply("find_book", '{"title": "Emma"}')
+    model = scripted(ToolCallReply("find_book", '{"title": "Emma"}', also=(find,) * 7), TextReply("On shelf B7."))
     async with session_worker(stack):
         session = await stack.open(
             library_agent(httpserver.url_for("").rstrip("/")),

@@ -1,6 +1,5 @@
 """Settlements that end late: after a reset, when the session has already been compared with its record."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
@@ -9,32 +8,14 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
-from contracts.sessions import SettleTurnsInput, SettleTurnsResult
 from domain.sessions.recovery import SessionRecord
-from store.database.connection import Database
 from store.sessions.recovery import RecoveryStore
-from store.sessions.settlement import SettlementStore
 from tests.support.activities import session_activities
 from tests.support.agents import GREETING
+from tests.support.outages import HeldSettlement
 from tests.support.provider import ScriptedModel
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker
 from tests.support.waiting import eventually
-
-
-class LateSettlements(SettlementStore):
-    """Keeps the result of a settlement that finds the store ahead, until it is let go."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.is_kept = asyncio.Event()
-        self.let_go = asyncio.Event()
-
-    async def settle(self, input: SettleTurnsInput) -> SettleTurnsResult:
-        result = await super().settle(input)
-        if result.record == "is_ahead":
-            self.is_kept.set()
-            await self.let_go.wait()
-        return result
 
 
 @pytest.mark.parametrize("settle_within", [QUICK.settle_within, 0.5], ids=["at_once", "later"])
@@ -44,11 +25,11 @@ async def test_a_settlement_that_ends_after_the_recovery_hides_nothing_from_the_
     monkeypatch: pytest.MonkeyPatch,
     settle_within: float,
 ) -> None:
-    stack, settlements = stack_without_worker, LateSettlements(stack_without_worker.database)
+    stack, settlements = stack_without_worker, HeldSettlement(stack_without_worker.database, record="is_ahead")
     read = RecoveryStore.record
 
     async def read_later(self: RecoveryStore, organization: str, session: str, known: Sequence[str]) -> SessionRecord:
-        await settlements.is_kept.wait()
+        await settlements.holds.wait()
         return await read(self, organization, session, known)
 
     monkeypatch.setattr(RecoveryStore, "record", read_later)
@@ -67,8 +48,8 @@ async def test_a_settlement_that_ends_after_the_recovery_hides_nothing_from_the_
             return head.revision > before.revision and head.status == "idle"
 
         await eventually(is_answered_again)
-        assert settlements.is_kept.is_set()
-        settlements.let_go.set()
+        assert settlements.holds.is_set()
+        settlements.let_go()
         await session.until_settled()
         said = [(text, f"You said: {text}") for text in ("One", "Two", "Three")]
         assert await session.texts() == [(None, GREETING), *said]

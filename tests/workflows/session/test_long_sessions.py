@@ -9,16 +9,16 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from tests.support.provider import ScriptedModel
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
+from tests.support.short_runs import shorten_runs
 
 Scripted = Callable[..., ScriptedModel]
 
 TURNS = 147
 PER_RUN = 48
-"""Messages after which a run of these tests ends; in production it takes some three hundred."""
+"""Messages after which a run of these tests ends; in production it takes some eighty or more."""
 TEXT = "{number:03}: is there anything else that I could do in the library on a rainy day like this one?"
 BYTES_OF_A_TURN = 5 * 1_024
 """The limit for one turn in the history, besides its text three times: as an update, an input and a result."""
@@ -34,10 +34,8 @@ CARRY = (
 @pytest_asyncio.fixture
 async def stack(client: Client, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SessionStack]:
     """A stack on which runs are short."""
-    monkeypatch.setattr("workflows.session.workflow.CONTINUE_AFTER_UPDATES", PER_RUN)
-    # Outside the sandbox, which would load the module anew and not see the lower limit.
-    plain = await Client.connect(client.service_client.config.target_host, plugins=[PlayheadPlugin()])
-    stack = SessionStack.on(plain, database, f"long-{uuid4().hex[:8]}")
+    stack = SessionStack.on(client, database, f"long-{uuid4().hex[:8]}")
+    shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_UPDATES=PER_RUN)
     async with session_worker(stack):
         yield stack
 

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.agents import GREETING
-from tests.support.provider import BreaksOff, Calls, Garbles, NeverAnswers, Refuses, Reply, Says, ScriptedModel
+from tests.support.provider import (
+    ErrorReply,
+    InterruptedReply,
+    MalformedReply,
+    NoReply,
+    Reply,
+    ScriptedModel,
+    TextReply,
+    ToolCallReply,
+)
 from tests.support.session_stack import QUICK, SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
@@ -17,19 +26,19 @@ MAX_FAILURES = 5
 @pytest.mark.parametrize(
     "fault",
     [
-        Refuses(429),
-        Refuses(500),
-        Refuses(503),
-        BreaksOff(),
-        BreaksOff(cleanly=True),
-        Garbles(),
+        ErrorReply(429),
+        ErrorReply(500),
+        ErrorReply(503),
+        InterruptedReply(),
+        InterruptedReply(cleanly=True),
+        MalformedReply(),
     ],
     ids=str,
 )
 async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
     stack: SessionStack, scripted: Scripted, fault: Reply
 ) -> None:
-    model = scripted(fault, Says("Here I am."))
+    model = scripted(fault, TextReply("Here I am."))
     session = await stack.open(model=model.string)
     result = await session.say("Hello?")
     assert spoken(result.turn) == "Here I am."
@@ -44,7 +53,7 @@ async def test_a_passing_fault_is_retried_and_the_answer_bought_once(
 async def test_half_a_character_does_not_stop_a_session(
     stack: SessionStack, scripted: Scripted, said: str, heard: str
 ) -> None:
-    model = scripted(Says(said))
+    model = scripted(TextReply(said))
     session = await stack.open(model=model.string)
     assert await session.reply("Hello?") == heard
     assert len(model.journal) == 1
@@ -52,7 +61,7 @@ async def test_half_a_character_does_not_stop_a_session(
 
 
 async def test_a_provider_that_names_a_time_is_not_asked_before_it(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Refuses(429, retry_after=1), Says("Here I am."))
+    model = scripted(ErrorReply(429, retry_after=1), TextReply("Here I am."))
     session = await stack.open(model=model.string)
     assert await session.reply("Hello?") == "Here I am."
     first, second = model.journal
@@ -62,7 +71,7 @@ async def test_a_provider_that_names_a_time_is_not_asked_before_it(stack: Sessio
 async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(NeverAnswers(), Says("Here I am."))
+    model = scripted(NoReply(), TextReply("Here I am."))
     session = await stack.open(model=model.string, timing=QUICK.model_copy(update={"model_timeout": 0.5}))
     assert await session.reply("Hello?") == "Here I am."
     assert len(model.journal) == 2
@@ -72,7 +81,7 @@ async def test_a_model_that_never_answers_is_asked_again_after_the_timeout(
 async def test_a_request_that_the_provider_will_never_take_fails_at_once(
     stack: SessionStack, scripted: Scripted, status: int
 ) -> None:
-    model = scripted(Refuses(status))
+    model = scripted(ErrorReply(status))
     session = await stack.open(model=model.string)
     result = await session.say("Hello?")
     assert (result.turn.status, result.head.status) == ("failed", "error")
@@ -91,7 +100,7 @@ async def test_a_model_that_does_not_exist_fails_the_turn_at_once(stack: Session
 async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_goes_on_before_it(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), *[Refuses(500)] * MAX_FAILURES, Says("At six."))
+    model = scripted(TextReply("At nine."), *[ErrorReply(500)] * MAX_FAILURES, TextReply("At six."))
     session = await stack.open(model=model.string)
     await session.say("When do you open?")
     failed = await session.say("Lost words.")
@@ -113,8 +122,8 @@ async def test_a_provider_that_fails_too_often_fails_the_turn_and_the_next_one_g
 
 
 async def test_failures_of_one_step_do_not_count_against_the_next(stack: SessionStack, scripted: Scripted) -> None:
-    almost = [Refuses(500)] * (MAX_FAILURES - 1)
-    model = scripted(*almost, Calls("to_loans"), *almost, Says("Which title?"))
+    almost = [ErrorReply(500)] * (MAX_FAILURES - 1)
+    model = scripted(*almost, ToolCallReply("to_loans"), *almost, TextReply("Which title?"))
     session = await stack.open(model=model.string)
     assert await session.reply("I want a book.") == "I look it up.\n\nWhich title?"
     assert len(model.journal) == 2 * MAX_FAILURES

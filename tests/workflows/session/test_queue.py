@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from contracts.sessions import SendMessageResult, message_update_id
 from domain.sessions.commands import SendMessage
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionHandle, SessionStack, session_worker, spoken, types_of
 from tests.support.waiting import eventually
 
@@ -23,7 +23,7 @@ Scripted = Callable[..., ScriptedModel]
 
 async def test_messages_that_wait_are_answered_in_the_order_they_came(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("One.", gate=gate), Says("Two."), Says("Three."), Says("Four."))
+    model = scripted(TextReply("One.", gate=gate), TextReply("Two."), TextReply("Three."), TextReply("Four."))
     session = await stack.open(model=model.string)
     turns = [await session.say(text, message_id=text, on_busy="enqueue", wait=False) for text in ("1", "2", "3", "4")]
     assert [turn.turn.index for turn in turns] == [1, 2, 3, 4]
@@ -38,7 +38,7 @@ async def test_a_message_whose_place_was_lost_to_a_rewind_fails_and_says_so(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("One.", gate=gate))
+    model = scripted(TextReply("One.", gate=gate))
     session = await stack.open(model=model.string)
     first = await session.say("1", wait=False)
     waiting = asyncio.create_task(session.say("2", message_id="msg_2", on_busy="enqueue"))
@@ -60,7 +60,7 @@ async def test_a_message_that_waits_when_the_session_ends_fails_and_says_so(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("One.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("One.", gate=gate)).string)
     await session.say("1", wait=False)
     waiting = asyncio.create_task(session.say("2", on_busy="enqueue"))
     await eventually(lambda: _revision_is(session, 4))

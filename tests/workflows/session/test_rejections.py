@@ -8,7 +8,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.sessions.command_handlers import MAX_QUEUED_MESSAGES, MAX_TEXT_CHARACTERS
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionHandle, SessionStack, refusal_of
 
 Scripted = Callable[..., ScriptedModel]
@@ -50,7 +50,7 @@ async def test_a_stale_revision_is_refused_with_both_numbers(stack: SessionStack
 
 async def test_a_second_message_is_refused_while_the_first_is_answered(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     session = await stack.open(model=model.string)
     first = asyncio.create_task(session.say("When do you open?"))
     await gate.reached()
@@ -65,7 +65,7 @@ async def test_a_second_message_is_refused_while_the_first_is_answered(stack: Se
 
 async def test_more_messages_than_may_wait_are_refused(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     for number in range(MAX_QUEUED_MESSAGES):
         await session.say(f"Question {number}", on_busy="enqueue", wait=False)
@@ -76,7 +76,7 @@ async def test_more_messages_than_may_wait_are_refused(stack: SessionStack, scri
 
 async def test_a_session_that_is_ending_takes_no_more_messages(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()
@@ -99,7 +99,7 @@ async def test_a_session_that_has_ended_is_not_found_by_updates(stack: SessionSt
 
 async def test_ending_an_ending_session_again_changes_nothing(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     once = await session.end("first")

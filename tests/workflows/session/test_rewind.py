@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.support.agents import GREETING
-from tests.support.provider import Calls, Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
 
@@ -11,7 +11,7 @@ Scripted = Callable[..., ScriptedModel]
 
 
 async def test_a_rewind_shows_the_session_as_it_was(stack: SessionStack, scripted: Scripted) -> None:
-    model = scripted(Says("At nine."), Calls("to_loans"), Says("Which title?"))
+    model = scripted(TextReply("At nine."), ToolCallReply("to_loans"), TextReply("Which title?"))
     session = await stack.open(model=model.string)
     first = await session.say("When do you open?")
     moved = await session.say("I want a book.")
@@ -26,7 +26,7 @@ async def test_a_rewind_shows_the_session_as_it_was(stack: SessionStack, scripte
 async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), Says("At six."), Says("On Sundays."))
+    model = scripted(TextReply("At nine."), TextReply("At six."), TextReply("On Sundays."))
     session = await stack.open(model=model.string)
     first = await session.say("When do you open?")
     given_up = await session.say("When do you close?")
@@ -49,7 +49,7 @@ async def test_the_message_after_a_rewind_grows_a_branch_and_the_old_one_is_kept
 
 
 async def test_clearing_the_cursor_shows_the_end_again(stack: SessionStack, scripted: Scripted) -> None:
-    session = await stack.open(model=scripted(Says("At nine.")).string)
+    session = await stack.open(model=scripted(TextReply("At nine.")).string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")
     await session.rewind(greeting.id)
@@ -63,7 +63,7 @@ async def test_a_reply_that_comes_after_a_rewind_is_billed_but_not_shown(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     late = await session.say("When do you open?", wait=False)
@@ -86,7 +86,7 @@ async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("Too late.", gate=gate), Says("At six."))
+    model = scripted(TextReply("Too late.", gate=gate), TextReply("At six."))
     session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     late = await session.say("When do you open?", wait=False)
@@ -109,7 +109,7 @@ async def test_a_session_rewound_while_it_answered_takes_a_message_at_once(
 async def test_a_rewind_to_before_the_first_turn_begins_the_conversation_anew(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), Says("Hello again."))
+    model = scripted(TextReply("At nine."), TextReply("Hello again."))
     session = await stack.open(model=model.string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")

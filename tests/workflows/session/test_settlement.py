@@ -13,9 +13,10 @@ from store.billing.ledger import LedgerStore
 from store.sessions.settlement import SettlementStore
 from tests.support.activities import session_activities
 from tests.support.outages import BreakableDatabase, ForgetfulSettlement
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
-from tests.support.session_stack import ORGANIZATION, QUICK, SessionStack, session_worker, spoken
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
+from tests.support.session_stack import ORGANIZATION, QUICK, SessionHandle, SessionStack, session_worker, spoken
 from tests.support.waiting import eventually
+from workflows.session.settlement import SETTLE_AT_ONCE
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -23,68 +24,95 @@ NEVER = QUICK.model_copy(update={"settle_within": 3600.0})
 """Turns may stay unsettled for an hour, unless something else settles them."""
 
 
-async def test_a_busy_conversation_is_settled_along_with_its_replies(stack: SessionStack, scripted: Scripted) -> None:
-    session = await stack.open(model=scripted().string, timing=NEVER)
+async def chatting(stack: SessionStack, model: ScriptedModel) -> tuple[SessionHandle, list[str]]:
+    """A busy session with so many unsettled turns that its next model call takes them along; and their ids."""
+    model.script(*(TextReply(f"Reply {number}") for number in range(SETTLE_AT_ONCE - 1)))
+    session = await stack.open(model=model.string, timing=NEVER)
     await session.billed(1)
-    turn_ids = [(await session.say(f"Message {number}")).turn.id for number in range(8)]
-    assert [entry.turn_id for entry in await stack.ledger(session)][1:] == turn_ids[:-1], "all but the last"
+    return session, [(await session.say(f"Message {number}")).turn.id for number in range(SETTLE_AT_ONCE - 1)]
+
+
+async def test_several_turns_of_a_busy_conversation_share_a_settlement(stack: SessionStack, scripted: Scripted) -> None:
+    session, turn_ids = await chatting(stack, scripted())
+    assert len(await stack.ledger(session)) == 1, "only the greeting"
+    for number in range(SETTLE_AT_ONCE):
+        turn_ids.append((await session.say(f"Another {number}")).turn.id)
+    settled = turn_ids[:-1]
+    assert [entry.turn_id for entry in await session.billed(len(turn_ids))][1:] == settled, "all but the last"
     [greeting] = await session.settlements()
     assert len(greeting.turns) == 1, "after a quiet time a turn is settled at once"
-    travelled = await session.travelled()
-    assert [[turn.id for turn in record.turns] for record in travelled] == [[turn_id] for turn_id in turn_ids[:-1]]
-    assert [each.follows for each in travelled] == [(before.head.version,) for before in (greeting, *travelled[:-1])], (
+    first, second = await session.travelled()
+    middle = SETTLE_AT_ONCE - 1
+    assert [turn.id for turn in first.turns] == settled[:middle]
+    assert [turn.id for turn in second.turns] == settled[middle:]
+    assert (first.follows, second.follows) == ((greeting.head.version,), (first.head.version,)), (
         "each goes on from the one before"
     )
 
 
+async def test_the_last_call_before_a_record_is_due_takes_it_along(stack: SessionStack, scripted: Scripted) -> None:
+    """At a steady pace, so that turns are settled together before there are many of them."""
+    session = await stack.open(model=scripted().string, timing=QUICK.model_copy(update={"settle_within": 1.0}))
+    await session.billed(1)
+
+    async def has_travelled() -> bool:
+        await session.say("And then?")
+        await asyncio.sleep(0.15)  # the pace, whatever it comes to on this machine
+        return any(1 < len(record.turns) < SETTLE_AT_ONCE - 1 for record in await session.travelled())
+
+    await eventually(has_travelled)
+
+
 async def test_a_slow_model_keeps_no_record_waiting(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    model = scripted(Says("At nine."), Says("At ten.", gate=gate))
-    session = await stack.open(model=model.string, timing=NEVER)
-    await session.billed(1)
-    await session.say("When do you open?")
+    model = scripted()
+    session, turn_ids = await chatting(stack, model)
+    model.script(TextReply("At ten.", gate=gate))
     saying = asyncio.create_task(session.say("And on Sundays?"))
     await gate.reached()
-    await session.billed(2)
+    await session.billed(1 + len(turn_ids))
     gate.open()
     assert spoken((await saying).turn) == "At ten."
-    assert len(await session.settlements()) == 1, "the model call settled it by itself"
+    assert len(await session.settlements()) == 1, "they were settled beside the model call"
 
 
 async def test_what_a_failed_call_took_along_is_settled_by_itself_afterwards(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(model=scripted(Says("At nine."), Refuses(401)).string, timing=NEVER)
-    await session.billed(1)
-    opened = await session.say("When do you open?")
+    model = scripted()
+    session, turn_ids = await chatting(stack, model)
+    model.script(ErrorReply(401))
     assert (await session.say("And on Sundays?")).turn.status == "failed"
     await session.end()
     await session.handle.result()
     [record] = await session.travelled()
-    assert [turn.id for turn in record.turns] == [opened.turn.id]
-    _, rest = await session.settlements()
-    assert [turn.status for turn in rest.turns] == ["completed", "failed"], "nobody knows whether the call settled it"
-    assert rest.follows == (record.follows[0], record.head.version) if record.follows else False
-    assert [entry.usage.requests for entry in await stack.ledger(session)] == [0, 1, 0]
+    assert [turn.id for turn in record.turns] == turn_ids
+    _, rest, *_ = await session.settlements()
+    assert [turn.status for turn in rest.turns] == ["completed"] * len(turn_ids) + ["failed"], (
+        "nobody knows whether the call settled it"
+    )
+    assert record.follows
+    assert rest.follows == (record.follows[0], record.head.version)
+    billed = [entry.usage.requests for entry in await stack.ledger(session)]
+    assert billed == [0, *[1] * len(turn_ids), 0]
 
 
-async def test_a_reply_is_saved_although_its_record_cannot_be(
+async def test_a_reply_comes_although_the_record_beside_it_cannot_be_written(
     stack_without_worker: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("scripted: the record cannot be written")
 
     async with session_worker(stack_without_worker):
-        session = await stack_without_worker.open(model=scripted().string, timing=NEVER)
-        await session.billed(1)
-        await session.say("Hello")
+        session, turn_ids = await chatting(stack_without_worker, scripted())
         monkeypatch.setattr(SettlementStore, "settle_in", refuse)
         assert await session.reply("Are you there?") == "You said: Are you there?"
         monkeypatch.undo()
         await session.say("Good.")
         await session.end()
         await session.handle.result()
-        assert [entry.usage.requests for entry in await stack_without_worker.ledger(session)] == [0, 1, 1, 1]
+        billed = [entry.usage.requests for entry in await stack_without_worker.ledger(session)]
+        assert billed == [0, *[1] * (len(turn_ids) + 2)]
 
 
 async def test_the_end_settles_everything_at_once(stack: SessionStack, scripted: Scripted) -> None:
@@ -134,7 +162,7 @@ async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_bought
     stack_without_worker: SessionStack, breakable: BreakableDatabase, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("At nine.", gate=gate))
+    model = scripted(TextReply("At nine.", gate=gate))
     async with session_worker(stack_without_worker, session_activities(breakable)):
         session = await stack_without_worker.open(model=model.string)
         await session.until_settled()
@@ -152,7 +180,7 @@ async def test_a_paid_reply_is_saved_later_when_the_store_is_down_and_not_bought
 async def test_a_store_that_is_down_before_the_model_is_asked_is_waited_for(
     stack_without_worker: SessionStack, breakable: BreakableDatabase, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."))
+    model = scripted(TextReply("At nine."))
     async with session_worker(stack_without_worker, session_activities(breakable)):
         session = await stack_without_worker.open(model=model.string)
         await session.until_settled()
@@ -166,7 +194,7 @@ async def test_a_store_that_is_down_before_the_model_is_asked_is_waited_for(
 
 
 async def test_what_was_bought_before_a_turn_failed_is_billed(stack: SessionStack, scripted: Scripted) -> None:
-    session = await stack.open(model=scripted(Calls("to_loans"), Refuses(401)).string)
+    session = await stack.open(model=scripted(ToolCallReply("to_loans"), ErrorReply(401)).string)
     result = await session.say("I want a book.")
     assert (result.turn.status, result.turn.usage.requests) == ("failed", 1)
     assert [entry.usage.requests for entry in await session.billed(2)] == [0, 1]

@@ -8,7 +8,7 @@ import pytest
 from domain.sessions.commands import SendMessage
 from domain.turns.turn import TurnEvent
 from tests.support.agents import GREETING
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionHandle, SessionStack, session_worker
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
@@ -33,14 +33,16 @@ async def answers(session: SessionHandle, count: int) -> list[tuple[str | None, 
 
 
 async def test_a_signal_of_plain_text_is_answered(stack: SessionStack, scripted: Scripted) -> None:
-    session = await stack.open(model=scripted(Says("At nine.")).string)
+    session = await stack.open(model=scripted(TextReply("At nine.")).string)
     await session.handle.signal("user_message", "When do you open?")
     assert await answers(session, 1) == [("When do you open?", "At nine.")]
 
 
 async def test_a_signalled_message_waits_for_a_busy_agent(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("One.", gate=gate), Says("Two."), Says("Three.")).string)
+    session = await stack.open(
+        model=scripted(TextReply("One.", gate=gate), TextReply("Two."), TextReply("Three.")).string
+    )
     for text in ("1", "2", "3"):
         await session.handle.signal("user_message", text)
     await gate.reached()
@@ -62,14 +64,14 @@ async def test_a_signal_repeated_under_one_message_id_is_answered_once(stack: Se
 async def test_a_signal_that_comes_with_the_start_is_answered_after_the_greeting(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.prepare(model=scripted(Says("At nine.")).string)
+    session = await stack.prepare(model=scripted(TextReply("At nine.")).string)
     await session.begin(signal="user_message", argument="When do you open?")
     assert await answers(session, 1) == [("When do you open?", "At nine.")]
     assert (await session.texts())[0] == (None, GREETING)
 
 
 async def test_rewind_and_end_can_be_signalled(stack: SessionStack, scripted: Scripted) -> None:
-    session = await stack.open(model=scripted(Says("At nine.")).string)
+    session = await stack.open(model=scripted(TextReply("At nine.")).string)
     greeting = (await session.timeline()).turns[0]
     await session.say("When do you open?")
     await session.handle.signal("rewind_to", greeting.id)
@@ -125,7 +127,7 @@ async def test_a_signal_to_a_session_that_is_ending_is_refused_on_its_last_turn(
     stack: SessionStack, scripted: Scripted
 ) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     await session.say("When do you open?", wait=False)
     await gate.reached()
     await session.end()

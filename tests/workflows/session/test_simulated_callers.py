@@ -18,7 +18,7 @@ from store.organizations import OrganizationStore
 from tests.support.activities import session_activities
 from tests.support.agents import CLERK, GREETING
 from tests.support.booking_agent import library_agent
-from tests.support.provider import Calls, Gate, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, types_of
 from tests.support.waiting import eventually
 from tests.workflows.session.killable_worker import KillPoint, killable_worker
@@ -29,7 +29,7 @@ Scripted = Callable[..., ScriptedModel]
 CONFIG = SimulatorConfig(goal="Borrow a book.", persona=Persona(name="Anna"), facts={"title": "Emma"})
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
 """A dead worker is noticed after five seconds; a living one is not silent for so long, however busy the machine is."""
-HANG_UP = Calls("hang_up", '{"reason": "done"}')
+HANG_UP = ToolCallReply("hang_up", '{"reason": "done"}')
 
 
 async def opened(
@@ -51,8 +51,8 @@ async def ended(session: SessionHandle) -> SessionHead:
 
 
 async def test_a_caller_talks_until_it_hangs_up(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says("Do you have Emma?"), Says('"Thank you, goodbye."'), HANG_UP)
-    agent = scripted(Says("We do."), Says("Goodbye."))
+    caller = scripted(TextReply("Do you have Emma?"), TextReply('"Thank you, goodbye."'), HANG_UP)
+    agent = scripted(TextReply("We do."), TextReply("Goodbye."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     head = await ended(session)
     assert head.completion_reason == "caller_hung_up"
@@ -68,8 +68,8 @@ async def test_a_caller_talks_until_it_hangs_up(stack: SessionStack, scripted: S
 async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    caller = scripted(Says("Do you have Emma?"), Says("And Persuasion?"), HANG_UP)
-    agent = scripted(Says("We do."), Says("That too."))
+    caller = scripted(TextReply("Do you have Emma?"), TextReply("And Persuasion?"), HANG_UP)
+    agent = scripted(TextReply("We do."), TextReply("That too."))
     await ended(await opened(stack, played_by(caller), agent_model=agent.string))
     first, second, third = caller.journal
     assert first.conversation == [("user", GREETING)]
@@ -81,8 +81,8 @@ async def test_to_its_model_the_caller_is_itself_and_the_agent_is_the_other(
 
 
 async def test_every_line_is_billed_once_beside_the_turns(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says("Do you have Emma?"), HANG_UP)
-    agent = scripted(Says("We do."))
+    caller = scripted(TextReply("Do you have Emma?"), HANG_UP)
+    agent = scripted(TextReply("We do."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     head = await ended(session)
     rows = await stack.ledger(session)
@@ -92,15 +92,15 @@ async def test_every_line_is_billed_once_beside_the_turns(stack: SessionStack, s
 
 
 async def test_a_caller_may_not_hang_up_before_it_has_said_enough(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says("Hello?"), Says("Anybody?"), HANG_UP)
+    caller = scripted(TextReply("Hello?"), TextReply("Anybody?"), HANG_UP)
     session = await opened(stack, played_by(caller, min_turns=2))
     await ended(session)
     assert [asked.tools for asked in caller.journal] == [[], [], ["hang_up"]]
 
 
 async def test_a_line_with_a_goodbye_is_answered_before_the_end(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Calls("hang_up", '{"reason": "done"}', text="That is all, bye."))
-    agent = scripted(Says("Goodbye."))
+    caller = scripted(ToolCallReply("hang_up", '{"reason": "done"}', text="That is all, bye."))
+    agent = scripted(TextReply("Goodbye."))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_hung_up"
     assert (await session.texts())[-1] == ("That is all, bye.", "Goodbye.")
@@ -109,7 +109,7 @@ async def test_a_line_with_a_goodbye_is_answered_before_the_end(stack: SessionSt
 
 async def test_an_opening_is_said_without_asking_a_model(stack: SessionStack, scripted: Scripted) -> None:
     caller = scripted(HANG_UP)
-    agent = scripted(Says("Hello Anna."))
+    agent = scripted(TextReply("Hello Anna."))
     session = await opened(stack, played_by(caller, opening="Hello, it is Anna."), agent_model=agent.string)
     await ended(session)
     assert (await session.texts())[1] == ("Hello, it is Anna.", "Hello Anna.")
@@ -118,8 +118,8 @@ async def test_an_opening_is_said_without_asking_a_model(stack: SessionStack, sc
 
 
 async def test_a_caller_that_repeats_itself_is_stopped(stack: SessionStack, scripted: Scripted) -> None:
-    agent = scripted(*[Says("I do not understand.")] * 9)
-    caller = scripted(*[Says("I want a book about fish.")] * 9)
+    agent = scripted(*[TextReply("I do not understand.")] * 9)
+    caller = scripted(*[TextReply("I want a book about fish.")] * 9)
     limits = CallerLimits(max_stalled_turns=2)
     session = await opened(stack, played_by(caller, limits=limits), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_stalled"
@@ -129,8 +129,8 @@ async def test_a_caller_that_repeats_itself_is_stopped(stack: SessionStack, scri
 async def test_a_caller_stops_when_its_time_is_over_although_the_agent_still_speaks(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    agent = scripted(Says("A very long story.", gate=Gate()))
-    caller = scripted(Says("Tell me a story."))
+    agent = scripted(TextReply("A very long story.", gate=Gate()))
+    caller = scripted(TextReply("Tell me a story."))
     session = await opened(stack, played_by(caller, limits=CallerLimits(seconds=1)), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "caller_time_over"
 
@@ -138,8 +138,10 @@ async def test_a_caller_stops_when_its_time_is_over_although_the_agent_still_spe
 async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    agent = scripted(Says("At nine."), Says("It is."))
-    caller = scripted(Says("I would like to borrow a book.", gate=(gate := Gate())), Says("Is it in?"), HANG_UP)
+    agent = scripted(TextReply("At nine."), TextReply("It is."))
+    caller = scripted(
+        TextReply("I would like to borrow a book.", gate=(gate := Gate())), TextReply("Is it in?"), HANG_UP
+    )
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     await gate.reached()
     await session.say("When do you open?")
@@ -159,10 +161,10 @@ async def test_a_person_takes_over_and_the_pending_line_is_billed_and_dropped(
 
 
 async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scripted) -> None:
-    agent = scripted(Says("We have."), Says("It is out."), Says("It is in."))
+    agent = scripted(TextReply("We have."), TextReply("It is out."), TextReply("It is in."))
     caller = scripted(
-        *(Says("Do you have Emma?"), Says("Is it in?"), Says("Never mind.", gate=(gate := Gate()))),
-        *(Says("Are you sure?"), HANG_UP),
+        *(TextReply("Do you have Emma?"), TextReply("Is it in?"), TextReply("Never mind.", gate=(gate := Gate()))),
+        *(TextReply("Are you sure?"), HANG_UP),
     )
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     await gate.reached()
@@ -176,7 +178,7 @@ async def test_a_caller_goes_on_from_a_rewind(stack: SessionStack, scripted: Scr
 
 
 async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says("I would like to borrow a book.", gate=(gate := Gate())))
+    caller = scripted(TextReply("I would like to borrow a book.", gate=(gate := Gate())))
     session = await opened(stack, played_by(caller))
     await gate.reached()
     await session.end()
@@ -186,7 +188,7 @@ async def test_a_session_that_is_ended_bills_the_line_under_way(stack: SessionSt
 
 
 async def test_a_caller_is_switched_on_and_off_by_signal(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says("Do you have Emma?"), HANG_UP)
+    caller = scripted(TextReply("Do you have Emma?"), HANG_UP)
     session = await stack.open()
     config = played_by(caller)
     await session.handle.signal(SessionWorkflow.switch_simulator, {"enabled": True, "config": config.model_dump()})
@@ -206,7 +208,7 @@ async def test_a_signal_that_switches_nothing_is_told_on_the_timeline(stack: Ses
 async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    caller = scripted(Refuses(400))
+    caller = scripted(ErrorReply(400))
     session = await opened(stack, played_by(caller))
     head = await ended(session)
     assert head.completion_reason == "caller_failed"
@@ -215,7 +217,7 @@ async def test_a_caller_whose_model_fails_ends_the_session_with_an_event(
 
 
 async def test_a_caller_that_has_nothing_to_say_is_asked_three_times(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(Says(""), Says(""), Says(""))
+    caller = scripted(TextReply(""), TextReply(""), TextReply(""))
     session = await opened(stack, played_by(caller))
     assert (await ended(session)).completion_reason == "caller_failed"
     assert len(caller.journal) == 3
@@ -224,7 +226,7 @@ async def test_a_caller_that_has_nothing_to_say_is_asked_three_times(stack: Sess
 
 
 async def test_an_agent_that_fails_ends_the_simulation(stack: SessionStack, scripted: Scripted) -> None:
-    caller, agent = scripted(Says("Hello?")), scripted(Refuses(400))
+    caller, agent = scripted(TextReply("Hello?")), scripted(ErrorReply(400))
     session = await opened(stack, played_by(caller), agent_model=agent.string)
     assert (await ended(session)).completion_reason == "agent_failed"
 
@@ -240,8 +242,8 @@ async def test_the_demo_model_holds_both_ends_to_the_agents_own_end(stack: Sessi
 async def test_mocked_tools_answer_without_a_person_and_without_a_service(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    agent = scripted(Calls("find_book", '{"title": "Emma"}'), Says("It is on shelf 7."))
-    caller = scripted(Says("Emma, please."), HANG_UP)
+    agent = scripted(ToolCallReply("find_book", '{"title": "Emma"}'), TextReply("It is on shelf 7."))
+    caller = scripted(TextReply("Emma, please."), HANG_UP)
     library = library_agent("https://library.invalid")
     careful = library.tools["find_book"].model_copy(update={"approval": ApprovalRule()})
     definition = library.model_copy(update={"tools": {**library.tools, "find_book": careful}})
@@ -258,7 +260,7 @@ async def test_mocked_tools_answer_without_a_person_and_without_a_service(
 async def test_a_line_whose_worker_died_before_it_could_report_is_not_bought_again(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    caller, agent = scripted(Says("Do you have Emma?"), HANG_UP), scripted(Says("We do."))
+    caller, agent = scripted(TextReply("Do you have Emma?"), HANG_UP), scripted(TextReply("We do."))
     session = await opened(stack_without_worker, played_by(caller), agent_model=agent.string, timing=SOON_MISSED)
     kill_at = KillPoint("after", "play_caller")
     async with killable_worker(
@@ -297,16 +299,16 @@ async def test_an_organization_that_may_not_spend_more_buys_no_line(stack: Sessi
     await KeyStore(stack.database).ensure_organization(poor, "Has no money")
     await OrganizationStore(stack.database).set_terms(poor, {"monthly_limit": Decimal(0)})
     [play] = [each for each in session_activities(stack.database) if each.__name__ == "play_caller"]
-    caller = scripted(Says("Never said."))
+    caller = scripted(TextReply("Never said."))
     asked = PlayCallerInput(
         session_id="ses_poor",
         organization_id=poor,
-        aside_id="turn_poor",
-        anchor_aside_id=None,
+        call_id="turn_poor",
+        previous_call_id=None,
         config=CONFIG,
         model=caller.string,
         lines=0,
-        heard=(),
+        new_utterances=(),
     )
     with pytest.raises(ApplicationError) as refused:
         await ActivityEnvironment().run(play, asked)

@@ -11,7 +11,7 @@ from contracts.recovery import ClaimSessionInput, ClaimSessionResult
 from domain.sessions.caller_config import SimulatorConfig
 from tests.support.activities import session_activities
 from tests.support.agents import CLERK
-from tests.support.provider import Calls, ScriptedModel
+from tests.support.provider import ScriptedModel, ToolCallReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, replay_all, session_worker
 from tests.support.waiting import eventually
 from workflows.session.workflow import SessionWorkflow
@@ -35,7 +35,9 @@ async def test_a_session_is_replayed_alike_when_its_claim_outlived_a_workflow_ta
 
     others = [each for each in session_activities(stack.database) if each.__name__ != "claim_session"]
     session = await stack.prepare(CLERK, model="demo")
-    caller = SimulatorConfig(goal="Borrow a book.", model=scripted(Calls("hang_up", '{"reason": "done"}')).string)
+    caller = SimulatorConfig(
+        goal="Borrow a book.", model=scripted(ToolCallReply("hang_up", '{"reason": "done"}')).string
+    )
     # The greeting may wait to be settled for less time than the claim lasts.
     timing = QUICK.model_copy(update={"settle_unattended_within": 0.1})
     session.start = session.start.model_copy(update={"simulator": caller, "timing": timing})

@@ -11,7 +11,7 @@ from domain.agents.tools import HttpTool
 from domain.sessions.commands import CancelTurn
 from domain.sessions.views import SessionHead
 from tests.support.booking_agent import library_agent
-from tests.support.provider import PATIENCE, Calls, Gate, Says, ScriptedModel
+from tests.support.provider import PATIENCE, Gate, ScriptedModel, TextReply, ToolCallReply
 from tests.support.refund_agent import refunding, waiting_approval
 from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
@@ -28,7 +28,7 @@ async def cancelled(session: SessionHandle) -> SessionHead:
 async def test_a_question_to_a_person_is_withdrawn_with_the_reply(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
-    model = scripted(Calls("refund", '{"amount": 40}', text="Let me see."), Says("As you like."))
+    model = scripted(ToolCallReply("refund", '{"amount": 40}', text="Let me see."), TextReply("As you like."))
     session = await stack.open(refunding(httpserver), model=model.string)
     await session.say("I want my money back.", wait=False)
     await waiting_approval(session)
@@ -46,7 +46,7 @@ async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
     stack: SessionStack, scripted: Scripted, httpserver: HTTPServer
 ) -> None:
     httpserver.expect_request("/hours").respond_with_json({"open": "nine"})
-    model = scripted(Calls("opening_hours", also=(Calls("find_book"),)), Says("At nine."))
+    model = scripted(ToolCallReply("opening_hours", also=(ToolCallReply("find_book"),)), TextReply("At nine."))
     async with silent_service() as silent:
         session = await stack.open(hanging_library(httpserver, silent.url), model=model.string)
         await session.say("When, and which?", wait=False)
@@ -66,7 +66,9 @@ async def test_a_tool_that_was_done_counts_although_another_one_is_interrupted(
 
 async def test_a_signal_can_interrupt_and_roll_back(stack: SessionStack, scripted: Scripted) -> None:
     first, second = Gate(), Gate()
-    model = scripted(Says("A long story begins.", gate=first), Says("Another one begins.", gate=second), Says("Done."))
+    model = scripted(
+        TextReply("A long story begins.", gate=first), TextReply("Another one begins.", gate=second), TextReply("Done.")
+    )
     session = await stack.open(model=model.string)
     await session.say("Tell me a story", wait=False)
     await first.reached()

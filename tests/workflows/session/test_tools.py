@@ -22,7 +22,7 @@ from store.database.tables import metadata
 from tests.support.activities import CREDENTIALS
 from tests.support.agents import GREETING, WANDERER
 from tests.support.booking_agent import RETRIES, journal_of, library_agent
-from tests.support.provider import Calls, ModelProvider, Refuses, Says, ScriptedModel
+from tests.support.provider import ErrorReply, ModelProvider, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import SessionHandle, SessionStack, spoken, types_of
 
 Scripted = Callable[..., ScriptedModel]
@@ -31,8 +31,8 @@ Service = HTTPServer
 PRICED_BOOKS = "priced-books"
 """The one scripted model of these tests whose price is known: a dollar for a thousand tokens, in or out."""
 FOUND = {"shelf": "B7", "copies": 2}
-FIND = Calls("find_book", '{"title": "Emma"}')
-RECORDED = Calls("record_variables", '{"title": "Emma", "copies": "2", "mood": "sunny"}')
+FIND = ToolCallReply("find_book", '{"title": "Emma"}')
+RECORDED = ToolCallReply("record_variables", '{"title": "Emma", "copies": "2", "mood": "sunny"}')
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -73,7 +73,7 @@ async def test_a_result_reaches_the_model_and_joins_the_context_and_the_template
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books", method="POST").respond_with_json(FOUND)
-    model = scripted(FIND, Calls("to_loans"), Says("Which copy?"))
+    model = scripted(FIND, ToolCallReply("to_loans"), TextReply("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
@@ -102,7 +102,7 @@ async def test_a_tool_that_fails_twice_and_then_works_is_called_three_times_unde
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_handler(failing(2))
-    model = scripted(FIND, Says("Shelf B7."))
+    model = scripted(FIND, TextReply("Shelf B7."))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     calls = journal_of(httpserver)
@@ -111,7 +111,11 @@ async def test_a_tool_that_fails_twice_and_then_works_is_called_three_times_unde
     assert key
     assert len(key) == 40
     assert spoken(result.turn) == "Shelf B7."
-    assert result.turn.events[-1].payload["result"] == '{"shelf":"B7"}'
+    payload = result.turn.events[-1].payload
+    assert (payload["result"], payload["attempts"]) == ('{"shelf":"B7"}', 3)
+    failed = payload["failed_attempts"]
+    assert isinstance(failed, list)
+    assert [each["error"] for each in failed if isinstance(each, dict)] == ["http_error", "http_error"]
     assert result.head.gathered_context == {"shelf": "B7"}
     assert len(model.journal) == 2, "the model was not asked again for what the tool had to repeat"
 
@@ -120,7 +124,9 @@ async def test_every_call_has_a_key_of_its_own(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
-    model = scripted(Calls("find_book", '{"title": "Emma"}', also=(FIND,)), FIND, Says("Yes."), FIND, Says("Yes."))
+    model = scripted(
+        ToolCallReply("find_book", '{"title": "Emma"}', also=(FIND,)), FIND, TextReply("Yes."), FIND, TextReply("Yes.")
+    )
     session = await stack.open(agent, model=model.string)
     await session.say("Do you have Emma?")
     await session.say("Really?")
@@ -132,7 +138,7 @@ async def test_a_tool_that_keeps_failing_is_told_to_the_model_and_the_turn_goes_
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_data("Come back later.", status=503)
-    model = scripted(FIND, Says("I cannot look it up now."))
+    model = scripted(FIND, TextReply("I cannot look it up now."))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma?")
     assert spoken(result.turn) == "I cannot look it up now."
@@ -152,7 +158,7 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
     httpserver.expect_request("/hours").respond_with_data("away", status=500)
-    model = scripted(Calls("to_loans", also=(Calls("opening_hours"), FIND)), Says("Which copy?"))
+    model = scripted(ToolCallReply("to_loans", also=(ToolCallReply("opening_hours"), FIND)), TextReply("Which copy?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have Emma, and when are you open?")
     assert spoken(result.turn) == "It stands on shelf B7.\n\nWhich copy?"
@@ -171,7 +177,7 @@ async def test_several_tools_of_one_reply_run_before_the_move_whatever_becomes_o
 async def test_arguments_that_do_not_fit_are_told_to_the_model_and_nothing_is_called(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service, arguments: str
 ) -> None:
-    model = scripted(Calls("find_book", arguments), Says("Which title?"))
+    model = scripted(ToolCallReply("find_book", arguments), TextReply("Which title?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Do you have it?")
     assert spoken(result.turn) == "Which title?"
@@ -193,7 +199,7 @@ async def test_credentials_are_found_nowhere_but_in_the_request(
     secret = CREDENTIALS["BOOKING_KEY"]
     answers = [Response(f"Who is {secret}?", 500), Response(f'{{"shelf": "B7", "you": "{secret}"}}', 200)]
     httpserver.expect_request("/books").respond_with_handler(lambda _: answers.pop(0))
-    model = scripted(FIND, Says("Shelf B7."))
+    model = scripted(FIND, TextReply("Shelf B7."))
     session = await stack.open(agent, model=model.string)
     await session.say("Do you have Emma?")
     await session.end()
@@ -226,8 +232,8 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
-        *(Calls("to_loans"), Says("Which title?")),
-        *(Calls("checkout"), RECORDED, Says("Anything else?")),
+        *(ToolCallReply("to_loans"), TextReply("Which title?")),
+        *(ToolCallReply("checkout"), RECORDED, TextReply("Anything else?")),
         name=PRICED_BOOKS,
     )
     session = await stack.open(agent, model=model.string)
@@ -241,7 +247,7 @@ async def test_variables_are_read_when_their_node_is_left_and_are_billed(
 
     entries = await session.billed(3)
     assert [entry.usage.requests for entry in entries] == [0, 2, 3]
-    tokens = Says.prompt_tokens + Says.completion_tokens
+    tokens = TextReply.prompt_tokens + TextReply.completion_tokens
     assert [entry.cost.total for entry in entries] == [0, *(Decimal(tokens * calls) / 1000 for calls in (2, 3))]
     assert len(model.journal) == 5
 
@@ -250,7 +256,13 @@ async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition, httpserver: Service
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
-    model = scripted(Calls("to_loans"), Says("Which title?"), Calls("checkout", also=(FIND,)), RECORDED, Says("So?"))
+    model = scripted(
+        ToolCallReply("to_loans"),
+        TextReply("Which title?"),
+        ToolCallReply("checkout", also=(FIND,)),
+        RECORDED,
+        TextReply("So?"),
+    )
     session = await stack.open(agent, model=model.string)
     await session.say("I want a book.")
     await session.say("Two copies of Emma.")
@@ -273,16 +285,20 @@ async def test_the_model_reads_what_was_said_and_hands_the_variables_in(
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Refuses(400), "400"),
-        (Says("The title is Emma."), "recorded nothing"),
-        (Calls("record_variables", '{"title": "Em'), "recorded nothing"),
+        (ErrorReply(400), "400"),
+        (TextReply("The title is Emma."), "recorded nothing"),
+        (ToolCallReply("record_variables", '{"title": "Em'), "recorded nothing"),
     ],
     ids=["refused", "text", "malformed"],
 )
 async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_on(
-    stack: SessionStack, scripted: Scripted, agent: AgentDefinition, answer: Says | Calls | Refuses, error: str
+    stack: SessionStack,
+    scripted: Scripted,
+    agent: AgentDefinition,
+    answer: TextReply | ToolCallReply | ErrorReply,
+    error: str,
 ) -> None:
-    model = scripted(Calls("to_loans"), Calls("checkout"), answer, Says("Anything else?"))
+    model = scripted(ToolCallReply("to_loans"), ToolCallReply("checkout"), answer, TextReply("Anything else?"))
     session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma.")
     assert spoken(result.turn) == "It stands on shelf unknown.\n\nsome copies.\n\nAnything else?"
@@ -291,15 +307,15 @@ async def test_variables_that_could_not_be_read_are_an_event_and_the_turn_goes_o
     assert payload["variables"] == {}
     assert error in str(payload["error"])
     _, entry = await session.billed(2)
-    assert entry.usage.requests == (3 if isinstance(answer, Refuses) else 4)
+    assert entry.usage.requests == (3 if isinstance(answer, ErrorReply) else 4)
 
 
 async def test_variables_of_the_last_node_are_read_before_the_session_closes(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
-        *(Calls("to_loans"), Calls("checkout"), RECORDED, Calls("farewell")),
-        *(Says("Goodbye."), Calls("record_variables", '{"content": true}')),
+        *(ToolCallReply("to_loans"), ToolCallReply("checkout"), RECORDED, ToolCallReply("farewell")),
+        *(TextReply("Goodbye."), ToolCallReply("record_variables", '{"content": true}')),
     )
     session = await stack.open(agent, model=model.string)
     result = await session.say("Two copies of Emma, that is all.")
@@ -319,9 +335,13 @@ async def test_a_rewind_takes_back_what_was_learned_and_nothing_that_was_spent(
     stack: SessionStack, scripted: Scripted, agent: AgentDefinition
 ) -> None:
     model = scripted(
-        *(Calls("to_loans"), Says("Which title?")),
-        *(Calls("checkout"), RECORDED, Says("Anything else?")),
-        *(Calls("checkout"), Calls("record_variables", '{"title": "Persuasion"}'), Says("Anything else?")),
+        *(ToolCallReply("to_loans"), TextReply("Which title?")),
+        *(ToolCallReply("checkout"), RECORDED, TextReply("Anything else?")),
+        *(
+            ToolCallReply("checkout"),
+            ToolCallReply("record_variables", '{"title": "Persuasion"}'),
+            TextReply("Anything else?"),
+        ),
     )
     session = await stack.open(agent, model=model.string)
     moved = await session.say("I want a book.")
@@ -341,11 +361,15 @@ async def test_two_agents_moved_by_tool_calls_keep_node_context_and_log_right_af
 ) -> None:
     httpserver.expect_request("/books").respond_with_json(FOUND)
     running_api = scripted(
-        *(Calls("to_loans", also=(FIND,)), Says("Which title?")),
-        *(Calls("checkout"), RECORDED, Says("Anything else?")),
-        *(FIND, Says("It is there.")),
+        *(ToolCallReply("to_loans", also=(FIND,)), TextReply("Which title?")),
+        *(ToolCallReply("checkout"), RECORDED, TextReply("Anything else?")),
+        *(FIND, TextReply("It is there.")),
     )
-    walk = scripted(*(Calls("west"), Says("West.")), *(Calls("east"), Says("East again.")), Says("Still west."))
+    walk = scripted(
+        *(ToolCallReply("west"), TextReply("West.")),
+        *(ToolCallReply("east"), TextReply("East again.")),
+        TextReply("Still west."),
+    )
     sessions = (await stack.open(agent, model=running_api.string), await stack.open(WANDERER, model=walk.string))
     library, _ = sessions
     first = await asyncio.gather(*(each.say("I want a book.") for each in sessions))

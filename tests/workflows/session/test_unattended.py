@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from domain.sessions.caller_config import CallerLimits, SetSimulator, SimulatorConfig
 from tests.support.agents import CLERK
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack
+from workflows.session.settlement import SETTLE_AT_ONCE
 from workflows.session.workflow import SessionWorkflow
 
 Scripted = Callable[..., ScriptedModel]
@@ -26,18 +27,19 @@ async def opened(stack: SessionStack, config: SimulatorConfig) -> SessionHandle:
 
 
 async def test_turns_are_settled_along_with_replies_and_at_the_end(stack: SessionStack, scripted: Scripted) -> None:
-    caller = scripted(*(Says(f"Line {number}") for number in range(LINES)))
+    caller = scripted(*(TextReply(f"Line {number}") for number in range(LINES)))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await session.handle.result()
     settled = await session.settlements()
-    assert [len(each.turns) for each in settled] == [1], "the last; its end is told with it"
-    assert [len(each.turns) for each in await session.travelled()] == [1] * LINES
+    travelled = [len(each.turns) for each in await session.travelled()]
+    assert travelled == [1, SETTLE_AT_ONCE - 1], "the greeting, and as many as share one settlement"
+    assert [len(each.turns) for each in settled] == [1 + LINES - sum(travelled)], "the rest, and with it the end"
     assert len(await stack.ledger(session)) == 1 + 2 * LINES, "the greeting, every line and every reply"
 
 
 async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    caller = scripted(Says("Line 1"), Says("Line 2", gate=gate))
+    caller = scripted(TextReply("Line 1"), TextReply("Line 2", gate=gate))
     session = await opened(stack, CONFIG.model_copy(update={"model": caller.string}))
     await gate.reached()
     assert await session.settlements() == [], "what is unsettled waits for the next reply"
@@ -51,9 +53,11 @@ async def test_a_person_who_takes_over_is_settled_for_as_ever(stack: SessionStac
     await session.handle.result()
 
 
-async def test_sessions_from_before_are_settled_as_they_were(stack: SessionStack, scripted: Scripted) -> None:
+async def test_without_a_time_of_their_own_unattended_turns_are_settled_as_others(
+    stack: SessionStack, scripted: Scripted
+) -> None:
     gate = Gate()
-    caller = scripted(Says("Line 1", gate=gate))
+    caller = scripted(TextReply("Line 1", gate=gate))
     session = await stack.prepare(CLERK, model="demo")
     config = CONFIG.model_copy(update={"model": caller.string})
     timing = NEVER.model_copy(update={"settle_unattended_within": None, "settle_within": 3600.0})

@@ -1,4 +1,7 @@
-"""Worker upgrades: sessions move to the new build at their next continue-as-new, without waiting."""
+"""Worker upgrades: sessions move to the new build at their next continue-as-new, without waiting.
+
+Suites and webhook deliveries are in `tests/operators/test_versions.py`.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +10,6 @@ from uuid import uuid4
 
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
-from pytest_httpserver import HTTPServer
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion as Version
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
@@ -16,22 +18,17 @@ from temporalio.api.workflowservice.v1 import (
     SetWorkerDeploymentCurrentVersionRequest,
     UpdateWorkflowExecutionOptionsRequest,
 )
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from werkzeug import Response
 
-from contracts.sessions import session_workflow_id
-from contracts.webhooks import DeliveryRetryPolicy, WebhookTarget, webhook_workflow_id
-from domain.suites.scenario import Scenario
 from playhead.config.settings import Settings
 from playhead.services.worker import build_worker
 from store.database.connection import Database
 from tests.support.activities import CREDENTIALS
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionHandle, SessionStack, spoken
 from tests.support.waiting import eventually
-from tests.workflows.suite.suite_stack import SuiteStack, suite_of
 
 Scripted = Callable[..., ScriptedModel]
 
@@ -103,7 +100,7 @@ async def test_a_session_moves_to_the_current_build_once_its_turn_is_answered(
     deployment: Deployment, scripted: Scripted
 ) -> None:
     gate = Gate()
-    model = scripted(Says("First."), Says("Second.", gate=gate))
+    model = scripted(TextReply("First."), TextReply("Second.", gate=gate))
     async with deployment.worker("new"):
         async with deployment.worker("old"):
             await deployment.make_current("old")
@@ -154,66 +151,3 @@ async def test_a_session_that_an_operator_pins_to_a_build_stays_there(
         runs = [run.run_id async for run in client.list_workflows(f"WorkflowId = '{session.workflow_id}'")]
         assert await build_of(session.handle) == "old"
         assert len(runs) == 1, "it does not try again and again to move"
-
-
-async def test_a_report_that_waits_for_its_next_attempt_moves_to_the_current_build(
-    deployment: Deployment, service: HTTPServer
-) -> None:
-    answers = [503, 503]
-    service.expect_request("/hook").respond_with_handler(lambda _: Response(status=answers.pop() if answers else 204))
-    patience = DeliveryRetryPolicy(first_pause=1.0, longest_pause=1.0)
-    target = WebhookTarget(url=service.url_for("/hook"), secret="HOOK_KEY", patience=patience)
-    async with deployment.worker("new"):
-        async with deployment.worker("old"):
-            await deployment.make_current("old")
-            session = await deployment.stack.open(webhook=target)
-            await session.end()
-            delivery = deployment.stack.client.get_workflow_handle(webhook_workflow_id(session.id))
-
-            async def was_tried() -> bool:
-                return bool(service.log)
-
-            await eventually(was_tried)
-            assert await build_of(delivery) == "old"
-            await deployment.make_current("new")
-
-            async def has_moved() -> bool:
-                return await build_of(delivery) == "new"
-
-            await eventually(has_moved)
-        assert (await delivery.result())["attempt"] == 3
-    assert len({request.headers["webhook-id"] for request, _ in service.log}) == 1
-
-
-async def test_a_suite_moves_to_the_current_build_and_starts_its_next_sessions_there(
-    deployment: Deployment, scripted: Scripted
-) -> None:
-    gate, stack = Gate(), deployment.stack
-    model = scripted(Says("Held.", gate=gate))
-    suites = SuiteStack(stack.client, stack.database, stack.task_queue)
-    scenario = Scenario(id="parking", goal="Ask whether there is parking.", success=("The agent said parking.",))
-    suite = suite_of(scenario, concurrency=1, repeats=2)
-    suite_id, start = await suites.prepare(suite.model_copy(update={"caller_model": "demo", "judge_model": "demo"}))
-    async with deployment.worker("new"):
-        async with deployment.worker("old"):
-            await deployment.make_current("old")
-            played = await suites.go(suite_id, start.model_copy(update={"model": model.string}))
-            await gate.reached()
-            assert await build_of(played.handle) == "old"
-            await deployment.make_current("new")
-            gate.open()
-
-            async def has_moved() -> bool:
-                """The first session may end, or move, after its suite has moved: its build runs until then."""
-                [first] = [run.session_id for run in (await played.runs()).values() if run.session_id][:1]
-                session = stack.client.get_workflow_handle(session_workflow_id(first))
-                is_running = (await session.describe()).status == WorkflowExecutionStatus.RUNNING
-                builds = [await build_of(played.handle), *([await build_of(session)] if is_running else [])]
-                return set(builds) == {"new"}
-
-            await eventually(has_moved)
-        result = await played.handle.result()
-    assert result.status == "completed"
-    sessions = [run.session_id for run in (await played.runs()).values()]
-    builds = [await build_of(stack.client.get_workflow_handle(session_workflow_id(each))) for each in sessions]
-    assert builds[-1] == "new"

@@ -7,7 +7,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from api.temporal.session_client import SessionClient
 from tests.support.agents import GREETING
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import SessionHandle, SessionStack
 from tests.support.waiting import eventually
 from workflows.search_attributes import AGENT, NODE, ORG, STATUS, SUITE
@@ -27,7 +27,7 @@ async def shown(session: SessionHandle) -> str:
 
 async def test_the_current_details_tell_the_conversation(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate)).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate)).string)
     assert f"- **Agent:** {GREETING}" in await shown(session)
     await session.say("When do you open?", wait=False)
     await gate.reached()
@@ -52,7 +52,7 @@ async def test_a_session_that_the_api_opens_says_what_it_is(stack: SessionStack)
 
 async def test_status_and_node_are_published_when_a_session_is_settled(stack: SessionStack, scripted: Scripted) -> None:
     gate = Gate()
-    session = await stack.open(model=scripted(Says("At nine.", gate=gate), Says("Goodbye.")).string)
+    session = await stack.open(model=scripted(TextReply("At nine.", gate=gate), TextReply("Goodbye.")).string)
     await session.until_settled()
     assert await published(session) == ("idle", "desk")
     await session.say("When do you open?", wait=False)
@@ -95,7 +95,7 @@ async def test_sessions_are_found_by_their_search_attributes(stack: SessionStack
 async def test_no_words_of_the_conversation_stand_where_lists_and_logs_show_them(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(model=scripted(Says(f"I shall remember: {SECRET}")).string)
+    session = await stack.open(model=scripted(TextReply(f"I shall remember: {SECRET}")).string)
     await session.say(SECRET)
     await session.end(f"because {SECRET}")
     await session.handle.result()

@@ -19,9 +19,10 @@ from temporalio.worker import Worker
 
 from contracts.sessions import GenerateStepResult, Timing
 from tests.support.activities import session_activities
-from tests.support.provider import Gate, Says, ScriptedModel
+from tests.support.provider import Gate, ScriptedModel, TextReply
 from tests.support.session_stack import QUICK, SessionHandle, SessionStack, session_worker, spoken
 from tests.workflows.session.killable_worker import SOON, KillPoint, killable_worker
+from workflows.session.settlement import SETTLE_AT_ONCE
 
 IN_THE_LEDGER = timedelta(seconds=2)
 Scripted = Callable[..., ScriptedModel]
@@ -29,13 +30,13 @@ Scripted = Callable[..., ScriptedModel]
 SOON_MISSED = QUICK.model_copy(update={"heartbeat": 5.0})
 """A dead worker is noticed after five seconds; a living one is not silent for so long, however busy the machine is."""
 MACHINE_PACE = SOON_MISSED.model_copy(update={"settle_within": 60.0})
-"""Turns follow each other so fast that each is settled with the next reply."""
+"""Turns follow each other so fast that they are settled beside a later model call."""
 
 
 async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    model = scripted(Says("At nine."), Says("Bought twice!"))
+    model = scripted(TextReply("At nine."), TextReply("Bought twice!"))
     session = await settled_session(stack_without_worker, model)
     async with session_worker(stack_without_worker, activities=[]):
         saying = asyncio.create_task(session.say("When do you open?"))
@@ -59,7 +60,7 @@ async def test_a_step_that_was_saved_before_its_worker_died_is_not_bought_again(
 async def test_a_ledger_row_is_written_within_two_seconds_of_the_death_of_the_worker_that_writes_it(
     stack_without_worker: SessionStack, scripted: Scripted, moment: str
 ) -> None:
-    session = await settled_session(stack_without_worker, scripted(Says("At nine.")))
+    session = await settled_session(stack_without_worker, scripted(TextReply("At nine.")))
     async with session_worker(stack_without_worker, activities=[]):
         async with killable_worker(
             stack_without_worker.client,
@@ -85,34 +86,37 @@ async def test_a_step_whose_worker_died_is_taken_over_when_its_heartbeat_is_miss
 ) -> None:
     """What the step took along is in the ledger by then."""
     gate = Gate()
-    model = scripted(Says("At nine."), Says("Never heard.", gate=gate), Says("At six."))
+    earlier = SETTLE_AT_ONCE - 1
+    model = scripted(*[TextReply("At nine.")] * earlier, TextReply("Never heard.", gate=gate), TextReply("At six."))
     session = await settled_session(stack_without_worker, model, MACHINE_PACE)
     async with session_worker(stack_without_worker, activities=[]):
         async with killable_worker(
             stack_without_worker.client, stack_without_worker.task_queue, stack_without_worker.database, kill_at=None
         ) as process:
-            assert await session.reply("When do you open?") == "At nine."
+            for _ in range(earlier):
+                assert await session.reply("When do you open?") == "At nine."
             saying = asyncio.create_task(session.say("And when do you close?"))
             await gate.reached()
-            await session.billed(2)  # a quarter of a second later
+            await session.billed(1 + earlier)
             process.kill()
             await process.wait()
         gate.open()
         async with rescuer_on(stack_without_worker):
             assert spoken((await saying).turn) == "At six."
-            assert len(model.journal) == 3
+            assert len(model.journal) == earlier + 2
             assert await attempts_and_reuse(session) == (2, False)
             await session.end()
-            assert [entry.usage.requests for entry in await session.billed(3)] == [0, 1, 1], "what was saved is billed"
+            billed = [entry.usage.requests for entry in await session.billed(earlier + 2)]
+            assert billed == [0, *[1] * (earlier + 1)], "what was saved is billed"
 
 
 async def test_what_a_step_could_not_take_along_is_settled_by_itself_when_the_session_goes_on(
     stack_without_worker: SessionStack, scripted: Scripted
 ) -> None:
-    """Killed in the quarter of a second before it is written: the settling time and the wait for the dead worker."""
+    """Killed before it is written: the settling time and the wait for the dead worker."""
     within = timedelta(seconds=2)
     timing = SOON_MISSED.model_copy(update={"heartbeat": 30.0, "settle_within": within.total_seconds()})
-    session = await settled_session(stack_without_worker, scripted(Says("At nine."), Says("At six.")), timing)
+    session = await settled_session(stack_without_worker, scripted(TextReply("At nine."), TextReply("At six.")), timing)
     async with killable_worker(
         stack_without_worker.client,
         stack_without_worker.task_queue,

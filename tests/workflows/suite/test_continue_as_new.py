@@ -11,7 +11,6 @@ from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import server_program
 from store.database.connection import Database
 from tests.conftest import PROMPT_TIMERS
-from tests.support.sandbox import sandboxed
 from tests.support.waiting import eventually
 from tests.workflows.suite.suite_stack import PlayedSuite, Players, SuiteStack, scenario, suite_of, suite_stack
 from workflows.search_attributes import ALL
@@ -32,7 +31,7 @@ async def impatient_server() -> AsyncIterator[WorkflowEnvironment]:
             *PROMPT_TIMERS,
             *("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_PER_RUN}"),
         ],
-        plugins=[PlayheadPlugin(sandboxed())],
+        plugins=[PlayheadPlugin()],
     )
     try:
         yield server

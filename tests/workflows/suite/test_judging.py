@@ -12,7 +12,7 @@ from domain.suites.checks import Checks
 from domain.suites.scenario import Scenario
 from tests.support.activities import session_activities
 from tests.support.agents import GREETING
-from tests.support.provider import Calls, Refuses, Reply, Says, ScriptedModel
+from tests.support.provider import ErrorReply, Reply, ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import ORGANIZATION, SessionHandle, SessionStack
 
 Scripted = Callable[..., ScriptedModel]
@@ -20,18 +20,18 @@ Scripted = Callable[..., ScriptedModel]
 POLITE = Scenario(id="polite", goal="Ask when it opens.", success=("The agent was polite.", "It told the hours."))
 
 
-def records(*outcomes: str, turn_id: str = "") -> Calls:
+def records(*outcomes: str, turn_id: str = "") -> ToolCallReply:
     """A judge's answer, criterion by criterion."""
     verdicts = [
         {"criterion": number, "outcome": outcome, "reason": f"As {turn_id} shows.", "turn_ids": []}
         for number, outcome in enumerate(outcomes, start=1)
     ]
-    return Calls("record_verdict", json.dumps({"verdicts": verdicts}))
+    return ToolCallReply("record_verdict", json.dumps({"verdicts": verdicts}))
 
 
 async def talked(stack: SessionStack, scripted: Scripted) -> SessionHandle:
     """A session in which something was said, ended and recorded."""
-    agent = scripted(Says("At nine, madam."))
+    agent = scripted(TextReply("At nine, madam."))
     session = await stack.open(model=agent.string)
     await session.say("When do you open?")
     await session.end()
@@ -107,7 +107,11 @@ async def test_checks_alone_ask_no_model(stack: SessionStack, scripted: Scripted
 
 @pytest.mark.parametrize(
     "answer",
-    [Refuses(400), Calls("record_verdict", '{"verdicts": ['), Calls("record_verdict", '{"opinion": "fine"}')],
+    [
+        ErrorReply(400),
+        ToolCallReply("record_verdict", '{"verdicts": ['),
+        ToolCallReply("record_verdict", '{"opinion": "fine"}'),
+    ],
     ids=["refused", "half a call", "another form"],
 )
 async def test_a_judge_that_is_of_no_use_decides_nothing(

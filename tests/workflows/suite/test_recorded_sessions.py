@@ -22,7 +22,7 @@ from store.suites import SuiteStore
 from tests.support.activities import session_activities
 from tests.support.agents import GREETING
 from tests.support.closed_sessions import forgotten, is_known
-from tests.support.provider import Calls, Says, ScriptedModel
+from tests.support.provider import ScriptedModel, TextReply, ToolCallReply
 from tests.support.session_stack import ORGANIZATION, SessionStack
 from tests.workflows.suite.suite_stack import SuiteStack, suite_of
 from workflows.session.workflow import SessionWorkflow
@@ -68,8 +68,12 @@ def going_on_from(session_id: str, turn_id: str | None, model: str) -> Scenario:
 async def test_a_run_goes_on_from_a_recorded_turn_and_costs_what_it_adds(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    agent = scripted(Says("We have Emma."), Says("It is out."), Says("On shelf 7."), name="history-agent")
-    caller = scripted(Says("Where does it stand?"), Calls("hang_up", '{"reason": "done"}'), name="history-caller")
+    agent = scripted(
+        TextReply("We have Emma."), TextReply("It is out."), TextReply("On shelf 7."), name="history-agent"
+    )
+    caller = scripted(
+        TextReply("Where does it stand?"), ToolCallReply("hang_up", '{"reason": "done"}'), name="history-caller"
+    )
     source = await stack.open(model=agent.string)
     first = (await source.say("Do you have Emma?")).turn
     await source.say("Is it in?")
@@ -94,8 +98,10 @@ async def test_a_run_goes_on_from_a_recorded_turn_and_costs_what_it_adds(
 async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    agent = scripted(Says("We have Emma."), Says("On shelf 7."), name="history-agent")
-    caller = scripted(Says("Where does it stand?"), Calls("hang_up", '{"reason": "done"}'), name="history-caller")
+    agent = scripted(TextReply("We have Emma."), TextReply("On shelf 7."), name="history-agent")
+    caller = scripted(
+        TextReply("Where does it stand?"), ToolCallReply("hang_up", '{"reason": "done"}'), name="history-caller"
+    )
     source = await stack.open(model=agent.string)
     await source.say("Do you have Emma?")
     await source.until_settled()

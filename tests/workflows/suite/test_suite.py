@@ -10,12 +10,12 @@ from temporalio.worker import Replayer
 
 from contracts.sessions import session_workflow_id
 from contracts.suites import run_session
+from domain.sessions.caller_config import CallerLimits
 from domain.suites.scenario import RecordedStart
 from domain.suites.suite_state import Run, StartedRun
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from store.sessions.sessions import SessionStore
-from tests.support.sandbox import sandboxed
 from tests.support.session_stack import ORGANIZATION
 from tests.support.waiting import eventually
 from tests.workflows.suite.played_session import PlayedSession
@@ -33,7 +33,7 @@ async def stack(client: Client, players: Players) -> AsyncIterator[SuiteStack]:
     async with suite_stack(client, players) as stack:
         yield stack
     suites = client.list_workflows(f"WorkflowType = 'Suite' AND TaskQueue = '{stack.task_queue}'")
-    replayer = Replayer(workflows=[SuiteWorkflow], plugins=[PlayheadPlugin(sandboxed())])
+    replayer = Replayer(workflows=[SuiteWorkflow], plugins=[PlayheadPlugin()])
     results = await replayer.replay_workflows(suites.map_histories(), raise_on_replay_failure=False)
     assert not results.replay_failures, f"these suites were not deterministic: {results.replay_failures}"
 
@@ -152,6 +152,26 @@ async def test_budget_stops_new_runs_and_is_passed_by_less_than_a_call(stack: Su
     assert len(runs) < 30
     assert result.status == "completed"
     assert result.outcome == "inconclusive"
+
+
+async def test_the_record_of_a_run_tells_what_it_holds_of_the_budget(stack: SuiteStack, players: Players) -> None:
+    players.open = False
+    limited = scenario("a", repeats=9).model_copy(update={"limits": CallerLimits(max_cost_usd=Decimal("0.10"))})
+    suite = await stack.start(suite_of(limited, concurrency=2, budget="1.00"))
+
+    async def held() -> Decimal:
+        return (await suite.store.progress(suite.id)).held
+
+    async def both_are_recorded() -> bool:
+        return len(await suite.runs()) == 2
+
+    await eventually(both_are_recorded)
+    assert await held() == Decimal("0.60"), "for each its limit, an exchange beyond it and a judge"
+    players.open = True
+    for session_id in suite.session_ids[:2]:
+        players.let_go(session_id)
+    await suite.handle.result()
+    assert await held() == 0
 
 
 async def test_session_that_used_up_the_budget_is_checked_and_not_judged(stack: SuiteStack, players: Players) -> None:

@@ -55,9 +55,12 @@ class AsyncSuites(AsyncResource):
             )
         )
 
-    def list(self, *, limit: int | None = None) -> AsyncIterator[SuiteSummary]:
-        """List suites, newest first, without their progress."""
-        return self._transport.items(Listing(SUITES, SuiteSummary, limit=limit))
+    def list(
+        self, *, agent: str | None = None, agent_version: int | None = None, limit: int | None = None
+    ) -> AsyncIterator[SuiteSummary]:
+        """List suites, newest first, without their progress. `agent` is an id or a name."""
+        query = given(agent=agent, agent_version=None if agent_version is None else str(agent_version))
+        return self._transport.items(Listing(SUITES, SuiteSummary, query, limit))
 
     async def get(self, suite_id: str) -> Suite:
         """Return a suite with its progress."""

@@ -2,7 +2,7 @@
 """Calls about sessions."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import JsonValue
@@ -23,6 +23,7 @@ from playhead_client.models.sessions import (
     TreeTurn,
     Turn,
 )
+from playhead_client.models.usage import Purpose
 from playhead_client.stream_position import SessionPosition, TurnPosition
 
 SESSIONS = path_of("sessions")
@@ -65,24 +66,37 @@ class Sessions(Resource):
         *,
         status: SessionStatus | None = None,
         agent: str | None = None,
+        agent_version: int | None = None,
         suite: str | None = None,
         created_after: datetime | None = None,
         forked_from: str | None = None,
+        billed_model: str | None = None,
+        billed_purpose: Purpose | None = None,
+        billed_from: date | None = None,
+        billed_to: date | None = None,
+        zone: str | None = None,
         search: str | None = None,
         order: Literal["newest", "updated"] | None = None,
         limit: int | None = None,
     ) -> Iterator[SessionSummary]:
         """List sessions without their turns, newest first, or with `order="updated"` the last changed first.
 
-        `search` is looked for in names, ids, tags and initial contexts.
+        `search` is looked for in names, ids, tags and initial contexts. The `billed` filters choose the sessions that
+        a row of `usage.between` is made of, by default of the last 30 days; days are those of the time `zone`.
         """
         after = created_after.isoformat() if created_after else None
         query = given(
             status=status,
             agent=agent,
+            agent_version=None if agent_version is None else str(agent_version),
             suite=suite,
             created_after=after,
             forked_from=forked_from,
+            billed_model=billed_model,
+            billed_purpose=billed_purpose,
+            billed_from=billed_from.isoformat() if billed_from else None,
+            billed_to=billed_to.isoformat() if billed_to else None,
+            zone=zone,
             q=search,
             order=order,
         )
@@ -105,9 +119,13 @@ class Sessions(Resource):
         """List the model calls of a turn, oldest first, each with the request that was sent."""
         return self._transport.items(Listing(_path(session_id, "turns", turn_id, "steps"), Step, limit=limit))
 
-    def tree(self, session_id: str, *, limit: int | None = None) -> Iterator[TreeTurn]:
-        """List every turn of every branch in the order in which they were opened, without their events."""
-        return self._transport.items(Listing(_path(session_id, "tree"), TreeTurn, limit=limit))
+    def tree(self, session_id: str, *, search: str | None = None, limit: int | None = None) -> Iterator[TreeTurn]:
+        """List every turn of every branch in the order in which they were opened, without their events.
+
+        With `search` those where these words were said, or where a tool took or returned them; their `text` is what
+        stands around the words.
+        """
+        return self._transport.items(Listing(_path(session_id, "tree"), TreeTurn, given(q=search), limit))
 
     def branches(self, session_id: str, *, limit: int | None = None) -> Iterator[Branch]:
         """List the discarded branches, newest first."""

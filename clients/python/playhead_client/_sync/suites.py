@@ -56,9 +56,12 @@ class Suites(Resource):
             )
         )
 
-    def list(self, *, limit: int | None = None) -> Iterator[SuiteSummary]:
-        """List suites, newest first, without their progress."""
-        return self._transport.items(Listing(SUITES, SuiteSummary, limit=limit))
+    def list(
+        self, *, agent: str | None = None, agent_version: int | None = None, limit: int | None = None
+    ) -> Iterator[SuiteSummary]:
+        """List suites, newest first, without their progress. `agent` is an id or a name."""
+        query = given(agent=agent, agent_version=None if agent_version is None else str(agent_version))
+        return self._transport.items(Listing(SUITES, SuiteSummary, query, limit))
 
     def get(self, suite_id: str) -> Suite:
         """Return a suite with its progress."""

@@ -154,6 +154,13 @@ class Webhook(ResponseModel):
     events: tuple[Literal["session_completed"], ...] = ("session_completed",)
 
 
+class Compaction(ResponseModel):
+    """Summaries take the place of the turns that a long conversation leaves out. `prompt` says what is remembered."""
+
+    model: str | None = None
+    prompt: str = ""
+
+
 class AgentDefinition(ResponseModel):
     """The definition of an agent: its start node, its nodes, and everything they share.
 
@@ -172,6 +179,8 @@ class AgentDefinition(ResponseModel):
     webhook: Webhook | None = None
     lenient_templates: bool = False
     history: Literal["refuse", "accept"] = "refuse"
+    max_context_tokens: int | None = None
+    compaction: Compaction | None = None
 
 
 class Agent(ResponseModel):

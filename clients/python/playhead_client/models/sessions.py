@@ -143,14 +143,35 @@ class StepTool(ResponseModel):
     to: str | None
 
 
+class StepContext(ResponseModel):
+    """The part of the conversation that a request held: the newest `turns` before the turn, cut at `max_tokens`.
+
+    `turns_left_out` counts those before them, None where it is not known. Both count turns that the model answered.
+    `tokens` is the size of the request as it was counted before it was sent: by the figures that the provider reported
+    for earlier requests, or by an estimate. A summary of the conversation up to the turn `summary_turn_id` was part of
+    the instructions; None without one.
+    """
+
+    tokens: int
+    max_tokens: int
+    counted_by: Literal["provider", "estimate"]
+    turns: int
+    turns_left_out: int | None
+    summary_turn_id: str | None = None
+
+
 class StepRequest(ResponseModel):
-    """A request to a model, without credentials: instructions, messages, offered tools and settings."""
+    """A request to a model, without credentials: instructions, messages, offered tools and settings.
+
+    `context` says how much of the conversation it held; None where that was not kept.
+    """
 
     instructions: str
     variables: tuple[StepVariable, ...]
     messages: tuple[StepMessage, ...]
     tools: tuple[StepTool, ...]
     settings: dict[str, JsonValue]
+    context: StepContext | None = None
 
 
 class StepReply(ResponseModel):

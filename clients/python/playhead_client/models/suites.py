@@ -20,7 +20,10 @@ class Spent(ResponseModel):
 
 
 class Progress(ResponseModel):
-    """Progress of a suite, counted in runs. `turns` and `cost` include running conversations."""
+    """Progress of a suite, counted in runs. `turns` and `cost` include running conversations.
+
+    `held` is reserved of the budget for running conversations, beyond what they have cost so far.
+    """
 
     planned: int
     running: int
@@ -29,6 +32,7 @@ class Progress(ResponseModel):
     inconclusive: int
     turns: int
     cost: Spent
+    held: Money
 
 
 class ScenarioProgress(ResponseModel):
@@ -74,13 +78,21 @@ class Suite(SuiteSummary):
     scenarios: tuple[ScenarioProgress, ...]
 
 
+class Quote(ResponseModel):
+    """Words of a turn, exactly as they were said there."""
+
+    turn_id: str
+    text: str
+
+
 class Criterion(ResponseModel):
-    """The judge's verdict on one criterion, and the turns quoted for it."""
+    """The judge's verdict on one criterion, and the turns and words quoted for it."""
 
     criterion: str
     outcome: Outcome
     reason: str
     turn_ids: tuple[str, ...]
+    quotes: tuple[Quote, ...]
 
 
 class Finding(ResponseModel):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from playhead_client.models.response_model import Money, ResponseModel
 
-Purpose = Literal["turn", "extraction", "caller", "judge"]
+Purpose = Literal["turn", "extraction", "caller", "judge", "summary"]
 
 
 class ModelUsage(ResponseModel):
@@ -99,11 +99,16 @@ class Quota(ResponseModel):
 
 
 class About(ResponseModel):
-    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key."""
+    """The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+
+    `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
+    """
 
     version: str
     organization: str
     keyless: bool
     models: tuple[str, ...]
     default_model: str
+    month: str
+    spent: Money
     quota: Quota | None

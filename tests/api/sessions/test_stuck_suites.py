@@ -1,4 +1,7 @@
-"""Sessions and suites that Temporal cannot go on with: commands say why, and what was recorded can be read."""
+"""Suites that Temporal cannot go on with: commands say why, and what was recorded can be read.
+
+Sessions are in `tests/operators/test_stuck_sessions.py`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -16,15 +19,13 @@ from tests.api.conftest import quick_settings
 from tests.api.sessions.broken_session import DEFECT, BrokenSession, BrokenSuite
 from tests.support.activities import session_activities
 from tests.support.api_agents import library
-from tests.support.event_stream import watching
-from tests.support.provider import Gate, Says, ScriptedModel
-from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving, texts
-from tests.support.waiting import eventually
+from tests.support.provider import Gate, ScriptedModel, TextReply
+from tests.support.running_api import Caller, Json, RunningApi, done, problem, serving
 
 Scripted = Callable[..., ScriptedModel]
 
 on_sqlite = pytest.mark.parametrize("running_api", ["sqlite"], indirect=True, scope="session")
-"""Reads from the store are the same as in the first test, which runs on both databases."""
+"""The first test runs on both databases."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,49 +34,11 @@ def _early_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limit, "LOOKS_FOR_OBSTACLES", (1.0, 2.0, 2.0, 2.0, 2.0))
 
 
-async def test_a_paused_session_takes_no_commands_and_can_be_read(running_api: RunningApi, caller: Caller) -> None:
-    session_id = await settled(caller)
-    live = await caller.session(session_id)
-    async with paused(running_api.client, f"session-{session_id}"):
-        for refused in await refusals(caller, session_id):
-            assert (refused["reason"], refused["failure"]) == ("workflow_paused", "being looked at")
-            assert f"temporal workflow unpause --workflow-id session-{session_id}" in refused["detail"]
-        await is_readable(caller, session_id, live)
-    said = done(await caller.post(f"/v1/sessions/{session_id}/messages", {"text": "Hello?", "message_id": "m-1"}), 200)
-    assert [text for text, _ in texts(said)].count("Hello?") == 1
-
-
-@on_sqlite
-async def test_a_session_whose_workflow_fails_takes_no_commands_and_can_be_read(running_api: RunningApi) -> None:
-    settings = quick_settings(running_api.settings.database_url, f"stuck-{uuid4().hex[:8]}")
-    async with serving(settings, running_api.client, running_api.database) as api, api.caller() as caller:
-        async with build_worker(settings, running_api.client, running_api.database):
-            session_id = await settled(caller)
-            live = await caller.session(session_id)
-        async with broken_worker(running_api, settings.task_queue):
-            for refused in await refusals(caller, session_id):
-                assert (refused["reason"], refused["failure"]) == ("workflow_task_failed", DEFECT)
-                assert f"session-{session_id}" in refused["detail"]
-            await is_readable(caller, session_id, live)
-        async with build_worker(settings, running_api.client, running_api.database):
-
-            async def goes_on() -> Json | None:
-                """The session, once Temporal has tried again, which may take ten seconds."""
-                path = f"/v1/sessions/{session_id}/messages"
-                answer = await caller.post(path, {"text": "Hello?", "message_id": "m-1"})
-                return None if answer.status_code == 503 else done(answer, 200)
-
-            said = await eventually(goes_on, within=60)
-            assert said is not None
-            assert [text for text, _ in texts(said)].count("Hello?") == 1
-
-
-@on_sqlite
 async def test_a_paused_suite_takes_no_commands_and_can_be_read(
     running_api: RunningApi, caller: Caller, scripted: Scripted
 ) -> None:
     gate = Gate()
-    suite_id = await running_suite(caller, scripted(Says("At nine.", gate=gate)), gate)
+    suite_id = await running_suite(caller, scripted(TextReply("At nine.", gate=gate)), gate)
     async with paused(running_api.client, f"suite-{suite_id}"):
         for refused in await refused_by_suite(caller, suite_id, ("pause", "cancel")):
             assert (refused["reason"], refused["failure"]) == ("workflow_paused", "being looked at")
@@ -94,48 +57,13 @@ async def test_a_suite_whose_workflow_fails_takes_no_commands_and_can_be_read(
     settings = quick_settings(running_api.settings.database_url, f"stuck-{uuid4().hex[:8]}")
     async with serving(settings, running_api.client, running_api.database) as api, api.caller() as caller:
         async with build_worker(settings, running_api.client, running_api.database):
-            suite_id = await running_suite(caller, scripted(Says("At nine.", gate=gate)), gate)
+            suite_id = await running_suite(caller, scripted(TextReply("At nine.", gate=gate)), gate)
             gate.open()
         async with broken_worker(running_api, settings.task_queue):
             for refused in await refused_by_suite(caller, suite_id, ("pause", "resume", "cancel")):
                 assert (refused["reason"], refused["failure"]) == ("workflow_task_failed", DEFECT)
                 assert f"suite-{suite_id}" in refused["detail"]
             assert done(await caller.get(f"/v1/suites/{suite_id}"), 200)["status"] == "running"
-
-
-async def settled(caller: Caller) -> str:
-    """A session with one answer, recorded as it is."""
-    await caller.push(library())
-    session_id = str((await caller.open("library"))["id"])
-    session = await caller.say(session_id, "When do you open?")
-
-    async def is_recorded() -> bool:
-        (item,) = await caller.items("/v1/sessions")
-        return bool(item["revision"] == session["revision"])
-
-    await eventually(is_recorded)
-    return session_id
-
-
-async def refusals(caller: Caller, session_id: str) -> list[Json]:
-    """The problems that a message and a rewind meet."""
-    message = {"text": "Hello?", "message_id": "m-1"}
-    both = await asyncio.gather(
-        caller.post(f"/v1/sessions/{session_id}/messages", message),
-        caller.post(f"/v1/sessions/{session_id}/rewind", {"turn_id": None}),
-    )
-    refused = [problem(each, 503, "session_stuck") for each in both]
-    assert refused[0]["message_id"] == "m-1"
-    return refused
-
-
-async def is_readable(caller: Caller, session_id: str, live: Json) -> None:
-    """The session and its stream show what was recorded."""
-    shown = await caller.session(session_id)
-    assert (texts(shown), shown["status"], shown["is_completed"]) == (texts(live), live["status"], False)
-    async with watching(caller, session_id) as stream:
-        snapshot = await anext(stream)
-    assert (snapshot.type, texts(snapshot.data)) == ("snapshot", texts(live))
 
 
 async def running_suite(caller: Caller, model: ScriptedModel, gate: Gate) -> str:

@@ -1,0 +1,137 @@
+"""Queries that meet the end of a run: refused by the worker, and asked again by the client, of the next run.
+
+Without this the worker would replay the run that has ended.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.client import Interceptor, OutboundInterceptor, QueryWorkflowInput, WorkflowQueryFailedError
+from temporalio.converter import SerializationContext, StorageDriverStoreContext
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.worker._command_aware_visitor import CommandInfo
+from temporalio.workflow import Info, _Definition
+
+from contracts.sessions import RUN_HAS_ENDED
+
+REFUSED_SECONDS = 5.0
+"""Time for which the queries of a run are refused after it has continued as new: those that had come before. Later
+ones, such as those of people who look at an earlier run in Temporal, are answered."""
+
+MAX_QUERIES = 5
+
+
+class SessionRunner(WorkflowRunner):
+    """Runs workflows outside the SDK's sandbox, and no run again that this worker has just seen continue as new.
+
+    A query that comes while a task of its workflow is under way waits for the task. If that was the last one of its
+    run, Temporal asks the run that has ended, which takes a worker seconds where it was long.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._runner = UnsandboxedWorkflowRunner()
+        self._ended: OrderedDict[str, float] = OrderedDict()
+
+    def prepare_workflow(self, defn: _Definition) -> None:
+        """Nothing is to be prepared."""
+        self._runner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """An instance of the workflow, or one that refuses, for a run that has just continued as new."""
+        self._forget_older()
+        if det.info.run_id in self._ended:
+            return _RefusingInstance(det.info)
+        return _WatchedInstance(self._runner.create_instance(det), self._note_end)
+
+    def _note_end(self, run_id: str) -> None:
+        self._forget_older()
+        self._ended[run_id] = self._clock()
+
+    def _forget_older(self) -> None:
+        while self._ended and self._clock() - next(iter(self._ended.values())) > REFUSED_SECONDS:
+            self._ended.popitem(last=False)
+
+
+class _WatchedInstance(WorkflowInstance):
+    """An instance that tells when its run has continued as new here, rather than in a replay."""
+
+    def __init__(self, instance: WorkflowInstance, note_end: Callable[[str], None]) -> None:
+        self._instance = instance
+        self._note_end = note_end
+        self._continues = False
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """Have the workflow go on. The SDK removes it from its cache when the server has accepted its end."""
+        completion = self._instance.activate(act)
+        reasons = [job.remove_from_cache.reason for job in act.jobs if job.HasField("remove_from_cache")]
+        if not reasons:
+            commands = completion.successful.commands
+            ends = any(command.HasField("continue_as_new_workflow_execution") for command in commands)
+            self._continues = ends and not act.is_replaying
+        elif RemoveFromCache.WORKFLOW_EXECUTION_ENDING in reasons and self._continues:
+            self._note_end(act.run_id)
+        return completion
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
+        """That of the workflow."""
+        return self._instance.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
+        """That of the workflow."""
+        return self._instance.get_external_store_context(command_info)
+
+    def get_info(self) -> Info:
+        """That of the workflow."""
+        return self._instance.get_info()
+
+    def get_thread_id(self) -> int | None:
+        """That of the workflow."""
+        return self._instance.get_thread_id()
+
+
+class _RefusingInstance(WorkflowInstance):
+    """An instance of a run that has continued as new, which fails instead of being replayed."""
+
+    def __init__(self, info: Info) -> None:
+        self._info = info
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """Refuse. The server has a query fail; nothing else is asked of a run that has ended."""
+        refused = WorkflowActivationCompletion(run_id=act.run_id)
+        refused.failed.failure.message = RUN_HAS_ENDED
+        return refused
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> None:
+        """None: nothing is serialized."""
+
+    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
+        """Without a target: nothing is stored."""
+        return StorageDriverStoreContext(target=None)
+
+    def get_info(self) -> Info:
+        """That of the run."""
+        return self._info
+
+
+class LateQueries(Interceptor):
+    """Asks again what was refused because its run had ended, unless this very run was asked."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """Wrap the calls of one client."""
+        return _AskingAgain(next)
+
+
+class _AskingAgain(OutboundInterceptor):
+    async def query_workflow(self, input: QueryWorkflowInput) -> Any:
+        for _ in range(MAX_QUERIES - 1):
+            try:
+                return await super().query_workflow(input)
+            except WorkflowQueryFailedError as error:
+                if RUN_HAS_ENDED not in str(error) or input.run_id:
+                    raise
+        return await super().query_workflow(input)

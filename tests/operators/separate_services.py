@@ -1,0 +1,92 @@
+"""A Temporal server, an API and workers as processes of their own: each can be replaced while the others go on."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playhead.temporal.dev_server import (
+    DYNAMIC_CONFIG,
+    SQLITE_PRAGMAS,
+    dynamic_config,
+    server_program,
+)
+from tests.e2e.processes import DevStack, Ports, until_seen
+from tests.e2e.services import Service, forked_playhead, forked_service
+from tests.operators.operator_stack import OperatedStack, environment_of_stack
+from tests.support.loop_thread import LoopThread
+from tests.support.provider import ModelProvider
+
+PAUSING = {"frontend.WorkflowPauseEnabled": True}
+"""Operators may pause workflows where the server allows it."""
+
+
+class SeparateServices(OperatedStack):
+    """An API and a server; workers run while somebody wants them to."""
+
+    def __init__(
+        self, stack: DevStack, provider: ModelProvider, loop: LoopThread, database_url: str, variables: dict[str, str]
+    ) -> None:
+        super().__init__(stack, provider, loop, database_url)
+        self._variables = variables
+        self._server = _server_of(stack)
+
+    @contextmanager
+    def without_server(self) -> Iterator[None]:
+        """The server is killed, everybody has noticed, and after the block it is started again."""
+        self.stop_server()
+        until_seen(lambda: not self.stack.answers("/readyz"), lambda: "the API did not notice that Temporal is gone")
+        yield
+        self._server = _server_of(self.stack)
+        until_seen(lambda: self.stack.answers("/readyz"), lambda: "the API did not come back")
+
+    def stop_server(self) -> None:
+        """Kill the server."""
+        self._server.kill()
+        self._server.wait()
+
+    @contextmanager
+    def worker(self, build_id: str = "") -> Iterator[Service]:
+        """A worker while the block runs, of a build if it is given; it is told to end, and ends in good order."""
+        folder = self.stack.folder / (build_id or "worker")
+        folder.mkdir(exist_ok=True)
+        build = {"PLAYHEAD_BUILD_ID": build_id} if build_id else {}
+        with forked_service(folder, "worker", **self._variables, **build) as worker:
+            worker.until_logged("worker polling for tasks")
+            yield worker
+            assert worker.told_to_end() == 0, worker.log
+
+
+def _server_of(stack: DevStack) -> "subprocess.Popen[bytes]":
+    """A server on the database in a stack's folder, as of `playhead dev`; operators may pause workflows."""
+    file = stack.folder / "data" / "temporal.db"
+    options = ["--headless", "--port", str(stack.ports.temporal), "--db-filename", str(file), "--log-level", "warn"]
+    pragmas = [f"--sqlite-pragma={pragma}" for pragma in SQLITE_PRAGMAS]
+    command = [str(server_program()), "server", "start-dev", "--ip", "127.0.0.1", *options, *pragmas]
+    with (stack.folder / "temporal.log").open("ab") as log:
+        return subprocess.Popen([*command, *dynamic_config({**DYNAMIC_CONFIG, **PAUSING})], stdout=log, stderr=log)
+
+
+@contextmanager
+def separate_services(
+    folder: Path, provider: ModelProvider, loop: LoopThread, database_url: str | None = None
+) -> Iterator[SeparateServices]:
+    """A server and an API on the files of a folder, or on the database at a URL, ready, while the block runs."""
+    (folder / "data").mkdir()
+    ports = Ports.free()
+    url = database_url or f"sqlite:///{folder}/playhead.db"
+    addresses = {"TEMPORAL_ADDRESS": f"127.0.0.1:{ports.temporal}", "PLAYHEAD_API_PORT": str(ports.api)}
+    variables = environment_of_stack(provider, url, PLAYHEAD_RECONCILE_INTERVAL_SECONDS="0", **addresses)
+    migrated = forked_playhead(folder, "db", "upgrade", **variables)
+    assert migrated.returncode == 0, migrated.stderr
+    key = forked_playhead(folder, "keys", "create", "tests", **variables).stdout.strip()
+    with forked_service(folder, "api", **variables) as api:
+        stack = DevStack(folder, ports, api.process)
+        stack.http.headers["Authorization"] = f"Bearer {key}"
+        services = SeparateServices(stack, provider, loop, url, variables)
+        try:
+            with stack.http:
+                until_seen(lambda: stack.answers("/readyz"), lambda: api.log)
+                yield services
+        finally:
+            services.stop_server()
