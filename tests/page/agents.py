@@ -1,7 +1,7 @@
 """Agents and conversations for the page's stories, made through the API."""
 
 from tests.page.stack import PageStack
-from tests.support.provider import Says
+from tests.support.provider import TextReply
 from tests.support.running_api import Json
 
 GREETING = "Good day, this is the shop."
@@ -18,9 +18,9 @@ def shop(name: str, model: str, **changes: object) -> Json:
     }
 
 
-def cents(text: str, prompt_tokens: int = 1_000, completion_tokens: int = 100) -> Says:
+def cents(text: str, prompt_tokens: int = 1_000, completion_tokens: int = 100) -> TextReply:
     """A reply whose price has four decimals, so that the page shows it whole: $0.0045 unless told otherwise."""
-    return Says(text, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    return TextReply(text, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
 
 async def talked(stack: PageStack, agent: Json, *exchanges: tuple[str, str]) -> Json:

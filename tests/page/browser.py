@@ -1,7 +1,6 @@
 """A person at the page: a Chromium window, and what is found in it."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,16 +12,15 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locato
 from tests.e2e.processes import CHECKOUT
 
 AXE = CHECKOUT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-AXE_RUN = """rules => axe.run(document, {
+ROWS_BESIDE = 'aside[aria-label="Sessions"] ul > li:nth-child(n+2)'
+"""Rows of the list of sessions where it stands beside a view, after the first. As a view it is looked at whole."""
+AXE_RUN = """([within, rules, exclude]) => axe.run({ include: [[within]], exclude: [[exclude]] }, {
   resultTypes: ['violations'],
   selectors: false,
   preload: false,
   ...(rules && { runOnly: { type: 'rule', values: rules } }),
 })"""
 """All rules, or some."""
-CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""The first that is there is taken. The shell is the same browser without windows, at half the processor time."""
-ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--disable-gpu")
 PATIENCE_MS = 45_000.0
 """How long the page may take over anything on a busy machine; usually it takes a few frames."""
 WIDE = {"width": 1440, "height": 900}
@@ -31,11 +29,6 @@ EXPECTED_NOISE = ("Failed to load resource", "net::ERR_")
 """Console lines about requests: tests make them fail on purpose."""
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-def chromium() -> str | None:
-    """The Chromium of this system."""
-    return next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
 @dataclass
@@ -92,6 +85,13 @@ class Person:
         place = within or self.page.locator("body")
         await expect(place.get_by_text(text).first).to_be_visible()
 
+    async def looks_for(self, words: str) -> Locator:
+        """Open the commands and write; returns the dialog."""
+        await self.presses("Control+k")
+        await expect(self.page.get_by_role("combobox", name="Commands, sessions, agents, turns")).to_be_focused()
+        await self.page.keyboard.type(words)
+        return self.page.get_by_role("dialog", name="Go to")
+
     async def presses(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""
         for key in keys:
@@ -105,14 +105,16 @@ class Person:
         await self.page.wait_for_url("**/sessions/ses_*")
         return self.session_id
 
-    async def has_no_violations(self, *, themes: tuple[str, ...] = ("light", "dark")) -> None:
-        """Let axe look at the view as it is, in each theme. Between themes only colours differ."""
+    async def has_no_violations(self, *, within: str = "html", themes: tuple[str, ...] = ("light", "dark")) -> None:
+        """Let axe look at the view as it is, or at a part of it, in each theme. Between themes only colours differ."""
         before = await self.page.evaluate("document.documentElement.dataset.theme")
         if not await self.page.evaluate("'axe' in window"):
             await self.page.evaluate(AXE.read_text())
         for number, theme in enumerate(themes):
             await self.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            found: dict[str, Any] = await self.page.evaluate(AXE_RUN, ["color-contrast"] if number else None)
+            found: dict[str, Any] = await self.page.evaluate(
+                AXE_RUN, [within, ["color-contrast"] if number else None, ROWS_BESIDE]
+            )
             shown = [
                 f"{each['id']}: {each['help']}\n"
                 + "\n".join(f"    {node['html'][:200]}\n{node['failureSummary']}" for node in each["nodes"][:5])

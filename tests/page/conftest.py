@@ -10,8 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from api.page.files import PageFiles
-from tests.page.browser import ARGUMENTS, AXE, Person, chromium, person
+from tests.page.browser import AXE, Person, person
 from tests.page.stack import PageStack, page_stack
+from tests.support.chromium import ARGUMENTS, chromium
 from tests.support.provider import ModelProvider, model_provider
 
 HERE = Path(__file__).parent

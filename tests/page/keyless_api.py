@@ -4,6 +4,8 @@ from playhead.config.settings import load_settings
 from playhead.services.api_server import run_api
 from playhead.services.lifecycle import run_service
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run it until it is told to stop."""
     settings = load_settings(keyless=True)
     run_service(settings, lambda stop: run_api(settings, stop))

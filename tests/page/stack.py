@@ -6,14 +6,18 @@ from the worker's process to the API's over PostgreSQL.
 
 import asyncio
 import json
+import multiprocessing
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 
+from contracts.sessions import session_workflow_id
 from playhead.config.settings import Settings
 from playhead.services.dev_stack import DEV_ORGANIZATION
 from playhead.services.example_agents import add_missing_examples
@@ -21,8 +25,11 @@ from playhead.temporal.client import connect
 from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
 from store.database.connection import Database
 from store.migrate import upgrade
+from tests.e2e import impatient_worker
 from tests.e2e.processes import CHECKOUT, environment_of
-from tests.e2e.suite_stack import PATIENCE, Process
+from tests.e2e.suite_stack import PATIENCE
+from tests.page import keyless_api
+from tests.support.forked import Forked, forked_call
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, ScriptedModel
 from tests.support.running_api import Caller, Json, done, serving
@@ -34,8 +41,45 @@ PRICED = (HOUSE, "first", "second", "dear", "clerk")
 """Models of the provider whose price is known; that of all others is not."""
 PRICE = {"input": "3", "output": "15"}
 """US dollars a million tokens."""
-KEYLESS = ("-m", "tests.page.keyless_api")
-"""The API's command."""
+
+
+class ForkedProcess:
+    """A process of the stack, forked from one that has imported everything: killed at once, and started again."""
+
+    def __init__(self, name: str, function: Callable[[], None], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.environment = environment
+        self.log_file = folder / f"{name}.log"
+        self._function = function
+        self._folder = folder
+        self._process: Forked | None = None
+
+    async def start(self) -> None:
+        """Start it, or start it again."""
+        self._process = await asyncio.to_thread(
+            forked_call, partial(_with_its_parent, self._function), self._folder, self.environment, self.log_file
+        )
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, and wait until it is gone."""
+        if self._process is None:
+            return
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait, PATIENCE)
+        self._process = None
+
+
+def _with_its_parent(function: Callable[[], None]) -> None:
+    """Run a process for as long as that of the tests, however that ends."""
+    tests = multiprocessing.parent_process()
+    assert tests is not None
+
+    def end_with_them() -> None:
+        tests.join()
+        os._exit(1)
+
+    Thread(target=end_with_them, daemon=True).start()
+    function()
 
 
 @dataclass
@@ -45,8 +89,8 @@ class PageStack:
     url: str
     provider: ModelProvider
     caller: Caller
-    api: Process
-    worker: Process
+    api: ForkedProcess
+    worker: ForkedProcess
     database: Database
     folder: Path
 
@@ -91,14 +135,19 @@ class PageStack:
             raise AssertionError(f"the stack is not ready:\n{logs}") from error
 
     async def settled(self, session_id: str) -> Json:
-        """A session whose turns are all closed and billed: its cost is that of its ledger rows."""
+        """A session whose turns are all closed and billed, and of which nothing more is being written."""
+        client = await connect(Settings(temporal_address=self.temporal_address))
+        workflow = client.get_workflow_handle(session_workflow_id(session_id))
 
         async def is_settled() -> Json | None:
             session = await self.caller.session(session_id)
             if any(turn["status"] == "pending" for turn in session["turns"]):
                 return None
             rows = await self.caller.items("/v1/usage/ledger", session=session_id)
-            return session if len({row["turn_id"] for row in rows}) >= len(session["turns"]) else None
+            described = (await workflow.describe()).raw_description
+            is_busy = described.pending_activities or described.HasField("pending_workflow_task")
+            are_billed = len({row["turn_id"] for row in rows}) >= len(session["turns"])
+            return session if are_billed and not is_busy else None
 
         session = await eventually(is_settled, within=PATIENCE)
         assert session is not None
@@ -141,8 +190,8 @@ async def page_stack(folder: Path, provider: ModelProvider, **variables: str) ->
             "TEMPORAL_ADDRESS": place.address,
             **variables,
         }
-        worker = Process("worker", ["-m", "tests.e2e.impatient_worker"], environment, folder)
-        api = Process("api", KEYLESS, environment, folder)
+        worker = ForkedProcess("worker", impatient_worker.main, environment, folder)
+        api = ForkedProcess("api", keyless_api.main, environment, folder)
         http = await opened.enter_async_context(
             httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", timeout=PATIENCE, trust_env=False)
         )

@@ -11,7 +11,7 @@ from tests.page.browser import Person
 from tests.page.long_session import long_session
 from tests.page.stack import PageStack
 from tests.support.client_tool_agent import TRANSFER
-from tests.support.provider import Calls, Says
+from tests.support.provider import TextReply, ToolCallReply
 
 TRANSFERS = shop(
     "transfers",
@@ -27,7 +27,7 @@ async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ad
     model = stack.model("transfers")
     session_id = await ada.start("transfers")
     await expect(ada.turn(0)).to_contain_text("Good day.")
-    model.script(Calls("transfer", SALES, text="One moment. "), Says("You are through."))
+    model.script(ToolCallReply("transfer", SALES, text="One moment. "), TextReply("You are through."))
     await ada.says("Sales, please.")
     card = ada.page.get_by_role("region", name="Result of transfer")
     await expect(card).to_contain_text("sales")
@@ -44,7 +44,7 @@ async def test_the_result_of_a_client_tool_is_given_by_hand(stack: PageStack, ad
     await expect(card).to_have_count(0)
     assert '"transferred"' in str(model.journal[1].body["messages"][-1]["content"])
 
-    model.script(Calls("transfer", SALES), Says("Nobody is there, I am sorry."))
+    model.script(ToolCallReply("transfer", SALES), TextReply("Nobody is there, I am sorry."))
     await ada.says("Once more, please.")
     await card.get_by_label("Result", exact=True).fill("The line is busy")
     await card.get_by_role("button", name="It failed").click()
@@ -70,7 +70,7 @@ async def test_a_message_that_is_sent_before_the_session_is_read_offers_the_tool
         await route.continue_()
 
     await ada.page.route(re.compile(f"/v1/sessions/{session['id']}(/events)?$"), hold)
-    stack.model("transfers").script(Calls("transfer", SALES), Says("You are through."))
+    stack.model("transfers").script(ToolCallReply("transfer", SALES), TextReply("You are through."))
     await ada.open(f"/sessions/{session['id']}")
     await ada.says("Sales, please.")
     await expect(ada.page.get_by_role("list", name="Messages on their way")).to_be_visible()

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import HOUSE, PageStack, gate
-from tests.support.provider import Calls, Says
+from tests.support.provider import TextReply, ToolCallReply
 
 QUESTION = "Gladly. For which day, and at what time would you like to come?"
 
@@ -28,7 +28,7 @@ async def test_a_first_minute_leads_from_the_root_to_a_reply_that_is_read_as_it_
     await expect(here).to_contain_text("greet")
 
     half = gate()
-    stack.model(HOUSE).script(Calls("to_booking"), Says(QUESTION, gate=half))
+    stack.model(HOUSE).script(ToolCallReply("to_booking"), TextReply(QUESTION, gate=half))
     await ada.says("I would like a table, please.")
     row = ada.turn(1)
     await expect(row).to_contain_text("I would like a table, please.")

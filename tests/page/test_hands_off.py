@@ -10,7 +10,7 @@ from tests.page.agents import shop, talked
 from tests.page.browser import Person
 from tests.page.stack import HOUSE, PageStack
 from tests.page.test_small_and_old import with_a_careful_tool
-from tests.support.provider import Calls, Says
+from tests.support.provider import TextReply, ToolCallReply
 from tests.support.waiting import eventually
 
 READ_ALOUD = """() => {
@@ -78,7 +78,7 @@ async def talks(stack: PageStack, ada: Person) -> None:
     """Two messages; letters are written and mean nothing else, and each reply is read aloud once."""
     page = ada.page
     await page.evaluate(READ_ALOUD)
-    stack.model(HOUSE).script(Calls("to_booking"), Says("For which day?"), Says("At what time?"))
+    stack.model(HOUSE).script(ToolCallReply("to_booking"), TextReply("For which day?"), TextReply("At what time?"))
     await ada.presses("i")
     await expect(ada.composer).to_be_focused()
     await page.keyboard.type("A table, please. jkgg?n")
@@ -108,7 +108,7 @@ async def goes_back(stack: PageStack, ada: Person) -> None:
     await focus_is_seen(page)
     await ada.presses("r")
     await ada.sees("1 turn kept out of sight")
-    stack.model(HOUSE).script(Says("At what time on Saturday?"))
+    stack.model(HOUSE).script(TextReply("At what time on Saturday?"))
     await ada.presses("i")
     await page.keyboard.type("Saturday")
     await ada.presses("Enter")
@@ -146,7 +146,7 @@ async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> No
     model = stack.model("careful")
     session_id = await ada.start("careful-keys")
     await expect(ada.turn(0)).to_contain_text("Good day")
-    model.script(Calls("reserve", json.dumps({"article": "umbrella"})), Says("It is reserved."))
+    model.script(ToolCallReply("reserve", json.dumps({"article": "umbrella"})), TextReply("It is reserved."))
     await ada.presses("i")
     await page_type(ada, "Keep an umbrella for me")
     await ada.presses("Enter")
@@ -162,10 +162,8 @@ async def test_an_approval_is_given_by_keys(stack: PageStack, ada: Person) -> No
 
 async def chooses(person: Person, label: str) -> None:
     """Open the commands, and type until the one of that name is the first."""
-    await person.presses("Control+k")
-    await expect(person.page.get_by_role("combobox", name="Commands, sessions, agents, turns")).to_be_focused()
-    await person.page.keyboard.type(label)
-    await expect(person.page.get_by_role("dialog", name="Go to").get_by_role("option").first).to_contain_text(label)
+    dialog = await person.looks_for(label)
+    await expect(dialog.get_by_role("option").first).to_contain_text(label)
 
 
 async def page_type(person: Person, text: str) -> None:

@@ -8,7 +8,7 @@ from playwright.async_api import Route, expect
 from tests.page.agents import shop
 from tests.page.browser import Person
 from tests.page.stack import PageStack, gate
-from tests.support.provider import Says
+from tests.support.provider import TextReply
 
 LONG = "The history of this shop begins in the year 1874, and goes on for a good while yet."
 
@@ -18,7 +18,7 @@ async def test_interrupting_stopping_and_queueing_do_what_the_button_says(stack:
     await stack.caller.push(shop("interrupting", "interrupted"))
     await ada.start("interrupting")
     await expect(ada.turn(0)).to_contain_text("Good day")
-    model.script(Says(LONG, gate=gate()), Says("We close at six."))
+    model.script(TextReply(LONG, gate=gate()), TextReply("We close at six."))
     await ada.says("Tell me everything.")
     await expect(ada.turn(1)).to_contain_text("The history of this shop")
     await ada.composer.fill("Just tell me when you close.")
@@ -38,7 +38,7 @@ async def test_interrupting_stopping_and_queueing_do_what_the_button_says(stack:
         await route.continue_()
 
     await ada.page.route("**/cancel", hold)
-    model.script(Says(LONG, gate=gate()))
+    model.script(TextReply(LONG, gate=gate()))
     await ada.says("And now everything.")
     await expect(ada.turn(3)).to_contain_text("The history of this shop")
     await ada.presses("Escape")
@@ -48,7 +48,7 @@ async def test_interrupting_stopping_and_queueing_do_what_the_button_says(stack:
     await model.journal[2].hung_up()
 
     half = gate()
-    model.script(Says(LONG, gate=half), Says("On Monday."), Says("On Tuesday."))
+    model.script(TextReply(LONG, gate=half), TextReply("On Monday."), TextReply("On Tuesday."))
     await ada.says("Once more.")
     await expect(ada.turn(4)).to_contain_text("The history of this shop")
     await ada.page.get_by_role("button", name="What sending does now").click()

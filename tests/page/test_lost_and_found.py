@@ -1,6 +1,7 @@
 """Story 5: the API dies in the middle of a reply; and a browser has more tabs than connections."""
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -9,7 +10,7 @@ from tests.page.agents import shop
 from tests.page.browser import Person, another_page
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack, gate
-from tests.support.provider import Says
+from tests.support.provider import TextReply
 
 LONG = "The history of this shop begins in the year 1874, and goes on for a good while yet."
 TABS = 7
@@ -22,7 +23,7 @@ async def test_an_api_that_dies_in_mid_reply_loses_nothing_and_doubles_nothing(s
     session_id = await ada.start("lost-and-found")
     await expect(ada.turn(0)).to_contain_text("Good day")
     half = gate()
-    model.script(Says(LONG, gate=half), Says("We close at six."))
+    model.script(TextReply(LONG, gate=half), TextReply("We close at six."))
     await ada.says("Tell me everything.")
     await expect(ada.turn(1)).to_contain_text("The history of this shop")
     await ada.page.get_by_role("button", name="What sending does now").click()
@@ -31,6 +32,11 @@ async def test_an_api_that_dies_in_mid_reply_loses_nothing_and_doubles_nothing(s
     await stack.kill_api()
     try:
         await ada.sees("Connection lost")
+        clock = ada.page.get_by_role("img", name=re.compile(r"^As of \d\d:\d\d:\d\d$"))
+        await expect(clock).to_be_visible()
+        faint = await clock.evaluate("shown => getComputedStyle(shown).color")
+        await expect(ada.turn(1).locator("time")).to_have_css("color", faint)
+        await expect(ada.turn(1).locator(".spinner")).to_have_count(0)
         await ada.says("When do you close?")
         await ada.sees("not taken yet; it is sent again by itself")
         await expect(ada.turn(1)).to_contain_text("The history of this shop")
@@ -40,6 +46,7 @@ async def test_an_api_that_dies_in_mid_reply_loses_nothing_and_doubles_nothing(s
     await expect(ada.turn(2)).to_contain_text("We close at six.")
     await expect(ada.turn(1)).to_contain_text(LONG)
     await expect(ada.page.get_by_text("Connection lost")).to_have_count(0)
+    await expect(clock).to_have_count(0)
     await expect(ada.page.get_by_role("list", name="Messages on their way")).to_have_count(0)
     await expect(ada.turns).to_have_count(3)
     session = await stack.settled(session_id)

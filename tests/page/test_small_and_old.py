@@ -13,7 +13,7 @@ from tests.page.agents import shop, talked
 from tests.page.browser import NARROW, Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
-from tests.support.provider import Calls, Says
+from tests.support.provider import TextReply, ToolCallReply
 
 PHONE: Final[dict[str, Any]] = {"viewport": NARROW, "has_touch": True, "is_mobile": True}
 SMALL_TARGETS = """() => [...document.querySelectorAll(
@@ -80,7 +80,7 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
     await page.get_by_role("button", name="Start", exact=True).tap()
     await expect(ada.turn(0)).to_contain_text("Good day")
     for number in (1, 2):
-        model.script(Says(f"Answer {number}."))
+        model.script(TextReply(f"Answer {number}."))
         await ada.composer.fill(f"Question {number}")
         await page.get_by_role("button", name="Send", exact=True).tap()
         await expect(ada.turn(number)).to_contain_text(f"Answer {number}.")
@@ -89,7 +89,7 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
     await ada.turn(1).get_by_role("button", name="More for this turn").tap()
     await page.get_by_role("menuitem", name=re.compile("^Rewind to here")).tap()
     await ada.sees("1 turn kept out of sight")
-    model.script(Says("Another answer."))
+    model.script(TextReply("Another answer."))
     await ada.composer.fill("Another question")
     await page.get_by_role("button", name="Send", exact=True).tap()
     await expect(ada.turn(2)).to_contain_text("Another answer.")
@@ -105,7 +105,7 @@ async def test_everything_is_done_with_a_thumb(stack: PageStack, opens: Opens) -
     await ada.has_no_violations()
     await page.get_by_role("button", name="Talk").tap()
 
-    model.script(Calls("reserve", '{"article": "umbrella"}'), Says("That did not work, I am sorry."))
+    model.script(ToolCallReply("reserve", '{"article": "umbrella"}'), TextReply("That did not work, I am sorry."))
     await ada.composer.fill("Keep an umbrella for me")
     await page.get_by_role("button", name="Send", exact=True).tap()
     await ada.sees("May the agent use")

@@ -1,6 +1,7 @@
 """Story 7: a conversation of two thousand turns is opened, walked, searched and continued like one of twenty."""
 
 import json
+import re
 
 from playwright.async_api import expect
 
@@ -9,7 +10,7 @@ from tests.page.agents import GREETING, shop
 from tests.page.browser import Person
 from tests.page.long_session import long_session
 from tests.page.stack import PageStack, gate
-from tests.support.provider import Says
+from tests.support.provider import TextReply
 from tests.support.waiting import eventually
 
 TURNS = 2_000
@@ -40,6 +41,16 @@ async def stays_small(ada: Person) -> None:
     assert heap <= MOST_HEAP_BYTES, f"{heap:,} bytes"
 
 
+async def turn_far_above_is_found(ada: Person) -> None:
+    """The commands find words of a turn that is not loaded, and go there."""
+    hits = (await ada.looks_for("deposit for 110.")).get_by_role("option")
+    await expect(hits).to_have_text(re.compile(r"#110 The deposit for 110\.$"))
+    await ada.presses("Enter")
+    await expect(ada.turn(110)).to_be_in_viewport()
+    await expect(ada.turn(110)).to_be_focused()
+    await stays_small(ada)
+
+
 async def test_two_thousand_turns_are_walked_searched_and_continued(stack: PageStack, ada: Person) -> None:
     await stack.caller.push(shop("long-talk", "long", limits={"max_turns": 10_000}))
     exchanges = [said(index) for index in range(1, TURNS)]
@@ -53,7 +64,7 @@ async def test_two_thousand_turns_are_walked_searched_and_continued(stack: PageS
 
     half = gate()
     model = stack.model("long")
-    model.script(Says("It is told piece by piece.", gate=half))
+    model.script(TextReply("It is told piece by piece.", gate=half))
     await ada.says("One more question")
     await expect(ada.turn(TURNS)).to_contain_text("It is told pi")
     half.open()
@@ -89,6 +100,10 @@ async def test_two_thousand_turns_are_walked_searched_and_continued(stack: PageS
     await expect(found).to_have_text("3 / 41")
     await expect(ada.turn(110)).to_be_in_viewport()
     await stays_small(ada)
+
+    await ada.open(f"/sessions/{session_id}")
+    await expect(ada.turn(TURNS)).to_be_in_viewport()
+    await turn_far_above_is_found(ada)
 
 
 async def test_a_large_result_of_a_tool_is_shown_by_its_head(stack: PageStack, ada: Person) -> None:

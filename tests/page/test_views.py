@@ -1,14 +1,18 @@
 """Every view, in both themes: axe finds nothing, everything is ours, and nothing scrolls sideways."""
 
+import re
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Response, expect
 
+from playhead.temporal.dev_server import LOOPBACK, free_port
 from tests.page.agents import shop, talked
 from tests.page.browser import Person
 from tests.page.conftest import Opens
 from tests.page.stack import PageStack
+from tests.page.test_small_and_old import with_a_careful_tool
+from tests.support.provider import ErrorReply, ToolCallReply
 from tests.support.running_api import done
 from tests.support.waiting import eventually
 
@@ -39,32 +43,98 @@ async def looked_at(person: Person, path: str) -> None:
 
 async def test_every_tab_of_the_inspector_is_without_fault(stack: PageStack, ada: Person) -> None:
     session = await talked(stack, shop("inspected", "first"), ("A question", "An answer with **Markdown**."))
+    path = f"/sessions/{session['id']}"
     for tab in TABS:
-        await looked_at(ada, f"/sessions/{session['id']}?tab={tab}")
-    await looked_at(ada, f"/sessions/{session['id']}?find=question")
+        await looked_at(ada, f"{path}?tab={tab}")
+    await ada.open(f"{path}?tab=graph")
+    await ada.inspector.get_by_role("row").filter(has_text="counter").get_by_role("button").first.click()
+    await ada.sees("All nodes")
+    await ada.has_no_violations(within="#inspector")
+    await looked_at(ada, f"{path}?find=question")
+
+
+async def test_a_list_of_all_kinds_of_sessions_is_without_fault(stack: PageStack, ada: Person) -> None:
+    await stack.caller.push(with_a_careful_tool(f"http://{LOOPBACK}:{free_port()}/reserve") | {"name": "careful-row"})
+    waiting = await stack.caller.open("careful-row", name="Waits for an approval")
+    stack.model("careful").script(ToolCallReply("reserve", "{}"))
+    path = f"/v1/sessions/{waiting['id']}/messages"
+    done(await stack.caller.post(path, {"text": "Keep an umbrella for me"}, wait=False), 202)
+    session = await talked(stack, shop("listed", "listed"), ("A question", "An answer."), ("One more", "Once more."))
+    done(await stack.caller.post(f"/v1/sessions/{session['id']}/fork", {"name": "A fork"}), 201)
+    ended = await stack.caller.open("listed", name="An ended one")
+    done(await stack.caller.post(f"/v1/sessions/{ended['id']}/end", {"reason": "user_hangup"}), 200)
+    stack.model("listed").script(ErrorReply(400))
+    failed = await stack.caller.open("listed", name="A failed one")
+    await stack.caller.post(f"/v1/sessions/{failed['id']}/messages", {"text": "What are your hours?"})
+    await stack.caller.rewind(session["id"], session["turns"][1]["id"])
+    simulator = {"enabled": True, "config": {"goal": "Ask whether there is parking.", "model": "demo"}}
+    done(await stack.caller.post("/v1/sessions", {"agent": "listed", "name": "Simulated", "simulator": simulator}), 201)
+    rows = ada.page.get_by_role("main").get_by_role("listitem")
+    await ada.open("/sessions")
+    for name in ("Waits for an approval", "A fork", "An ended one", "A failed one", "Simulated"):
+        await expect(rows.filter(has_text=name)).to_be_visible()
+    await expect(rows.filter(has_text="approval").first).to_be_visible()
+    await expect(rows.get_by_role("img", name="Rewound").first).to_be_visible()
+    await looked_at(ada, "/sessions")
+    await expect(ada.page.get_by_role("banner").get_by_role("link", name=re.compile("approval"))).to_be_visible()
 
 
 async def test_every_other_view_is_without_fault(stack: PageStack, ada: Person) -> None:
+    await stack.caller.push(shop("two-versions", "first"))
+    await stack.caller.push(shop("two-versions", "first", prompt="Be brief."))
     for path in (
-        "/sessions",
         "/sessions?q=nothing-is-called-so",
+        "/sessions?purpose=judge&from=2026-01-01&to=2026-01-02",
         "/sessions/ses_unknown",
+        "/sessions/new?agent=booking-line",
         "/compare",
         "/agents",
         "/agents/booking-line?node=booking",
-        "/agents/new",
+        "/agents/two-versions?version=2&against=1",
         "/suites",
-        "/suites/new",
-        "/usage",
+        "/suites?agent=two-versions",
+        *(f"/usage?by={by}" for by in ("day", "agent", "model", "purpose")),
         "/settings",
     ):
         await looked_at(ada, path)
+    editor = ada.page.get_by_role("textbox").first
+    for path, broken in (
+        ("/agents/new", "name: x\nstart: nowhere\nnodes: {a: {prompt: Hi}}"),
+        ("/suites/new", "scenarios:\n  - id: a"),
+    ):
+        await looked_at(ada, path)
+        await editor.fill(broken)
+        if path == "/suites/new":
+            await ada.page.get_by_role("button", name="Start", exact=True).click()
+        await expect(ada.page.get_by_role("button", name=re.compile("^line ")).first).to_be_visible()
+        await ada.has_no_violations()
+
+
+async def test_what_opens_above_a_view_is_without_fault(stack: PageStack, ada: Person) -> None:
+    session = await talked(stack, shop("overlaid", "first"), ("A question", "An answer."))
+    await ada.open(f"/sessions/{session['id']}")
+    await expect(ada.turn(1)).to_be_visible()
+    page = ada.page
+    await ada.turn(1).get_by_role("button", name="More for this turn").click()
+    await expect(page.get_by_role("menu")).to_be_visible()
+    await ada.has_no_violations(within="[role=menu]")
+    await ada.presses("Escape")
+    await expect(page.get_by_role("menu")).to_have_count(0)
+    await ada.presses("e")
+    await expect(ada.turn(1).get_by_role("button", name="Send again", exact=True)).to_be_visible()
+    await ada.has_no_violations(within="main")
+    await ada.turn(1).get_by_role("button", name="Cancel").click()
+    await ada.turn(1).focus()
     await ada.presses("?")
-    await expect(ada.page.get_by_role("dialog", name="Keys")).to_be_visible()
+    await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     await ada.has_no_violations()
-    await ada.presses("Escape", "Control+k")
-    await expect(ada.page.get_by_role("dialog", name="Go to")).to_be_visible()
-    await ada.has_no_violations()
+    await ada.presses("Escape")
+    await expect((await ada.looks_for("question")).get_by_role("option").first).to_be_visible()
+    await ada.has_no_violations(within="dialog")
+    await ada.open(f"/sessions/{session['id']}?tab=raw")
+    await ada.inspector.get_by_role("button", name=re.compile("^Erase")).click()
+    await expect(page.get_by_role("dialog", name=re.compile("^Erase"))).to_be_visible()
+    await ada.has_no_violations(within="dialog")
 
 
 @pytest.mark.timeout(400)
@@ -76,12 +146,18 @@ async def test_a_suite_and_its_runs_are_without_fault(stack: PageStack, opens: O
 
     await eventually(is_over, within=120)
     ada = await opens()
-    await looked_at(ada, f"/suites/{suite['id']}?view=table")
-    await looked_at(ada, f"/suites/{suite['id']}")
+    again = done(await stack.caller.post("/v1/suites", SUITE), 201)
+    await looked_at(ada, f"/suites/{again['id']}")
+    for query in ("?view=table", f"?baseline={again['id']}", ""):
+        await looked_at(ada, f"/suites/{suite['id']}{query}")
+    await ada.sees(re.compile("^1 \N{MULTIPLICATION SIGN} The agent offered a voucher"))
     await ada.page.get_by_role("gridcell", name="voucher, run 1: Failed").click()
     await expect(ada.page.get_by_role("complementary", name="Run 1 of voucher")).to_be_visible()
     await expect(ada.turns.first).to_be_visible()
     await ada.has_no_violations()
+    await ada.page.get_by_role("button", name=re.compile("^Replay from here")).click()
+    await expect(ada.page.get_by_role("dialog", name="Replay from here")).to_be_visible()
+    await ada.has_no_violations(within="dialog")
 
 
 async def test_the_page_loads_with_the_policy_and_from_its_own_host_alone(stack: PageStack, ada: Person) -> None:

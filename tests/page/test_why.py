@@ -8,7 +8,7 @@ from playwright.async_api import Locator, expect
 from tests.e2e.processes import CHECKOUT
 from tests.page.browser import Person
 from tests.page.stack import HOUSE, PageStack
-from tests.support.provider import Asked, Calls, Says
+from tests.support.provider import ProviderRequest, TextReply, ToolCallReply
 from tests.support.running_api import Json
 
 ASKED = "I would like a table, please."
@@ -30,7 +30,7 @@ async def section(step: Locator, title: str) -> Locator:
     return part
 
 
-async def tells_what_was_sent(step: Locator, sent: Asked) -> None:
+async def tells_what_was_sent(step: Locator, sent: ProviderRequest) -> None:
     """What a step shows is what the provider got: instructions, messages and tools."""
     await expect(step).to_contain_text("exact")
     instructions = await section(step, "Instructions")
@@ -52,7 +52,7 @@ async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_wo
     await stack.caller.push(booking_line())
     await ada.start("named-booking", first_name="Ada")
     await expect(ada.turn(0)).to_contain_text("Hello Ada")
-    house.script(Calls("to_booking"), Says(REPLY))
+    house.script(ToolCallReply("to_booking"), TextReply(REPLY))
     await ada.says(ASKED)
     await expect(ada.turn(1)).to_contain_text(REPLY)
     await ada.turn(1).click(position={"x": 200, "y": 10})
@@ -71,7 +71,7 @@ async def test_a_turn_shows_the_requests_that_were_sent_and_how_another_model_wo
     await expect(second_step.locator("del, ins").first).to_be_visible()
     await ada.has_no_violations()
 
-    second.script(Calls("to_booking"), Says("At what time?"))
+    second.script(ToolCallReply("to_booking"), TextReply("At what time?"))
     await ada.inspector.get_by_role("button", name="Try this with").click()
     dialog = page.get_by_role("dialog", name="Turn #1 with")
     await dialog.get_by_label("Model").fill(f"openai-chat:{OTHER_MODEL}")

@@ -48,7 +48,18 @@ const sessions = createRoute({
   getParentRoute: () => root,
   path: '/sessions',
   validateSearch: (raw: Raw): ListFilter =>
-    only({ status: text(raw['status']), agent: text(raw['agent']), suite: text(raw['suite']), since: text(raw['since']), q: text(raw['q']) }),
+    only({
+      status: text(raw['status']),
+      agent: text(raw['agent']),
+      version: whole(raw['version']),
+      suite: text(raw['suite']),
+      since: text(raw['since']),
+      q: text(raw['q']),
+      model: text(raw['model']),
+      purpose: text(raw['purpose']),
+      from: text(raw['from']),
+      to: text(raw['to']),
+    }),
   component: SessionsPage,
 })
 
@@ -135,7 +146,7 @@ const agent = createRoute({
 const suites = createRoute({
   getParentRoute: () => root,
   path: '/suites',
-  validateSearch: (raw: Raw): { agent?: string } => only({ agent: text(raw['agent']) }),
+  validateSearch: (raw: Raw): { agent?: string; version?: number } => only({ agent: text(raw['agent']), version: whole(raw['version']) }),
   component: lazyRouteComponent(() => import('./suites/SuiteList.tsx'), 'SuiteList'),
 })
 const newSuite = createRoute({ getParentRoute: () => root, path: '/suites/new', component: lazyRouteComponent(() => import('./suites/NewSuite.tsx'), 'NewSuite') })
@@ -166,11 +177,18 @@ const suite = createRoute({
   component: lazyRouteComponent(() => import('./suites/SuitePage.tsx'), 'SuitePage'),
 })
 
+export const USAGE_BY = ['day', 'agent', 'model', 'purpose'] as const
+export type UsageBy = (typeof USAGE_BY)[number]
+export interface UsageSearch {
+  from?: string
+  to?: string
+  by?: UsageBy
+}
+
 const usage = createRoute({
   getParentRoute: () => root,
   path: '/usage',
-  validateSearch: (raw: Raw): { from?: string; to?: string; by?: 'agent' | 'model' } =>
-    only({ from: text(raw['from']), to: text(raw['to']), by: oneOf(raw['by'], ['agent', 'model'] as const) }),
+  validateSearch: (raw: Raw): UsageSearch => only({ from: text(raw['from']), to: text(raw['to']), by: oneOf(raw['by'], USAGE_BY) }),
   component: lazyRouteComponent(() => import('./usage/Usage.tsx'), 'Usage'),
 })
 

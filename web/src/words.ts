@@ -7,6 +7,7 @@ const FORMAT = {
   clock: new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' }),
   minute: new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' }),
   day: new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' }),
+  moment: new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }),
   full: new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'long' }),
 }
 
@@ -16,6 +17,23 @@ export const clock = (at: string | number): string => FORMAT.clock.format(new Da
 export const fullTime = (at: string): string => `${FORMAT.full.format(new Date(at))}\n${at}`
 export const percent = (rate: number): string => `${Math.round(rate * 100)} %`
 export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone
+
+export const moment = (at: string): string => FORMAT.moment.format(new Date(at))
+/** `Nov 29` of a day as `2026-11-29`. */
+export const dayWords = (day: string): string => FORMAT.day.format(new Date(`${day}T12:00:00`))
+
+/** `Nov 29`, or `Nov 1 – Nov 29`, or open at one end. */
+export const daysWords = (from: string | undefined, to: string | undefined): string =>
+  from && to ? (from === to ? dayWords(from) : `${dayWords(from)} – ${dayWords(to)}`) : from ? `since ${dayWords(from)}` : to ? `until ${dayWords(to)}` : 'the last 30 days'
+
+/** What was bought, by the ledger's purposes. */
+export const PURPOSES: Record<string, string> = {
+  turn: 'replies',
+  extraction: 'reading variables',
+  caller: 'simulated callers',
+  judge: 'judges',
+  summary: 'summaries',
+}
 
 /** Today the minute, else the day. */
 export function when(at: string): string {

@@ -88,6 +88,18 @@ test('a session that was read before the newest events does not undo them', asyn
   expect(store.getState().timeline.turns.get('turn_1')?.status).toBe('completed')
 })
 
+test('a snapshot that comes before the answer to the first read says how old the record is, as that answer would', async () => {
+  const asOf = new Date(Date.now() - 180_000).toISOString()
+  await later()
+  write('snapshot', { ...session(GREETING), as_of: asOf }, 2)
+  await later()
+  for (const read of reads) read({ ...session(GREETING), as_of: asOf })
+  await later()
+  const { readAt, timeline } = store.getState()
+  expect(timeline.session?.as_of).toBe(asOf)
+  expect(readAt - Date.parse(asOf)).toBeGreaterThanOrEqual(180_000)
+})
+
 test('a session that is over is never told as a lost connection', async () => {
   await later()
   const links: string[] = []

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Branch, JsonObject, LedgerRow, Session, Turn } from '../src/api/types.ts'
 import { align } from '../src/timeline/align.ts'
 import { wilson } from '../src/timeline/interval.ts'
-import { amountOf, dollars, parse, plain, shown, spending } from '../src/timeline/money.ts'
+import { amountOf, dollars, exactly, fixed, parse, placesOf, plain, shown, spending } from '../src/timeline/money.ts'
 import { EMPTY, pathTo, reduce, turnsOf, withSession, withTurns, type StreamEvent, type Timeline } from '../src/timeline/reduce.ts'
 import { children, family, leafBeneath } from '../src/timeline/siblings.ts'
 import { layout, type TreeNode } from '../src/timeline/tree.ts'
@@ -119,7 +119,7 @@ test('a rewind hides, undoing it shows again', () => {
 test('a page that opens a rewound session does not know what is hidden until it reads the log', () => {
   const { before, log } = recording('rewound')
   const opened = withSession(EMPTY, before, 15)
-  expect([opened.visible.length, opened.hidden.length]).toEqual([1, 0])
+  expect([opened.visible.length, opened.hidden.length, opened.hiddenKnown]).toEqual([1, 0, false])
   const turns = log.filter((event) => event.type === 'turn_completed').map((event) => event.data['turn'] as unknown as Turn)
   expect(pathTo(withTurns(opened, turns).turns, turns.at(-1)?.id ?? null)).toHaveLength(4)
 })
@@ -204,6 +204,23 @@ describe('money', () => {
 
   test('an unknown price is never nothing', () => {
     expect(shown({ value: parse('0.0412'), unpriced: ['x:y'] })).toBe('≥ $0.0412')
+    expect(shown({ value: 0n, unpriced: ['x:y'] })).toBe('unpriced')
+  })
+
+  test.each([
+    [['0.0045', '0.00928', '0'], ['$0.00450', '$0.00928', '$0.00000']],
+    [['12.345', '0.0045'], ['$12.3450', '$0.0045']],
+    [['3', '0'], ['$3.00', '$0.00']],
+    [['0.0000000004', '-0.5'], ['< $0.0001', '−$0.5000']],
+    [['0.00012', '0.0000034', '0'], ['$0.00012', '< $0.00001', '$0.00000']],
+    [['0.99999', '0.1'], ['$1.0000', '$0.1000']],
+  ])('the amounts of a column have the same decimals: %s', (amounts, expected) => {
+    const places = placesOf(amounts.map(parse))
+    expect(amounts.map((amount) => fixed(parse(amount), places))).toEqual(expected)
+  })
+
+  test('an amount is told to the last digit where one asks', () => {
+    expect(exactly(amountOf({ total: '0.000123456789', unpriced_models: ['x:y'] }))).toBe('$0.000123456789, and the unknown price of x:y')
   })
 
   test('writing and reading give the same', () => {

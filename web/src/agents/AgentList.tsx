@@ -3,7 +3,7 @@ import { Link } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useAgents } from '../sessions/queries.ts'
 import { Badge, Empty, Loading, ProblemNote, useNow, useTitle } from '../ui/states.tsx'
-import { age, plural } from '../words.ts'
+import { age, fullTime, plural } from '../words.ts'
 
 export function AgentList() {
   useTitle('Agents')
@@ -38,7 +38,7 @@ export function AgentList() {
                     </span>
                   </span>
                   {agent.warnings.length > 0 && <Badge kind="warn">{plural(agent.warnings.length, 'warning')}</Badge>}
-                  <span className="text-meta text-faint">{age(agent.created_at, now)}</span>
+                  <span title={fullTime(agent.created_at)} className="text-meta whitespace-nowrap text-faint max-sm:hidden">{age(agent.created_at, now)}</span>
                 </Link>
                 <Link to="/sessions/new" search={{ agent: agent.name }} className="target mr-3 inline-flex items-center rounded-sm border border-control bg-surface px-2 text-list hover:bg-hover">
                   Talk to it

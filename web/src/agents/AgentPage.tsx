@@ -1,10 +1,7 @@
 /** One agent: graph and list, one node, versions and what they changed. */
-import { useQuery } from '@tanstack/react-query'
 import { getRouteApi, Link } from '@tanstack/react-router'
 import { lazy, Suspense, useMemo } from 'react'
-import { asProblem } from '../api/problems.ts'
-import { agents } from '../api/routes.ts'
-import { useAgent } from '../sessions/queries.ts'
+import { useAgent, useVersions } from '../sessions/queries.ts'
 import { Button, join } from '../ui/controls.tsx'
 import { Empty, Loading, Missing, useTitle } from '../ui/states.tsx'
 import { plural, when } from '../words.ts'
@@ -14,21 +11,6 @@ import { NodeDetails } from './NodeDetails.tsx'
 
 const GraphView = lazy(() => import('./GraphView.tsx'))
 const route = getRouteApi('/agents/$name')
-
-/** Versions, newest first; where the API has no list of them, only their numbers are known. */
-const useVersions = (name: string, newest: number | undefined) =>
-  useQuery({
-    queryKey: ['versions', name, newest],
-    queryFn: ({ signal }) =>
-      agents
-        .versions(name, { signal })
-        .then((page) => page.items.map((each) => ({ version: each.version, at: each.created_at as string | null })))
-        .catch((error: unknown) => {
-          if (!asProblem(error).unsupported) throw asProblem(error)
-          return Array.from({ length: newest ?? 1 }, (_, at) => ({ version: (newest ?? 1) - at, at: null as string | null }))
-        }),
-    enabled: newest !== undefined,
-  })
 
 export function AgentPage() {
   const { name } = route.useParams()
@@ -62,8 +44,8 @@ export function AgentPage() {
   const { definition, version, warnings } = agent.data
   return (
     <main id="main" className="flex min-h-0 flex-1 flex-col">
-      <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4 py-1">
-        <h1 className="min-w-0 text-title font-semibold break-words">{name}</h1>
+      <header className="flex min-h-11 flex-wrap items-center gap-2 border-b border-line px-4 py-1 max-sm:py-2">
+        <h1 className="min-w-0 text-title font-semibold break-words max-sm:basis-full">{name}</h1>
         <label className="max-w-full text-list text-muted">
           version{' '}
           <select value={version} onChange={(event) => set({ version: Number(event.target.value) })} className="field max-w-full text-text">
@@ -88,12 +70,12 @@ export function AgentPage() {
             </select>
           </label>
         )}
-        <span className="flex-1" />
-        <Link to="/sessions" search={{ agent: name }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
-          Its sessions
+        <span className="flex-1 max-sm:basis-full" />
+        <Link to="/sessions" search={{ agent: name, version }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
+          Sessions of v{version}
         </Link>
-        <Link to="/suites" search={{ agent: name }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
-          Its suites
+        <Link to="/suites" search={{ agent: name, version }} className="target inline-flex items-center rounded-sm px-2 text-list text-accent hover:underline">
+          Suites of v{version}
         </Link>
         <Link to="/sessions/new" search={{ agent: name, version }} className="target inline-flex items-center rounded-sm bg-accent px-3 text-list font-medium text-on-accent">
           Talk to it
@@ -145,7 +127,7 @@ export function AgentPage() {
                   <Button look="quiet" onClick={() => set({ node: each })} className={join('shrink-0 font-medium', each === definition.start && 'text-accent')}>
                     {each}
                   </Button>
-                  <span className="min-w-0 text-muted">{node.transitions?.map((transition) => transition.to).join(', ') || (node.end ? 'end' : '')}</span>
+                  <span className="min-w-0 text-muted">{[...new Set(node.transitions?.map((transition) => transition.to))].join(', ') || (node.end ? 'end' : '')}</span>
                 </li>
               ))}
             </ul>

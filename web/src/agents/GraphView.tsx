@@ -1,12 +1,12 @@
 /** An agent's graph, read-only: where a conversation stands, how it came there, what it could do next. */
-import { Background, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react'
+import { BaseEdge, Background, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type EdgeProps, type Node, type NodeProps } from '@xyflow/react'
 import '@xyflow/react/dist/base.css'
 import { Maximize, Minus, Plus } from 'lucide-react'
 import { memo, useCallback, useEffect, useMemo, useRef } from 'react'
 import type { AgentDefinition } from '../api/types.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { IconButton, join } from '../ui/controls.tsx'
-import { graphOf, NODE } from './graph.ts'
+import { curve, graphOf, NODE, type Point } from './graph.ts'
 
 /** Left free around the graph: its controls lie there. */
 const ROOM = { top: '40px', bottom: matchMedia('(pointer: coarse)').matches ? '68px' : '44px', left: '12px', right: '12px' } as const
@@ -61,7 +61,15 @@ const AgentNode = memo(function AgentNode({ data }: NodeProps<Node<NodeData>>) {
   )
 })
 
+type EdgeData = { points: readonly Point[] }
+
+/** Along the way that the layout found for it, which goes around the nodes between. */
+const RoutedEdge = memo(function RoutedEdge({ data, style, markerEnd }: EdgeProps<Edge<EdgeData>>) {
+  return <BaseEdge path={curve(data?.points ?? [])} {...(style && { style })} {...(markerEnd && { markerEnd })} />
+})
+
 const nodeTypes = { agent: AgentNode }
+const edgeTypes = { routed: RoutedEdge }
 
 export default function GraphView(props: GraphProps) {
   return (
@@ -103,7 +111,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
       })),
     [graph, at, visits, opened, marks],
   )
-  const edges = useMemo((): Edge[] => {
+  const edges = useMemo((): Edge<EdgeData>[] => {
     const taken = new Set(walked.flatMap((visit, index) => (index > 0 ? [`${walked[index - 1]?.node} → ${visit.node}`] : [])))
     return graph.edges.map((edge) => {
       const offered = edge.from === at
@@ -111,6 +119,8 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
       const colour = used ? 'var(--accent)' : offered ? 'var(--text)' : 'var(--control)'
       return {
         id: edge.id,
+        type: 'routed',
+        data: { points: edge.points },
         source: edge.from,
         target: edge.to,
         ariaLabel: `${edge.id}: ${edge.transitions.map((each) => each.name).join(', ')}`,
@@ -148,6 +158,7 @@ function Flow({ definition, at, walked = [], opened, open, marks }: GraphProps) 
         nodes={nodes}
         edges={edges}
         nodeTypes={nodeTypes}
+        edgeTypes={edgeTypes}
         nodesDraggable={false}
         nodesConnectable={false}
         edgesFocusable={false}

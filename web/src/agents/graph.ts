@@ -4,6 +4,11 @@ import type { AgentDefinition, Transition } from '../api/types.ts'
 
 export const NODE = { width: 150, height: 40 }
 
+export interface Point {
+  x: number
+  y: number
+}
+
 export interface GraphNode {
   id: string
   x: number
@@ -17,6 +22,8 @@ export interface GraphEdge {
   from: string
   to: string
   transitions: Transition[]
+  /** Its way from the edge of one node to that of the other, around the nodes between them. */
+  points: readonly Point[]
 }
 
 export interface Graph {
@@ -24,9 +31,22 @@ export interface Graph {
   edges: GraphEdge[]
 }
 
+/** A curve along some points: it begins at the first, ends at the last, and bends at those between. */
+export function curve(points: readonly Point[]): string {
+  const [first, ...rest] = points
+  const last = rest.pop()
+  if (!first || !last) return ''
+  const bends = rest.map((bend, at) => {
+    const next = rest[at + 1]
+    const to = next ? { x: (bend.x + next.x) / 2, y: (bend.y + next.y) / 2 } : last
+    return `Q${bend.x} ${bend.y} ${to.x} ${to.y}`
+  })
+  return `M${first.x} ${first.y}${bends.length > 0 ? bends.join('') : `L${last.x} ${last.y}`}`
+}
+
 export function graphOf(definition: AgentDefinition): Graph {
   const graph = new graphlib.Graph()
-  graph.setGraph({ rankdir: 'TB', nodesep: 24, ranksep: 56, marginx: 8, marginy: 8 })
+  graph.setGraph({ rankdir: 'TB', nodesep: 24, ranksep: 56, edgesep: 16, marginx: 8, marginy: 8 })
   graph.setDefaultEdgeLabel(() => ({}))
   const edges = new Map<string, GraphEdge>()
   for (const [name, node] of Object.entries(definition.nodes)) {
@@ -35,7 +55,7 @@ export function graphOf(definition: AgentDefinition): Graph {
       const id = `${name} → ${transition.to}`
       const edge = edges.get(id)
       if (edge) edge.transitions.push(transition)
-      else edges.set(id, { id, from: name, to: transition.to, transitions: [transition] })
+      else edges.set(id, { id, from: name, to: transition.to, transitions: [transition], points: [] })
       graph.setEdge(name, transition.to)
     }
   }
@@ -45,6 +65,6 @@ export function graphOf(definition: AgentDefinition): Graph {
       const place = graph.node(id) as { x: number; y: number }
       return { id, x: place.x - NODE.width / 2, y: place.y - NODE.height / 2, end: node.end ?? false, start: id === definition.start }
     }),
-    edges: [...edges.values()],
+    edges: [...edges.values()].map((edge) => ({ ...edge, points: (graph.edge(edge.from, edge.to) as { points: Point[] }).points })),
   }
 }

@@ -91,7 +91,7 @@ export async function send(method: Method, path: Path, call: Call = {}): Promise
 
 /** Answers that came with an entity tag, by URL and key; the newest last. What is asked again often is sent once. */
 const known = new Map<string, { tag: string; body: unknown }>()
-const MOST_KNOWN = 40
+const MAX_KNOWN = 40
 
 /** The answer's JSON. Its form is that of the route, which the callers in routes.ts name. */
 export async function call<Form>(method: Method, path: Path, options: Call = {}): Promise<Form> {
@@ -106,7 +106,7 @@ export async function call<Form>(method: Method, path: Path, options: Call = {})
     known.delete(place)
     known.set(place, { tag, body })
     for (const oldest of known.keys()) {
-      if (known.size <= MOST_KNOWN) break
+      if (known.size <= MAX_KNOWN) break
       known.delete(oldest)
     }
   }

@@ -31,7 +31,7 @@ type Signal = { signal?: AbortSignal }
 type Paging = { cursor?: string | null; limit?: number }
 
 export const sessions = {
-  list: (query: { status?: string; agent?: string; suite?: string; created_after?: string; q?: string; forked_from?: string; order?: 'newest' | 'updated' } & Paging, more: Signal = {}) =>
+  list: (query: { status?: string; agent?: string; agent_version?: number; suite?: string; created_after?: string; billed_model?: string; billed_purpose?: string; billed_from?: string; billed_to?: string; zone?: string; q?: string; forked_from?: string; order?: 'newest' | 'updated' } & Paging, more: Signal = {}) =>
     call<Page<SessionSummary>>('GET', '/v1/sessions', { query, ...more }),
   open: (body: NewSession) => call<Session>('POST', '/v1/sessions', { query: { wait: false }, body }),
   get: (session_id: string, more: Signal = {}) =>
@@ -41,7 +41,7 @@ export const sessions = {
     call<Page<Turn>>('GET', '/v1/sessions/{session_id}/turns', { path: { session_id }, query, ...more }),
   branches: (session_id: string, query: Paging = {}, more: Signal = {}) =>
     call<Page<Branch>>('GET', '/v1/sessions/{session_id}/branches', { path: { session_id }, query, ...more }),
-  tree: (session_id: string, query: Paging = {}, more: Signal = {}) =>
+  tree: (session_id: string, query: { q?: string } & Paging = {}, more: Signal = {}) =>
     call<Page<TreeTurn>>('GET', '/v1/sessions/{session_id}/tree', { path: { session_id }, query, ...more }),
   steps: (session_id: string, turn_id: string, more: Signal = {}) =>
     call<Page<Step>>('GET', '/v1/sessions/{session_id}/turns/{turn_id}/steps', { path: { session_id, turn_id }, ...more }),
@@ -98,7 +98,7 @@ export const agents = {
 }
 
 export const suites = {
-  list: (query: Paging = {}, more: Signal = {}) => call<Page<SuiteSummary>>('GET', '/v1/suites', { query, ...more }),
+  list: (query: { agent?: string; agent_version?: number } & Paging = {}, more: Signal = {}) => call<Page<SuiteSummary>>('GET', '/v1/suites', { query, ...more }),
   get: (suite_id: string, more: Signal = {}) => call<Suite>('GET', '/v1/suites/{suite_id}', { path: { suite_id }, ...more }),
   start: (
     content: string,
@@ -113,7 +113,7 @@ export const suites = {
     }),
   command: (suite_id: string, command: 'pause' | 'resume' | 'cancel') =>
     call<Suite>('POST', '/v1/suites/{suite_id}/{command}', { path: { suite_id, command } }),
-  runs: (suite_id: string, query: { updated_after?: string } & Paging = {}, more: Signal = {}) =>
+  runs: (suite_id: string, query: { updated_after?: string; scenario?: string } & Paging = {}, more: Signal = {}) =>
     call<Page<SuiteRun>>('GET', '/v1/suites/{suite_id}/runs', { path: { suite_id }, query, ...more }),
   definition: (suite_id: string, more: Signal = {}) =>
     call<SuiteDefinition>('GET', '/v1/suites/{suite_id}/definition', { path: { suite_id }, ...more }),

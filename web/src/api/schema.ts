@@ -16,6 +16,9 @@ export interface paths {
          * @description Sessions of the organization, newest first, as last recorded (up to two seconds ago).
          *
          *     With `q` each page searches the next 2,000 sessions: it may hold few, or none, and go on with `next_cursor`.
+         *
+         *     The `billed` filters choose the sessions that a row of `GET /v1/usage` is made of: those with a row in the ledger
+         *     that fits all of them, by default in the last 30 days. Days are those of the time zone.
          */
         get: operations["list_sessions_v1_sessions_get"];
         put?: never;
@@ -108,6 +111,9 @@ export interface paths {
         /**
          * List Tree
          * @description Every turn of every branch in the order in which they were opened, without their events.
+         *
+         *     With `q` those with these words, and `text` is what stands around them. A page may hold few, or none, and go on with
+         *     `next_cursor`.
          */
         get: operations["list_tree_v1_sessions__session_id__tree_get"];
         put?: never;
@@ -804,7 +810,7 @@ export interface paths {
         };
         /**
          * Get About
-         * @description The version, the caller's organization, its models, and what it may still spend this month.
+         * @description The version, the caller's organization, its models, and what it has spent this month and may still spend.
          *
          *     `models` are the default model and those that the newest 200 agents name. `quota` is null without a monthly limit.
          */
@@ -1357,12 +1363,15 @@ export interface components {
         /**
          * About
          * @description The installation as its caller sees it: `keyless` accepts calls of this machine without a key.
+         *
+         *     `spent` is what the organization has spent in this calendar month (UTC), without models whose price is not known.
          * @example {
          *       "default_model": "openai:gpt-5-mini",
          *       "keyless": false,
          *       "models": [
          *         "openai:gpt-5-mini"
          *       ],
+         *       "month": "2026-11",
          *       "organization": "osteria",
          *       "quota": {
          *         "currency": "USD",
@@ -1370,6 +1379,7 @@ export interface components {
          *         "month": "2026-11",
          *         "spent": "12.4031"
          *       },
+         *       "spent": "12.4031",
          *       "version": "0.1.0"
          *     }
          */
@@ -1384,6 +1394,10 @@ export interface components {
             models: string[];
             /** Default Model */
             default_model: string;
+            /** Month */
+            month: string;
+            /** Spent */
+            spent: string;
             quota: components["schemas"]["Quota"] | null;
         };
         /**
@@ -1475,6 +1489,9 @@ export interface components {
          *     and extracted variables may have names that templates cannot contain. Otherwise both are errors.
          *
          *     With `history: accept` a chat client whose history no session has gets a session that begins with it.
+         *
+         *     `max_context_tokens` are the tokens of a request to the model, with instructions and tools: the oldest turns beyond
+         *     them are left out. None is the installation's limit. With `compaction` a summary takes their place.
          */
         AgentDefinition: {
             /** Name */
@@ -1528,6 +1545,9 @@ export interface components {
              * @enum {string}
              */
             history: "refuse" | "accept";
+            /** Max Context Tokens */
+            max_context_tokens?: number | null;
+            compaction?: components["schemas"]["Compaction"] | null;
         };
         /**
          * AgentDryRun
@@ -2406,6 +2426,21 @@ export interface components {
             approval?: components["schemas"]["ApprovalRule"] | null;
         };
         /**
+         * Compaction
+         * @description Summaries of the turns that a long conversation leaves out, written in the background.
+         *
+         *     `model` None means the model of the session. `prompt` says what the agent must remember.
+         */
+        Compaction: {
+            /** Model */
+            model?: string | null;
+            /**
+             * Prompt
+             * @default
+             */
+            prompt: string;
+        };
+        /**
          * Comparison
          * @description Comparison of two branches. `last_common_turn` is null when they share no turn.
          * @example {
@@ -2798,7 +2833,7 @@ export interface components {
         };
         /**
          * Criterion
-         * @description The judge's finding on one criterion, with the turns it quotes.
+         * @description The judge's finding on one criterion, with the turns and the words it quotes.
          */
         Criterion: {
             /** Criterion */
@@ -2812,6 +2847,8 @@ export interface components {
             reason: string;
             /** Turn Ids */
             turn_ids: string[];
+            /** Quotes */
+            quotes: components["schemas"]["Quote"][];
         };
         /**
          * DecisionBody
@@ -3453,7 +3490,7 @@ export interface components {
              * Purpose
              * @enum {string}
              */
-            purpose: "turn" | "extraction" | "caller" | "judge";
+            purpose: "turn" | "extraction" | "caller" | "judge" | "summary";
             /** Agent Id */
             agent_id: string;
             /** Suite Id */
@@ -4115,6 +4152,8 @@ export interface components {
         /**
          * Progress
          * @description Progress of a suite by its runs. `turns` and `cost` include running conversations.
+         *
+         *     `held` is reserved of the budget for running conversations, beyond what they have cost so far.
          */
         Progress: {
             /** Planned */
@@ -4130,6 +4169,8 @@ export interface components {
             /** Turns */
             turns: number;
             cost: components["schemas"]["Spent"];
+            /** Held */
+            held: string;
         };
         /**
          * PromptDetails
@@ -4227,6 +4268,16 @@ export interface components {
             currency: "USD";
             /** Month */
             month: string;
+        };
+        /**
+         * Quote
+         * @description Words of a turn, exactly as they were said there.
+         */
+        Quote: {
+            /** Turn Id */
+            turn_id: string;
+            /** Text */
+            text: string;
         };
         /**
          * RegenerateBody
@@ -5268,6 +5319,13 @@ export interface components {
          *         ]
          *       },
          *       "request": {
+         *         "context": {
+         *           "counted_by": "provider",
+         *           "max_tokens": 32000,
+         *           "tokens": 412,
+         *           "turns": 1,
+         *           "turns_left_out": 0
+         *         },
          *         "instructions": "You speak for Osteria Fiorella. The caller is Ada.",
          *         "messages": [
          *           {
@@ -5352,6 +5410,32 @@ export interface components {
             error: string | null;
         };
         /**
+         * StepContext
+         * @description The part of the conversation that a request held: the newest `turns` before the turn, cut at `max_tokens`.
+         *
+         *     `turns_left_out` counts those before them, null where it is not known. Both count turns that the model answered.
+         *     `tokens` is the size of the request as it was counted before it was sent: by the figures that the provider reported
+         *     for earlier requests, or by an estimate. A summary of the conversation up to the turn `summary_turn_id` was part of
+         *     the instructions; null without one.
+         */
+        StepContext: {
+            /** Tokens */
+            tokens: number;
+            /** Max Tokens */
+            max_tokens: number;
+            /**
+             * Counted By
+             * @enum {string}
+             */
+            counted_by: "provider" | "estimate";
+            /** Turns */
+            turns: number;
+            /** Turns Left Out */
+            turns_left_out: number | null;
+            /** Summary Turn Id */
+            summary_turn_id?: string | null;
+        };
+        /**
          * StepMessage
          * @description A message of a request, with the turn that it belongs to. `is_new` is true unless an earlier step had it.
          */
@@ -5389,6 +5473,8 @@ export interface components {
         /**
          * StepRequest
          * @description A request to a model, without credentials: instructions, messages, offered tools and settings.
+         *
+         *     `context` says how much of the conversation it held; null where that was not kept.
          */
         StepRequest: {
             /** Instructions */
@@ -5403,6 +5489,7 @@ export interface components {
             settings: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+            context?: components["schemas"]["StepContext"] | null;
         };
         /**
          * StepTool
@@ -5501,6 +5588,7 @@ export interface components {
          *           "total": "0.00412"
          *         },
          *         "failed": 1,
+         *         "held": "0",
          *         "inconclusive": 0,
          *         "passed": 2,
          *         "planned": 3,
@@ -5586,6 +5674,12 @@ export interface components {
          *             {
          *               "criterion": "The agent confirmed a table for four on Friday.",
          *               "outcome": "failed",
+         *               "quotes": [
+         *                 {
+         *                   "text": "At what time?",
+         *                   "turn_id": "turn_5f0c2a9e41b7"
+         *                 }
+         *               ],
          *               "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
          *               "turn_ids": [
          *                 "turn_5f0c2a9e41b7"
@@ -5710,6 +5804,7 @@ export interface components {
          *             "total": "0.00412"
          *           },
          *           "failed": 1,
+         *           "held": "0",
          *           "inconclusive": 0,
          *           "passed": 2,
          *           "planned": 3,
@@ -5781,6 +5876,12 @@ export interface components {
          *         {
          *           "criterion": "The agent confirmed a table for four on Friday.",
          *           "outcome": "failed",
+         *           "quotes": [
+         *             {
+         *               "text": "At what time?",
+         *               "turn_id": "turn_5f0c2a9e41b7"
+         *             }
+         *           ],
          *           "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
          *           "turn_ids": [
          *             "turn_5f0c2a9e41b7"
@@ -6403,7 +6504,7 @@ export interface components {
             /** Model */
             model: string | null;
             /** Purpose */
-            purpose: ("turn" | "extraction" | "caller" | "judge") | null;
+            purpose: ("turn" | "extraction" | "caller" | "judge" | "summary") | null;
             /** Turns */
             turns: number;
             /** Prompt Tokens */
@@ -7135,11 +7236,21 @@ export interface operations {
                 status?: ("idle" | "pending_assistant_turn" | "rewound" | "error" | "completed") | null;
                 /** @description An agent's id or name. */
                 agent?: string | null;
+                /** @description A version of the agent. */
+                agent_version?: number | null;
                 /** @description A suite's id. */
                 suite?: string | null;
                 created_after?: string | null;
                 /** @description The session they were forked from. */
                 forked_from?: string | null;
+                /** @description A model that the ledger charged them for. */
+                billed_model?: string | null;
+                /** @description What the ledger charged them for. */
+                billed_purpose?: ("turn" | "extraction" | "caller" | "judge" | "summary") | null;
+                /** @description The first day on which the ledger charged them. */
+                billed_from?: string | null;
+                /** @description The last such day; by default today. */
+                billed_to?: string | null;
                 /** @description A part of the name, id, tags or initial context. */
                 q?: string | null;
                 /** @description updated: the last changed first. */
@@ -7148,6 +7259,8 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
                 cursor?: string | null;
+                /** @description Time zone of the days. */
+                zone?: string;
             };
             header?: {
                 /** @description The `ETag` of an earlier response: 304 while nothing changed. */
@@ -8068,6 +8181,13 @@ export interface operations {
                      *             ],
                      *             "settings": {
                      *               "timeout": 120
+                     *             },
+                     *             "context": {
+                     *               "tokens": 412,
+                     *               "max_tokens": 32000,
+                     *               "counted_by": "provider",
+                     *               "turns": 1,
+                     *               "turns_left_out": 0
                      *             }
                      *           },
                      *           "fidelity": "exact",
@@ -8175,6 +8295,8 @@ export interface operations {
     list_tree_v1_sessions__session_id__tree_get: {
         parameters: {
             query?: {
+                /** @description Words that were said, or that a tool took or returned. */
+                q?: string | null;
                 /** @description Maximum number of items. */
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
@@ -13280,6 +13402,10 @@ export interface operations {
     list_suites_v1_suites_get: {
         parameters: {
             query?: {
+                /** @description An agent's id or name. */
+                agent?: string | null;
+                /** @description A version of the agent. */
+                agent_version?: number | null;
                 /** @description Maximum number of items. */
                 limit?: number;
                 /** @description `next_cursor` of the previous page. */
@@ -13474,7 +13600,8 @@ export interface operations {
                      *         "cost": {
                      *           "currency": "USD",
                      *           "total": "0.00412"
-                     *         }
+                     *         },
+                     *         "held": "0"
                      *       },
                      *       "scenarios": [
                      *         {
@@ -13633,7 +13760,8 @@ export interface operations {
                      *         "cost": {
                      *           "currency": "USD",
                      *           "total": "0.00412"
-                     *         }
+                     *         },
+                     *         "held": "0"
                      *       },
                      *       "scenarios": [
                      *         {
@@ -13745,6 +13873,12 @@ export interface operations {
                      *               "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
                      *               "turn_ids": [
                      *                 "turn_5f0c2a9e41b7"
+                     *               ],
+                     *               "quotes": [
+                     *                 {
+                     *                   "turn_id": "turn_5f0c2a9e41b7",
+                     *                   "text": "At what time?"
+                     *                 }
                      *               ]
                      *             }
                      *           ],
@@ -14071,7 +14205,8 @@ export interface operations {
                      *           "cost": {
                      *             "currency": "USD",
                      *             "total": "0.00412"
-                     *           }
+                     *           },
+                     *           "held": "0"
                      *         },
                      *         "scenarios": [
                      *           {
@@ -14102,6 +14237,12 @@ export interface operations {
                      *               "reason": "In turn_5f0c2a9e41b7 it asked for the time, and never confirmed anything.",
                      *               "turn_ids": [
                      *                 "turn_5f0c2a9e41b7"
+                     *               ],
+                     *               "quotes": [
+                     *                 {
+                     *                   "turn_id": "turn_5f0c2a9e41b7",
+                     *                   "text": "At what time?"
+                     *                 }
                      *               ]
                      *             }
                      *           ],
@@ -14301,7 +14442,8 @@ export interface operations {
                      *         "cost": {
                      *           "currency": "USD",
                      *           "total": "0.00412"
-                     *         }
+                     *         },
+                     *         "held": "0"
                      *       },
                      *       "scenarios": [
                      *         {
@@ -14641,6 +14783,8 @@ export interface operations {
                      *         "openai:gpt-5-mini"
                      *       ],
                      *       "default_model": "openai:gpt-5-mini",
+                     *       "month": "2026-11",
+                     *       "spent": "12.4031",
                      *       "quota": {
                      *         "limit": "50",
                      *         "spent": "12.4031",

@@ -4,11 +4,12 @@ import { useVirtualizer } from '@tanstack/react-virtual'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import { useCommands } from '../conversation/commands.ts'
 import { useKeys } from '../keys.ts'
-import { amountOf, add, NOTHING, shown } from '../timeline/money.ts'
+import { amountOf, add, NOTHING, placesOf, shown } from '../timeline/money.ts'
 import { children } from '../timeline/siblings.ts'
 import { useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { layout, type Run, type TreeNode } from '../timeline/tree.ts'
 import { Button, join } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Badge, Clock, Empty, Loading, Missing, StatusShape, useTitle } from '../ui/states.tsx'
 import { plural } from '../words.ts'
 
@@ -65,6 +66,10 @@ function Tree({ id }: { id: string }) {
   useEffect(() => {
     if (known) void store.actions.loadTree()
   }, [store, known])
+  useEffect(() => {
+    // Which lane a rewind hides, the log tells.
+    if (known && !timeline.hiddenKnown) void store.actions.readLog()
+  }, [store, known, timeline.hiddenKnown])
 
   const active = useMemo(() => new Set([...timeline.visible, ...timeline.hidden]), [timeline.visible, timeline.hidden])
   const hidden = useMemo(() => new Set(timeline.hidden), [timeline.hidden])
@@ -85,8 +90,10 @@ function Tree({ id }: { id: string }) {
     }
   }, [nodes, active, all])
 
-  const rows = useMemo(() => layout(kept, timeline.leaf), [kept, timeline.leaf])
+  const leaf = timeline.leaf ?? timeline.visible.at(-1) ?? null
+  const rows = useMemo(() => layout(kept, leaf), [kept, leaf])
   const byId = useMemo(() => new Map(nodes.map((node) => [node.id, node])), [nodes])
+  const places = useMemo(() => placesOf([...rows.map((row) => row.amount.value), ...nodes.map((node) => node.amount.value)]), [rows, nodes])
   const lanes = Math.max(1, ...rows.map((row) => row.lane + 1))
   const scroller = useRef<HTMLDivElement>(null)
   const virtualizer = useVirtualizer({
@@ -147,7 +154,7 @@ function Tree({ id }: { id: string }) {
           {timeline.session.name}
         </Link>
         <span className="flex-1 text-list text-muted max-sm:order-last max-sm:basis-full">
-          {plural(timeline.discarded.length, 'discarded branch', 'discarded branches')} · <span className="text-money">{shown(total)}</span> spent
+          {plural(timeline.discarded.length, 'discarded branch', 'discarded branches')} · <Money amount={total} /> spent
         </span>
         <Button disabled={marked.length !== 2} onClick={compare}>
           Compare {marked.length === 2 ? 'both' : `(${marked.length} of 2 marked)`}
@@ -229,10 +236,10 @@ function Tree({ id }: { id: string }) {
                       )}
                       {row.below && (
                         <span className="text-meta text-faint max-sm:hidden">
-                          split: <span className="text-money">{shown(row.below)}</span>
+                          split: <Money amount={row.below} places={places} />
                         </span>
                       )}
-                      <span className="w-16 text-right text-money sm:w-20">{shown(row.amount)}</span>
+                      <Money amount={row.amount} places={places} className="min-w-14 text-right sm:min-w-20" />
                       <span className="flex w-24 justify-end gap-1 max-sm:hidden">
                         {branchOf(row) && !timeline.ended && (
                           <Button look="quiet" tabIndex={-1} className="on-hover text-meta" onClick={() => restore(row)}>
@@ -247,11 +254,14 @@ function Tree({ id }: { id: string }) {
                     {isOpen && (
                       <ol>
                         {row.turns.map((each) => (
-                          <li key={each} className="flex h-7 items-center gap-2 text-list text-muted">
-                            <span className="w-10">#{byId.get(each)?.index}</span>
+                          <li key={each} className="flex h-7 items-center gap-2 pl-1 text-list text-muted">
+                            <span className="w-13">#{byId.get(each)?.index}</span>
                             <span className="min-w-0 flex-1 truncate">{byId.get(each)?.text}</span>
                             <span className="text-meta">{byId.get(each)?.node}</span>
-                            <span className="w-20 text-right text-money">{shown(byId.get(each)?.amount ?? NOTHING)}</span>
+                            <Money amount={byId.get(each)?.amount ?? NOTHING} places={places} className="min-w-14 text-right sm:min-w-20" />
+                            {/* Room for what stands behind the amount of a lane, so that amounts are one column. */}
+                            <span className="w-24 max-sm:hidden" />
+                            <span className="target" />
                           </li>
                         ))}
                       </ol>

@@ -11,11 +11,12 @@ import { useKeys } from '../keys.ts'
 import { useRuns } from '../suites/runs.ts'
 import { align, type Pair } from '../timeline/align.ts'
 import { wilson } from '../timeline/interval.ts'
-import { add, amountOf, dollars, NOTHING, shown } from '../timeline/money.ts'
+import { add, type Amount, amountOf, fixed, NOTHING, placesOf } from '../timeline/money.ts'
 import { replyOf, useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { Button, IconButton, join } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Badge, CopyButton, Empty, Loading, Missing, StatusShape, useTitle } from '../ui/states.tsx'
-import { count, duration, MINUS, plural, STATUS } from '../words.ts'
+import { count, duration, plural, STATUS } from '../words.ts'
 
 const route = getRouteApi('/compare')
 
@@ -41,7 +42,12 @@ export function Compare() {
     return (
       <main id="main" className="flex-1">
         <h1 className="sr-only">Compare</h1>
-        <Empty title="Nothing to compare yet">Mark two lanes in the branches of a session, and press Enter.</Empty>
+        <Empty title="Nothing to compare yet">
+          <p>Mark two lanes in the branches of a session, and press Enter.</p>
+          <Link to="/sessions" search={{}} className="target inline-flex items-center text-accent underline">
+            To the sessions
+          </Link>
+        </Empty>
       </main>
     )
   return <Sides left={left} right={right} />
@@ -122,7 +128,7 @@ function Replays({ left }: { left: Side }) {
 
 interface Totals {
   turns: number
-  cost: bigint
+  cost: Amount
   seconds: number
   tokens: number
 }
@@ -131,7 +137,7 @@ const tokensOf = (turn: Turn): number => Object.values(turn.usage.llm).reduce((a
 
 const totalsOf = (turns: readonly Turn[]): Totals => ({
   turns: turns.length,
-  cost: add(NOTHING, ...turns.map((turn) => amountOf(turn.cost))).value,
+  cost: add(NOTHING, ...turns.map((turn) => amountOf(turn.cost))),
   seconds: turns.reduce((sum, turn) => sum + turn.usage.duration_seconds, 0),
   tokens: turns.reduce((sum, turn) => sum + tokensOf(turn), 0),
 })
@@ -154,6 +160,7 @@ function Sides({ left, right, above }: { left: Side; right: Side; above?: React.
   const [commonOpen, setCommonOpen] = useState(false)
   const rows = useMemo<Pair[]>(() => (commonOpen ? [...common.map((turn) => ({ a: turn, b: turn })), ...pairs] : [...pairs]), [common, pairs, commonOpen])
   const sums = { a: totalsOf(pairs.flatMap((pair) => pair.a ?? [])), b: totalsOf(pairs.flatMap((pair) => pair.b ?? [])) }
+  const places = placesOf([sums.a.cost.value, sums.b.cost.value])
 
   if (a.problem || b.problem)
     return (
@@ -182,8 +189,8 @@ function Sides({ left, right, above }: { left: Side; right: Side; above?: React.
       </header>
       {above}
       <div className="grid grid-cols-2 border-b border-line bg-surface">
-        <SideHead side={left} store={one} totals={sums.a} />
-        <SideHead side={right} store={other} totals={sums.b} against={sums.a} right />
+        <SideHead side={left} store={one} totals={sums.a} places={places} />
+        <SideHead side={right} store={other} totals={sums.b} against={sums.a} places={places} right />
       </div>
       {!ready ? (
         <Loading rows={4} height={90} />
@@ -223,7 +230,17 @@ function useSide(store: SessionStore, side: Side) {
   return { turns: list, ready: loaded && view.state !== 'loading', problem }
 }
 
-function SideHead({ side, store, totals, against, right = false }: { side: Side; store: SessionStore; totals: Totals; against?: Totals; right?: boolean }) {
+interface SideHeadProps {
+  side: Side
+  store: SessionStore
+  totals: Totals
+  against?: Totals
+  /** Decimals of the amounts of both sides. */
+  places: number
+  right?: boolean
+}
+
+function SideHead({ side, store, totals, against, places, right = false }: SideHeadProps) {
   const session = useSession(store, (state) => state.timeline.session)
   const { runs } = useRuns(session?.suite_id ?? '')
   const run = runs.find((each) => each.session_id === side.session)
@@ -249,8 +266,8 @@ function SideHead({ side, store, totals, against, right = false }: { side: Side;
         <span>{duration(totals.seconds)}</span>
         <span>{count(totals.tokens)} tokens</span>
         <span className="text-money">
-          {dollars(totals.cost)}
-          {against && totals.cost !== against.cost && ` (${totals.cost > against.cost ? '+' : MINUS}${dollars(totals.cost > against.cost ? totals.cost - against.cost : against.cost - totals.cost)})`}
+          <Money amount={totals.cost} places={places} />
+          {against && totals.cost.value !== against.cost.value && ` (${totals.cost.value > against.cost.value ? '+' : ''}${fixed(totals.cost.value - against.cost.value, places)})`}
         </span>
       </p>
     </section>
@@ -339,7 +356,7 @@ function Cell({ turn, other, store, words, side, chosen, select, line = false }:
         {typeof turn.usage.first_word_seconds === 'number' && <span>first word {duration(turn.usage.first_word_seconds)}</span>}
         {turn.status !== 'pending' && <span>{duration(turn.usage.duration_seconds)}</span>}
         {tokensOf(turn) > 0 && <span>{count(tokensOf(turn))} tokens</span>}
-        <span className="text-money">{shown(amountOf(turn.cost))}</span>
+        <Money amount={amountOf(turn.cost)} />
       </header>
       {turn.user_message && (
         <p dir="auto" className="mt-1 rounded-sm bg-sunken px-2 py-1 break-words whitespace-pre-wrap">

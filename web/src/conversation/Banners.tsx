@@ -3,8 +3,9 @@ import { useEffect, useState } from 'react'
 import { Link } from '@tanstack/react-router'
 import type { Approval, ClientCall, Json as JsonValue } from '../api/types.ts'
 import { useSession, type SessionStore } from '../timeline/store.ts'
-import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
+import { add, amountOf, NOTHING } from '../timeline/money.ts'
 import { Button } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Json } from '../ui/Json.tsx'
 import { Clock, CopyButton, useNow } from '../ui/states.tsx'
 import { adviceFor } from '../api/problems.ts'
@@ -132,7 +133,11 @@ export function RewoundBar({ store, commands, show }: { store: SessionStore; com
       <span className="flex-1">
         {timeline.hiddenKnown || turns.length > 0 ? (
           <>
-            {plural(turns.length, 'turn')} kept out of sight · <span className="text-money">{shown(cost)}</span> spent, stays spent
+            {plural(turns.length, 'turn')} kept out of sight{' '}
+            <span className="whitespace-nowrap">
+              · <Money amount={cost} />
+            </span>{' '}
+            spent, stays spent
           </>
         ) : (
           'Later turns are kept out of sight'
@@ -167,7 +172,10 @@ export function BranchBanner({
     <div role="status" className="flex min-h-13 flex-wrap items-center gap-x-2 gap-y-1 border-t border-line bg-live-tint px-4 py-1.5 text-list">
       <span className="flex-1">
         <strong className="font-semibold text-live">{view.mode === 'hidden' ? 'Out of sight' : 'Discarded'}</strong>{' '}
-        {branch && <Clock at={branch.at} />} · {plural(own.length, 'turn')} · <span className="text-money">{shown(cost)}</span>
+        {branch && <Clock at={branch.at} short />} <span className="whitespace-nowrap">· {plural(own.length, 'turn')}</span>{' '}
+        <span className="whitespace-nowrap">
+          · <Money amount={cost} />
+        </span>
       </span>
       {!timeline.ended && view.mode === 'hidden' && <Button onClick={() => void commands.rewind(null).then((done) => done && leave())}>Undo the rewind</Button>}
       {!timeline.ended && branch && (

@@ -4,8 +4,16 @@ import { useEffect, useState } from 'react'
 import type { Json as JsonValue, JsonObject, Turn, TurnEvent } from '../api/types.ts'
 import { join } from '../ui/controls.tsx'
 import { Json } from '../ui/Json.tsx'
-import { Clock } from '../ui/states.tsx'
-import { duration } from '../words.ts'
+import { Badge, Clock } from '../ui/states.tsx'
+import { duration, plural } from '../words.ts'
+
+/** An attempt that failed and was followed by another. */
+interface FailedAttempt {
+  started_at: string
+  seconds: number
+  error: string
+  status: number | null
+}
 
 interface Call {
   id: string
@@ -13,6 +21,9 @@ interface Call {
   args: JsonObject
   startedAt: string
   result: TurnEvent | null
+  /** How often it was tried, attempts that were lost with their worker included. */
+  attempts: number
+  failed: readonly FailedAttempt[]
 }
 
 export type Card =
@@ -36,7 +47,18 @@ export function cardsOf(turn: Turn): Card[] {
         if (transitions.has(name)) return []
         const result = turn.events.find((each) => each.type === 'tool_call_result' && each.payload['call_id'] === payload['call_id']) ?? null
         return [
-          { kind: 'call', call: { id: text(payload['call_id']), name, args: (payload['arguments'] ?? {}) as JsonObject, startedAt: at, result } },
+          {
+            kind: 'call',
+            call: {
+              id: text(payload['call_id']),
+              name,
+              args: (payload['arguments'] ?? {}) as JsonObject,
+              startedAt: at,
+              result,
+              attempts: Number(result?.payload['attempts'] ?? 1),
+              failed: (result?.payload['failed_attempts'] ?? []) as unknown as FailedAttempt[],
+            },
+          },
         ]
       }
       case 'node_transition':
@@ -54,7 +76,8 @@ export function cardsOf(turn: Turn): Card[] {
           { kind: 'variables', node: text(payload['node']), variables: (payload['variables'] ?? {}) as JsonObject, error: text(payload['error']) || null, at },
         ]
       case 'execution_error':
-        return [{ kind: 'note', type: event.type, text: text(payload['message']), at }]
+        // A failed turn says its error itself, with what one can do.
+        return turn.status === 'failed' && text(payload['message']) === turn.error ? [] : [{ kind: 'note', type: event.type, text: text(payload['message']), at }]
       case 'command_refused':
         return [{ kind: 'note', type: event.type, text: `${text(payload['code'])}: ${text(payload['detail'])}`, at }]
       case 'recording_referenced':
@@ -122,6 +145,7 @@ function CallCard({ call, unfolded }: { call: Call; unfolded: number }) {
             <span className="text-live">running</span>
           )}
         </span>
+        {call.attempts > 1 && <Badge kind="warn">{call.attempts} attempts</Badge>}
         {took !== null && <span className="shrink-0 text-meta text-faint">{duration(took)}</span>}
       </button>
       {open && (
@@ -131,17 +155,46 @@ function CallCard({ call, unfolded }: { call: Call; unfolded: number }) {
             {call.result && took !== null ? <span>answered after {duration(took)}</span> : <span>not answered yet</span>}
             {call.id && <span className="font-mono break-all">{call.id}</span>}
           </p>
-          <h4 className="text-meta text-muted">Arguments</h4>
+          {call.attempts > 1 && <Attempts call={call} />}
+          <p className="text-meta text-muted">Arguments</p>
           <Json value={call.args} name={`${call.name}-arguments`} />
           {call.result && (
             <>
-              <h4 className="text-meta text-muted">{error ? 'Error' : 'Result'}</h4>
+              <p className="text-meta text-muted">{error ? 'Error' : 'Result'}</p>
               <Json value={error || parsed(call.result.payload['result'])} name={`${call.name}-result`} />
             </>
           )}
         </div>
       )}
     </div>
+  )
+}
+
+/** Every attempt by its time: those that failed, and the last, whose result counts. */
+function Attempts({ call }: { call: Call }) {
+  const lost = call.attempts - call.failed.length - 1
+  const error = text(call.result?.payload['error'])
+  return (
+    <section aria-label="Attempts">
+      <p className="text-meta text-muted">Attempts</p>
+      <ol className="mt-0.5 flex flex-col gap-0.5">
+        {call.failed.map((each) => (
+          <li key={each.started_at} className="flex flex-wrap gap-x-2">
+            <Clock at={each.started_at} />
+            <span className="text-bad">
+              ✗ {each.error.replaceAll('_', ' ')}
+              {each.status !== null && ` ${each.status}`}
+            </span>
+            <span className="text-faint">{duration(each.seconds)}</span>
+          </li>
+        ))}
+        {lost > 0 && <li className="text-muted">{plural(lost, 'attempt')} lost with a worker</li>}
+        <li className="flex flex-wrap gap-x-2">
+          {call.result && <Clock at={call.result.created_at} />}
+          {error ? <span className="text-bad">✗ {error.replaceAll('_', ' ')}: given up</span> : <span className="text-ok">✓ answered</span>}
+        </li>
+      </ol>
+    </section>
   )
 }
 

@@ -4,7 +4,7 @@ import { Link, useNavigate } from '@tanstack/react-router'
 import { ArrowDown } from 'lucide-react'
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { sessions } from '../api/routes.ts'
-import type { JsonObject, Turn } from '../api/types.ts'
+import type { JsonObject, Page, TreeTurn, Turn } from '../api/types.ts'
 import { pathTo, type SessionHead } from '../timeline/reduce.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
@@ -26,6 +26,7 @@ import { settle } from './outbox.ts'
 import { PlayheadBar } from './PlayheadBar.tsx'
 import type { Selection } from './selection.ts'
 import { Strip } from './Strip.tsx'
+import { useQuotes } from './quotes.ts'
 import { RowContext, TurnRow } from './TurnRow.tsx'
 import { troubleOf, useView } from './view.ts'
 
@@ -36,7 +37,7 @@ const OLDER_HEIGHT = 32
 /** Room above the first turn, where its actions lie. */
 const TOP_ROOM = 20
 /** Turns that ⌘K lists at most. */
-const MOST_FOUND = 20
+const MAX_FOUND = 20
 const NOTHING_QUOTED: ReadonlySet<string> = new Set()
 
 type Item =
@@ -72,6 +73,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
   const view = useView(store, branchId)
   const { path, mode, byParent } = view
   const { turns, session } = timeline
+  const quotes = useQuotes(session, selection.quoted !== undefined)
   const quoted = useMemo(() => (selection.quoted ? new Set(selection.quoted.split(',')) : NOTHING_QUOTED), [selection.quoted])
 
   const first = turns.get(path[0] ?? '')
@@ -277,20 +279,53 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
     move(aim, 'center')
   }, [aim, path, move])
 
-  const findTurns = useCallback(
+  const findHere = useCallback(
     (words: string) => {
       const wanted = words.toLowerCase()
       const { turns: known } = store.getState().timeline
       return path
         .flatMap((each) => known.get(each) ?? [])
-        .map((turn) => ({ turn, label: `#${turn.index} ${(turn.user_message?.text ?? turn.assistant_message?.text ?? '').slice(0, 80)}` }))
-        .filter(({ label }) => label.toLowerCase().includes(wanted))
-        .slice(-MOST_FOUND)
-        .map(({ turn, label }) => ({ label, run: () => move(turn.id, 'center') }))
+        .flatMap((turn) => {
+          const said = [turn.user_message?.text, turn.assistant_message?.text].filter((text) => text !== undefined)
+          const where = `#${turn.index}`.includes(wanted) ? said[0] : said.find((text) => text.toLowerCase().includes(wanted))
+          return where === undefined ? [] : [{ turn, label: `#${turn.index} ${around(where, wanted)}` }]
+        })
+        .slice(-MAX_FOUND)
+        .map(({ turn, label }) => ({ id: turn.id, index: turn.index, label, run: () => move(turn.id, 'center') }))
     },
     [store, path, move],
   )
-  useFinder(findTurns)
+  const findEverywhere = useCallback(
+    async (words: string, signal: AbortSignal) => {
+      const found: TreeTurn[] = []
+      let cursor: string | null = null
+      do {
+        const page: Page<TreeTurn> = await sessions.tree(id, { q: words, cursor }, { signal })
+        found.push(...page.items)
+        cursor = page.next_cursor
+      } while (cursor !== null && found.length < MAX_FOUND)
+      const reveal = (turn: TreeTurn): void => {
+        const seen = pathOf.current.includes(turn.id)
+        if (!seen) go({ turn: turn.id, branch: turn.branch === 'active' ? undefined : turn.branch }, { replace: true })
+        setAim(turn.id)
+      }
+      return {
+        found: found.map((turn) => ({
+          id: turn.id,
+          index: turn.index,
+          label: `#${turn.index} ${turn.text}${turn.branch === 'active' ? '' : turn.branch === 'hidden' ? ' · out of sight' : ' · discarded'}`,
+          run: () => reveal(turn),
+        })),
+        more: cursor !== null,
+      }
+    },
+    [id, go],
+  )
+  const pathOf = useRef(path)
+  useEffect(() => {
+    pathOf.current = path
+  })
+  useFinder(useMemo(() => ({ here: findHere, everywhere: findEverywhere }), [findHere, findEverywhere]))
 
   const branchPoints = useMemo(
     () => new Set([...byParent].filter(([parent, list]) => parent !== null && list.length > 1).flatMap(([, list]) => list.map((turn) => turn.id))),
@@ -556,6 +591,7 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
                         total={(first?.index ?? 0) + path.length}
                         selected={item.key === selectedId}
                         quoted={quoted.has(item.key)}
+                        quotes={quotes.get(item.key)}
                         flash={item.key === flash}
                       />
                     ) : item.kind === 'gap' ? (
@@ -609,6 +645,13 @@ export function Conversation({ store, selection, again }: { store: SessionStore;
       )}
     </RowContext.Provider>
   )
+}
+
+/** A text from a little before some words on, as long as a line has room for. */
+function around(text: string, words: string): string {
+  const at = text.toLowerCase().indexOf(words)
+  const from = at < 40 ? 0 : at - 20
+  return `${from > 0 ? '…' : ''}${text.slice(from, from + 100).replace(/\s+/g, ' ')}`
 }
 
 /** A reply as it is read aloud: whole, or by its length where it is long. */

@@ -5,7 +5,7 @@ import type { Turn } from '../api/types.ts'
 import { Button, IconButton } from '../ui/controls.tsx'
 
 /** Pauses longer than this are skipped while playing. */
-const LONGEST_GAP_MS = 120_000
+const MAX_GAP_MS = 120_000
 const SPEEDS = [1, 2, 8] as const
 
 interface PlayheadProps {
@@ -29,7 +29,7 @@ export function PlayheadBar({ turns, at, offset, move }: PlayheadProps) {
     if (at >= last) return setPlaying(false)
     const [here, next] = [turns[at], turns[at + 1]]
     const gap = here && next ? Date.parse(next.created_at) - Date.parse(here.created_at) : 0
-    const wait = (gap > LONGEST_GAP_MS ? 500 : Math.max(250, gap)) / speed
+    const wait = (gap > MAX_GAP_MS ? 500 : Math.max(250, gap)) / speed
     const began = performance.now()
     let frame = 0
     // The needle is written into the DOM; React renders only when a turn begins.

@@ -41,11 +41,14 @@ export function Transcript({
   store,
   selected,
   quoted,
+  quotes,
   select,
 }: {
   store: SessionStore
   selected: string | undefined
   quoted: ReadonlySet<string>
+  /** The words that a judge quotes, by turn. */
+  quotes: ReadonlyMap<string, readonly string[]>
   select: (turn: string) => void
 }) {
   const path = useSession(store, (state) => state.timeline.visible)
@@ -59,7 +62,7 @@ export function Transcript({
       <ol aria-label="Conversation">
         {path.slice(0, most).map((turn, at) => (
           <li key={turn} className="[contain-intrinsic-size:auto_120px] [content-visibility:auto]">
-            <TurnRow turnId={turn} before={path[at - 1] ?? null} position={at + 1} total={path.length} selected={turn === selected} quoted={quoted.has(turn)} flash={false} />
+            <TurnRow turnId={turn} before={path[at - 1] ?? null} position={at + 1} total={path.length} selected={turn === selected} quoted={quoted.has(turn)} quotes={quotes.get(turn)} flash={false} />
           </li>
         ))}
       </ol>

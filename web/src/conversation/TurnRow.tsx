@@ -1,11 +1,12 @@
 /** One turn: its head, what the caller said, what happened, what the agent said. */
-import { ChevronLeft, ChevronRight, GitBranch, GitFork, Link2, MoreHorizontal, Pencil, RotateCcw, Undo2 } from 'lucide-react'
+import { ChevronLeft, ChevronRight, Clock3, GitBranch, GitFork, Link2, MoreHorizontal, Pencil, RotateCcw, Undo2 } from 'lucide-react'
 import { createContext, lazy, memo, Suspense, useContext, useEffect, useRef, useState } from 'react'
 import type { JsonObject, Turn } from '../api/types.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { amountOf, shown } from '../timeline/money.ts'
+import { markedPieces } from '../timeline/quotes.ts'
 import { revisionOf } from '../timeline/reduce.ts'
-import { replyOf, useSession, type SessionStore } from '../timeline/store.ts'
+import { lostSince, replyOf, useSession, type SessionStore } from '../timeline/store.ts'
 import { Button, IconButton, join, Menu, Tip } from '../ui/controls.tsx'
 import { Badge, Clock, copy } from '../ui/states.tsx'
 import { count, duration, hasLink, hasMarkdown, plural, spokenSeconds } from '../words.ts'
@@ -34,6 +35,8 @@ export interface RowContext {
   unfolded: (turnId: string) => number
 }
 
+const NO_WORDS: readonly string[] = []
+
 export const RowContext = createContext<RowContext | null>(null)
 
 export function useRow(): RowContext {
@@ -49,10 +52,12 @@ interface RowProps {
   total: number
   selected: boolean
   quoted: boolean
+  /** Words of this turn that a judge quotes. */
+  quotes?: readonly string[] | undefined
   flash: boolean
 }
 
-export const TurnRow = memo(function TurnRow({ turnId, before, position, total, selected, quoted, flash }: RowProps) {
+export const TurnRow = memo(function TurnRow({ turnId, before, position, total, selected, quoted, quotes = NO_WORDS, flash }: RowProps) {
   const row = useRow()
   const turn = useSession(row.store, (state) => state.timeline.turns.get(turnId))
   const previous = useSession(row.store, (state) => (before === null ? undefined : state.timeline.turns.get(before)))
@@ -72,20 +77,26 @@ export const TurnRow = memo(function TurnRow({ turnId, before, position, total, 
       className={join('group/turn relative mx-auto max-w-[calc(72ch+48px)] px-3 py-2 sm:px-4', edge, selected && 'bg-accent-tint/60', flash && 'flash')}
     >
       <Head turn={turn} previous={previous} quoted={quoted} />
-      {row.editing === turnId ? <EditBox turn={turn} /> : turn.user_message && <Caller text={turn.user_message.text} />}
+      {row.editing === turnId ? <EditBox turn={turn} /> : turn.user_message && <Caller text={turn.user_message.text} quotes={quotes} />}
       <Cards turn={turn} before={row.variablesBefore(turnId)} unfolded={row.unfolded(turnId)} />
-      <Reply turn={turn} />
+      <Reply turn={turn} quotes={quotes} />
       {turn.status === 'failed' && <Failure turn={turn} />}
     </article>
   )
 })
 
-function Caller({ text }: { text: string }) {
+/** A text as it was said, with the words that a judge quotes marked. */
+function Words({ text, quotes }: { text: string; quotes: readonly string[] }) {
+  if (quotes.length === 0) return text
+  return markedPieces(text, quotes).map((piece, at) => (piece.marked ? <mark key={at}>{piece.text}</mark> : piece.text))
+}
+
+function Caller({ text, quotes }: { text: string; quotes: readonly string[] }) {
   return (
     <div className="mt-1 rounded-sm bg-sunken px-2 py-1">
       <span className="sr-only">Caller: </span>
       <p dir="auto" className="text-speech break-words whitespace-pre-wrap">
-        {text}
+        <Words text={text} quotes={quotes} />
       </p>
     </div>
   )
@@ -173,9 +184,9 @@ const costTip = (turn: Turn): string =>
 
 function Actions({ turn }: { turn: Turn }) {
   const { commands, mayAct, ended, edit, fork } = useRow()
-  // While one only looks at a branch the place of these buttons is kept: heads must not wrap otherwise, and turns not move.
+  // While one only looks at a branch the place of these buttons is kept in the head: it must not wrap otherwise, and turns not move.
   const isPlaceKept = !mayAct && !ended
-  const kept = isPlaceKept ? 'invisible' : undefined
+  const kept = isPlaceKept ? 'invisible place-kept' : undefined
   const settled = turn.status !== 'pending'
   const words = [turn.user_message?.text, turn.assistant_message?.text].filter(Boolean).join('\n')
   return (
@@ -238,26 +249,28 @@ function Actions({ turn }: { turn: Turn }) {
   )
 }
 
-function Reply({ turn }: { turn: Turn }) {
+function Reply({ turn, quotes }: { turn: Turn; quotes: readonly string[] }) {
   const { store, commands } = useRow()
   const text = useSession(store, (state) => replyOf(state.timeline, turn))
   const markdown = usePreferences((state) => state.markdown)
   const stopping = useStopping((state) => state.sessions.has(store.getState().id))
   const awaited = useSession(store, (state) => state.timeline.session?.client_calls?.find((call) => call.turn_id === turn.id)?.tool)
+  const lostAt = useSession(store, lostSince)
+  const asked = useSession(store, (state) => state.timeline.session?.approvals?.find((approval) => approval.turn_id === turn.id)?.tool)
   const pending = turn.status === 'pending'
   if (!text && !pending) return null
   const formatted = !pending && hasMarkdown(text)
   return (
     <div className="mt-1 px-2">
       <span className="sr-only">Agent: </span>
-      {markdown && formatted ? (
+      {markdown && formatted && quotes.length === 0 ? (
         <Suspense fallback={<Plain text={text} />}>
           <div className="prose text-speech break-words">
             <Markdown text={text} />
           </div>
         </Suspense>
       ) : (
-        <Plain text={text} pending={pending} />
+        <Plain text={text} pending={pending} quotes={quotes} />
       )}
       {turn.status === 'interrupted' && (
         <p className="text-meta text-warn">▌ stopped after {duration(turn.usage.duration_seconds)}</p>
@@ -265,8 +278,9 @@ function Reply({ turn }: { turn: Turn }) {
       <p className="flex flex-wrap items-center gap-2 text-meta text-faint">
         {pending ? (
           <>
-            <span className="spinner" aria-hidden />
-            <Elapsed since={turn.created_at} />
+            {lostAt === null ? <span className="spinner" aria-hidden /> : <Clock3 size={12} aria-hidden />}
+            <Elapsed since={turn.created_at} until={lostAt} />
+            {asked && <span className="text-warn">waits for the approval of {asked}</span>}
             {awaited && <span className="text-live">waits for the result of {awaited}</span>}
             <Button look="quiet" disabled={stopping} onClick={() => void commands.cancel()}>
               {stopping ? 'stopping …' : 'Stop'}
@@ -286,25 +300,28 @@ function Reply({ turn }: { turn: Turn }) {
   )
 }
 
-function Plain({ text, pending = false }: { text: string; pending?: boolean }) {
+function Plain({ text, pending = false, quotes = NO_WORDS }: { text: string; pending?: boolean; quotes?: readonly string[] }) {
   return (
     <p dir="auto" className={join('text-speech break-words whitespace-pre-wrap', pending && 'caret')}>
-      {text}
+      <Words text={text} quotes={quotes} />
     </p>
   )
 }
 
-/** Seconds since a reply began, written into the DOM without a render. */
-function Elapsed({ since }: { since: string }) {
+const elapsed = (seconds: number): string => (seconds < 90 ? `${Math.max(0, seconds).toFixed(1)} s` : duration(seconds))
+
+/** Time since a reply began, written into the DOM without a render. It stands still at a time until which that is known. */
+function Elapsed({ since, until }: { since: string; until: number | null }) {
   const place = useRef<HTMLSpanElement>(null)
   useEffect(() => {
     const show = (): void => {
-      if (place.current) place.current.textContent = `${Math.max(0, (Date.now() - Date.parse(since)) / 1000).toFixed(1)} s`
+      if (place.current) place.current.textContent = elapsed(((until ?? Date.now()) - Date.parse(since)) / 1000)
     }
     show()
+    if (until !== null) return
     const timer = setInterval(show, 100)
     return () => clearInterval(timer)
-  }, [since])
+  }, [since, until])
   return <span ref={place} />
 }
 

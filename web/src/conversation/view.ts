@@ -40,6 +40,12 @@ export function useView(store: SessionStore, branchId: string | undefined): View
     }
   }, [store, branchId, complete, loaded])
 
+  const { hiddenKnown } = timeline
+  useEffect(() => {
+    // What a rewind keeps out of sight, the log tells.
+    if (branchId === 'hidden' && loaded && !hiddenKnown) void store.actions.readLog()
+  }, [store, branchId, loaded, hiddenKnown])
+
   const mode = branchId === undefined ? 'active' : branchId === 'hidden' ? 'hidden' : 'discarded'
   // A branch that was made active meanwhile is shown as what it is now.
   const isActive = mode === 'discarded' && complete && path.length > 0 && path.at(-1) === timeline.leaf

@@ -1,15 +1,16 @@
 /** Where the money went: this branch, discarded, beside the turns. Added up here, exactly. */
 import { useQuery } from '@tanstack/react-query'
 import { all, usage } from '../api/routes.ts'
-import { amountOf, NOTHING, parse, shown, spending, type Amount } from '../timeline/money.ts'
+import { amountOf, NOTHING, parse, placesOf, spending, type Amount } from '../timeline/money.ts'
 import { pathTo } from '../timeline/reduce.ts'
 import { useSession } from '../timeline/store.ts'
-import { join, Tip } from '../ui/controls.tsx'
+import { join } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Badge, Loading, ProblemNote } from '../ui/states.tsx'
 import { plural } from '../words.ts'
 import type { TabProps } from './Inspector.tsx'
 
-const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated caller', judge: 'judge' }
+const PURPOSES: Record<string, string> = { extraction: 'reading variables at the end', caller: 'simulated caller', judge: 'judge', summary: 'summaries' }
 
 export function Cost({ store, selection, turn, upTo }: TabProps) {
   const { id } = store.getState()
@@ -39,17 +40,21 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
   const copied = upTo.filter((each) => session.forked_from !== null && !ledger.data.some((row) => row.turn_id === each.id) && each.created_at < session.created_at)
   const most = upTo.reduce((highest, each) => (spent.byTurn.get(each.id) ?? NOTHING).value > highest ? (spent.byTurn.get(each.id) ?? NOTHING).value : highest, 1n)
   const unpriced = session.cost.unpriced_models
+  const models = Object.entries(turn?.cost.breakdown ?? {}).map(([model, amount]) => ({ model, amount: { value: parse(amount), unpriced: [] } }))
+  const listed = upTo.slice(-200).map((each) => ({ each, amount: spent.byTurn.get(each.id) ?? amountOf(each.cost) }))
+  // One column from top to bottom of the pane.
+  const places = placesOf([spent.total, spent.branch, spent.hidden, spent.discarded, spent.beside, ...spent.besideByPurpose.values(), ...models.map((each) => each.amount), ...listed.map((each) => each.amount)].map((amount) => amount.value))
 
   return (
     <div className="flex flex-col gap-3 p-3 text-list">
       <dl className="grid grid-cols-[1fr_auto] gap-x-4 gap-y-1">
-        <Line label="Spent" amount={{ value: parse(session.cost.total), unpriced }} strong />
-        <Line label="This branch" amount={spent.branch} />
-        {hidden.length > 0 && <Line label={`Out of sight after the rewind (${plural(hidden.length, 'turn')})`} amount={spent.hidden} />}
-        <Line label="Discarded branches" amount={spent.discarded} />
-        <Line label="Beside the turns" amount={spent.beside} />
+        <Line label="Spent" amount={{ value: parse(session.cost.total), unpriced }} places={places} strong />
+        <Line label="This branch" amount={spent.branch} places={places} />
+        {hidden.length > 0 && <Line label={`Out of sight after the rewind (${plural(hidden.length, 'turn')})`} amount={spent.hidden} places={places} />}
+        <Line label="Discarded branches" amount={spent.discarded} places={places} />
+        <Line label="Beside the turns" amount={spent.beside} places={places} />
         {[...spent.besideByPurpose].map(([purpose, amount]) => (
-          <Line key={purpose} label={PURPOSES[purpose] ?? purpose} amount={amount} deep />
+          <Line key={purpose} label={PURPOSES[purpose] ?? purpose} amount={amount} places={places} deep />
         ))}
       </dl>
       {!settled && <Badge kind="warn">not settled yet: the ledger is up to two seconds behind</Badge>}
@@ -59,12 +64,12 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
           {plural(copied.length, 'turn')} copied by the fork: paid in {session.forked_from?.session_id}, in no sum here.
         </p>
       )}
-      {turn && Object.keys(turn.cost.breakdown).length > 0 && (
+      {turn && models.length > 0 && (
         <section>
           <h3 className="mb-1 text-meta text-muted">Turn #{turn.index}, by model</h3>
           <dl className="grid grid-cols-[1fr_auto] gap-x-4">
-            {Object.entries(turn.cost.breakdown).map(([model, amount]) => (
-              <Line key={model} label={model} amount={{ value: parse(amount), unpriced: [] }} />
+            {models.map(({ model, amount }) => (
+              <Line key={model} label={model} amount={amount} places={places} />
             ))}
           </dl>
         </section>
@@ -73,8 +78,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
         <h3 className="mb-1 text-meta text-muted">By turn, up to here</h3>
         <table className="w-full">
           <tbody>
-            {upTo.slice(-200).map((each) => {
-              const amount = spent.byTurn.get(each.id) ?? amountOf(each.cost)
+            {listed.map(({ each, amount }) => {
               const isCopied = copied.includes(each)
               return (
                 <tr key={each.id} className={join(each.id === turn?.id && 'bg-accent-tint', isCopied && 'text-faint')}>
@@ -86,7 +90,7 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
                   <td aria-hidden>
                     <div className="h-2 rounded-sm bg-money" style={{ width: `${isCopied ? 0 : Number((amount.value * 1000n) / most) / 10}%` }} />
                   </td>
-                  <td className="w-24 text-right text-money">{isCopied ? 'paid before' : shown(amount)}</td>
+                  <td className="w-24 text-right">{isCopied ? 'paid before' : <Money amount={amount} places={places} />}</td>
                 </tr>
               )
             })}
@@ -99,20 +103,13 @@ export function Cost({ store, selection, turn, upTo }: TabProps) {
 
 const total = (rows: readonly { cost: { total: string } }[]): bigint => rows.reduce((sum, row) => sum + parse(row.cost.total), 0n)
 
-function Line({ label, amount, strong = false, deep = false }: { label: string; amount: Amount; strong?: boolean; deep?: boolean }) {
+function Line({ label, amount, places, strong = false, deep = false }: { label: string; amount: Amount; places: number; strong?: boolean; deep?: boolean }) {
   return (
     <>
       <dt className={join(strong ? 'font-semibold' : 'text-muted', deep && 'pl-4')}>{label}</dt>
       <dd className={join('text-right text-money', strong && 'font-semibold')}>
-        <Tip label={`$${amount.value === 0n ? '0' : exact(amount)}`}>
-          <span tabIndex={-1}>{shown(amount)}</span>
-        </Tip>
+        <Money amount={amount} places={places} />
       </dd>
     </>
   )
-}
-
-const exact = (amount: Amount): string => {
-  const digits = amount.value.toString().padStart(13, '0')
-  return `${digits.slice(0, -12)}.${digits.slice(-12).replace(/0+$/, '') || '0'}`
 }

@@ -37,9 +37,9 @@ export default function GraphTab({ store, selection, upTo }: TabProps) {
           <table className="w-full text-left text-list">
             <thead className="text-meta text-muted">
               <tr>
-                <th className="font-normal">Node</th>
-                <th className="font-normal">Visits</th>
-                <th className="font-normal">Goes on to</th>
+                <th className="px-2 font-normal">Node</th>
+                <th className="px-2 font-normal">Visits</th>
+                <th className="pl-2 font-normal">Goes on to</th>
               </tr>
             </thead>
             <tbody>
@@ -60,7 +60,7 @@ export default function GraphTab({ store, selection, upTo }: TabProps) {
                         </Button>
                       ))}
                     </td>
-                    <td className="py-1 text-muted">{definition.nodes[name]?.transitions?.map((each) => each.to).join(', ') || 'end'}</td>
+                    <td className="py-1 pl-2 text-muted">{[...new Set(definition.nodes[name]?.transitions?.map((each) => each.to))].join(', ') || 'end'}</td>
                   </tr>
                 )
               })}

@@ -9,11 +9,12 @@ import { sessions } from '../api/routes.ts'
 import type { Step, StepMessage, Turn } from '../api/types.ts'
 import { useCommands } from '../conversation/commands.ts'
 import { clientTools, useAgent } from '../sessions/queries.ts'
-import { amountOf, shown } from '../timeline/money.ts'
+import { amountOf } from '../timeline/money.ts'
 import { children, family } from '../timeline/siblings.ts'
 import { knownTurns, useSession } from '../timeline/store.ts'
 import { variablesAt } from '../timeline/variables.ts'
 import { Button, Dialog, join } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Json } from '../ui/Json.tsx'
 import { Badge, CopyButton, Empty, Loading, ProblemNote } from '../ui/states.tsx'
 import { count, duration, plural } from '../words.ts'
@@ -92,7 +93,11 @@ export function Why({ store, selection, turn, upTo }: TabProps) {
       {steps.data === null ? (
         <FromDefinition store={store} turn={turn} upTo={upTo} />
       ) : steps.data.items.length === 0 ? (
-        <Empty title="No model was asked">{turn.user_message ? 'The turn was closed before a call was made.' : 'This greeting is written in the agent’s definition.'}</Empty>
+        turn.status === 'failed' ? (
+          <Empty title="No reply was received">The model’s call failed: nothing came of it that could be billed. Its error stands in the turn.</Empty>
+        ) : (
+          <Empty title="No model was asked">{turn.user_message ? 'The turn was closed before a call was made.' : 'This greeting is written in the agent’s definition.'}</Empty>
+        )
       ) : (
         steps.data.items.map((step, at) => (
           <StepCard
@@ -157,7 +162,7 @@ function StepCard({ step, before, against, open, toggle }: StepCardProps) {
             <span>
               {count(step.usage.prompt_tokens)} in, {count(step.usage.cache_read_input_tokens)} cached, {count(step.usage.completion_tokens)} out
             </span>
-            <span className="text-money">{shown(amountOf(step.cost))}</span>
+            <Money amount={amountOf(step.cost)} />
             {step.finish_reason && <span>{step.finish_reason}</span>}
           </span>
           {step.error && <span className="block break-words text-bad">{step.error}</span>}
@@ -178,7 +183,7 @@ function StepCard({ step, before, against, open, toggle }: StepCardProps) {
           <Section title="Messages" count={request.messages.length}>
             <Messages messages={request.messages} isKnown={(message) => known.has(JSON.stringify(message))} fresh={before !== undefined} />
           </Section>
-          <Section title="Offered" count={request.tools.length} open>
+          <Section title="Offered" count={request.tools.length} open={request.tools.length > 0}>
             <ul className="flex flex-col gap-1">
               {request.tools.map((tool) => (
                 <li key={tool.name} className={join('rounded-sm px-2 py-1 text-list', chosen.has(tool.name) ? 'bg-accent-tint' : 'bg-sunken')}>

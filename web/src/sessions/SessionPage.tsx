@@ -1,6 +1,6 @@
 /** One session: title and actions, conversation, inspector. */
 import { Link, useNavigate } from '@tanstack/react-router'
-import { GitBranch, MoreHorizontal, PanelRight } from 'lucide-react'
+import { Clock3, GitBranch, MoreHorizontal, PanelRight } from 'lucide-react'
 import { useEffect, useMemo, useState } from 'react'
 import { sessions } from '../api/routes.ts'
 import { useCommands } from '../conversation/commands.ts'
@@ -10,12 +10,12 @@ import { Inspector, TABS } from '../inspector/Inspector.tsx'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
 import { amountOf, shown } from '../timeline/money.ts'
-import { useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
+import { lostSince, useSession, useSessionStore, type SessionStore } from '../timeline/store.ts'
 import { Button, Dialog, IconButton, join, Menu, Splitter, Tip } from '../ui/controls.tsx'
 import { useOffers } from '../ui/offers.ts'
 import { usePanes } from '../ui/panes.ts'
 import { Badge, download, StatusShape, useTitle } from '../ui/states.tsx'
-import { reason, STATUS } from '../words.ts'
+import { clock, reason, STATUS } from '../words.ts'
 import { useAgentName } from './queries.ts'
 import type { NewSearch } from '../routes.tsx'
 
@@ -30,6 +30,7 @@ function SessionView() {
   const store = useSessionStore(selection.session)
   const link = useSession(store, (state) => state.link)
   const name = useSession(store, (state) => state.timeline.session?.name)
+  const lostAt = useSession(store, lostSince)
   const { inspector: sheet, set: setPanes } = usePanes()
   const { inspectorShown, inspectorWidth, set } = usePreferences()
   useEffect(() => {
@@ -59,7 +60,7 @@ function SessionView() {
 
   return (
     <div className="flex min-h-0 min-w-0 flex-1">
-      <section aria-label="Session" className={join('flex min-w-0 flex-1 flex-col', sheet && 'max-sm:hidden')}>
+      <section aria-label="Session" data-stale={lostAt !== null || undefined} className={join('flex min-w-0 flex-1 flex-col', sheet && 'max-sm:hidden')}>
         <Header store={store} again={again} />
         <Conversation store={store} selection={selection} again={again} />
       </section>
@@ -86,6 +87,7 @@ function SessionView() {
 }
 
 function Header({ store, again }: { store: SessionStore; again: () => void }) {
+  const lostAt = useSession(store, lostSince)
   const session = useSession(store, (state) => state.timeline.session)
   const { id } = store.getState()
   const navigate = useNavigate()
@@ -135,6 +137,14 @@ function Header({ store, again }: { store: SessionStore; again: () => void }) {
         <Link to="/sessions/$id" params={{ id: session.forked_from.session_id }} search={{ turn: session.forked_from.turn_id }} className="max-sm:hidden">
           <Badge kind="plain">fork</Badge>
         </Link>
+      )}
+      {lostAt !== null && (
+        <Tip label={`What is shown is as of ${clock(lostAt)}: the connection is lost`}>
+          <span role="img" aria-label={`As of ${clock(lostAt)}`} tabIndex={-1} className="inline-flex shrink-0 items-center gap-1 text-meta text-faint">
+            <Clock3 size={14} aria-hidden />
+            <span className="max-sm:hidden">{clock(lostAt)}</span>
+          </span>
+        </Tip>
       )}
       {session && (
         <Tip label={`$${session.cost.total} spent, discarded branches included`}>

@@ -1,17 +1,18 @@
 /** The list of sessions, and beside it what is open. */
 import { getRouteApi, Link, Outlet, useMatchRoute, useNavigate, useParams } from '@tanstack/react-router'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { Bot, Plus, Search } from 'lucide-react'
+import { Bot, Plus, Search, X } from 'lucide-react'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import type { SessionSummary } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
 import { usePreferences } from '../settings/preferences.ts'
-import { amountOf, shown } from '../timeline/money.ts'
-import { Button, join, Splitter, Tip } from '../ui/controls.tsx'
+import { amountOf, parse, placesOf } from '../timeline/money.ts'
+import { Button, IconButton, join, Splitter, Tip } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { usePanes } from '../ui/panes.ts'
 import { Badge, Empty, Loading, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
-import { age, count, plural, STATUS } from '../words.ts'
-import { matches, useAgents, useSessionList } from './queries.ts'
+import { age, count, daysWords, fullTime, plural, PURPOSES, STATUS, when } from '../words.ts'
+import { isBilled, type ListFilter, matches, useAgents, useSessionList, useVersions } from './queries.ts'
 
 const route = getRouteApi('/sessions')
 
@@ -79,9 +80,16 @@ export function SessionsPage() {
 const STATUSES = ['idle', 'pending_assistant_turn', 'rewound', 'error', 'completed']
 const SINCE = { '': 'Time', '1h': 'Last hour', '24h': 'Last 24 hours', '7d': 'Last 7 days' }
 
+const NO_FILTER: ListFilter = {}
+/** The ledger's name for the price of seconds, among models. */
+const SECONDS = 'duration'
+
 function SessionList({ opened }: { opened: () => void }) {
-  const filter = route.useSearch()
+  const search = route.useSearch()
   const navigate = useNavigate()
+  // The form's agent and version fill the form; they choose no sessions.
+  const isForm = Boolean(useMatchRoute()({ to: '/sessions/new' }))
+  const filter = isForm ? NO_FILTER : search
   const params = useParams({ strict: false })
   const agentList = useAgents()
   const names = useMemo(() => new Map(agentList.data?.items.map((agent) => [agent.id, agent.name])), [agentList.data])
@@ -111,6 +119,7 @@ function SessionList({ opened }: { opened: () => void }) {
       return { key, ids: new Set([...before.ids, ...all.filter((item) => item.created_at <= border).map((item) => item.id)]) }
     })
   }, [all, key, oldest])
+  const places = useMemo(() => placesOf(all.map((item) => parse(item.cost.total))), [all])
   const shownItems = waiting.length > 0 ? all.filter((item) => accepted.ids.has(item.id)) : all
 
   const scroller = useRef<HTMLDivElement>(null)
@@ -129,7 +138,7 @@ function SessionList({ opened }: { opened: () => void }) {
   useEffect(() => virtualizer.measure(), [virtualizer, height])
 
   const set = (change: Partial<typeof filter>): void =>
-    void navigate({ to: '.', search: (before: Record<string, unknown>) => ({ ...before, ...change }), replace: true })
+    void (isForm ? navigate({ to: '/sessions', search: change }) : navigate({ to: '.', search: (before: Record<string, unknown>) => ({ ...before, ...change }), replace: true }))
   const walk = (step: number): void => {
     const at = shownItems.findIndex((item) => item.id === params.id)
     const next = shownItems[Math.max(0, Math.min(shownItems.length - 1, at + step))]
@@ -165,16 +174,18 @@ function SessionList({ opened }: { opened: () => void }) {
         </div>
         <div className="grid grid-cols-3 gap-1">
           <Choice label="Status" value={filter.status ?? ''} options={[['', 'Status'], ...STATUSES.map((each): [string, string] => [each, STATUS[each] ?? each])]} change={(status) => set({ status })} />
-          <Choice label="Agent" value={filter.agent ?? ''} options={[['', 'Agent'], ...(agentList.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} change={(agent) => set({ agent })} />
+          <Choice label="Agent" value={filter.agent ?? ''} options={[['', 'Agent'], ...(agentList.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} change={(agent) => set({ agent, version: undefined })} />
           <Choice label="Since" value={filter.since ?? ''} options={Object.entries(SINCE)} change={(since) => set({ since })} />
         </div>
-        {filter.suite && (
-          <p className="flex items-center text-meta text-muted">
-            <span className="flex-1">of suite {filter.suite}</span>
-            <Button look="quiet" onClick={() => set({ suite: undefined })}>
-              All
-            </Button>
-          </p>
+        {filter.agent && <VersionChoice agent={filter.agent} newest={agentList.data?.items.find((each) => each.name === filter.agent || each.id === filter.agent)?.version} value={filter.version} change={(version) => set({ version })} />}
+        {filter.suite && <Chosen remove={() => set({ suite: undefined })}>of suite {filter.suite}</Chosen>}
+        {isBilled(filter) && (
+          <Chosen remove={() => set({ model: undefined, purpose: undefined, from: undefined, to: undefined })}>
+            charged{filter.purpose && ` for ${PURPOSES[filter.purpose] ?? filter.purpose}`}
+            {filter.model && ` for ${filter.model === SECONDS ? 'seconds' : filter.model}`}
+            {filter.from && filter.from === filter.to ? ' on ' : ' '}
+            {daysWords(filter.from, filter.to)}
+          </Chosen>
         )}
       </div>
       {waiting.length > 0 && (
@@ -211,7 +222,7 @@ function SessionList({ opened }: { opened: () => void }) {
               if (!session) return null
               return (
                 <li key={session.id} className="absolute top-0 left-0 w-full" style={{ transform: `translateY(${virtual.start}px)`, height }}>
-                  <Row session={session} agent={session.agent_name ?? names.get(session.agent_id) ?? ''} dense={dense} open={session.id === params.id} now={now} opened={opened} />
+                  <Row session={session} agent={session.agent_name ?? names.get(session.agent_id) ?? ''} dense={dense} open={session.id === params.id} now={now} places={places} filter={filter} opened={opened} />
                 </li>
               )
             })}
@@ -227,7 +238,35 @@ function SessionList({ opened }: { opened: () => void }) {
 
 const oldestNew = (ids: ReadonlySet<string>, all: readonly SessionSummary[]): string => all.find((item) => ids.has(item.id))?.created_at ?? ''
 
-function Choice({ label, value, options, change }: { label: string; value: string; options: readonly (readonly [string, string])[]; change: (value: string | undefined) => void }) {
+/** A filter that came with a link: what it is, and a way to be rid of it. */
+function Chosen({ children, remove }: { children: React.ReactNode; remove: () => void }) {
+  return (
+    <p className="flex items-center gap-1 rounded-sm bg-accent-tint pl-2 text-meta text-accent">
+      <span className="min-w-0 flex-1 py-1 [overflow-wrap:anywhere]">{children}</span>
+      <IconButton label="Remove this filter" onClick={remove}>
+        <X size={14} />
+      </IconButton>
+    </p>
+  )
+}
+
+/** Which version of the chosen agent; nothing to choose while there is one only. */
+export function VersionChoice({ agent, newest, value, change }: { agent: string; newest: number | undefined; value: number | undefined; change: (version: number | undefined) => void }) {
+  const versions = useVersions(agent, newest)
+  if ((versions.data?.length ?? 0) < 2 && value === undefined) return null
+  const known = versions.data ?? []
+  const listed = value === undefined || known.some((each) => each.version === value) ? known : [{ version: value, at: null }, ...known]
+  return (
+    <Choice
+      label="Version"
+      value={value === undefined ? '' : String(value)}
+      options={[['', 'Every version'], ...listed.map((each): [string, string] => [String(each.version), `Version ${each.version}${each.at ? ` · ${when(each.at)}` : ''}`])]}
+      change={(version) => change(version === undefined ? undefined : Number(version))}
+    />
+  )
+}
+
+export function Choice({ label, value, options, change }: { label: string; value: string; options: readonly (readonly [string, string])[]; change: (value: string | undefined) => void }) {
   return (
     <select
       aria-label={label}
@@ -244,7 +283,19 @@ function Choice({ label, value, options, change }: { label: string; value: strin
   )
 }
 
-function Row({ session, agent, dense, open, now, opened }: { session: SessionSummary; agent: string; dense: boolean; open: boolean; now: number; opened: () => void }) {
+interface RowProps {
+  session: SessionSummary
+  agent: string
+  dense: boolean
+  open: boolean
+  now: number
+  /** Decimals of the amounts in the list. */
+  places: number
+  filter: ListFilter
+  opened: () => void
+}
+
+function Row({ session, agent, dense, open, now, places, filter, opened }: RowProps) {
   const marks = (
     <>
       {(session.approvals?.length ?? 0) > 0 && <Badge kind="warn">approval</Badge>}
@@ -260,7 +311,7 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
     <Link
       to="/sessions/$id"
       params={{ id: session.id }}
-      search={(before: Record<string, unknown>) => ({ status: before['status'], agent: before['agent'], suite: before['suite'], since: before['since'], q: before['q'] }) as object}
+      search={filter as object}
       onClick={opened}
       aria-current={open ? 'page' : undefined}
       className={join('flex h-full items-center gap-2 px-3 text-list hover:bg-hover', open && 'bg-accent-tint')}
@@ -285,8 +336,8 @@ function Row({ session, agent, dense, open, now, opened }: { session: SessionSum
         </span>
       )}
       <span className="text-right text-meta">
-        <span className="block text-faint">{age(session.created_at, now)}</span>
-        {!dense && <span className="block text-money">{shown(amountOf(session.cost))}</span>}
+        <span title={fullTime(session.created_at)} className="block text-faint">{age(session.created_at, now)}</span>
+        {!dense && <Money amount={amountOf(session.cost)} places={places} className="block" />}
       </span>
     </Link>
   )

@@ -3,6 +3,7 @@ import { QueryClient, queryOptions, useInfiniteQuery, useQuery } from '@tanstack
 import { asProblem } from '../api/problems.ts'
 import { about, agents, sessions } from '../api/routes.ts'
 import type { SessionSummary } from '../api/types.ts'
+import { zone } from '../words.ts'
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -26,6 +27,21 @@ const agentQuery = (name: string, version?: number) =>
 
 export const useAgent = (name: string, version?: number) => useQuery({ ...agentQuery(name, version), enabled: name !== '' })
 
+/** Versions of an agent, newest first; where the API has no list of them, only their numbers are known. */
+export const useVersions = (name: string, newest: number | undefined) =>
+  useQuery({
+    queryKey: ['versions', name, newest],
+    queryFn: ({ signal }) =>
+      agents
+        .versions(name, { signal })
+        .then((page) => page.items.map((each) => ({ version: each.version, at: each.created_at as string | null })))
+        .catch((error: unknown) => {
+          if (!asProblem(error).unsupported) throw asProblem(error)
+          return Array.from({ length: newest ?? 1 }, (_, at) => ({ version: (newest ?? 1) - at, at: null as string | null }))
+        }),
+    enabled: newest !== undefined,
+  })
+
 /** The client tools of a session's agent. Who talks here stands in for the client: the page offers them and asks for their results. */
 export async function clientTools(session: Pick<SessionSummary, 'agent_id' | 'agent_version'> | null): Promise<string[]> {
   if (!session) return []
@@ -46,14 +62,22 @@ export const useAbout = () =>
     queryKey: ['about'],
     queryFn: ({ signal }) => about({ signal }).catch((error: unknown) => (asProblem(error).unsupported ? null : Promise.reject(asProblem(error)))),
     staleTime: 60_000,
+    refetchInterval: 15_000,
   })
 
 export interface ListFilter {
   status?: string
   agent?: string
+  /** A version of the agent. */
+  version?: number
   suite?: string
   since?: string
   q?: string
+  /** Of the ledger: only sessions with a row that fits all of these, between two days of the browser's zone. */
+  model?: string
+  purpose?: string
+  from?: string
+  to?: string
 }
 
 export const useSessionList = (filter: ListFilter) =>
@@ -66,16 +90,26 @@ export const useSessionList = (filter: ListFilter) =>
           cursor: pageParam,
           ...(filter.status && { status: filter.status }),
           ...(filter.agent && { agent: filter.agent }),
+          ...(filter.agent && filter.version && { agent_version: filter.version }),
           ...(filter.suite && { suite: filter.suite }),
           ...(filter.since && { created_after: sinceTime(filter.since) }),
           ...(filter.q && { q: filter.q }),
+          ...(filter.model && { billed_model: filter.model }),
+          ...(filter.purpose && { billed_purpose: filter.purpose }),
+          ...(filter.from && { billed_from: filter.from }),
+          ...(filter.to && { billed_to: filter.to }),
+          ...(isBilled(filter) && { zone: zone() }),
         },
         { signal },
       ),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor,
-    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) <= 1 ? 3_000 : false),
+    // The ledger is asked less often: the work is that of all its rows in the range.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) <= 1 ? (isBilled(filter) ? 15_000 : 3_000) : false),
   })
+
+/** Chosen by what the ledger says of them. */
+export const isBilled = ({ model, purpose, from, to }: ListFilter): boolean => Boolean(model || purpose || from || to)
 
 /** `1h`, `7d` before now, or a time as it is. */
 export function sinceTime(since: string): string {

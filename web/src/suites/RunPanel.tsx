@@ -8,9 +8,11 @@ import { all, suites, usage } from '../api/routes.ts'
 import type { Suite, SuiteRun } from '../api/types.ts'
 import { Strip } from '../conversation/Strip.tsx'
 import { Transcript } from '../conversation/Transcript.tsx'
-import { add, amountOf, NOTHING, shown } from '../timeline/money.ts'
+import { add, amountOf, NOTHING, placesOf } from '../timeline/money.ts'
+import { quotedWords } from '../timeline/quotes.ts'
 import { useSession, useSessionStore } from '../timeline/store.ts'
 import { Button, IconButton } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { Json } from '../ui/Json.tsx'
 import { Badge, CopyButton, StatusShape } from '../ui/states.tsx'
 import { duration, plural, reason, STATUS } from '../words.ts'
@@ -43,16 +45,18 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
   const definition = useDefinition(suite.id)
   const scenario = definition.data?.scenarios.find((each) => each.id === run.scenario)
   const quoted = useMemo(() => new Set(quotedTurns(run)), [run])
+  const quotes = useMemo(() => quotedWords(run), [run])
   const [replaying, setReplaying] = useState(false)
   const body = useRef<HTMLDivElement>(null)
   const ledger = useQuery({
     queryKey: ['ledger', id, run.outcome],
     queryFn: ({ signal }) => all((cursor) => usage.ledger({ session: id, limit: 200, cursor }, { signal })),
   })
-  const costs = (['turn', 'extraction', 'caller', 'judge'] as const).map((purpose) => ({
+  const costs = (['turn', 'extraction', 'caller', 'judge', 'summary'] as const).map((purpose) => ({
     purpose,
     amount: add(NOTHING, ...(ledger.data ?? []).filter((row) => row.purpose === purpose).map((row) => amountOf(row.cost))),
   }))
+  const places = placesOf(costs.map((each) => each.amount.value))
 
   const known = turns.size > 0
   useEffect(() => {
@@ -125,6 +129,17 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
                   <span className="block break-words text-muted">
                     {criterion.reason.replace(/turn_[0-9a-f]+/g, (each) => (turns.has(each) ? `#${turns.get(each)?.index}` : each))} {criterion.turn_ids.map(link)}
                   </span>
+                  {((criterion as Partial<typeof criterion>).quotes ?? []).map((quote) => (
+                    <button
+                      key={`${quote.turn_id} ${quote.text}`}
+                      type="button"
+                      title={`Said in #${turns.get(quote.turn_id)?.index ?? '…'}`}
+                      onClick={() => select(quote.turn_id)}
+                      className="target mt-1 block w-full rounded-sm border-l-2 border-warn bg-sunken px-2 py-0.5 text-left break-words hover:bg-hover"
+                    >
+                      “{quote.text}”
+                    </button>
+                  ))}
                 </span>
               </li>
             ))}
@@ -135,9 +150,9 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
             </Button>
           )}
           <p className="flex flex-wrap gap-x-3 text-meta text-muted">
-            {costs.map(({ purpose, amount }) => (
+            {costs.filter(({ purpose, amount }) => purpose === 'turn' || amount.value > 0n || amount.unpriced.length > 0).map(({ purpose, amount }) => (
               <span key={purpose}>
-                {purpose === 'turn' ? 'agent' : purpose} <span className="text-money">{shown(amount)}</span>
+                {purpose === 'turn' ? 'agent' : purpose} <Money amount={amount} places={places} />
               </span>
             ))}
           </p>
@@ -149,7 +164,7 @@ export function RunPanel({ suite, run, turn, select, close, walk }: RunPanelProp
             </details>
           )}
         </section>
-        <Transcript store={store} selected={turn} quoted={quoted} select={select} />
+        <Transcript store={store} selected={turn} quoted={quoted} quotes={quotes} select={select} />
       </div>
       <Strip turns={path.map((each) => turns.get(each))} offset={0} branchPoints={NO_TURNS} quoted={quoted} jump={(at) => path[at] && select(path[at])} />
       </div>

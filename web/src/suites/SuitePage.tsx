@@ -7,11 +7,12 @@ import type { Suite, SuiteRun } from '../api/types.ts'
 import { useKeys } from '../keys.ts'
 import { queries } from '../sessions/queries.ts'
 import { wilson } from '../timeline/interval.ts'
-import { add, amountOf, dollars, NOTHING, parse, shown } from '../timeline/money.ts'
-import { Button, join, Menu } from '../ui/controls.tsx'
+import { add, amountOf, dollars, NOTHING, parse, placesOf } from '../timeline/money.ts'
+import { Button, join, Menu, Tip } from '../ui/controls.tsx'
+import { Money } from '../ui/Money.tsx'
 import { sayProblem } from '../ui/toast.tsx'
 import { Badge, download, Empty, Loading, Missing, ProblemNote, StatusShape, useNow, useTitle } from '../ui/states.tsx'
-import { count, duration, MINUS, percent, plural, STATUS } from '../words.ts'
+import { count, duration, MINUS, moment, percent, plural, STATUS } from '../words.ts'
 import { RunPanel } from './RunPanel.tsx'
 import { reasonsOf, runKey, useRuns } from './runs.ts'
 import { Wall } from './Wall.tsx'
@@ -121,6 +122,8 @@ function Head({ suite, runs }: { suite: Suite; runs: readonly SuiteRun[] }) {
   const left = !over && done > 0 ? ((suite.planned - done) * seconds) / done : null
   const spent = parse(progress.cost.total)
   const budget = suite.budget_usd === null ? null : parse(suite.budget_usd)
+  // An older API tells nothing of it.
+  const held = parse((progress as Partial<typeof progress>).held ?? '0')
   const unpriced = add(NOTHING, ...runs.map((run) => amountOf(run.cost))).unpriced
   const command = (name: 'pause' | 'resume' | 'cancel'): void =>
     void suites
@@ -170,8 +173,24 @@ function Head({ suite, runs }: { suite: Suite; runs: readonly SuiteRun[] }) {
           {plural(progress.turns, 'turn')}
           {!over && seconds > 0 && `, ${(progress.turns / seconds).toFixed(1)} a second`}
         </span>
-        <span className="text-money">{shown({ value: spent, unpriced })}</span>
-        {budget !== null && <span>{dollars(budget - spent)} left of the budget</span>}
+        <span>
+          <Money amount={{ value: spent, unpriced }} />
+          {budget !== null && ' spent'}
+        </span>
+        {budget !== null && (
+          <>
+            {held > 0n && (
+              <Tip label="What running conversations may still cost: no other run may use it">
+                <span tabIndex={-1}>
+                  <span className="text-money">{dollars(held)}</span> held
+                </span>
+              </Tip>
+            )}
+            <span>
+              <span className="text-money">{dollars(budget - spent - held > 0n ? budget - spent - held : 0n)}</span> left of {dollars(budget)}
+            </span>
+          </>
+        )}
       </div>
     </header>
   )
@@ -251,7 +270,7 @@ function BaselineChoice({ suite, value, choose }: { suite: Suite; value: string 
       <option value="">No baseline</option>
       {earlier.map((each) => (
         <option key={each.id} value={each.id}>
-          against {each.created_at.slice(0, 16).replace('T', ' ')} · v{each.agent_version}
+          against {moment(each.created_at)} · v{each.agent_version}
         </option>
       ))}
     </select>
@@ -286,12 +305,14 @@ function Baseline({ suite, baseline }: { suite: Suite; baseline: string }) {
       <table className="w-full text-left text-list">
         <thead className="text-meta text-muted">
           <tr>
-            <th className="font-normal">Scenario</th>
-            <th className="font-normal">Before</th>
-            <th className="font-normal">Now</th>
-            <th className="font-normal">Difference</th>
-            <th className="font-normal">95 %</th>
-            <th className="font-normal" />
+            <th className="pr-3 font-normal">Scenario</th>
+            <th className="pr-4 text-right font-normal">Before</th>
+            <th className="pr-4 text-right font-normal">Now</th>
+            <th className="pr-4 text-right font-normal">Difference</th>
+            <th className="pr-4 text-right font-normal">95 %</th>
+            <th>
+              <span className="sr-only">Compare</span>
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -301,13 +322,13 @@ function Baseline({ suite, baseline }: { suite: Suite; baseline: string }) {
             const b = side(row.scenario, report.data.runs)
             return (
               <tr key={row.scenario} className="border-t border-line">
-                <th scope="row" className="py-1 font-normal">
+                <th scope="row" className="min-w-36 py-1 pr-3 font-normal">
                   {row.scenario} {change && <Badge kind={change.kind}>{change.words}</Badge>}
                 </th>
-                <td>{row.rate_before === null ? 'none' : percent(row.rate_before)}</td>
-                <td>{row.rate_now === null ? 'none' : percent(row.rate_now)}</td>
-                <td>{row.difference === null ? '' : `${row.difference < 0 ? MINUS : '+'}${percent(Math.abs(row.difference))}`}</td>
-                <td className="text-muted">{row.interval && `${Math.round(row.interval.low * 100)} … ${Math.round(row.interval.high * 100)} %`.replaceAll('-', MINUS)}</td>
+                <td className="pr-4 text-right whitespace-nowrap">{row.rate_before === null ? 'none' : percent(row.rate_before)}</td>
+                <td className="pr-4 text-right whitespace-nowrap">{row.rate_now === null ? 'none' : percent(row.rate_now)}</td>
+                <td className="pr-4 text-right whitespace-nowrap">{row.difference === null ? '' : `${row.difference < 0 ? MINUS : row.difference > 0 ? '+' : ''}${percent(Math.abs(row.difference))}`}</td>
+                <td className="pr-4 text-right whitespace-nowrap text-muted">{row.interval && `${Math.round(row.interval.low * 100)} … ${Math.round(row.interval.high * 100)} %`.replaceAll('-', MINUS)}</td>
                 <td className="text-right">
                   {a && b && <Button onClick={() => void navigate({ to: '/compare', search: { a: `${a}@active`, b: `${b}@active` } })}>Both runs</Button>}
                 </td>
@@ -320,16 +341,19 @@ function Baseline({ suite, baseline }: { suite: Suite; baseline: string }) {
   )
 }
 
+const FIGURES: ReadonlySet<string> = new Set(['Run', 'Turns', 'Time', 'Cost'])
+
 /** The same as the wall, as a table: for those who read figures, and for readers. */
 function Table({ runs, open, choose }: { runs: readonly SuiteRun[]; open: SuiteRun | undefined; choose: (run: SuiteRun) => void }) {
   const [most, setMost] = useState(200)
+  const places = placesOf(runs.map((run) => parse(run.cost.total)))
   return (
     <div className="overflow-x-auto p-4">
       <table className="w-full text-left text-list">
         <thead className="text-meta text-muted">
           <tr>
             {['Scenario', 'Run', 'Outcome', 'Turns', 'Time', 'Cost', 'Reason'].map((name) => (
-              <th key={name} className="pr-3 font-normal">
+              <th key={name} className={join('pr-4 font-normal', name === 'Scenario' && 'pl-2', FIGURES.has(name) && 'text-right')}>
                 {name}
               </th>
             ))}
@@ -347,15 +371,15 @@ function Table({ runs, open, choose }: { runs: readonly SuiteRun[]; open: SuiteR
                   <span className="px-2">{run.scenario}</span>
                 )}
               </th>
-              <td className="pr-3">{run.repeat}</td>
-              <td className="pr-3">
+              <td className="pr-4 text-right">{run.repeat}</td>
+              <td className="pr-4">
                 <span className="inline-flex items-center gap-1">
                   <StatusShape status={run.outcome ?? run.state} /> {STATUS[run.outcome ?? ''] ?? run.state}
                 </span>
               </td>
-              <td className="pr-3">{run.session_id && run.turn_count}</td>
-              <td className="pr-3">{run.seconds !== null && duration(run.seconds)}</td>
-              <td className="pr-3 text-money">{run.session_id && shown(amountOf(run.cost))}</td>
+              <td className="pr-4 text-right">{run.session_id && run.turn_count}</td>
+              <td className="pr-4 text-right whitespace-nowrap">{run.seconds !== null && duration(run.seconds)}</td>
+              <td className="pr-4 text-right">{run.session_id && <Money amount={amountOf(run.cost)} places={places} />}</td>
               <td className="max-w-80 truncate text-muted">{reasonsOf(run)[0]}</td>
             </tr>
           ))}

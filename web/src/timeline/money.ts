@@ -2,6 +2,8 @@
 import type { Cost, LedgerRow } from '../api/types.ts'
 
 const DIGITS = 12
+const MIN_PLACES = 4
+const MINUS = '−'
 const ONE = 10n ** BigInt(DIGITS)
 
 /** Picodollars of a decimal such as `0.00031` or `1e-7`. Digits beyond the twelfth are rounded half up. */
@@ -26,7 +28,7 @@ export function plain(amount: bigint): string {
 
 /** For people: cents from a dollar on, else four decimals or three significant figures, never rounded to nothing. */
 export function dollars(amount: bigint): string {
-  const sign = amount < 0n ? '−' : ''
+  const sign = amount < 0n ? MINUS : ''
   const size = amount < 0n ? -amount : amount
   if (size === 0n) return '$0'
   if (size >= ONE) {
@@ -41,6 +43,32 @@ export function dollars(amount: bigint): string {
   if (rounded >= 10n ** BigInt(places)) return `${sign}$1.00`
   const fraction = rounded.toString().padStart(places, '0')
   return `${sign}$0.${fraction.slice(0, 4)}${fraction.slice(4).replace(/0+$/, '')}`
+}
+
+/**
+ * How many decimals the amounts of a column are written with: cents where there are whole dollars only, else as many as
+ * the largest needs to be read, four at least.
+ */
+export function placesOf(amounts: Iterable<bigint>): number {
+  let [largest, isPart] = [0n, false]
+  for (const amount of amounts) {
+    const size = amount < 0n ? -amount : amount
+    if (size > largest) largest = size
+    if (size > 0n && size < ONE) isPart = true
+  }
+  if (!isPart) return 2
+  return Math.max(MIN_PLACES, dollars(largest).split('.')[1]?.length ?? 0)
+}
+
+/** With so many decimals, in a column. What would be rounded to nothing is said to be less than the smallest. */
+export function fixed(amount: bigint, places: number): string {
+  const sign = amount < 0n ? MINUS : ''
+  const size = amount < 0n ? -amount : amount
+  const unit = 10n ** BigInt(DIGITS - places)
+  const rounded = (size + unit / 2n) / unit
+  if (rounded === 0n && size > 0n) return `< ${fixed(unit, places)}`
+  const scale = 10n ** BigInt(places)
+  return `${sign}$${rounded / scale}.${(rounded % scale).toString().padStart(places, '0')}`
 }
 
 export const sum = (amounts: Iterable<bigint>): bigint => {
@@ -67,8 +95,16 @@ export const add = (...amounts: readonly Amount[]): Amount => ({
   unpriced: [...new Set(amounts.flatMap((amount) => amount.unpriced))],
 })
 
-/** `$0.0031`, or `≥ $0.0031` where a price is not known. */
-export const shown = (amount: Amount): string => `${amount.unpriced.length > 0 ? '≥ ' : ''}${dollars(amount.value)}`
+/** `$0.0031`, or `≥ $0.0031` where a price is not known; never $0 where something was bought all the same. */
+export const shown = (amount: Amount, places?: number): string => {
+  const written = places === undefined ? dollars(amount.value) : fixed(amount.value, places)
+  if (amount.unpriced.length === 0) return written
+  return amount.value === 0n ? 'unpriced' : `≥ ${written}`
+}
+
+/** To the last digit, and what is not in it. */
+export const exactly = (amount: Amount): string =>
+  `$${plain(amount.value)}${amount.unpriced.length > 0 ? `, and the unknown price of ${amount.unpriced.join(', ')}` : ''}`
 
 /** What a session has spent, and on what. The parts add up to `total`. */
 export interface Spending {

@@ -175,7 +175,8 @@ export function withSession(timeline: Timeline, session: Session, seq: number | 
   if (!rewound) return placed({ ...next, leaf: newest, cursor: null })
   const known = timeline.leaf !== null && (newest === null || pathTo(turns, timeline.leaf).includes(newest))
   const isDiscarded = known && listed.some((each) => each.leaf === timeline.leaf)
-  return placed({ ...next, leaf: known && !isDiscarded ? timeline.leaf : newest, cursor: { turnId: newest } , hiddenKnown: known })
+  // What follows the cursor is not told: the log knows.
+  return placed({ ...next, leaf: known && !isDiscarded ? timeline.leaf : null, cursor: { turnId: newest } })
 }
 
 /** The head alone, with what it tells of money, variables and revision. */

@@ -10,7 +10,7 @@ import type { Placed } from './siblings.ts'
 
 const REFRESH_MS = 250
 /** A browser that draws no frames, because it is busy or shows something else, does not keep what was heard from the page. */
-const LONGEST_FRAME_MS = 100
+const MAX_FRAME_MS = 100
 /** A burst of events within this time of a reconnect is what was missed. */
 const CAUGHT_UP_MS = 600
 
@@ -19,7 +19,7 @@ export interface SessionState {
   timeline: Timeline
   link: Link
   problem: Problem | null
-  /** When the session was read last, in ms; what it told may be older: its `as_of`. */
+  /** When the session was read or heard whole last, in ms; what it told may be older: its `as_of`. */
   readAt: number
   /** Durable events heard since the page listens, or all of them once the log was read. */
   log: readonly StreamEvent[]
@@ -32,6 +32,9 @@ export interface SessionState {
   loadingOlder: boolean
   olderCursor: string | null | undefined
 }
+
+/** Since when the connection is lost, in ms; null while there is one. What is shown is as of then. */
+export const lostSince = (state: SessionState): number | null => (state.link.kind === 'lost' ? state.link.since : null)
 
 export interface SessionActions {
   refresh(): Promise<void>
@@ -86,7 +89,8 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     const state = get()
     const fresh = events.filter((event) => event.seq !== null && event.type !== 'snapshot' && event.seq > state.timeline.seq)
     const timeline = events.reduce(reduce, state.timeline)
-    set({ timeline, ...(fresh.length > 0 && { log: [...state.log, ...fresh] }) })
+    const read = events.some((event) => event.type === 'snapshot') && { readAt: Date.now() }
+    set({ timeline, ...read, ...(fresh.length > 0 && { log: [...state.log, ...fresh] }) })
     if (catching && fresh.length > 0) {
       catching.count += fresh.length
       if (Date.now() <= catching.until) set({ missed: catching.count })
@@ -98,7 +102,7 @@ export function createSession(id: string): SessionStore & { open(): void; close(
   function heard(event: StreamEvent): void {
     queue.push(event)
     heardEvents += 1
-    due ??= { frame: requestAnimationFrame(flush), timer: setTimeout(flush, LONGEST_FRAME_MS) }
+    due ??= { frame: requestAnimationFrame(flush), timer: setTimeout(flush, MAX_FRAME_MS) }
   }
 
   function scheduleRefresh(): void {
@@ -116,16 +120,11 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     const before = get().timeline.seq
     try {
       const { turns: _, discarded_branches: __, ...head } = await sessions.get(id, { signal: closing.controller.signal })
-      set({ readAt: Date.now() })
       const { timeline } = get()
       const same = timeline.seq === before
       const kept = timeline.session
-      change((now) =>
-        withHead(now, {
-          ...head,
-          ...(!same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }),
-        }, before),
-      )
+      const told = !same && kept && { status: kept.status, cursor_turn_id: kept.cursor_turn_id, current_node_id: kept.current_node_id }
+      set({ timeline: withHead(timeline, { ...head, ...told }, before), readAt: Date.now() })
       if (!same) again = true
     } catch (error) {
       if (!closing.controller.signal.aborted) set({ problem: asProblem(error) })
@@ -178,6 +177,18 @@ export function createSession(id: string): SessionStore & { open(): void; close(
     }
   }
 
+  /** Until it is known how far the log goes. */
+  const begun = (): Promise<void> =>
+    new Promise((resolve) => {
+      const isKnown = ({ timeline }: SessionState): boolean => timeline.seq > 0 || timeline.ended
+      if (isKnown(get())) return resolve()
+      const stop = store.subscribe((state) => {
+        if (!isKnown(state) && !closing.controller.signal.aborted) return
+        stop()
+        resolve()
+      })
+    })
+
   const actions: SessionActions = {
     async refresh() {
       try {
@@ -196,9 +207,13 @@ export function createSession(id: string): SessionStore & { open(): void; close(
       return known()
     },
     async readLog() {
-      if (get().logWhole) return
-      const until = get().timeline.seq
-      const log = await replayLog(id, until, closing.controller.signal)
+      await begun()
+      if (closing.controller.signal.aborted) return
+      const { logWhole, timeline, log: known } = get()
+      if (logWhole && timeline.hiddenKnown) return
+      // The log of a session that is over ends by itself.
+      const until = timeline.seq > 0 ? timeline.seq : Infinity
+      const log = logWhole ? known.filter((event) => (event.seq ?? 0) <= until) : await replayLog(id, until, closing.controller.signal)
       const whole = log.reduce(reduce, EMPTY)
       const later = get().log.filter((event) => (event.seq ?? 0) > until)
       set({ log: [...log, ...later], logWhole: true })

@@ -74,18 +74,20 @@ export function Editor({ label, value, onChange, faults, placeholder }: EditorPr
         <span className="text-meta text-muted">or drop one here, or paste</span>
       </div>
       {faults.length > 0 && (
-        <ul role="alert" className="border-t border-line bg-bad-tint px-3 py-2 text-list">
-          {faults.map((fault, at) => (
-            <li key={at}>
-              {fault.line !== null && (
-                <button type="button" className="target mr-1 font-medium text-bad underline" onClick={() => goTo(fault.line ?? 1)}>
-                  line {fault.line}
-                </button>
-              )}
-              {fault.place && <code className="font-mono text-code">{fault.place}</code>} {fault.message}
-            </li>
-          ))}
-        </ul>
+        <div role="alert" className="border-t border-line bg-bad-tint px-3 py-2 text-list">
+          <ul>
+            {faults.map((fault, at) => (
+              <li key={at}>
+                {fault.line !== null && (
+                  <button type="button" className="target mr-1 font-medium text-bad underline" onClick={() => goTo(fault.line ?? 1)}>
+                    line {fault.line}
+                  </button>
+                )}
+                {fault.place && <code className="font-mono text-code">{fault.place}</code>} {fault.message}
+              </li>
+            ))}
+          </ul>
+        </div>
       )}
     </div>
   )

@@ -7,7 +7,7 @@ import { useAuth } from '../api/client.ts'
 import { usage } from '../api/routes.ts'
 import { KEYS, keyOf, useKeys, type Action } from '../keys.ts'
 import { useAbout, useSessionList, queries } from '../sessions/queries.ts'
-import { amountOf, parse, shown } from '../timeline/money.ts'
+import { parse, shown } from '../timeline/money.ts'
 import { Announcer } from './announce.tsx'
 import { Button, Dialog, IconButton, join, Key, Tip, TipProvider } from './controls.tsx'
 import { usePanes } from './panes.ts'
@@ -43,7 +43,7 @@ export function Frame() {
         Skip to the content
       </a>
       <div className="flex h-dvh flex-col">
-        <header className="flex h-11 shrink-0 items-center gap-1 border-b border-line bg-surface px-2 sm:px-3">
+        <header className="flex h-11 shrink-0 items-center gap-0.5 border-b border-line bg-surface px-1.5 sm:gap-1 sm:px-3">
           <ListButton />
           <Link to="/sessions" className="target mr-1 flex shrink-0 items-center justify-center gap-2 rounded-sm px-1 font-semibold max-sm:hidden">
             <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden className="text-accent">
@@ -59,7 +59,7 @@ export function Frame() {
                 key={each.to}
                 to={each.to}
                 activeOptions={{ includeSearch: false }}
-                className="target flex shrink-0 items-center rounded-sm px-1.5 text-list text-muted hover:bg-hover data-[status=active]:font-medium data-[status=active]:text-text sm:px-2"
+                className="target flex shrink-0 items-center rounded-sm px-1 text-list text-muted hover:bg-hover data-[status=active]:font-medium data-[status=active]:text-text sm:px-2"
               >
                 {each.label}
               </Link>
@@ -117,8 +117,11 @@ function ListButton() {
   )
 }
 
+const ANSWERING = { status: 'pending_assistant_turn' }
+
 function ApprovalsWaiting() {
-  const found = useSessionList({})
+  // Those that wait are answering, however many are newer.
+  const found = useSessionList(ANSWERING)
   const waiting = found.data?.pages[0]?.items.filter((session) => (session.approvals?.length ?? 0) > 0) ?? []
   const [first] = waiting
   if (!first) return null
@@ -135,12 +138,14 @@ function ApprovalsWaiting() {
 function Spent() {
   const about = useAbout()
   const total = useQuery({ queryKey: ['usage', 'total'], queryFn: ({ signal }) => usage.total({}, { signal }), refetchInterval: 15_000 })
-  const quota = about.data?.quota
-  if (!quota && !total.data) return null
+  const { quota, month, spent } = about.data ?? {}
+  if (spent === undefined) return null
+  // What has no price is in no sum; which models these are, only the sum of all time tells.
+  const amount = { value: parse(spent), unpriced: total.data?.cost.unpriced_models ?? [] }
   return (
-    <Tip label={quota ? `Spent in ${quota.month}, of $${quota.limit}` : 'Spent in all'}>
+    <Tip label={`Spent in ${month}${quota ? `, of $${quota.limit}` : ''}`}>
       <Link to="/usage" className="target flex shrink-0 items-center px-1 text-list text-money max-sm:hidden">
-        {quota ? shown({ value: parse(quota.spent), unpriced: [] }) : total.data && shown(amountOf(total.data.cost))}
+        {shown(amount)}
       </Link>
     </Tip>
   )

@@ -5,8 +5,8 @@ import { Button, join } from './controls.tsx'
 import { CopyButton, download } from './states.tsx'
 
 const LARGEST = 64_000
-const LONGEST_STRING = 500
-const MOST_OPEN = 20
+const MAX_STRING_LENGTH = 500
+const MAX_OPEN = 20
 
 export function Json({ value, name = 'value' }: { value: unknown; name?: string }) {
   const size = useMemo(() => (typeof value === 'string' ? value.length : (JSON.stringify(value)?.length ?? 0)), [value])
@@ -41,13 +41,13 @@ function Value({ value, depth }: { value: unknown; depth: number }) {
 
 function Text({ value }: { value: string }) {
   const [whole, setWhole] = useState(false)
-  const cut = value.length > LONGEST_STRING && !whole
+  const cut = value.length > MAX_STRING_LENGTH && !whole
   return (
     <span className="whitespace-pre-wrap text-ok">
-      "{cut ? value.slice(0, LONGEST_STRING) : value}"
+      "{cut ? value.slice(0, MAX_STRING_LENGTH) : value}"
       {cut && (
         <button type="button" className="ml-1 font-sans text-meta text-accent underline" onClick={() => setWhole(true)}>
-          {plural(value.length - LONGEST_STRING, 'more character')}
+          {plural(value.length - MAX_STRING_LENGTH, 'more character')}
         </button>
       )}
     </span>
@@ -57,7 +57,7 @@ function Text({ value }: { value: string }) {
 function Nested({ value, depth }: { value: object; depth: number }) {
   const isList = Array.isArray(value)
   const entries = Object.entries(value)
-  const [open, setOpen] = useState(depth < 2 && entries.length <= MOST_OPEN)
+  const [open, setOpen] = useState(depth < 2 && entries.length <= MAX_OPEN)
   const [from, to] = isList ? '[]' : '{}'
   if (entries.length === 0) return <span className="text-muted">{isList ? '[]' : '{}'}</span>
   return (

@@ -1,7 +1,9 @@
 /** ⌘K: places, sessions, agents, and what the keys do. */
 import { Autocomplete } from '@base-ui/react/autocomplete'
+import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
-import { useMemo, useState } from 'react'
+import { useEffect, useMemo, useState } from 'react'
+import { asProblem } from '../api/problems.ts'
 import { KEYS, keyOf, type Action } from '../keys.ts'
 import { useAgents, useSessionList } from '../sessions/queries.ts'
 import { Dialog, Key } from './controls.tsx'
@@ -13,6 +15,22 @@ interface Entry {
   kind: string
   hint: string
   run: () => void
+  /** What it was found by, where the label does not say it. */
+  words?: string
+}
+
+/** Letters from which on all turns are searched: fewer are everywhere. */
+const MIN_LETTERS = 2
+const TYPING_MS = 150
+
+/** What was typed, once nothing more is typed for a moment. */
+function useSettled(words: string): string {
+  const [settled, settle] = useState(words)
+  useEffect(() => {
+    const timer = setTimeout(() => settle(words), TYPING_MS)
+    return () => clearTimeout(timer)
+  }, [words])
+  return settled
 }
 
 export default function Palette({ close }: { close: () => void }) {
@@ -24,6 +42,7 @@ export default function Palette({ close }: { close: () => void }) {
   const entries = useMemo((): Entry[] => {
     const places: Entry[] = [
       { value: 'new', label: 'New session', kind: 'Do', hint: keyOf('newSession'), run: () => void navigate({ to: '/sessions/new', search: {} }) },
+      { value: 'sessions', label: 'Sessions', kind: 'Go', hint: keyOf('goSessions'), run: () => void navigate({ to: '/sessions', search: {} }) },
       { value: 'suites', label: 'Suites', kind: 'Go', hint: keyOf('goSuites'), run: () => void navigate({ to: '/suites' }) },
       { value: 'new suite', label: 'New suite', kind: 'Do', hint: '', run: () => void navigate({ to: '/suites/new' }) },
       { value: 'agents', label: 'Agents', kind: 'Go', hint: keyOf('goAgents'), run: () => void navigate({ to: '/agents' }) },
@@ -63,17 +82,28 @@ export default function Palette({ close }: { close: () => void }) {
     const here = offers.map(({ label, run }): Entry => ({ value: `here ${label}`, label, kind: 'Do', hint: '', run }))
     return [...here, ...places, ...known, ...keys, ...open]
   }, [sessions.data, agents.data, offers, navigate])
-  const turns = useMemo(
-    () => (words.trim() && finder ? finder(words.trim()) : []).map(({ label, run }): Entry => ({ value: `turn ${label}`, label, kind: 'Turn', hint: '', run })),
-    [finder, words],
-  )
+  const wanted = words.trim()
+  const asked = useSettled(wanted)
+  const everywhere = useQuery({
+    queryKey: ['found', location.pathname, asked],
+    queryFn: ({ signal }) => finder?.everywhere(asked, signal) ?? { found: [], more: false },
+    enabled: finder !== null && asked.length >= MIN_LETTERS,
+    staleTime: 10_000,
+  })
+  const isLooking = finder !== null && wanted.length >= MIN_LETTERS && (wanted !== asked || everywhere.isPending)
+  const turns = useMemo(() => {
+    const found = new Map((wanted && finder ? finder.here(wanted) : []).map((each) => [each.id, each]))
+    // Where the words stand further away, in turns that are not loaded or on other branches.
+    if (wanted === asked) for (const each of everywhere.data?.found ?? []) if (!found.has(each.id)) found.set(each.id, each)
+    return [...found.values()].sort((a, b) => a.index - b.index).map(({ id, label, run }): Entry => ({ value: id, label, kind: 'Turn', hint: '', run, words: wanted }))
+  }, [finder, wanted, asked, everywhere.data])
 
   return (
-    <Dialog title="Go to" onClose={close}>
-      <Autocomplete.Root items={[...entries, ...turns]} value={words} onValueChange={setWords} open inline autoHighlight="always" itemToStringValue={(entry: Entry) => `${entry.label} ${entry.hint}`}>
+    <Dialog title="Go to" onClose={close} atTop>
+      <Autocomplete.Root items={[...entries, ...turns]} value={words} onValueChange={setWords} open inline autoHighlight="always" itemToStringValue={(entry: Entry) => `${entry.label} ${entry.hint} ${entry.words ?? ''}`}>
         <Autocomplete.Input autoFocus placeholder="Commands, sessions, agents, turns" className="field w-full" aria-label="Commands, sessions, agents, turns" />
         <Autocomplete.Empty className="text-list text-muted">
-          <p className="py-3">Nothing fits.</p>
+          {!isLooking && <p className="py-3">Nothing fits.</p>}
         </Autocomplete.Empty>
         <Autocomplete.List className="mt-2 max-h-[50dvh] overflow-auto">
           {(entry: Entry) => (
@@ -92,6 +122,17 @@ export default function Palette({ close }: { close: () => void }) {
             </Autocomplete.Item>
           )}
         </Autocomplete.List>
+        {finder && (
+          <p role="status" className="min-h-5 pt-1 text-meta text-muted">
+            {isLooking
+              ? 'Looking through all turns …'
+              : everywhere.isError
+                ? `Only the turns that are loaded: ${asProblem(everywhere.error).title}`
+                : wanted === asked && everywhere.data?.more
+                  ? `More turns have these words: ${keyOf('find')} finds them all.`
+                  : ''}
+          </p>
+        )}
       </Autocomplete.Root>
     </Dialog>
   )

@@ -162,19 +162,23 @@ export function Dialog({
   onClose,
   children,
   wide = false,
+  atTop = false,
 }: {
   title: string
   onClose: () => void
   children: ReactNode
   wide?: boolean
+  /** Its head stays where it is, whatever its height. */
+  atTop?: boolean
 }) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     const opener = document.activeElement
     const shown = dialog.current
     shown?.showModal()
-    // The browser takes the first control, which closes the dialog; one came for the field.
-    shown?.querySelector<HTMLElement>('input, select, textarea')?.focus()
+    // The browser takes the first control, which closes the dialog; one came for the field, or to read.
+    const wanted = shown?.querySelector<HTMLElement>('input, select, textarea') ?? shown?.querySelector('h2')
+    wanted?.focus()
     return () => {
       shown?.close()
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus()
@@ -192,12 +196,15 @@ export function Dialog({
         if (event.target === dialog.current) onClose()
       }}
       className={join(
-        'm-auto max-h-[85dvh] w-[calc(100vw-32px)] overflow-auto rounded-lg border border-line bg-surface p-0 shadow-layer backdrop:bg-black/40',
+        'max-h-[85dvh] w-[calc(100vw-32px)] overflow-auto rounded-lg border border-line bg-surface p-0 shadow-layer backdrop:bg-black/40',
+        atTop ? 'mx-auto mt-[10dvh] mb-auto' : 'm-auto',
         wide ? 'max-w-3xl' : 'max-w-md',
       )}
     >
       <div className="flex items-center justify-between border-b border-line px-4 py-2">
-        <h2 className="font-semibold">{title}</h2>
+        <h2 tabIndex={-1} className="font-semibold outline-none">
+          {title}
+        </h2>
         <IconButton label="Close" onClick={onClose}>
           <X size={16} />
         </IconButton>

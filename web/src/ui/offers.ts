@@ -7,8 +7,18 @@ export interface Offer {
   run: () => void
 }
 
+export interface Found extends Offer {
+  id: string
+  index: number
+}
+
 /** Finds what fits some words, where there is too much of it to list: the turns of a conversation. */
-export type Finder = (words: string) => readonly Offer[]
+export interface Finder {
+  /** At once, in what is loaded. */
+  here: (words: string) => readonly Found[]
+  /** In all of it; `more` where there are more than these. */
+  everywhere: (words: string, signal: AbortSignal) => Promise<{ found: readonly Found[]; more: boolean }>
+}
 
 export const useOffered = create<{ offers: readonly Offer[]; finder: Finder | null }>(() => ({ offers: [], finder: null }))
 
