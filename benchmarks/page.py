@@ -11,10 +11,11 @@ from playwright.async_api import async_playwright, expect
 from api.page.files import PageFiles
 from benchmarks.report import Measure
 from tests.page.agents import shop
-from tests.page.browser import ARGUMENTS, Person, chromium, person
+from tests.page.browser import Person, person
 from tests.page.long_session import long_session
 from tests.page.stack import PageStack, page_stack
-from tests.support.provider import ModelProvider, Says, model_provider
+from tests.support.chromium import ARGUMENTS, chromium
+from tests.support.provider import ModelProvider, TextReply, model_provider
 
 FEW, MANY = 20, 2_000
 GOAL = 1.5
@@ -111,7 +112,7 @@ async def _seen(somebody: Person, stack: PageStack, provider: ModelProvider, tur
     await somebody.composer.focus()
     await page.evaluate("window.seen.keys.length = 0")
     await page.keyboard.type(TYPED, delay=40)
-    provider.model(name).script(Says("word " * WORDS + "end.", word_seconds=WORD_SECONDS))
+    provider.model(name).script(TextReply("word " * WORDS + "end.", word_seconds=WORD_SECONDS))
     await page.keyboard.press("Enter")
     await expect(somebody.turn(turns)).to_contain_text("end.")
     await expect(somebody.turn(turns).get_by_role("button", name="Stop")).to_have_count(0)

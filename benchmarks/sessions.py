@@ -9,6 +9,7 @@ AGENT = {
     "start": "talk",
     "nodes": {"talk": {"prompt": "Answer whatever the caller says.", "greeting": "Hello, how can I help?"}},
     "limits": {"max_turns": 100000},
+    "max_context_tokens": 8_000,  # some two hundred turns: what a model reads is bounded, however long the session
 }
 
 
@@ -27,9 +28,16 @@ class Connection:
         head = f"Host: {address.netloc}\r\nAuthorization: Bearer {api_key}\r\nContent-Type: application/json\r\n"
         return cls(reader, writer, head)
 
+    async def get(self, path: str) -> bytes:
+        """The body of the response, as with `post`."""
+        return await self._send("GET", path, b"")
+
     async def post(self, path: str, body: bytes) -> bytes:
         """Send JSON and return the body of the response. Raises RuntimeError for a status other than 200 and 201."""
-        head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
+        return await self._send("POST", path, body)
+
+    async def _send(self, method: str, path: str, body: bytes) -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         length = next(
@@ -38,7 +46,7 @@ class Connection:
         content = await self._reader.readexactly(length)
         status = int(answer.split(b" ", 2)[1])
         if status not in (200, 201):
-            raise RuntimeError(f"POST {path} answered {status}: {content.decode()[:500]}")
+            raise RuntimeError(f"{method} {path} answered {status}: {content.decode()[:500]}")
         return content
 
     def close(self) -> None:
@@ -49,7 +57,7 @@ class Sessions:
     """Chat sessions as targets of the load, each with its own connection."""
 
     def __init__(self, ids: list[str], connections: list[Connection]) -> None:
-        self._ids = ids
+        self.ids = ids
         self._connections = connections
 
     @classmethod
@@ -63,9 +71,9 @@ class Sessions:
     async def say(self, session: int, text: str) -> None:
         """Send one message to a session; returns when the reply has arrived."""
         body = json.dumps({"text": text}).encode()
-        await self._connections[session].post(f"/v1/sessions/{self._ids[session]}/messages", body)
+        await self._connections[session].post(f"/v1/sessions/{self.ids[session]}/messages", body)
 
     async def close(self) -> None:
-        for session_id, connection in zip(self._ids, self._connections, strict=True):
+        for session_id, connection in zip(self.ids, self._connections, strict=True):
             await connection.post(f"/v1/sessions/{session_id}/end", b"{}")
             connection.close()

@@ -30,11 +30,27 @@ class Stack:
     api_key: str
 
 
-@asynccontextmanager
-async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Stack]:
-    """Run Temporal on SQLite as `playhead dev` does, the floor's worker, and a Playhead worker and API.
+@dataclass(frozen=True)
+class Ground:
+    """A Temporal server and a store with a key, on which a benchmark runs its services."""
 
-    The offline demo model answers; each text reply takes `demo_delay_seconds`.
+    files: DemoFiles
+    addresses: ServerAddresses
+    environment: dict[str, str]
+    """Environment variables of the services."""
+    api_url: str
+    api_key: str
+
+    async def start(self, name: str) -> Service:
+        """Start a service: `worker` or `api`."""
+        return await Service.start(name, name, environment=self.environment, log_file=self.files.log_file(name))
+
+
+@asynccontextmanager
+async def prepared_ground(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Ground]:
+    """Run Temporal on SQLite as `playhead dev` does, beside a store on SQLite.
+
+    The offline demo model is to answer; each text reply takes `demo_delay_seconds`.
     """
     files = DemoFiles.make()
     addresses = ServerAddresses(files.folder, free_port(), free_port())
@@ -49,16 +65,21 @@ async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Sta
         environment |= {
             "PLAYHEAD_DEMO_DELAY_SECONDS": f"{demo_delay_seconds:g}",
             "PLAYHEAD_MODEL_HEARTBEAT_TIMEOUT_SECONDS": "10",
+            "PLAYHEAD_LOG_LEVEL": "warning",
         }
-        environment["PLAYHEAD_LOG_LEVEL"] = "warning"
-        exit_stack.push_async_callback((await _floor_worker(addresses)).end)
+        yield Ground(files, addresses, environment, f"http://{LOOPBACK}:{api_port}", secret)
+
+
+@asynccontextmanager
+async def running_stack(*, demo_delay_seconds: float = 0.0) -> AsyncIterator[Stack]:
+    """The floor's worker, and a Playhead worker and API, on one Temporal server."""
+    async with prepared_ground(demo_delay_seconds=demo_delay_seconds) as ground, AsyncExitStack() as exit_stack:
+        exit_stack.push_async_callback((await _floor_worker(ground.addresses)).end)
         for name in ("worker", "api"):
-            log_file = files.log_file(name)
-            service = await Service.start(name, name, environment=environment, log_file=log_file)
-            exit_stack.push_async_callback(service.end)
-        api_url = f"http://{LOOPBACK}:{api_port}"
-        await wait_until_ready(api_url)
-        yield Stack(client=await Client.connect(addresses.address), api_url=api_url, api_key=secret)
+            exit_stack.push_async_callback((await ground.start(name)).end)
+        await wait_until_ready(ground.api_url)
+        client = await Client.connect(ground.addresses.address)
+        yield Stack(client=client, api_url=ground.api_url, api_key=ground.api_key)
 
 
 class _FloorWorker:
