@@ -22,7 +22,9 @@ class SessionState:
         self.start = start
         self.agent = start.definition
         self.timeline = timeline
-        self._began_at = workflow.now()
+        self._began_at = workflow.info().workflow_start_time
+        """The time of the run's first event. `workflow.now()` of its first task is another one in a replay if a local
+        activity outlived that task."""
         self._local_activity_at: datetime | None = None
         self.is_watched = False
         """True when somebody watched the session at its newest model call."""

@@ -560,12 +560,13 @@ def _not_its_session(message: str) -> ApplicationError:
 
 
 def _greeting() -> Timeline:
-    began = rules.new_timeline(at=workflow.now())
-    return rules.open_greeting(began, turn_id=new_turn_id(), at=workflow.now())
+    began_at = workflow.info().workflow_start_time
+    began = rules.new_timeline(at=began_at)
+    return rules.open_greeting(began, turn_id=new_turn_id(), at=began_at)
 
 
 def _with_caller(start: StartSession, timeline: Timeline) -> Timeline:
     """The timeline with the simulated caller that the session begins with; an earlier run carries it over."""
     if start.simulator is None or timeline.simulator is not None:
         return timeline
-    return simulated_caller.start_simulation(timeline, start.simulator, at=workflow.now())
+    return simulated_caller.start_simulation(timeline, start.simulator, at=workflow.info().workflow_start_time)

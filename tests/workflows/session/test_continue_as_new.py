@@ -1,12 +1,14 @@
 """Continue-as-new of long sessions: clients do not notice it, and nothing is lost."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
@@ -40,6 +42,9 @@ from workflows.session.workflow import SessionWorkflow
 Scripted = Callable[..., ScriptedModel]
 
 SLOW_END_SECONDS = 3.0
+"""Time in which a query arrives, also on a busy machine."""
+SLOW_REPLAY_SECONDS = 20.0
+"""Longest time that a replay is held up; the deadlock detector takes more."""
 EVENTS_PER_RUN = 60
 """After so many events the server of these tests suggests to continue as new; a turn takes about a dozen."""
 
@@ -114,22 +119,26 @@ async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripte
 async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, has_seen_it_end: bool
 ) -> None:
-    """Temporal has the run that ended answer it: a worker replays that run, here for longer than an API waits.
+    """Temporal has the run that ended answer it: a worker replays that run, here until the query is answered.
 
     Only a worker that has not seen the run end does so.
     """
     end_run, ending, loop = SessionWorkflow._next_run, asyncio.Event(), asyncio.get_running_loop()
+    is_answered = threading.Event()
 
     def end_slowly(self: SessionWorkflow, start: StartSession) -> StartSession:
-        loop.call_soon_threadsafe(ending.set)
-        time.sleep(SLOW_END_SECONDS)
+        if workflow.unsafe.is_replaying():
+            is_answered.wait(SLOW_REPLAY_SECONDS)
+        else:
+            loop.call_soon_threadsafe(ending.set)
+            time.sleep(SLOW_END_SECONDS)
         return end_run(self, start)
 
     if not has_seen_it_end:
         monkeypatch.setattr(ended_runs, "REFUSED_SECONDS", 0.0)
     stack = SessionStack.on(client, database, f"slow-ends-{uuid4().hex[:8]}")  # not replayed: its limit is another
     api = SessionClient(client, task_queue=stack.task_queue, wait_seconds=10.0)
-    monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", 1.8 * SLOW_END_SECONDS)
+    monkeypatch.setattr("api.temporal.session_client.QUERY_SECONDS", SLOW_END_SECONDS + SLOW_REPLAY_SECONDS / 2)
     shorten_runs(monkeypatch, stack.task_queue, CONTINUE_AFTER_UPDATES=2)
     monkeypatch.setattr(SessionWorkflow, "_next_run", end_slowly)
     async with session_worker(stack):
@@ -141,6 +150,7 @@ async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
         saying = asyncio.create_task(session.say("Hello"))
         await ending.wait()
         assert (await api.timeline(session.id)).head.run_id != run_id
+        is_answered.set()
         await saying
 
 
