@@ -58,9 +58,9 @@ from workflows.session.workflow import SessionWorkflow
 
 QUERY_SECONDS: Final = 2.0
 """Upper bound on the time of a query, after which the store is read instead."""
-SLOW_QUERY_SECONDS: Final = 0.05
+SLOW_QUERY_SECONDS: Final = 0.02
 """A query that takes longer may have met the end of a run."""
-MORE_PATIENCE: Final = 1.5
+MORE_PATIENCE: Final = 2.0
 MAX_PATIENCE: Final = 0.5
 """Growth of the time between two looks for a new run, and its longest, in seconds."""
 YOUNG_RUN: Final = timedelta(seconds=5)

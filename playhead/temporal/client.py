@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -63,14 +63,13 @@ class TemporalUnavailable(Exception):
 class CompactJson(PydanticJSONPlainPayloadConverter):
     """JSON without default values: a turn's history is a third smaller and easier to read."""
 
-    _serializer = SchemaSerializer(any_schema())
-    _carried = CarriedSessions()
+    _write = staticmethod(partial(SchemaSerializer(any_schema()).to_json, exclude_defaults=True))
+    _carried = CarriedSessions(_write)
 
     def to_payload(self, value: Any) -> Payload | None:
         """The SDK's payload without the fields that have their default."""
-        data = self._serializer.to_json(value, exclude_defaults=True)
-        if isinstance(value, StartSession) and value.timeline is not None:
-            self._carried.keep(data, value)
+        is_carried = isinstance(value, StartSession) and value.timeline is not None
+        data = self._carried.written(value) if is_carried else self._write(value)
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:

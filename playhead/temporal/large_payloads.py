@@ -3,6 +3,7 @@
 The SDK applies the driver to all payloads, in both directions, of the clients and workers that have it.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,13 +28,20 @@ READ_ONCE = "playhead-read-once"
 """Metadata of payloads that are in no history, such as query results: they are deleted once read."""
 MIN_BYTES_READ_ONCE = 1_000_000
 """Size from which those are kept in the store. Temporal accepts 2 MB for one, and each is alone in its message."""
+MAX_AT_HAND = 16
+MAX_BYTES_AT_HAND = 32_000_000
+"""Number and size of the stored payloads that a process also keeps in memory."""
 
 
 class StoreDriver(StorageDriver):
-    """Keeps payloads in the store, each with the workflow that sends or receives it."""
+    """Keeps payloads in the store, each with the workflow that sends or receives it.
+
+    What was stored last is also kept in memory until it is read: it is mostly this process that does so.
+    """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
+        self._at_hand: OrderedDict[BlobKey, bytes] = OrderedDict()
 
     def name(self) -> str:
         """The name of this driver in histories; it must never change."""
@@ -49,7 +57,9 @@ class StoreDriver(StorageDriver):
         claims = []
         for payload in payloads:
             store = self._blobs.store_for_one_read if READ_ONCE in payload.metadata else self._blobs.store
-            [key] = await store(workflow_id, [payload.SerializeToString(deterministic=True)])
+            written = payload.SerializeToString(deterministic=True)
+            [key] = await store(workflow_id, [written])
+            self._keep_at_hand(key, written)
             claims.append(StorageDriverClaim(claim_data={"workflow_id": key.workflow_id, "key": key.key}))
         return claims
 
@@ -58,7 +68,20 @@ class StoreDriver(StorageDriver):
     ) -> list[Payload]:
         """Read the payloads of references. Raises BlobMissing, or StoreUnavailable."""
         keys = [BlobKey(claim.claim_data["workflow_id"], claim.claim_data["key"]) for claim in claims]
-        return [Payload.FromString(each) for each in await self._blobs.read(keys)]
+        found = {key: written for key in keys if (written := self._at_hand.pop(key, None)) is not None}
+        missing = [key for key in keys if key not in found]
+        if missing:
+            found |= zip(missing, await self._blobs.read(missing), strict=True)
+        return [Payload.FromString(found[key]) for key in keys]
+
+    def _keep_at_hand(self, key: BlobKey, written: bytes) -> None:
+        if key.is_read_once:
+            return
+        self._at_hand[key] = written
+        size = sum(map(len, self._at_hand.values()))
+        while size > MAX_BYTES_AT_HAND or len(self._at_hand) > MAX_AT_HAND:
+            _, forgotten = self._at_hand.popitem(last=False)
+            size -= len(forgotten)
 
 
 class LargePayloads(SimplePlugin):

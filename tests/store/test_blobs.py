@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import delete, update
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     StorageDriverRetrieveContext,
@@ -11,8 +12,10 @@ from temporalio.converter import (
 )
 
 from playhead.temporal.large_payloads import READ_ONCE, StoreDriver
-from store.blobs import BlobKey, BlobMissing, BlobStore
+from playhead.temporal.payload_pruning import MARGIN
+from store.blobs import PIECE_BYTES, RENEWED_AFTER, BlobKey, BlobMissing, BlobStore
 from store.database.connection import Database
+from store.database.tables import blobs as table
 
 WORKFLOW = "session-ses_1"
 OTHER = "session-ses_2"
@@ -98,3 +101,46 @@ async def test_a_payload_comes_back_through_the_driver(blobs: BlobStore) -> None
     assert await driver.retrieve(StorageDriverRetrieveContext(), [kept]) == payloads[:1]
     with pytest.raises(BlobMissing):
         await driver.retrieve(StorageDriverRetrieveContext(), [lent])
+
+
+async def test_only_the_new_end_of_a_payload_is_stored_again(blobs: BlobStore) -> None:
+    begun = bytes(range(256)) * 1_000
+    grown = begun + b"and more"
+    [first] = await blobs.store(WORKFLOW, [begun])
+    _, size = await blobs.size()
+    [second] = await blobs.store(WORKFLOW, [grown])
+    assert (await blobs.size())[1] - size < 2 * PIECE_BYTES
+    assert await blobs.read([second, first]) == [grown, begun]
+
+
+async def test_pieces_that_are_needed_again_are_not_discarded(blobs: BlobStore, database: Database) -> None:
+    begun = bytes(range(256)) * 1_000
+    await blobs.store(WORKFLOW, [begun])
+    long_ago = datetime.now(UTC) - 2 * MARGIN
+    await database.write(lambda connection: connection.execute(update(table).values(stored_at=long_ago)).close())
+    [needed] = await blobs.store(WORKFLOW, [begun + b"and more"])
+    assert await blobs.prune(WORKFLOW, stored_before=datetime.now(UTC) - MARGIN) > 0
+    assert await blobs.read([needed]) == [begun + b"and more"]
+    # Pruning spares what was stored within this margin before the run that needs it.
+    assert RENEWED_AFTER < MARGIN
+
+
+async def test_a_payload_of_which_a_piece_is_lost_is_missing(blobs: BlobStore, database: Database) -> None:
+    [key] = await blobs.store(WORKFLOW, [bytes(range(256)) * 1_000])
+    pieces = delete(table).where(table.c.key != key.key)
+    await database.write(lambda connection: connection.execute(pieces).close())
+    with pytest.raises(BlobMissing):
+        await blobs.read([key])
+
+
+async def test_what_a_process_has_stored_it_reads_once_from_memory(blobs: BlobStore) -> None:
+    driver = StoreDriver(blobs)
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=b"1")
+    target = StorageDriverWorkflowInfo(namespace="default", id=WORKFLOW)
+    claims = await driver.store(StorageDriverStoreContext(target=target), [payload])
+    payload.data = b"2"  # the SDK puts the reference in its place
+    await blobs.delete_all(WORKFLOW)
+    [read] = await driver.retrieve(StorageDriverRetrieveContext(), claims)
+    assert read.data == b"1"
+    with pytest.raises(BlobMissing):
+        await driver.retrieve(StorageDriverRetrieveContext(), claims)
