@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypedDict, TypeVar
 from weakref import WeakValueDictionary
 
+from cachetools import LRUCache
 from temporalio.client import (
     Client,
     RPCTimeoutOrCancelledError,
@@ -65,6 +66,7 @@ MAX_PATIENCE: Final = 0.5
 """Growth of the time between two looks for a new run, and its longest, in seconds."""
 YOUNG_RUN: Final = timedelta(seconds=5)
 """Age up to which a run may have begun after the query, with the difference between two clocks."""
+MAX_KNOWN_RUNS: Final = 10_000
 SUMMARY_BYTES: Final = 200
 """Temporal accepts 400 for a summary; a list of sessions shows less."""
 
@@ -113,6 +115,8 @@ class SessionClient:
         self._client = client
         self._task_queue = task_queue
         self._slots = UpdateSlots()
+        self._runs: LRUCache[str, str] = LRUCache(MAX_KNOWN_RUNS)
+        """The run of each session that has answered last."""
         self.wait_seconds = wait_seconds
 
     async def open(self, start: StartSession) -> SessionHead:
@@ -226,17 +230,20 @@ class SessionClient:
         Temporal lets a query that waits while its run ends be answered by that run still: a worker that has not seen it
         end replays all of it for this, which takes seconds. The next run answers at once.
         """
-        handle = self._handle(session_id)
+        handle, last_run = self._handle(session_id), self._runs.get(session_id)
         asked: dict[str | None, asyncio.Future[TimelineView]] = {None: asyncio.ensure_future(_timeline_of(handle))}
         patience = SLOW_QUERY_SECONDS
         try:
             while True:
                 answered, _ = await asyncio.wait(asked.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if answered:
-                    return answered.pop().result()
+                    view = answered.pop().result()
+                    self._runs[session_id] = view.head.run_id
+                    return view
                 patience = min(patience * MORE_PATIENCE, MAX_PATIENCE)
                 run_id = await _young_run(handle)
-                if run_id is not None and run_id not in asked:
+                # A run that had answered before is the one that was asked, if it is still the newest.
+                if run_id is not None and run_id != last_run and run_id not in asked:
                     asked[run_id] = asyncio.ensure_future(_timeline_of(handle))
         finally:
             for each in asked.values():

@@ -61,6 +61,10 @@ UNVERSIONED = "unversioned"
 """Build id shown in Temporal for workers without one."""
 
 log = structlog.get_logger(__name__)
+WORKFLOW_TASK_POLLS = 8
+POLLS_FOR_NEW_RUNS = 0.5
+"""Polls for workflow tasks, and the part of them for runs that no worker has in memory, as a run's first task. With the
+SDK's one, that task waited behind queries that had met the end of the run before."""
 
 
 def build_worker(
@@ -153,6 +157,8 @@ def build_worker(
         max_cached_workflows=settings.max_cached_sessions,
         deployment_config=_deployment(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.shutdown_grace_seconds),
+        max_concurrent_workflow_task_polls=WORKFLOW_TASK_POLLS,
+        nonsticky_to_sticky_poll_ratio=POLLS_FOR_NEW_RUNS,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_interval_seconds),
     )
