@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,9 +13,11 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
+from api.temporal import session_client
 from api.temporal.session_client import SessionClient
 from contracts.sessions import SendMessageResult, StartSession
 from domain.sessions.caller_config import SimulatorConfig
+from domain.sessions.views import TimelineView
 from playhead.temporal import ended_runs
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.dev_server import server_program
@@ -152,6 +155,27 @@ async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
         assert (await api.timeline(session.id)).head.run_id != run_id
         is_answered.set()
         await saying
+
+
+async def test_a_run_that_has_answered_is_asked_once(
+    stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow answer of a young run may have been meant for the run before, unless this one had answered already."""
+    ask, asked = session_client._timeline_of, []
+
+    async def note(handle: session_client.Handle) -> TimelineView:
+        asked.append(handle.id)
+        return await ask(handle)
+
+    monkeypatch.setattr(session_client, "_timeline_of", note)
+    monkeypatch.setattr(session_client, "SLOW_QUERY_SECONDS", 0.0)
+    monkeypatch.setattr(session_client, "YOUNG_RUN", timedelta(hours=1))
+    api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
+    session = await stack.open(model=scripted().string)
+    await api.timeline(session.id)
+    assert len(asked) == 2
+    await api.timeline(session.id)
+    assert len(asked) == 3
 
 
 async def test_a_long_run_ends_when_nothing_is_being_settled(
