@@ -119,7 +119,7 @@ async def test_a_later_run_says_what_the_session_is(stack: SessionStack, scripte
 
 
 @pytest.mark.parametrize("has_seen_it_end", [True, False])
-async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
+async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
     client: Client, database: Database, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, has_seen_it_end: bool
 ) -> None:
     """Temporal has the run that ended answer it: a worker replays that run, here until the query is answered.
@@ -149,12 +149,12 @@ async def test_a_query_that_meets_the_end_of_a_run_is_answered_by_the_next_one(
         unsettled = QUICK.model_copy(update={"settle_within": 60.0})
         session = await stack.open(model=scripted().string, timing=unsettled)
         await session.until_settled()
-        run_id = (await session.status()).run_id
         saying = asyncio.create_task(session.say("Hello"))
         await ending.wait()
-        assert (await api.timeline(session.id)).head.run_id != run_id
+        view = await api.timeline(session.id)  # of the next run, or of the one that ended if it was still in memory
         is_answered.set()
-        await saying
+        assert view.turns[-1] == (await session.timeline()).turns[-1]
+        assert (await saying).turn.id == view.turns[-1].id
 
 
 async def test_a_run_that_has_answered_is_asked_once(
