@@ -7,7 +7,7 @@ from domain.sessions.commands import CancelTurn, ClientResult
 from domain.sessions.timeline import WaitingClientCall
 from store.sessions.event_log import EventLog, LogRow
 from tests.support.client_tool_agent import BOTH_CALLS, CALL, ask, asking, operator, returned, waiting_calls
-from tests.support.provider import TextReply, ToolCallReply
+from tests.support.provider import Gate, TextReply, ToolCallReply
 from tests.support.session_stack import SessionStack, refusal_of, spoken
 from tests.support.waiting import eventually
 from tests.workflows.session.test_queue import Scripted
@@ -68,7 +68,9 @@ async def test_several_calls_take_their_results_in_any_order_and_one_by_one(
 async def test_the_same_results_again_join_the_turn_and_others_are_refused(
     stack: SessionStack, scripted: Scripted
 ) -> None:
-    session = await stack.open(operator(), model=scripted(CALL, TextReply("You are connected.")).string)
+    gate = Gate()
+    model = scripted(CALL, TextReply("You are connected."), TextReply("Goodbye.", gate=gate))
+    session = await stack.open(operator(), model=model.string)
     (call,) = (await ask(session, asking("Sales.", "transfer", message_id="m1"))).head.client_calls
     result = ClientResult(call_id=call.call_id, content="Connected.")
     first = await returned(session, result)
@@ -78,8 +80,11 @@ async def test_the_same_results_again_join_the_turn_and_others_are_refused(
     assert (await refusal_of(returned(session, other))).code == "client_call_not_pending"
     unknown = ClientResult(call_id=call.call_id[:-1] + "x", content="Busy.")
     assert (await refusal_of(returned(session, unknown))).code == "client_call_not_pending"
+    await session.say("Thanks.", wait=False)
+    await gate.reached()  # a session that has ended stays open for the reply that is under way
     await session.end()
     assert (await refusal_of(returned(session, unknown))).code == "session_ended"
+    gate.open()
 
 
 async def test_a_message_in_place_of_a_result_goes_on_and_the_call_is_noted_as_unanswered(
