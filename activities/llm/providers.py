@@ -134,7 +134,7 @@ class ModelProviders:
         try:
             async with asyncio.timeout(min(call.timeout, MAX_COUNTING_SECONDS)):
                 usage = await self._model(call.model).count_tokens(messages, ModelSettings(), parameters)
-        except NotImplementedError:  # what pydantic-ai raises for a provider that has no way to ask
+        except NotImplementedError:  # pydantic-ai has no other sign of a provider that cannot count
             return None
         except Exception as error:
             log.warning("the tokens of a request to %s could not be counted: %s", call.model, type(error).__name__)

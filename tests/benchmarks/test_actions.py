@@ -1,4 +1,4 @@
-"""What counts as a billable action of Temporal Cloud."""
+"""The billable actions of Temporal Cloud, counted from histories."""
 
 from temporalio.api.common.v1 import Payload, SearchAttributes
 from temporalio.api.enums.v1 import EventType

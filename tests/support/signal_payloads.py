@@ -6,7 +6,7 @@ from temporalio.api.common.v1 import Payload
 from tests.support.marked_words import MARK
 
 TEXT = f"When do you open, {MARK}?"
-"""What every payload of `UNDERSTOOD` says."""
+"""The text in every payload of `UNDERSTOOD`."""
 
 
 def payload(encoding: str, data: bytes, message_type: str = "") -> Payload:

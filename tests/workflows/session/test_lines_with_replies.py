@@ -51,7 +51,7 @@ async def calls_of_their_own(session: SessionHandle) -> tuple[int, int]:
 
 
 async def purposes(stack: SessionStack, session: SessionHandle) -> list[str]:
-    """What the rows of the ledger were bought for, of those with a model call."""
+    """The purposes of the ledger rows that have a model call."""
     return sorted(row.purpose for row in await stack.ledger(session) if row.usage.requests)
 
 

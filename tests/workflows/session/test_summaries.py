@@ -35,7 +35,7 @@ def writer_of(scripted: Scripted) -> ScriptedModel:
 
 
 def asked_for(writer: ScriptedModel, summary: str | None) -> str:
-    """What the writer was given for one of its summaries."""
+    """The text that one of its summaries was written from."""
     assert summary is not None
     return writer.journal[int(summary.split()[-1].rstrip(".")) - 1].messages[-1][1]
 
