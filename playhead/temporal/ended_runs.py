@@ -17,6 +17,7 @@ from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.workflow import Info, _Definition
 
 from contracts.sessions import RUN_HAS_ENDED
+from playhead.temporal.task_order import OrderedInstance
 
 REFUSED_SECONDS = 5.0
 """Time for which the queries of a run are refused after it has continued as new: those that had come before. Later
@@ -26,8 +27,9 @@ MAX_QUERIES = 5
 
 
 class SessionRunner(WorkflowRunner):
-    """Runs workflows outside the SDK's sandbox, and no run again that this worker has just seen continue as new.
+    """Runs workflows outside the SDK's sandbox, in an order that every replay repeats.
 
+    It does not run again what this worker has just seen continue as new.
     A query that comes while a task of its workflow is under way waits for the task. If that was the last one of its
     run, Temporal asks the run that has ended, which takes a worker seconds where it was long.
     """
@@ -46,7 +48,7 @@ class SessionRunner(WorkflowRunner):
         self._forget_older()
         if det.info.run_id in self._ended:
             return _RefusingInstance(det.info)
-        return _WatchedInstance(self._runner.create_instance(det), self._note_end)
+        return _WatchedInstance(OrderedInstance(self._runner.create_instance(det)), self._note_end)
 
     def _note_end(self, run_id: str) -> None:
         self._forget_older()

@@ -105,6 +105,20 @@ async def signals(stack: SessionStack, provider: ModelProvider) -> SessionHandle
     return session
 
 
+async def quiet_tasks(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
+    """Tasks that leave no command, one after the other: every second of them is marked."""
+    session = await stack.open(model=provider.model("quiet-tasks").string)
+    await session.until_settled()
+    for _ in range(4):
+        await session.handle.signal(SessionWorkflow.settle)
+        await session.until_settled()
+    await session.say("Still here?")
+    await session.until_settled()
+    await session.end()
+    await session.handle.result()
+    return session
+
+
 async def end_node(stack: SessionStack, provider: ModelProvider) -> SessionHandle:
     """Through two nodes, past a tool that does not exist, to the node that ends the session."""
     model = provider.model("end-node")
@@ -209,6 +223,7 @@ SCENARIOS = {
     "rewind-and-branch": Scenario(rewind_and_branch),
     "failure-and-recovery": Scenario(failure_and_recovery),
     "signals": Scenario(signals),
+    "quiet-tasks": Scenario(quiet_tasks),
     "end-node": Scenario(end_node),
     "busy-and-ended": Scenario(busy_and_ended),
     "continue-as-new": Scenario(continue_as_new, events_per_run=40),
