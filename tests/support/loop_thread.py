@@ -35,14 +35,22 @@ class LoopThread:
 
 @contextmanager
 def loop_thread() -> Iterator[LoopThread]:
-    """A running loop; it ends with the block."""
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever, name="loop of a test")
+    """A running loop; it ends with the block, and what still runs in it is cancelled and closed.
+
+    What a loop leaves open is closed by the garbage collector, at some later moment, in the middle of another test.
+    """
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def until_the_end() -> None:
+        end = asyncio.Event()
+        begun.set_result((asyncio.get_running_loop(), end))
+        await end.wait()
+
+    thread = Thread(target=lambda: asyncio.run(until_the_end()), name="loop of a test")
     thread.start()
+    loop, end = begun.result()
     try:
         yield LoopThread(loop)
     finally:
-        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(end.set)
         thread.join()
-        loop.close()
