@@ -17,7 +17,7 @@ from sqlalchemy import select
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 from werkzeug import Request, Response
 
@@ -117,9 +117,9 @@ def worker_of(stack: SessionStack) -> Worker:
 async def delivered(session: SessionHandle) -> DeliverWebhookResult:
     """The outcome of the report on the session's end, once it is known."""
     await session.handle.result()
-    return await session.stack.client.get_workflow_handle_for(
-        DeliverWebhookWorkflow.run, webhook_workflow_id(session.id)
-    ).result()
+    delivery: WorkflowHandle[DeliverWebhookWorkflow, DeliverWebhookResult]
+    delivery = session.stack.client.get_workflow_handle_for(DeliverWebhookWorkflow.run, webhook_workflow_id(session.id))
+    return await delivery.result()
 
 
 async def logged(session: SessionHandle) -> list[tuple[int, str, Json]]:

@@ -256,7 +256,9 @@ class SuiteWorkflow:
             self._closed.update(found.closed)
 
     async def _end(self, session_id: str) -> None:
-        session = workflow.get_external_workflow_handle_for(SessionWorkflow.run, session_workflow_id(session_id))
+        session: workflow.ExternalWorkflowHandle[SessionWorkflow] = workflow.get_external_workflow_handle_for(
+            SessionWorkflow.run, session_workflow_id(session_id)
+        )
         with suppress(FailureError):  # it has just closed by itself
             await session.signal(SessionWorkflow.end_session, EndSession(reason=CANCELLED))
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from temporalio import workflow
-from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.worker import Worker, WorkflowInstance, WorkflowInstanceDetails
 
 from contracts.sessions import RUN_HAS_ENDED
@@ -97,7 +97,9 @@ async def test_a_run_that_was_asked_for_by_its_id_is_not_exchanged_for_another(
     async with Worker(plain, task_queue=task_queue, workflows=[Counter], workflow_runner=runner):
         handle = await plain.start_workflow(Counter.run, 0, id=task_queue, task_queue=task_queue)
         await handle.execute_update(Counter.add)
-        first = plain.get_workflow_handle_for(Counter.run, task_queue, run_id=handle.first_execution_run_id)
+        first: WorkflowHandle[Counter, None] = plain.get_workflow_handle_for(
+            Counter.run, task_queue, run_id=handle.first_execution_run_id
+        )
         assert await handle.query(Counter.count) == 1  # the next run has begun
         with pytest.raises(WorkflowQueryFailedError, match=RUN_HAS_ENDED.split(".")[0]):
             await first.query(Counter.count)

@@ -8,10 +8,12 @@ from uuid import uuid4
 import pytest_asyncio
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.suites import SuiteActivities
 from contracts.sessions import session_workflow_id
+from contracts.suites import SuiteResult
 from domain.suites.checks import Checks
 from domain.suites.scenario import RecordedStart, Scenario
 from domain.usage import TokenPrice
@@ -123,7 +125,9 @@ async def test_a_suite_that_is_reset_does_not_start_an_erased_session_again(
         request_id=uuid4().hex,
     )
     response = await stack.client.workflow_service.reset_workflow_execution(reset)
-    again = stack.client.get_workflow_handle_for(SuiteWorkflow.run, described.id, run_id=response.run_id)
+    again: WorkflowHandle[SuiteWorkflow, SuiteResult] = stack.client.get_workflow_handle_for(
+        SuiteWorkflow.run, described.id, run_id=response.run_id
+    )
     await again.result()
     assert not await is_known(stack.client, session_workflow_id(session_id))
     assert await SessionStore(stack.database).find(ORGANIZATION, session_id) is None

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.worker import Replayer
 
-from contracts.sessions import session_workflow_id
+from contracts.sessions import SessionResult, session_workflow_id
 from contracts.suites import run_session
 from domain.sessions.caller_config import CallerLimits
 from domain.suites.scenario import RecordedStart
@@ -125,7 +125,9 @@ async def test_cancelled_suite_ends_its_sessions_and_judges_nobody(stack: SuiteS
     runs = await suite.runs()
     assert {run.verdict.cut_short for run in runs.values() if run.verdict} == {CANCELLED}
     for session_id in suite.session_ids[:2]:
-        session = stack.client.get_workflow_handle_for(PlayedSession.run, session_workflow_id(session_id))
+        session: WorkflowHandle[PlayedSession, SessionResult] = stack.client.get_workflow_handle_for(
+            PlayedSession.run, session_workflow_id(session_id)
+        )
         assert (await session.result()).completion_reason == CANCELLED
     assert (await suite.stored()).status == "cancelled"
 
