@@ -1,14 +1,13 @@
 """The simulated user: a model plays the caller, one paid call per message at most."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
 from activities.charge_once import AuxiliaryCallKey, IdempotentCaller, StoredReply
-from activities.earlier_messages import EarlierMessages, NewPart
+from activities.earlier_messages import EarlierMessages
+from activities.fitted_calls import call_with_earlier_messages
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller
-from activities.llm.metrics import framed, timed
 from activities.spending_limit import SpendingLimit
 from contracts.caller import PlayCallerInput, PlayCallerResult
 from domain.sessions.caller_config import MAX_CALLER_MESSAGE_CHARACTERS, Utterance
@@ -16,7 +15,6 @@ from domain.sessions.caller_prompt import HANG_UP_TOOL, caller_instructions, cal
 from domain.turns.call_digest import digest_of
 from domain.turns.context_window import context_limit
 from domain.turns.engine import MAX_BLANK_REPLIES, ModelReply
-from domain.turns.model_request import frame_of_call, messages_to_send
 from domain.turns.turn import AgentSaid, Message, UserSaid
 from domain.usage import merge_costs, merge_usage
 
@@ -79,12 +77,14 @@ class CallerPlayer:
                 seed=input.config.seed,
                 keep_tool_calls=False,
             )
-            frame = frame_of_call(call.instructions, call.tools, {"timeout": call.timeout})
             limit = context_limit(None, self._max_context_tokens, self._caller.context_window(input.model))
-            limit = min(limit, MAX_CONTEXT_TOKENS)
-            history = await earlier.fit(NewPart(frame, messages_to_send(new_messages)), limit)
-            answer = timed(self._caller.call(replace(call, history=history)), input.price_per_second)
-            return await framed(answer, frame, new=len(new_messages))
+            return await call_with_earlier_messages(
+                self._caller,
+                call,
+                earlier,
+                limit=min(limit, MAX_CONTEXT_TOKENS),
+                price_per_second=input.price_per_second,
+            )
 
         key = AuxiliaryCallKey(
             session_id=input.session_id,

@@ -1,21 +1,20 @@
 """Writes the summaries of long conversations, one paid call for each at most."""
 
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
 from activities.charge_once import AuxiliaryCallKey, IdempotentCaller
-from activities.earlier_messages import EarlierMessages, NewPart
+from activities.earlier_messages import EarlierMessages
+from activities.fitted_calls import call_with_earlier_messages
 from activities.llm.interface import ModelAnswer, ModelCall, ModelCaller
-from activities.llm.metrics import framed, timed
 from activities.spending_limit import SpendingLimit
 from contracts.summaries import SummarizeTurnsInput, SummarizeTurnsResult
 from domain.agents.definition import AgentDefinition
 from domain.turns.call_digest import digest_of
 from domain.turns.context_window import TokenRate, context_limit, messages_size
-from domain.turns.model_request import RequestMessage, frame_of_call, messages_to_send, saved_messages
+from domain.turns.model_request import RequestMessage, saved_messages
 from domain.turns.summaries import SUMMARY_NODE_ID, summary_instructions, summary_request
 from domain.turns.turn import UserSaid
 
@@ -64,10 +63,9 @@ class SummaryActivities:
             call = ModelCall(
                 model=model, instructions=instructions, history=(), messages=new, tools=(), timeout=input.timeout
             )
-            frame = frame_of_call(call.instructions, call.tools, {"timeout": call.timeout})
-            history = await earlier.fit(NewPart(frame, messages_to_send(new)), limit)
-            answer = timed(self._caller.call(replace(call, history=history)), input.price_per_second)
-            return await framed(answer, frame, new=len(new))
+            return await call_with_earlier_messages(
+                self._caller, call, earlier, limit=limit, price_per_second=input.price_per_second
+            )
 
         key = AuxiliaryCallKey(
             session_id=input.session_id,
