@@ -36,6 +36,7 @@ from playhead.exit_codes import UNREACHABLE, USAGE, CommandFailed
 from playhead.temporal.carried_sessions import CarriedSessions
 from playhead.temporal.ended_runs import LateQueries, SessionRunner
 from playhead.temporal.large_payloads import READ_ONCE
+from playhead.temporal.task_order import OrderedRunner
 from playhead.temporal.untyped_payloads import read_untyped
 from playhead.temporal.update_retries import UpdateRetries
 from workflows import search_attributes
@@ -120,7 +121,7 @@ class PlayheadPlugin(SimplePlugin):
             "playhead",
             data_converter=DataConverter(payload_converter_class=PayloadConverter),
             interceptors=[LogContext(), UpdateRetries(), LateQueries()],
-            workflow_runner=SessionRunner(),
+            workflow_runner=SessionRunner(OrderedRunner()),
         )
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import Interceptor, OutboundInterceptor, QueryWorkflowInput, WorkflowQueryFailedError
-from temporalio.converter import SerializationContext, StorageDriverStoreContext
-from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.converter import StorageDriverStoreContext
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.workflow import Info, _Definition
 
 from contracts.sessions import RUN_HAS_ENDED
-from playhead.temporal.task_order import OrderedInstance
+from playhead.temporal.wrapped_instances import WrappedInstance
 
 REFUSED_SECONDS = 5.0
 """Time for which the queries of a run are refused after it has continued as new: those that had come before. Later
@@ -27,16 +27,15 @@ MAX_QUERIES = 5
 
 
 class SessionRunner(WorkflowRunner):
-    """Runs workflows outside the SDK's sandbox, in an order that every replay repeats.
+    """Runs workflows as another runner does, but no run again that this worker has just seen continue as new.
 
-    It does not run again what this worker has just seen continue as new.
     A query that comes while a task of its workflow is under way waits for the task. If that was the last one of its
     run, Temporal asks the run that has ended, which takes a worker seconds where it was long.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runner: WorkflowRunner, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._runner = UnsandboxedWorkflowRunner()
+        self._runner = runner
         self._ended: OrderedDict[str, float] = OrderedDict()
 
     def prepare_workflow(self, defn: _Definition) -> None:
@@ -48,7 +47,7 @@ class SessionRunner(WorkflowRunner):
         self._forget_older()
         if det.info.run_id in self._ended:
             return _RefusingInstance(det.info)
-        return _WatchedInstance(OrderedInstance(self._runner.create_instance(det)), self._note_end)
+        return _WatchedInstance(self._runner.create_instance(det), self._note_end)
 
     def _note_end(self, run_id: str) -> None:
         self._forget_older()
@@ -59,11 +58,11 @@ class SessionRunner(WorkflowRunner):
             self._ended.popitem(last=False)
 
 
-class _WatchedInstance(WorkflowInstance):
+class _WatchedInstance(WrappedInstance):
     """An instance that tells when its run has continued as new here, rather than in a replay."""
 
     def __init__(self, instance: WorkflowInstance, note_end: Callable[[str], None]) -> None:
-        self._instance = instance
+        super().__init__(instance)
         self._note_end = note_end
         self._continues = False
 
@@ -78,22 +77,6 @@ class _WatchedInstance(WorkflowInstance):
         elif RemoveFromCache.WORKFLOW_EXECUTION_ENDING in reasons and self._continues:
             self._note_end(act.run_id)
         return completion
-
-    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
-        """That of the workflow."""
-        return self._instance.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
-        """That of the workflow."""
-        return self._instance.get_external_store_context(command_info)
-
-    def get_info(self) -> Info:
-        """That of the workflow."""
-        return self._instance.get_info()
-
-    def get_thread_id(self) -> int | None:
-        """That of the workflow."""
-        return self._instance.get_thread_id()
 
 
 class _RefusingInstance(WorkflowInstance):

@@ -10,12 +10,12 @@ from temporalio.api.common.v1 import Memo, Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import ModifyWorkflowProperties, WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.converter import SerializationContext, StorageDriverStoreContext
-from temporalio.worker import WorkflowInstance
-from temporalio.worker._command_aware_visitor import CommandInfo
-from temporalio.workflow import Info
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+from temporalio.workflow import _Definition
 
-MARKS_QUIET_TASKS = 1_146
+from playhead.temporal.wrapped_instances import WrappedInstance
+
+QUIET_TASKS_ARE_MARKED = 1_146
 """The flag, in the history of a run, that its quiet tasks are marked from here on: older histories replay without."""
 MARK = "task"
 """The key of the memo that a mark removes; there is none, so that it changes nothing."""
@@ -35,7 +35,22 @@ EVENTS_OF_ACTIVITY = 2
 EVENTS_OF_TASK = 3
 
 
-class OrderedInstance(WorkflowInstance):
+class OrderedRunner(WorkflowRunner):
+    """Runs workflows outside the SDK's sandbox, in an order that every replay repeats."""
+
+    def __init__(self) -> None:
+        self._runner = UnsandboxedWorkflowRunner()
+
+    def prepare_workflow(self, defn: _Definition) -> None:
+        """Nothing is to be prepared."""
+        self._runner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """An instance that marks its quiet tasks."""
+        return _OrderedInstance(self._runner.create_instance(det))
+
+
+class _OrderedInstance(WrappedInstance):
     """An instance whose tasks cannot be taken for heartbeats: where one might be, it leaves a mark, which is an event.
 
     That is a task which took something in and left no command, where the one before it left none either, or where there
@@ -43,7 +58,7 @@ class OrderedInstance(WorkflowInstance):
     """
 
     def __init__(self, instance: WorkflowInstance) -> None:
-        self._instance = instance
+        super().__init__(instance)
         self._local_activities = 0
         """Local activities under way."""
         self._history_length = 0
@@ -62,7 +77,7 @@ class OrderedInstance(WorkflowInstance):
         if not (commands or takes_something_in):
             return completion
         is_quiet = takes_something_in and not commands and not self._local_activities
-        if is_quiet and self._may_be_taken_for_heartbeat(act) and self._marks(act, completion):
+        if is_quiet and self._may_be_taken_for_heartbeat(act) and self._ensure_flag(act, completion):
             completion.successful.commands.append(_mark())
             commands = 1
         is_same_task = act.history_length == self._history_length
@@ -78,30 +93,14 @@ class OrderedInstance(WorkflowInstance):
         return act.history_length - self._history_length - explained >= EVENTS_OF_TASK
 
     @staticmethod
-    def _marks(act: WorkflowActivation, completion: WorkflowActivationCompletion) -> bool:
-        """True if quiet tasks of this history are marked; a task that is new makes it so."""
-        if MARKS_QUIET_TASKS in act.available_internal_flags:
+    def _ensure_flag(act: WorkflowActivation, completion: WorkflowActivationCompletion) -> bool:
+        """Set the flag of the history if this task is new; True where it is set."""
+        if QUIET_TASKS_ARE_MARKED in act.available_internal_flags:
             return True
         if act.is_replaying:
             return False
-        completion.successful.used_internal_flags.append(MARKS_QUIET_TASKS)
+        completion.successful.used_internal_flags.append(QUIET_TASKS_ARE_MARKED)
         return True
-
-    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
-        """That of the workflow."""
-        return self._instance.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
-        """That of the workflow."""
-        return self._instance.get_external_store_context(command_info)
-
-    def get_info(self) -> Info:
-        """That of the workflow."""
-        return self._instance.get_info()
-
-    def get_thread_id(self) -> int | None:
-        """That of the workflow."""
-        return self._instance.get_thread_id()
 
 
 def _is_taken_in(job: WorkflowActivationJob) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
-from temporalio.worker import Worker, WorkflowInstance, WorkflowInstanceDetails
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowInstance, WorkflowInstanceDetails
 
 from contracts.sessions import RUN_HAS_ENDED
 from playhead.temporal import ended_runs
@@ -56,7 +56,7 @@ class CountingRunner(SessionRunner):
     """Notes each run that a worker begins, or replays."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(UnsandboxedWorkflowRunner())
         self.begun: list[str] = []
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
@@ -93,7 +93,7 @@ async def test_a_run_that_was_asked_for_by_its_id_is_not_exchanged_for_another(
     plain: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is refused for a moment, and answers afterwards."""
-    runner, task_queue = SessionRunner(), f"counters-{uuid4().hex[:8]}"
+    runner, task_queue = SessionRunner(UnsandboxedWorkflowRunner()), f"counters-{uuid4().hex[:8]}"
     async with Worker(plain, task_queue=task_queue, workflows=[Counter], workflow_runner=runner):
         handle = await plain.start_workflow(Counter.run, 0, id=task_queue, task_queue=task_queue)
         await handle.execute_update(Counter.add)

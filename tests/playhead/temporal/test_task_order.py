@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.worker import Replayer, Worker
 
-from playhead.temporal.ended_runs import SessionRunner
+from playhead.temporal.task_order import OrderedRunner
 from tests.support.waiting import eventually
 
 MANY = 12
@@ -84,13 +84,12 @@ async def ledger(client: Client) -> AsyncIterator[WorkflowHandle[Ledger, list[st
     """A workflow whose worker forgets it after each task."""
     plain = await Client.connect(client.service_client.config.target_host)
     task_queue = f"ledgers-{uuid4().hex[:8]}"
-    runner = SessionRunner()
     async with Worker(
         plain,
         task_queue=task_queue,
         workflows=[Ledger],
         activities=[wait, answer],
-        workflow_runner=runner,
+        workflow_runner=OrderedRunner(),
         max_cached_workflows=0,
     ):
         handle = await plain.start_workflow(Ledger.run, id=task_queue, task_queue=task_queue)
@@ -121,7 +120,7 @@ async def ended(ledger: WorkflowHandle[Ledger, list[str]]) -> tuple[list[str], W
     await ledger.signal(Ledger.end)
     notes = await ledger.result()
     history = await ledger.fetch_history()
-    await Replayer(workflows=[Ledger], workflow_runner=SessionRunner()).replay_workflow(history)
+    await Replayer(workflows=[Ledger], workflow_runner=OrderedRunner()).replay_workflow(history)
     return notes, history
 
 
