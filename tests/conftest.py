@@ -1,5 +1,6 @@
 """Fixtures of several packages: the real Temporal development server, started once for the whole run."""
 
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -65,6 +66,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_slow(item):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from passing over a million objects again and again: tests live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_slow(item: pytest.Item) -> bool:

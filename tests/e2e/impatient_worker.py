@@ -14,7 +14,3 @@ def main() -> None:
     activity_options.SETTLE_ATTEMPT = timedelta(seconds=4)
     worker.STICKY_TIMEOUT = timedelta(seconds=1)
     app(["worker"])
-
-
-if __name__ == "__main__":
-    main()

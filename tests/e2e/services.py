@@ -70,19 +70,6 @@ def _running(process: Process, log_file: Path) -> Iterator[Service]:
         process.wait()
 
 
-def playhead(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """A command that ends by itself."""
-    return subprocess.run(
-        [*COMMAND, *command],
-        cwd=folder,
-        env={**environment_of(folder), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=COMMAND_SECONDS,
-    )
-
-
 def forked_playhead(folder: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """A command that ends by itself, as a fork."""
     return completed(command, folder, {**environment_of(folder), **variables}, COMMAND_SECONDS)

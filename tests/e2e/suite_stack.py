@@ -2,23 +2,25 @@
 
 import asyncio
 import os
-import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx2
 from sqlalchemy import func, select
 
 from playhead.exit_codes import CommandFailed
-from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, kill_with_parent, temporal_server
+from playhead.temporal.dev_server import LOOPBACK, ServerAddresses, free_port, temporal_server
 from store.api_keys import KeyStore
 from store.database.connection import Database
 from store.database.tables import ledger, steps
 from store.migrate import upgrade
 from store.suites import StoredSuite, SuiteStore
+from tests.e2e import impatient_worker
 from tests.e2e.processes import CHECKOUT, environment_of
+from tests.support.forked import ForkedProcess, run_command
 from tests.support.provider import ModelProvider
 from tests.support.waiting import eventually
 
@@ -28,62 +30,6 @@ PATIENCE = 120.0
 WORKERS = 2
 PORTS = 5
 """Ports that are tried, one after the other: a free port may be taken before a server listens on it."""
-CLI = ("-c", "from playhead.cli.main import main; main()")
-
-
-class Process:
-    """One process of the installation: killed without a word, and started again."""
-
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        self.name = name
-        self._command = command
-        self.environment = environment
-        self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it, or start it again."""
-        with self.log_file.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self._command,
-                cwd=self._folder,
-                env=self.environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=kill_with_parent(),
-            )
-
-    async def kill(self) -> None:
-        """End it with SIGKILL, and wait until it is gone."""
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-        self._process = None
-
-    @property
-    def has_ended(self) -> bool:
-        """True when it ended by itself: it neither runs nor was killed."""
-        return self._process is not None and self._process.returncode is not None
-
-    async def ended(self, within: float = PATIENCE) -> int:
-        """Its exit status, once it ends by itself."""
-        assert self._process is not None
-        async with asyncio.timeout(within):
-            return await self._process.wait()
-
-    @property
-    def log_file(self) -> Path:
-        """The output of all its runs."""
-        return self._folder / f"{self.name}.log"
-
-    @property
-    def log(self) -> str:
-        """Its log so far, under its name."""
-        return f"{self.name}:\n{self.log_file.read_text(errors='replace')}"
 
 
 class ProcessEnded(Exception):
@@ -98,22 +44,22 @@ class SuiteStack:
     database: Database
     provider: ModelProvider
     environment: dict[str, str]
-    workers: list[Process] = field(default_factory=list)
-    api: Process | None = None
+    workers: list[ForkedProcess] = field(default_factory=list)
+    api: ForkedProcess | None = None
 
     @property
     def suites(self) -> SuiteStore:
         """Suites as the store has them: what is seen of them while no API lives."""
         return SuiteStore(self.database)
 
-    def command(self, name: str, *arguments: str) -> Process:
+    def command(self, name: str, *arguments: str) -> ForkedProcess:
         """A command of a person, as a process that is not started yet."""
-        return Process(name, [*CLI, *arguments], self.environment, self.folder)
+        return ForkedProcess(name, partial(run_command, arguments), self.environment, self.folder)
 
     async def start(self) -> None:
         """Start what is killed later."""
         self.workers = [
-            Process(f"worker-{number}", ["-m", "tests.e2e.impatient_worker"], self.environment, self.folder)
+            ForkedProcess(f"worker-{number}", impatient_worker.main, self.environment, self.folder)
             for number in range(WORKERS)
         ]
         await asyncio.gather(*(worker.start() for worker in self.workers))

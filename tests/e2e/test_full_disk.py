@@ -10,7 +10,7 @@ import pytest
 
 from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import until_seen
-from tests.e2e.services import playhead, service
+from tests.e2e.services import forked_playhead, forked_service
 
 if TYPE_CHECKING:
     from temporalio.testing import WorkflowEnvironment
@@ -25,10 +25,10 @@ def test_api_whose_disk_is_full_is_not_ready(tmp_path: Path, temporal_server: "W
     address = temporal_server.client.service_client.config.target_host
     port = free_port()
     environment = {"TEMPORAL_ADDRESS": address, "PLAYHEAD_API_PORT": str(port)}
-    assert playhead(tmp_path, "db", "upgrade").returncode == 0
-    key = playhead(tmp_path, "keys", "create", "tests").stdout.strip()
+    assert forked_playhead(tmp_path, "db", "upgrade").returncode == 0
+    key = forked_playhead(tmp_path, "keys", "create", "tests").stdout.strip()
     with (
-        service(tmp_path, "api", **environment) as api,
+        forked_service(tmp_path, "api", **environment) as api,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as http,
     ):
         http.headers["Authorization"] = f"Bearer {key}"

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 
 from playhead.temporal.dev_server import free_port
-from tests.e2e.services import playhead, service
+from tests.e2e.services import forked_playhead, forked_service
 from tests.support.api_agents import library
 from tests.support.event_stream import heard, saying, types_of, watching
 from tests.support.postgres import running_postgres
@@ -35,10 +35,10 @@ async def apart(folder: Path, database_url: str, client: Client, provider: Model
         "OPENAI_API_KEY": "a key of the tests",
     }
     for command in (("db", "upgrade"), ("keys", "create", "tests")):
-        ended = await asyncio.to_thread(playhead, folder, *command, **variables)
+        ended = await asyncio.to_thread(forked_playhead, folder, *command, **variables)
         assert ended.returncode == 0, ended.stderr
     headers = {"Authorization": f"Bearer {ended.stdout.strip()}"}
-    with service(folder, "worker", **variables) as worker, service(folder, "api", **variables) as api:
+    with forked_service(folder, "worker", **variables) as worker, forked_service(folder, "api", **variables) as api:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
 
             async def is_ready() -> bool:

@@ -8,20 +8,20 @@ import pytest
 from playhead.exit_codes import USAGE
 from playhead.temporal.dev_server import free_port
 from tests.e2e.processes import needs_proc, until_gone, until_seen
-from tests.e2e.services import playhead, service
+from tests.e2e.services import forked_playhead, forked_service, service
 
 
 @pytest.mark.parametrize("command", ["worker", "api"])
 def test_a_store_that_is_not_migrated_is_refused(tmp_path: Path, command: str) -> None:
-    ended = playhead(tmp_path, command, PLAYHEAD_API_PORT=str(free_port()))
+    ended = forked_playhead(tmp_path, command, PLAYHEAD_API_PORT=str(free_port()))
     assert ended.returncode == USAGE, ended.stderr
     assert "playhead: The store's schema is not up to date" in ended.stderr
     assert "Run `playhead db upgrade`" in ended.stderr
 
 
 def test_an_api_without_keys_does_not_serve(tmp_path: Path) -> None:
-    assert playhead(tmp_path, "db", "upgrade").returncode == 0
-    ended = playhead(tmp_path, "api", PLAYHEAD_API_PORT=str(free_port()), PLAYHEAD_KEYLESS="true")
+    assert forked_playhead(tmp_path, "db", "upgrade").returncode == 0
+    ended = forked_playhead(tmp_path, "api", PLAYHEAD_API_PORT=str(free_port()), PLAYHEAD_KEYLESS="true")
     assert ended.returncode == USAGE, ended.stderr
     assert "playhead: There is no valid API key, so no client could call this API." in ended.stderr
     assert "PLAYHEAD_KEYLESS is not a setting and is ignored" in ended.stderr
@@ -31,8 +31,8 @@ def test_an_api_without_keys_does_not_serve(tmp_path: Path) -> None:
 def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: Path) -> None:
     temporal_port, api_port = free_port(), free_port()
     address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{temporal_port}", "PLAYHEAD_API_PORT": str(api_port)}
-    assert playhead(tmp_path, "db", "upgrade").returncode == 0
-    key = playhead(tmp_path, "keys", "create", "tests").stdout.strip()
+    assert forked_playhead(tmp_path, "db", "upgrade").returncode == 0
+    key = forked_playhead(tmp_path, "keys", "create", "tests").stdout.strip()
     with (
         service(tmp_path, "worker", **address) as worker,
         service(tmp_path, "api", **address) as api,
@@ -60,7 +60,7 @@ def test_worker_and_api_wait_for_temporal_and_go_on_when_it_is_there(tmp_path: P
 
 
 def test_a_worker_that_still_waits_ends_when_it_is_told(tmp_path: Path) -> None:
-    assert playhead(tmp_path, "db", "upgrade").returncode == 0
-    with service(tmp_path, "worker", TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}") as worker:
+    assert forked_playhead(tmp_path, "db", "upgrade").returncode == 0
+    with forked_service(tmp_path, "worker", TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}") as worker:
         worker.until_logged("Temporal cannot be reached yet")
         assert worker.told_to_end() == 0, worker.log

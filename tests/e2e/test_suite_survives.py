@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from store.suites import StoredSuite
 from tests.e2e.processes import needs_proc
-from tests.e2e.suite_stack import SuiteStack, suite_stack
+from tests.e2e.suite_stack import PATIENCE, SuiteStack, suite_stack
 from tests.support.provider import ModelProvider, TextReply, model_provider
 from tests.support.waiting import eventually
 
@@ -75,7 +75,7 @@ async def stack(tmp_path: Path, provider_of_parrots: ModelProvider) -> AsyncIter
         (tmp_path / "parrot.yaml").write_text(PARROT)
         push = stack.command("push", "agents", "push", "parrot.yaml")
         await push.start()
-        assert await push.ended() == 0, push.log_file.read_text()
+        assert await push.ended(PATIENCE) == 0, push.log_file.read_text()
         yield stack
 
 

@@ -16,7 +16,7 @@ from playhead.temporal.dev_server import free_port
 from store.database.connection import Database
 from tests.api.reports.test_report_size import suite_with_runs
 from tests.e2e.processes import until_seen
-from tests.e2e.services import Service, playhead, service
+from tests.e2e.services import Service, forked_playhead, forked_service
 from tests.hostile.inputs import MEBIBYTE, hostile_documents, hostile_inputs, large_agents, regex_agent
 from tests.support.api_agents import library
 from tests.support.postgres import running_postgres
@@ -80,11 +80,11 @@ def running(
     port, store = free_port(), {"PLAYHEAD_DATABASE_URL": database_url}
     environment = {"TEMPORAL_ADDRESS": temporal, "PLAYHEAD_API_PORT": str(port), **store, **variables}
     environment["PLAYHEAD_TASK_QUEUE"] = f"hostile-{port}"
-    assert playhead(folder, "db", "upgrade", **store).returncode == 0
-    key = playhead(folder, "keys", "create", "tests", "--organization", ORGANIZATION, **store).stdout.strip()
+    assert forked_playhead(folder, "db", "upgrade", **store).returncode == 0
+    key = forked_playhead(folder, "keys", "create", "tests", "--organization", ORGANIZATION, **store).stdout.strip()
     with (
-        service(folder, "worker", **environment) as worker,
-        service(folder, "api", **environment) as api,
+        forked_service(folder, "worker", **environment) as worker,
+        forked_service(folder, "api", **environment) as api,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as http,
     ):
         http.headers["Authorization"] = f"Bearer {key}"

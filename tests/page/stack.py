@@ -6,14 +6,11 @@ from the worker's process to the API's over PostgreSQL.
 
 import asyncio
 import json
-import multiprocessing
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from threading import Thread
 
 import httpx2
 
@@ -29,7 +26,7 @@ from tests.e2e import impatient_worker
 from tests.e2e.processes import CHECKOUT, environment_of
 from tests.e2e.suite_stack import PATIENCE
 from tests.page import keyless_api
-from tests.support.forked import Forked, forked_call
+from tests.support.forked import ForkedProcess
 from tests.support.postgres import running_postgres
 from tests.support.provider import Gate, ModelProvider, ScriptedModel
 from tests.support.running_api import Caller, Json, done, serving
@@ -41,45 +38,6 @@ PRICED = (HOUSE, "first", "second", "dear", "clerk")
 """Models of the provider whose price is known; that of all others is not."""
 PRICE = {"input": "3", "output": "15"}
 """US dollars a million tokens."""
-
-
-class ForkedProcess:
-    """A process of the stack, forked from one that has imported everything: killed at once, and started again."""
-
-    def __init__(self, name: str, function: Callable[[], None], environment: Mapping[str, str], folder: Path) -> None:
-        self.name = name
-        self.environment = environment
-        self.log_file = folder / f"{name}.log"
-        self._function = function
-        self._folder = folder
-        self._process: Forked | None = None
-
-    async def start(self) -> None:
-        """Start it, or start it again."""
-        self._process = await asyncio.to_thread(
-            forked_call, partial(_with_its_parent, self._function), self._folder, self.environment, self.log_file
-        )
-
-    async def kill(self) -> None:
-        """End it with SIGKILL, and wait until it is gone."""
-        if self._process is None:
-            return
-        self._process.kill()
-        await asyncio.to_thread(self._process.wait, PATIENCE)
-        self._process = None
-
-
-def _with_its_parent(function: Callable[[], None]) -> None:
-    """Run a process for as long as that of the tests, however that ends."""
-    tests = multiprocessing.parent_process()
-    assert tests is not None
-
-    def end_with_them() -> None:
-        tests.join()
-        os._exit(1)
-
-    Thread(target=end_with_them, daemon=True).start()
-    function()
 
 
 @dataclass

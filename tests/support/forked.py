@@ -5,6 +5,7 @@ executed in two things only: it shares the imported modules, and `/proc/PID/envi
 process that it was forked from.
 """
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import TextIO
 
 from playhead.cli.main import main
@@ -26,12 +28,18 @@ IMPORTED = (
     "playhead.services.dev_stack",
     "playhead.services.example_agents",
     "playhead.services.worker",
+    "pydantic_ai.models.openai",
     "store.migrate",
 )
 """Modules that the forked commands import when they run."""
+FREEZE = "tests.support.frozen"
+"""Imported last: the garbage collector of the forks passes over all that was imported."""
+
+KILL_SECONDS = 120.0
+"""Seconds for a killed process to be gone, on a busy machine."""
 
 _forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload([*IMPORTED, __name__])
+_forking.set_forkserver_preload([*IMPORTED, __name__, FREEZE])
 
 
 class Forked:
@@ -53,6 +61,10 @@ class Forked:
     def kill(self) -> None:
         self._process.kill()
 
+    @property
+    def has_ended(self) -> bool:
+        return not self._process.is_alive()
+
     def wait(self, timeout: float | None = None) -> int:
         """Its exit status. Raises subprocess.TimeoutExpired when it does not end in time."""
         self._process.join(timeout)
@@ -61,11 +73,72 @@ class Forked:
         return self._process.exitcode
 
 
+class ForkedProcess:
+    """One process of an installation, as a fork: killed without a word, and started again.
+
+    It never outlives the process of the tests, however that ends.
+    """
+
+    def __init__(self, name: str, function: Callable[[], None], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.environment = environment
+        self.log_file = folder / f"{name}.log"
+        """The output of all its runs."""
+        self._function = function
+        self._folder = folder
+        self._process: Forked | None = None
+
+    async def start(self) -> None:
+        """Start it, or start it again."""
+        self._process = await asyncio.to_thread(
+            forked_call, partial(_with_its_parent, self._function), self._folder, self.environment, self.log_file
+        )
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, and wait until it is gone."""
+        if self._process is None:
+            return
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait, KILL_SECONDS)
+        self._process = None
+
+    @property
+    def has_ended(self) -> bool:
+        """True when it ended by itself: it neither runs nor was killed."""
+        return self._process is not None and self._process.has_ended
+
+    async def ended(self, within: float) -> int:
+        """Its exit status, once it ends by itself: negative, the number of the signal, where one killed it.
+
+        Raises subprocess.TimeoutExpired when it does not end in time.
+        """
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, within)
+
+    @property
+    def log(self) -> str:
+        """Its log so far, under its name."""
+        return f"{self.name}:\n{self.log_file.read_text(errors='replace')}"
+
+
+def _with_its_parent(function: Callable[[], None]) -> None:
+    """Run a process for as long as that of the tests, however that ends."""
+    tests = multiprocessing.parent_process()
+    assert tests is not None
+
+    def end_with_them() -> None:
+        tests.join()
+        os._exit(1)
+
+    Thread(target=end_with_them, daemon=True).start()
+    function()
+
+
 def forked(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *, is_piped: bool = True
 ) -> Forked:
     """Run `playhead COMMAND` in a folder. Its errors are added to the log; its output too, unless it is piped."""
-    return forked_call(partial(_command, tuple(command)), folder, environment, log, is_piped=is_piped)
+    return forked_call(partial(run_command, tuple(command)), folder, environment, log, is_piped=is_piped)
 
 
 def forked_call(
@@ -93,7 +166,8 @@ def completed(
         return subprocess.CompletedProcess(command, process.wait(timeout), output, errors.read())
 
 
-def _command(command: Sequence[str]) -> None:
+def run_command(command: Sequence[str]) -> None:
+    """Run `playhead COMMAND` in this process."""
     sys.argv = ["playhead", *command]
     main()
 

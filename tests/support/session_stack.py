@@ -45,6 +45,7 @@ from domain.sessions.timeline import DiscardedBranch
 from domain.sessions.views import SessionHead, TimelineView
 from domain.turns.turn import Turn
 from playhead.config.settings import PAYLOAD_OFFLOAD_THRESHOLD
+from playhead.services.worker import POLLS_FOR_NEW_RUNS, WORKFLOW_TASK_POLLS
 from playhead.temporal.client import PlayheadPlugin
 from playhead.temporal.large_payloads import LargePayloads, with_large_payloads
 from store.agents import AgentStore
@@ -343,7 +344,7 @@ def session_worker(
     *,
     workflow: type[SessionWorkflow] = SessionWorkflow,
 ) -> Worker:
-    """A worker of the test's own, with the activities or the workflow that the test names."""
+    """A worker of the test's own, with the activities or the workflow that the test names; it polls as Playhead's."""
     return Worker(
         stack.client,
         task_queue=stack.task_queue,
@@ -351,6 +352,8 @@ def session_worker(
         # Workflows call local activities: a worker for workflows alone has activities, and polls for none.
         activities=activities or session_activities(stack.database),
         no_remote_activities=activities is not None and not activities,
+        max_concurrent_workflow_task_polls=WORKFLOW_TASK_POLLS,
+        nonsticky_to_sticky_poll_ratio=POLLS_FOR_NEW_RUNS,
         max_heartbeat_throttle_interval=MAX_HEARTBEAT_INTERVAL,
     )
 

@@ -388,7 +388,7 @@ async def test_a_report_whose_worker_is_killed_before_it_knows_is_sent_again_und
     async with killable_worker(client, stack.task_queue, database, kill_at=KillPoint("after", "send_webhook")) as first:
         session = await stack.open(webhook=receiver.target())
         await session.end()
-        await first.wait()
+        await first.killed()
     assert len(receiver.journal) == 1
     async with killable_worker(client, stack.task_queue, database, kill_at=None):
         result = await delivered(session)

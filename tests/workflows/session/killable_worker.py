@@ -1,32 +1,34 @@
-"""A worker in a process of its own, killed by the test or by itself at a chosen moment.
+"""A worker in a process of its own, killed by the test or by itself at a chosen moment."""
 
-    python -m tests.workflows.session.killable_worker ADDRESS TASK_QUEUE DATABASE_URL [--kill-at MOMENT:ACTIVITY:TIME]
-
-With `--kill-at after:generate_step:2` it kills itself when an activity of that type has ended for the second time, with
-a result or an error, before it reports to Temporal; with `before:` it does so when the activity reached it, before it
-runs.
-"""
-
-import argparse
 import asyncio
 import os
 import signal
-import sys
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import pydantic_ai.models.openai  # noqa: F401  # takes seconds, in which the first model call's heartbeats would fall silent
 from temporalio.client import Client
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    Worker,
+    WorkerDeploymentConfig,
+)
 
 from playhead.temporal.client import PlayheadPlugin
 from store.database.connection import Database
 from tests.support.activities import session_activities
 from tests.support.deadlock_detector import allow_slow_workflow_tasks
+from tests.support.forked import KILL_SECONDS, Forked, forked_call
 from workflows import activity_options
 from workflows.session.workflow import SessionWorkflow
 from workflows.webhook_delivery import DeliverWebhookWorkflow
@@ -39,7 +41,11 @@ SETTLED_SOON = timedelta(seconds=3)
 
 @dataclass(frozen=True)
 class KillPoint:
-    """The moment a worker kills itself: before or after the nth run of an activity, counted from 1."""
+    """The moment a worker kills itself: before or after the nth run of an activity, counted from 1.
+
+    "Before" is when the activity reached the worker, before it runs; "after" is when it has ended, with a result or an
+    error, before the worker reports to Temporal.
+    """
 
     moment: str
     activity: str
@@ -47,12 +53,6 @@ class KillPoint:
 
     def __str__(self) -> str:
         return f"{self.moment}:{self.activity}:{self.time}"
-
-    @classmethod
-    def read(cls, written: str) -> "KillPoint":
-        """A kill point as `str` writes it."""
-        moment, activity, time = written.split(":")
-        return cls(moment, activity, int(time))
 
 
 class KillsWorker(Interceptor):
@@ -91,23 +91,44 @@ class _KillsWorkerInbound(ActivityInboundInterceptor):
             self._kills.reach("after", activity, time)
 
 
+class KillableWorker:
+    """The process."""
+
+    def __init__(self, process: Forked, log_file: Path) -> None:
+        self._process = process
+        self._log_file = log_file
+
+    def kill(self) -> None:
+        """Kill it, whatever it is doing."""
+        self._process.kill()
+
+    async def killed(self) -> None:
+        """Wait until it was killed. Raises AssertionError with its log when it is not, or ended in another way."""
+        try:
+            status = await asyncio.to_thread(self._process.wait, KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = None
+        assert status == -signal.SIGKILL, f"its exit status is {status}:\n{self._log_file.read_text()}"
+
+
 @asynccontextmanager
 async def killable_worker(
     client: Client, task_queue: str, database: Database, *, kill_at: KillPoint | None
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[KillableWorker]:
     """Run the process; it is killed at the end of the block if it is still alive."""
-    arguments = [client.service_client.config.target_host, task_queue, database.address]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.workflows.session.killable_worker", *arguments),
-        *(["--kill-at", str(kill_at)] if kill_at else []),
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
+    work = partial(_worker, client.service_client.config.target_host, task_queue, database.address, kill_at)
+    with TemporaryDirectory() as folder:
+        log_file = Path(folder) / "worker.log"
+        process = await asyncio.to_thread(forked_call, work, Path.cwd(), dict(os.environ), log_file)
+        try:
+            yield KillableWorker(process, log_file)
+        finally:
             process.kill()
-        await process.wait()
+            await asyncio.to_thread(process.wait, KILL_SECONDS)
+
+
+def _worker(address: str, task_queue: str, database_url: str, kill_at: KillPoint | None) -> None:
+    asyncio.run(_work(address, task_queue, database_url, kill_at))
 
 
 async def _work(address: str, task_queue: str, database_url: str, kill_at: KillPoint | None) -> None:
@@ -121,15 +142,8 @@ async def _work(address: str, task_queue: str, database_url: str, kill_at: KillP
         workflows=[SessionWorkflow, DeliverWebhookWorkflow],
         activities=session_activities(database),
         interceptors=[KillsWorker(kill_at)] if kill_at else [],
+        deployment_config=WorkerDeploymentConfig(
+            WorkerDeploymentVersion(deployment_name="tests", build_id="killable"), use_worker_versioning=False
+        ),  # the default build id is read from all modules, which takes a second
         sticky_queue_schedule_to_start_timeout=SOON,
     ).run()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("address")
-    parser.add_argument("task_queue")
-    parser.add_argument("database_url")
-    parser.add_argument("--kill-at", type=KillPoint.read)
-    given = parser.parse_args()
-    asyncio.run(_work(given.address, given.task_queue, given.database_url, given.kill_at))

@@ -295,6 +295,7 @@ async def talk_into_another_run(session: SessionHandle) -> SendMessageResult:
     first = (await session.status()).run_id
     for number in range(50):
         result = await session.say(f"And {number}")
+        await session.until_settled()  # the run may end until then: what is said meanwhile begins the next one
         if await another_run(session, first):
             return result
     raise AssertionError("the session never continued as new")
