@@ -79,13 +79,13 @@ def test_an_expression_that_cannot_be_calculated_is_explained(expression: str, f
 
 
 def test_the_largest_expressions_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for expression in ("9**999**1" + "*9**999" * 70, "9.99**999.99" + "/9.99**999.99" * 35, "1e999//3%" * 50 + "7"):
         try:
             calculate(expression[:MAX_EXPRESSION_CHARACTERS])
         except CalculationError:
             continue
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @given(st.text(alphabet="0123456789.eE+-*/%^() x,", max_size=60) | st.text(max_size=30))
