@@ -228,27 +228,29 @@ class SessionClient:
         """The answer of the newest run.
 
         Temporal lets a query that waits while its run ends be answered by that run still: a worker that has not seen it
-        end replays all of it for this, which takes seconds. The next run answers at once.
+        end replays all of it for this, which takes seconds. The next run answers at once, but Temporal may hold back
+        its first task as long as somebody waits for the run before: so nobody does.
         """
         handle, last_run = self._handle(session_id), self._runs.get(session_id)
-        asked: dict[str | None, asyncio.Future[TimelineView]] = {None: asyncio.ensure_future(_timeline_of(handle))}
+        asked_runs: set[str] = set()
+        query = asyncio.ensure_future(_timeline_of(handle))
         patience = SLOW_QUERY_SECONDS
         try:
             while True:
-                answered, _ = await asyncio.wait(asked.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                answered, _ = await asyncio.wait([query], timeout=patience)
                 if answered:
-                    view = answered.pop().result()
+                    view = query.result()
                     self._runs[session_id] = view.head.run_id
                     return view
                 patience = min(patience * MORE_PATIENCE, MAX_PATIENCE)
                 run_id = await _young_run(handle)
                 # A run that had answered before is the one that was asked, if it is still the newest.
-                if run_id is not None and run_id != last_run and run_id not in asked:
-                    asked[run_id] = asyncio.ensure_future(_timeline_of(handle))
+                if run_id is not None and run_id != last_run and run_id not in asked_runs and not query.done():
+                    await _cancelled(query)
+                    asked_runs.add(run_id)
+                    query = asyncio.ensure_future(_timeline_of(handle))
         finally:
-            for each in asked.values():
-                each.cancel()
-            await asyncio.gather(*asked.values(), return_exceptions=True)
+            await _cancelled(query)
 
     async def settle(self, session_id: str) -> None:
         """Have the session settle at once what is unsettled. Nothing happens where its workflow cannot be reached."""
@@ -338,6 +340,12 @@ class SessionClient:
 
     def _timed(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return time_limit(self._client, session_workflow_id(session_id), self.wait_seconds)
+
+
+async def _cancelled(query: "asyncio.Future[TimelineView]") -> None:
+    """Wait until nobody waits for the answer any more."""
+    query.cancel()
+    await asyncio.gather(query, return_exceptions=True)
 
 
 async def _timeline_of(handle: Handle) -> TimelineView:
