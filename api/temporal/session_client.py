@@ -231,8 +231,9 @@ class SessionClient:
         end replays all of it for this, which takes seconds. The next run answers at once, but Temporal may hold back
         its first task as long as somebody waits for the run before: so nobody does.
         """
-        handle, last_run = self._handle(session_id), self._runs.get(session_id)
-        asked_runs: set[str] = set()
+        handle = self._handle(session_id)
+        # A run that had answered before is the one that is asked, if it is still the newest.
+        asked = {None, self._runs.get(session_id)}
         query = asyncio.ensure_future(_timeline_of(handle))
         patience = SLOW_QUERY_SECONDS
         try:
@@ -244,13 +245,12 @@ class SessionClient:
                     return view
                 patience = min(patience * MORE_PATIENCE, MAX_PATIENCE)
                 run_id = await _young_run(handle)
-                # A run that had answered before is the one that was asked, if it is still the newest.
-                if run_id is not None and run_id != last_run and run_id not in asked_runs and not query.done():
-                    await _cancelled(query)
-                    asked_runs.add(run_id)
+                if run_id not in asked and not query.done():
+                    await _cancel(query)
+                    asked.add(run_id)
                     query = asyncio.ensure_future(_timeline_of(handle))
         finally:
-            await _cancelled(query)
+            await _cancel(query)
 
     async def settle(self, session_id: str) -> None:
         """Have the session settle at once what is unsettled. Nothing happens where its workflow cannot be reached."""
@@ -342,8 +342,8 @@ class SessionClient:
         return time_limit(self._client, session_workflow_id(session_id), self.wait_seconds)
 
 
-async def _cancelled(query: "asyncio.Future[TimelineView]") -> None:
-    """Wait until nobody waits for the answer any more."""
+async def _cancel(query: "asyncio.Future[TimelineView]") -> None:
+    """Cancel a query, and wait until it has ended."""
     query.cancel()
     await asyncio.gather(query, return_exceptions=True)
 

@@ -36,7 +36,7 @@ FREEZE = "tests.support.frozen"
 """Imported last: the garbage collector of the forks passes over all that was imported."""
 
 KILL_SECONDS = 120.0
-"""Seconds for a killed process to be gone, on a busy machine."""
+"""Seconds until a process that is killed, or kills itself, is gone on a busy machine."""
 
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload([*IMPORTED, __name__, FREEZE])

@@ -157,6 +157,29 @@ async def test_a_query_that_meets_the_end_of_a_run_waits_for_no_replay(
         assert (await saying).turn.id == view.turns[-1].id
 
 
+async def test_nobody_waits_for_a_run_once_the_next_is_asked(
+    stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporal may hold back the first task of the next run as long as somebody does."""
+    ask, waiting, most = session_client._timeline_of, [], []
+
+    async def note(handle: session_client.Handle) -> TimelineView:
+        waiting.append(handle.id)
+        most.append(len(waiting))
+        try:
+            return await ask(handle)
+        finally:
+            waiting.pop()
+
+    monkeypatch.setattr(session_client, "_timeline_of", note)
+    monkeypatch.setattr(session_client, "SLOW_QUERY_SECONDS", 0.0)
+    monkeypatch.setattr(session_client, "YOUNG_RUN", timedelta(hours=1))
+    api = SessionClient(stack.client, task_queue=stack.task_queue, wait_seconds=10.0)
+    session = await stack.open(model=scripted().string)
+    await api.timeline(session.id)
+    assert most == [1, 1], "asked twice, one query after the other"
+
+
 async def test_a_run_that_has_answered_is_asked_once(
     stack: SessionStack, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,6 @@ from tests.workflows.session.test_kill_at_every_step import SOON_MISSED
 Scripted = Callable[..., ScriptedModel]
 
 FAILURES = 2
-PATIENCE = 60.0
-"""Seconds within which a worker must reach its kill point."""
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])
